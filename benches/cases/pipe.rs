@@ -198,6 +198,10 @@ impl Runtime for PipeRuntime {
         Ok(false)
     }
 
+    fn has_address(&self, _: IpAddr) -> io::Result<bool> {
+        Ok(false)
+    }
+
     fn list(&self, _: &Path) -> io::Result<Vec<String>> {
         Err(absent())
     }

@@ -15,6 +15,7 @@ use relevo::id::Location;
 use relevo::queue::destinations::{Destinations, Effect, Take};
 use relevo::queue::outcome::{Disposition, Outcomes, RangeOutcome, Settled};
 use relevo::queue::{Group, Standing, schedule};
+use relevo::route::egress::EgressKey;
 use relevo::runtime::Bell;
 use relevo::shard::assignment::Assignment;
 use relevo::shard::mesh::Mesh;
@@ -58,6 +59,7 @@ impl Routine for Handoffs {
                 domain: black_box(&b"mail.example"[..]).into(),
                 group: group(number, 0),
                 client: 1,
+                egress: EgressKey::NODE,
             };
             assert!(self.0.offer(1, handoff).is_ok());
         }

@@ -3,7 +3,7 @@
 
 use std::fmt::Debug;
 
-use crate::config::{Config, DnsConfig};
+use crate::config::{Config, DnsConfig, PoolConfig};
 
 /// The sections, by their names in the file, that say something else in `now`.
 pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
@@ -12,6 +12,9 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         listeners,
         routes,
         rules,
+        sources,
+        // By the names of their sources, wherever these stand.
+        pools: _,
         dns,
         delivery,
         retry,
@@ -33,6 +36,8 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         ("auth", *accounts != now.accounts),
         ("rule", differs(rules, &now.rules)),
         ("route", *routes != now.routes),
+        ("source", *sources != now.sources),
+        ("pool", pools_differ(before, now)),
         ("dns", dns_differs(dns, &now.dns)),
         ("delivery", differs(delivery, &now.delivery)),
         ("retry", *retry != now.retry),
@@ -45,6 +50,15 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
 /// By all that is in them: what is derived leaves no field out.
 fn differs(one: &impl Debug, other: &impl Debug) -> bool {
     format!("{one:?}") != format!("{other:?}")
+}
+
+fn pools_differ(before: &Config, now: &Config) -> bool {
+    let named = |config: &Config| -> Vec<_> {
+        let name = |(place, weight): &(usize, u16)| (config.sources[*place].name.clone(), *weight);
+        let pool = |pool: &PoolConfig| (pool.name.clone(), pool.members.iter().map(name).collect::<Vec<_>>());
+        config.pools.iter().map(pool).collect()
+    };
+    named(before) != named(now)
 }
 
 fn dns_differs(one: &DnsConfig, other: &DnsConfig) -> bool {
@@ -75,6 +89,7 @@ mod tests {
             ("auth", "[auth]\naccounts = \"/accounts\"\n"),
             ("rule", "[[rule]]\nmatch = { sender = \"@a.example\" }\naction = \"discard\"\n"),
             ("route", "[[route]]\ndomain = \"*\"\nto = \"smtp://192.0.2.1\"\n"),
+            ("source", "[[source]]\nname = \"ip1\"\naddress = \"192.0.2.1\"\n"),
             ("dns", "[dns]\nattempts = 5\n"),
             ("delivery", "[delivery]\nstarttls = false\n"),
             ("retry", "[retry]\nfirst = \"7m\"\n"),

@@ -20,6 +20,7 @@ mod section;
 mod shaping;
 mod shard;
 mod shards;
+pub mod sources;
 mod syntax;
 mod tenant;
 pub mod target;
@@ -34,6 +35,7 @@ pub use retry::Retry;
 pub use rule::{AddressPattern, RuleConfig};
 pub use shaping::ShapingConfig;
 pub use shard::{Particulars, ShardConfig};
+pub use sources::{PoolConfig, Proxy, ProxyKind, SourceConfig};
 pub use target::{Choice, RouteTarget, Scheme};
 pub use tenant::TenantConfig;
 pub use tuning::{RuntimeChoice, Tuning};
@@ -136,6 +138,8 @@ pub struct Delivery {
     pub starttls: bool,
     /// Whether MX hosts may resolve to loopback addresses; false but in tests.
     pub allow_loopback_mx: bool,
+    /// The pool or source of mail that names none; None: the node's own addresses.
+    pub pool: Option<Box<str>>,
 }
 
 /// `[spool]`

@@ -14,8 +14,9 @@ use crate::config::literal::{
 use crate::config::retry;
 use crate::config::section::Section;
 use crate::config::{
-    BareNewlines, Choice, Control, Delivery, DnsConfig, ListenerConfig, Network, Node, PrivateNetworks,
-    Retry, RouteConfig, RouteTarget, SpoolConfig, TlsFiles, guess, value,
+    BareNewlines, Choice, Control, Delivery, DnsConfig, ListenerConfig, Network, Node, PoolConfig,
+    PrivateNetworks, Retry, RouteConfig, RouteTarget, SourceConfig, SpoolConfig, TlsFiles, guess, sources,
+    value,
 };
 use crate::limits;
 use crate::mail::address;
@@ -184,7 +185,7 @@ pub(super) fn dns(section: &Section<'_>) -> DnsConfig {
     }
 }
 
-pub(super) fn delivery(section: &Section<'_>) -> Delivery {
+pub(super) fn delivery(section: &Section<'_>, known: (&[SourceConfig], &[PoolConfig])) -> Delivery {
     let usual = limits::DESTINATION_CONNECTIONS_DEFAULT as u64;
     let most = limits::DESTINATION_CONNECTIONS_LIMIT;
     let connections =
@@ -204,6 +205,7 @@ pub(super) fn delivery(section: &Section<'_>) -> Delivery {
         mx_port: section.read("mx_port", 25, |value| port(value, 25)),
         starttls: section.read("starttls", true, boolean),
         allow_loopback_mx: section.read("allow_loopback_mx", false, boolean),
+        pool: section.read("pool", None, |value| sources::default_pool(value, known)),
     };
     section.finish();
     delivery

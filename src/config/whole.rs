@@ -14,8 +14,9 @@ use crate::config::shard::{self, Particulars, ShardConfig};
 use crate::config::shards::Shards;
 use crate::config::tuning::{self, Tuning};
 use crate::config::{
-    Control, Delivery, DnsConfig, ListenerConfig, LogConfig, Node, Retry, RouteConfig, RuleConfig,
-    SpoolConfig, TenantConfig, log, read, retry, rule, shaping, syntax, tenant,
+    Control, Delivery, DnsConfig, ListenerConfig, LogConfig, Node, PoolConfig, Retry, RouteConfig,
+    RuleConfig, SourceConfig, SpoolConfig, TenantConfig, log, read, retry, rule, shaping, sources, syntax,
+    tenant,
 };
 use crate::limits;
 
@@ -30,6 +31,10 @@ pub struct Config {
     pub routes: Vec<RouteConfig>,
     /// `[[rule]]`, in order.
     pub rules: Vec<RuleConfig>,
+    /// `[[source]]`
+    pub sources: Vec<SourceConfig>,
+    /// `[[pool]]`
+    pub pools: Vec<PoolConfig>,
     /// `[dns]`
     pub dns: DnsConfig,
     /// `[delivery]`
@@ -135,6 +140,8 @@ fn read(root: &Section<'_>) -> Config {
     let listeners = read::listeners(root, accounts.is_some());
     let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
     let retry = retry::read(&root.section("retry"));
+    let sources = sources::sources(root);
+    let pools = sources::pools(root, &sources);
     let config = Config {
         node,
         shards: shard::read(&root.sections("shard"), &addresses),
@@ -142,7 +149,9 @@ fn read(root: &Section<'_>) -> Config {
         listeners,
         routes: read::routes(root, &retry),
         dns: read::dns(&root.section("dns")),
-        delivery: read::delivery(&root.section("delivery")),
+        delivery: read::delivery(&root.section("delivery"), (&sources, &pools)),
+        sources,
+        pools,
         tenants: tenant::read(root, &retry),
         retry,
         shaping: shaping::read(&root.section("shaping")),

@@ -154,3 +154,28 @@ pub const RETRY_STEPS_MAX: usize = 16;
 pub const TENANTS_MAX: usize = 10_000;
 /// Factor between two waits that it may ask for: with more the second one is the longest.
 pub const RETRY_FACTOR_MAX: f64 = 100.0;
+
+/// Sources of a configuration.
+pub const SOURCES_MAX: usize = 4096;
+/// Pools of a configuration, beside those that each source is alone.
+pub const POOLS_MAX: usize = 1024;
+/// Sources of a pool: all of them are weighed for each message that goes by it.
+pub const POOL_SOURCES_MAX: usize = 256;
+/// Pairs of pool and source that one process has known, those of earlier configurations included: queues number them with 16 bits.
+pub const EGRESSES_MAX: usize = u16::MAX as usize;
+/// Bytes of the name of a source or pool: it stands in the names of sites and as a label of metrics.
+pub const SOURCE_NAME_MAX: usize = 64;
+/// The share of a source in its pool.
+pub const SOURCE_WEIGHT_MAX: u64 = 10_000;
+/// Suspended sources that are looked at in one turn: each may take as long as its proxy is waited for.
+pub const SOURCES_LOOKED_AT: usize = 16;
+/// How long a proxy that failed is waited for to see whether it is there again.
+pub const PROXY_LOOK: Duration = Duration::from_secs(5);
+/// Messages of each shard of which it is said that they name a pool that is not there, until the next reload.
+pub const UNKNOWN_POOLS_TOLD: usize = 10;
+/// Groups of one domain that go on by another source in one turn.
+pub const TURN_MOVED: usize = 64;
+/// Bytes of the name, and of the password, of a user of a SOCKS5 proxy (RFC 1929 section 2).
+pub const SOCKS_LOGIN_MAX: usize = u8::MAX as usize;
+/// Sources that an error names.
+pub const SOURCES_NAMED: usize = 12;

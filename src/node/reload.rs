@@ -150,6 +150,14 @@ impl Reloader {
             return Err(errors);
         }
         let live = LiveConfig::new(&config, filled.contents, shards);
+        if !live.egresses.after(&state.live.egresses).are_numbered() {
+            let problem = "this process has known more pairs of pool and source than it can number";
+            return Err(vec![places.remark(
+                "pool",
+                problem,
+                "restart it: then it knows those of this file alone",
+            )]);
+        }
         let changed = differences(&state.config, &config);
         let live = live.after(&state.live, state.last + 1, (by, &changed));
         let changes = changes(&state.config, &config, &changed);

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use crate::limits;
 use crate::queue::Group;
+use crate::route::egress::EgressKey;
 
 pub mod aside;
 mod closed;
@@ -16,6 +17,7 @@ mod credits;
 mod domain;
 mod domains;
 mod keys;
+pub mod moves;
 mod ring;
 mod sites;
 mod unanswered;
@@ -89,6 +91,11 @@ impl Destinations {
         self.domains.get(domain).map_or("", |domain| &domain.name)
     }
 
+    /// By which pool and source the mail of a domain leaves.
+    pub fn egress(&self, domain: DomainKey) -> EgressKey {
+        self.domains.get(domain).map_or(EgressKey::NODE, |domain| domain.egress)
+    }
+
     /// The site of a domain, while it has one.
     pub fn site_of(&self, domain: DomainKey) -> Option<SiteKey> {
         self.domains.get(domain)?.site()
@@ -121,14 +128,20 @@ impl Destinations {
 
     /// Queues a group of nobody in particular. `name` is lower case.
     pub fn push(&mut self, name: &str, group: Group, now: u32) -> Option<Effect> {
-        self.push_for(name, group, now, 0)
+        self.push_for((name, EgressKey::NODE), group, now, 0)
     }
 
-    /// Queues a group that `client` brought.
-    pub fn push_for(&mut self, name: &str, group: Group, now: u32, client: u32) -> Option<Effect> {
+    /// Queues a group that `client` brought, for a domain by an egress.
+    pub fn push_for(
+        &mut self,
+        (name, egress): (&str, EgressKey),
+        group: Group,
+        now: u32,
+        client: u32,
+    ) -> Option<Effect> {
         self.queued += usize::from(group.count);
         self.now = now;
-        let key = self.domains.named(name);
+        let key = self.domains.named(name, egress);
         let domain = self.domains.get_mut(key)?;
         domain.client = client;
         let rests = domain.active == 0 && !domain.in_ring;

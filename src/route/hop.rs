@@ -9,6 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::{Choice, RouteTarget, Scheme};
+use crate::route::draw::wait;
+use crate::route::egress;
 use crate::route::gate::{Admitted, NamedBy};
 use crate::shaping::provider::canonical;
 
@@ -102,6 +104,8 @@ pub struct Hop {
     pub label: Box<str>,
     /// What is spoken with all of them.
     pub protocol: Protocol,
+    /// Who connects to them; None: the node by its own addresses.
+    pub by: Option<Arc<egress::Source>>,
 }
 
 /// The name of its site says all of a hop.
@@ -134,7 +138,7 @@ impl Hop {
             _ => Protocol::Smtp,
         };
         let hosts = sorted.iter().filter_map(|choice| Host::of_choice(choice)).collect();
-        Some(Hop { site, hosts, label: label.into(), protocol })
+        Some(Hop { site, hosts, label: label.into(), protocol, by: None })
     }
 
     /// What a shaping file knows its site by: the domain whose mail goes there, or the first host that the operator names; and the names of
@@ -155,6 +159,19 @@ impl Hop {
     /// Whether the DNS says where the domain's mail goes, and no route does.
     pub fn is_of_dns(&self) -> bool {
         self.hosts.first().is_some_and(|host| host.named_by == NamedBy::Stranger)
+    }
+
+    /// Makes it the site of a source: it has limits and back-off of its own. Names of sites have no such beginning.
+    pub fn leave_by(&mut self, source: &Arc<egress::Source>) {
+        if self.protocol != Protocol::Discard {
+            self.site.insert_str(0, &format!("{} ", source.name()));
+            self.by = Some(source.clone());
+        }
+    }
+
+    /// The source's name; empty: there is none.
+    pub fn source(&self) -> &str {
+        self.by.as_ref().map_or("", |source| source.name())
     }
 
     /// Makes it a site of this domain alone.
@@ -189,13 +206,6 @@ impl Hop {
         drawn.sort_by(|(one, a), (other, b)| a.rank.cmp(&b.rank).then(one.total_cmp(other)));
         drawn.into_iter().map(|(_, host)| host).collect()
     }
-}
-
-/// How long an event of this rate is waited for: the first of several is each of them as often as its rate is part of all rates.
-fn wait(random: u64, weight: u16) -> f64 {
-    // Above 0 and at most 1.
-    let part = ((random >> 11) + 1) as f64 / (1u64 << 53) as f64;
-    -part.ln() / f64::from(weight)
 }
 
 impl Host {
@@ -281,7 +291,7 @@ mod tests {
         let mut state = 7u64;
         let mut random = || {
             state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            super::super::mix(state)
+            super::super::draw::mix(state)
         };
         let mut firsts = BTreeMap::new();
         for _ in 0..10_000 {

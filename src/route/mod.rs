@@ -1,5 +1,7 @@
 //! Where mail goes: the route table, the order of MX hosts, and the home shard of a domain.
 
+mod draw;
+pub mod egress;
 pub mod gate;
 pub mod hop;
 pub mod site;
@@ -12,6 +14,7 @@ use crate::config::{Choice, Config, DomainPattern, Retry, RouteTarget};
 use crate::limits;
 use crate::mail::address;
 use crate::shaping::layers::{Asked, Shaping};
+use draw::mix;
 use gate::NamedBy;
 pub use hop::{At, Endpoint, Hop, Host, Protocol};
 pub use site::SitePolicy;
@@ -133,7 +136,7 @@ impl Table {
     pub fn policy_for(&self, hop: &Hop, beside: &[Box<str>]) -> Arc<SitePolicy> {
         let (domain, hosts) = hop.names();
         let beside: Vec<&str> = beside.iter().map(|name| &**name).collect();
-        let asked = Asked { domain: &domain, hosts: &hosts, source: "", beside: &beside };
+        let asked = Asked { domain: &domain, hosts: &hosts, source: hop.source(), beside: &beside };
         self.policy.shaped(&self.shaping.effective(asked))
     }
 
@@ -159,7 +162,7 @@ fn stranger(name: String, port: u16, rank: u16) -> Host {
 }
 
 fn to_strangers(site: String, hosts: Vec<Host>, domain: &str) -> Hop {
-    Hop { site, hosts, label: domain.into(), protocol: Protocol::Smtp }
+    Hop { site, hosts, label: domain.into(), protocol: Protocol::Smtp, by: None }
 }
 
 /// The address in a domain literal, `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 4.1.3).
@@ -228,13 +231,6 @@ pub fn home_shard(domain: &[u8], shards: usize) -> usize {
     });
     // The high half of a product spreads over any count without the bias and cost of a division.
     ((u128::from(mix(hash)) * shards.max(1) as u128) >> 64) as usize
-}
-
-/// Spreads the bits of a number over all of it.
-fn mix(number: u64) -> u64 {
-    let number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let number = (number ^ (number >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    number ^ (number >> 31)
 }
 
 #[cfg(test)]

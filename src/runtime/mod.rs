@@ -105,6 +105,9 @@ pub trait Runtime: Clone + 'static {
     /// Whether what is sent to an address stays on this machine. For where the list of its addresses cannot be had.
     fn leads_here(&self, address: IpAddr) -> io::Result<bool>;
 
+    /// Whether connections may be made from an address: this machine has it.
+    fn has_address(&self, address: IpAddr) -> io::Result<bool>;
+
     /// Names of the entries of a directory. Blocks: start-up only.
     fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
     /// Makes a directory (and its parents); syncs the names in it, and its own. Blocks: start-up only.

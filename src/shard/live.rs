@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::config::{Config, Delivery, DnsConfig, ListenerConfig, Retry};
 use crate::policy::acceptance::Acceptance;
 use crate::policy::tenants::Tenants;
+use crate::route::egress::Egresses;
 use crate::route::gate::Gate;
 use crate::route::{Route, Table};
 use crate::shaping::layers::Shaping;
@@ -45,6 +46,8 @@ pub struct LiveConfig {
     pub acceptance: Acceptance,
     /// `[[route]]`, and what the shaping files say of each site.
     pub table: Table,
+    /// `[[source]]`, `[[pool]]`: by which identities mail leaves.
+    pub egresses: Egresses,
     /// Where connections may go, as far as the configuration says.
     pub gate: Gate,
     /// Accounts that may relay.
@@ -98,6 +101,7 @@ impl LiveConfig {
             listeners: listeners.map(listener).collect(),
             acceptance: Acceptance::new(&config.rules),
             table: Table::new(config, shaping),
+            egresses: Egresses::new(config),
             gate: Gate::new(config),
             accounts,
         }
@@ -127,8 +131,10 @@ impl LiveConfig {
         (by, changed): (&str, &[&'static str]),
     ) -> LiveConfig {
         let alike = self.same_routes_as(before) && self.gate.same_rules_as(&before.gate);
+        let alike = alike && self.egresses == before.egresses;
         let routing = if alike { before.routing } else { generation };
-        LiveConfig { generation, routing, by: by.to_owned(), changed: changed.to_vec(), ..self }
+        let egresses = self.egresses.after(&before.egresses);
+        LiveConfig { generation, routing, by: by.to_owned(), changed: changed.to_vec(), egresses, ..self }
     }
 }
 

@@ -46,8 +46,8 @@ pub struct Mesh {
     places: Vec<Places>,
     sites: Counts<Box<str>>,
     addresses: Counts<IpAddr>,
-    /// Shaping files' providers, by name.
-    providers: Counts<Box<str>>,
+    /// Shaping files' providers, by source and name.
+    providers: Counts<(Box<str>, Box<str>)>,
     open: AtomicBool,
     /// Which configuration is in force.
     generation: AtomicU64,
@@ -286,9 +286,9 @@ impl Mesh {
         self.sites.get(site.into(), now)
     }
 
-    /// The counts of a provider, over all of its sites.
-    pub fn provider_count(&self, provider: &str, now: Instant) -> Arc<ConnectionCount> {
-        self.providers.get(provider.into(), now)
+    /// The counts of a provider, over all of its sites, for a source; empty: the node's own addresses.
+    pub fn provider_count(&self, (source, provider): (&str, &str), now: Instant) -> Arc<ConnectionCount> {
+        self.providers.get((source.into(), provider.into()), now)
     }
 
     /// The connection count of an address, over all sites.

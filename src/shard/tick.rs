@@ -8,7 +8,7 @@ use crate::queue::destinations::SiteKey;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::outbound::dispatch::carry_out;
-use crate::shard::outbound::{asking, borrow, line, tend, unanswered};
+use crate::shard::outbound::{asking, borrow, egress, line, reroute, tend, unanswered};
 use crate::shard::tell;
 use crate::time::Instant;
 
@@ -38,7 +38,9 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
         if shard.outbound.asked.get() {
             line::give_up_idle(&shard);
         }
+        reroute::heed_sources(&shard);
         if round.is_multiple_of(4) {
+            egress::tick(&shard);
             tend::tick(&shard);
             unanswered::tick(&shard);
             shard.outbound.resolver.look_at_files();

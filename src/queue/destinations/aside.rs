@@ -45,8 +45,8 @@ pub fn next_domain(
     looks: usize,
 ) -> Option<Result<DomainKey, u32>> {
     if let Some(Pattern::Whole(name)) = &filter.domain {
-        let only = queues.domains.find(name).filter(|only| only.0 >= from)?;
-        return wanted(queues, only, filter).map(|_| Ok(only));
+        let only = queues.domains.find(name, from)?;
+        return wanted(queues, only, filter).map_or(Some(Err(only.next())), |_| Some(Ok(only)));
     }
     let end = u32::try_from(queues.domains.slots()).unwrap_or(u32::MAX);
     let stop = end.min(from.saturating_add(u32::try_from(looks).unwrap_or(u32::MAX)));

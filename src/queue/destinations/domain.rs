@@ -2,11 +2,13 @@
 
 use std::collections::binary_heap::PeekMut;
 use std::collections::{BinaryHeap, VecDeque};
+use std::num::NonZeroU32;
 use std::rc::Rc;
 
 use super::keys::{DomainKey, SiteKey};
 use super::ring::Turn;
 use crate::queue::Group;
+use crate::route::egress::EgressKey;
 
 /// A group that waits, the earliest due first in a heap.
 #[derive(Debug)]
@@ -32,21 +34,14 @@ impl PartialEq for Deferred {
 
 impl Eq for Deferred {}
 
-/// Where a domain leads, as far as that is known.
-#[derive(Clone, Copy, Debug)]
-enum Led {
-    Nowhere,
-    /// To this site, by the routes that had this number.
-    To(SiteKey, u8),
-}
-
+/// The mail of one domain by one egress.
 #[derive(Debug)]
 pub(super) struct Domain {
     pub(super) name: Rc<str>,
     pub(super) ready: VecDeque<Group>,
     pub(super) deferred: BinaryHeap<Deferred>,
-    /// Where it leads, and by which routes; [`Domain::lead`] says.
-    led: Led,
+    /// The site that it leads to, as far as that is known, counted from 1; [`Domain::lead`] says.
+    led: Option<NonZeroU32>,
     /// The time of its entry in the table's `due` that counts; 0: it has none.
     pub(super) wakes: u32,
     /// Groups being attempted.
@@ -63,6 +58,10 @@ pub(super) struct Domain {
     pub(super) in_ring: bool,
     /// Which of the turns of a ring is its own.
     pub(super) turn: u32,
+    /// By which pool and source its mail leaves.
+    pub(super) egress: EgressKey,
+    /// The number of the routes by which it leads to its site.
+    led_by: u8,
     /// In the line of those that were without mail.
     pub(super) leaving: bool,
 }
@@ -70,12 +69,14 @@ pub(super) struct Domain {
 const _: () = assert!(size_of::<Option<Domain>>() <= 104, "one of these for each domain with mail");
 
 impl Domain {
-    pub(super) fn new(name: Rc<str>) -> Domain {
+    pub(super) fn new(name: Rc<str>, egress: EgressKey) -> Domain {
         Domain {
             name,
+            egress,
+            led_by: 0,
             ready: VecDeque::new(),
             deferred: BinaryHeap::new(),
-            led: Led::Nowhere,
+            led: None,
             wakes: 0,
             active: 0,
             since: 0,
@@ -90,22 +91,20 @@ impl Domain {
 
     /// Where it leads, while that is known.
     pub(super) fn site(&self) -> Option<SiteKey> {
-        match self.led {
-            Led::To(site, _) => Some(site),
-            Led::Nowhere => None,
-        }
+        self.led.map(|led| SiteKey(led.get() - 1))
     }
 
     /// It leads there, by the routes of this number. Where it led before.
     pub(super) fn lead(&mut self, to: Option<SiteKey>, routing: u8) -> Option<SiteKey> {
         let before = self.site();
-        self.led = to.map_or(Led::Nowhere, |site| Led::To(site, routing));
+        self.led = to.and_then(|site| NonZeroU32::new(site.0 + 1));
+        self.led_by = routing;
         before
     }
 
     /// Whether it was led where it leads by other routes than those of this number.
     pub(super) fn is_astray(&self, routing: u8) -> bool {
-        matches!(self.led, Led::To(_, by) if by != routing)
+        self.led.is_some() && self.led_by != routing
     }
 
     /// Whether this turn in a ring is its own, and it did not leave.

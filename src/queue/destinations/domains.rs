@@ -1,7 +1,7 @@
 //! The domains of one shard: by name and by key, when they have something due, and how those without mail are forgotten.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::rc::Rc;
 
 use super::domain::Domain;
@@ -10,13 +10,17 @@ use super::ring::Turn;
 use super::walked::Walked;
 use crate::limits;
 use crate::queue::Group;
+use crate::route::egress::EgressKey;
 
 /// All domains with mail.
 #[derive(Debug, Default)]
 pub(super) struct Domains {
     slots: Vec<Option<Domain>>,
     free: Vec<u32>,
+    /// Those by the node's own addresses.
     by_name: HashMap<Rc<str>, DomainKey>,
+    /// Those by other egresses: nobody has any where no source is configured.
+    by_egress: BTreeMap<EgressKey, HashMap<Rc<str>, DomainKey>>,
     /// When domains have something due. An entry counts if its domain says the same time.
     due: BinaryHeap<Reverse<(u32, DomainKey)>>,
     /// Domains that were found without mail, and when: mail of the next moment finds their site.
@@ -54,22 +58,27 @@ impl Domains {
         self.slots.get_mut(slot).map(|domain| (DomainKey(slot as u32), domain.as_mut()))
     }
 
-    /// The domain of this name, lower case, if it has mail.
-    pub(super) fn find(&self, name: &str) -> Option<DomainKey> {
-        self.by_name.get(name).copied()
+    /// The first domain of this name, lower case, that has mail and stands at this place or behind it: it may have mail by several egresses.
+    pub(super) fn find(&self, name: &str, from: u32) -> Option<DomainKey> {
+        let all = self.by_egress.values().filter_map(|by_name| by_name.get(name));
+        all.chain(self.by_name.get(name)).filter(|key| key.0 >= from).min().copied()
     }
 
-    /// The domain of this name, a new one if need be.
-    pub(super) fn named(&mut self, name: &str) -> DomainKey {
-        match self.find(name) {
-            Some(key) => key,
-            None => self.add(name),
+    /// The domain of this name by this egress, a new one if need be.
+    pub(super) fn named(&mut self, name: &str, egress: EgressKey) -> DomainKey {
+        let found = match egress {
+            EgressKey::NODE => self.by_name.get(name),
+            other => self.by_egress.get(&other).and_then(|by_name| by_name.get(name)),
+        };
+        match found {
+            Some(key) => *key,
+            None => self.add(name, egress),
         }
     }
 
-    fn add(&mut self, name: &str) -> DomainKey {
+    fn add(&mut self, name: &str, egress: EgressKey) -> DomainKey {
         let name: Rc<str> = name.into();
-        let domain = Domain::new(name.clone());
+        let domain = Domain::new(name.clone(), egress);
         let key = match self.free.pop() {
             Some(slot) => {
                 self.slots[slot as usize] = Some(domain);
@@ -80,8 +89,27 @@ impl Domains {
                 DomainKey(u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 domains"))
             }
         };
-        self.by_name.insert(name, key);
+        match egress {
+            EgressKey::NODE => self.by_name.insert(name, key),
+            other => self.by_egress.entry(other).or_default().insert(name, key),
+        };
         key
+    }
+
+    /// How many there are.
+    fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    fn forget_name(&mut self, domain: &Domain) {
+        if domain.egress == EgressKey::NODE {
+            self.by_name.remove(&domain.name);
+        } else if let Some(by_name) = self.by_egress.get_mut(&domain.egress) {
+            by_name.remove(&domain.name);
+            if by_name.is_empty() {
+                self.by_egress.remove(&domain.egress);
+            }
+        }
     }
 
     /// Queues a group for a later time, at which the domain is looked at.
@@ -124,7 +152,7 @@ impl Domains {
         }
         domain.wakes = at;
         self.due.push(Reverse((at, key)));
-        if self.due.len() > 2 * self.by_name.len() + limits::WAKES_SPARE {
+        if self.due.len() > 2 * self.len() + limits::WAKES_SPARE {
             let slots = &self.slots;
             let counts = |key: &DomainKey, at: u32| {
                 slots[key.0 as usize].as_ref().is_some_and(|domain| domain.wakes == at)
@@ -180,7 +208,7 @@ impl Domains {
         }
         self.walked.take_if(|walked| walked.is_in(key));
         let domain = self.slots[key.0 as usize].take()?;
-        self.by_name.remove(&domain.name);
+        self.forget_name(&domain);
         self.free.push(key.0);
         domain.site()
     }
@@ -189,7 +217,7 @@ impl Domains {
 #[cfg(test)]
 impl Domains {
     pub(super) fn count(&self) -> usize {
-        self.by_name.len()
+        self.len()
     }
 
     /// Entries of those that are to be looked at, old ones included.

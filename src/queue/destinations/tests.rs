@@ -44,7 +44,10 @@ fn job(queue: &mut Destinations, site: SiteKey, now: u32) -> Option<(DomainKey, 
 #[test]
 fn what_is_tried_again_is_its_clients() {
     let mut queue = Destinations::new(vec![10]);
-    let Some(Effect::Resolve(key, _)) = queue.push_for("a.example", group(1, 1), 10, 7) else { panic!() };
+    let Some(Effect::Resolve(key, _)) = queue.push_for(("a.example", EgressKey::NODE), group(1, 1), 10, 7)
+    else {
+        panic!()
+    };
     let failed = unresolved(&mut queue, key, 10);
     queue.attempted(key, &failed[0], &[Group { not_before: 20, attempts: 1, ..failed[0] }], 10);
     assert!(matches!(queue.tick(20, 10)[..], [Effect::Resolve(again, _)] if again == key));
@@ -257,13 +260,13 @@ fn what_waits_for_an_answer_is_told_and_given_up_in_time() {
     assert_eq!(all(&mut queue, 279, 99), []);
     assert_eq!(all(&mut queue, 280, 99), [(7, 1000)]);
     // With the answer all of it may go, whatever was told; a domain that lost its last mail meanwhile is forgotten.
-    let key = queue.domains.find("b.example").unwrap();
+    let key = queue.domains.find("b.example", 0).unwrap();
     let site = queue.resolved(key, "mx").expect("a site");
     assert_eq!(queue.ready(site, 281), 2);
-    let key = queue.domains.find("e.example").unwrap();
+    let key = queue.domains.find("e.example", 0).unwrap();
     assert_eq!(queue.resolved(key, "mx"), None);
     queue.tick(281 + limits::RESOLVED_FOR, 9);
-    assert!(queue.domains.find("e.example").is_none());
+    assert!(queue.domains.find("e.example", 0).is_none());
 }
 
 /// None of those that are too old is passed over, though the last takes the place of each that goes.
@@ -421,7 +424,7 @@ fn wake_ups_do_not_pile_up() {
     // And it is looked at whenever something is due.
     for now in 490_001..490_011 {
         queue.tick(now, 100);
-        let key = queue.domains.find("a.example").unwrap();
+        let key = queue.domains.find("a.example", 0).unwrap();
         assert_eq!(queue.domains.get(key).unwrap().ready.len() as u32, now - 490_000);
     }
 }

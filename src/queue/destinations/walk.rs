@@ -86,8 +86,7 @@ impl Walk {
                 return Some(Slice::Over(Some(self.place)));
             }
             if let Some(Pattern::Whole(name)) = &self.filter.domain {
-                let only = queues.domains.find(name).map(|key| key.0);
-                let Some(only) = only.filter(|only| *only >= self.place.domain) else {
+                let Some(DomainKey(only)) = queues.domains.find(name, self.place.domain) else {
                     return Some(Slice::Over(None));
                 };
                 if only > self.place.domain {

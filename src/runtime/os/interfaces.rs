@@ -62,8 +62,13 @@ const NOBODYS: IpAddr = IpAddr::V4(Ipv4Addr::new(255, 255, 255, 254));
 /// Whether the kernel lets somebody here have an IPv4 address, a unicast one: these alone have a first and a second.
 fn may_be_ours(address: IpAddr) -> io::Result<bool> {
     let IpAddr::V4(v4) = address.to_canonical() else { return Ok(false) };
-    let Some(socket) = socket_for(IpAddr::V4(v4))?.filter(|_| !v4.is_multicast()) else { return Ok(false) };
-    match net::bind(&socket, &SocketAddr::new(IpAddr::V4(v4), 0)) {
+    if v4.is_multicast() { Ok(false) } else { may_be_bound(IpAddr::V4(v4)) }
+}
+
+/// Whether the kernel lets somebody here have an address.
+pub(super) fn may_be_bound(address: IpAddr) -> io::Result<bool> {
+    let Some(socket) = socket_for(address)? else { return Ok(false) };
+    match net::bind(&socket, &SocketAddr::new(address, 0)) {
         Ok(()) => Ok(true),
         // No port is free: it has ports, so it is ours.
         Err(Errno::ADDRINUSE) => Ok(true),

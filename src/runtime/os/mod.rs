@@ -23,6 +23,7 @@ mod effort;
 mod engine;
 pub(super) mod helper;
 mod interfaces;
+mod options;
 pub(super) mod patience;
 pub mod probe;
 mod promise;
@@ -334,6 +335,10 @@ impl<E: Engine> Runtime for OsRuntime<E> {
 
     fn leads_here(&self, address: IpAddr) -> io::Result<bool> {
         interfaces::leads_here(address)
+    }
+
+    fn has_address(&self, address: IpAddr) -> io::Result<bool> {
+        interfaces::may_be_bound(address)
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {

@@ -11,6 +11,7 @@ use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, sockopt};
 
+use super::options;
 use super::reactor::{Reactor, Source};
 use crate::limits;
 use crate::runtime::{Datagram, Listener, Stream};
@@ -59,6 +60,7 @@ impl SocketStream {
         let fd = new_socket(&to, net::SocketType::STREAM)?;
         sockopt::set_tcp_nodelay(&fd, true)?;
         if let Some(source) = source {
+            options::choose_port_late(&fd)?;
             net::bind(&fd, &SocketAddr::new(source, 0))?;
         }
         match net::connect(&fd, &to) {

@@ -151,6 +151,11 @@ impl Runtime for SimRuntime {
         Ok(address == network::address(self.0.node()) || address.is_loopback())
     }
 
+    fn has_address(&self, address: IpAddr) -> io::Result<bool> {
+        self.0.alive()?;
+        Ok(!self.0.state().network().faults().absent.contains(&address))
+    }
+
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         self.0.alive()?;
         self.0.state().disks().list(self.0.node(), directory)

@@ -199,6 +199,9 @@ impl Network {
         if source.is_some_and(|source| source.is_ipv4() != to.is_ipv4()) {
             return Err(os(libc::EINVAL));
         }
+        if source.is_some_and(|source| self.faults.absent.contains(&source)) {
+            return Err(os(libc::EADDRNOTAVAIL));
+        }
         let source = source.unwrap_or_else(|| source_towards(node, to.ip()));
         let id = self.id();
         let from = SocketAddr::new(source, self.ephemeral());

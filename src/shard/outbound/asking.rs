@@ -20,6 +20,7 @@ use crate::observe::diagnostics::Level;
 use crate::queue::destinations::DomainKey;
 use crate::queue::fair::Behalf;
 use crate::route::Hop;
+use crate::route::egress::EgressKey;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::outbound::pump::pump;
@@ -133,6 +134,7 @@ fn resolved<R: Runtime>(
 ) {
     match found {
         Ok(hop) => {
+            let hop = by_source(shard, key, hop);
             let (_, site) = sites::site(shard, hop.clone());
             site.behalf.set(behalf);
             let ready = shard.outbound.destinations.borrow_mut().resolved(key, &hop.site);
@@ -147,6 +149,19 @@ fn resolved<R: Runtime>(
             tend::unroutable(shard, key, unroutable);
         }
     }
+}
+
+/// The next hop of a domain as the source sees it that its mail leaves by.
+fn by_source<R: Runtime>(shard: &Shard<R>, key: DomainKey, hop: Rc<Hop>) -> Rc<Hop> {
+    let egress = shard.outbound.destinations.borrow().egress(key);
+    if egress == EgressKey::NODE {
+        return hop;
+    }
+    let live = shard.live.get();
+    let Some(egress) = live.egresses.get(egress) else { return hop };
+    let mut hop = Rc::unwrap_or_clone(hop);
+    hop.leave_by(&egress.source);
+    Rc::new(hop)
 }
 
 /// None: it is asked for again when the name servers are heard.

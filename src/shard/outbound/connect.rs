@@ -4,19 +4,22 @@ use std::cell::RefCell;
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::limits;
 use crate::policy::failures::Failures;
+use crate::route::egress;
 use crate::route::gate::NamedBy;
 use crate::route::{At, Endpoint, Hop, Host, Protocol, SitePolicy};
-use crate::runtime::{Defect, Runtime, Stream};
+use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::outbound::manners::{blame_tls, do_without_tls, keep_in_mind};
 use crate::shard::outbound::rates::Rights;
 use crate::shard::outbound::resolve::Unroutable;
 use crate::shard::outbound::session::{Behind, Choice, Connection, HopError, Starttls, loops};
-use crate::shard::wire::{Wire, WireError};
+use crate::shard::outbound::source;
+use crate::shard::wire::WireError;
 use crate::smtp::client::{self, Capabilities, Timeouts};
 use crate::smtp::reply::Reply;
 use crate::time::Instant;
@@ -208,7 +211,7 @@ impl<'a, R: Runtime> Search<'a, R> {
             }
         };
         self.tried += 1;
-        match open(self.shard, (self.hop.protocol, self.policy, &self.rights), host, to).await {
+        match open(self.shard, (self.hop, self.policy, &self.rights), host, to).await {
             Ok(mut connection) => {
                 connection.place = place;
                 connection.choice = choice;
@@ -231,6 +234,13 @@ impl<'a, R: Runtime> Search<'a, R> {
                         }
                         self.tried = usize::MAX;
                         self.failed.clear();
+                    }
+                    // No other host fares better.
+                    error @ HopError::Source(_) => {
+                        self.tried = usize::MAX;
+                        self.failed.clear();
+                        self.hope = true;
+                        self.last = error;
                     }
                     // The operator's host should take mail, so that is no last word.
                     HopError::TakesNone(reply, _) if host.named_by == NamedBy::Stranger => {
@@ -318,11 +328,12 @@ struct Manners {
 /// the client; opportunistic TLS asks for nothing better than what mail had before (RFC 7435). A host that hangs up on EHLO is told HELO.
 async fn open<R: Runtime>(
     shard: &Rc<Shard<R>>,
-    (protocol, policy, rights): (Protocol, &SitePolicy, &Rights<'_, R>),
+    (hop, policy, rights): (&Hop, &SitePolicy, &Rights<'_, R>),
     host: &Host,
     to: &Endpoint,
 ) -> Result<Connection<R>, HopError> {
     let named = || name(host, to);
+    let (protocol, by) = (hop.protocol, &hop.by);
     let now = shard.timers.recent();
     let is_known = |failures: &RefCell<Failures>| failures.borrow().is_known(&named(), now);
     let mut manners = Manners {
@@ -339,10 +350,10 @@ async fn open<R: Runtime>(
         shard.instruments.counters.tls_avoided.add(1);
         manners.starttls = false;
     }
-    let greeted = match greet(shard, host, to, (manners, rights)).await {
+    let greeted = match greet(shard, host, (to, by), (manners, rights)).await {
         Err(HopError::BrokenTls(why)) if !required => {
             let plain = Manners { starttls: false, ..manners };
-            let greeted = greet(shard, host, to, (plain, rights)).await;
+            let greeted = greet(shard, host, (to, by), (plain, rights)).await;
             // One that takes no plain text either has some other trouble. Where it may not be asked by now it will be.
             if matches!(greeted, Ok(_) | Err(HopError::OverRate)) {
                 do_without_tls(shard, &named(), &why);
@@ -350,7 +361,7 @@ async fn open<R: Runtime>(
             greeted.map_err(|error| error.or(|| HopError::BrokenTls(why)))
         }
         Err(HopError::BrokenEhlo(error)) => {
-            let greeted = greet(shard, host, to, (Manners { ehlo: false, ..manners }, rights)).await;
+            let greeted = greet(shard, host, (to, by), (Manners { ehlo: false, ..manners }, rights)).await;
             // A host that hangs up on everything is no host of HELO.
             if matches!(greeted, Ok(_) | Err(HopError::OverRate)) {
                 let why = format!("it hung up on EHLO ({error})");
@@ -406,23 +417,15 @@ fn is_load<R: Runtime>(shard: &Shard<R>, connection: &Connection<R>, reply: &Rep
 async fn greet<R: Runtime>(
     shard: &Rc<Shard<R>>,
     host: &Host,
-    to: &Endpoint,
+    (to, by): (&Endpoint, &Option<Arc<egress::Source>>),
     (manners, rights): (Manners, &Rights<'_, R>),
 ) -> Result<Connection<R>, HopError> {
     if !rights.take().await {
         return Err(HopError::OverRate);
     }
-    let refused = |error| HopError::Connect(to.clone(), error);
-    let stream = match to {
-        Endpoint::Network(address) => shard.runtime.connect(None, address.address()),
-        Endpoint::Socket(path) => shard.runtime.connect_path(path),
-    };
-    let stream = stream.map_err(refused)?;
-    let wire = Wire::<R>::new(stream, &shard.timers);
-    wire.limit(&shard.timers, manners.timeouts.connect);
-    wire.writable().await.map_err(|_| refused(io::ErrorKind::TimedOut.into()))?;
-    wire.stream().take_error().map_err(refused)?;
+    let wire = source::connect(shard, by.as_deref(), to, manners.timeouts.connect).await?;
     let mut connection = Connection::new(wire, name(host, to), (manners.protocol, manners.timeouts));
+    connection.by.clone_from(by);
     match introduce(shard, &mut connection, &host.name, manners).await {
         Ok(()) => Ok(connection),
         Err(error) => {
@@ -499,9 +502,11 @@ async fn hello<R: Runtime>(
 ) -> Result<(), HopError> {
     connection.capabilities = Capabilities::default();
     let ours = &shard.boot.node.hostname;
+    let own_name = connection.own_name(ours);
     let lmtp = connection.protocol == Protocol::Lmtp;
     let word = if lmtp { client::lmtp::HELLO } else { "EHLO" };
-    connection.send(shard, format!("{word} {ours}\r\n").as_bytes(), 1, patience).await?;
+    let line = format!("{word} {own_name}\r\n");
+    connection.send(shard, line.as_bytes(), 1, patience).await?;
     let reply = connection.reply(shard, patience).await?;
     if reply.is_done() {
         connection.capabilities = Capabilities::of_ehlo(&reply);
@@ -522,7 +527,8 @@ async fn helo<R: Runtime>(
     patience: Duration,
 ) -> Result<(), HopError> {
     let ours = &shard.boot.node.hostname;
-    connection.send(shard, format!("HELO {ours}\r\n").as_bytes(), 1, patience).await?;
+    let line = format!("HELO {}\r\n", connection.own_name(ours));
+    connection.send(shard, line.as_bytes(), 1, patience).await?;
     let reply = connection.reply(shard, patience).await?;
     connection.loops = names(&reply, ours);
     if reply.is_done() { Ok(()) } else { Err(HopError::Refused(reply)) }

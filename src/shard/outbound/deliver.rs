@@ -22,7 +22,7 @@ use crate::shard::outbound::rates::Rights;
 use crate::shard::outbound::session::{Connection, HopError};
 use crate::shard::outbound::site::{IdleConnection, Site, Work};
 use crate::shard::outbound::work::{After, Run, UnderWay};
-use crate::shard::outbound::{adapt, borrow, connect, line, pump, settle, sites};
+use crate::shard::outbound::{adapt, borrow, connect, egress, line, pump, settle, sites};
 use crate::smtp::reply::Reply;
 use crate::time::Instant;
 
@@ -96,6 +96,7 @@ async fn connected<R: Runtime>(
     lease.opened();
     match connected {
         Ok(mut connection) => {
+            connection.by.iter().for_each(|source| egress::works(shard, source));
             shard.instruments.counters.outbound_connections_opened.add(1);
             lease.stands();
             let place = connection.place.take();
@@ -232,6 +233,11 @@ async fn discard<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Site>
 /// No session came up. While others work that only bounds how many we open; otherwise the site rests.
 fn failed<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, error: &HopError) {
     *site.last_error.borrow_mut() = error.to_string();
+    let of_source = matches!(error, HopError::Source(_));
+    site.by_source.set(of_source);
+    if let (HopError::Source(why), Some(source)) = (error, &site.hop.borrow().by) {
+        egress::failed(shard, source, why);
+    }
     // A host that refuses the session for good speaks of us: nobody has named a recipient yet.
     let refuses_us = matches!(error, HopError::Refused(reply) if reply.is_permanent());
     if refuses_us {
@@ -242,8 +248,11 @@ fn failed<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, error: &H
         site.hold(shard.runtime.now());
         return;
     }
-    let level =
-        if refuses_us || matches!(error, HopError::Ourselves(_)) { Level::Error } else { Level::Warning };
+    let level = if refuses_us || of_source || matches!(error, HopError::Ourselves(_)) {
+        Level::Error
+    } else {
+        Level::Warning
+    };
     sites::rest(shard, key, site, level, error);
 }
 

@@ -2,24 +2,33 @@
 
 use std::rc::Rc;
 
+use crate::limits;
+use crate::observe::diagnostics::Level;
 use crate::queue::Group;
-use crate::queue::destinations::Effect;
+use crate::queue::destinations::moves::{move_on, waiting};
+use crate::queue::destinations::{DomainKey, Effect};
 use crate::queue::fair::{self, Behalf};
+use crate::route::egress::{EgressKey, seed_of};
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::outbound::asking;
 use crate::shard::outbound::pump::pump;
 
-/// Queues a group of this shard's own domain.
+/// Queues a group of this shard's own domain, to leave by an egress.
 /// `client` is who brought it, a hash.
-pub(in crate::shard) fn enqueue<R: Runtime>(shard: &Rc<Shard<R>>, domain: &str, group: Group, client: u32) {
+pub(in crate::shard) fn enqueue<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    (domain, egress): (&str, EgressKey),
+    group: Group,
+    client: u32,
+) {
     let now = shard.seconds();
-    let effect = shard.outbound.destinations.borrow_mut().push_for(domain, group, now, client);
+    let effect = shard.outbound.destinations.borrow_mut().push_for((domain, egress), group, now, client);
     match effect {
         Some(Effect::Resolve(key, name)) => {
             let message = group.key ^ u32::from(group.location.lane) << 22;
             let behalf = Behalf::new(client, message, &name);
-            asking::ask(shard, key, name, behalf);
+            ask(shard, key, name, behalf);
         }
         Some(effect) => carry_out(shard, effect),
         None => {}
@@ -33,8 +42,68 @@ pub(in crate::shard) fn carry_out<R: Runtime>(shard: &Rc<Shard<R>>, effect: Effe
             // What was tried before is the client's as ever, and all of it one message: what is new goes before it.
             let client = shard.outbound.destinations.borrow().client(key);
             let behalf = Behalf::new(client, fair::TRIED_BEFORE, &name);
-            asking::ask(shard, key, name, behalf);
+            ask(shard, key, name, behalf);
         }
         Effect::Pump(site) => drop(pump(shard, site)),
     }
+}
+
+/// It is to be found out where a domain leads. What of it should leave by another source goes on to that meanwhile.
+fn ask<R: Runtime>(shard: &Rc<Shard<R>>, key: DomainKey, name: Rc<str>, behalf: Behalf) {
+    if is_astray(shard, key) {
+        let own = shard.clone();
+        shard.runtime.spawn_vital("another source", async move {
+            own.runtime.yield_now().await;
+            leave_by_another(&own, key).await;
+        });
+    }
+    asking::ask(shard, key, name, behalf);
+}
+
+/// Whether the mail of a domain should leave by another source than it waits for.
+pub(super) fn is_astray<R: Runtime>(shard: &Shard<R>, key: DomainKey) -> bool {
+    let egress = shard.outbound.destinations.borrow().egress(key);
+    let live = shard.live.get();
+    // Nearly always there are no sources.
+    !(egress == EgressKey::NODE && live.egresses.is_empty()) && live.egresses.instead(egress, 0).is_some()
+}
+
+/// What waits in a domain goes on by other sources, where its own does not work or is no more.
+pub(super) async fn leave_by_another<R: Runtime>(shard: &Rc<Shard<R>>, key: DomainKey) {
+    let egress = shard.outbound.destinations.borrow().egress(key);
+    let mut moved = 0;
+    loop {
+        let live = shard.live.get();
+        let instead = |group: &Group| live.egresses.instead(egress, seed_of(group));
+        let now = shard.seconds();
+        let (done, effects) = {
+            let queues = &mut *shard.outbound.destinations.borrow_mut();
+            let before = waiting(queues, key);
+            let slice = move_on(queues, key, now, limits::TURN_MOVED, instead);
+            moved += before - waiting(queues, key);
+            slice
+        };
+        for effect in effects {
+            carry_out(shard, effect);
+        }
+        if done || shard.draining.get() {
+            break;
+        }
+        shard.runtime.yield_now().await;
+    }
+    shard.instruments.counters.groups_moved.add(moved as u64);
+    let live = shard.live.get();
+    let Some(known) = live.egresses.get(egress).filter(|_| moved > 0 && !live.egresses.is_in_force(egress))
+    else {
+        return;
+    };
+    let (pool, source) = (&known.pool, known.source.name());
+    let destinations = shard.outbound.destinations.borrow();
+    shard.say(
+        Level::Warning,
+        format_args!(
+            "{moved} messages for {} waited for source {source} of pool {pool}, which is no more: they leave by another",
+            destinations.name(key)
+        ),
+    );
 }

@@ -8,12 +8,15 @@ use std::time::Duration;
 use crate::id::Location;
 use crate::limits;
 use crate::mail::envelope::{Envelope, Recipient};
+use crate::mail::parameters::Key;
 use crate::queue::{Clock, Group, Standing, fair};
+use crate::route::egress::EgressKey;
 use crate::route::home_shard;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::message::Handoff;
 use crate::shard::outbound::dispatch;
+use crate::shard::outbound::egress::{Chooser, parts};
 use crate::shard::store::at_once;
 use crate::spool::record::{self, MessageView};
 use crate::time::UnixMillis;
@@ -36,6 +39,7 @@ pub(in crate::shard) fn stored<'a, R: Runtime>(
     let domain = |one: &'a Recipient| if one.at_once.is_some() { NOBODYS } else { one.domain() };
     let life = shard.mesh.lifetimes().number(UnixMillis(lives).seconds());
     let domains = record::group_by_domain(envelope.recipients.iter().map(domain));
+    let chooser = Chooser::new(shard, || shard.writer(location.lane).lane.borrow().id(key));
     let mut waits = false;
     for (number, (first, count, domain)) in domains.filter(|(.., domain)| *domain != NOBODYS).enumerate() {
         let group = Group {
@@ -49,17 +53,29 @@ pub(in crate::shard) fn stored<'a, R: Runtime>(
             not_before: 0,
             expiry,
         };
-        // A thousand new domains at once would hold up everybody else: the inbox takes them a few at a time.
-        if number < limits::DOMAINS_AT_ONCE && (number == 0 || !shard.runtime.should_yield()) {
-            hand_off(shard, domain, group, client);
-        } else {
-            waits = true;
-            put_off(shard, domain, group, client);
+        let alike = |first| pool_from(envelope, first);
+        for (group, egress) in parts(shard, chooser.as_ref(), (group, domain), alike) {
+            // A thousand new domains at once would hold up everybody else: the inbox takes them a few at a time.
+            if number < limits::DOMAINS_AT_ONCE && (number == 0 || !shard.runtime.should_yield()) {
+                hand_off(shard, (domain, egress), group, client);
+            } else {
+                waits = true;
+                put_off(shard, (domain, egress), group, client);
+            }
         }
     }
     if waits {
         shard.runtime.bell().ring();
     }
+}
+
+/// How many recipients from this one on have the same parameters, and their pool.
+fn pool_from(envelope: &Envelope, first: u16) -> (u16, Option<&str>) {
+    let Some(parameters) = &envelope.parameters else { return (u16::MAX, None) };
+    let mut rest = envelope.recipients[usize::from(first)..].iter().map(|one| one.parameters);
+    let own = rest.next().unwrap_or_default();
+    let count = 1 + rest.take_while(|other| *other == own).count();
+    (u16::try_from(count).unwrap_or(u16::MAX), parameters.of(own).value(Key::Pool))
 }
 
 /// Who brought a message, for whoever is to be fair: the account, or else the client's network (a /64 of IPv6). Never 0.
@@ -87,6 +103,7 @@ pub(in crate::shard) fn recovered<R: Runtime>(
         live = live.iter().flat_map(|range| range.around(first, count)).collect();
         at_once::found(shard, (location, key), view, (end, first, count));
     }
+    let chooser = Chooser::new(shard, || Some(view.id));
     let life = shard.mesh.lifetimes().number(view.lives());
     for (first, count, domain) in view.domains() {
         for range in &live {
@@ -110,7 +127,10 @@ pub(in crate::shard) fn recovered<R: Runtime>(
                     expiry,
                 };
                 let client = client(view.account, view.origin().client);
-                hand_off(shard, domain, group, client);
+                let alike = |first| (view.alike_from(first), view.parameters_of(first).value(Key::Pool));
+                for (group, egress) in parts(shard, chooser.as_ref(), (group, domain), alike) {
+                    hand_off(shard, (domain, egress), group, client);
+                }
             }
         }
     }
@@ -131,24 +151,29 @@ fn lower<'a, R: Runtime>(
 }
 
 /// One group goes home when those before it have.
-fn put_off<R: Runtime>(shard: &Shard<R>, domain: &[u8], group: Group, client: u32) {
+fn put_off<R: Runtime>(shard: &Shard<R>, (domain, egress): (&[u8], EgressKey), group: Group, client: u32) {
     let mut room = [0; limits::DOMAIN_MAX + 1];
     let lower = lower(shard, domain, &mut room);
     let home = home_shard(lower, shard.mesh.shards());
-    shard.outbound.backlog.borrow_mut().push(home, Handoff { domain: lower.into(), group, client });
+    shard.outbound.backlog.borrow_mut().push(home, Handoff { domain: lower.into(), group, client, egress });
 }
 
 /// Sends one group home. What finds no room waits here.
-fn hand_off<R: Runtime>(shard: &Rc<Shard<R>>, domain: &[u8], group: Group, client: u32) {
+fn hand_off<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    (domain, egress): (&[u8], EgressKey),
+    group: Group,
+    client: u32,
+) {
     let mut room = [0; limits::DOMAIN_MAX + 1];
     let lower = lower(shard, domain, &mut room);
     let domain = std::str::from_utf8(lower).unwrap_or_default();
     let home = home_shard(lower, shard.mesh.shards());
     if home == shard.index {
-        dispatch::enqueue(shard, domain, group, client);
+        dispatch::enqueue(shard, (domain, egress), group, client);
         return;
     }
-    let handoff = Handoff { domain: domain.as_bytes().into(), group, client };
+    let handoff = Handoff { domain: domain.as_bytes().into(), group, client, egress };
     let mut backlog = shard.outbound.backlog.borrow_mut();
     if !backlog.homes[home].is_empty() {
         backlog.push(home, handoff);

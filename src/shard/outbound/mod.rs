@@ -1,6 +1,7 @@
 //! The way out: from a message on disk to the next hop's answer.
 //!
-//! The files stand in message order. Who uses whom is another order, in which none looks back: the states; `borrow`, `sites` and `adapt`; `settle`;
+//! The files stand in message order. Who uses whom is another order, in which none looks back: the states; `borrow`, `sites` and `adapt`;
+//! `source`; `egress`; `settle`;
 //! `lend`, `pump`; `tend`, `unanswered`; `asking`, `dispatch`, `handoff` and `loan`; `line`; `session`, `connect`, `work`, `transact`,
 //! `attempt` and `deliver`. So `pump` only begins a connection, and `deliver` opens what was begun.
 
@@ -12,6 +13,7 @@ pub mod bucket;
 pub mod provider;
 pub mod opening;
 
+pub mod egress;
 pub mod handoff;
 pub mod dispatch;
 pub mod asking;
@@ -30,6 +32,7 @@ pub mod loan;
 pub mod borrow;
 pub mod deliver;
 pub mod connect;
+pub mod source;
 pub mod session;
 pub mod manners;
 pub mod work;

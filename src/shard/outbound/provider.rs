@@ -25,13 +25,21 @@ pub struct Provider {
 
 /// The providers that sites of this shard have.
 #[derive(Default)]
-pub struct Providers(RefCell<HashMap<Box<str>, Weak<Provider>>>);
+pub struct Providers(RefCell<Known>);
+
+/// By source and name.
+type Known = HashMap<(Box<str>, Box<str>), Weak<Provider>>;
 
 impl Providers {
-    /// The provider of a name, with the count of the node.
-    pub fn get(&self, name: &str, count: impl FnOnce() -> Arc<ConnectionCount>) -> Rc<Provider> {
+    /// The provider of a name, as a source sees it, with the count of the node.
+    pub fn get(
+        &self,
+        (source, name): (&str, &str),
+        count: impl FnOnce() -> Arc<ConnectionCount>,
+    ) -> Rc<Provider> {
         let mut known = self.0.borrow_mut();
-        if let Some(provider) = known.get(name).and_then(Weak::upgrade) {
+        let key = (source.into(), name.into());
+        if let Some(provider) = known.get(&key).and_then(Weak::upgrade) {
             return provider;
         }
         if known.len() >= limits::SHAPING_PROVIDERS_MAX {
@@ -39,7 +47,7 @@ impl Providers {
         }
         let (idle, waiting) = (Cell::new(0), Cell::new(0));
         let provider = Rc::new(Provider { count: count(), idle, waiting });
-        known.insert(name.into(), Rc::downgrade(&provider));
+        known.insert(key, Rc::downgrade(&provider));
         provider
     }
 }

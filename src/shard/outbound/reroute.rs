@@ -6,10 +6,11 @@
 use std::rc::Rc;
 
 use crate::limits;
+use crate::queue::destinations::moves;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::live::{InForce, LiveConfig};
-use crate::shard::outbound::dispatch::carry_out;
+use crate::shard::outbound::dispatch::{self, carry_out};
 use crate::shard::outbound::{borrow, sites};
 
 /// Another configuration came into force.
@@ -21,6 +22,43 @@ pub(in crate::shard) fn begin<R: Runtime>(shard: &Rc<Shard<R>>, before: &LiveCon
     }
     if routing || !now.table.same_policies_as(&before.table) {
         shard.runtime.spawn_vital("reroute", go_through(shard.clone(), now.clone()));
+    }
+}
+
+/// Four times a second: where a source was suspended or resumed, what waits by it goes on by others, or goes on.
+pub(in crate::shard) fn heed_sources<R: Runtime>(shard: &Rc<Shard<R>>) {
+    let changes = shard.live.get().egresses.changes();
+    if shard.outbound.sources.seen.replace(changes) != changes {
+        shard.runtime.spawn_vital("sources", see_to_sources(shard.clone()));
+    }
+}
+
+async fn see_to_sources<R: Runtime>(shard: Rc<Shard<R>>) {
+    let slots = shard.outbound.destinations.borrow().domain_slots();
+    for slot in 0..slots {
+        let key = moves::domain_at(&mut shard.outbound.destinations.borrow_mut(), slot);
+        if let Some(key) = key.filter(|key| dispatch::is_astray(&shard, *key)) {
+            dispatch::leave_by_another(&shard, key).await;
+        }
+        if shard.draining.get() {
+            return;
+        }
+        if shard.runtime.should_yield() {
+            shard.runtime.yield_now().await;
+        }
+    }
+    // What waits at a site of a source that works again goes on at once.
+    let sites: Vec<_> =
+        shard.outbound.sites.borrow().iter().map(|(key, site)| (*key, site.clone())).collect();
+    for (key, site) in sites {
+        let works = site.hop.borrow().by.as_ref().is_some_and(|source| !source.is_suspended());
+        if works && site.by_source.replace(false) {
+            moves::hurry(&mut shard.outbound.destinations.borrow_mut(), key);
+            sites::later(&shard, [key]);
+        }
+        if shard.runtime.should_yield() {
+            shard.runtime.yield_now().await;
+        }
     }
 }
 

@@ -3,9 +3,11 @@
 
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::limits;
+use crate::route::egress::Source;
 use crate::route::{Endpoint, Protocol};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
@@ -23,6 +25,8 @@ pub struct Connection<R: Runtime> {
     pub capabilities: Capabilities,
     /// What is spoken.
     pub protocol: Protocol,
+    /// By which source it leaves.
+    pub by: Option<Arc<Source>>,
     /// How long each answer may take.
     pub timeouts: Timeouts,
     /// Its place at its address, where that is counted.
@@ -130,6 +134,8 @@ pub enum HopError {
     Full(IpAddr),
     /// The rate of connections lets no further one be opened now.
     OverRate,
+    /// Not the hop's fault: nothing leaves by the source. In words.
+    Source(String),
     /// Not the hop's fault: the message cannot be read from our disk.
     Spool(io::Error),
 }
@@ -154,9 +160,10 @@ impl std::fmt::Display for HopError {
             HopError::Unasked => {
                 formatter.write_str("the next hop sent a reply before it was asked anything")
             }
-            HopError::BrokenTls(words) | HopError::NoAddress(words) | HopError::Ourselves(words) => {
-                formatter.write_str(words)
-            }
+            HopError::BrokenTls(words)
+            | HopError::NoAddress(words)
+            | HopError::Ourselves(words)
+            | HopError::Source(words) => formatter.write_str(words),
             HopError::BrokenEhlo(error) => write!(formatter, "the next hop hung up on EHLO: {error}"),
             HopError::Full(address) => write!(formatter, "{address} has all the connections it may have"),
             HopError::OverRate => {
@@ -195,6 +202,7 @@ impl<R: Runtime> Connection<R> {
             wire,
             protocol,
             timeouts,
+            by: None,
             capabilities: Capabilities::default(),
             place: None,
             hop,
@@ -211,6 +219,11 @@ impl<R: Runtime> Connection<R> {
             body_at: None,
             body_took: Duration::ZERO,
         }
+    }
+
+    /// The name that we go by, where the node's is this.
+    pub fn own_name<'a>(&'a self, of_node: &'a str) -> &'a str {
+        self.by.as_ref().and_then(|source| source.config.ehlo.as_deref()).unwrap_or(of_node)
     }
 
     /// From now on replies are those of transactions: of the good ones only the code is kept.

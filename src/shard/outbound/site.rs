@@ -52,6 +52,8 @@ pub struct Site {
     pub pipelines: Cell<bool>,
     /// Why the last connection failed.
     pub last_error: RefCell<String>,
+    /// It rests as its source does not work, not as its hosts do not.
+    pub(super) by_source: Cell<bool>,
     /// What its hop showed of late.
     pub shown: SiteHistory,
     /// The address it waits for a place at; until then it opens no connection.
@@ -98,6 +100,7 @@ impl Site {
             hold_until: Cell::new(Instant(0)),
             pipelines: Cell::new(false),
             last_error: RefCell::default(),
+            by_source: Cell::new(false),
             shown: SiteHistory::default(),
             parked: Cell::new(None),
             queued: Cell::new(false),

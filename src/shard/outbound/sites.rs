@@ -72,7 +72,12 @@ pub(super) fn site<R: Runtime>(shard: &Shard<R>, hop: Rc<Hop>) -> (SiteKey, Rc<S
     if hop.is_of_dns() && shard.live.get().table.is_rolled_up(&hop.label) {
         site.count.add_beside(&hop.label);
     }
-    *site.hop.borrow_mut() = hop;
+    let by = |hop: &Hop| hop.by.as_ref().map(Arc::as_ptr);
+    let before = site.hop.replace(hop.clone());
+    if by(&before) != by(&hop) {
+        // The source has another address, or speaks by another name.
+        site.end_connections();
+    }
     heed(shard, key, &site);
     (key, site)
 }
@@ -133,9 +138,11 @@ fn share<R: Runtime>(shard: &Shard<R>, site: &Site, policy: &SitePolicy) {
     messages.extend(policy.message_rate.map(|pace| Bucket::new(&site.count, What::Messages, pace)));
     site.paced.set(is_paced(site, policy));
     messages.extend(site.paced.get().then(|| Bucket::of_window(&site.count)));
+    let hop = site.hop.borrow();
+    let source = hop.source();
     for of in &policy.providers {
-        let count = || shard.mesh.provider_count(&of.name, shard.runtime.now());
-        let provider = shard.outbound.providers.get(&of.name, count);
+        let count = || shard.mesh.provider_count((source, &of.name), shard.runtime.now());
+        let provider = shard.outbound.providers.get((source, &of.name), count);
         messages.extend(of.message_rate.map(|pace| Bucket::new(&provider.count, What::Messages, pace)));
         shares.push(Share { provider, connections: of.connections });
     }

@@ -46,6 +46,8 @@ pub(in crate::shard) struct Outbound<R: Runtime> {
     pub tending: Tending,
     /// Providers of these that have limits.
     pub providers: Providers,
+    /// By which sources mail leaves.
+    pub sources: Sources,
     /// Sites of the queues.
     pub sites: RefCell<HashMap<SiteKey, Rc<Site>>>,
     /// Sites with connections that have nothing to do.
@@ -103,6 +105,7 @@ impl<R: Runtime> Outbound<R> {
             busy_looked: Cell::new(0),
             tending: Tending::default(),
             providers: Providers::default(),
+            sources: Sources::default(),
             sites: RefCell::default(),
             resting: RefCell::default(),
             refused: RefCell::default(),
@@ -120,6 +123,17 @@ impl<R: Runtime> Outbound<R> {
             settling: Cell::new(0),
         }
     }
+}
+
+/// What a shard knows of sources.
+#[derive(Default)]
+pub struct Sources {
+    /// Changes of suspensions that it has seen to.
+    pub(super) seen: Cell<u64>,
+    /// Sources are being looked at.
+    pub(super) looks: Cell<bool>,
+    /// Pools that nobody knows were told of for this configuration, so many.
+    pub(super) told: Cell<(u64, usize)>,
 }
 
 /// What hosts showed of late.

@@ -25,7 +25,7 @@ fn queues(deferred: u32, credits: u32) -> (Destinations, DomainKey) {
     for key in 0..3 {
         queues.push("d.example", group(deferred + key, 0), TIMES.now);
     }
-    let key = queues.domains.find("d.example").unwrap();
+    let key = queues.domains.find("d.example", 0).unwrap();
     queues.resolved(key, SITE);
     (queues, key)
 }
@@ -91,7 +91,7 @@ fn the_site_opens_that_is_found_later() {
     let site = queues.site(SITE);
     queues.close_site(site, TIMES.now + 500);
     queues.push("d.example", group(1, 2_000), TIMES.now);
-    let key = queues.domains.find("d.example").unwrap();
+    let key = queues.domains.find("d.example", 0).unwrap();
     let (mut aside, _) = Aside::take(&mut queues, key, false).unwrap();
     let (all, effect) = aside.hurry(&mut queues, &Filter::default(), TIMES, 9, &mut Tally::default());
     assert!(all && matches!(effect, Some(Effect::Resolve(..))), "{effect:?}");
@@ -182,7 +182,7 @@ fn a_group_is_cut_to_those_who_are_meant() {
         for key in 0..3 {
             queues.push("d.example", Group { count: 10, ..group(key, not_before) }, TIMES.now);
         }
-        let key = queues.domains.find("d.example").unwrap();
+        let key = queues.domains.find("d.example", 0).unwrap();
         let (mut filter, mut found) = (Filter::default(), FoundRecipients::default());
         filter.set("sender", "a@b.example").unwrap();
         let run = |key, first, count| Run { key, slot: 0, offset: 0, first, count };

@@ -42,7 +42,7 @@ fn a_busy_domain_is_asked_for_again_and_its_mail_goes_on() {
     assert_eq!(keys, [1, 2, 3, 4]);
     // One that leads nowhere any more.
     let other = push_resolved(&mut queue, "c.example", "mx", 6);
-    let key = queue.domains.find("c.example").unwrap();
+    let key = queue.domains.find("c.example", 0).unwrap();
     assert_eq!((other, asked(&mut queue, later + 500)), (old, 2));
     queue.leave_site(key);
     assert_eq!((queue.ready(old, later + 500), queue.unrouted(key), queue.waiting_groups()), (0, 1, 0));
@@ -61,7 +61,7 @@ fn many_domains_leave_a_site_one_by_one() {
     let old = old.unwrap();
     // From the last on: the whole ring stands before each of them.
     for number in (0..DOMAINS).rev() {
-        let key = queue.domains.find(&format!("d{number}.example")).unwrap();
+        let key = queue.domains.find(&format!("d{number}.example"), 0).unwrap();
         assert!(queue.resolved(key, "mx2").is_some());
         assert!(queue.sites.get(old).ring.places() <= 65 + 2 * number as usize);
     }
@@ -86,7 +86,7 @@ fn who_left_a_ring_is_not_met_there() {
         push_resolved(&mut queue, name, "mx", 1 + 2 * number as u32);
         push_resolved(&mut queue, name, "mx", 2 + 2 * number as u32);
     }
-    let keys: Vec<_> = names.iter().map(|name| queue.domains.find(name).unwrap()).collect();
+    let keys: Vec<_> = names.iter().map(|name| queue.domains.find(name, 0).unwrap()).collect();
     let site = queue.sites.named("mx");
     for key in [keys[0], keys[1], keys[3]] {
         assert!(queue.resolved(key, "mx2").is_some());
@@ -141,7 +141,7 @@ fn nothing_is_taken_by_routes_that_hold_no_more() {
     assert_eq!(names(queue.rerouted(10, 0..9)), [""; 0], "each once");
     assert!(!queue.is_led_to(closed), "its connections are of no use");
     let new = queue.resolved(busy, "new").expect("its other mail waits");
-    let key = queue.domains.find("c.example").unwrap();
+    let key = queue.domains.find("c.example", 0).unwrap();
     assert_eq!(queue.resolved(key, "new"), Some(new));
     assert_eq!(names(queue.rerouted(10, 0..9)), [""; 0], "these are led by what holds");
     queue.attempted(busy, &under_way, &[], 10);

@@ -72,7 +72,7 @@ fn queues(large: u32) -> Destinations {
         let wait = if key % 3 == 0 { 0 } else { 1_001 + key.wrapping_mul(2_654_435_761) % 1_000 };
         queues.push(&name, group(key, wait), TIMES.now);
     }
-    let large = queues.domains.find("large.example").unwrap();
+    let large = queues.domains.find("large.example", 0).unwrap();
     queues.resolved(large, "mx:mx.example:25");
     queues
 }
@@ -199,7 +199,7 @@ fn a_domain_that_goes_leaves_no_trace_in_a_walk() {
     for key in 0..10 {
         queues.push("first.example", group(key, 0), TIMES.now);
     }
-    let key = queues.domains.find("first.example").unwrap();
+    let key = queues.domains.find("first.example", 0).unwrap();
     let site = queues.site("mx:mx.example:25");
     queues.resolved(key, "mx:mx.example:25");
     let mut walk = Walk::new(Arc::default(), ScanPosition::default(), Some(100), 1_000);

@@ -1,7 +1,7 @@
 //! What goes wrong on the network.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::runtime::sim::base::Base;
@@ -35,6 +35,8 @@ pub struct Faults {
     pub refuse: BTreeSet<SocketAddr>,
     /// Addresses that never answer a connection attempt or a datagram.
     pub blackhole: BTreeSet<SocketAddr>,
+    /// Addresses that no machine has: nobody connects from them.
+    pub absent: BTreeSet<IpAddr>,
     /// That no node is told its own addresses, as where netlink is refused.
     pub no_addresses: bool,
 }
@@ -55,6 +57,7 @@ impl Default for Faults {
             datagram_duplicate: 0.0,
             refuse: BTreeSet::new(),
             blackhole: BTreeSet::new(),
+            absent: BTreeSet::new(),
             no_addresses: false,
         }
     }

@@ -7,7 +7,8 @@ use crate::shard::alone;
 /// A connection to a site none of whose hosts has an address is begun.
 fn begin(shard: &Rc<Shard<SimRuntime>>, number: usize) {
     let name = format!("site{number}.example");
-    let hop = Hop { label: name.clone().into(), site: name, hosts: Vec::new(), protocol: Protocol::Smtp };
+    let hop =
+        Hop { label: name.clone().into(), site: name, hosts: Vec::new(), protocol: Protocol::Smtp, by: None };
     let (key, site) = sites::site(shard, Rc::new(hop));
     assert!(site.count.take(1, shard.index));
     site.connections.set(1);

@@ -19,7 +19,13 @@ use crate::shard::outbound::pump;
 use crate::shard::outbound::site::Work;
 
 fn hop(name: &str) -> Rc<Hop> {
-    Rc::new(Hop { label: name.into(), site: name.to_owned(), hosts: Vec::new(), protocol: Protocol::Smtp })
+    Rc::new(Hop {
+        label: name.into(),
+        site: name.to_owned(),
+        hosts: Vec::new(),
+        protocol: Protocol::Smtp,
+        by: None,
+    })
 }
 
 fn reload(shard: &Shard<SimRuntime>, delivery: &str) {
@@ -87,7 +93,7 @@ fn a_domain_has_its_say_about_its_site() {
     let led = |domain: &str| {
         let site = "mx.example".to_owned();
         let hosts = vec![host("mx.example")];
-        Rc::new(Hop { site, hosts, label: domain.into(), protocol: Protocol::Smtp })
+        Rc::new(Hop { site, hosts, label: domain.into(), protocol: Protocol::Smtp, by: None })
     };
     let (one_key, one) = site(&shard, led("one.example"));
     let limit = |site: &Site| site.policy.borrow().connections;

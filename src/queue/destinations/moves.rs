@@ -1,0 +1,94 @@
+//! What waits in one domain goes on by another egress: its source does not work, or is no more.
+
+use super::domain::Deferred;
+use super::keys::{DomainKey, SiteKey};
+use super::{Destinations, Effect};
+use crate::queue::Group;
+use crate::route::egress::EgressKey;
+
+/// A slice of it: so many groups of a domain are queued by the egress that `instead` says, as long as it says one. True: nothing is left that
+/// should go. Effects are to be carried out.
+pub fn move_on(
+    queues: &mut Destinations,
+    key: DomainKey,
+    now: u32,
+    most: usize,
+    instead: impl Fn(&Group) -> Option<EgressKey>,
+) -> (bool, Vec<Effect>) {
+    let mut effects = Vec::new();
+    for _ in 0..most {
+        let Some(domain) = queues.domains.get_mut(key) else { return (true, effects) };
+        let (name, client) = (domain.name.clone(), domain.client);
+        let first = domain.deferred.peek().map(|Deferred(group)| *group).or(domain.ready.front().copied());
+        let Some((group, egress)) = first.and_then(|group| Some((group, instead(&group)?))) else {
+            queues.rest(key);
+            return (true, effects);
+        };
+        let mut due = group;
+        if domain.deferred.pop().is_none() {
+            domain.ready.pop_front();
+            // It may have been told that it waits, which its new site does not make it do.
+            due.not_before = 0;
+            if let Some(site) = domain.site().filter(|_| domain.in_ring) {
+                queues.sites.lose(site, 1);
+            }
+        }
+        queues.queued = queues.queued.saturating_sub(usize::from(due.count));
+        let effect = queues.push_for((&name, egress), due, now, client);
+        effects.extend(effect.filter(|effect| effects.last() != Some(effect)));
+    }
+    (false, effects)
+}
+
+/// The domain in a slot.
+pub fn domain_at(queues: &mut Destinations, slot: usize) -> Option<DomainKey> {
+    queues.domains.at(slot).and_then(|(key, domain)| domain.map(|_| key))
+}
+
+/// What kept a site closed is over: it is tried now. Where it fails again, its next pause is longer all the same.
+pub fn hurry(queues: &mut Destinations, site: SiteKey) {
+    queues.sites.hurry(site);
+}
+
+/// Groups of a domain that wait.
+pub fn waiting(queues: &Destinations, key: DomainKey) -> usize {
+    queues.domains.get(key).map_or(0, |domain| domain.deferred.len() + domain.ready.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Location;
+    use crate::queue::destinations::Take;
+
+    #[test]
+    fn all_that_waits_goes_on_by_the_other() {
+        let mut queues = Destinations::new(vec![9]);
+        let (one, other) = (EgressKey::of_number(1), EgressKey::of_number(2));
+        let group = |key, not_before| Group {
+            not_before,
+            ..Group::bare(Location { lane: 0, slot: 0, offset: 0 }, key)
+        };
+        let asked = queues.push_for(("d.example", one), group(1, 0), 10, 7);
+        let Some(Effect::Resolve(key, _)) = asked else { panic!("{asked:?}") };
+        let site = queues.resolved(key, "one d").expect("it has mail");
+        for (number, not_before) in [(2, 0), (3, 50), (4, 60)] {
+            queues.push_for(("d.example", one), group(number, not_before), 10, 7);
+        }
+        queues.push_for(("d.example", EgressKey::NODE), group(5, 70), 10, 7);
+        assert!(matches!(queues.take(site, 10), Take::Job(_, first) if first.key == 1));
+        let moved = move_on(&mut queues, key, 10, 2, |_| Some(other));
+        assert_eq!(moved, (false, vec![]), "nothing of that is due");
+        let (done, effects) = move_on(&mut queues, key, 10, 9, |_| Some(other));
+        let [Effect::Resolve(to, name)] = &effects[..] else { panic!("{effects:?}") };
+        assert_eq!((done, &**name, queues.egress(*to), queues.queued()), (true, "d.example", other, 5));
+        assert_eq!((queues.ready(site, 10), queues.take(site, 10)), (0, Take::Nothing));
+        let new = queues.resolved(*to, "other d").expect("it has mail");
+        assert!(matches!(queues.take(new, 10), Take::Job(_, second) if second.key == 2));
+        // What is under way comes back to where it was; what stays where it is stays.
+        queues.attempted(key, &group(1, 0), &[group(1, 40)], 10);
+        assert_eq!(move_on(&mut queues, key, 10, 9, |_| None), (true, vec![]));
+        assert_eq!(queues.tick(45, 9).len(), 1);
+        assert_eq!((queues.tick(80, 9).len(), queues.queued()), (2, 5));
+    }
+}

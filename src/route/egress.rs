@@ -1,0 +1,430 @@
+//! By which of the node's identities mail leaves: sources, the pools that share them, and which source of its pool a message gets.
+//!
+//! A queue is of one domain by one *egress*: a pool, and a source of it. The source is drawn by a hash of the message, as the weights of the
+//! pool say, so that it is the same after each retry and start without being written down anywhere; another is drawn only where the
+//! first is suspended, or has left the pool (weighted rendezvous hashing: what is not about that source stays where it is).
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::config::{Config, PoolConfig, SourceConfig};
+use crate::id::MessageId;
+use crate::limits;
+use crate::queue::Group;
+use crate::queue::fair;
+use crate::queue::schedule;
+use crate::time::Instant;
+
+use super::draw::{mix, wait};
+
+/// Names an egress in this process: no other has its number, whatever is reloaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EgressKey(u16);
+
+impl EgressKey {
+    /// The node's own addresses, and its name.
+    pub const NODE: EgressKey = EgressKey(0);
+
+    /// As a number.
+    pub fn number(self) -> u16 {
+        self.0
+    }
+
+    /// That of a number.
+    pub fn of_number(number: u16) -> EgressKey {
+        EgressKey(number)
+    }
+}
+
+/// An identity that mail leaves by. One for the whole node; it is another where its configuration is.
+#[derive(Debug)]
+pub struct Source {
+    /// What the configuration says.
+    pub config: SourceConfig,
+    suspended: AtomicBool,
+    suspension: Mutex<Suspension>,
+}
+
+/// That nothing leaves by a source.
+#[derive(Clone, Debug, Default)]
+pub struct Suspension {
+    /// Why, in words; empty: it is not suspended.
+    pub why: Box<str>,
+    /// Times in a row that it was found so.
+    failures: u32,
+    /// When it is looked at next.
+    until: Instant,
+}
+
+impl Source {
+    fn new(config: SourceConfig) -> Source {
+        Source { config, suspended: AtomicBool::new(false), suspension: Mutex::default() }
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    /// Whether nothing leaves by it now.
+    pub fn is_suspended(&self) -> bool {
+        self.suspended.load(Ordering::Acquire)
+    }
+
+    /// Why, and when it is looked at next.
+    pub fn suspension(&self) -> Suspension {
+        self.suspension.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Nothing leaves by it until somebody finds that it works again; who looks waits longer each time. True: it was not suspended.
+    pub fn suspend(&self, why: &str, (now, random): (Instant, u64)) -> bool {
+        let mut suspension = self.suspension.lock().unwrap_or_else(PoisonError::into_inner);
+        // Others that were under way find the same: that is one failure.
+        if suspension.why.is_empty() || suspension.until <= now {
+            suspension.failures = suspension.failures.saturating_add(1);
+            suspension.until = now + schedule::site_pause(suspension.failures, random);
+        }
+        suspension.why = why.into();
+        !self.suspended.swap(true, Ordering::AcqRel)
+    }
+
+    /// It works. True: it was suspended.
+    pub fn resume(&self) -> bool {
+        if !self.is_suspended() {
+            return false;
+        }
+        *self.suspension.lock().unwrap_or_else(PoisonError::into_inner) = Suspension::default();
+        self.suspended.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether it is time to look whether it works again.
+    pub fn is_due(&self, now: Instant) -> bool {
+        if !self.is_suspended() {
+            return false;
+        }
+        let suspension = self.suspension.lock().unwrap_or_else(PoisonError::into_inner);
+        suspension.until <= now
+    }
+}
+
+/// A pool, and one of its sources.
+#[derive(Clone, Debug)]
+pub struct Egress {
+    /// The pool's name; that of the source where that is all of it.
+    pub pool: Box<str>,
+    /// The source.
+    pub source: Arc<Source>,
+    /// Whether the pool has this source in this configuration.
+    in_force: bool,
+}
+
+/// The sources of a pool, each with its weight and the hash of its name.
+#[derive(Clone, Debug, Default)]
+struct Pool(Vec<(EgressKey, u16, u64)>);
+
+/// All sources and pools.
+#[derive(Clone, Debug, Default)]
+pub struct Egresses {
+    /// As they are written.
+    written: Arc<(Vec<SourceConfig>, Vec<PoolConfig>)>,
+    /// By their keys, but for the node's own. One that is no more keeps its place.
+    known: Vec<Egress>,
+    pools: HashMap<Box<str>, Pool>,
+    /// That of mail which names none.
+    default: Option<Box<str>>,
+    /// How often a source was suspended or resumed.
+    changes: Arc<AtomicU64>,
+}
+
+/// Two are alike where mail leaves by the same, whatever the numbers.
+impl PartialEq for Egresses {
+    fn eq(&self, other: &Egresses) -> bool {
+        self.default == other.default && self.shares() == other.shares()
+    }
+}
+
+impl Egresses {
+    /// Those of a configuration.
+    pub fn new(config: &Config) -> Egresses {
+        let Config { sources, pools, delivery, .. } = config;
+        let written = Arc::new((sources.clone(), pools.clone()));
+        let egresses = Egresses { written, default: delivery.pool.clone(), ..Egresses::default() };
+        egresses.after(&Egresses::default())
+    }
+
+    /// The same, of the configuration that follows another: what was there keeps its numbers, and what is known of it.
+    pub fn after(&self, before: &Egresses) -> Egresses {
+        let (sources, pools) = &*self.written;
+        let same = |config: &SourceConfig| before.sources().find(|source| source.config == *config).cloned();
+        let source =
+            |config: &SourceConfig| same(config).unwrap_or_else(|| Arc::new(Source::new(config.clone())));
+        let sources: Vec<Arc<Source>> = sources.iter().map(source).collect();
+        let known = before.known.iter().map(|egress| Egress { in_force: false, ..egress.clone() }).collect();
+        let mut next =
+            Egresses { known, pools: HashMap::new(), changes: before.changes.clone(), ..self.clone() };
+        let mut places: HashMap<(Box<str>, Box<str>), usize> = HashMap::new();
+        for (place, egress) in before.known.iter().enumerate() {
+            places.insert((egress.pool.clone(), egress.source.config.name.clone()), place);
+        }
+        let alone = (0..sources.len()).map(|place| (&sources[place].config.name, vec![(place, 1)]));
+        for (name, members) in alone.chain(pools.iter().map(|pool| (&pool.name, pool.members.clone()))) {
+            let mut pool = Pool::default();
+            for (place, weight) in members {
+                let source = &sources[place];
+                let names = (name.clone(), source.config.name.clone());
+                let place = *places.entry(names).or_insert(next.known.len());
+                let egress = Egress { pool: name.clone(), source: source.clone(), in_force: true };
+                match next.known.get_mut(place) {
+                    Some(known) => *known = egress,
+                    None => next.known.push(egress),
+                }
+                let Ok(number) = u16::try_from(place + 1) else { continue };
+                pool.0.push((EgressKey(number), weight, hash(source.name())));
+            }
+            next.pools.insert(name.clone(), pool);
+        }
+        next
+    }
+
+    /// Whether there are numbers for all of them. Where there are not, a process that starts anew has them again.
+    pub fn are_numbered(&self) -> bool {
+        self.known.len() <= limits::EGRESSES_MAX
+    }
+
+    /// Whether all mail leaves by the node's own addresses, whatever pool it names.
+    pub fn is_empty(&self) -> bool {
+        self.pools.is_empty()
+    }
+
+    /// All that is configured: pool, source and share, sorted.
+    fn shares(&self) -> Vec<(&str, &SourceConfig, u16)> {
+        let named = |(key, weight, _): &(EgressKey, u16, u64)| {
+            self.get(*key).map(|egress| (&*egress.pool, &egress.source.config, *weight))
+        };
+        let mut all: Vec<_> = self.pools.values().flat_map(|pool| pool.0.iter().filter_map(named)).collect();
+        all.sort_by(|one, other| (one.0, &one.1.name).cmp(&(other.0, &other.1.name)));
+        all
+    }
+
+    /// What a key names; None: the node's own addresses.
+    pub fn get(&self, key: EgressKey) -> Option<&Egress> {
+        self.known.get(usize::from(key.0.checked_sub(1)?))
+    }
+
+    /// The sources that are configured.
+    pub fn sources(&self) -> impl Iterator<Item = &Arc<Source>> {
+        let alone = |egress: &&Egress| egress.in_force && *egress.pool == *egress.source.config.name;
+        self.known.iter().filter(alone).map(|egress| &egress.source)
+    }
+
+    /// Whether this names a pool or a source.
+    pub fn knows(&self, pool: &str) -> bool {
+        self.pools.contains_key(pool)
+    }
+
+    /// By which egress mail of a pool or source leaves; it is the default's where none of this name is known. `seed` is always the same for
+    /// the same recipients.
+    pub fn choose(&self, wanted: Option<&str>, seed: u64) -> EgressKey {
+        let named = wanted.and_then(|name| self.pools.get(name));
+        let pool = named.or_else(|| self.pools.get(self.default.as_deref()?));
+        pool.map_or(EgressKey::NODE, |pool| self.draw(pool, seed))
+    }
+
+    /// By which other egress mail is to leave that waits for this one; None: it waits where it should.
+    pub fn instead(&self, key: EgressKey, seed: u64) -> Option<EgressKey> {
+        let Some(egress) = self.get(key) else {
+            // Mail that named no pool, or one that there was not.
+            return self.default.is_some().then(|| self.choose(None, seed)).filter(|other| *other != key);
+        };
+        if egress.in_force && !egress.source.is_suspended() {
+            return None;
+        }
+        let other = self.choose(Some(&egress.pool), seed);
+        let better = !egress.in_force || !self.is_suspended(other);
+        (other != key && better).then_some(other)
+    }
+
+    /// Whether it is still configured.
+    pub fn is_in_force(&self, key: EgressKey) -> bool {
+        self.get(key).is_none_or(|egress| egress.in_force)
+    }
+
+    /// Whether nothing leaves by it now.
+    pub fn is_suspended(&self, key: EgressKey) -> bool {
+        self.get(key).is_some_and(|egress| egress.source.is_suspended())
+    }
+
+    fn draw(&self, pool: &Pool, seed: u64) -> EgressKey {
+        let members = || pool.0.iter();
+        let best = |(key, weight, name): &(EgressKey, u16, u64)| (wait(mix(seed ^ name), *weight), *key);
+        let usable = members().filter(|(key, ..)| !self.is_suspended(*key)).map(best);
+        let first =
+            |one: (f64, EgressKey), other: (f64, EgressKey)| if other.0 < one.0 { other } else { one };
+        let drawn = usable.reduce(first).or_else(|| members().map(best).reduce(first));
+        drawn.map_or(EgressKey::NODE, |(_, key)| key)
+    }
+
+    /// A source was suspended or resumed: every shard sees to its mail.
+    pub fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How often that was so.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+}
+
+/// A seed for the recipients of a message in one domain: the same as long as the message lives.
+pub fn seed(message: MessageId, domain: &[u8]) -> u64 {
+    let MessageId { lane, sequence, offset } = message;
+    let message = u64::from(sequence) << 32 | u64::from(offset);
+    mix(mix(message ^ u64::from(lane) << 48) ^ u64::from(fair::hash(domain)))
+}
+
+/// A seed for a group that waits, where nobody knows its message: the same as long as it waits.
+pub fn seed_of(group: &Group) -> u64 {
+    mix(u64::from(group.location.lane) << 48 | u64::from(group.key) << 16 | u64::from(group.first))
+}
+
+fn hash(name: &str) -> u64 {
+    // FNV-1a, as for home shards: the same in every version, so that mail stays with its source over an upgrade.
+    name.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn config(pools: &str) -> Config {
+        let source =
+            |name: &str| format!("[[source]]\nname = \"{name}\"\naddress = \"192.0.2.{}\"\n", &name[2..]);
+        let sources: String = ["ip1", "ip2", "ip3"].map(source).concat();
+        Config::parse(&format!("{sources}{pools}"), Path::new("relevo.toml")).expect("a configuration")
+    }
+
+    fn id(offset: u32) -> MessageId {
+        MessageId { lane: 1, sequence: 7, offset }
+    }
+
+    const BULK: &str = "[[pool]]\nname = \"bulk\"\nsources = [{ source = \"ip1\", weight = 6 }, { source = \"ip2\", weight = 3 }, \"ip3\"]\n";
+
+    fn name(egresses: &Egresses, key: EgressKey) -> String {
+        egresses
+            .get(key)
+            .map_or("node".to_owned(), |egress| format!("{}/{}", egress.pool, egress.source.name()))
+    }
+
+    fn shares(egresses: &Egresses, pool: Option<&str>) -> BTreeMap<String, usize> {
+        let mut shares = BTreeMap::new();
+        for message in 0..10_000 {
+            *shares
+                .entry(name(egresses, egresses.choose(pool, seed(id(message), b"d.example"))))
+                .or_insert(0) += 1;
+        }
+        shares
+    }
+
+    #[test]
+    fn sources_have_their_shares() {
+        let egresses = Egresses::new(&config(BULK));
+        let bulk = shares(&egresses, Some("bulk"));
+        let near = |name: &str, wanted: usize| bulk[name].abs_diff(wanted) < 200;
+        assert!(near("bulk/ip1", 6_000) && near("bulk/ip2", 3_000) && near("bulk/ip3", 1_000), "{bulk:?}");
+        assert_eq!(shares(&egresses, Some("ip2")), BTreeMap::from([("ip2/ip2".to_owned(), 10_000)]));
+        for none in [None, Some("other")] {
+            assert_eq!(shares(&egresses, none), BTreeMap::from([("node".to_owned(), 10_000)]));
+        }
+        let by_default = Egresses::new(&config(&format!("{BULK}[delivery]\npool = \"ip3\"\n")));
+        for none in [None, Some("other")] {
+            assert_eq!(shares(&by_default, none), BTreeMap::from([("ip3/ip3".to_owned(), 10_000)]));
+        }
+        // One message's mail for many domains is shared as well.
+        let domains =
+            (0..100).map(|at| egresses.choose(Some("bulk"), seed(id(7), format!("d{at}").as_bytes())));
+        assert_eq!(domains.collect::<std::collections::BTreeSet<_>>().len(), 3);
+    }
+
+    #[test]
+    fn only_mail_of_a_suspended_source_goes_by_others() {
+        let egresses = Egresses::new(&config(BULK));
+        let seeds = || (0..2_000).map(|message| seed(id(message), b"d.example"));
+        let before: Vec<_> = seeds().map(|seed| egresses.choose(Some("bulk"), seed)).collect();
+        let now = Instant(7_000_000_000);
+        let source = egresses.sources().find(|source| source.name() == "ip1").expect("ip1").clone();
+        assert!(source.suspend("gone", (now, 7)) && !source.suspend("gone", (now, 7)));
+        assert_eq!(&*source.suspension().why, "gone");
+        for (seed, before) in seeds().zip(&before) {
+            let after = egresses.choose(Some("bulk"), seed);
+            let moved = egresses.instead(*before, seed);
+            if name(&egresses, *before) == "bulk/ip1" {
+                assert!(!egresses.is_suspended(after) && moved == Some(after));
+            } else {
+                assert_eq!((after, moved), (*before, None));
+            }
+        }
+        // Who may leave by nothing else waits.
+        let alone = egresses.choose(Some("ip1"), 1);
+        assert_eq!((name(&egresses, alone), egresses.instead(alone, 1)), ("ip1/ip1".to_owned(), None));
+        assert!(!source.is_due(now) && source.is_due(now + limits::SITE_PAUSE_MAX * 2));
+        assert!(source.resume() && !source.resume());
+        assert!(seeds().zip(before).all(|(seed, before)| egresses.choose(Some("bulk"), seed) == before));
+    }
+
+    #[test]
+    fn a_source_is_looked_at_ever_more_seldom() {
+        let source = Source::new(config("").sources[0].clone());
+        let mut now = Instant(7_000_000_000);
+        let mut last = Duration::ZERO;
+        for _ in 0..3 {
+            source.suspend("gone", (now, 1 << 63));
+            // What others find meanwhile is the same failure.
+            source.suspend("gone", (now, 1 << 63));
+            let until = source.suspension().until;
+            assert!(until.since(now) > last, "{last:?}");
+            last = until.since(now);
+            now = until;
+        }
+    }
+
+    #[test]
+    fn numbers_outlast_a_reload() {
+        let before = Egresses::new(&config(BULK));
+        let key = |of: &Egresses, wanted: &str| {
+            let mut keys = (0..20).map(EgressKey);
+            keys.find(|key| name(of, *key) == wanted).expect("it is known")
+        };
+        before.sources().for_each(|source| _ = source.suspend("gone", (Instant(1), 1)));
+        let fewer = "[[pool]]\nname = \"bulk\"\nsources = [\"ip3\", \"ip2\"]\n[[pool]]\nname = \"new\"\nsources = [\"ip1\"]\n";
+        let after = Egresses::new(&config(fewer)).after(&before);
+        for kept in ["bulk/ip1", "bulk/ip2", "bulk/ip3", "ip1/ip1"] {
+            assert_eq!(key(&before, kept), key(&after, kept), "{kept}");
+        }
+        assert!(after.is_suspended(key(&after, "new/ip1")), "it is the same source");
+        after.sources().for_each(|source| _ = source.resume());
+        assert!(before != after && before == Egresses::new(&config(BULK)) && after.are_numbered());
+        let left = after.instead(key(&after, "bulk/ip1"), 7).expect("it left the pool");
+        assert!(["bulk/ip2", "bulk/ip3"].contains(&&*name(&after, left)));
+        assert_eq!(after.instead(key(&after, "bulk/ip2"), 7), None);
+        let none = Egresses::new(&config("")).after(&after);
+        assert_eq!(none.instead(key(&none, "new/ip1"), 7), Some(EgressKey::NODE), "its pool is gone");
+        let default = Egresses::new(&config("[delivery]\npool = \"ip2\"\n")).after(&none);
+        assert_eq!(
+            name(&default, default.instead(EgressKey::NODE, 7).expect("there is a default")),
+            "ip2/ip2"
+        );
+        // Another address is another source, of which nothing is known.
+        let mut other = config("");
+        other.sources[0].address = Some([192, 0, 2, 9].into());
+        after.sources().for_each(|source| _ = source.suspend("gone", (Instant(1), 1)));
+        let other = Egresses::new(&other).after(&after);
+        assert!(!other.is_suspended(key(&other, "ip1/ip1")) && other.is_suspended(key(&other, "ip2/ip2")));
+    }
+}

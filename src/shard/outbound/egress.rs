@@ -1,0 +1,129 @@
+//! By which source mail leaves, and what becomes of a source that does not work: it is suspended on all shards, its mail goes by others of its
+//! pool (`reroute`), and it is looked at now and then until it works again.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::id::MessageId;
+use crate::limits;
+use crate::observe::diagnostics::Level;
+use crate::queue::Group;
+use crate::route::egress::{self, EgressKey, Source};
+use crate::runtime::Runtime;
+use crate::shard::Shard;
+use crate::shard::live::InForce;
+use crate::shard::outbound::source;
+
+/// Chooses for the recipients of one message.
+pub(super) struct Chooser {
+    live: Rc<InForce>,
+    message: MessageId,
+}
+
+impl Chooser {
+    /// None: all mail leaves by the node's own addresses.
+    pub(super) fn new<R: Runtime>(
+        shard: &Shard<R>,
+        message: impl FnOnce() -> Option<MessageId>,
+    ) -> Option<Chooser> {
+        let live = shard.live.get();
+        if live.egresses.is_empty() {
+            return None;
+        }
+        message().map(|message| Chooser { live, message })
+    }
+
+    fn choose<R: Runtime>(&self, shard: &Shard<R>, pool: Option<&str>, domain: &[u8]) -> EgressKey {
+        if let Some(pool) = pool.filter(|pool| !self.live.egresses.knows(pool)) {
+            tell_unknown(shard, &self.live, pool);
+        }
+        self.live.egresses.choose(pool, egress::seed(self.message, domain))
+    }
+}
+
+/// Somebody wants mail to leave by what is not there. It leaves by the default.
+fn tell_unknown<R: Runtime>(shard: &Shard<R>, live: &InForce, pool: &str) {
+    shard.instruments.counters.pools_unknown.add(1);
+    let (generation, told) = shard.outbound.sources.told.get();
+    let told = if generation == live.generation { told } else { 0 };
+    if told < limits::UNKNOWN_POOLS_TOLD {
+        shard.outbound.sources.told.set((live.generation, told + 1));
+        let words = "no [[pool]] and no [[source]] of this name is in the configuration";
+        shard.say(Level::Warning, format_args!("mail for the pool {pool:?} leaves by the default: {words}"));
+    }
+}
+
+/// A group in parts that leave by one egress each; `alike` says of a recipient how many from it on have the same pool, and which.
+pub(super) fn parts<'a, R: Runtime>(
+    shard: &'a Shard<R>,
+    chooser: Option<&'a Chooser>,
+    (group, domain): (Group, &'a [u8]),
+    alike: impl Fn(u16) -> (u16, Option<&'a str>) + 'a,
+) -> impl Iterator<Item = (Group, EgressKey)> + 'a {
+    let mut left = Some(group);
+    std::iter::from_fn(move || {
+        let group = left.take()?;
+        let Some(chooser) = chooser else { return Some((group, EgressKey::NODE)) };
+        let (alike, pool) = alike(group.first);
+        let count = alike.clamp(1, group.count);
+        if count < group.count {
+            left = Some(Group { first: group.first + count, count: group.count - count, ..group });
+        }
+        Some((Group { count, ..group }, chooser.choose(shard, pool, domain)))
+    })
+}
+
+/// A connection by a source came up, or not by its fault.
+pub(super) fn works<R: Runtime>(shard: &Shard<R>, source: &Source) {
+    if source.resume() {
+        shard.live.get().egresses.changed();
+        shard.say(Level::Info, format_args!("source {} works again", source.name()));
+    }
+}
+
+/// Nothing leaves by a source, as it does not work.
+pub(super) fn failed<R: Runtime>(shard: &Shard<R>, source: &Source, why: &str) {
+    if source.suspend(why, (shard.runtime.now(), shard.runtime.random())) {
+        shard.live.get().egresses.changed();
+        let words =
+            "it is suspended; its mail goes by others of its pool where there are any, and else it waits";
+        shard.say(Level::Error, format_args!("{why}: {words}"));
+    }
+}
+
+/// Every second, on one shard of the node: suspended sources are looked at when that is due.
+pub(in crate::shard) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
+    let live = shard.live.get();
+    let suspended = live.egresses.sources().filter(|source| source.is_suspended()).count();
+    shard.instruments.counters.sources_suspended.set(if shard.index == 0 { suspended as u64 } else { 0 });
+    if shard.index > 0 || suspended == 0 || shard.outbound.sources.looks.replace(true) {
+        return;
+    }
+    let now = shard.runtime.now();
+    let due = live.egresses.sources().filter(|source| source.is_due(now));
+    let due: Vec<Arc<Source>> = due.take(limits::SOURCES_LOOKED_AT).cloned().collect();
+    let own = shard.clone();
+    shard.runtime.spawn_vital("sources", async move {
+        for source in due {
+            look_at(&own, &source).await;
+        }
+        own.outbound.sources.looks.set(false);
+    });
+}
+
+async fn look_at<R: Runtime>(shard: &Shard<R>, source: &Source) {
+    match trouble(shard, source).await {
+        None => works(shard, source),
+        Some(why) => failed(shard, source, &why),
+    }
+}
+
+/// What is wrong with a source, as far as can be told without a host to connect to.
+async fn trouble<R: Runtime>(shard: &Shard<R>, source: &Source) -> Option<String> {
+    if let Some(proxy) = &source.config.proxy {
+        return source::is_there(shard, source, proxy, limits::PROXY_LOOK).await.err();
+    }
+    let is_gone = |address: &IpAddr| !shard.runtime.has_address(*address).unwrap_or(false);
+    source.config.addresses().find(is_gone).map(|address| source::gone(source, address))
+}

@@ -1,0 +1,260 @@
+//! Beside connect: a stream to a host by a source: from its address, or through its proxy.
+//!
+//! What is the source's fault, its address that is not on this machine or its proxy that does not answer, is told apart from what is the
+//! host's: that says nothing of the host, and no other host would fare better.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::config::{Proxy, ProxyKind};
+use crate::route::Endpoint;
+use crate::route::egress::Source;
+use crate::runtime::{Runtime, Stream};
+use crate::shard::Shard;
+use crate::shard::outbound::session::HopError;
+use crate::shard::wire::{Wire, WireError};
+
+/// Why a source has no way to an address; None: it has one, as far as can be told.
+fn no_way(source: &Source, to: &Endpoint) -> Option<HopError> {
+    let to = to.ip()?;
+    let by_proxy = matches!(&source.config.proxy, Some(Proxy { kind: ProxyKind::Socks5, .. }));
+    let lacks =
+        !by_proxy && source.config.addresses().next().is_some() && source.config.towards(to).is_none();
+    let kind = if to.is_ipv4() { "IPv4" } else { "IPv6" };
+    lacks.then(|| {
+        HopError::NoAddress(format!("source {} has no address of {kind}, and {to} is one", source.name()))
+    })
+}
+
+/// Connects to a host by a source; None: by the node's own addresses. When that took too long the stream is given up.
+pub(super) async fn connect<R: Runtime>(
+    shard: &Shard<R>,
+    source: Option<&Source>,
+    to: &Endpoint,
+    patience: Duration,
+) -> Result<Wire<R>, HopError> {
+    let refused = |error| HopError::Connect(to.clone(), error);
+    let address = match to {
+        Endpoint::Network(address) => address.address(),
+        Endpoint::Socket(path) => {
+            return ready(shard, shard.runtime.connect_path(path), patience).await.map_err(refused);
+        }
+    };
+    let Some(source) = source else {
+        return ready(shard, shard.runtime.connect(None, address), patience).await.map_err(refused);
+    };
+    if let Some(error) = no_way(source, to) {
+        return Err(error);
+    }
+    let by = source.config.towards(address.ip());
+    match &source.config.proxy {
+        Some(proxy) => through(shard, (source, proxy), by, (to, address), patience).await,
+        None => {
+            let stream = shard.runtime.connect(by, address);
+            if let (Err(error), Some(by)) = (&stream, by)
+                && error.kind() == io::ErrorKind::AddrNotAvailable
+                && !shard.runtime.has_address(by).unwrap_or(true)
+            {
+                return Err(HopError::Source(gone(source, by)));
+            }
+            ready(shard, stream, patience).await.map_err(refused)
+        }
+    }
+}
+
+/// What is said of a source whose address is not here.
+pub(super) fn gone(source: &Source, by: IpAddr) -> String {
+    format!("source {}: {by} is no address of this machine", source.name())
+}
+
+/// What is said of a source whose proxy does not work.
+fn dead(source: &Source, proxy: &Proxy, why: impl std::fmt::Display) -> HopError {
+    HopError::Source(format!("source {}: its proxy {proxy}: {why}", source.name()))
+}
+
+/// Waits until a connection is there.
+async fn ready<R: Runtime>(
+    shard: &Shard<R>,
+    stream: io::Result<R::Stream>,
+    patience: Duration,
+) -> io::Result<Wire<R>> {
+    let wire = Wire::<R>::new(stream?, &shard.timers);
+    wire.limit(&shard.timers, patience);
+    wire.writable().await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+    wire.stream().take_error()?;
+    Ok(wire)
+}
+
+/// Whether the proxy of a source takes connections.
+pub(super) async fn is_there<R: Runtime>(
+    shard: &Shard<R>,
+    source: &Source,
+    proxy: &Proxy,
+    patience: Duration,
+) -> Result<(), String> {
+    let mut wire = match ready(shard, shard.runtime.connect(None, proxy.at), patience).await {
+        Ok(wire) => wire,
+        Err(error) => return Err(dead(source, proxy, error).to_string()),
+    };
+    if proxy.kind == ProxyKind::Socks5 {
+        greet(&mut wire, proxy).await.map_err(|why| dead(source, proxy, why).to_string())?;
+    }
+    wire.close();
+    Ok(())
+}
+
+async fn through<R: Runtime>(
+    shard: &Shard<R>,
+    (source, proxy): (&Source, &Proxy),
+    by: Option<IpAddr>,
+    (to, address): (&Endpoint, SocketAddr),
+    patience: Duration,
+) -> Result<Wire<R>, HopError> {
+    let stream = shard.runtime.connect(None, proxy.at);
+    let mut wire = ready(shard, stream, patience).await.map_err(|error| dead(source, proxy, error))?;
+    match proxy.kind {
+        ProxyKind::Haproxy => {
+            let header = header(by.map(|by| SocketAddr::new(by, 0)), address);
+            wire.send(&header).await.map_err(|error| dead(source, proxy, error))?;
+        }
+        ProxyKind::Socks5 => {
+            greet(&mut wire, proxy).await.map_err(|why| dead(source, proxy, why))?;
+            match ask(&mut wire, address).await {
+                Ok(()) => {}
+                Err(Refused::Host(kind)) => return Err(HopError::Connect(to.clone(), kind.into())),
+                Err(Refused::Proxy(why)) => return Err(dead(source, proxy, why)),
+            }
+        }
+    }
+    Ok(wire)
+}
+
+/// The header of the PROXY protocol, version 2 (section 2.2 of its description): a connection from one of the proxy's addresses to a host.
+fn header(by: Option<SocketAddr>, to: SocketAddr) -> Vec<u8> {
+    let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21".to_vec();
+    let (family, length) = if to.is_ipv4() { (0x11, 12u16) } else { (0x21, 36) };
+    header.push(family);
+    header.extend_from_slice(&length.to_be_bytes());
+    // One of its own choice, where it was told none.
+    let none = if to.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0u16; 8]) };
+    let by = by.unwrap_or(SocketAddr::new(none, 0));
+    for end in [by, to] {
+        octets(end.ip(), &mut header);
+    }
+    for end in [by, to] {
+        header.extend_from_slice(&end.port().to_be_bytes());
+    }
+    header
+}
+
+fn octets(address: IpAddr, out: &mut Vec<u8>) {
+    match address {
+        IpAddr::V4(address) => out.extend_from_slice(&address.octets()),
+        IpAddr::V6(address) => out.extend_from_slice(&address.octets()),
+    }
+}
+
+/// Why a proxy does not connect.
+enum Refused {
+    /// It cannot reach the host.
+    Host(io::ErrorKind),
+    /// For reasons of its own.
+    Proxy(String),
+}
+
+/// How to authenticate (RFC 1928 section 3), and that (RFC 1929 section 2).
+async fn greet<R: Runtime>(wire: &mut Wire<R>, proxy: &Proxy) -> Result<(), String> {
+    let (none, password) = (0, 2);
+    let method = if proxy.login.is_some() { password } else { none };
+    wire.send(&[5, 1, method]).await.map_err(|error| error.to_string())?;
+    let mut chosen = [0; 2];
+    read(wire, &mut chosen).await.map_err(|error| error.to_string())?;
+    match (chosen, &proxy.login) {
+        ([5, chosen], None) if chosen == none => Ok(()),
+        ([5, chosen], Some(login)) if chosen == password => {
+            let mut said = vec![1];
+            for part in [&login.user, &login.password] {
+                said.push(u8::try_from(part.len()).unwrap_or(u8::MAX));
+                said.extend_from_slice(part.as_bytes());
+            }
+            wire.send(&said).await.map_err(|error| error.to_string())?;
+            let mut answer = [0; 2];
+            read(wire, &mut answer).await.map_err(|error| error.to_string())?;
+            if answer[1] == 0 { Ok(()) } else { Err("it refuses the user and password".to_owned()) }
+        }
+        ([5, _], Some(_)) => Err("it takes no user and password".to_owned()),
+        ([5, _], None) => Err("it wants a user and password".to_owned()),
+        _ => Err("it does not speak SOCKS5".to_owned()),
+    }
+}
+
+/// CONNECT (RFC 1928 sections 4 to 6).
+async fn ask<R: Runtime>(wire: &mut Wire<R>, to: SocketAddr) -> Result<(), Refused> {
+    let mut asked = vec![5, 1, 0, if to.is_ipv4() { 1 } else { 4 }];
+    octets(to.ip(), &mut asked);
+    asked.extend_from_slice(&to.port().to_be_bytes());
+    let broken = |error: WireError| match error {
+        // It waits for the host as we do for it.
+        WireError::TimedOut => Refused::Host(io::ErrorKind::TimedOut),
+        error => Refused::Proxy(error.to_string()),
+    };
+    wire.send(&asked).await.map_err(broken)?;
+    let mut answer = [0; 4];
+    read(wire, &mut answer).await.map_err(broken)?;
+    let [version, code, _, kind] = answer;
+    if version != 5 {
+        return Err(Refused::Proxy("it does not speak SOCKS5".to_owned()));
+    }
+    match code {
+        0 => {}
+        3 => return Err(Refused::Host(io::ErrorKind::NetworkUnreachable)),
+        4 => return Err(Refused::Host(io::ErrorKind::HostUnreachable)),
+        5 => return Err(Refused::Host(io::ErrorKind::ConnectionRefused)),
+        6 => return Err(Refused::Host(io::ErrorKind::TimedOut)),
+        2 => return Err(Refused::Proxy("its rules do not allow the connection".to_owned())),
+        8 => return Err(Refused::Proxy(format!("it does not connect to addresses like {to}"))),
+        other => return Err(Refused::Proxy(format!("it failed (SOCKS5 reply {other})"))),
+    }
+    let length = match kind {
+        1 => 4,
+        4 => 16,
+        _ => {
+            let mut length = [0];
+            read(wire, &mut length).await.map_err(broken)?;
+            usize::from(length[0])
+        }
+    };
+    // The address that it connects from, and the port: of no use to us.
+    let mut bound = [0; u8::MAX as usize + 2];
+    read(wire, &mut bound[..length + 2]).await.map_err(broken)
+}
+
+/// Receives so many bytes, and no more: the greeting of the host may be behind them.
+async fn read<R: Runtime>(wire: &mut Wire<R>, mut buffer: &mut [u8]) -> Result<(), WireError> {
+    while !buffer.is_empty() {
+        wire.readable().await?;
+        match wire.try_recv(buffer) {
+            Ok(0) => return Err(WireError::Lost(io::ErrorKind::UnexpectedEof.into())),
+            Ok(received) => buffer = &mut buffer[received..],
+            Err(WireError::Lost(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_says_from_where_to_where() {
+        let four = header(Some("192.0.2.1:0".parse().unwrap()), "198.51.100.2:25".parse().unwrap());
+        assert_eq!(four[..16], *b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c");
+        assert_eq!(four[16..], [192, 0, 2, 1, 198, 51, 100, 2, 0, 0, 0, 25]);
+        let six = header(Some("[2001:db8::1]:0".parse().unwrap()), "[2001:db8::2]:25".parse().unwrap());
+        assert_eq!((six[13], six[14..16].to_vec(), six.len()), (0x21, vec![0, 36], 16 + 36));
+        assert_eq!((six[16 + 15], six[16 + 31], six[51]), (1, 2, 25));
+    }
+}
