@@ -4,6 +4,7 @@
 //! A relay that runs already is not in the way: what it holds is told as such.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -86,6 +87,7 @@ fn look(config: &Config, cores: &[usize], found: &mut Findings) {
     }
     found.warnings.extend(more_than_the_disk(config));
     ports(config, running, found);
+    sources(config, found);
     named_files(config, found);
     config.logs.iter().for_each(|one| log(config, one, found));
 }
@@ -284,6 +286,23 @@ fn ports(config: &Config, running: bool, found: &mut Findings) {
         let problem = format!("a relay runs on {} now{which}", config.node.data_dir.display());
         let fix = "a second one would not start; what is checked here is for its next start";
         found.warnings.push(config.places.remark("node.data_dir", problem, fix));
+    }
+}
+
+/// Addresses of sources that this machine has not. Those of a proxy are on another.
+fn sources(config: &Config, found: &mut Findings) {
+    for (at, source) in config.sources.iter().enumerate().filter(|(_, source)| source.proxy.is_none()) {
+        for address in source.addresses() {
+            let Err(error) = process::probe_port(SocketAddr::new(address, 0)) else { continue };
+            if error.kind() != io::ErrorKind::AddrNotAvailable {
+                continue;
+            }
+            let key = if address.is_ipv4() { "address" } else { "address6" };
+            let problem =
+                format!("{address} is no address of this machine: nothing leaves by source {}", source.name);
+            let fix = "add it to an interface of this machine, or name one that it has";
+            found.warnings.push(config.places.remark(&format!("source[{at}].{key}"), problem, fix));
+        }
     }
 }
 

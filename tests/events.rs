@@ -38,6 +38,7 @@ fn full() -> Mail<'static> {
 fn tried() -> Attempt<'static> {
     Attempt {
         hop: "mx.example [192.0.2.1]:25",
+        source: "ip1",
         tls: "TLSv1.3 X",
         reply: "250 \u{e4} \"ok\"",
         enhanced: Some((2, 1, 50)),

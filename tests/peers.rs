@@ -1,6 +1,6 @@
 //! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound, Dovecot.
 //!
-//! The stories are in `stories.py`, `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `room.py`, `rules.py`, `shaping.py` (limits) and `spool_tools.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
+//! The stories are in `stories.py`, `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `room.py`, `rules.py`, `shaping.py` (limits), `sources.py` and `spool_tools.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
 //! one with the kills.
 
 mod stories;
@@ -105,6 +105,15 @@ stories!("lmtp.py", None;
 stories!("room.py", None;
     the_bound_counts_every_file,
     whoever_asks_hears_at_once_that_mail_is_refused,
+);
+
+stories!("sources.py", None;
+    sources_share_the_mail_of_their_pool,
+    limits_hold_for_each_source,
+    a_source_that_is_gone_is_suspended,
+    pools_change_by_a_reload,
+    mail_leaves_through_a_socks_proxy,
+    mail_leaves_through_an_haproxy,
 );
 
 stories!("spool_tools.py", None;

@@ -47,6 +47,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                 of.live_bytes as f64 / f64::from(1 << 20)
             );
         }
+        for suspended in &status.suspended_sources {
+            say!("suspended: {}", plain(suspended.why.as_bytes()));
+        }
         let queued: u64 = status.shards.iter().map(|of| of.queued).sum();
         say!("{} queued", count(queued, "recipient"));
     }

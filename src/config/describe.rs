@@ -55,6 +55,7 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
     let addresses: Vec<_> = config.listeners.iter().map(|listener| listener.address).collect();
     config.rules.iter().try_for_each(|rule| writeln!(out, "  {}", rule::describe(rule, &addresses)))?;
     write_routes(config, out)?;
+    write_sources(config, out)?;
     write_delivery(config, out)?;
     let bound = match config.spool.size_max {
         0 => "as many as the disk holds".to_owned(),
@@ -154,6 +155,30 @@ fn write_routes(config: &Config, out: &mut String) -> std::fmt::Result {
         writeln!(out, "mail for every other domain goes to its MX hosts, port {}", config.delivery.mx_port)?;
     }
     Ok(())
+}
+
+/// By which identities mail leaves.
+fn write_sources(config: &Config, out: &mut String) -> std::fmt::Result {
+    for source in &config.sources {
+        let addresses: Vec<_> = source.addresses().map(|address| address.to_string()).collect();
+        let from = if addresses.is_empty() { "any address".to_owned() } else { addresses.join(" and ") };
+        let name = source.ehlo.as_deref().unwrap_or(&config.node.hostname);
+        write!(out, "source {}: from {from} as {name}", source.name)?;
+        match &source.proxy {
+            Some(proxy) => writeln!(out, ", through {proxy}")?,
+            None => writeln!(out)?,
+        }
+    }
+    for pool in &config.pools {
+        let member = |(place, weight): &(usize, u16)| format!("{} ({weight})", config.sources[*place].name);
+        let members: Vec<_> = pool.members.iter().map(member).collect();
+        writeln!(out, "pool {}: sources by weight {}", pool.name, members.join(", "))?;
+    }
+    match &config.delivery.pool {
+        Some(pool) => writeln!(out, "mail that names no pool leaves by {pool}"),
+        None if config.sources.is_empty() => Ok(()),
+        None => writeln!(out, "mail that names no pool leaves by this machine's own choice of address"),
+    }
 }
 
 fn write_delivery(config: &Config, out: &mut String) -> std::fmt::Result {

@@ -7,8 +7,9 @@ use std::time::Duration;
 use crate::config::literal::{quoted, quoted_list};
 use crate::config::rule::order::{self, Doubt};
 use crate::config::value::{show_duration, show_size};
-use crate::config::{Config, ConfigError, ListenerConfig, Network, RouteTarget};
+use crate::config::{Config, ConfigError, ListenerConfig, Network, RouteTarget, SourceConfig};
 use crate::limits;
+use crate::mail::parameters::Key;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -50,6 +51,7 @@ pub fn judge(config: &Config, shards: usize) -> Vec<ConfigError> {
     judge_accounts(config, &mut found);
     judge_routes(config, &mut found);
     judge_rules(config, &mut found);
+    judge_sources(config, &mut found);
     judge_delivery(config, &mut found);
     judge_times(config, &mut found);
     judge_spool(config, shards, &mut found);
@@ -61,9 +63,18 @@ pub fn judge(config: &Config, shards: usize) -> Vec<ConfigError> {
 /// Receivers look at the name in EHLO: many refuse or distrust one that cannot be a host's (RFC 5321 4.1.1.1, 2.3.5).
 fn judge_hostname(config: &Config) -> Option<ConfigError> {
     let name = config.node.hostname.as_str();
+    let problem = doubt_of_name(name)?;
+    let default = if config.places.has("node.hostname") { "" } else { ", this machine's own name," };
+    let problem = format!("{name}{default} {problem}");
+    let more = ", a name of yours whose address leads back to it";
+    Some(config.places.propose("node.hostname", problem, &quoted("relay.example.net"), more))
+}
+
+/// Why receivers doubt a name.
+fn doubt_of_name(name: &str) -> Option<&'static str> {
     let last = name.rsplit('.').next().unwrap_or(name).to_ascii_lowercase();
     let labels: Vec<_> = name.split('.').collect();
-    let problem = if name.parse::<IpAddr>().is_ok() || last.bytes().all(|byte| byte.is_ascii_digit()) {
+    Some(if name.parse::<IpAddr>().is_ok() || last.bytes().all(|byte| byte.is_ascii_digit()) {
         "is an address or a number, no name: receivers refuse it in EHLO"
     } else if labels.len() < 2 {
         "is not fully qualified: many receivers refuse it in EHLO, and bounces come from a domain that does not exist"
@@ -75,11 +86,54 @@ fn judge_hostname(config: &Config) -> Option<ConfigError> {
         "has a hyphen at an end of a part, which no host name has"
     } else {
         return None;
-    };
-    let default = if config.places.has("node.hostname") { "" } else { ", this machine's own name," };
-    let problem = format!("{name}{default} {problem}");
-    let more = ", a name of yours whose address leads back to it";
-    Some(config.places.propose("node.hostname", problem, &quoted("relay.example.net"), more))
+    })
+}
+
+/// Sources that nobody would take for hosts, or that are one twice; rules that name no pool.
+fn judge_sources(config: &Config, found: &mut Vec<ConfigError>) {
+    let places = &config.places;
+    for (at, source) in config.sources.iter().enumerate() {
+        let key = |name: &str| format!("source[{at}].{name}");
+        if let Some((name, problem)) =
+            source.ehlo.as_ref().and_then(|name| Some((name, doubt_of_name(name)?)))
+        {
+            let more = ", the name that its address has";
+            let problem = format!("{name} {problem}");
+            found.push(places.propose(&key("ehlo"), problem, &quoted("mta1.example.net"), more));
+        }
+        let same = |other: &&SourceConfig| {
+            source.proxy == other.proxy
+                && source.addresses().any(|own| other.addresses().any(|its| own == its))
+        };
+        if let Some(other) = config.sources[..at].iter().find(same) {
+            let problem = format!(
+                "source {} has the same address: receivers see one sender, which has the limits of both",
+                other.name
+            );
+            found.push(places.remark(&key("address"), problem, "give each an address of its own"));
+        }
+    }
+    if config.sources.is_empty() {
+        return;
+    }
+    for (at, rule) in config.rules.iter().enumerate() {
+        let pools = rule.set.parameters.iter().filter(|(key, _)| *key == Key::Pool);
+        for pool in pools.filter_map(|(_, template)| template.text()) {
+            let known = config.pools.iter().any(|known| *known.name == *pool)
+                || config.sources.iter().any(|known| *known.name == *pool);
+            if !known {
+                let problem = format!(
+                    "no [[pool]] and no [[source]] is called {}: this mail leaves by the default",
+                    quoted(pool)
+                );
+                found.push(places.remark(
+                    &format!("rule[{at}].set.pool"),
+                    problem,
+                    "name one that there is, or add it",
+                ));
+            }
+        }
+    }
 }
 
 /// Who may relay, against who can reach the listener.

@@ -177,5 +177,5 @@ pub const UNKNOWN_POOLS_TOLD: usize = 10;
 pub const TURN_MOVED: usize = 64;
 /// Bytes of the name, and of the password, of a user of a SOCKS5 proxy (RFC 1929 section 2).
 pub const SOCKS_LOGIN_MAX: usize = u8::MAX as usize;
-/// Sources that an error names.
+/// Sources that an error, or `relevo status`, names.
 pub const SOURCES_NAMED: usize = 12;

@@ -13,7 +13,7 @@ use crossbeam::channel::{Receiver, unbounded};
 use crate::config::differences::differences;
 use crate::config::judge::{clashes, judge};
 use crate::config::{Boot, Config, ConfigError};
-use crate::control::api::shape::{Finding, Reloaded, Standing};
+use crate::control::api::shape::{Finding, Reloaded, Standing, SuspendedSource};
 use crate::control::names::{Current, Files, RESOLV_CONF};
 use crate::control::reload::{RELOADS, Reload};
 use crate::control::{Health, Showing, ShownCertificate, say};
@@ -23,6 +23,7 @@ use crate::node::room::ListenerRoom;
 use crate::node::source;
 use crate::observe::diagnostics::Level;
 use crate::observe::families::Family;
+use crate::route::egress::Egresses;
 use crate::runtime::process;
 use crate::shard::ask::{Ask, Reply};
 use crate::shard::inbound::listener::ListenError;
@@ -45,6 +46,8 @@ pub(super) struct Reloader {
     /// One reload at a time.
     state: Mutex<CurrentConfig>,
     standing: Mutex<Standing>,
+    /// The sources in force.
+    egresses: Mutex<Egresses>,
     room: ListenerRoom,
     /// Counted by [`Reloader::count`] alone.
     counts: Family,
@@ -104,6 +107,7 @@ impl Reloader {
         let file = config.places.file();
         let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
         let logins = live.accounts.clone();
+        let egresses = Mutex::new(live.egresses.clone());
         let state = CurrentConfig { live, config, written, last: 0, logins, replaced: VecDeque::new() };
         let (state, standing) = (Mutex::new(state), Mutex::default());
         Reloader {
@@ -115,6 +119,7 @@ impl Reloader {
             shown,
             state,
             standing,
+            egresses,
             room,
             counts: Family::new(&RELOADS),
             counting: Mutex::default(),
@@ -298,8 +303,9 @@ impl Reloader {
         self.names.replace(names_of(&config, own_servers));
         self.shown.replace(shown);
         let keys = needs_restart.into_iter().map(|waits| waits.key).collect();
-        *lock(&self.standing) = Standing { generation: live.generation, needs_restart: keys };
         let generation = live.generation;
+        *lock(&self.standing) = Standing { generation, needs_restart: keys, ..Standing::default() };
+        lock(&self.egresses).clone_from(&live.egresses);
         state.logins = live.accounts.clone().or(state.logins.take());
         state.replaced.push_back(std::mem::replace(&mut state.live, live));
         state.replaced.retain(|live| Arc::strong_count(live) > 1);
@@ -349,7 +355,13 @@ impl Reload for Reloader {
     }
 
     fn standing(&self) -> Standing {
-        lock(&self.standing).clone()
+        let egresses = lock(&self.egresses);
+        let suspended = egresses.sources().filter(|source| source.is_suspended()).map(|source| {
+            let (source, why) = (source.name().to_owned(), source.suspension().why.into());
+            SuspendedSource { source, why }
+        });
+        let suspended_sources = suspended.take(limits::SOURCES_NAMED).collect();
+        Standing { suspended_sources, ..lock(&self.standing).clone() }
     }
 }
 

@@ -107,6 +107,8 @@ pub struct Arrival<'a> {
 pub struct Attempt<'a> {
     /// The next hop: name, address and port.
     pub hop: &'a str,
+    /// The source that it left by; empty: the node's own addresses.
+    pub source: &'a str,
     /// Version and cipher suite.
     pub tls: &'a str,
     /// Its reply, or our own words.
@@ -352,6 +354,7 @@ impl Encoder {
 
 fn encode_attempt(attempt: &Attempt<'_>, mail: &Mail<'_>, counted: bool, out: &mut Vec<u8>) {
     text("hop", attempt.hop, out);
+    text("source", attempt.source, out);
     text("tls", attempt.tls, out);
     text("reply", attempt.reply, out);
     parameters(mail.parameters, out);

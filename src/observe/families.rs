@@ -161,6 +161,8 @@ pub struct Families {
     pub narrowed: Family,
     /// Recipients in attempts over a connection, by route and [`Tried`].
     pub attempted: Named,
+    /// The same, by source and [`Tried`]; what left by the node's own addresses is not in it.
+    pub by_source: Named,
 }
 
 impl Default for Families {
@@ -193,6 +195,15 @@ impl Default for Families {
                     values: &["delivered", "deferred", "bounced"],
                 },
             ),
+            by_source: Named::new(
+                "source",
+                &What {
+                    name: "source_recipients",
+                    help: "Recipients in attempts over a connection by a source, and what became of them",
+                    label: "outcome",
+                    values: &["delivered", "deferred", "bounced"],
+                },
+            ),
         }
     }
 }
@@ -204,8 +215,8 @@ impl Families {
     }
 
     /// Those with names.
-    pub fn named(&self) -> [&Named; 1] {
-        [&self.attempted]
+    pub fn named(&self) -> [&Named; 2] {
+        [&self.attempted, &self.by_source]
     }
 }
 

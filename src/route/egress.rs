@@ -67,6 +67,11 @@ impl Source {
         &self.config.name
     }
 
+    /// A number that goes with its name; never 0.
+    pub fn number(&self) -> u32 {
+        fair::hash(self.name().as_bytes()).max(1)
+    }
+
     /// Whether nothing leaves by it now.
     pub fn is_suspended(&self) -> bool {
         self.suspended.load(Ordering::Acquire)

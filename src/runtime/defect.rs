@@ -93,6 +93,8 @@ pub enum Defect {
     PolicyMixed,
     /// A policy that control gave up is taken up.
     GivenUpTakenUp,
+    /// Another source is drawn after a start.
+    SourceForgotten,
     /// Queued mail goes on to where routes led before.
     RoutesKept,
     /// A page of the queue skips a domain.

@@ -1,6 +1,8 @@
 //! Connections of the node to each site and to each address, and those of clients to each listener: counts that all shards share.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -85,6 +87,21 @@ pub struct ConnectionCount {
     pub opened: RateCount,
     /// Messages, by the rate of the site or the provider.
     pub messages: RateCount,
+}
+
+/// An address as it is seen from: connections of another source are another sender's there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FarEnd {
+    /// The address.
+    pub ip: IpAddr,
+    /// The number of the source; 0: the node's own addresses.
+    pub source: u32,
+}
+
+impl fmt::Display for FarEnd {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.ip)
+    }
 }
 
 impl Forgotten for ConnectionCount {

@@ -4,7 +4,7 @@
 //! loans that can be out, so sending one never fails. Handoffs may find their queue full: the sender keeps them in its lane's
 //! backlog and asks for a ring when there is room.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -16,7 +16,7 @@ use crate::queue::lifetimes::Lifetimes;
 use crate::runtime::{Bell, SegmentMap};
 use crate::shard::ask::Asks;
 use crate::shard::assignment::Assignment;
-use crate::shard::counts::{ClientCounts, ConnectionCount, Counts};
+use crate::shard::counts::{ClientCounts, ConnectionCount, Counts, FarEnd};
 use crate::shard::memory::Pool;
 use crate::shard::message::{Handoff, ShardMessage};
 use crate::shard::progress::Progress;
@@ -45,7 +45,7 @@ pub struct Mesh {
     lanes: Vec<LaneMaps>,
     places: Vec<Places>,
     sites: Counts<Box<str>>,
-    addresses: Counts<IpAddr>,
+    addresses: Counts<FarEnd>,
     /// Shaping files' providers, by source and name.
     providers: Counts<(Box<str>, Box<str>)>,
     open: AtomicBool,
@@ -292,7 +292,7 @@ impl Mesh {
     }
 
     /// The connection count of an address, over all sites.
-    pub fn address_count(&self, address: IpAddr) -> Arc<ConnectionCount> {
+    pub fn address_count(&self, address: FarEnd) -> Arc<ConnectionCount> {
         self.addresses.get(address, Instant(0))
     }
 

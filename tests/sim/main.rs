@@ -25,6 +25,7 @@ mod schema;
 mod sessions;
 mod shaping;
 mod slow_hops;
+mod sources;
 mod window;
 
 use std::cell::RefCell;

@@ -13,7 +13,7 @@ use super::day::dice::Dice;
 use super::day::plan::{BANNER, DOT, End, Flavour, Lookup, Manner, Plan, RCPT, SitePlan, VERBS};
 use super::day::reloads::{Fate, Reload, Version};
 use super::days::wrong;
-use super::{ask, compaction, crowds, full_disk, lmtp, reload, returns, rules, shaping, window};
+use super::{ask, compaction, crowds, full_disk, lmtp, reload, returns, rules, shaping, sources, window};
 
 /// Seeds within which a defect must be found.
 const SEEDS: u64 = 30;
@@ -137,6 +137,7 @@ found! {
     ReturnedTooEarly in what_is_told_to_be_returned_too_early_is_found,
     JournalWithoutRoom in a_full_disk_without_room_for_the_journal_is_found,
     GivenUpTakenUp in a_policy_taken_up_though_given_up_is_found,
+    SourceForgotten in a_source_that_a_start_forgets_is_found,
     RoutesKept in mail_that_stays_with_old_routes_is_found,
     FreedUntold in a_segment_freed_before_its_events_are_in_the_journal_is_found,
     GreetingBelieved in a_refusal_of_us_taken_for_one_of_mail_is_found,
@@ -155,6 +156,10 @@ const DAMAGED: &[&str] =
     &["lost (", "delivered again", "delivered and returned", "came twice", "hold nothing"];
 const RETURNED: &[&str] = &["returned for no reason", "delivered and returned"];
 
+fn windows_and_sources(defect: Defect) {
+    if defect == Defect::WindowDeaf { window::is_found(defect) } else { sources::is_found(defect) }
+}
+
 fn is_found(defect: Defect) {
     let (days, often, words): Days = match defect {
         Defect::PolicyKept | Defect::PolicyMixed => {
@@ -172,7 +177,7 @@ fn is_found(defect: Defect) {
         Defect::MovedFreedEarly | Defect::ParametersStay => return compaction::is_found(defect),
         Defect::RulesUnasked | Defect::RateUncounted => return shaping::is_found(defect),
         Defect::ProviderUncounted | Defect::ScheduleForgotten => return shaping::is_found(defect),
-        Defect::WindowDeaf => return window::is_found(defect),
+        Defect::WindowDeaf | Defect::SourceForgotten => return windows_and_sources(defect),
         Defect::DiscardedHandedOut => return rules::is_found(defect),
         Defect::PlaceKept | Defect::PlaceTakenBack => return crowds::kept_places_are_found(defect),
         Defect::SlowNamesKeepPlaces => return crowds::kept_names_are_found(defect),

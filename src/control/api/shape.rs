@@ -222,6 +222,9 @@ pub struct Status {
     /// Keys that say something else in the file by now, and wait for a restart.
     #[serde(default)]
     pub needs_restart: Vec<String>,
+    /// Sources by which nothing leaves now.
+    #[serde(default)]
+    pub suspended_sources: Vec<SuspendedSource>,
     /// Each shard.
     pub shards: Vec<ShardStatus>,
 }
@@ -233,6 +236,17 @@ pub struct Standing {
     pub generation: u64,
     /// Keys that wait for a restart.
     pub needs_restart: Vec<String>,
+    /// Sources by which nothing leaves now.
+    pub suspended_sources: Vec<SuspendedSource>,
+}
+
+/// A source by which nothing leaves, as it does not work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuspendedSource {
+    /// Its name.
+    pub source: String,
+    /// What was found.
+    pub why: String,
 }
 
 /// That the configuration is to be read again.

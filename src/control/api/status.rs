@@ -12,7 +12,7 @@ use super::shape::{ShardStatus, Standing, Status};
 pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
     let second = (api.second)();
     let (code, words) = api.health.takes_mail(second);
-    let Standing { generation, needs_restart } =
+    let Standing { generation, needs_restart, suspended_sources } =
         api.reload.as_ref().map(|reload| reload.standing()).unwrap_or_default();
     let shards = api.instruments.iter().enumerate().map(|(shard, instruments)| {
         let of = &instruments.counters;
@@ -38,6 +38,7 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
         words: words.trim_end().to_owned(),
         generation,
         needs_restart,
+        suspended_sources,
         shards: shards.collect(),
     })
 }

@@ -7,13 +7,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::queue::destinations::SiteKey;
 use crate::queue::fair::{Behalf, FairQueue};
-use crate::shard::counts::ConnectionCount;
+use crate::shard::counts::{ConnectionCount, FarEnd};
 use crate::shard::mesh::Mesh;
 use crate::shard::outbound::site::Site;
 
@@ -23,11 +22,11 @@ pub struct Addresses {
     shard: usize,
     /// Connections that the node may have to one address.
     limit: Cell<usize>,
-    known: RefCell<BTreeMap<IpAddr, Known>>,
+    known: RefCell<BTreeMap<FarEnd, Known>>,
     /// Sites that wait, at all addresses: nearly always none.
     waiting: Cell<usize>,
     /// The address of which sites were asked last.
-    asked: Cell<Option<IpAddr>>,
+    asked: Cell<Option<FarEnd>>,
 }
 
 struct Known {
@@ -71,7 +70,7 @@ impl Addresses {
     }
 
     /// Takes a place, of `least` at least; None where all are taken.
-    pub fn take(self: &Rc<Self>, address: IpAddr, least: usize) -> Option<AddressPermit> {
+    pub fn take(self: &Rc<Self>, address: FarEnd, least: usize) -> Option<AddressPermit> {
         let limit = self.limit.get().max(least);
         let mut known = self.known.borrow_mut();
         let entry = self.entry(&mut known, address);
@@ -90,7 +89,7 @@ impl Addresses {
     /// outside can know.
     pub(super) fn stand_in_line(
         &self,
-        address: IpAddr,
+        address: FarEnd,
         (key, behalf): (SiteKey, Behalf),
         secret: impl FnOnce() -> u64,
     ) -> Arc<ConnectionCount> {
@@ -108,12 +107,12 @@ impl Addresses {
     }
 
     /// Addresses that sites wait for, from the one behind that of the last turn on: no turn is long, and each address has its own.
-    pub(super) fn waited_for(&self) -> Vec<IpAddr> {
+    pub(super) fn waited_for(&self) -> Vec<FarEnd> {
         if self.waiting.get() == 0 {
             return Vec::new();
         }
         let known = self.known.borrow();
-        let mut waited: Vec<IpAddr> = {
+        let mut waited: Vec<FarEnd> = {
             let waited = known.iter().filter(|(_, entry)| entry.parked.is_some());
             waited.map(|(address, _)| *address).collect()
         };
@@ -123,12 +122,12 @@ impl Addresses {
     }
 
     /// The sites that wait for this one have their turn.
-    pub(super) fn asked(&self, address: IpAddr) {
+    pub(super) fn asked(&self, address: FarEnd) {
         self.asked.set(Some(address));
     }
 
     /// The next site that waits for a place at an address and may have one: those who come have not taken theirs yet.
-    pub(super) fn next(&self, address: IpAddr, should_yield: impl FnOnce() -> bool) -> Option<SiteKey> {
+    pub(super) fn next(&self, address: FarEnd, should_yield: impl FnOnce() -> bool) -> Option<SiteKey> {
         let limit = self.limit.get();
         let mut known = self.known.borrow_mut();
         let entry = known.get_mut(&address)?;
@@ -152,25 +151,25 @@ impl Addresses {
     }
 
     /// A connection was begun that will ask for a place at this address.
-    pub(super) fn expect(self: &Rc<Self>, address: IpAddr) -> Coming {
+    pub(super) fn expect(self: &Rc<Self>, address: FarEnd) -> Coming {
         let mut known = self.known.borrow_mut();
         self.entry(&mut known, address).coming += 1;
         Coming { addresses: self.clone(), address }
     }
 
     /// Addresses others wait for, with a connection of this shard that has nothing to do.
-    pub(super) fn idle_and_wanted(&self) -> Vec<IpAddr> {
+    pub(super) fn idle_and_wanted(&self) -> Vec<FarEnd> {
         let known = self.known.borrow();
         let wanted = known.iter().filter(|(_, entry)| !entry.idle.is_empty() && entry.count.is_wanted());
         wanted.map(|(address, _)| *address).collect()
     }
 
     /// Whether this is so of one of the sites with a connection to this address that has nothing to do, the longest first.
-    pub(super) fn any_idle(&self, address: IpAddr, is_so: impl FnMut(&SiteKey) -> bool) -> bool {
+    pub(super) fn any_idle(&self, address: FarEnd, is_so: impl FnMut(&SiteKey) -> bool) -> bool {
         self.known.borrow().get(&address).is_some_and(|entry| entry.idle.iter().any(is_so))
     }
 
-    fn entry<'a>(&self, known: &'a mut BTreeMap<IpAddr, Known>, address: IpAddr) -> &'a mut Known {
+    fn entry<'a>(&self, known: &'a mut BTreeMap<FarEnd, Known>, address: FarEnd) -> &'a mut Known {
         known.entry(address).or_insert_with(|| Known {
             count: self.mesh.address_count(address),
             connections: 0,
@@ -184,7 +183,7 @@ impl Addresses {
 /// A connection that will ask for a place at an address; until then nobody else is asked to come for it.
 pub struct Coming {
     addresses: Rc<Addresses>,
-    address: IpAddr,
+    address: FarEnd,
 }
 
 impl Drop for Coming {
@@ -203,13 +202,13 @@ impl Drop for Coming {
 /// A connection's place at its address, given back when it is dropped.
 pub struct AddressPermit {
     addresses: Rc<Addresses>,
-    address: IpAddr,
+    address: FarEnd,
     count: Arc<ConnectionCount>,
 }
 
 impl AddressPermit {
     /// Where it is.
-    pub fn address(&self) -> IpAddr {
+    pub fn address(&self) -> FarEnd {
         self.address
     }
 
@@ -272,7 +271,7 @@ mod tests {
         let addresses = Rc::new(Addresses::new((Arc::new(mesh), 0), 1));
         let mut names = Destinations::new(vec![1]);
         let sites = ["a", "b", "c"].map(|name| names.site(name));
-        let at = "192.0.2.1".parse().unwrap();
+        let at = FarEnd { ip: "192.0.2.1".parse().unwrap(), source: 0 };
         for site in sites {
             addresses.stand_in_line(at, (site, Behalf::default()), || 7);
         }

@@ -64,6 +64,11 @@ fn count<R: Runtime>(run: &Run<'_, R>, outcomes: &Outcomes) {
     let (site, attempted) = (run.site, &run.shard.instruments.families.attempted);
     let place = site.counted.get().unwrap_or_else(|| attempted.place(site.hop.borrow().route()));
     site.counted.set(Some(place));
+    let of_source = &run.shard.instruments.families.by_source;
+    let hop = site.hop.borrow();
+    let place_by =
+        hop.by.as_ref().map(|by| site.counted_by.get().unwrap_or_else(|| of_source.place(by.name())));
+    site.counted_by.set(place_by);
     for outcome in outcomes.ranges() {
         let tried = match &outcome.disposition {
             Ended::Delivered => Tried::Delivered,
@@ -71,6 +76,9 @@ fn count<R: Runtime>(run: &Run<'_, R>, outcomes: &Outcomes) {
             Ended::Bounced(_) | Ended::Expired(_) | Ended::Discarded => Tried::Bounced,
         };
         attempted.add(place, tried as usize, outcome.count.into());
+        if let Some(place) = place_by {
+            of_source.add(place, tried as usize, outcome.count.into());
+        }
     }
 }
 
@@ -80,7 +88,8 @@ fn scene<'a, R: Runtime>(
     policy: &'a SitePolicy,
 ) -> settle::Scene<'a> {
     let (hop, tls, answers) = (&connection.hop, &connection.tls, policy.answers.as_ref());
-    settle::Scene { view, hop, tls, reply: connection.said(), answers, max_age: policy.max_age }
+    let source = connection.by.as_ref().map_or("", |source| source.name());
+    settle::Scene { view, hop, source, tls, reply: connection.said(), answers, max_age: policy.max_age }
 }
 
 /// What was delivered so far is written down before the next transaction, which may hang for minutes: a node that ends meanwhile

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use crate::route::gate::NamedBy;
 use crate::route::{At, Endpoint, Hop, Host, Protocol, SitePolicy};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
+use crate::shard::counts::FarEnd;
 use crate::shard::outbound::manners::{blame_tls, do_without_tls, keep_in_mind};
 use crate::shard::outbound::rates::Rights;
 use crate::shard::outbound::resolve::Unroutable;
@@ -123,7 +123,7 @@ struct Search<'a, R: Runtime> {
     cut: bool,
     /// Those that answered at once, with a refusal.
     failed: Vec<String>,
-    full: Vec<IpAddr>,
+    full: Vec<FarEnd>,
     /// A host that never takes mail, and what it said.
     none: Option<(Reply, String)>,
     /// Another one may.
@@ -189,6 +189,12 @@ impl<'a, R: Runtime> Search<'a, R> {
         }
     }
 
+    /// Where a connection ends, and whose it is there.
+    fn far_end(&self, to: &Endpoint) -> Option<FarEnd> {
+        let source = self.hop.by.as_ref().map_or(0, |by| by.number());
+        to.ip().map(|ip| FarEnd { ip, source })
+    }
+
     /// A session with this address, unless it has all the connections it may have, or enough were tried.
     async fn attempt(&mut self, host: &Host, to: &Endpoint, choice: Choice) -> Option<Connection<R>> {
         if !self.may_try(host) {
@@ -198,7 +204,7 @@ impl<'a, R: Runtime> Search<'a, R> {
         // A site that a shaping file names may have all its connections to one address.
         let least = if self.policy.named { self.policy.connections } else { 0 };
         // What an operator names has the limit of its site alone.
-        let place = match (host.named_by, to.ip()) {
+        let place = match (host.named_by, self.far_end(to)) {
             (NamedBy::Operator, _) | (_, None) => None,
             (NamedBy::Stranger, Some(ip)) => {
                 match self.shard.outbound.addresses.take(ip, least + 1000 * uncounted) {

@@ -204,7 +204,8 @@ async fn return_all<R: Runtime>(
                     assert!(!shard.runtime.planted(Defect::PanicOverReturn), "as planted");
                     under_way.settled();
                 };
-                settle::whole_by(shard, &job, ended, (named, told)).await;
+                let hop = site.hop.borrow().clone();
+                settle::whole_by(shard, &job, ended, (named, hop.source(), told)).await;
             }
             Work::Nothing => return,
         }
@@ -222,7 +223,7 @@ async fn discard<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Site>
                     assert!(!shard.runtime.planted(Defect::PanicOverReturn), "as planted");
                     under_way.settled();
                 };
-                settle::whole_by(shard, &job, Ended::Discarded, ("", told)).await;
+                settle::whole_by(shard, &job, Ended::Discarded, ("", "", told)).await;
                 lease.proven();
             }
             Work::Nothing => return,

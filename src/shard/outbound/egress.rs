@@ -10,7 +10,7 @@ use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::queue::Group;
 use crate::route::egress::{self, EgressKey, Source};
-use crate::runtime::Runtime;
+use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::live::InForce;
 use crate::shard::outbound::source;
@@ -38,7 +38,11 @@ impl Chooser {
         if let Some(pool) = pool.filter(|pool| !self.live.egresses.knows(pool)) {
             tell_unknown(shard, &self.live, pool);
         }
-        self.live.egresses.choose(pool, egress::seed(self.message, domain))
+        let mut seed = egress::seed(self.message, domain);
+        if shard.runtime.planted(Defect::SourceForgotten) {
+            seed = shard.runtime.random();
+        }
+        self.live.egresses.choose(pool, seed)
     }
 }
 

@@ -1,7 +1,6 @@
 //! Sites that found no place to connect, and are asked again when one is free: for a connection of their own, at an address, or among the
 //! connections that have carried nothing yet.
 
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use crate::limits;
 use crate::queue::destinations::SiteKey;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
-use crate::shard::counts::ConnectionCount;
+use crate::shard::counts::{ConnectionCount, FarEnd};
 use crate::shard::outbound::address::AddressPermit;
 use crate::shard::outbound::pump::{needs_connection, pump};
 use crate::shard::outbound::site::Site;
@@ -58,7 +57,7 @@ pub(in crate::shard) fn give_up_idle<R: Runtime>(shard: &Shard<R>) {
 }
 
 /// The site waits for a place at this address.
-pub(super) fn park<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, address: IpAddr) {
+pub(super) fn park<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, address: FarEnd) {
     // Another connection of it may have found another address full: it waits in one line only, the one it is in.
     if site.parked.get().is_some() {
         return;
@@ -78,7 +77,7 @@ fn stand_in_line<R: Runtime>(
     shard: &Shard<R>,
     key: SiteKey,
     site: &Site,
-    address: IpAddr,
+    address: FarEnd,
 ) -> Arc<ConnectionCount> {
     site.parked.set(Some(address));
     shard.instruments.counters.address_waits.add(1);
@@ -112,7 +111,7 @@ pub(in crate::shard) fn unpark<R: Runtime>(shard: &Rc<Shard<R>>) {
     }
 }
 
-fn unpark_at<R: Runtime>(shard: &Rc<Shard<R>>, address: IpAddr) {
+fn unpark_at<R: Runtime>(shard: &Rc<Shard<R>>, address: FarEnd) {
     while let Some(key) = shard.outbound.addresses.next(address, || shard.runtime.should_yield()) {
         let site = shard.outbound.sites.borrow().get(&key).cloned();
         if let Some(site) = site
@@ -129,7 +128,7 @@ fn unpark_at<R: Runtime>(shard: &Rc<Shard<R>>, address: IpAddr) {
 }
 
 /// Wakes a connection to this address that has nothing to do; it finds that others wait.
-fn wake_idle<R: Runtime>(shard: &Shard<R>, address: IpAddr) {
+fn wake_idle<R: Runtime>(shard: &Shard<R>, address: FarEnd) {
     let resting = shard.outbound.resting.borrow();
     // One that was woken already is in the list until it had its turn.
     shard

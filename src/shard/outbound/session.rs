@@ -2,7 +2,6 @@
 //! says besides is noticed before it can be taken for an answer.
 
 use std::io::{self, IoSlice};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use crate::route::egress::Source;
 use crate::route::{Endpoint, Protocol};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
+use crate::shard::counts::FarEnd;
 use crate::shard::outbound::address::AddressPermit;
 use crate::shard::wire::{Wire, WireError};
 use crate::smtp::client::{Capabilities, Timeouts};
@@ -131,7 +131,7 @@ pub enum HopError {
     /// No host of the hop has an address.
     NoAddress(String),
     /// This address has all the connections it may have: no failure, it is waited for.
-    Full(IpAddr),
+    Full(FarEnd),
     /// The rate of connections lets no further one be opened now.
     OverRate,
     /// Not the hop's fault: nothing leaves by the source. In words.

@@ -26,7 +26,7 @@ use crate::time::UnixMillis;
 
 /// One end for a whole group that no connection worked on. Its record is read first, so that the accounting can tell of it.
 pub(super) async fn whole_now<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, disposition: Ended) {
-    whole_by(shard, job, disposition, ("", || {})).await;
+    whole_by(shard, job, disposition, ("", "", || {})).await;
 }
 
 /// The same, for what a hop said of all mail; `told` is called when it is, so that until then a task that panics gives the group back.
@@ -34,15 +34,15 @@ pub(super) async fn whole_by<R: Runtime>(
     shard: &Rc<Shard<R>>,
     job: &Job,
     disposition: Ended,
-    (hop, told): (&str, impl FnOnce()),
+    (hop, source, told): (&str, &str, impl FnOnce()),
 ) {
     let group = &job.group;
     let outcomes = Outcomes::One(RangeOutcome::new(group.first, group.count, disposition));
     let _counted = Settling::new(shard);
     let place = Pinned::new(shard, group.key, group.location);
-    let source = StoredRecord::read(shard, place.location).await;
-    let view = source.as_ref().ok().and_then(|source| source.view().ok());
-    let scene = view.as_ref().map(|view| Scene { hop, ..Scene::without_hop(view) });
+    let stored = StoredRecord::read(shard, place.location).await;
+    let view = stored.as_ref().ok().and_then(|stored| stored.view().ok());
+    let scene = view.as_ref().map(|view| Scene { hop, source, ..Scene::without_hop(view) });
     told();
     report(shard, job, outcomes, &[], scene.as_ref());
 }
@@ -93,7 +93,7 @@ pub(super) async fn told<R: Runtime>(
     shard: &Rc<Shard<R>>,
     job: &Job,
     (status, words): ((u8, u16, u16), &str),
-    (hop, answers): (&str, Option<&Answers>),
+    (hop, source, answers): (&str, &str, Option<&Answers>),
 ) {
     let group = &job.group;
     shard.instruments.counters.recipients_deferred.add(u64::from(group.count));
@@ -110,10 +110,10 @@ pub(super) async fn told<R: Runtime>(
     hand_in(shard, job, Outcomes::One(outcome.clone()));
     shard.outbound.settling.set(shard.outbound.settling.get() + 1);
     // Whoever delivers it meanwhile reads it behind this, and has a hop to speak to before there is more to tell.
-    if let Ok(source) = StoredRecord::read(shard, place.location).await
-        && let Ok(view) = source.view()
+    if let Ok(stored) = StoredRecord::read(shard, place.location).await
+        && let Ok(view) = stored.view()
     {
-        let _ = account(shard, job, &Scene { hop, answers, ..Scene::without_hop(&view) }, &outcome);
+        let _ = account(shard, job, &Scene { hop, source, answers, ..Scene::without_hop(&view) }, &outcome);
     }
     shard.outbound.settling.set(shard.outbound.settling.get() - 1);
 }
@@ -124,6 +124,8 @@ pub(in crate::shard) struct Scene<'a> {
     pub view: &'a MessageView<'a>,
     /// The hop; empty: there was none.
     pub hop: &'a str,
+    /// The source that it left by; empty: the node's own addresses.
+    pub source: &'a str,
     /// Its TLS; empty: there was none.
     pub tls: &'a str,
     /// What it said when it took the message.
@@ -137,7 +139,7 @@ pub(in crate::shard) struct Scene<'a> {
 impl<'a> Scene<'a> {
     /// There was none.
     pub fn without_hop(view: &'a MessageView<'a>) -> Scene<'a> {
-        Scene { view, hop: "", tls: "", reply: "", answers: None, max_age: None }
+        Scene { view, hop: "", source: "", tls: "", reply: "", answers: None, max_age: None }
     }
 }
 
@@ -249,7 +251,7 @@ fn hand_in<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, outcomes: Outcomes) {
 fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: &RangeOutcome) -> Vec<u8> {
     let mut later = Vec::new();
     let (wall, now) = (shard.runtime.wall(), shard.runtime.now());
-    let Scene { view, hop, tls, reply, answers, max_age: _ } = *scene;
+    let Scene { view, hop, source, tls, reply, answers, max_age: _ } = *scene;
     let (reply, attempts) = outcome.disposition.told(reply, job.group.attempts);
     let status = outcome.disposition.returned().and_then(|failure| failure.status);
     let enhanced = status.or_else(|| reply::enhanced(reply));
@@ -267,7 +269,7 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
         shard.instruments.families.classified.add(class as usize, outcome.count.into());
     }
     let class = class.map_or("", |class| class.word());
-    let attempt = Attempt { hop, tls, reply, enhanced, class, attempts, delay_ms: Some(delay) };
+    let attempt = Attempt { hop, source, tls, reply, enhanced, class, attempts, delay_ms: Some(delay) };
     let mut record = |first: u16, recipients: &[&[u8]]| {
         let mail = Mail {
             account: view.account,

@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -11,7 +10,7 @@ use crate::limits;
 use crate::observe::families::NamePlace;
 use crate::queue::fair::Behalf;
 use crate::route::{Hop, SitePolicy};
-use crate::shard::counts::ConnectionCount;
+use crate::shard::counts::{ConnectionCount, FarEnd};
 use crate::shard::message::Job;
 use crate::shard::outbound::bucket::{Bucket, What};
 use crate::shard::outbound::provider::{Places, Share, Waiting};
@@ -40,6 +39,8 @@ pub struct Site {
     pub count: Arc<ConnectionCount>,
     /// Where attempts are counted by its route, once one was.
     pub(super) counted: Cell<Option<NamePlace>>,
+    /// The same by its source.
+    pub(super) counted_by: Cell<Option<NamePlace>>,
     /// This shard's, connecting ones included.
     pub connections: Cell<usize>,
     /// Those that are still connecting.
@@ -57,7 +58,7 @@ pub struct Site {
     /// What its hop showed of late.
     pub shown: SiteHistory,
     /// The address it waits for a place at; until then it opens no connection.
-    pub parked: Cell<Option<IpAddr>>,
+    pub parked: Cell<Option<FarEnd>>,
     /// It waits to be let open one.
     pub queued: Cell<bool>,
     /// It is in the line of those to be pumped.
@@ -93,6 +94,7 @@ impl Site {
             shaped_by: Cell::new((0, 0)),
             hop: RefCell::new(hop),
             counted: Cell::new(None),
+            counted_by: Cell::new(None),
             connections: Cell::new(0),
             opening: Cell::new(0),
             waking: Cell::new(0),
@@ -167,7 +169,7 @@ impl Site {
     }
 
     /// Wakes a connection to this address that has nothing to do. False: there is none.
-    pub fn wake_at(&self, address: IpAddr) -> bool {
+    pub fn wake_at(&self, address: FarEnd) -> bool {
         let mut idle = self.idle.borrow_mut();
         let place = idle.iter().position(|connection| connection.address.get() == Some(address));
         let Some(connection) = place.map(|place| idle.remove(place)) else { return false };
@@ -226,7 +228,7 @@ pub struct IdleConnection {
     /// Who sleeps.
     pub waker: RefCell<Option<Waker>>,
     /// The address of the connection, where that is counted.
-    pub address: Cell<Option<IpAddr>>,
+    pub address: Cell<Option<FarEnd>>,
     /// Its places at providers.
     pub(super) places: Option<Rc<Places>>,
 }

@@ -137,9 +137,10 @@ async fn look_at<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, pace: &mut Pace
             }
             let job = shard.own_job(domain, group);
             if tells {
-                let hop = site.map(|site| site.hop.borrow().label.clone()).unwrap_or_default();
+                let hop = site.map(|site| site.hop.borrow().clone());
+                let (label, source) = hop.as_ref().map_or(("", ""), |hop| (&hop.label, hop.source()));
                 let answers = own.as_ref().and_then(|own| own.answers.as_ref());
-                settle::told(shard, &job, ((4, 4, 1), &words), (&hop, answers)).await;
+                settle::told(shard, &job, ((4, 4, 1), &words), (label, source, answers)).await;
             } else {
                 settle::whole_now(shard, &job, settle::too_late(&words)).await;
             }

@@ -1,0 +1,189 @@
+//! A pool of sources over the simulated network: who connects from where, also after a kill, and where a source goes away and comes back.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use relevo::runtime::sim::World;
+use relevo::runtime::{Defect, Runtime};
+
+use super::crowds::{launch, names};
+use super::day::talk::Talk;
+use super::peers::hand_in_some;
+use super::relay::run_until_true;
+use super::story;
+
+const SOURCES: [&str; 3] = ["10.9.0.1", "10.9.0.2", "10.9.0.3"];
+
+/// A hop that keeps a ledger: from which addresses each recipient was asked for, and taken.
+#[derive(Default)]
+struct Hop {
+    asked: RefCell<BTreeMap<String, BTreeSet<IpAddr>>>,
+    taken: RefCell<BTreeMap<String, Vec<IpAddr>>>,
+    /// It takes nothing.
+    puts_off: Cell<bool>,
+}
+
+impl Hop {
+    fn start(world: &World) -> Rc<Hop> {
+        let hop = Rc::new(Hop::default());
+        let runtime = world.shard(2, 0);
+        let listener = runtime.listen("10.0.0.2:25".parse().expect("an address")).expect("a free address");
+        let (own, serving) = (runtime.clone(), hop.clone());
+        runtime.spawn(async move {
+            while let Ok((stream, from)) = listener.accept().await {
+                let talk = Talk::new(own.clone(), stream, Duration::from_secs(3600));
+                let hop = serving.clone();
+                own.spawn(async move {
+                    let _ = hop.serve(talk, from.ip()).await;
+                });
+            }
+        });
+        hop
+    }
+
+    async fn serve(&self, mut talk: Talk, from: IpAddr) -> io::Result<()> {
+        talk.send(b"220 hop.example\r\n").await?;
+        let mut recipients = Vec::new();
+        loop {
+            let line = talk.line().await?;
+            let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
+            match &*verb {
+                "EHLO" => talk.send(b"250-hop.example\r\n250 PIPELINING\r\n").await?,
+                "MAIL" => {
+                    recipients.clear();
+                    talk.send(b"250 2.1.0 ok\r\n").await?;
+                }
+                "RCPT" => {
+                    self.asked.borrow_mut().entry(line.clone()).or_default().insert(from);
+                    let answer: &[u8] =
+                        if self.puts_off.get() { b"451 4.3.0 not now\r\n" } else { b"250 2.1.5 ok\r\n" };
+                    recipients.extend((!self.puts_off.get()).then_some(line));
+                    talk.send(answer).await?;
+                }
+                "DATA" if recipients.is_empty() => talk.send(b"554 5.5.1 nobody\r\n").await?,
+                "DATA" => {
+                    talk.send(b"354 go on\r\n").await?;
+                    talk.until_dot().await?;
+                    for recipient in &recipients {
+                        self.taken.borrow_mut().entry(recipient.clone()).or_default().push(from);
+                    }
+                    talk.send(b"250 2.0.0 taken\r\n").await?;
+                }
+                "QUIT" => return talk.send(b"221 2.0.0 bye\r\n").await,
+                _ => talk.send(b"250 2.0.0 ok\r\n").await?,
+            }
+        }
+    }
+
+    fn by(&self) -> BTreeMap<IpAddr, usize> {
+        let mut by = BTreeMap::new();
+        for from in self.taken.borrow().values().flatten() {
+            *by.entry(*from).or_insert(0) += 1;
+        }
+        by
+    }
+}
+
+/// A pool of all sources, the first with half of the mail; all mail leaves by it.
+fn configuration() -> String {
+    let source = |(at, address)| format!("[[source]]\nname = \"ip{at}\"\naddress = \"{address}\"\n");
+    let sources: String = SOURCES.iter().enumerate().map(source).collect();
+    let pool = "[[pool]]\nname = \"bulk\"\nsources = [{ source = \"ip0\", weight = 2 }, \"ip1\", \"ip2\"]\n";
+    let rule = "[[rule]]\nmatch = { sender = \"*\" }\nset = { pool = \"bulk\" }\n";
+    format!("[retry]\nfirst = \"5s\"\nmax = \"20s\"\n{sources}{pool}{rule}")
+}
+
+fn hand_in(world: &World, clients: std::ops::Range<u16>) {
+    for client in clients {
+        hand_in_some(world, 100 + client, 0..1, (0..5).map(|to| format!("u{client}@d{to}.test")).collect());
+    }
+}
+
+/// Mail that is put off, a kill, and mail that is taken: recipients that were asked for from more than one address.
+pub fn strays(seed: u64, plant: Option<Defect>) -> Vec<String> {
+    let world = World::new(seed);
+    if let Some(defect) = plant {
+        world.plant(defect, 1.0);
+    }
+    names(&world, &Rc::default(), |_| Some([10, 0, 0, 2]));
+    let hop = Hop::start(&world);
+    hop.puts_off.set(true);
+    let relay = launch(&world, 3, &configuration());
+    hand_in(&world, 0..40);
+    let all = run_until_true(&world, Duration::from_secs(60), || {
+        hop.asked.borrow().len() == 200 && relay.sum(|of| &of.attempts_unsynced) == 0
+    });
+    assert!(all, "{} of 200 were asked for", hop.asked.borrow().len());
+    world.run_for(Duration::from_secs(3));
+    world.kill(1);
+    drop(relay);
+    hop.puts_off.set(false);
+    let relay = launch(&world, 3, &configuration());
+    let taken = run_until_true(&world, Duration::from_secs(120), || hop.taken.borrow().len() == 200);
+    assert!(taken, "{} of 200 came", hop.taken.borrow().len());
+    relay.drain();
+    let by = hop.by();
+    assert_eq!(by.len(), 3, "{by:?}");
+    let asked = hop.asked.borrow();
+    let strays = asked.iter().filter(|(_, from)| from.len() > 1);
+    strays.map(|(line, from)| format!("{line} from {from:?}")).collect()
+}
+
+#[test]
+fn a_retry_leaves_by_the_source_of_the_attempt_before() {
+    story(3, |seed| {
+        let strays = strays(seed, None);
+        assert!(strays.is_empty(), "{strays:?}");
+    });
+}
+
+#[test]
+fn a_source_that_goes_away_leaves_its_mail_to_the_others() {
+    story(3, |seed| {
+        let world = World::new(seed);
+        names(&world, &Rc::default(), |_| Some([10, 0, 0, 2]));
+        let hop = Hop::start(&world);
+        let gone: IpAddr = SOURCES[0].parse().expect("an address");
+        world.faults().absent.insert(gone);
+        let relay = launch(&world, 3, &configuration());
+        hand_in(&world, 0..40);
+        let taken = run_until_true(&world, Duration::from_secs(60), || hop.taken.borrow().len() == 200);
+        assert!(taken, "{} of 200 came", hop.taken.borrow().len());
+        let by = hop.by();
+        assert!(by.len() == 2 && !by.contains_key(&gone), "{by:?}");
+        world.run_for(Duration::from_secs(2));
+        assert_eq!(relay.sum(|of| &of.sources_suspended), 1);
+        // All are gone: nothing leaves, by whatever address.
+        world
+            .faults()
+            .absent
+            .extend(SOURCES.iter().map(|source| source.parse::<IpAddr>().expect("an address")));
+        world.run_for(Duration::from_secs(30));
+        hand_in(&world, 40..60);
+        world.run_for(Duration::from_secs(60));
+        assert_eq!((hop.taken.borrow().len(), relay.sum(|of| &of.sources_suspended)), (200, 3));
+        // They are found again within the time after which they are looked at.
+        world.faults().absent.clear();
+        let taken = run_until_true(&world, Duration::from_secs(600), || hop.taken.borrow().len() == 300);
+        assert!(taken, "{} of 300 came", hop.taken.borrow().len());
+        world.run_for(Duration::from_secs(600));
+        assert_eq!(relay.sum(|of| &of.sources_suspended), 0);
+        hand_in(&world, 60..120);
+        assert!(run_until_true(&world, Duration::from_secs(60), || hop.taken.borrow().len() == 600));
+        assert_eq!(hop.by().len(), 3, "{:?}", hop.by());
+        assert!(hop.taken.borrow().values().all(|from| from.len() == 1), "once each");
+        relay.drain();
+    });
+}
+
+/// Without the defect each recipient is asked for from one address.
+pub fn is_found(defect: Defect) {
+    assert!(
+        !strays(1, Some(defect)).is_empty(),
+        "mail stays with its source, and what is planted is not noticed"
+    );
+}
