@@ -28,7 +28,7 @@ use relevo::config::{BareNewlines, Config};
 use relevo::mail::envelope::{Envelope, Envelopes};
 use relevo::mail::parameters::Parameters;
 use relevo::policy::acceptance::Acceptance;
-use relevo::policy::admit::{Admitted, Section, Submitter, admit};
+use relevo::policy::admit::{Admitted, NotAdmitted, Section, Submitter, admit};
 use relevo::policy::reason::{Reason, Refused};
 use relevo::policy::rules::{self, Facts};
 use relevo::smtp::server::{
@@ -246,7 +246,7 @@ impl Replay {
     }
 
     /// What rules and instructions make of a body that came whole.
-    fn admit(&mut self, body: &mut Vec<u8>) -> Result<Admitted, Box<str>> {
+    fn admit(&mut self, body: &mut Vec<u8>) -> Result<Admitted, NotAdmitted> {
         let Some(summary) = self.session.scanner().map(|scanner| scanner.summary()) else {
             return Ok(Admitted::default());
         };
@@ -273,7 +273,7 @@ impl Replay {
                 assert_eq!(summary.size, length);
                 let Admitted { grown, eight_bit: _, expire } = match admitted {
                     Ok(admitted) => admitted,
-                    Err(reply) => {
+                    Err(NotAdmitted(reply)) => {
                         let refused = Refused { reply: &reply, reason: Reason::Rule };
                         return self.session.not_admitted(refused, &envelope, &mut self.replies);
                     }

@@ -174,7 +174,7 @@ stories!("control.py", None;
     ages_are_those_of_messages,
     wrong_questions_are_refused,
     others_are_kept_out,
-    garbage_silence_and_crowds_hold_up_nobody,
+    garbage_silence_and_floods_hold_up_nobody,
     where_the_socket_is,
     who_is_silent_at_the_socket_holds_up_nobody,
 );

@@ -10,7 +10,7 @@ use relevo::limits;
 use relevo::mail::envelope::{Envelope, Envelopes, Recipient};
 use relevo::mail::instructions;
 use relevo::mail::parameters::Parameters;
-use relevo::policy::admit::{Admitted, Section, Submitter, admit as admit_message};
+use relevo::policy::admit::{Admitted, NotAdmitted, Section, Submitter, admit as admit_message};
 use relevo::policy::rules::Rules;
 
 use super::input::Input;
@@ -75,7 +75,7 @@ fn run(
     envelope: &mut Envelope,
     message: &mut Vec<u8>,
     at: Section,
-) -> Result<Admitted, Box<str>> {
+) -> Result<Admitted, NotAdmitted> {
     let admitting = pin!(admit_message(rules, client, envelope, message, at, async || ()));
     match admitting.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(done) => done,

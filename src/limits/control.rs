@@ -89,7 +89,7 @@ pub const LOG_DIRECTORY_MAX: usize = 10_000;
 pub const LOG_RESUMED_AGAIN: Duration = Duration::from_secs(60);
 /// Places in what stands unread in a pipe that a log remembers: a page of lines each where much is written, and a pipe has 16 pages, or 256 if
 /// somebody asked for that. What is between two of them is written again when nobody read it.
-pub const PIPE_MARKS: usize = 1024;
+pub const PIPE_CHECKPOINTS: usize = 1024;
 /// Lines of one kind that are written in ten seconds; the others are told as a number.
 pub const DIAGNOSTICS_ALIKE: usize = 20;
 /// The same of errors, which name messages and files: a start that finds a damaged lane has many of them.

@@ -42,7 +42,7 @@ pub const LEND_AT: usize = 64;
 pub const LOAN_IDLE: Duration = Duration::from_secs(2);
 /// A shard that gave back work untouched is not asked again for the same site before this.
 pub const LEND_PAUSE: Duration = Duration::from_secs(5);
-/// A connection without work is kept so long for the shard that has it, though another wants its slot.
+/// A connection without work is kept so long for the shard that has it, though another wants to connect.
 pub const IDLE_KEPT: Duration = Duration::from_millis(500);
 /// Share of its time (in percent) that a shard must have worked before it lends.
 pub const LEND_LOAD: u64 = 60;
@@ -129,7 +129,7 @@ pub const LEND_LOOK: Duration = Duration::from_millis(2);
 /// Milliseconds that the wall clock and the queues' clock may be apart over a message before the wall clock counts as set since.
 pub const CLOCK_APART_MS: u64 = 5_000;
 
-/// Messages that a connection carries before its slot goes to another shard that waits for one and has fewer.
+/// Messages that a connection carries before its place goes to another shard that waits for one and has fewer.
 pub const CONNECTION_TURN: usize = 100;
 /// For so long (seconds) after a message came its pages are surely in memory still.
 pub const RESIDENT_FOR: u32 = 60;

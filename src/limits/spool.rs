@@ -45,12 +45,12 @@ pub const COMMIT_DELAY_MAX: Duration = Duration::from_millis(50);
 pub const FILLS_WAITING_MAX: usize = 4 * SHARDS_MAX;
 
 /// Bytes of one snapshot record.
-pub const CENSUS_MAX: usize = 1024 * 1024;
+pub const SNAPSHOT_MAX: usize = 1024 * 1024;
 /// Bytes of a last reply that go with a moved recipient: more than a reply that is kept has.
 pub const REPLY_MOVED_MAX: usize = 2 * REPLY_TEXT_MAX;
 
-/// Bytes that are searched for marks at one time.
-pub const MARKS_AT_ONCE: u64 = 1 << 20;
+/// Bytes that are searched for commit headers at one time.
+pub const HEADERS_SOUGHT_AT_ONCE: u64 = 1 << 20;
 
 /// Bytes of a damaged commit that are searched for records at one time.
 pub const SALVAGED_AT_ONCE: u64 = COMMIT_BYTES_MAX as u64;
@@ -63,9 +63,9 @@ pub const COMPACTION_SLACK: u64 = 2;
 /// Segments emptied in one go: one scan of the index serves all of them.
 pub const COMPACTION_SEGMENTS_MAX: usize = 64;
 /// Snapshots of segments taken in one go.
-pub const CENSUSES_AT_ONCE: usize = 16;
+pub const SNAPSHOTS_AT_ONCE: usize = 16;
 /// Segments held by outcomes alone before a snapshot is taken.
-pub const CENSUS_AT: usize = 4;
+pub const SNAPSHOT_AT: usize = 4;
 
 /// Sequence numbers passed over when some cannot be read: more than a lane of the usual size can have begun since the highest known one.
 pub const UNREADABLE_GAP: u32 = 1 << 16;

@@ -490,7 +490,7 @@ mod tests {
     fn reloader(file: &Path, text: &str) -> Reloader {
         std::fs::write(file, text).unwrap();
         let config = Config::parse(text, file).unwrap();
-        let crowded = Particulars { connections_inbound_max: 1 << 30, ..config.particulars(1).remove(0) };
+        let greedy = Particulars { connections_inbound_max: 1 << 30, ..config.particulars(1).remove(0) };
         let mesh = Arc::new(Mesh::new(vec![Arc::new(Bell::new())], Assignment::in_turn(1, 1)));
         Reloader::new(Started {
             boot: Arc::new(Boot::of(&config)),
@@ -501,7 +501,7 @@ mod tests {
             health: Arc::default(),
             own_servers: false,
             shown: Vec::new(),
-            room: ListenerRoom::beside(&[crowded], 1),
+            room: ListenerRoom::beside(&[greedy], 1),
         })
     }
 

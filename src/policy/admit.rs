@@ -1,6 +1,7 @@
 //! What rules and instructions make of a message whose header section is in memory: its envelope and the section are changed, or it is
 //! refused.
 
+use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -41,8 +42,20 @@ pub struct Admitted {
     pub expire: Option<Duration>,
 }
 
+/// A message is refused with this reply, which ends its line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotAdmitted(pub Box<str>);
+
+impl fmt::Display for NotAdmitted {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.0.trim_end())
+    }
+}
+
+impl std::error::Error for NotAdmitted {}
+
 /// Obeys the instructions of a trusted client, and the rules over them; takes instructions out in any case. Waits for `pause` behind each rule and
-/// each recipient: where others have waited for long, it is their turn. An error is the reply that refuses the message.
+/// each recipient: where others have waited for long, it is their turn.
 pub async fn admit(
     rules: &Rules,
     client: Submitter<'_>,
@@ -50,13 +63,13 @@ pub async fn admit(
     message: &mut Vec<u8>,
     at: Section,
     pause: impl AsyncFn(),
-) -> Result<Admitted, Box<str>> {
+) -> Result<Admitted, NotAdmitted> {
     let Section { length, mailbox_line } = at;
     let section = message.get(..length).unwrap_or_default();
     let Instructions { parameters, expire, fields: mut gone, wrong } =
         instructions::read(section, mailbox_line);
     if let Some(wrong) = wrong.filter(|_| client.trusted) {
-        return Err(format!("550 5.6.0 {wrong}\r\n").into());
+        return Err(NotAdmitted(format!("550 5.6.0 {wrong}\r\n").into()));
     }
     let mut set = Settings::default();
     if client.trusted {
@@ -75,7 +88,7 @@ pub async fn admit(
     let Settings { parameters, expire, sender, add, remove: _ } = set;
     let mut all = MessageParameters { message: parameters, recipients: Vec::new() };
     match action {
-        Action::Reject(reply) => return Err(reply.into()),
+        Action::Reject(reply) => return Err(NotAdmitted(reply.into())),
         Action::Discard => {
             envelope.recipients.iter_mut().for_each(|one| one.at_once = Some(AtOnce::Discarded))
         }
@@ -103,12 +116,14 @@ async fn recipients(
     envelope: &mut Envelope,
     all: &mut MessageParameters,
     pause: impl AsyncFn(),
-) -> Result<(), Box<str>> {
+) -> Result<(), NotAdmitted> {
     for one in &mut envelope.recipients {
         let (action, own) = judgement.recipient(&one.address, instructed.borrowed());
         one.at_once = (action == Action::Discard).then_some(AtOnce::Discarded);
         let own = own.unlike(all.message.borrowed());
-        one.parameters = all.number(own).ok_or("552 5.3.4 Too many parameters of recipients\r\n")?;
+        let number = all.number(own);
+        one.parameters =
+            number.ok_or_else(|| NotAdmitted("552 5.3.4 Too many parameters of recipients\r\n".into()))?;
         pause().await;
     }
     Ok(())

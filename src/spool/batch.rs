@@ -224,7 +224,7 @@ impl<T: Tickets> Item<T> {
                 Stored::Deferred(StoredDeferral { reply, .. }) => 80 + reply.len(),
                 _ => 80,
             },
-            Item::Snapshot(_) => limits::CENSUS_MAX,
+            Item::Snapshot(_) => limits::SNAPSHOT_MAX,
         }
     }
 }

@@ -60,7 +60,7 @@ impl<'a, F: Files> CommitReader<'a, F> {
     pub(in crate::spool) fn next_mark(&self, from: u64, end: u64) -> Option<u64> {
         let mut at = from;
         while at < end {
-            let length = limits::MARKS_AT_ONCE.min(end - at);
+            let length = limits::HEADERS_SOUGHT_AT_ONCE.min(end - at);
             let bytes = survey::read_patchy(self.files, self.slot, at, length);
             for (place, block) in bytes.chunks(limits::BLOCK as usize).enumerate() {
                 let offset = at + place as u64 * limits::BLOCK;
@@ -68,7 +68,7 @@ impl<'a, F: Files> CommitReader<'a, F> {
                     return Some(offset);
                 }
             }
-            at += limits::MARKS_AT_ONCE;
+            at += limits::HEADERS_SOUGHT_AT_ONCE;
         }
         None
     }

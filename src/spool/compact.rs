@@ -233,7 +233,7 @@ pub(in crate::spool) fn snapshot_due(
     let held = segments.iter().filter(|(_, slot)| slot.is_held()).count();
     // With few segments left there is no waiting for more to come together.
     let hurry = || segments.free() <= limits::SEGMENTS_RESERVED || is_sparse(segments);
-    if held == 0 || (held < limits::CENSUS_AT && !hurry()) {
+    if held == 0 || (held < limits::SNAPSHOT_AT && !hurry()) {
         return Vec::new();
     }
     let about = held_about(segments);
@@ -247,7 +247,7 @@ pub(in crate::spool) fn snapshot_due(
             let matters = slot.live > 0 || slot.settled.is_some() || (slot.is_held() && !freeing);
             !slot.is_asked && matters && about.contains(&slot.sequence) && worth(slot)
         })
-        .take(limits::CENSUSES_AT_ONCE)
+        .take(limits::SNAPSHOTS_AT_ONCE)
         .map(|(slot, of)| (slot, 64 + 6 * of.settled.as_ref().map_or(0, Vec::len)))
         .collect();
     if lengths.is_empty() {
@@ -259,9 +259,9 @@ pub(in crate::spool) fn snapshot_due(
         }
     }
     for (slot, length) in &lengths {
-        segments.measured(*slot, *length >= limits::CENSUS_MAX);
+        segments.measured(*slot, *length >= limits::SNAPSHOT_MAX);
     }
-    lengths.retain(|_, length| *length < limits::CENSUS_MAX);
+    lengths.retain(|_, length| *length < limits::SNAPSHOT_MAX);
     lengths.into_keys().map(|slot| Snapshot::new(slot, segments.snapshot_asked(slot))).collect()
 }
 

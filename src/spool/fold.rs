@@ -2,7 +2,7 @@
 //!
 //! A valid commit header says that everything before it was synced, and so does a later segment that names the end of this one. Damage
 //! before is rot: it is reported, what is whole around it counts, and the segment is kept out of use. Damage behind the last
-//! commit header of the last segment is a torn tail: a commit nobody was told about. Marks are looked for on block boundaries only; their salt keeps the bytes of
+//! commit header of the last segment is a torn tail: a commit nobody was told about. Headers are looked for on block boundaries only; their salt keeps the bytes of
 //! bodies from passing for them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};

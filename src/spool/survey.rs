@@ -299,7 +299,7 @@ impl<'a, F: Files> Search<'a, F> {
         let mut commit_headers = Vec::new();
         let mut at = segment::FIRST_COMMIT;
         while at + COMMIT_HEADER as u64 <= self.size {
-            let length = limits::MARKS_AT_ONCE.min(self.size - at);
+            let length = limits::HEADERS_SOUGHT_AT_ONCE.min(self.size - at);
             let bytes = read_patchy(self.files, self.slot, at, length);
             for (place, block) in bytes.chunks(limits::BLOCK as usize).enumerate() {
                 let offset = at + place as u64 * limits::BLOCK;
@@ -311,7 +311,7 @@ impl<'a, F: Files> Search<'a, F> {
                     }),
                 );
             }
-            at += limits::MARKS_AT_ONCE;
+            at += limits::HEADERS_SOUGHT_AT_ONCE;
         }
         commit_headers
     }

@@ -175,7 +175,7 @@ def flood(port, name, count=1_000, number=0):
     client.quit()
 
 
-class Crowd:
+class MadeUpDomains:
     """What is thrown at a relay whose names come from `names`: messages for a thousand made-up domains, one after the other."""
 
     def __init__(self, name, pause):
@@ -227,7 +227,7 @@ def made_up_domains_at_one_address_take_turns():
     more = f'[dns]\nservers = ["127.0.0.1:{elsewhere.names_port}"]\n'
     more += f"[delivery]\nmx_port = {elsewhere.sink_port}\nallow_loopback_mx = true\n"
     pair = Pair(more=more)
-    measure(pair, Crowd("made", 1), seconds=4, rounds=2).judge()
+    measure(pair, MadeUpDomains("made", 1), seconds=4, rounds=2).judge()
     # Both relays send there.
     most_open, taken = elsewhere.seen()
     assert 5 <= most_open <= 40, f"{most_open} connections to one address"
@@ -243,7 +243,7 @@ def silent_name_servers_hold_up_nobody():
 
     elsewhere = Elsewhere(records)
     pair = Pair(more=f'[dns]\nservers = ["127.0.0.1:{elsewhere.names_port}"]\n')
-    measure(pair, Crowd("quiet", 1), seconds=4, rounds=2).judge()
+    measure(pair, MadeUpDomains("quiet", 1), seconds=4, rounds=2).judge()
     for relay in pair.relays:
         relay.process.kill()
 
@@ -273,7 +273,7 @@ def fresh_domains_do_not_wait_behind_silent_name_servers():
     more = f'[dns]\nservers = ["127.0.0.1:{elsewhere.names_port}"]\n'
     pair = Pair(more=more + "[delivery]\nmx_port = {sink}\nallow_loopback_mx = true\n")
     result = measure(pair, ten_thousand_silent, seconds=8, rounds=2, warm=3, domain=lambda name: f"fresh.{name}.test")
-    # `tests/sim/crowds.rs` knows of the time alone; a debug build shows here that it all comes.
+    # `tests/sim/floods.rs` knows of the time alone; a debug build shows here that it all comes.
     result.judge(slack=SLACK if STRICT else 4)
     for relay in pair.relays:
         relay.process.kill()

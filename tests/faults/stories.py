@@ -360,7 +360,7 @@ def a_full_disk_refuses_and_drains():
     relay.stop()
 
 
-def crowd(number):
+def many_recipients(number):
     """Recipients whose addresses make large events."""
     return [f"u{number}x{one}{'y' * 40}@d.example" for one in range(100)]
 
@@ -375,7 +375,7 @@ def a_full_disk_has_room_for_the_journal():
     body, sent, refused = b"Subject: large\r\n\r\n" + (b"q" * 76 + b"\r\n") * 3000, 0, 0
     while refused < 30:
         try:
-            relay.send("a@b.example", crowd(sent), body)
+            relay.send("a@b.example", many_recipients(sent), body)
             sent, refused = sent + 1, 0
         except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
             assert error.smtp_code in (451, 452) and sent < 1000, error
@@ -411,7 +411,7 @@ def a_full_disk_keeps_no_log_back():
     os.symlink("/dev/full", log)
     relay.start()
     for number in range(250):
-        relay.send("a@b.example", crowd(number), text(number))
+        relay.send("a@b.example", many_recipients(number), text(number))
     relay.sink.wait(250 * 100)
     journal = lambda: sum(os.path.getsize(path) for path in glob.glob(f"{disk}/spool/journal/*.journal"))
     time.sleep(1)
@@ -580,18 +580,18 @@ class Segments:
         for path in self.paths:
             with open(path, "rb") as file:
                 data = file.read()
-            for mark in range(4096, len(data), 4096):
-                if data[mark : mark + 4] != b"RVCM":
+            for header in range(4096, len(data), 4096):
+                if data[header : header + 4] != b"RVCM":
                     continue
-                records, length, _ = struct.unpack("<III", data[mark + 20 : mark + 32])
-                at = mark + 48
+                records, length, _ = struct.unpack("<III", data[header + 20 : header + 32])
+                at = header + 48
                 for _ in range(records):
                     size = 24 + struct.unpack("<I", data[at + 4 : at + 8])[0]
                     if data[at] == 0x81:
                         address = data[at : at + size].split(b"@d.example")[0].rsplit(b"u", 1)[1]
                         number = int(address)
                         body = data.find(b"Message-Id: <%d>\r\n" % number)
-                        found[number] = (path, at, body, len(text(number)), mark)
+                        found[number] = (path, at, body, len(text(number)), header)
                     at += size
         return found
 

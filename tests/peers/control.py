@@ -528,7 +528,7 @@ def others_are_kept_out():
     relay.stop()
 
 
-def garbage_silence_and_crowds_hold_up_nobody():
+def garbage_silence_and_floods_hold_up_nobody():
     relay = Node()
     relay.fill(10)
     for garbage in (b"\0" * 5000, b"GET / HTTP/9.9\r\n\r\n", b"EHLO x\r\n", b"\x16\x03\x01\x02\x00\x01\x00" * 100, b"GET /" + b"x" * 100_000, b"\r\n" * 10_000):

@@ -493,7 +493,7 @@ def an_end_between_commands_is_an_end():
 
 
 def a_hop_that_closes_after_each_message_is_no_hole():
-    """Connections that carried nothing yet have few places of a shard; a hop that takes mail and says goodbye gets the others too."""
+    """Connections that carried nothing yet have few places of a shard; a hop that takes mail and then closes gets the others too."""
     under_way, most = [], [0]
 
     def act(talk, verb, line):
@@ -891,7 +891,7 @@ def the_next_host_is_asked_where_the_best_takes_no_mail():
 
 
 def in_words(words):
-    """An act: what it says at a verb; a goodbye, and words that end with an end, close."""
+    """An act: what it says at a verb; 421 or 221, and words that end with an end, close."""
 
     def act(talk, verb, line):
         if verb not in words or not getattr(talk.hop, "bad", True):
@@ -1042,7 +1042,7 @@ def what_is_said_of_a_recipient_goes_to_no_other_host():
 def a_kept_connection_that_ends_costs_no_attempt():
     """Whatever a hop says when it has had enough messages on a connection: the next one goes at once, on a new one, and once only."""
 
-    def goodbye(words, delay=0):
+    def closes_with(words, delay=0):
         def act(talk, verb, line):
             if verb == "dot":
                 talk.full = True
@@ -1059,7 +1059,7 @@ def a_kept_connection_that_ends_costs_no_attempt():
     hops = {}
     for number, said in enumerate(words):
         for extensions in (PIPELINING, ()):
-            hop = hops[f"d{len(hops)}"] = Hop(goodbye(said, delay=0.4 * (number % 2)), extensions=extensions)
+            hop = hops[f"d{len(hops)}"] = Hop(closes_with(said, delay=0.4 * (number % 2)), extensions=extensions)
             hop.bad = False
     relay = start(None, LATE + ALONE.replace("messages_per_connection = 1\n", ""), route=routes(hops))
     for number in range(3):

@@ -311,7 +311,7 @@ def a_section_of_a_domain_holds_for_all_with_its_hosts_or_for_it_alone():
         ("named.example", "mx.one.example", "127.0.0.2"),
         ("beside.example", "mx.one.example", "127.0.0.2"),
         ("alone.example", "mx.two.example", "127.0.0.3"),
-        ("crowd.example", "mx.two.example", "127.0.0.3"),
+        ("busy.example", "mx.two.example", "127.0.0.3"),
     )
     shaping = """
         ["named.example"]
@@ -330,7 +330,7 @@ def a_section_of_a_domain_holds_for_all_with_its_hosts_or_for_it_alone():
     send(relay, ["alone.example"], 30)
     apart.wait(30, 60)
     assert apart.most == 1, f"{apart.most} connections at one time"
-    send(relay, ["crowd.example"], 60)
+    send(relay, ["busy.example"], 60)
     apart.wait(90, 60)
     assert apart.most > 1, "what is said of one domain alone is said of no other"
     relay.stop()

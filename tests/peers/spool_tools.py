@@ -235,7 +235,7 @@ def damage_is_found_and_named():
         spool("show", one["id"], "--data-dir", data, code=1)
         restore()
 
-    # A mark: the message is whole, and a start delivers it.
+    # A commit header: the message is whole, and a start delivers it.
     damage(data, one["segment"], one["offset"] - 48 + 8)
     out, _ = spool("verify", "--data-dir", data, code=1)
     assert f"message {one['id']} (live): whole, though its commit is damaged: it is delivered" in out.decode(), out
@@ -244,7 +244,7 @@ def damage_is_found_and_named():
     assert len(spool("list", "--json", "--data-dir", data, code=1)[0].splitlines()) == 5
     restore()
 
-    # A header, in some bits, in one, and gone: the mail is found by its marks, and the file kept aside.
+    # A header, in some bits, in one, and gone: the mail is found by its commit headers, and the file kept aside.
     for place, count in ((24, 3), (40, 1), (0, 0)):
         if count:
             damage(data, one["segment"], place, count=count)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use relevo::runtime::sim::World;
 
-use super::crowds::{flood, launch, names};
+use super::floods::{flood, launch, names};
 use super::peers::{Sink, hand_in};
 use super::relay::{Relay, run_until_true};
 use super::story;

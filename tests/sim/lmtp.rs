@@ -72,12 +72,12 @@ struct Store {
     /// One of so many transactions has a flaw; 0: none.
     flaws: u64,
     /// The reply to QUIT.
-    goodbye: &'static str,
+    quit_reply: &'static str,
 }
 
 impl Store {
-    fn start(world: &World, flaws: u64, goodbye: &'static str) -> Rc<Store> {
-        let store = Rc::new(Store { flaws, goodbye, random: Cell::new(world.seed()), ..Store::default() });
+    fn start(world: &World, flaws: u64, quit_reply: &'static str) -> Rc<Store> {
+        let store = Rc::new(Store { flaws, quit_reply, random: Cell::new(world.seed()), ..Store::default() });
         let runtime = world.shard(3, 0);
         let at = World::socket(1, Path::new(SOCKET));
         let listener = runtime.listen(at).expect("a free address");
@@ -145,7 +145,7 @@ impl Store {
                         return Ok(());
                     }
                 }
-                "QUIT" => return talk.send(self.goodbye.as_bytes()).await,
+                "QUIT" => return talk.send(self.quit_reply.as_bytes()).await,
                 "RSET" => talk.send(b"250 2.0.0 ok\r\n").await?,
                 // EHLO and HELO are no commands of LMTP (RFC 2033 section 4.1).
                 other => panic!("a store was told {other}"),
@@ -198,21 +198,21 @@ fn returned(sink: &Sink) -> BTreeSet<usize> {
 
 /// What went wrong in a run, in words; nothing if each recipient ended as it should.
 fn run(seed: u64, flaws: u64, cuts: f64, defect: Option<Defect>) -> Vec<String> {
-    run_with(seed, (flaws, cuts), defect, GOODBYE).0
+    run_with(seed, (flaws, cuts), defect, QUIT_REPLY).0
 }
 
 /// What the answer to QUIT should be.
-const GOODBYE: &str = "221 2.0.0 bye\r\n";
+const QUIT_REPLY: &str = "221 2.0.0 bye\r\n";
 
 /// The same with another answer to QUIT; and the most often that a message was saved for a recipient.
 fn run_with(
     seed: u64,
     (flaws, cuts): (u64, f64),
     defect: Option<Defect>,
-    goodbye: &'static str,
+    quit_reply: &'static str,
 ) -> (Vec<String>, usize) {
     let world = World::new(seed);
-    let store = Store::start(&world, flaws, goodbye);
+    let store = Store::start(&world, flaws, quit_reply);
     let sink = Sink::start(&world, "10.0.0.2:25");
     if let Some(defect) = defect {
         world.plant(defect, 1.0);
@@ -257,7 +257,7 @@ fn run_with(
         if takes && saved == 0 {
             wrong.push(format!("{} is lost", address(who)));
         }
-        if saved > 1 && flaws == 0 && cuts == 0.0 && goodbye == GOODBYE {
+        if saved > 1 && flaws == 0 && cuts == 0.0 && quit_reply == QUIT_REPLY {
             wrong.push(format!("{} was saved {saved} times", address(who)));
         }
     }

@@ -7,7 +7,7 @@ mod ahead;
 mod ask;
 mod clocks;
 mod compaction;
-mod crowds;
+mod floods;
 mod day;
 mod days;
 mod full_disk;

@@ -13,7 +13,7 @@ use super::day::dice::Dice;
 use super::day::plan::{BANNER, DOT, End, Flavour, Lookup, Manner, Plan, RCPT, SitePlan, VERBS};
 use super::day::reloads::{Fate, Reload, Version};
 use super::days::wrong;
-use super::{ask, compaction, crowds, full_disk, lmtp, reload, returns, rules, shaping, sources, window};
+use super::{ask, compaction, floods, full_disk, lmtp, reload, returns, rules, shaping, sources, window};
 
 /// Seeds within which a defect must be found.
 const SEEDS: u64 = 30;
@@ -154,6 +154,8 @@ const LOST: &[&str] = &["lost ("];
 const UNTOLD: &[&str] = &["not in the journal", "missing in the journal"];
 const DAMAGED: &[&str] =
     &["lost (", "delivered again", "delivered and returned", "came twice", "hold nothing"];
+const SEALED: &[&str] =
+    &["refused, yet sent", "delivered again", "lost (", "before it was received", "hold nothing"];
 const RETURNED: &[&str] = &["returned for no reason", "delivered and returned"];
 
 fn windows_and_sources(defect: Defect) {
@@ -179,8 +181,8 @@ fn is_found(defect: Defect) {
         Defect::ProviderUncounted | Defect::ScheduleForgotten => return shaping::is_found(defect),
         Defect::WindowDeaf | Defect::SourceForgotten => return windows_and_sources(defect),
         Defect::DiscardedHandedOut => return rules::is_found(defect),
-        Defect::PlaceKept | Defect::PlaceTakenBack => return crowds::kept_places_are_found(defect),
-        Defect::SlowNamesKeepPlaces => return crowds::kept_names_are_found(defect),
+        Defect::PlaceKept | Defect::PlaceTakenBack => return floods::kept_places_are_found(defect),
+        Defect::SlowNamesKeepPlaces => return floods::kept_names_are_found(defect),
         Defect::OutcomeLost => (plain, 0.02, &["does not end"]),
         Defect::OutcomeAstray => (kills, 1.0, &["lost (", "delivered again", "does not end"]),
         Defect::BounceAfterOutcome => (power_failures, 1.0, LOST),
@@ -193,11 +195,7 @@ fn is_found(defect: Defect) {
         Defect::RetryForgotten => (plain, 0.05, LOST),
         Defect::SegmentRecycledEarly => (full_segments, 1.0, LOST),
         // What was in it shows where the segment is used again soon after, on few days; and it is neither free nor of use at the end.
-        Defect::FailedSegmentSealed => {
-            let words =
-                &["refused, yet sent", "delivered again", "lost (", "before it was received", "hold nothing"];
-            (failing_segments, 1.0, words)
-        }
+        Defect::FailedSegmentSealed => (failing_segments, 1.0, SEALED),
         Defect::SessionWithoutEnd => (hostile_clients, 1.0, &["was kept for", "does not end"]),
         Defect::WaitByWallClock => (clock_back, 1.0, &["starved", "does not end"]),
         Defect::GateSkipped => (|plan, _| plan.sites[0].lookup = Lookup::Ours, 1.0, &["went round"]),
@@ -217,18 +215,20 @@ fn is_found(defect: Defect) {
         | Defect::FreedUntold => untold(defect),
         Defect::FewForgotten => (few, 1.0, &["lost (", "does not end"]),
         Defect::AboutForgotten => (outcomes_apart, 1.0, &["delivered again", "rose again"]),
-        Defect::PartsToldLate => {
-            // With few credits, and where others deliver for a shard.
-            let defect = Some((defect, 1.0));
-            Story { days: kills_amid_lent_parts, defect, words: &["delivered again"], ..PLAIN }.is_found();
-            (kills_amid_parts, 1.0, &["delivered again"])
-        }
+        Defect::PartsToldLate => parts_told_late(defect),
         Defect::GreetingBelieved | Defect::ClassIgnored => believed(defect),
         Defect::RoomUnseen => (no_room_at_first, 1.0, &["refused for want of room"]),
         Defect::MemoryKept => (clients_that_go, 1.0, &["does not end"]),
         Defect::LentDoneTwice => (lent, 0.5, &["delivered again"]),
     };
     Story { days, defect: Some((defect, often)), words, ..PLAIN }.is_found();
+}
+
+/// With few credits, and where others deliver for a shard.
+fn parts_told_late(defect: Defect) -> Days {
+    let defect = Some((defect, 1.0));
+    Story { days: kills_amid_lent_parts, defect, words: &["delivered again"], ..PLAIN }.is_found();
+    (kills_amid_parts, 1.0, &["delivered again"])
 }
 
 /// Those in which a limit counts for nothing.

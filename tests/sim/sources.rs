@@ -10,8 +10,8 @@ use std::time::Duration;
 use relevo::runtime::sim::World;
 use relevo::runtime::{Defect, Runtime};
 
-use super::crowds::{launch, names};
 use super::day::talk::Talk;
+use super::floods::{launch, names};
 use super::peers::hand_in_some;
 use super::relay::run_until_true;
 use super::story;

@@ -9,8 +9,8 @@ use relevo::runtime::sim::{SimRuntime, World};
 use relevo::runtime::{Defect, Runtime};
 use relevo::time::Instant;
 
-use super::crowds::{launch, names};
 use super::day::talk::Talk;
+use super::floods::{launch, names};
 use super::peers::hand_in_some;
 use super::relay::run_until_true;
 use super::story;

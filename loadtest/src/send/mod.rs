@@ -82,11 +82,11 @@ impl std::str::FromStr for Slow {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct SendConfig {
-    /// Connections are dealt to these in turn.
+    /// Connections go to these in turn.
     pub targets: Vec<SocketAddr>,
     /// How many, at least 1.
     pub connections: usize,
-    /// Threads, at least 1; connections are dealt to them in turn.
+    /// Threads, at least 1; connections are spread over them in turn.
     pub threads: usize,
     /// When messages of an open loop are due; None is a closed loop.
     pub rate: Option<Plan>,
@@ -114,7 +114,7 @@ pub struct SendConfig {
     pub messages: Option<PathBuf>,
     /// Some connections are slow.
     pub slow: Option<Slow>,
-    /// Addresses to send from, dealt to connections in turn; none: what the kernel chooses.
+    /// Addresses to send from, one after the other; none: what the kernel chooses.
     pub sources: Vec<IpAddr>,
     /// Messages after which a connection is closed and made again.
     pub per_connection: Option<u64>,

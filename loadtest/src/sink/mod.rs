@@ -1,6 +1,6 @@
 //! The receiving internet: an SMTP server that takes mail as fast as it comes and remembers only what arrived.
 //!
-//! Each thread is one `epoll` loop with many connections. A thread listens on some of the addresses and deals the
+//! Each thread is one `epoll` loop with many connections. A thread listens on some of the addresses and gives the
 //! connections it accepts to all threads in turn, so that few connections load the threads evenly.
 
 mod behaviour;

@@ -45,7 +45,7 @@ pub(super) struct Worker {
     /// With their sites.
     listeners: Vec<(mio::net::TcpListener, usize)>,
     incoming: Receiver<Handover>,
-    /// Every thread's queue and waker, this one's included; connections are dealt in turn.
+    /// Every thread's queue and waker, this one's included; connections go to them in turn.
     peers: Vec<(Sender<Handover>, Arc<Waker>)>,
     next_peer: usize,
     connections: Vec<Option<Connection>>,

@@ -10,14 +10,14 @@ use crate::limits;
 pub(super) struct Passed {
     written: u64,
     /// Up to so many bytes everything before a point is in it; ascending.
-    marks: VecDeque<(u64, ReadPosition)>,
+    checkpoints: VecDeque<(u64, ReadPosition)>,
 }
 
 impl Passed {
     /// Something is about to be written; all before this point was read, or went elsewhere.
     pub(super) fn begin(&mut self, at: ReadPosition) {
-        if self.marks.is_empty() {
-            self.marks.push_back((self.written, at));
+        if self.checkpoints.is_empty() {
+            self.checkpoints.push_back((self.written, at));
         }
     }
 
@@ -25,11 +25,11 @@ impl Passed {
     pub(super) fn wrote(&mut self, bytes: usize, (at, behind): (ReadPosition, usize)) {
         self.written += bytes as u64;
         let until = self.written.saturating_sub(behind as u64);
-        if self.marks.back().is_some_and(|(last, _)| *last < until) {
-            if self.marks.len() >= limits::PIPE_MARKS {
-                self.marks.pop_back();
+        if self.checkpoints.back().is_some_and(|(last, _)| *last < until) {
+            if self.checkpoints.len() >= limits::PIPE_CHECKPOINTS {
+                self.checkpoints.pop_back();
             }
-            self.marks.push_back((until, at));
+            self.checkpoints.push_back((until, at));
         }
     }
 
@@ -42,10 +42,10 @@ impl Passed {
     pub(super) fn read(&mut self, unread: u64) -> Option<ReadPosition> {
         // Others may write to it, too: then it is less than it could be.
         let read = self.written.saturating_sub(unread);
-        while self.marks.get(1).is_some_and(|(until, _)| *until <= read) {
-            self.marks.pop_front();
+        while self.checkpoints.get(1).is_some_and(|(until, _)| *until <= read) {
+            self.checkpoints.pop_front();
         }
-        self.marks.front().map(|(_, at)| *at)
+        self.checkpoints.front().map(|(_, at)| *at)
     }
 }
 
@@ -72,18 +72,18 @@ mod tests {
         assert_eq!([40, 30, 21].map(&mut read), [at(0), at(0), at(0)]);
         assert_eq!([20, 15, 14, 1].map(&mut read), [at(10), at(10), at(16), at(16)]);
         assert_eq!(read(0), at(30));
-        assert_eq!(passed.marks.len(), 1);
+        assert_eq!(passed.checkpoints.len(), 1);
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
         let mut passed = Passed::default();
         passed.begin(at(0));
-        let many = 3 * limits::PIPE_MARKS as u64;
+        let many = 3 * limits::PIPE_CHECKPOINTS as u64;
         (1..=many).for_each(|end| passed.wrote(1, (at(end), 0)));
-        assert_eq!(passed.marks.len(), limits::PIPE_MARKS);
+        assert_eq!(passed.checkpoints.len(), limits::PIPE_CHECKPOINTS);
         assert_eq!(passed.read(many - 7), Some(at(7)));
-        assert_eq!(passed.read(1), passed.marks.front().map(|(_, at)| *at), "less than it could be");
+        assert_eq!(passed.read(1), passed.checkpoints.front().map(|(_, at)| *at), "less than it could be");
         assert_eq!(passed.read(0), Some(at(many)));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::limits;
 use crate::mail::envelope::Envelope;
 use crate::policy::acceptance::Acceptance;
-use crate::policy::admit::{self, Admitted, Section, Submitter};
+use crate::policy::admit::{self, Admitted, NotAdmitted, Section, Submitter};
 use crate::policy::reason::Reason;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
@@ -62,7 +62,7 @@ impl Admission {
             let rules = acceptance.rules();
             match Box::pin(admit::admit(rules, client, envelope, body, section, pause)).await {
                 Ok(done) => admission.done = done,
-                Err(reply) => admission.refused = Some((reply, Reason::Rule)),
+                Err(NotAdmitted(reply)) => admission.refused = Some((reply, Reason::Rule)),
             }
             shard.gather(body.capacity() - before);
             let parameters = envelope.parameters.as_ref().map(|all| &all.message);

@@ -225,44 +225,49 @@ impl<'a, R: Runtime> Search<'a, R> {
                 Some(connection)
             }
             Err(error) => {
-                // One that answers, be it with a refusal, costs the next message no wait.
-                if choice != Choice::Only && is_silence(&error) {
-                    let now = self.shard.timers.recent();
-                    self.shard.outbound.hosts.hop_failures.borrow_mut().note(&name(host, to), now);
-                } else {
-                    self.failed.push(name(host, to));
-                }
-                match error {
-                    // No other is asked by now, and what was said before stands.
-                    HopError::OverRate => {
-                        if self.tried == 1 {
-                            self.last = HopError::OverRate;
-                        }
-                        self.tried = usize::MAX;
-                        self.failed.clear();
-                    }
-                    // No other host fares better.
-                    error @ HopError::Source(_) => {
-                        self.tried = usize::MAX;
-                        self.failed.clear();
-                        self.hope = true;
-                        self.last = error;
-                    }
-                    // The operator's host should take mail, so that is no last word.
-                    HopError::TakesNone(reply, _) if host.named_by == NamedBy::Stranger => {
-                        self.none = Some((reply.clone(), name(host, to)));
-                        self.last = HopError::Refused(reply);
-                    }
-                    HopError::TakesNone(reply, _) => {
-                        self.hope = true;
-                        self.last = HopError::Refused(reply);
-                    }
-                    error => {
-                        self.hope = true;
-                        self.last = error;
-                    }
-                }
+                self.note(host, to, choice, error);
                 None
+            }
+        }
+    }
+
+    /// Nothing came of an address: what that says of it, and whether others are tried.
+    fn note(&mut self, host: &Host, to: &Endpoint, choice: Choice, error: HopError) {
+        // One that answers, be it with a refusal, costs the next message no wait.
+        if choice != Choice::Only && is_silence(&error) {
+            let now = self.shard.timers.recent();
+            self.shard.outbound.hosts.hop_failures.borrow_mut().note(&name(host, to), now);
+        } else {
+            self.failed.push(name(host, to));
+        }
+        match error {
+            // No other is asked by now, and what was said before stands.
+            HopError::OverRate => {
+                if self.tried == 1 {
+                    self.last = HopError::OverRate;
+                }
+                self.tried = usize::MAX;
+                self.failed.clear();
+            }
+            // No other host fares better.
+            error @ HopError::Source(_) => {
+                self.tried = usize::MAX;
+                self.failed.clear();
+                self.hope = true;
+                self.last = error;
+            }
+            // The operator's host should take mail, so that is no last word.
+            HopError::TakesNone(reply, _) if host.named_by == NamedBy::Stranger => {
+                self.none = Some((reply.clone(), name(host, to)));
+                self.last = HopError::Refused(reply);
+            }
+            HopError::TakesNone(reply, _) => {
+                self.hope = true;
+                self.last = HopError::Refused(reply);
+            }
+            error => {
+                self.hope = true;
+                self.last = error;
             }
         }
     }

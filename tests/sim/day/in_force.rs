@@ -18,7 +18,7 @@ const CLOSED_WITHIN: Duration = Duration::from_secs(1);
 struct Came {
     at: Instant,
     address: String,
-    by_door: bool,
+    by_route: bool,
 }
 
 #[derive(Default)]
@@ -88,10 +88,10 @@ impl InForce {
         (before != version).then(|| format!("t{number}: came under v{before}, but not in {record}"))
     }
 
-    /// A recipient came to a hop, by its side door or as the DNS says.
-    pub fn came(&self, at: Instant, address: &str, by_door: bool) {
+    /// A recipient came to a hop, by a route or as the DNS says.
+    pub fn came(&self, at: Instant, address: &str, by_route: bool) {
         if self.is_watched.get() {
-            self.came.borrow_mut().push(Came { at, address: address.to_owned(), by_door });
+            self.came.borrow_mut().push(Came { at, address: address.to_owned(), by_route });
         }
     }
 
@@ -143,7 +143,7 @@ impl InForce {
     /// Where mail was led, and by what. What is under way when routes change ends where it began.
     fn judge_ways(&self, plan: &Plan, wrong: &mut Vec<String>) {
         let versions = self.versions.borrow();
-        for Came { at, address, by_door } in self.came.borrow().iter() {
+        for Came { at, address, by_route } in self.came.borrow().iter() {
             let Some((_, domain)) = address.split_once('@') else { continue };
             let site = plan.sites.iter().position(|site| site.domains.iter().any(|one| one == domain));
             let Some(site) = site else { continue };
@@ -151,11 +151,11 @@ impl InForce {
             let leads = |place: usize| {
                 let over = versions.get(place + 1).is_some_and(|(next, _)| *next + under_way < *at);
                 let (since, version) = &versions[place];
-                !over && since <= at && version.led.contains(domain) == *by_door
+                !over && since <= at && version.led.contains(domain) == *by_route
             };
             if !(0..versions.len()).any(leads) {
-                let door = if *by_door { "a route that was gone" } else { "the DNS, past a route" };
-                wrong.push(format!("{address}: led by {door} at {at:?}"));
+                let way = if *by_route { "a route that was gone" } else { "the DNS, past a route" };
+                wrong.push(format!("{address}: led by {way} at {at:?}"));
             }
         }
     }

@@ -62,6 +62,12 @@ impl Recipient {
     pub fn was_delivered(&self) -> bool {
         !self.deliveries.borrow().is_empty()
     }
+
+    /// By when hops began: a slow one may make up its mind, and bytes under way may arrive, after a crash and the next attempt.
+    fn sort(&self) {
+        self.deliveries.borrow_mut().sort_by_key(|seen| (seen.began, seen.at));
+        self.bounces.borrow_mut().sort_by_key(|(_, seen)| (seen.began, seen.at));
+    }
 }
 
 #[derive(Default)]
@@ -425,11 +431,8 @@ impl Ledger {
 
     fn judge_recipient(&self, plan: &Plan, one: &Try, recipient: &Recipient, wrong: &mut Vec<String>) {
         let address = &recipient.address;
-        // A slow hop may make up its mind, and bytes under way may arrive, after a crash and the next attempt.
-        let mut deliveries = recipient.deliveries.borrow_mut();
-        deliveries.sort_by_key(|seen| (seen.began, seen.at));
-        let mut bounces = recipient.bounces.borrow_mut();
-        bounces.sort_by_key(|(_, seen)| (seen.began, seen.at));
+        recipient.sort();
+        let (deliveries, bounces) = (recipient.deliveries.borrow(), recipient.bounces.borrow());
         let discards = self.in_force.discards(address);
         if !recipient.accepted.get() || discards == Some(true) {
             if !deliveries.is_empty() || !bounces.is_empty() {

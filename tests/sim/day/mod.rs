@@ -104,7 +104,7 @@ pub fn tell(plan: &Plan, before: impl FnOnce(&mut Day<'_>, &World)) -> Told {
             watches.push((number, watch(after)));
         }
         // The bound of an address is not about where routes lead.
-        watches.extend(reloads::door(plan, number).map(|door| (number, watch(&[door]))));
+        watches.extend(reloads::smart_host(plan, number).map(|smart_host| (number, watch(&[smart_host]))));
     }
     let _taken = (!plan.reloads.is_empty())
         .then(|| world.shard(4, 0).listen(reloads::taken()).expect("a free address"));

@@ -36,7 +36,7 @@ pub struct Version {
     pub messages_per_connection: u64,
     pub retry_first: u64,
     pub retry_max: u64,
-    /// Domains that a route leads to the side door of their site.
+    /// Domains that a route leads to the smart host of their site.
     pub led: BTreeSet<String>,
     /// Those that rules refuse, and those of which they discard what comes.
     pub refused: BTreeSet<String>,
@@ -102,7 +102,10 @@ impl Version {
         text += &rules(&self.refused, "reject 550 5.7.1 not here");
         text += &rules(&self.discarded, "discard");
         for domain in &self.led {
-            text += &format!("[[route]]\ndomain = \"{domain}\"\nto = \"smtp://{}\"\n", door_of(domain));
+            text += &format!(
+                "[[route]]\ndomain = \"{domain}\"\nto = \"smtp://{}\"\n",
+                smart_host_address(domain)
+            );
         }
         if !self.led.is_empty() {
             text += "[[route]]\ndomain = \"*\"\nto = \"mx\"\n";
@@ -159,19 +162,19 @@ impl Version {
     }
 }
 
-/// The side door of a domain's site: another host, which only routes lead to.
-fn door_of(domain: &str) -> Ipv4Addr {
+/// The smart host of a domain's site, which only routes lead to.
+fn smart_host_address(domain: &str) -> Ipv4Addr {
     let site = domain.split('.').find_map(|label| label.strip_prefix('s')?.parse().ok());
     Ipv4Addr::new(10, 2, site.unwrap_or(255), 1)
 }
 
 /// That of a site, if it ever is led to.
-pub fn door(plan: &Plan, site: usize) -> Option<Host> {
+pub fn smart_host(plan: &Plan, site: usize) -> Option<Host> {
     let site = &plan.sites[site];
     let led = |reload: &Reload| site.domains.iter().any(|domain| reload.version.led.contains(domain));
     plan.reloads.iter().any(led).then(|| Host {
         name: String::new(),
-        address: door_of(&site.domains[0]),
+        address: smart_host_address(&site.domains[0]),
         preference: 0,
         state: HostState::Up,
     })
@@ -328,7 +331,7 @@ pub fn taken() -> SocketAddr {
     TAKEN.parse().expect("an address")
 }
 
-/// Whether an address is a side door.
-pub fn is_door(address: IpAddr) -> bool {
+/// Whether an address is that of a smart host.
+pub fn is_smart_host(address: IpAddr) -> bool {
     matches!(address, IpAddr::V4(address) if address.octets()[..2] == [10, 2])
 }

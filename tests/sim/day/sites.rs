@@ -13,7 +13,7 @@ use relevo::time::Instant;
 use super::dice::Dice;
 use super::ledger::Ledger;
 use super::plan::{BANNER, DATA, DOT, HELLO, HostState, MAIL, Manner, OTHER, Plan, RCPT, SitePlan};
-use super::reloads::{door, is_door};
+use super::reloads::{is_smart_host, smart_host};
 use super::seen::Seen;
 use super::talk::Talk;
 
@@ -56,7 +56,7 @@ pub fn start(world: &World, plan: &Plan, ledger: &Rc<Ledger>) {
             ledger: ledger.clone(),
             dice: RefCell::new(Dice::new(plan.seed, 100 + number as u64)),
         });
-        for host in site_plan.hosts.iter().chain(&door(plan, number)) {
+        for host in site_plan.hosts.iter().chain(&smart_host(plan, number)) {
             listen(&runtime, host.socket(), host.state, &site);
         }
     }
@@ -76,8 +76,8 @@ fn listen(runtime: &SimRuntime, at: std::net::SocketAddr, state: HostState, site
                         return talk.pause(FOR_EVER).await;
                     }
                     let (sender, recipients) = (None, Vec::new());
-                    let by_door = is_door(at.ip());
-                    let session = Session { site, talk, sender, recipients, messages: 0, began, by_door };
+                    let by_route = is_smart_host(at.ip());
+                    let session = Session { site, talk, sender, recipients, messages: 0, began, by_route };
                     let _ = session.run().await;
                 });
             }
@@ -92,7 +92,7 @@ struct Session {
     recipients: Vec<String>,
     messages: u64,
     began: Instant,
-    by_door: bool,
+    by_route: bool,
 }
 
 impl Site {
@@ -271,7 +271,7 @@ impl Session {
         }
         let address = path(line);
         self.site.ledger.attempt(self.talk.runtime.now(), &address);
-        self.site.ledger.in_force.came(self.talk.runtime.now(), &address, self.by_door);
+        self.site.ledger.in_force.came(self.talk.runtime.now(), &address, self.by_route);
         if self.site.plan.few > 0 && self.recipients.len() >= self.site.plan.few {
             return self.talk.send(b"452 4.5.3 too many recipients\r\n").await;
         }

@@ -1,8 +1,8 @@
-//! How fast domains are asked for: whoever answers soon is asked as fast as he answers, and a crowd that is silent does not take all places
+//! How fast domains are asked for: whoever answers soon is asked as fast as he answers, and many that are silent do not take all places
 //! at once.
 //!
 //! A look-up takes a token. One that is answered promptly brings it back; those of the others come back one by one, evenly. A few tokens
-//! are kept for newcomers of whom nothing waits yet: these do not queue behind the crowd. Each costs the crowd a turn at most.
+//! are kept for newcomers of whom nothing waits yet: these do not queue behind the silent ones. Each costs those a turn at most.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_crowd_is_asked_for_evenly_and_leaves_some_to_newcomers() {
+    fn many_silent_domains_are_asked_for_evenly_and_leave_some_to_newcomers() {
         let pace = AskingPace::new(limits::RESOLVES_PROMPT);
         let first = second(&pace, 10_000, |_| ());
         assert_eq!(first[0], limits::RESOLVES_BURST - limits::RESOLVES_NEWCOMERS);

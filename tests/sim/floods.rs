@@ -128,7 +128,7 @@ pub fn kept_names_are_found(defect: Defect) {
 fn a_thousand_domains_at_one_address_take_turns() {
     story(2, |seed| {
         let world = World::new(seed);
-        let (sink, crowded) = (Sink::start(&world, "10.0.0.2:25"), Sink::start(&world, "10.0.0.3:25"));
+        let (sink, busy) = (Sink::start(&world, "10.0.0.2:25"), Sink::start(&world, "10.0.0.3:25"));
         let watch = world.watch_connections(1, ["10.0.0.3:25".parse().expect("an address")]);
         names(&world, &Rc::default(), |host| {
             let good = host.starts_with("good").then_some([10, 0, 0, 2]);
@@ -139,9 +139,8 @@ fn a_thousand_domains_at_one_address_take_turns() {
         world.run_for(Duration::from_millis(500));
         let slowest = slowest(&world, &sink, 10, Duration::from_secs(30));
         assert!(slowest < Duration::from_millis(500), "{slowest:?}");
-        let all =
-            run_until_true(&world, Duration::from_secs(120), || crowded.received.borrow().len() == 1_000);
-        assert!(all, "{} of 1000 came", crowded.received.borrow().len());
+        let all = run_until_true(&world, Duration::from_secs(120), || busy.received.borrow().len() == 1_000);
+        assert!(all, "{} of 1000 came", busy.received.borrow().len());
         let peak = world.connections_peak(watch);
         assert!((10..=20).contains(&peak), "{peak} connections to one address");
         assert_eq!(relay.sum(|of| &of.recipients_deferred), 0, "to wait for a place is no failure");
