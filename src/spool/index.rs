@@ -1,183 +1,26 @@
 //! The lane's memory of its live messages: one small entry each, never an envelope.
 
-use std::collections::HashMap;
-use std::rc::Rc;
+mod live;
+mod replies;
 
 use crate::id::Location;
 use crate::limits;
 use crate::queue::outcome::{Stored, StoredDeferral};
 use crate::spool::record::Extent;
 
-/// Texts of last replies, each kept once: thousands of deferrals share a few of them.
-#[derive(Debug, Default)]
-pub struct Replies {
-    texts: Vec<(Rc<str>, u32)>,
-    by_text: HashMap<Rc<str>, u16>,
-    free: Vec<u16>,
-}
+use live::{Live, cut};
+pub use live::{LiveRange, Ranges};
+use replies::NO_REPLY;
+pub use replies::Replies;
 
-impl Replies {
-    /// Keeps a text. Past the bound of distinct texts, only its reply code is told apart.
-    fn keep(&mut self, text: &str) -> u16 {
-        let full = self.by_text.len() >= limits::REPLIES_KEPT_MAX - limits::REPLIES_OF_CODES;
-        let text = if full { text.get(..3).unwrap_or("") } else { text };
-        if let Some(key) = self.by_text.get(text).copied() {
-            self.texts[usize::from(key)].1 += 1;
-            return key;
-        }
-        let shared: Rc<str> = text.into();
-        let key = match self.free.pop() {
-            Some(key) => {
-                self.texts[usize::from(key)] = (shared.clone(), 1);
-                key
-            }
-            None if self.texts.len() < limits::REPLIES_KEPT_MAX => {
-                self.texts.push((shared.clone(), 1));
-                (self.texts.len() - 1) as u16
-            }
-            None => return NO_REPLY,
-        };
-        self.by_text.insert(shared, key);
-        key
-    }
-
-    fn release(&mut self, key: u16) {
-        let Some((text, uses)) = self.texts.get_mut(usize::from(key)) else { return };
-        *uses -= 1;
-        if *uses == 0 {
-            self.by_text.remove(text);
-            *text = "".into();
-            self.free.push(key);
-        }
-    }
-
-    /// The text of a range's last reply.
-    pub fn text(&self, key: u16) -> &str {
-        self.texts.get(usize::from(key)).map_or("", |(text, _)| text)
-    }
-}
-
-const NO_REPLY: u16 = u16::MAX;
-
-/// Recipients of one message that are live and share a history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LiveRange {
-    /// First ordinal.
-    pub first: u16,
-    /// How many.
-    pub count: u16,
-    /// Attempts so far; 0 for one that was never tried.
-    pub attempts: u16,
-    /// The last reply, in [`Replies`].
-    pub reply: u16,
-    /// Not before this time (Unix seconds).
-    pub next: u32,
-}
-
-impl LiveRange {
-    /// What is left of it without these ordinals: the parts in front of them and behind.
-    pub fn around(self, first: u16, count: u16) -> impl Iterator<Item = LiveRange> {
-        let (start, end) = (u32::from(self.first), u32::from(self.first) + u32::from(self.count));
-        let (from, to) = (u32::from(first), u32::from(first) + u32::from(count));
-        let parts = [(start, end.min(from)), (start.max(to), end)];
-        parts.into_iter().filter(|(from, to)| from < to).map(move |(from, to)| LiveRange {
-            first: from as u16,
-            count: (to - from) as u16,
-            ..self
-        })
-    }
-}
-
-/// What of a message is live. Nearly all messages have one recipient or one history, which costs nothing beside the entry.
+/// What is known of a message beside where it lies. Nearly all have one recipient or one history and lie where they came to, which costs
+/// nothing beside the entry.
 #[derive(Clone, Debug)]
-enum Live {
-    /// Nothing ever happened to any recipient.
+enum Known {
     All,
     One(LiveRange),
-    /// More than one range, ascending.
-    #[expect(clippy::box_collection, reason = "a bare vector would make every entry larger")]
-    Many(Box<Vec<LiveRange>>),
     None,
-}
-
-impl Live {
-    /// Adds a range behind the others.
-    fn push(&mut self, range: LiveRange) {
-        match self {
-            Live::Many(ranges) => ranges.push(range),
-            Live::One(first) => *self = Live::Many(Box::new(vec![*first, range])),
-            Live::All | Live::None => *self = Live::One(range),
-        }
-    }
-
-    /// Gives back memory, if it is worth a copy of the rest.
-    fn trim(&mut self) {
-        if let Live::Many(ranges) = self
-            && ranges.capacity() > ranges.len() + ranges.len() / 8
-        {
-            ranges.shrink_to_fit();
-        }
-    }
-}
-
-/// What an outcome `about` these ordinals (the first, and the one behind the last) leaves of ranges, in their order. How many it touched.
-fn cut(
-    ranges: &[LiveRange],
-    (start, end): (u16, u16),
-    disposition: &Stored,
-    replies: &mut Replies,
-    mut keep: impl FnMut(LiveRange),
-) -> u16 {
-    let mut touched = 0;
-    for range in ranges.iter().copied() {
-        let (from, to) = (range.first, range.first + range.count);
-        let (cut_from, cut_to) = (from.max(start), to.min(end));
-        if cut_from >= cut_to {
-            keep(range);
-            continue;
-        }
-        touched += cut_to - cut_from;
-        let mut pieces = 0;
-        if from < cut_from {
-            keep(LiveRange { count: cut_from - from, ..range });
-            pieces += 1;
-        }
-        if let Stored::Deferred(StoredDeferral { attempts, next, reply }) = disposition {
-            let reply = replies.keep(reply);
-            let (first, count) = (cut_from, cut_to - cut_from);
-            keep(LiveRange { first, count, attempts: *attempts, reply, next: *next });
-        }
-        if cut_to < to {
-            keep(LiveRange { first: cut_to, count: to - cut_to, ..range });
-            pieces += 1;
-        }
-        match pieces {
-            0 => replies.release(range.reply),
-            2 => {
-                // One range became two that share its text.
-                if let Some((_, uses)) = replies.texts.get_mut(usize::from(range.reply)) {
-                    *uses += 1;
-                }
-            }
-            _ => {}
-        }
-    }
-    touched
-}
-
-/// The live ranges of a message: a slice, without an allocation.
-#[derive(Clone, Copy, Debug)]
-pub struct Ranges<'a> {
-    one: [LiveRange; 1],
-    more: Option<&'a [LiveRange]>,
-}
-
-impl std::ops::Deref for Ranges<'_> {
-    type Target = [LiveRange];
-
-    fn deref(&self) -> &[LiveRange] {
-        self.more.unwrap_or(&self.one)
-    }
+    More(Box<More>),
 }
 
 /// One live message.
@@ -189,14 +32,12 @@ pub struct Entry {
     pub offset: u32,
     /// All its recipients.
     pub total: u16,
-    live: Live,
     /// Bytes of its record and of its body in that file.
     bytes: u32,
-    /// What few messages have.
-    more: Option<Box<More>>,
+    known: Known,
 }
 
-const _: () = assert!(size_of::<Option<Entry>>() <= 40, "one of these for each message that waits");
+const _: () = assert!(size_of::<Option<Entry>>() <= 32, "one of these for each message that waits");
 
 /// A file, and the bytes in it that belong to a message.
 pub(in crate::spool) type Part = (u16, u32);
@@ -227,15 +68,24 @@ pub(in crate::spool) fn parts(
     (own, elsewhere)
 }
 
-/// What only large and moved messages have.
+/// What only large and moved messages have, and those of several histories.
 #[derive(Clone, Debug, Default)]
 struct More {
+    live: Live,
     /// Other files that hold pieces of the body.
     elsewhere: Vec<Part>,
     /// Sequence number and offset the message was first stored with, if it lies elsewhere now: its name in outcome records.
     origin: Option<(u32, u32)>,
     /// Slot and offset the rest of the process was told, if it lies elsewhere now.
     told: Option<(u16, u32)>,
+}
+
+impl More {
+    /// Whether it says more than what is live.
+    fn is_needed(&self) -> bool {
+        let More { live: _, elsewhere, origin, told } = self;
+        !elsewhere.is_empty() || origin.is_some() || told.is_some()
+    }
 }
 
 impl Entry {
@@ -247,8 +97,52 @@ impl Entry {
         bytes: u32,
         elsewhere: Vec<Part>,
     ) -> Entry {
-        let more = (!elsewhere.is_empty()).then(|| Box::new(More { elsewhere, ..More::default() }));
-        Entry { slot, offset, total, live: Live::All, bytes, more }
+        let mut entry = Entry { slot, offset, total, bytes, known: Known::All };
+        if !elsewhere.is_empty() {
+            entry.more_mut().elsewhere = elsewhere;
+        }
+        entry
+    }
+
+    fn more(&self) -> Option<&More> {
+        match &self.known {
+            Known::More(more) => Some(more),
+            _ => None,
+        }
+    }
+
+    fn more_mut(&mut self) -> &mut More {
+        if !matches!(self.known, Known::More(_)) {
+            let live = self.take_live();
+            self.known = Known::More(Box::new(More { live, ..More::default() }));
+        }
+        match &mut self.known {
+            Known::More(more) => more,
+            _ => unreachable!("it was put there"),
+        }
+    }
+
+    /// What is live, taken out: [`Entry::set_live`] puts it back.
+    fn take_live(&mut self) -> Live {
+        match &mut self.known {
+            Known::More(more) => std::mem::take(&mut more.live),
+            known => match std::mem::replace(known, Known::None) {
+                Known::All => Live::All,
+                Known::One(range) => Live::One(range),
+                Known::None | Known::More(_) => Live::None,
+            },
+        }
+    }
+
+    fn set_live(&mut self, live: Live) {
+        match (&mut self.known, live) {
+            (Known::More(more), live) if more.is_needed() => more.live = live,
+            (known, Live::All) => *known = Known::All,
+            (known, Live::One(range)) => *known = Known::One(range),
+            (known, Live::None) => *known = Known::None,
+            (Known::More(more), many) => more.live = many,
+            (known, many) => *known = Known::More(Box::new(More { live: many, ..More::default() })),
+        }
     }
 
     /// Whether this is the message that lies there.
@@ -263,22 +157,22 @@ impl Entry {
 
     /// File and offset that it was handed out with.
     pub fn told(&self) -> (u16, u32) {
-        self.more.as_ref().and_then(|more| more.told).unwrap_or((self.slot, self.offset))
+        self.more().and_then(|more| more.told).unwrap_or((self.slot, self.offset))
     }
 
     /// Sequence number and offset it was first stored with, if that is not where it lies.
     pub(in crate::spool) fn origin(&self) -> Option<(u32, u32)> {
-        self.more.as_ref().and_then(|more| more.origin)
+        self.more().and_then(|more| more.origin)
     }
 
     /// Notes where a message found in a later place was first stored.
     pub(in crate::spool) fn set_origin(&mut self, origin: (u32, u32)) {
-        self.more.get_or_insert_default().origin = Some(origin);
+        self.more_mut().origin = Some(origin);
     }
 
     /// Every file that holds a part of it, its own first.
     pub(in crate::spool) fn parts(&self) -> impl Iterator<Item = Part> + '_ {
-        let elsewhere = self.more.iter().flat_map(|more| more.elsewhere.iter().copied());
+        let elsewhere = self.more().into_iter().flat_map(|more| more.elsewhere.iter().copied());
         std::iter::once((self.slot, self.bytes)).chain(elsewhere)
     }
 
@@ -290,8 +184,9 @@ impl Entry {
         elsewhere: Vec<Part>,
         origin: (u32, u32),
     ) {
-        let more = self.more.get_or_insert_default();
-        more.told.get_or_insert((self.slot, self.offset));
+        let from = (self.slot, self.offset);
+        let more = self.more_mut();
+        more.told.get_or_insert(from);
         more.origin = Some(origin);
         more.elsewhere = elsewhere;
         (self.slot, self.offset, self.bytes) = (slot, offset, bytes);
@@ -299,60 +194,57 @@ impl Entry {
 
     /// The live ranges.
     pub fn live(&self) -> Ranges<'_> {
-        Entry::ranges(&self.live, self.total)
-    }
-
-    fn ranges(live: &Live, total: u16) -> Ranges<'_> {
-        let all = LiveRange { first: 0, count: total, attempts: 0, reply: NO_REPLY, next: 0 };
-        match live {
-            Live::All => Ranges { one: [all], more: None },
-            Live::One(range) => Ranges { one: [*range], more: None },
-            Live::Many(ranges) => Ranges { one: [all], more: Some(ranges) },
-            Live::None => Ranges { one: [all], more: Some(&[]) },
+        match &self.known {
+            Known::All => Ranges::one(LiveRange::all(self.total)),
+            Known::One(range) => Ranges::one(*range),
+            Known::None => Ranges::many(&[]),
+            Known::More(more) => more.live.ranges(self.total),
         }
     }
 
     /// Whether no recipient is live.
     pub fn is_dead(&self) -> bool {
-        matches!(self.live, Live::None)
+        match &self.known {
+            Known::None => true,
+            Known::More(more) => matches!(more.live, Live::None),
+            Known::All | Known::One(_) => false,
+        }
     }
 
     /// Takes note of an outcome. Ordinals that are not live (any more) are passed over, so that an outcome read twice counts
     /// once. Returns how many recipients are finally settled by it.
     pub fn apply(&mut self, first: u16, count: u16, disposition: &Stored, replies: &mut Replies) -> u16 {
         let about = (first, first.saturating_add(count));
-        let touched = match &mut self.live {
-            Live::Many(ranges) => {
+        let before = self.take_live();
+        let (live, touched) = match before {
+            Live::Many(mut ranges) => {
                 // Only these: a message may have thousands, and hears of each in an outcome of its own.
                 let from = ranges.partition_point(|range| range.first + range.count <= about.0);
                 let to = ranges.partition_point(|range| range.first < about.1).max(from);
                 let mut kept = Vec::new();
                 let touched = cut(&ranges[from..to], about, disposition, replies, |range| kept.push(range));
                 ranges.splice(from..to, kept);
-                match ranges[..] {
-                    [] => self.live = Live::None,
-                    [one] => self.live = Live::One(one),
-                    _ => self.live.trim(),
-                }
-                touched
+                (Live::of(ranges), touched)
             }
-            _ => {
-                let before = std::mem::replace(&mut self.live, Live::None);
-                let ranges = Entry::ranges(&before, self.total);
-                cut(&ranges, about, disposition, replies, |range| self.live.push(range))
+            before => {
+                let mut live = Live::None;
+                let ranges = before.ranges(self.total);
+                let touched = cut(&ranges, about, disposition, replies, |range| live.push(range));
+                (live, touched)
             }
         };
+        self.set_live(live);
         if matches!(disposition, Stored::Deferred(_)) { 0 } else { touched }
     }
 
     /// Replaces what is known by a snapshot.
     pub(in crate::spool) fn replace(&mut self, ranges: &[(u16, u16, Stored)], replies: &mut Replies) {
         self.forget(replies);
-        self.live = Live::None;
+        let mut live = Live::None;
         for (first, count, disposition) in ranges {
             if let Stored::Deferred(StoredDeferral { attempts, next, reply }) = disposition {
                 let reply = if *attempts == 0 { NO_REPLY } else { replies.keep(reply) };
-                self.live.push(LiveRange {
+                live.push(LiveRange {
                     first: *first,
                     count: *count,
                     attempts: *attempts,
@@ -361,7 +253,8 @@ impl Entry {
                 });
             }
         }
-        self.live.trim();
+        live.trim();
+        self.set_live(live);
     }
 
     /// Lets go of the texts of a message that is gone.
@@ -529,7 +422,7 @@ mod tests {
         let mut entry = Entry::new(0, 4096, 1, 0, Vec::new());
         for attempt in 1..4 {
             entry.apply(0, 1, &deferred(attempt, "451 later"), &mut replies);
-            assert!(matches!(entry.live, Live::One(_)));
+            assert!(matches!(entry.known, Known::One(_)));
         }
         assert_eq!((ranges(&entry), replies.texts[0].1), (vec![(0, 1, 3)], 1));
         entry.apply(0, 1, &Stored::Delivered, &mut replies);
@@ -539,7 +432,29 @@ mod tests {
         entry.apply(1, 1, &Stored::Delivered, &mut replies);
         assert_eq!(ranges(&entry), [(0, 1, 0), (2, 1, 0)]);
         entry.apply(2, 1, &Stored::Delivered, &mut replies);
-        assert!(matches!(entry.live, Live::One(_)));
+        assert!(matches!(entry.known, Known::One(_)));
+    }
+
+    /// What few messages have costs memory as long as they have it, and no longer.
+    #[test]
+    fn what_was_moved_is_known_by_its_names_whatever_is_live_of_it() {
+        let mut replies = Replies::default();
+        let mut entry = Entry::new(1, 4096, 3, 10, vec![(2, 20)]);
+        entry.apply(0, 1, &deferred(1, "451 later"), &mut replies);
+        entry.move_to((5, 8192), 30, Vec::new(), (7, 4096));
+        assert_eq!(ranges(&entry), [(0, 1, 1), (1, 2, 0)], "a move changes nothing of that");
+        for settled in 1..4 {
+            entry.apply(settled - 1, 1, &Stored::Delivered, &mut replies);
+            assert_eq!((entry.live().len(), entry.is_dead()), (usize::from(settled < 3), settled == 3));
+            assert_eq!((entry.told(), entry.origin()), ((1, 4096), Some((7, 4096))));
+            assert_eq!(entry.parts().collect::<Vec<_>>(), [(5, 30)]);
+        }
+        let mut entry = Entry::new(1, 4096, 3, 10, Vec::new());
+        entry.apply(1, 1, &Stored::Delivered, &mut replies);
+        assert!(matches!(entry.known, Known::More(_)));
+        entry.apply(2, 1, &Stored::Delivered, &mut replies);
+        assert!(matches!(entry.known, Known::One(_)));
+        assert!(replies.by_text.is_empty());
     }
 
     #[test]

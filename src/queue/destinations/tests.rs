@@ -301,7 +301,7 @@ fn sites_open_whatever_is_due() {
     assert!(queue.tick(20, 9).contains(&Effect::Pump(site)));
 }
 
-/// With the 40 bytes that the lane keeps of a message (`spool::index`): what a deferred recipient costs, at ten a domain.
+/// With the 32 bytes that the lane keeps of a message (`spool::index`): what a deferred recipient costs, at ten a domain.
 #[test]
 fn a_deferred_recipient_takes_few_bytes() {
     const DOMAINS: usize = 20_000;

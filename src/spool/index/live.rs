@@ -1,0 +1,158 @@
+//! Which recipients of a message are live, and what happened to them.
+
+use crate::queue::outcome::{Stored, StoredDeferral};
+use crate::spool::index::replies::{NO_REPLY, Replies};
+
+/// Recipients of one message that are live and share a history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveRange {
+    /// First ordinal.
+    pub first: u16,
+    /// How many.
+    pub count: u16,
+    /// Attempts so far; 0 for one that was never tried.
+    pub attempts: u16,
+    /// The last reply, in [`Replies`].
+    pub reply: u16,
+    /// Not before this time (Unix seconds).
+    pub next: u32,
+}
+
+impl LiveRange {
+    /// All recipients of a message that nothing happened to.
+    pub(super) fn all(total: u16) -> LiveRange {
+        LiveRange { first: 0, count: total, attempts: 0, reply: NO_REPLY, next: 0 }
+    }
+
+    /// What is left of it without these ordinals: the parts in front of them and behind.
+    pub fn around(self, first: u16, count: u16) -> impl Iterator<Item = LiveRange> {
+        let (start, end) = (u32::from(self.first), u32::from(self.first) + u32::from(self.count));
+        let (from, to) = (u32::from(first), u32::from(first) + u32::from(count));
+        let parts = [(start, end.min(from)), (start.max(to), end)];
+        parts.into_iter().filter(|(from, to)| from < to).map(move |(from, to)| LiveRange {
+            first: from as u16,
+            count: (to - from) as u16,
+            ..self
+        })
+    }
+}
+
+/// What of a message is live.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Live {
+    /// Nothing ever happened to any recipient.
+    All,
+    One(LiveRange),
+    /// More than one range, ascending.
+    Many(Vec<LiveRange>),
+    #[default]
+    None,
+}
+
+impl Live {
+    /// Adds a range behind the others.
+    pub(super) fn push(&mut self, range: LiveRange) {
+        match self {
+            Live::Many(ranges) => ranges.push(range),
+            Live::One(first) => *self = Live::Many(vec![*first, range]),
+            Live::All | Live::None => *self = Live::One(range),
+        }
+    }
+
+    /// These ranges, as few bytes as they need.
+    pub(super) fn of(ranges: Vec<LiveRange>) -> Live {
+        match ranges[..] {
+            [] => Live::None,
+            [one] => Live::One(one),
+            _ => {
+                let mut live = Live::Many(ranges);
+                live.trim();
+                live
+            }
+        }
+    }
+
+    /// Those of a message of so many recipients.
+    pub(super) fn ranges(&self, total: u16) -> Ranges<'_> {
+        match self {
+            Live::All => Ranges::one(LiveRange::all(total)),
+            Live::One(range) => Ranges::one(*range),
+            Live::Many(ranges) => Ranges::many(ranges),
+            Live::None => Ranges::many(&[]),
+        }
+    }
+
+    /// Gives back memory, if it is worth a copy of the rest.
+    pub(super) fn trim(&mut self) {
+        if let Live::Many(ranges) = self
+            && ranges.capacity() > ranges.len() + ranges.len() / 8
+        {
+            ranges.shrink_to_fit();
+        }
+    }
+}
+
+/// What an outcome `about` these ordinals (the first, and the one behind the last) leaves of ranges, in their order. How many it touched.
+pub(super) fn cut(
+    ranges: &[LiveRange],
+    (start, end): (u16, u16),
+    disposition: &Stored,
+    replies: &mut Replies,
+    mut keep: impl FnMut(LiveRange),
+) -> u16 {
+    let mut touched = 0;
+    for range in ranges.iter().copied() {
+        let (from, to) = (range.first, range.first + range.count);
+        let (cut_from, cut_to) = (from.max(start), to.min(end));
+        if cut_from >= cut_to {
+            keep(range);
+            continue;
+        }
+        touched += cut_to - cut_from;
+        let mut pieces = 0;
+        if from < cut_from {
+            keep(LiveRange { count: cut_from - from, ..range });
+            pieces += 1;
+        }
+        if let Stored::Deferred(StoredDeferral { attempts, next, reply }) = disposition {
+            let reply = replies.keep(reply);
+            let (first, count) = (cut_from, cut_to - cut_from);
+            keep(LiveRange { first, count, attempts: *attempts, reply, next: *next });
+        }
+        if cut_to < to {
+            keep(LiveRange { first: cut_to, count: to - cut_to, ..range });
+            pieces += 1;
+        }
+        match pieces {
+            0 => replies.release(range.reply),
+            2 => replies.share(range.reply),
+            _ => {}
+        }
+    }
+    touched
+}
+
+/// The live ranges of a message: a slice, without an allocation.
+#[derive(Clone, Copy, Debug)]
+pub struct Ranges<'a> {
+    one: [LiveRange; 1],
+    more: Option<&'a [LiveRange]>,
+}
+
+impl<'a> Ranges<'a> {
+    pub(super) fn one(range: LiveRange) -> Ranges<'a> {
+        Ranges { one: [range], more: None }
+    }
+
+    pub(super) fn many(ranges: &'a [LiveRange]) -> Ranges<'a> {
+        Ranges { one: [LiveRange::all(0)], more: Some(ranges) }
+    }
+}
+
+impl std::ops::Deref for Ranges<'_> {
+    type Target = [LiveRange];
+
+    fn deref(&self) -> &[LiveRange] {
+        self.more.unwrap_or(&self.one)
+    }
+}
