@@ -230,6 +230,41 @@ fn one_module_says_where_segments_lie() {
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 
+/// What delivers to a site, and so reads what its policy says and never the configuration.
+const BY_SITE: [&str; 10] = [
+    "address.rs",
+    "connect.rs",
+    "deliver.rs",
+    "eight_bit.rs",
+    "lend.rs",
+    "line.rs",
+    "pump.rs",
+    "session.rs",
+    "transact.rs",
+    "work.rs",
+];
+
+fn configuration_of_a_site(source: &Source) -> Vec<String> {
+    let file = source.place.strip_prefix("src/shard/outbound/").unwrap_or_default();
+    let named = |text: &'static str| source.code.match_indices(text);
+    let read = ["live.get()", "LiveConfig", "InForce"].into_iter().flat_map(named);
+    let read = read.filter(|_| BY_SITE.contains(&file));
+    read.map(|(at, what)| source.complaint(at, &format!("`{what}`: route::SitePolicy says it of a site")))
+        .collect()
+}
+
+#[test]
+fn delivery_reads_the_policy_of_its_site() {
+    let code = "let most = shard.live.get().delivery.connections_per_address;";
+    for file in BY_SITE {
+        let place = format!("src/shard/outbound/{file}");
+        assert!(root().join(&place).exists(), "{place} is elsewhere");
+        assert_eq!(configuration_of_a_site(&Source::new(&place, code)).len(), 1);
+    }
+    assert!(configuration_of_a_site(&Source::new("src/shard/outbound/sites.rs", code)).is_empty());
+    assert_tidy("src", configuration_of_a_site);
+}
+
 /// No circle, and no type whose methods are in another file than the type.
 #[test]
 fn files_use_each_other_in_no_circle() {
