@@ -159,6 +159,8 @@ stories!("shaping.py", None;
     hosts_of_a_provider_share_its_connections,
     what_a_rule_says_of_a_reply_comes_first,
     steps_and_mail_last_as_long_as_a_file_says,
+    a_site_gets_as_many_connections_as_it_takes,
+    what_one_connection_may_carry_is_learned,
 );
 
 stories!("control.py", None;

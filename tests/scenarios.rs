@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use relevo_load::Until;
 use relevo_load::report::{Report, Run, compare, html, text};
-use relevo_load::run::scenario::Kills;
+use relevo_load::run::scenario::{Kills, SiteSpec, Throttling};
 use relevo_load::run::{Plan, RelayKind, Scenario, Target, conduct};
 use relevo_load::units::Plan as Rate;
 
@@ -115,6 +115,34 @@ fn tls_on_both_sides() {
     let run = run(&plan("tls", 60.0, 2));
     assert_clean(&run);
     assert_eq!(run.sites[1].counts.tempfails + run.sites[1].counts.rejects, 0, "nothing came in plain text");
+}
+
+#[test]
+fn receivers_that_take_only_so_much_are_given_it() {
+    let mut plan = plan("isp", 150.0, 12);
+    let sites = &mut plan.scenario.sites;
+    // Of each kind some, and what changes does so in time.
+    sites.retain(|site| {
+        let number = site.name.trim_start_matches(|letter: char| !letter.is_ascii_digit());
+        number.is_empty() || number.len() == 1
+    });
+    for (after, _) in sites.iter_mut().flat_map(|site| &mut site.later) {
+        *after /= 8;
+    }
+    let behaviours = |site: &mut SiteSpec| {
+        let later = site.later.iter_mut().map(|(_, behaviour)| behaviour);
+        later.chain([&mut site.behaviour]).for_each(|behaviour| {
+            behaviour.rate = behaviour.rate.map(|rate| (rate / 6.0).max(2.0));
+            behaviour.connections = behaviour.connections.map(|most| most.min(3));
+        });
+    };
+    sites.iter_mut().filter(|site| !site.named).for_each(behaviours);
+    plan.scenario.shaping = plan.scenario.shaping.replace("30s", "10s");
+    plan.scenario.throttling = Some(Throttling { taken: 0.8, deferred: 0.1 });
+    let run = run(&plan);
+    let throttling = run.throttling.clone().expect("it is judged");
+    assert!(throttling.is_kept() && throttling.due > 0, "{}", text::table(&run));
+    assert_eq!(throttling.exceeded, 0, "{}", text::table(&run));
 }
 
 #[test]

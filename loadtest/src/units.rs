@@ -92,6 +92,19 @@ impl Spread {
         (drawn as u64).min(TIME_MAX.as_nanos() as u64)
     }
 
+    /// Its mean, seconds.
+    pub fn mean(&self) -> f64 {
+        match self {
+            Spread::None => 0.0,
+            Spread::Fixed(time) => time.as_secs_f64(),
+            Spread::Even(least, most) => (least.as_secs_f64() + most.as_secs_f64()) / 2.0,
+            Spread::Skewed(median, late) => {
+                let sigma = (late.as_secs_f64() / median.as_secs_f64()).ln() / 2.3263;
+                median.as_secs_f64() * (sigma * sigma / 2.0).exp()
+            }
+        }
+    }
+
     /// Whether it never takes time.
     pub fn is_none(&self) -> bool {
         matches!(self, Spread::None)

@@ -83,3 +83,5 @@ pub const WINDOW_STORE: Duration = Duration::from_secs(1);
 pub const WINDOW_BACK: Duration = Duration::from_secs(2);
 /// What counts of the time between two looks: where nobody looked nothing was sent.
 pub const WINDOW_SPAN_MAX: Duration = Duration::from_secs(1);
+/// The form in which a window is kept over a start; one of another is learned anew.
+pub const WINDOW_FORM: u8 = 1;

@@ -238,6 +238,65 @@ impl Window {
         self.connections.most.is_some() || self.messages.rate.is_some()
     }
 
+    /// What of it is worth keeping over a start; None: nothing.
+    pub fn kept(&self) -> Option<Vec<u8>> {
+        let (connections, messages) = (&self.connections, &self.messages);
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let millis = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        let mut bytes = vec![limits::WINDOW_FORM];
+        for number in [
+            count(connections.most.unwrap_or(0)),
+            count(connections.good),
+            millis(connections.pause),
+            millis(messages.hold),
+        ] {
+            bytes.extend(number.to_le_bytes());
+        }
+        for rate in [messages.rate.unwrap_or(0.0), messages.good] {
+            bytes.extend(rate.to_le_bytes());
+        }
+        self.is_narrow().then_some(bytes)
+    }
+
+    /// What was kept, as if it had been narrowed now. None: it is of another form, or makes no sense.
+    pub fn of_kept(bytes: &[u8], now: Instant) -> Option<Window> {
+        let (form, mut rest) = bytes.split_first()?;
+        let mut numbers = [0; 4];
+        for number in &mut numbers {
+            let (bytes, behind) = rest.split_first_chunk()?;
+            (*number, rest) = (u32::from_le_bytes(*bytes), behind);
+        }
+        let mut rates = [0.0; 2];
+        for rate in &mut rates {
+            let (bytes, behind) = rest.split_first_chunk()?;
+            (*rate, rest) = (f64::from_le_bytes(*bytes), behind);
+        }
+        let [most, good, pause, hold] = numbers;
+        let sound = rates.iter().all(|rate| (0.0..=limits::WINDOW_RATE_MAX).contains(rate));
+        let millis = |time: u32| Duration::from_millis(time.into());
+        let pause = millis(pause).clamp(limits::WINDOW_PROBE_MIN, limits::WINDOW_PROBE_MAX);
+        let connections = Connections {
+            most: (most > 0).then_some(most as usize),
+            good: good as usize,
+            narrowed: now,
+            widened: now,
+            next: now + pause,
+            pause,
+            step: 1,
+        };
+        let messages = Messages {
+            rate: (rates[0] > 0.0).then(|| rates[0].max(limits::WINDOW_RATE_MIN)),
+            good: rates[1],
+            starts: rates[1] == 0.0,
+            narrowed: now,
+            widened: now,
+            hold: millis(hold).clamp(limits::WINDOW_HOLD_MIN, limits::WINDOW_HOLD_MAX),
+            looked: now,
+            ..Messages::default()
+        };
+        (*form == limits::WINDOW_FORM && rest.is_empty() && sound).then_some(Window { connections, messages })
+    }
+
     /// When it was narrowed last.
     pub fn narrowed(&self) -> Instant {
         self.connections.narrowed.max(self.messages.narrowed)

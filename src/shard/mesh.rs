@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use crossbeam::queue::ArrayQueue;
 
@@ -14,6 +14,7 @@ use crate::limits;
 use crate::queue::Clock;
 use crate::queue::lifetimes::Lifetimes;
 use crate::runtime::{Bell, SegmentMap};
+use crate::shaping::window::Window;
 use crate::shard::ask::Asks;
 use crate::shard::assignment::Assignment;
 use crate::shard::counts::{ClientCounts, ConnectionCount, Counts, FarEnd};
@@ -22,6 +23,7 @@ use crate::shard::message::{Handoff, ShardMessage};
 use crate::shard::progress::Progress;
 use crate::shard::store::maps::LaneMaps;
 use crate::shard::store::places::Places;
+use crate::shard::window::SiteWindow;
 use crate::time::{Instant, UnixMillis};
 
 /// One shard's inbox.
@@ -45,6 +47,8 @@ pub struct Mesh {
     lanes: Vec<LaneMaps>,
     places: Vec<Places>,
     sites: Counts<Box<str>>,
+    /// Those of them that refused something, by their names.
+    narrowed: Mutex<Vec<(Box<str>, Weak<ConnectionCount>)>>,
     addresses: Counts<FarEnd>,
     /// Shaping files' providers, by source and name.
     providers: Counts<(Box<str>, Box<str>)>,
@@ -127,6 +131,7 @@ impl Mesh {
             lanes: (0..lanes).map(|_| LaneMaps::default()).collect(),
             places: (0..lanes).map(|lane| Places::new(lane as u16, shards)).collect(),
             sites: Counts::default(),
+            narrowed: Mutex::default(),
             addresses: Counts::default(),
             providers: Counts::default(),
             open: AtomicBool::new(false),
@@ -284,6 +289,38 @@ impl Mesh {
     /// The counts of a site, by its canonical name.
     pub fn site_count(&self, site: &str, now: Instant) -> Arc<ConnectionCount> {
         self.sites.get(site.into(), now)
+    }
+
+    /// The window of a site that refuses something.
+    pub fn narrow<'a>(&self, site: &str, count: &'a Arc<ConnectionCount>) -> &'a SiteWindow {
+        if count.window().is_none() {
+            let mut narrowed = self.narrowed.lock().unwrap_or_else(PoisonError::into_inner);
+            if narrowed.len() >= limits::WINDOWS_KEPT {
+                narrowed.retain(|(_, count)| count.strong_count() > 0);
+            }
+            // One too many is as good as any, and not kept.
+            if narrowed.len() < limits::WINDOWS_KEPT {
+                narrowed.push((site.into(), Arc::downgrade(count)));
+            }
+        }
+        count.narrow()
+    }
+
+    /// What is worth keeping of windows over a start, by the names of their sites.
+    pub fn windows(&self) -> Vec<(String, Vec<u8>)> {
+        let narrowed = self.narrowed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let kept = |(site, count): (Box<str>, Weak<ConnectionCount>)| {
+            Some((String::from(site), count.upgrade()?.window()?.kept()?))
+        };
+        narrowed.into_iter().filter_map(kept).collect()
+    }
+
+    /// What was kept of a site's window before the start. False: it makes no sense.
+    pub fn resume_window(&self, site: &str, kept: &[u8], now: Instant) -> bool {
+        let Some(window) = Window::of_kept(kept, now) else { return false };
+        let count = self.site_count(site, now);
+        self.narrow(site, &count).resume(window, now);
+        true
     }
 
     /// The counts of a provider, over all of its sites, for a source; empty: the node's own addresses.

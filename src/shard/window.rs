@@ -149,6 +149,20 @@ impl SiteWindow {
         more
     }
 
+    /// What of it is worth keeping over a start; None: nothing.
+    pub fn kept(&self) -> Option<Vec<u8>> {
+        self.lock().window.kept()
+    }
+
+    /// It is what was kept of it before the start, unless it was narrowed since.
+    pub fn resume(&self, window: Window, now: Instant) {
+        let mut inner = self.lock();
+        if !inner.window.is_narrow() {
+            inner.window = window;
+            self.publish(&inner.window, now);
+        }
+    }
+
     /// Whether it says nothing by then.
     pub fn is_empty(&self, now: Instant) -> bool {
         let inner = self.lock();

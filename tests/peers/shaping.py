@@ -7,7 +7,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "attacks"))
-from hops import FAST, TEXT, Hop, Names, start
+from hops import FAST, TEXT, Gone, Hop, Names, start
 from ports import free_port
 
 
@@ -333,6 +333,73 @@ def a_section_of_a_domain_holds_for_all_with_its_hosts_or_for_it_alone():
     send(relay, ["busy.example"], 60)
     apart.wait(90, 60)
     assert apart.most > 1, "what is said of one domain alone is said of no other"
+    relay.stop()
+
+
+class Few(Counted):
+    """It takes so many connections at one time and says 421 to others, and so many messages over one of them."""
+
+    def __init__(self, host, port, connections, messages=10**9):
+        self.connections, self.messages, self.turned_away, self.ended = connections, messages, [], 0
+        super().__init__(host, port, pause=0.01)
+
+    def converse(self, talk):
+        if self.open > self.connections:
+            self.turned_away.append(time.monotonic())
+            talk.say(b"421 4.7.0 too many concurrent connections from you\r\n")
+        else:
+            super().converse(talk)
+
+    def slowly(self, talk, verb, line):
+        if verb == "MAIL" and self.over.get(talk.number, 0) >= self.messages:
+            self.ended += 1
+            talk.say(b"421 4.7.0 enough messages on this connection\r\n")
+            raise Gone
+        return super().slowly(talk, verb, line)
+
+
+def a_site_gets_as_many_connections_as_it_takes():
+    """From both shards, with no word of it in any file; a hop beside it gets all it may have."""
+    port = free_port()
+    few, free = Few("127.0.0.2", port, 3), Counted("127.0.0.3", port, 0.05)
+    domains = [f"d{number}.example" for number in range(6)]
+    settings = mx(*[(domain, "mx.few.example", "127.0.0.2") for domain in domains], ("free.example", "mx.free.example", "127.0.0.3"))
+    relay, path = relay_with("", settings, port)
+    send(relay, domains, 600)
+    few.wait(600, 60)
+    first = len(few.turned_away)
+    assert 1 <= first <= 20, f"{first} connections turned away"
+    # It is known by now.
+    few.turned_away.clear()
+    begun = time.monotonic()
+    send(relay, domains, 600)
+    few.wait(1200, 60)
+    took = time.monotonic() - begun
+    assert len(few.turned_away) <= 2 + took / 5, f"{len(few.turned_away)} turned away in {took} s"
+    send(relay, ["free.example"], 200)
+    free.wait(200, 30)
+    assert free.most > 3, f"{free.most} connections at one time"
+    assert any("mx.few.example" in words or "of 20 connections for now" in words for words in list(relay.words)), relay.words
+    # Without it each connection that is wanted is tried.
+    reload(relay, path, "[default]\nadaptive = false\n")
+    few.turned_away.clear()
+    send(relay, domains, 300)
+    few.wait(1500, 90)
+    relay.stop()
+
+
+def what_one_connection_may_carry_is_learned():
+    port = free_port()
+    few = Few("127.0.0.2", port, 100, messages=5)
+    domains = [f"d{number}.example" for number in range(6)]
+    settings = mx(*[(domain, "mx.few.example", "127.0.0.2") for domain in domains])
+    relay, _ = relay_with("", settings, port)
+    send(relay, domains, 100)
+    few.wait(100, 30)
+    few.ended = 0
+    send(relay, domains, 300)
+    few.wait(400, 30)
+    assert few.ended <= 10, f"{few.ended} connections went on until the hop ended them"
     relay.stop()
 
 

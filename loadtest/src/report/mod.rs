@@ -40,6 +40,9 @@ pub struct Run {
     pub cost: Cost,
     /// When it was killed.
     pub kills: Vec<Kill>,
+    /// How receivers that take only so much were treated, where that is asked.
+    #[serde(default)]
+    pub throttling: Option<Throttling>,
     /// What hostile clients did.
     #[serde(default)]
     pub attacks: Vec<crate::attack::Outcome>,
@@ -182,6 +185,44 @@ impl Latency {
     }
 }
 
+/// How receivers that take only so much were treated.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Throttling {
+    /// Messages that those of them whose limits are known took.
+    pub due: u64,
+    /// Those that they had by when they could have had all.
+    pub in_time: u64,
+    /// The least share that was asked.
+    pub least_taken: f64,
+    /// Messages begun, at all receivers.
+    pub attempts: u64,
+    /// Those deferred because too many came in a time.
+    pub deferred: u64,
+    /// The largest share that was asked.
+    pub most_deferred: f64,
+    /// Connections refused because there were too many.
+    pub turned_away: u64,
+    /// Refusals of receivers whose limits the relay was told.
+    pub exceeded: u64,
+}
+
+impl Throttling {
+    /// The share that was given in time.
+    pub fn taken(&self) -> f64 {
+        if self.due == 0 { 1.0 } else { self.in_time as f64 / self.due as f64 }
+    }
+
+    /// The share that was deferred.
+    pub fn share_deferred(&self) -> f64 {
+        self.deferred as f64 / self.attempts.max(1) as f64
+    }
+
+    /// Whether it was as was asked.
+    pub fn is_kept(&self) -> bool {
+        self.taken() >= self.least_taken && self.share_deferred() <= self.most_deferred && self.exceeded == 0
+    }
+}
+
 /// One look at a run.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub struct Sample {
@@ -265,6 +306,7 @@ impl Run {
 
     /// Whether it took mail, lost, repeated and altered nothing, and settled all.
     pub fn is_clean(&self) -> bool {
-        self.verdict.recipients > 0 && self.drained && self.verdict.is_clean()
+        let kept = self.throttling.as_ref().is_none_or(Throttling::is_kept);
+        self.verdict.recipients > 0 && self.drained && self.verdict.is_clean() && kept
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Latency, Run, compare};
+use super::{Latency, Run, Throttling, compare};
 
 /// What one run came to.
 pub fn table(run: &Run) -> String {
@@ -46,6 +46,9 @@ fn write_table(run: &Run, out: &mut String) -> std::fmt::Result {
             "not accepted    {refused:>12} refused, {broken} cut off, {missed} never begun in time"
         )?;
     }
+    if let Some(throttling) = &run.throttling {
+        write_throttling(throttling, out)?;
+    }
     for kill in &run.kills {
         writeln!(
             out,
@@ -78,6 +81,21 @@ fn write_table(run: &Run, out: &mut String) -> std::fmt::Result {
         writeln!(out, "left for a look {}", run.left)?;
     }
     Ok(())
+}
+
+fn write_throttling(throttling: &Throttling, out: &mut String) -> std::fmt::Result {
+    let (taken, deferred) = (100.0 * throttling.taken(), 100.0 * throttling.share_deferred());
+    writeln!(
+        out,
+        "limits          {:>12} {taken:.1}% of what receivers would have taken came in time, {deferred:.2}% of {} attempts deferred as too many",
+        if throttling.is_kept() { "kept:" } else { "NOT KEPT:" },
+        throttling.attempts
+    )?;
+    let Throttling { turned_away, exceeded, .. } = throttling;
+    writeln!(
+        out,
+        "                {turned_away:>12} connections refused as too many, {exceeded} refusals where the relay knew the limit"
+    )
 }
 
 fn sites(run: &Run, out: &mut String) -> std::fmt::Result {

@@ -18,6 +18,8 @@ const DNS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 53, 53, 53
 const PORTS: [u16; 6] = [25, 2525, 20_025, 20_026, 20_027, 20_028];
 /// The second byte of the first site's addresses.
 const FIRST_NET: usize = 100;
+/// How many of them there are.
+const NETS: usize = 150;
 
 /// A running internet; it ends when it is dropped.
 pub struct Internet {
@@ -111,8 +113,10 @@ impl Plan {
         names: Names,
         behaviour: Behaviour,
     ) {
-        let net = (FIRST_NET + at) as u8;
-        let addresses: Vec<_> = (1..=hosts).map(|host| Ipv4Addr::new(127, net, 0, host as u8)).collect();
+        // Those that do not fit into the second byte go on in the third.
+        let (net, below) = (FIRST_NET + at % NETS, at / NETS);
+        let address = |host: u32| Ipv4Addr::new(127, net as u8, below as u8, host as u8);
+        let addresses: Vec<_> = (1..=hosts).map(address).collect();
         let mut site = Site::new(name, Vec::new());
         (site.domains, site.behaviour) = (owners.to_vec(), behaviour);
         for owner in owners {

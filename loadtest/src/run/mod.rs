@@ -3,7 +3,9 @@
 pub mod internet;
 pub mod relay;
 pub mod scenario;
+mod receiver;
 mod settings;
+mod throttle;
 mod watch;
 
 use std::io;
@@ -376,7 +378,9 @@ fn assemble(
         connections_peak: internet.sink.site_connections_peak(at),
         latency: Latency::of(&internet.sink.site_latency(at)),
     });
+    let throttling = throttle::judge(plan, internet, (started, started + outcome.elapsed.as_nanos() as u64));
     Ok(Run {
+        throttling,
         label: plan.label.clone(),
         scenario: plan.scenario.name.clone(),
         about: plan.scenario.about.clone(),

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::receiver::{DOMAINS_MAX, SiteFile};
+pub use super::receiver::{DomainNames, Names, SiteSpec};
 use crate::attack;
 use crate::send::{Slow, Tls, Until};
 use crate::unfit::Unfit;
 use crate::units::{self, Plan};
-use crate::{Behaviour, Domains, Recipients, Sizes};
+use crate::{Domains, Recipients, Sizes};
 
 /// The scenarios that come with the program, by name.
-pub const SHIPPED: [(&str, &str); 13] = [
+pub const SHIPPED: [(&str, &str); 14] = [
     ("steady", include_str!("../../scenarios/steady.toml")),
     ("burst", include_str!("../../scenarios/burst.toml")),
     ("bulk", include_str!("../../scenarios/bulk.toml")),
@@ -24,20 +26,16 @@ pub const SHIPPED: [(&str, &str); 13] = [
     ("million-queued", include_str!("../../scenarios/million-queued.toml")),
     ("crash-loop", include_str!("../../scenarios/crash-loop.toml")),
     ("tls", include_str!("../../scenarios/tls.toml")),
+    ("isp", include_str!("../../scenarios/isp.toml")),
     ("attack-clients", include_str!("../../scenarios/attack-clients.toml")),
     ("attack-names", include_str!("../../scenarios/attack-names.toml")),
     ("attack-hops", include_str!("../../scenarios/attack-hops.toml")),
 ];
 
 /// Sites of a scenario; one more receives the bounces.
-const SITES_MAX: usize = 60;
-/// Hosts of a site.
-const HOSTS_MAX: u32 = 20;
+const SITES_MAX: usize = 500;
 /// Attacks of a scenario.
 const ATTACKS_MAX: usize = 20;
-/// Domains of all sites.
-const DOMAINS_MAX: usize = 1_000_000;
-
 /// What is wrong with a scenario, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScenarioError(pub String);
@@ -71,6 +69,10 @@ pub struct Scenario {
     pub patience: Duration,
     /// Whether whatever the sites refuse for good is to be told to its sender.
     pub bounces: bool,
+    /// What is asked of a relay whose receivers take only so much.
+    pub throttling: Option<Throttling>,
+    /// A shaping file for the relay; empty: none.
+    pub shaping: String,
     /// Settings of the relay, laid over those the run makes.
     pub relay: toml::Table,
 }
@@ -106,55 +108,14 @@ pub struct Load {
     pub messages: Option<PathBuf>,
 }
 
-/// What the names of a site lead to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Names {
-    /// Its hosts.
-    #[default]
-    Ok,
-    /// "No such name".
-    Nxdomain,
-    /// "The server failed".
-    Servfail,
-    /// No answer.
-    Silent,
-    /// A null MX (RFC 7505).
-    Nullmx,
-    /// No MX, but the address of the first host: each name is a destination of its own, at one address.
-    Address,
-    /// Hosts where nothing listens.
-    Closed,
-    /// Answers that only fit over TCP.
-    Truncated,
-}
-
-/// One receiver.
-#[derive(Clone, Debug)]
-pub struct SiteSpec {
-    /// Its name; hosts are named after it.
-    pub name: String,
-    /// Its share of the recipients.
-    pub share: f64,
-    /// Its domains.
-    pub domains: DomainNames,
-    /// MX hosts.
-    pub hosts: u32,
-    /// What its names lead to.
-    pub names: Names,
-    /// How it behaves at first.
-    pub behaviour: Behaviour,
-    /// And from some moments of the run on.
-    pub later: Vec<(Duration, Behaviour)>,
-}
-
-/// The domains of a site.
-#[derive(Clone, Debug, PartialEq)]
-pub enum DomainNames {
-    /// These, equally often.
-    Listed(Vec<String>),
-    /// `d0.SITE.example` and so on, so many, the k-th 1/k^exponent as often as the first.
-    Many(usize, f64),
+/// What is asked of a relay whose receivers take only so much.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Throttling {
+    /// The least share of what limited receivers would have taken in time that they were given in time.
+    pub taken: f64,
+    /// The largest share of attempts that was deferred because too many came in a time.
+    pub deferred: f64,
 }
 
 /// When the relay is killed with SIGKILL, and started again.
@@ -190,6 +151,8 @@ struct File {
     attacks: Vec<AttackFile>,
     #[serde(default)]
     end: EndFile,
+    #[serde(default)]
+    shaping: String,
     #[serde(default)]
     relay: toml::Table,
 }
@@ -227,33 +190,6 @@ enum TlsFile {
     Implicit,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SiteFile {
-    name: String,
-    share: f64,
-    #[serde(default)]
-    domains: Vec<String>,
-    many: Option<usize>,
-    #[serde(default = "zipf")]
-    exponent: f64,
-    #[serde(default = "one_host")]
-    hosts: u32,
-    #[serde(default)]
-    names: Names,
-    #[serde(default)]
-    behaviour: String,
-    #[serde(default)]
-    later: Vec<LaterFile>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LaterFile {
-    after: String,
-    behaviour: String,
-}
-
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct KillFile {
@@ -280,22 +216,15 @@ struct EndFile {
     patience: Option<String>,
     #[serde(default)]
     bounces: bool,
+    throttling: Option<Throttling>,
 }
 
 fn one() -> usize {
     1
 }
 
-fn one_host() -> u32 {
-    1
-}
-
 fn yes() -> bool {
     true
-}
-
-fn zipf() -> f64 {
-    1.0
 }
 
 impl Scenario {
@@ -343,7 +272,7 @@ impl Scenario {
 }
 
 /// Prefixes an error with the key it is about.
-fn at<T>(key: &str, result: Result<T, Unfit>) -> Result<T, Unfit> {
+pub(super) fn at<T>(key: &str, result: Result<T, Unfit>) -> Result<T, Unfit> {
     result.map_err(|error| error.at(key))
 }
 
@@ -362,16 +291,19 @@ impl File {
         }
         let mut sites: Vec<SiteSpec> = Vec::new();
         let mut domains = 0;
-        for site in self.sites {
-            let site = site.check()?;
-            if sites.iter().any(|other| other.name == site.name) {
-                return Err(Unfit::new(format!("site {0}: there are two of that name", site.name)));
+        for file in self.sites {
+            for site in file.check()? {
+                if sites.iter().any(|other| other.name == site.name) {
+                    return Err(Unfit::new(format!("site {0}: there are two of that name", site.name)));
+                }
+                domains += site.domains.count();
+                sites.push(site);
             }
-            domains += match &site.domains {
-                DomainNames::Listed(names) => names.len(),
-                DomainNames::Many(count, _) => *count,
-            };
-            sites.push(site);
+        }
+        if sites.len() > SITES_MAX {
+            return Err(Unfit::new(format!(
+                "site: at most {SITES_MAX} of them, each `count` of one counted"
+            )));
         }
         if self.attacks.len() > ATTACKS_MAX {
             return Err(Unfit::new(format!("attack: at most {ATTACKS_MAX} of them")));
@@ -391,6 +323,8 @@ impl File {
             attacks,
             patience: time("end.patience", self.end.patience)?.unwrap_or(Duration::from_secs(60)),
             bounces: self.end.bounces,
+            throttling: self.end.throttling,
+            shaping: self.shaping,
             relay: self.relay,
         };
         scenario.domains().map_err(|error| Unfit::new(error.0))?;
@@ -427,60 +361,6 @@ impl LoadFile {
             },
             slow: optional("load.slow", self.slow)?,
             messages: self.messages,
-        })
-    }
-}
-
-impl SiteFile {
-    fn check(self) -> Result<SiteSpec, Unfit> {
-        let key = format!("site {}", self.name);
-        let label = |name: &str| {
-            let sound = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-            (1..=40).contains(&name.len()) && name.bytes().all(sound)
-        };
-        if !label(&self.name) || self.name == "return" {
-            return Err(Unfit::new(format!(
-                "{key}: a name is small letters, digits and `-`, and not `return`"
-            )));
-        }
-        if !self.share.is_finite() || self.share < 0.0 || !(0.0..=10.0).contains(&self.exponent) {
-            return Err(Unfit::new(format!(
-                "{key}: share and exponent are numbers from 0 on, the exponent up to 10"
-            )));
-        }
-        if !(1..=HOSTS_MAX).contains(&self.hosts) {
-            return Err(Unfit::new(format!("{key}: 1 to {HOSTS_MAX} hosts")));
-        }
-        let domains = match (self.many, self.domains.is_empty()) {
-            (None, false) => {
-                let lower = self.domains.iter().map(|name| name.to_ascii_lowercase()).collect();
-                DomainNames::Listed(lower)
-            }
-            (Some(count), true) if (1..=DOMAINS_MAX).contains(&count) => {
-                DomainNames::Many(count, self.exponent)
-            }
-            _ => {
-                return Err(Unfit::new(format!(
-                    "{key}: give either `domains` or `many`, at most {DOMAINS_MAX}"
-                )));
-            }
-        };
-        let mut later = Vec::new();
-        for change in self.later {
-            later.push((
-                at(&format!("{key}: later.after"), units::time(&change.after))?,
-                at(&format!("{key}: later.behaviour"), change.behaviour.parse())?,
-            ));
-        }
-        later.sort_by_key(|(after, _)| *after);
-        Ok(SiteSpec {
-            share: self.share,
-            domains,
-            hosts: self.hosts,
-            names: self.names,
-            behaviour: at(&format!("{key}: behaviour"), self.behaviour.parse())?,
-            later,
-            name: self.name,
         })
     }
 }

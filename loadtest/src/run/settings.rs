@@ -35,6 +35,10 @@ pub(super) fn relevo(
         fs::write(path("key.pem"), identity.key)?;
         text += &format!("tls_certificate = {:?}\ntls_key = {:?}\n", path("chain.pem"), path("key.pem"));
     }
+    if !scenario.shaping.is_empty() {
+        fs::write(path("shaping.toml"), &scenario.shaping)?;
+        text += &format!("[shaping]\nfiles = [{:?}]\n", path("shaping.toml"));
+    }
     let mut settings: Table = text.parse().map_err(io::Error::other)?;
     lay_over(&mut settings, &scenario.relay);
     fs::write(path("relevo.toml"), settings.to_string())?;

@@ -141,6 +141,14 @@ impl Behaviour {
         self
     }
 
+    /// Messages a second that it takes of one client, by its rate, and by its connections and how long each message takes; None: any number.
+    pub fn capacity(&self) -> Option<f64> {
+        let each = self.delay.mean() + self.tarpit.mean() * 4.0;
+        let most = f64::from(self.connections.unwrap_or(u32::MAX));
+        let by_connections = (self.connections.is_some() && each > 0.0).then(|| most / each);
+        [self.rate, by_connections].into_iter().flatten().reduce(f64::min)
+    }
+
     /// What goes wrong at this point, this time.
     pub(super) fn draw(&self, point: Point, random: &mut Random) -> Option<Action> {
         self.rules

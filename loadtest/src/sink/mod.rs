@@ -26,7 +26,7 @@ use rustls::ServerConfig;
 
 pub use behaviour::{Action, Behaviour, Point, Rule, Security};
 pub use replies::Texts;
-pub use sites::{SITES_MAX, Site};
+pub use sites::{SITES_MAX, Site, Taken};
 
 use crate::journal::Journal;
 use crate::ledger::{Ledger, locked, microseconds};
@@ -119,6 +119,10 @@ struct Tally {
     disconnects: AtomicU64,
     protocol_errors: AtomicU64,
     unsure: AtomicU64,
+    attempts: AtomicU64,
+    throttled: AtomicU64,
+    turned_away: AtomicU64,
+    overlong: AtomicU64,
     /// From due to received, microseconds.
     latency: Mutex<Histogram<u64>>,
 }
@@ -150,6 +154,18 @@ pub struct Counts {
     pub protocol_errors: u64,
     /// Recipients taken whose reply was lost: the client may rightly come again.
     pub unsure: u64,
+    /// Messages begun: MAIL was said where it may be.
+    #[serde(default)]
+    pub attempts: u64,
+    /// Those refused because too many came of that client in a time.
+    #[serde(default)]
+    pub throttled: u64,
+    /// Connections refused because the client had too many.
+    #[serde(default)]
+    pub turned_away: u64,
+    /// Messages refused because their connection had carried as many as one may.
+    #[serde(default)]
+    pub overlong: u64,
 }
 
 impl Default for Tally {
@@ -168,6 +184,10 @@ impl Default for Tally {
             disconnects: zero(),
             protocol_errors: zero(),
             unsure: zero(),
+            attempts: zero(),
+            throttled: zero(),
+            turned_away: zero(),
+            overlong: zero(),
             latency: Mutex::new(microseconds()),
         }
     }
@@ -194,6 +214,10 @@ impl Tally {
             disconnects: read(&self.disconnects),
             protocol_errors: read(&self.protocol_errors),
             unsure: read(&self.unsure),
+            attempts: read(&self.attempts),
+            throttled: read(&self.throttled),
+            turned_away: read(&self.turned_away),
+            overlong: read(&self.overlong),
         }
     }
 }
@@ -215,6 +239,10 @@ impl std::ops::Add for Counts {
             disconnects: self.disconnects + other.disconnects,
             protocol_errors: self.protocol_errors + other.protocol_errors,
             unsure: self.unsure + other.unsure,
+            attempts: self.attempts + other.attempts,
+            throttled: self.throttled + other.throttled,
+            turned_away: self.turned_away + other.turned_away,
+            overlong: self.overlong + other.overlong,
         }
     }
 }
@@ -341,6 +369,11 @@ impl Sink {
             let _ = sum.add(&*locked(&tally.latency));
         }
         sum
+    }
+
+    /// When one site took its messages.
+    pub fn site_taken(&self, site: usize) -> Taken {
+        self.shared.gates.get(site).map_or_else(Taken::default, Gate::taken)
     }
 
     /// The most connections one site had at one time.

@@ -20,6 +20,7 @@ pub(super) fn record(
 ) {
     let tally = context.tally;
     Tally::add(&tally.messages, 1);
+    context.gate.take(context.now);
     Tally::add(&tally.recipients, recipients.len() as u64);
     Tally::add(&tally.bytes, content.bytes);
     if let [Envelope { recipient: Recipient::Bounce { .. }, .. }] = recipients {

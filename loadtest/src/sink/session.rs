@@ -313,6 +313,11 @@ impl Session {
     fn refuse(&mut self, why: Why, context: &Context<'_>) -> Flow {
         let (code, text) = refusal(context.behaviour.texts, why, context.client);
         Tally::add(if code < 500 { &context.tally.tempfails } else { &context.tally.rejects }, 1);
+        match why {
+            Why::Rate => Tally::add(&context.tally.throttled, 1),
+            Why::Connections => Tally::add(&context.tally.turned_away, 1),
+            _ => {}
+        }
         self.reply(&text);
         if code == 421 { Flow::Close } else { Flow::More }
     }
@@ -373,7 +378,9 @@ impl Session {
         if announced_size(line).is_some_and(|size| size > behaviour.size.unwrap_or(SIZE_MAX)) {
             return self.reply(b"552 5.3.4 too large\r\n");
         }
+        Tally::add(&context.tally.attempts, 1);
         if behaviour.messages.is_some_and(|most| self.messages >= most) {
+            Tally::add(&context.tally.overlong, 1);
             self.reply(b"421 4.7.0 enough messages on this connection\r\n");
             return Flow::Close;
         }

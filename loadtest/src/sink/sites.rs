@@ -10,7 +10,7 @@ use super::behaviour::Behaviour;
 use crate::ledger::locked;
 
 /// Sites of one sink.
-pub const SITES_MAX: usize = 64;
+pub const SITES_MAX: usize = 512;
 /// Clients a site keeps count of; further ones are not limited.
 const CLIENTS_MAX: usize = 100_000;
 /// Triplets a site remembers; when they are too many it begins anew, as real ones do when they restart.
@@ -94,6 +94,41 @@ pub(super) struct Gate {
     triplets: Mutex<HashMap<u64, u64>>,
     open: AtomicU64,
     peak: AtomicU64,
+    /// Messages taken in each tenth of a second since the first.
+    taken: Mutex<Taken>,
+}
+
+/// When a site took its messages.
+#[derive(Clone, Debug, Default)]
+pub struct Taken {
+    /// When the first came, nanoseconds of [`crate::sys::now`].
+    pub since: u64,
+    /// How many came in each [`Taken::SPAN`] from then on.
+    pub each: Vec<u32>,
+}
+
+impl Taken {
+    /// Nanoseconds of one count.
+    pub const SPAN: u64 = 100_000_000;
+    /// Counts: three hours. What comes later counts in the last.
+    const EACH_MAX: usize = 108_000;
+
+    fn add(&mut self, now: u64) {
+        if self.each.is_empty() {
+            self.since = now;
+        }
+        let at = (now.saturating_sub(self.since) / Taken::SPAN).min(Taken::EACH_MAX as u64 - 1) as usize;
+        if self.each.len() <= at {
+            self.each.resize(at + 1, 0);
+        }
+        self.each[at] += 1;
+    }
+
+    /// How many came up to a moment.
+    pub fn until(&self, moment: u64) -> u64 {
+        let counts = moment.saturating_sub(self.since).div_ceil(Taken::SPAN).min(self.each.len() as u64);
+        self.each[..counts as usize].iter().map(|count| u64::from(*count)).sum()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -123,6 +158,16 @@ impl Gate {
         if let Some(found) = locked(&self.clients).get_mut(&client) {
             found.open = found.open.saturating_sub(1);
         }
+    }
+
+    /// A message was taken.
+    pub(super) fn take(&self, now: u64) {
+        locked(&self.taken).add(now);
+    }
+
+    /// When they were.
+    pub(super) fn taken(&self) -> Taken {
+        locked(&self.taken).clone()
     }
 
     /// The most connections open at one time.
@@ -200,6 +245,17 @@ mod tests {
         gate.leave(CLIENT);
         assert!(gate.enter(CLIENT, Some(2)));
         assert_eq!(gate.peak(), 3);
+    }
+
+    #[test]
+    fn it_is_known_when_messages_were_taken() {
+        let gate = Gate::default();
+        let at = |tenths: u64| 7_000_000_000 + tenths * Taken::SPAN;
+        [0, 1, 1, 25].iter().for_each(|tenths| gate.take(at(*tenths)));
+        let taken = gate.taken();
+        assert_eq!([0, 1, 2, 24, 26, 900].map(|tenths| taken.until(at(tenths))), [0, 1, 3, 3, 4, 4]);
+        gate.take(u64::MAX);
+        assert_eq!(gate.taken().each.len(), Taken::EACH_MAX);
     }
 
     #[test]

@@ -188,3 +188,25 @@ fn what_is_not_used_is_not_widened() {
         (before.messages.rate(), before.connections.most())
     );
 }
+
+#[test]
+fn what_is_kept_goes_on_where_it_was() {
+    let mut window = Window::default();
+    assert_eq!(window.kept(), None);
+    window.connections.refused(at(0.0), 7, at(0.1));
+    window.messages = send(|_| 20.0, 500.0, 60).2;
+    let kept = window.kept().expect("it is narrow");
+    let found = Window::of_kept(&kept, at(5.0)).expect("its own");
+    assert_eq!((found.connections.most(), found.messages.rate()), (Some(7), window.messages.rate()));
+    assert_eq!((found.kept().as_ref(), found.narrowed()), (Some(&kept), at(5.0)));
+    for cut in 0..kept.len() {
+        assert_eq!(Window::of_kept(&kept[..cut], at(5.0)), None);
+    }
+    let other = |place: usize, byte: u8| {
+        let mut bytes = kept.clone();
+        bytes[place] = byte;
+        Window::of_kept(&bytes, at(5.0))
+    };
+    assert_eq!((other(0, 2), other(kept.len() - 1, 0xff)), (None, None), "another form, and no number");
+    assert_eq!(Window::of_kept(&[&kept[..], b"x"].concat(), at(5.0)), None);
+}

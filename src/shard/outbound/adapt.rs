@@ -55,7 +55,8 @@ fn refused<R: Runtime>(shard: &Rc<Shard<R>>, site: &Site, part: Narrows, begun: 
     if !is_adaptive(shard, site) {
         return;
     }
-    let (window, now) = (site.count.narrow(), shard.runtime.now());
+    let now = shard.runtime.now();
+    let window = shard.mesh.narrow(&site.hop.borrow().site, &site.count);
     let narrowed = match part {
         // This one is none of those that it takes.
         Narrows::Connections => {
@@ -84,7 +85,8 @@ pub(super) fn refused_session<R: Runtime>(
         _ => false,
     };
     if of_us && is_adaptive(shard, site) {
-        let narrowed = site.count.narrow().refused_connection(begun, standing, shard.runtime.now());
+        let window = shard.mesh.narrow(&site.hop.borrow().site, &site.count);
+        let narrowed = window.refused_connection(begun, standing, shard.runtime.now());
         narrowed.inspect(|narrowed| tell(shard, site, narrowed, &error.to_string()));
     }
 }
