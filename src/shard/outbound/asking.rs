@@ -134,7 +134,11 @@ fn resolved<R: Runtime>(
 ) {
     match found {
         Ok(hop) => {
-            let hop = by_source(shard, key, hop);
+            let Some(hop) = by_source(shard, key, hop) else {
+                // By no other address meanwhile: it is asked for again.
+                let mut destinations = shard.outbound.destinations.borrow_mut();
+                return destinations.unresolved(key, shard.seconds(), limits::DOMAIN_ASKED_AGAIN);
+            };
             let (_, site) = sites::site(shard, hop.clone());
             site.behalf.set(behalf);
             let ready = shard.outbound.destinations.borrow_mut().resolved(key, &hop.site);
@@ -151,17 +155,18 @@ fn resolved<R: Runtime>(
     }
 }
 
-/// The next hop of a domain as the source sees it that its mail leaves by.
-fn by_source<R: Runtime>(shard: &Shard<R>, key: DomainKey, hop: Rc<Hop>) -> Rc<Hop> {
+/// The next hop of a domain as the source sees it that its mail leaves by. None: this shard does not know the source yet, which is of a
+/// configuration that it has not taken up.
+fn by_source<R: Runtime>(shard: &Shard<R>, key: DomainKey, hop: Rc<Hop>) -> Option<Rc<Hop>> {
     let egress = shard.outbound.destinations.borrow().egress(key);
     if egress == EgressKey::NODE {
-        return hop;
+        return Some(hop);
     }
     let live = shard.live.get();
-    let Some(egress) = live.egresses.get(egress) else { return hop };
+    let egress = live.egresses.get(egress)?;
     let mut hop = Rc::unwrap_or_clone(hop);
     hop.leave_by(&egress.source);
-    Rc::new(hop)
+    Some(Rc::new(hop))
 }
 
 /// None: it is asked for again when the name servers are heard.

@@ -72,7 +72,8 @@ pub(super) fn is_astray<R: Runtime>(shard: &Shard<R>, key: DomainKey) -> bool {
 pub(super) async fn leave_by_another<R: Runtime>(shard: &Rc<Shard<R>>, key: DomainKey) {
     let egress = shard.outbound.destinations.borrow().egress(key);
     let mut moved = 0;
-    loop {
+    // It may be another's place by now.
+    while shard.outbound.destinations.borrow().egress(key) == egress {
         let live = shard.live.get();
         let instead = |group: &Group| live.egresses.instead(egress, seed_of(group));
         let now = shard.seconds();
@@ -106,4 +107,29 @@ pub(super) async fn leave_by_another<R: Runtime>(shard: &Rc<Shard<R>>, key: Doma
             destinations.name(key)
         ),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::id::Location;
+    use crate::runtime::sim::World;
+    use crate::shard::alone;
+
+    /// A shard that took up a reload hands mail to one that has not: that knows nothing of the source yet.
+    #[test]
+    fn mail_of_a_source_that_is_not_known_yet_leaves_by_no_other() {
+        let world = World::new(1);
+        let shard = alone::shard(&world, None);
+        let sites_for = |egress| {
+            let group = Group::bare(Location { lane: 0, slot: 0, offset: 0 }, 1);
+            enqueue(&shard, ("[192.88.99.7]", egress), group, 1);
+            world.run_for(Duration::from_millis(100));
+            shard.outbound.sites.borrow().len()
+        };
+        assert_eq!(sites_for(EgressKey::of_number(7)), 0);
+        assert_eq!(sites_for(EgressKey::NODE), 1);
+    }
 }
