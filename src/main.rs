@@ -58,6 +58,16 @@ enum Command {
         after_help = "Examples:\n  relevo queue count\n  relevo queue list --domain example.org\n  relevo queue retry --domain example.org"
     )]
     Queue(commands::queue::Arguments),
+    /// Have mail wait: nothing of it is tried before the time is over, or `resume` says so. What is under way is finished.
+    #[command(
+        after_help = "Examples:\n  relevo suspend --domain example.org --for 2h --reason 'their MX moves'\n  relevo suspend --tenant shop --for 1d\n  relevo suspend --list"
+    )]
+    Suspend(commands::suspend::SuspendArguments),
+    /// Have mail go on that was suspended, by an operator or by a rule. Exit 1: nothing of that was suspended.
+    #[command(
+        after_help = "Examples:\n  relevo resume --domain example.org\n  relevo resume --id 3\n  relevo resume --all"
+    )]
+    Resume(commands::suspend::ResumeArguments),
     /// Say what shaping files mean: limits by destination, and what replies change. Find what in them is wrong.
     #[command(
         after_help = "Examples:\n  relevo shaping check /etc/relevo/shaping.toml\n  relevo shaping show gmail.com --mx gmail-smtp-in.l.google.com"
@@ -85,6 +95,8 @@ fn main() -> ExitCode {
         Command::Status(arguments) => commands::status::run(&arguments),
         Command::Reload(arguments) => commands::reload::run(&arguments),
         Command::Queue(arguments) => commands::queue::run(arguments),
+        Command::Suspend(arguments) => commands::suspend::suspend(arguments),
+        Command::Resume(arguments) => commands::suspend::resume(arguments),
         Command::Shaping(arguments) => commands::shaping::run(arguments),
         Command::Spool(arguments) => commands::spool::run(arguments),
         Command::HashPassword => commands::password::hash(),

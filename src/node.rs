@@ -283,6 +283,7 @@ fn control_setup(
         data_dir: settings.node.data_dir.clone(),
         names: Some(reloader.names.clone()),
         reload: Some(reloader.clone()),
+        fired: control::fired(),
     }
 }
 

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use relevo::id::MessageId;
-use relevo::observe::event::{Admin, Arrival, Attempt, Change, Encoder, Event, Kind, Mail, Notice, Rejected};
+use relevo::observe::event::{
+    Admin, Arrival, Attempt, Change, Encoder, Event, Kind, Mail, Notice, Rejected, Suspended,
+};
 use relevo::observe::journaled::Readers;
 use relevo::time::UnixMillis;
 use schema::Schema;
@@ -87,6 +89,13 @@ fn of_others() -> Vec<Notice<'static>> {
     };
     let change = Change { by: "user 0", filter: "all mail", reason: "", recipients: 0 };
     let reasoned = Change { reason: "they \"ask\"", recipients: 5, ..change };
+    let suspended = Suspended {
+        by: "a.toml:3",
+        filter: "site=mx.a.example",
+        effect: "wait",
+        reason: "421 \"no\"",
+        until: NEXT,
+    };
     vec![
         Notice::Rejected(rejected),
         Notice::Rejected(Rejected {
@@ -102,6 +111,8 @@ fn of_others() -> Vec<Notice<'static>> {
         Notice::Admin(Admin::Retry(reasoned)),
         Notice::Admin(Admin::Bounce(change)),
         Notice::Admin(Admin::Bounce(reasoned)),
+        Notice::Admin(Admin::Suspend(suspended)),
+        Notice::Admin(Admin::Resume(suspended)),
         Notice::Admin(Admin::Reload { by: "user 0", changed: &["retry.first", "log"] }),
     ]
 }

@@ -1,6 +1,6 @@
 //! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound, Dovecot.
 //!
-//! The stories are in `stories.py`, `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `room.py`, `rules.py`, `shaping.py` (limits), `sources.py` and `spool_tools.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
+//! The stories are in `stories.py`, `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `room.py`, `rules.py`, `shaping.py` (limits), `sources.py`, `suspensions.py` and `spool_tools.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
 //! one with the kills.
 
 mod stories;
@@ -161,6 +161,14 @@ stories!("shaping.py", None;
     steps_and_mail_last_as_long_as_a_file_says,
     a_site_gets_as_many_connections_as_it_takes,
     what_one_connection_may_carry_is_learned,
+);
+
+stories!("suspensions.py", None;
+    operators_suspend_and_resume,
+    a_reply_suspends_its_site_on_all_shards,
+    many_replies_set_a_key_for_a_while,
+    a_tenant_that_is_refused_gets_its_mail_back,
+    what_this_relay_says_itself_counts_where_a_rule_wants_it,
 );
 
 stories!("control.py", None;

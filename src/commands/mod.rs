@@ -10,5 +10,6 @@ pub mod reload;
 pub mod shaping;
 pub mod spool;
 pub mod status;
+pub mod suspend;
 mod table;
 mod words;

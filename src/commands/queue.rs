@@ -220,23 +220,25 @@ fn list(relay: &Relay, filters: &Filters, limit: u64, json: bool) -> Result<(), 
 }
 
 fn head() -> &'static str {
-    "ID               STATE    COUNT TRIES NEXT              DOMAIN"
+    "ID               STATE     COUNT TRIES NEXT              DOMAIN"
 }
 
 /// A line of columns, and below it from whom, and what was said last: each in so many columns.
 fn lines(row: &Row, columns: usize) -> String {
     let next = match (&row.next_attempt, &row.site_closed_until) {
-        (Some(next), _) if row.state == "deferred" => table::to_the_minute(next),
+        (Some(next), _) if row.state != "ready" => table::to_the_minute(next),
         (_, Some(closed)) => table::to_the_minute(closed),
         _ => "at once".to_owned(),
     };
-    let reply = row.last_reply.as_deref().map(|reply| format!("  {}", plain(reply.as_bytes())));
+    let said = row.suspended.as_ref().map(|why| format!("suspended: {why}"));
+    let reply =
+        said.as_deref().or(row.last_reply.as_deref()).map(|reply| format!("  {}", plain(reply.as_bytes())));
     let sender = match row.damaged {
         true => "its record cannot be read".to_owned(),
         false => table::fit(&format!("<{}>", plain(row.sender.as_bytes())), columns / 2),
     };
     let first = format!(
-        "{:<16} {:<8} {:>5} {:>5} {next:<17} {}",
+        "{:<16} {:<9} {:>5} {:>5} {next:<17} {}",
         row.id,
         row.state,
         row.count,
@@ -259,6 +261,7 @@ fn count(relay: &Relay, filters: &Filters, json: bool) -> Result<(), Failure> {
         all.recipients += part.count.recipients;
         all.deferred += part.count.deferred;
         all.ready += part.count.ready;
+        all.suspended += part.count.suspended;
         all.groups += part.count.groups;
         all.under_way += part.count.under_way;
         match part.next {
@@ -272,11 +275,12 @@ fn count(relay: &Relay, filters: &Filters, json: bool) -> Result<(), Failure> {
         say!("{}", serde_json::to_string(&all).map_err(|error| error.to_string())?);
     } else {
         say!(
-            "{} in {}: {} deferred, {} ready; {} under way besides",
+            "{} in {}: {} deferred, {} ready{}; {} under way besides",
             counted(all.recipients, "recipient"),
             counted(all.groups, "group"),
             all.deferred,
             all.ready,
+            if all.suspended > 0 { format!(", {} suspended", all.suspended) } else { String::new() },
             counted(all.under_way, "group")
         );
     }
@@ -314,7 +318,7 @@ fn show(relay: &Relay, id: &str, json: bool) -> Result<(), Failure> {
         message.under_way
     );
     for part in &message.waiting {
-        let next = part.next_attempt.as_deref().filter(|_| part.state == "deferred");
+        let next = part.next_attempt.as_deref().filter(|_| part.state != "ready");
         say!(
             "waits     {} in {}, {}{}{}",
             counted(part.count.into(), "recipient"),

@@ -16,9 +16,9 @@ pub(super) struct Teller {
 }
 
 impl Teller {
-    /// For a node, by its id; None where there are no shards.
-    pub(super) fn new(instruments: &[Arc<Instruments>], node: u64) -> Option<Teller> {
-        let encoder = Mutex::new(Encoder::new(node, process::wall(), "control"));
+    /// For a node, by its id; None where there are no shards. No other has this origin.
+    pub(super) fn new(instruments: &[Arc<Instruments>], node: u64, origin: &str) -> Option<Teller> {
+        let encoder = Mutex::new(Encoder::new(node, process::wall(), origin));
         Some(Teller { instruments: instruments.first()?.clone(), encoder })
     }
 

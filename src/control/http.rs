@@ -24,6 +24,7 @@ use crate::control::metrics::{self, Form};
 use crate::control::reload::Reload;
 use crate::limits;
 use crate::observe::Instruments;
+use crate::observe::families::Family;
 use crate::runtime::files::Reserve;
 use crate::runtime::process;
 use crate::time::UnixMillis;
@@ -35,6 +36,8 @@ pub(super) struct Served {
     pub runtime: &'static str,
     pub certificates: Showing,
     pub reload: Option<Arc<dyn Reload>>,
+    /// What rules for replies did.
+    pub fired: Arc<Family>,
     pub health: Arc<Health>,
     pub hosts: Hosts,
     /// The second of control's clock.
@@ -82,8 +85,8 @@ fn can_be_dated(now: UnixMillis) -> bool {
 }
 
 fn router(served: Served) -> Router {
-    let Served { instruments, journal, runtime, certificates, reload, health, hosts, second } = served;
-    let registry = Arc::new(metrics::registry(instruments, journal, runtime, certificates, reload));
+    let Served { instruments, journal, runtime, certificates, reload, fired, health, hosts, second } = served;
+    let registry = Arc::new(metrics::registry((instruments, fired), journal, runtime, certificates, reload));
     let metrics = move |fields: HeaderMap| {
         let registry = registry.clone();
         async move {

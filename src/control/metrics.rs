@@ -13,6 +13,7 @@ use crate::control::Showing;
 use crate::control::journal::{Progress, Shared};
 use crate::control::reload::Reload;
 use crate::observe::Instruments;
+use crate::observe::families::Family;
 use crate::runtime::process;
 
 #[derive(Debug)]
@@ -24,6 +25,9 @@ struct Certificates(Showing);
 #[derive(Debug)]
 struct OfJournal(Arc<Shared>);
 
+#[derive(Debug)]
+struct Fired(Arc<Family>);
+
 struct Reloads(Arc<dyn Reload>);
 
 impl fmt::Debug for Reloads {
@@ -34,7 +38,7 @@ impl fmt::Debug for Reloads {
 
 /// Everything under the prefix `relevo`.
 pub fn registry(
-    instruments: Vec<Arc<Instruments>>,
+    (instruments, fired): (Vec<Arc<Instruments>>, Arc<Family>),
     journal: Option<Arc<Shared>>,
     runtime: &'static str,
     certificates: Showing,
@@ -46,6 +50,7 @@ pub fn registry(
     if let Some(journal) = journal {
         registry.register_collector(Box::new(OfJournal(journal)));
     }
+    registry.register_collector(Box::new(Fired(fired)));
     registry.register_collector(Box::new(Certificates(certificates)));
     if let Some(reload) = reload {
         registry.register_collector(Box::new(Reloads(reload)));
@@ -151,15 +156,25 @@ impl Collector for Certificates {
 }
 
 impl Collector for Reloads {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let (counts, what) = (self.0.counts(), self.0.counts().what());
-        let mut metric = encoder.encode_descriptor(what.name, what.help, None, MetricType::Counter)?;
-        for (value, count) in counts.each() {
-            let labels = [(what.label, value.to_owned())];
-            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
-        }
-        Ok(())
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        encode_family(self.0.counts(), encoder)
     }
+}
+
+impl Collector for Fired {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        encode_family(&self.0, encoder)
+    }
+}
+
+fn encode_family(counts: &Family, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    let what = counts.what();
+    let mut metric = encoder.encode_descriptor(what.name, what.help, None, MetricType::Counter)?;
+    for (value, count) in counts.each() {
+        let labels = [(what.label, value.to_owned())];
+        metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+    }
+    Ok(())
 }
 
 impl Collector for OfJournal {
@@ -331,8 +346,11 @@ mod tests {
         shards[0].counters.recipients_expired.add(9);
         families.attempted.add(families.attempted.place("lmtp:/run/\"a\\b\n"), 2, 5);
         for form in [Form::Classic, Form::Open] {
-            let text = render(&registry(shards.clone(), None, "epoll", Showing::default(), None), form)
-                .expect("it is written");
+            let text = render(
+                &registry((shards.clone(), crate::control::fired()), None, "epoll", Showing::default(), None),
+                form,
+            )
+            .expect("it is written");
             for line in [
                 "relevo_rejected_total{shard=\"1\",reason=\"too_many_connections\"} 4",
                 "relevo_rejected_total{shard=\"0\",reason=\"too_many_connections\"} 0",
@@ -351,7 +369,7 @@ mod tests {
     #[test]
     fn the_older_text_describes_what_it_has() {
         let shards = vec![Arc::default(), Arc::default()];
-        let registry = registry(shards, None, "epoll", Showing::default(), None);
+        let registry = registry((shards, crate::control::fired()), None, "epoll", Showing::default(), None);
         let text = render(&registry, Form::Classic).expect("it is written");
         let mut described = "";
         let mut names = std::collections::BTreeSet::new();

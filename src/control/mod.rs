@@ -1,6 +1,6 @@
 //! Everything off the message path. Threads beside the shards: `relevo-control` serves HTTP and looks after the shards, `relevo-journal`
 //! and `relevo-keep` look after the journal of events, each `relevo-log` writes a log of it and `relevo-words` standard error, because a disk or a
-//! reader may keep each of these waiting. `relevo-service` answers
+//! reader may keep each of these waiting. `relevo-decide` decides what is suspended, `relevo-service` answers
 //! commands on a socket (`api`); it asks shards by their own bounded queues, not by way of `relevo-control`, so it cannot delay that
 //! thread: metrics and health are answered there.
 //! A thread of these that ends without being told to ends the process.
@@ -10,6 +10,7 @@ mod admin;
 pub mod api;
 mod asker;
 mod certificates;
+mod decisions;
 mod error;
 mod health;
 mod http;
@@ -38,6 +39,7 @@ use crate::config;
 use crate::limits;
 use crate::observe::Instruments;
 use crate::observe::diagnostics::Level;
+use crate::observe::families::Family;
 use crate::runtime::files::{self, Reserve};
 use crate::runtime::{local, process};
 use crate::shard::mesh::Mesh;
@@ -50,6 +52,11 @@ pub use say::say;
 use thread::Worker;
 pub(crate) use watch::exact;
 pub use words::tell_panics;
+
+/// What rules for replies did, as it is counted.
+pub fn fired() -> Arc<Family> {
+    Arc::new(Family::new(&decisions::FIRED))
+}
 
 /// What control is given.
 pub struct Setup {
@@ -75,6 +82,8 @@ pub struct Setup {
     pub data_dir: PathBuf,
     /// The machine's files of names, where they are looked at.
     pub names: Option<names::Current>,
+    /// How often rules for replies did something.
+    pub fired: Arc<Family>,
     /// Reads the configuration again.
     pub reload: Option<Arc<dyn reload::Reload>>,
 }
@@ -83,6 +92,7 @@ pub struct Setup {
 pub struct Control {
     control: Worker,
     service: Option<(Worker, local::File)>,
+    decisions: Worker,
     log: Option<Accounting>,
     words: Words,
     reopen: Arc<AtomicU64>,
@@ -137,7 +147,10 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
         None => None,
     };
     let socket = setup.section.socket.as_deref();
-    let service = socket.map(|path| serve_commands(&setup, path, &reserve)).transpose();
+    let teller = admin::Teller::new(&setup.instruments, setup.node, "decisions");
+    let decisions = decisions::start(&setup.data_dir, &setup.mesh, teller, setup.fired.clone());
+    let (decisions, desk) = decisions.map_err(StartError::Thread)?;
+    let service = socket.map(|path| serve_commands(&setup, path, &reserve, desk)).transpose();
     let service = service.or_else(|problem| {
         // Some file systems have no sockets. Mail does not wait for commands, where nobody asked for them.
         let told = (!setup.section.socket_named).then(|| say(Level::Warning, format_args!("{problem}")));
@@ -145,7 +158,7 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     })?;
     let control = Worker::start("relevo-control", move |turn| run(setup, journal, listener, &reserve, turn))
         .map_err(StartError::Thread)?;
-    Ok(Control { control, service, log, words, reopen, http })
+    Ok(Control { control, service, decisions, log, words, reopen, http })
 }
 
 impl Control {
@@ -161,6 +174,7 @@ impl Control {
             drop(file);
             service.stop(limits::LAST_WRITES);
         }
+        self.decisions.stop(limits::LAST_WRITES);
         self.control.stop(limits::LAST_WRITES);
         if let Some(log) = self.log {
             log.stop();
@@ -174,6 +188,7 @@ fn serve_commands(
     setup: &Setup,
     path: &Path,
     reserve: &Arc<Reserve>,
+    desk: decisions::Desk,
 ) -> Result<(Worker, local::File), StartError> {
     let opened = local::listen(path, limits::LOCAL_BACKLOG)
         .map_err(|error| StartError::Socket(path.to_owned(), error))?;
@@ -190,8 +205,10 @@ fn serve_commands(
         let clock = turn.clock();
         let api = api::answers::Api {
             searches: Arc::new(search::Searches::new(data_dir, mesh.lanes())),
-            asker: asker::Asker::new(mesh, health.clone(), start),
-            admin: admin::Teller::new(&instruments, node),
+            asker: asker::Asker::new(mesh.clone(), health.clone(), start),
+            mesh,
+            desk,
+            admin: admin::Teller::new(&instruments, node, "control"),
             instruments,
             health,
             reload,
@@ -227,6 +244,7 @@ fn run(
                 runtime: setup.runtime,
                 certificates: setup.certificates.clone(),
                 reload: setup.reload.clone(),
+                fired: setup.fired.clone(),
                 health: setup.health.clone(),
                 hosts: http::Hosts { own: vec![setup.hostname.clone()], loopback },
                 second: Arc::new(move || clock().as_secs()),

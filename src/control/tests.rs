@@ -54,6 +54,7 @@ fn setup(instruments: Vec<Arc<Instruments>>, log: Option<(&Path, &Path)>, health
         hostname: "mx1.example.net".into(),
         names: None,
         reload: None,
+        fired: fired(),
         data_dir: data_dir.into(),
     }
 }

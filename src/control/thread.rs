@@ -51,6 +51,11 @@ impl Worker {
         Ok(Worker { thread, turn, ended })
     }
 
+    /// Wakes it by its `unpark`.
+    pub(super) fn waker(&self) -> Thread {
+        self.thread.clone()
+    }
+
     pub(super) fn wake(&self) {
         self.thread.unpark();
     }

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use crate::id::MessageId;
 use crate::names::EVENTS;
+pub use crate::observe::admin::{Admin, Change, Suspended};
 use crate::time::{UnixMillis, write_decimal, write_ipv4};
 
 /// What happened.
@@ -213,35 +214,6 @@ pub struct Rejected<'a> {
     pub left_out: u64,
 }
 
-/// What an operator did.
-#[derive(Clone, Copy, Debug)]
-pub enum Admin<'a> {
-    /// Queued mail is due at once.
-    Retry(Change<'a>),
-    /// Queued mail went back to its senders.
-    Bounce(Change<'a>),
-    /// Another configuration holds.
-    Reload {
-        /// Who asked for it.
-        by: &'a str,
-        /// Keys that differ.
-        changed: &'a [&'a str],
-    },
-}
-
-/// A change of queued mail.
-#[derive(Clone, Copy, Debug)]
-pub struct Change<'a> {
-    /// Who asked for it.
-    pub by: &'a str,
-    /// Which mail was meant.
-    pub filter: &'a str,
-    /// Why, as was said; empty: nothing was.
-    pub reason: &'a str,
-    /// Recipients that it happened to.
-    pub recipients: u64,
-}
-
 /// Writes events as lines, for one shard or for control.
 #[derive(Debug)]
 pub struct Encoder {
@@ -405,6 +377,8 @@ fn encode_admin(admin: &Admin<'_>, out: &mut Vec<u8>) {
     let (action, by) = match admin {
         Admin::Retry(change) => ("retry", change.by),
         Admin::Bounce(change) => ("bounce", change.by),
+        Admin::Suspend(suspended) => ("suspend", suspended.by),
+        Admin::Resume(suspended) => ("resume", suspended.by),
         Admin::Reload { by, .. } => ("reload", *by),
     };
     text("action", action, out);
@@ -414,6 +388,14 @@ fn encode_admin(admin: &Admin<'_>, out: &mut Vec<u8>) {
             text("filter", change.filter, out);
             text("reason", change.reason, out);
             number("count", change.recipients, out);
+        }
+        Admin::Suspend(suspended) | Admin::Resume(suspended) => {
+            text("filter", suspended.filter, out);
+            text("effect", suspended.effect, out);
+            text("reason", suspended.reason, out);
+            out.extend_from_slice(b",\"until\":\"");
+            suspended.until.write_iso(out);
+            out.push(b'"');
         }
         Admin::Reload { changed, .. } => {
             out.extend_from_slice(b",\"changed\":[");

@@ -3,6 +3,7 @@
 pub mod accounting;
 pub mod counters;
 pub mod diagnostics;
+mod admin;
 pub mod event;
 pub mod families;
 pub mod journaled;

@@ -3,12 +3,12 @@
 //! Pure. A *domain* is what the home-shard hash routes; a *site* is the set of hosts it resolves to, and what limits and
 //! back-off apply to. The driver (`shard::outbound::dispatch`) carries out the [`Effect`]s.
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 use std::ops::Range;
-use std::rc::Rc;
 
 use crate::limits;
 use crate::queue::Group;
+use crate::queue::suspension::Held;
 use crate::route::egress::EgressKey;
 
 pub mod aside;
@@ -16,40 +16,25 @@ mod closed;
 mod credits;
 mod domain;
 mod domains;
+mod effect;
 mod keys;
 pub mod moves;
 mod ring;
+mod routes;
 mod sites;
+mod suspended;
 mod unanswered;
 pub mod walk;
 mod walked;
 
 use credits::Credits;
 use domains::Domains;
+pub use effect::{Effect, Take};
 pub use keys::{DomainKey, SiteKey};
 use sites::Sites;
+pub use suspended::PutAside;
 use unanswered::Sweep;
 pub use unanswered::Unanswered;
-
-/// What the driver is to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Resolve this domain and call [`Destinations::resolved`] or [`Destinations::unresolved`].
-    Resolve(DomainKey, Rc<str>),
-    /// This site may have work for a connection.
-    Pump(SiteKey),
-}
-
-/// What a connection that asks for work gets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Take {
-    /// A group to deliver, and its domain. One credit of its lane is taken.
-    Job(DomainKey, Group),
-    /// A group that is past its expiry: settle it as expired. One credit is taken.
-    Expired(DomainKey, Group),
-    /// Nothing may be started now.
-    Nothing,
-}
 
 /// All queues of one shard.
 #[derive(Debug)]
@@ -59,6 +44,9 @@ pub struct Destinations {
     credits: Credits,
     /// Which group is looked at next of those whose domain is asked for.
     unanswered: Sweep,
+    /// What is suspended, and the domains with mail that is to be put aside for that.
+    held: Held,
+    aside: BTreeSet<DomainKey>,
     now: u32,
     queued: usize,
 }
@@ -71,6 +59,8 @@ impl Destinations {
             sites: Sites::default(),
             credits: Credits::new(credits),
             unanswered: Sweep::default(),
+            held: Held::default(),
+            aside: BTreeSet::new(),
             now: 0,
             queued: 0,
         }
@@ -152,7 +142,7 @@ impl Destinations {
     }
 
     fn enqueue(&mut self, key: DomainKey, group: Group, now: u32) -> Option<Effect> {
-        if group.not_before > now {
+        if group.not_before > now && !suspended::returns(&self.held, &self.domains, key, now) {
             self.domains.defer(key, group);
             return None;
         }
@@ -162,6 +152,10 @@ impl Destinations {
 
     /// A domain got ready groups: into its site's ring, or to the resolver.
     fn activate(&mut self, key: DomainKey, groups: usize) -> Option<Effect> {
+        if self.is_suspended(key, self.now) {
+            self.aside.insert(key);
+            return None;
+        }
         let domain = self.domains.get_mut(key)?;
         let Some(site) = domain.site() else {
             if !domain.is_first_asked(self.now) {
@@ -169,25 +163,68 @@ impl Destinations {
             }
             return Some(Effect::Resolve(key, domain.name.clone()));
         };
+        // What was put aside, and is not suspended any more, comes with those that are new.
+        let groups = if domain.in_ring { groups } else { domain.ready.len() };
         self.sites.gain(site, key, domain, groups);
         Some(Effect::Pump(site))
+    }
+
+    /// This is suspended from now on. Nothing is taken any more of what that means; [`Destinations::look_at_suspended`] is to be called for
+    /// all slots.
+    pub fn suspend(&mut self, held: Held) -> Held {
+        std::mem::replace(&mut self.held, held)
+    }
+
+    /// What is suspended.
+    pub fn held(&self) -> &Held {
+        &self.held
+    }
+
+    fn is_suspended(&self, key: DomainKey, now: u32) -> bool {
+        suspended::of(&self.held, (&self.domains, &self.sites), key, now).is_some()
+    }
+
+    /// Those of these slots whose mail is suspended leave their sites.
+    pub fn look_at_suspended(&mut self, now: u32, slots: Range<usize>) {
+        let parts = (&mut self.domains, &mut self.sites, &mut self.aside);
+        suspended::leave(&self.held, parts, now, slots);
+    }
+
+    /// The next step with domains whose mail is suspended: with no more than `looks`, what of it waits is put aside.
+    pub fn put_aside(&mut self, now: u32, looks: &mut usize) -> PutAside {
+        self.now = now;
+        let parts = (&mut self.domains, &mut self.sites, &mut self.credits);
+        let next = suspended::next(&self.held, parts, &mut self.aside, now, looks);
+        match next {
+            suspended::Next::Told(told) => told,
+            suspended::Next::Over(key) => {
+                let ready = self.domains.get(key).map_or(0, |domain| domain.ready.len());
+                let effect = if ready > 0 { self.activate(key, ready) } else { None };
+                self.rest(key);
+                PutAside::Over(effect)
+            }
+        }
+    }
+
+    /// Whether there is something to be put aside.
+    pub fn is_to_put_aside(&self) -> bool {
+        !self.aside.is_empty()
+    }
+
+    /// Whether a domain has mail that was put aside and is not suspended any more; of one with more mail than so many looks the same is said.
+    pub fn has_resumed(&self, key: DomainKey, now: u32, looks: usize) -> bool {
+        !self.is_suspended(key, now) && self.domains.get(key).is_some_and(|domain| domain.has_aside(looks))
+    }
+
+    /// The key of a domain in a slot.
+    pub fn domain_at(&self, slot: usize) -> DomainKey {
+        DomainKey(slot as u32)
     }
 
     /// A domain whose mail all waits for a later time needs no room for more, and no site: it asks for that again then. One without mail
     /// is forgotten in a moment.
     fn rest(&mut self, key: DomainKey) {
-        let Some(domain) = self.domains.get_mut(key) else { return };
-        if !domain.is_idle() {
-            return;
-        }
-        if domain.deferred.is_empty() {
-            if let Some(site) = self.domains.leaves(key, self.now) {
-                self.sites.lost(site);
-            }
-            return;
-        }
-        domain.ready = VecDeque::new();
-        self.sites.lead(domain, None);
+        routes::rest((&mut self.domains, &mut self.sites), key, self.now);
     }
 
     /// The key of the site of this canonical name.
@@ -234,8 +271,7 @@ impl Destinations {
             self.rest(key);
             return None;
         }
-        self.sites.gain(site, key, domain, ready);
-        Some(site)
+        self.activate(key, ready).map(|_| site)
     }
 
     /// The domain does not resolve (yet): the first of its ready groups, its credit taken, so that the caller settles it. None: there
@@ -263,19 +299,7 @@ impl Destinations {
     /// Those of these slots whose mail has gone on for long by the site that was found once: they are to be asked for again, as its hosts
     /// may be others by now, and their mail goes on meanwhile. What waits for a closed site is asked for when that opens.
     pub fn resolve_busy(&mut self, now: u32, slots: Range<usize>) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        for slot in slots {
-            let Some((key, domain)) = self.domains.at(slot) else { break };
-            let Some(domain) = domain else { continue };
-            let Some(site) = domain.site() else { continue };
-            let busy = domain.active > 0 || domain.in_ring;
-            let closed = self.sites.get(site).is_closed(now);
-            let old = domain.since.saturating_add(limits::RESOLVED_AGAIN) <= now;
-            if busy && old && !closed && domain.is_first_asked(now) {
-                effects.push(Effect::Resolve(key, domain.name.clone()));
-            }
-        }
-        effects
+        routes::resolve_busy((&mut self.domains, &self.sites), now, slots)
     }
 
     /// Nobody could say where the domain leads now. True: its mail goes on to the site it has.
@@ -290,13 +314,7 @@ impl Destinations {
 
     /// The domain leads to its site no more: what waits there waits for the answer where it leads.
     pub fn leave_site(&mut self, key: DomainKey) {
-        let Some(domain) = self.domains.get_mut(key) else { return };
-        let Some(site) = domain.site() else { return };
-        self.sites.lead(domain, None);
-        if std::mem::take(&mut domain.in_ring) {
-            let ready = domain.ready.len();
-            self.sites.withdraw(site, ready, &self.domains);
-        }
+        routes::leave_site((&mut self.domains, &mut self.sites), key);
     }
 
     /// Other routes hold from now on. Nothing is taken any more of a domain that was led by those before, until it is asked for anew:
@@ -307,20 +325,7 @@ impl Destinations {
 
     /// Those of these slots whose mail was led by other routes wait for what those that hold now say.
     pub fn rerouted(&mut self, now: u32, slots: Range<usize>) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        for slot in slots {
-            let Some((key, domain)) = self.domains.at(slot) else { break };
-            let Some(domain) = domain else { continue };
-            if domain.site().is_some() && !self.sites.is_astray(domain) {
-                continue;
-            }
-            self.leave_site(key);
-            let Some(domain) = self.domains.get_mut(key) else { continue };
-            if !domain.ready.is_empty() && domain.is_first_asked(now) {
-                effects.push(Effect::Resolve(key, domain.name.clone()));
-            }
-        }
-        effects
+        routes::rerouted((&mut self.domains, &mut self.sites), now, slots)
     }
 
     /// Whether any domain leads to this site.
@@ -354,6 +359,10 @@ impl Destinations {
                 self.sites.lead(domain, None);
                 continue;
             }
+            if !self.held.is_empty() && suspended::stops(&self.held, &mut self.sites, (site, domain), now) {
+                self.aside.insert(key);
+                continue;
+            }
             if !self.credits.take(group.location.lane) {
                 self.sites.get_mut(site).ring.push(turn);
                 self.sites.starve(site);
@@ -375,16 +384,7 @@ impl Destinations {
     /// Whether no connection of this site would get work now, as the credits of its lanes are all out. It is asked to pump
     /// when some come home.
     pub fn is_starved(&mut self, site: SiteKey) -> bool {
-        let takes = |turn| {
-            // Behind one that left there may be others.
-            let Some(domain) = self.domains.of(turn) else { return true };
-            domain.ready.front().is_some_and(|group| self.credits.has(group.location.lane))
-        };
-        if self.sites.get(site).ring.iter().take(limits::STARVED_LOOKED_AT).any(takes) {
-            return false;
-        }
-        self.sites.starve(site);
-        true
+        credits::is_starved((&self.domains, &mut self.sites, &self.credits), site)
     }
 
     /// The domain whose mail is next at a site, and how many others have mail there.

@@ -36,6 +36,8 @@ pub enum Standing {
     Usual,
     /// The record was written just now, so that its pages are in memory.
     Resident,
+    /// It waits for a suspension to end.
+    Suspended,
     /// It was past its expiry when it was found at start: it is tried once more before it is given up, as the clock may be wrong.
     LastTry,
 }
@@ -84,6 +86,14 @@ impl Group {
         if self.is_last_try() {
             self.standing = Standing::Usual;
             self.lasts_until(self.expiry.max(next));
+        }
+    }
+
+    /// It is to be tried as soon as may be, and waits for no suspension any more.
+    pub fn resume(&mut self) {
+        self.not_before = 0;
+        if self.standing == Standing::Suspended {
+            self.standing = Standing::Usual;
         }
     }
 

@@ -10,14 +10,16 @@ use std::time::Duration;
 use crate::config::value;
 use crate::id::MessageId;
 use crate::limits;
-use crate::queue::Group;
 use crate::queue::lifetimes::Times;
+use crate::queue::{Group, Standing};
 
+mod bad;
 mod found;
 mod judged;
 mod names;
 mod recorded;
 
+pub use bad::BadFilter;
 pub use found::{FoundRecipients, Run};
 pub use judged::Judged;
 pub use names::{BUILT, FilterName, NOT_BUILT};
@@ -31,18 +33,27 @@ pub enum GroupState {
     Deferred,
     /// For a connection: its time has come.
     Ready,
+    /// For a suspension to end.
+    Suspended,
 }
 
 impl GroupState {
     /// All of them.
-    pub const ALL: [GroupState; 2] = [GroupState::Deferred, GroupState::Ready];
+    pub const ALL: [GroupState; 3] = [GroupState::Deferred, GroupState::Ready, GroupState::Suspended];
 
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             GroupState::Deferred => "deferred",
             GroupState::Ready => "ready",
+            GroupState::Suspended => "suspended",
         }
+    }
+
+    /// That of a group which stands among these.
+    pub fn of(self, group: &Group) -> GroupState {
+        let aside = self == GroupState::Deferred && group.standing == Standing::Suspended;
+        if aside { GroupState::Suspended } else { self }
     }
 }
 
@@ -132,52 +143,6 @@ pub struct Filter {
     pub found: Option<Arc<FoundRecipients>>,
 }
 
-/// Why a filter is not taken. The asker's to mend.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BadFilter {
-    /// It is a filter, and nothing answers it yet.
-    NotBuilt {
-        /// Which filter.
-        name: &'static str,
-        /// What it will mean.
-        means: &'static str,
-    },
-    /// There is no such filter.
-    Unknown(String),
-    /// Given twice.
-    Twice(String),
-    /// Its value is wrong.
-    Wrong {
-        /// Which filter.
-        name: &'static str,
-        /// What was given.
-        value: String,
-        /// What it may be.
-        want: &'static str,
-    },
-}
-
-impl fmt::Display for BadFilter {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            BadFilter::NotBuilt { name, means } => {
-                write!(
-                    formatter,
-                    "the filter {name} ({means}) is not built yet; there are {}",
-                    names::built()
-                )
-            }
-            BadFilter::Unknown(name) => {
-                write!(formatter, "there is no filter {name:?}; there are {}", names::built())
-            }
-            BadFilter::Twice(name) => write!(formatter, "the filter {name} is given twice"),
-            BadFilter::Wrong { name, value, want } => {
-                write!(formatter, "the filter {name} cannot be {value:?}: {want}")
-            }
-        }
-    }
-}
-
 impl Filter {
     /// One more filter, by its name.
     pub fn set(&mut self, name: &str, text: &str) -> Result<(), BadFilter> {
@@ -201,7 +166,7 @@ impl Filter {
             }
             "state" => {
                 let state = GroupState::ALL.into_iter().find(|state| state.name() == text);
-                self.state.replace(state.ok_or(wrong("deferred or ready"))?).is_some()
+                self.state.replace(state.ok_or(wrong("deferred, ready or suspended"))?).is_some()
             }
             "older" => {
                 let span = value::duration(text).map_err(|_| wrong("a time like 30m, 2h or 3d"))?;
@@ -262,7 +227,7 @@ impl Filter {
 
     /// Whether a group of such a domain is meant, or some recipients of it.
     pub fn wants(&self, group: &Group, state: GroupState, times: Times<'_>) -> bool {
-        self.state.is_none_or(|wanted| wanted == state)
+        self.state.is_none_or(|wanted| wanted == state.of(group))
             && self.older.is_none_or(|older| times.age(group) >= older)
             && (self.id.is_none() || self.entries.contains(&(group.location.lane, group.key)))
             && self.first(group).is_some()
@@ -317,6 +282,8 @@ pub struct Tally {
     pub recipients: u64,
     /// Of these, how many wait for their next attempt.
     pub deferred: u64,
+    /// And how many for a suspension to end.
+    pub suspended: u64,
     /// Groups under way: a connection has them, and the queue knows only how many. Counted where a filter means whole domains.
     pub under_way: u64,
 }
@@ -327,6 +294,7 @@ impl Tally {
         self.groups += 1;
         self.recipients += u64::from(count);
         self.deferred += u64::from(count) * u64::from(state == GroupState::Deferred);
+        self.suspended += u64::from(count) * u64::from(state == GroupState::Suspended);
     }
 
     /// Both together.
@@ -335,6 +303,7 @@ impl Tally {
             groups: self.groups + other.groups,
             recipients: self.recipients + other.recipients,
             deferred: self.deferred + other.deferred,
+            suspended: self.suspended + other.suspended,
             under_way: self.under_way + other.under_way,
         }
     }

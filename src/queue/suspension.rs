@@ -8,8 +8,9 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::limits;
-use crate::queue::select::{Pattern, hosts};
+use crate::queue::select::{BadFilter, Filter, Pattern, hosts};
 use crate::shaping::key::Key;
+use crate::shaping::provider::{self, Match};
 use crate::shaping::value::Value;
 use crate::time::UnixMillis;
 
@@ -35,6 +36,18 @@ impl Effect {
     }
 }
 
+/// The filters that mail is suspended by.
+pub const NAMES: [&str; 6] = ["domain", "site", "provider", "tenant", "campaign", "pool"];
+
+impl fmt::Display for Effect {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Effect::Set(key, value) => write!(formatter, "{} = {value}", key.name()),
+            effect => formatter.write_str(effect.name()),
+        }
+    }
+}
+
 /// Which mail is meant: that of which all that is set holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
@@ -42,6 +55,8 @@ pub struct Scope {
     pub domain: Option<Pattern>,
     /// The site that it goes to.
     pub site: Option<Pattern>,
+    /// Who runs the site, by the name that shaping files have for him.
+    pub provider: Option<Box<str>>,
     /// Its tenant; empty: it has none. As the two below a parameter of the message, which only its record tells.
     pub tenant: Option<Box<str>>,
     /// Its campaign; empty: it has none.
@@ -51,6 +66,50 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// One more of what is to hold, by the name of its filter. What the queues and the parameters of messages do not know is refused.
+    pub fn set(&mut self, name: &str, text: &str) -> Result<(), BadFilter> {
+        if !NAMES.contains(&name) {
+            // What is no filter, or not built, is told so; what is one, that it is none here.
+            Filter::default().set(name, text)?;
+            return Err(BadFilter::NotHere(name.to_owned()));
+        }
+        if name == "provider" {
+            let value = text.trim();
+            if value.is_empty() || value.len() > limits::FILTER_TEXT_MAX {
+                let (value, want) =
+                    (value.chars().take(limits::FILTER_TEXT_MAX).collect(), "a provider of a shaping file");
+                return Err(BadFilter::Wrong { name: "provider", value, want });
+            }
+            let again = self.provider.replace(value.into()).is_some();
+            return if again { Err(BadFilter::Twice(name.to_owned())) } else { Ok(()) };
+        }
+        let mut filter = Filter::default();
+        filter.set(name, text)?;
+        let Filter { domain, site, mut recorded, .. } = filter;
+        let value = recorded.parameters.pop().map(|(_, value)| value);
+        let again = match name {
+            "domain" => std::mem::replace(&mut self.domain, domain).is_some(),
+            "site" => std::mem::replace(&mut self.site, site).is_some(),
+            "tenant" => std::mem::replace(&mut self.tenant, value).is_some(),
+            "campaign" => std::mem::replace(&mut self.campaign, value).is_some(),
+            _ => std::mem::replace(&mut self.pool, value).is_some(),
+        };
+        if again { Err(BadFilter::Twice(name.to_owned())) } else { Ok(()) }
+    }
+
+    /// Whether all that holds of the other holds of this, too.
+    pub fn is_within(&self, other: &Scope) -> bool {
+        fn within<T: PartialEq>(own: &Option<T>, other: &Option<T>) -> bool {
+            other.is_none() || own == other
+        }
+        within(&self.domain, &other.domain)
+            && within(&self.site, &other.site)
+            && within(&self.provider, &other.provider)
+            && within(&self.tenant, &other.tenant)
+            && within(&self.campaign, &other.campaign)
+            && within(&self.pool, &other.pool)
+    }
+
     /// Whether all mail is meant.
     pub fn is_all(&self) -> bool {
         *self == Scope::default()
@@ -61,9 +120,10 @@ impl Scope {
         self.tenant.is_some() || self.campaign.is_some() || self.pool.is_some()
     }
 
-    fn holds_at(&self, place: Place<'_>) -> bool {
+    fn holds_at(&self, place: Place<'_>, providers: &Providers) -> bool {
         self.domain.as_ref().is_none_or(|domain| domain.matches(place.domain))
             && self.site.as_ref().is_none_or(|site| place.site.is_some_and(|name| site.matches_site(name)))
+            && self.provider.as_ref().is_none_or(|provider| providers.runs(provider, place))
     }
 
     fn holds_of(&self, whose: Whose<'_>) -> bool {
@@ -75,11 +135,13 @@ impl Scope {
 impl fmt::Display for Scope {
     /// As filters are written.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Scope { domain, site, tenant, campaign, pool } = self;
+        let Scope { domain, site, provider, tenant, campaign, pool } = self;
         let mut words = Vec::new();
         words.extend(domain.as_ref().map(|domain| format!("domain={domain}")));
         words.extend(site.as_ref().map(|site| format!("site={site}")));
-        for (name, value) in [("tenant", tenant), ("campaign", campaign), ("pool", pool)] {
+        for (name, value) in
+            [("provider", provider), ("tenant", tenant), ("campaign", campaign), ("pool", pool)]
+        {
             words.extend(value.as_ref().map(|value| format!("{name}={value}")));
         }
         if words.is_empty() {
@@ -96,6 +158,26 @@ pub struct Place<'a> {
     pub domain: &'a str,
     /// The site that the domain leads to, while that is known.
     pub site: Option<&'a str>,
+}
+
+/// What providers are known by, of those that something is suspended of.
+#[derive(Clone, Debug, Default)]
+pub struct Providers(HashMap<Box<str>, Vec<Match>>);
+
+impl Providers {
+    /// Those that are named there, as `known` knows them. One that nobody knows runs nothing.
+    pub fn of(all: &Suspensions, known: impl Fn(&str) -> Option<Vec<Match>>) -> Providers {
+        let named = all.all.iter().filter_map(|one| one.scope.provider.as_ref());
+        Providers(named.filter_map(|name| Some((name.clone(), known(name)?))).collect())
+    }
+
+    fn runs(&self, provider: &str, place: Place<'_>) -> bool {
+        let (Some(matches), Some(site)) = (self.0.get(provider), place.site) else { return false };
+        let mut hosts: Vec<String> = hosts(site).map(provider::canonical).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        provider::is_of(matches, place.domain, &hosts)
+    }
 }
 
 /// Whose mail it is; empty: nobody's.
@@ -163,6 +245,19 @@ impl Suspensions {
         suspensions
     }
 
+    /// Why mail that goes there waits until then: as far as it is known where it goes.
+    pub fn why(&self, place: Place<'_>, whose: Whose<'_>, until: UnixMillis) -> Option<&Suspension> {
+        let may = |one: &&Suspension| {
+            let Scope { domain, site, .. } = &one.scope;
+            let there = |site: &Pattern| place.site.is_none_or(|name| site.matches_site(name));
+            one.effect == Effect::Wait
+                && domain.as_ref().is_none_or(|domain| domain.matches(place.domain))
+                && site.as_ref().is_none_or(there)
+                && one.scope.holds_of(whose)
+        };
+        self.all.iter().filter(may).min_by_key(|one| one.until.0.abs_diff(until.0))
+    }
+
     /// One more may be made.
     pub fn has_room(&self, scope: &Scope) -> bool {
         let whole = |pattern: &Option<Pattern>| matches!(pattern, Some(Pattern::Whole(_)));
@@ -181,11 +276,11 @@ impl Suspensions {
     }
 
     /// The places of those that may be of mail that goes there.
-    fn at(&self, place: Place<'_>) -> SmallVec<[usize; 4]> {
+    fn at(&self, place: Place<'_>, providers: &Providers) -> SmallVec<[usize; 4]> {
         let mut found = SmallVec::new();
         let mut look = |places: Option<&Vec<u32>>| {
             for at in places.into_iter().flatten().map(|at| *at as usize) {
-                if self.all[at].scope.holds_at(place) {
+                if self.all[at].scope.holds_at(place, providers) {
                     found.push(at);
                 }
             }
@@ -206,6 +301,7 @@ impl Suspensions {
 pub struct Held {
     all: Arc<Suspensions>,
     ends: Arc<[u32]>,
+    providers: Arc<Providers>,
 }
 
 /// A suspension that holds for some mail.
@@ -221,12 +317,35 @@ impl Held {
     /// All of these, each until the time that `end` says of it.
     pub fn new(all: Arc<Suspensions>, end: impl Fn(UnixMillis) -> u32) -> Held {
         let ends = all.all.iter().map(|one| end(one.until)).collect();
-        Held { all, ends }
+        Held { all, ends, providers: Arc::default() }
+    }
+
+    /// The same, where providers are known by this.
+    pub fn with(self, providers: Providers) -> Held {
+        Held { providers: Arc::new(providers), ..self }
+    }
+
+    fn places(&self, place: Place<'_>) -> SmallVec<[usize; 4]> {
+        self.all.at(place, &self.providers)
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
+    }
+
+    /// Whether some of the mail that goes there is to be returned, as its record tells.
+    pub fn may_return(&self, place: Place<'_>, now: u32) -> bool {
+        let returns = |at: usize| {
+            let one = &self.all.all[at];
+            self.ends[at] > now && one.effect == Effect::Return && one.scope.is_of_mail()
+        };
+        self.all.of_mail && self.places(place).into_iter().any(returns)
+    }
+
+    /// Whether one of them sets something.
+    pub fn sets(&self) -> bool {
+        self.all.sets
     }
 
     /// Whether records are to be looked at, as parameters of messages count.
@@ -248,7 +367,7 @@ impl Held {
     }
 
     fn first(&self, place: Place<'_>, now: u32, means: impl Fn(&Scope) -> bool) -> Option<Found<'_>> {
-        let held = self.all.at(place).into_iter().filter(|at| {
+        let held = self.places(place).into_iter().filter(|at| {
             let one = &self.all.all[*at];
             self.ends[*at] > now && !matches!(one.effect, Effect::Set(..)) && means(&one.scope)
         });
@@ -263,7 +382,7 @@ impl Held {
         if !self.all.sets {
             return Vec::new();
         }
-        let mut found = self.all.at(place);
+        let mut found = self.places(place);
         found.sort_by_key(|at| self.all.all[*at].id);
         let set = |at: usize| match &self.all.all[at].effect {
             Effect::Set(key, value) => Some((*key, value)),
@@ -291,6 +410,7 @@ mod tests {
             match name {
                 "domain" => scope.domain = Pattern::parse(value),
                 "site" => scope.site = Pattern::parse(value),
+                "provider" => scope.provider = Some(value.into()),
                 "tenant" => scope.tenant = Some(value.into()),
                 "campaign" => scope.campaign = Some(value.into()),
                 _ => scope.pool = Some(value.into()),
@@ -339,6 +459,20 @@ mod tests {
         exact.scope.site = Some(Pattern::Whole(SITE.into()));
         let exact = Held::new(Arc::new(Suspensions::new(vec![exact])), UnixMillis::seconds);
         assert!(exact.at(Place { domain: "d.example", site: Some(SITE) }, 5).is_some());
+    }
+
+    #[test]
+    fn a_provider_is_known_by_the_hosts_of_its_sites() {
+        let (file, _) = crate::shaping::file::File::read(
+            "[provider.big]\nmatch = [{ MXSuffix = '.example.org' }]\n",
+            std::path::Path::new("a.toml"),
+        );
+        let held = held(&[("provider=big", Effect::Wait), ("provider=nobody", Effect::Wait)]);
+        let matches = |name: &str| (name == "big").then(|| file.providers[0].matches.clone());
+        let held = held.clone().with(Providers::of(&held.all, matches));
+        let at = |site| held.at(Place { domain: "d.example", site }, 5).map(|found| found.suspension.id);
+        assert_eq!(at(Some(SITE)), Some(0), "capitals or not");
+        assert_eq!((at(Some("mx:10 mx1.example.org:25,20 mx.example.net:25,")), at(None)), (None, None));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::config::{Choice, Config, DomainPattern, Retry, RouteTarget};
 use crate::limits;
 use crate::mail::address;
 use crate::shaping::layers::{Asked, Shaping};
+use crate::shaping::provider::Match;
 use draw::mix;
 use gate::NamedBy;
 pub use hop::{At, Endpoint, Hop, Host, Protocol};
@@ -130,6 +131,12 @@ impl Table {
     /// Whether what the shaping files say of this domain holds for the site that it leads to.
     pub fn is_rolled_up(&self, domain: &str) -> bool {
         self.shaping.is_rolled_up(domain)
+    }
+
+    /// What a provider of the shaping files is known by.
+    pub fn provider(&self, name: &str) -> Option<Vec<Match>> {
+        let known = self.shaping.providers.iter().find(|known| *known.name == *name)?;
+        Some(known.matches.clone())
     }
 
     /// What holds for the site of a next hop. `beside`: domains that lead there, of those that are rolled up.

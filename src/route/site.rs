@@ -3,10 +3,12 @@
 //! What holds for the node (timeouts, connections an address, the name in EHLO) stays in the configuration.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::{Config, Retry};
 use crate::limits;
 use crate::shaping::answers::Answers;
+use crate::shaping::automation::Automation;
 use crate::shaping::key::Key;
 use crate::shaping::layers::{Effective, Provided, Scope};
 use crate::shaping::pace::Pace;
@@ -34,6 +36,8 @@ pub struct SitePolicy {
     pub retry: Retry,
     /// What rules say of its replies, before what is known of all.
     pub answers: Option<Answers>,
+    /// What rules do about them.
+    pub automation: Option<Automation>,
     /// How long each step of a session may take.
     pub timeouts: Timeouts,
     /// When a recipient is given up, seconds after its message came, if that is sooner than the message's own end.
@@ -91,6 +95,7 @@ impl SitePolicy {
             tls_required: false,
             retry: config.retry.clone(),
             answers: None,
+            automation: None,
             timeouts: Timeouts::default(),
             max_age: None,
             connection_rate: None,
@@ -124,6 +129,7 @@ impl SitePolicy {
             tls_required: held.tls().map_or(self.tls_required, Tls::is_required),
             retry,
             answers: held.answers(),
+            automation: held.automation(),
             timeouts: timeouts(held),
             max_age: held
                 .time(Key::MaxAge)
@@ -135,6 +141,65 @@ impl SitePolicy {
         };
         // Nearly all sites have what all have: one value for them.
         if own == **self { self.clone() } else { Arc::new(own) }
+    }
+
+    /// The same, with these values of keys in place of what holds otherwise.
+    pub fn overruled(&self, settings: &[(Key, &Value)]) -> Arc<SitePolicy> {
+        let mut own = self.clone();
+        for (key, value) in settings {
+            own.set(*key, value);
+        }
+        Arc::new(own)
+    }
+
+    fn set(&mut self, key: Key, value: &Value) {
+        let most = |most: u64| usize::try_from(most).unwrap_or(usize::MAX);
+        match (key, value) {
+            (Key::ConnectionLimit, Value::Limit(limit)) => self.connections = most(limit.most).max(1),
+            (Key::MaxDeliveriesPerConnection, Value::Count(count)) => {
+                self.messages_per_connection = most(*count);
+            }
+            (Key::MaxRecipientsPerBatch, Value::Count(count)) => {
+                self.recipients = most(*count).clamp(1, limits::TRANSACTION_RECIPIENTS_MAX);
+            }
+            (Key::EnableTls, Value::Tls(tls)) => {
+                (self.starttls, self.tls_required) = (*tls != Tls::Disabled, tls.is_required());
+            }
+            (Key::MaxConnectionRate, Value::Rate(rate)) => self.connection_rate = Some(Pace::of(rate)),
+            (Key::MaxMessageRate, Value::Rate(rate)) => self.message_rate = Some(Pace::of(rate)),
+            (Key::ProviderConnectionLimit, Value::Limit(limit)) => {
+                self.providers.iter_mut().for_each(|of| of.connections = Some(most(limit.most).max(1)));
+            }
+            (Key::ProviderMaxMessageRate, Value::Rate(rate)) => {
+                self.providers.iter_mut().for_each(|of| of.message_rate = Some(Pace::of(rate)));
+            }
+            (Key::Adaptive, Value::Flag(flag)) => self.adaptive = *flag,
+            (key, Value::Time(time)) => self.set_time(key, *time),
+            // Nothing goes by the others yet.
+            _ => {}
+        }
+    }
+
+    fn set_time(&mut self, key: Key, time: Duration) {
+        match key {
+            Key::MaxAge => self.max_age = Some(u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1)),
+            Key::RetryInterval => {
+                self.retry.first = time;
+                self.retry.max = self.retry.max.max(time);
+            }
+            Key::MaxRetryInterval => self.retry.max = time.max(self.retry.first),
+            Key::ConnectTimeout => self.timeouts.connect = time,
+            Key::BannerTimeout => self.timeouts.greeting = time,
+            Key::EhloTimeout => self.timeouts.hello = time,
+            Key::StarttlsTimeout => self.timeouts.starttls = time,
+            Key::MailFromTimeout => self.timeouts.mail = time,
+            Key::RcptToTimeout => self.timeouts.rcpt = time,
+            Key::DataTimeout => self.timeouts.data = time,
+            Key::DataDotTimeout => self.timeouts.dot = time,
+            Key::RsetTimeout => self.timeouts.reset = time,
+            Key::IdleTimeout => self.timeouts.idle = time,
+            _ => {}
+        }
     }
 
     /// Whether connections that were opened by another are as good as those that are opened by this.
@@ -149,6 +214,7 @@ impl SitePolicy {
             recipients: _,
             retry: _,
             answers: _,
+            automation: _,
             timeouts,
             max_age: _,
             connection_rate: _,
@@ -193,7 +259,6 @@ fn timeouts(held: &Effective<'_>) -> Timeouts {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::time::Duration;
 
     use super::*;
     use crate::config::Config;
@@ -227,6 +292,7 @@ mod tests {
             tls_required,
             retry,
             answers: _,
+            automation: _,
             timeouts: _,
             max_age: _,
             connection_rate: _,
@@ -277,6 +343,33 @@ mod tests {
         assert_eq!((own.timeouts, own.max_age), (wanted, Some(2 * 86_400)));
         assert!(!own.same_connections_as(&of_all), "connections are opened anew for it");
         assert_eq!((of_all.timeouts, of_all.max_age), (Timeouts::default(), None));
+    }
+
+    /// Each key that a rule may set is one that something goes by, and has the effect that it has in a file.
+    #[test]
+    fn what_is_set_meanwhile_holds_as_if_a_file_said_it() {
+        for (key, written) in [
+            (Key::ConnectionLimit, "3"),
+            (Key::MaxDeliveriesPerConnection, "4"),
+            (Key::MaxRecipientsPerBatch, "5"),
+            (Key::EnableTls, "'Disabled'"),
+            (Key::MaxConnectionRate, "'7/h'"),
+            (Key::MaxMessageRate, "'8/h'"),
+            (Key::Adaptive, "false"),
+            (Key::MaxAge, "'9h'"),
+            (Key::RetryInterval, "'10h'"),
+            (Key::MaxRetryInterval, "'11h'"),
+            (Key::BannerTimeout, "'12s'"),
+            (Key::IdleTimeout, "'13s'"),
+        ] {
+            let (of_all, own) = shaped(&format!("[default]\n{} = {written}\n", key.name()));
+            let value =
+                crate::shaping::value::parse(written.trim_matches('\''), key.kind()).expect("a value");
+            let set = of_all.overruled(&[(key, &value)]);
+            assert_eq!((set.named, own.named), (of_all.named, of_all.named));
+            assert_eq!(*set, *own, "{}", key.name());
+            assert_ne!(*set, *of_all, "{}", key.name());
+        }
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub enum Defect {
     MessagesUncounted,
     /// What shaping files say of a site is not taken up.
     ShapingIgnored,
+    /// What is suspended goes on.
+    SuspensionForgotten,
     /// Rates are not kept to.
     RateUncounted,
     /// What a site refuses does not narrow what it gets.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::answers::Answers;
+use super::automation::Automation;
 use super::file::{Block, File, Setting};
 use super::key::Key;
 use super::provider;
@@ -334,6 +335,11 @@ impl<'a> Effective<'a> {
         own: bool,
     ) -> impl Iterator<Item = &'b (Layer<'a>, &'a Arc<Rule>)> {
         self.rules.iter().filter(move |(_, rule)| rule.matches(reply, own))
+    }
+
+    /// What the rules do about replies.
+    pub fn automation(&self) -> Option<Automation> {
+        Automation::of(self.rules.iter().map(|(_, rule)| *rule))
     }
 
     /// What the rules say of replies themselves. Of each question the topmost layer that says so decides, and of that the first rule.

@@ -14,6 +14,7 @@ pub mod rule;
 pub mod file;
 pub mod layers;
 pub mod answers;
+pub mod automation;
 pub mod check;
 
 #[cfg(test)]

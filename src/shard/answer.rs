@@ -18,7 +18,7 @@ use crate::shard::ask::{Ask, Part, Reply, Row};
 use crate::shard::promise::{Fulfil, promise};
 use crate::shard::swap;
 
-mod change;
+pub(in crate::shard) mod change;
 mod clock;
 mod detail;
 mod index;

@@ -221,6 +221,8 @@ pub struct Detail {
     pub lives: u32,
     /// Its size.
     pub size: u64,
+    /// The tenant, campaign and pool of the first of these recipients.
+    pub whose: [String; 3],
     /// The first few of these recipients.
     pub recipients: Vec<String>,
     /// What was said last about the first of them.

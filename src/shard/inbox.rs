@@ -12,6 +12,7 @@ use crate::shard::outbound::handoff::send_backlog;
 use crate::shard::outbound::pump::credited;
 use crate::shard::outbound::settle::settle;
 use crate::shard::outbound::{line, loan};
+use crate::shard::suspend;
 
 /// Outcomes and credits first, then handoffs; then connections that were begun, and what waits for room elsewhere: what that begins is
 /// opened in the next round.
@@ -19,6 +20,7 @@ pub async fn exchange<R: Runtime>(shard: Rc<Shard<R>>) {
     loop {
         let mut busy = false;
         shard.live.hear(shard.mesh.generation());
+        suspend::hear(&shard);
         while !busy && let Some(message) = shard.mesh.next_message(shard.index) {
             shard.say.handed.took();
             match message {

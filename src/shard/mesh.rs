@@ -13,7 +13,9 @@ use crossbeam::queue::ArrayQueue;
 use crate::limits;
 use crate::queue::Clock;
 use crate::queue::lifetimes::Lifetimes;
+use crate::queue::suspension::Suspensions;
 use crate::runtime::{Bell, SegmentMap};
+use crate::shaping::automation::Noticed;
 use crate::shaping::window::Window;
 use crate::shard::ask::Asks;
 use crate::shard::assignment::Assignment;
@@ -55,6 +57,12 @@ pub struct Mesh {
     open: AtomicBool,
     /// Which configuration is in force.
     generation: AtomicU64,
+    /// What is suspended, and how often that changed.
+    suspensions: Mutex<Arc<Suspensions>>,
+    suspended: AtomicU64,
+    /// Replies that rules act on, for control, and how many found no room.
+    noticed: ArrayQueue<Noticed>,
+    unnoticed: AtomicU64,
     stop: AtomicBool,
     /// Shards that have nothing in flight, while the node drains.
     quiet: Vec<AtomicBool>,
@@ -136,6 +144,10 @@ impl Mesh {
             providers: Counts::default(),
             open: AtomicBool::new(false),
             generation: AtomicU64::new(0),
+            suspensions: Mutex::default(),
+            suspended: AtomicU64::new(0),
+            noticed: ArrayQueue::new(limits::NOTICED_MAX),
+            unnoticed: AtomicU64::new(0),
             stop: AtomicBool::new(false),
             credits: u32::try_from(credits).unwrap_or(u32::MAX),
             lend_at: room.lend_at,
@@ -383,6 +395,42 @@ impl Mesh {
         for inbox in &self.inboxes {
             inbox.bell.ring();
         }
+    }
+
+    /// This is suspended from now on; each shard takes it up before anything new begins there.
+    pub fn suspend(&self, all: Arc<Suspensions>) {
+        *self.suspensions.lock().unwrap_or_else(PoisonError::into_inner) = all;
+        self.suspended.fetch_add(1, Ordering::SeqCst);
+        for inbox in &self.inboxes {
+            inbox.bell.ring();
+        }
+    }
+
+    /// Tells control of a reply that a rule is to act on. Where it is far behind that is only counted.
+    pub fn notice(&self, noticed: Noticed) {
+        if self.noticed.push(noticed).is_err() {
+            self.unnoticed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The next of these.
+    pub fn next_noticed(&self) -> Option<Noticed> {
+        self.noticed.pop()
+    }
+
+    /// How many were only counted since this was asked last.
+    pub fn take_unnoticed(&self) -> u64 {
+        self.unnoticed.swap(0, Ordering::Relaxed)
+    }
+
+    /// How often that changed.
+    pub fn suspended(&self) -> u64 {
+        self.suspended.load(Ordering::Acquire)
+    }
+
+    /// What is suspended. Locked when that changes, never for a message.
+    pub fn suspensions(&self) -> Arc<Suspensions> {
+        self.suspensions.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Lets the shards take mail: all of them have read their lanes.

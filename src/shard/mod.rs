@@ -6,6 +6,7 @@
 pub mod start;
 mod inbox;
 mod swap;
+mod suspend;
 mod tick;
 mod tell;
 

@@ -35,6 +35,7 @@ use crate::shard::store::load::{self, StoredRecord};
 use crate::shard::store::state::Store;
 use crate::shard::store::writer::LaneWriter;
 use crate::shard::store::{compact, persist};
+use crate::shard::suspend;
 use crate::shard::tell;
 use crate::shard::timers::Timers;
 use crate::shard::turns::Turns;
@@ -176,6 +177,8 @@ pub(super) fn serve<R: Runtime>(shard: &Rc<Shard<R>>) {
         runtime.spawn_vital("replay", replay(shard.clone(), writer.clone()));
         runtime.spawn_vital("compactor", compact::compact(shard.clone(), writer.clone()));
     }
+    // Before anything of it is tried.
+    suspend::hear(shard);
     runtime.spawn_vital("inbox", inbox::exchange(shard.clone()));
     runtime.spawn_vital("dispatcher", tick::tick(shard.clone()));
     runtime.spawn_vital("answers", answer::answer(shard.clone()));

@@ -16,6 +16,7 @@ use crate::shard::inbound::listener::{ListenError, Listener};
 use crate::shard::inbound::listeners::{self, Prepared};
 use crate::shard::live::{InForce, LiveConfig, LiveListener};
 use crate::shard::outbound::reroute;
+use crate::shard::suspend;
 use crate::smtp::server::{Questions, SessionConfig};
 
 /// Opens the listeners of the configuration that the shard was started with.
@@ -120,6 +121,7 @@ fn take_up<R: Runtime>(shard: &Rc<Shard<R>>, live: Rc<InForce>, listeners: Prepa
     shard.outbound.addresses.set_limit(live.delivery.connections_per_address);
     listeners::apply(shard, listeners);
     reroute::begin(shard, &before, &live);
+    suspend::hear_again(shard);
     if shard.index == 0 {
         let done = Admin::Reload { by: &live.by, changed: &live.changed };
         shard.say.events.borrow_mut().notice(shard.runtime.wall(), &Notice::Admin(done));

@@ -9,7 +9,7 @@ use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::outbound::dispatch::carry_out;
 use crate::shard::outbound::{asking, borrow, egress, line, reroute, tend, unanswered};
-use crate::shard::tell;
+use crate::shard::{suspend, tell};
 use crate::time::Instant;
 
 /// The immortal task behind retries, expiry, levels and the journal's flush.
@@ -24,6 +24,7 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
         notice_the_clock(&shard);
         shard.gate();
         begin_due(&shard).await;
+        suspend::tick(&shard);
         borrow::tick(&shard);
         if shard.runtime.should_yield() {
             shard.runtime.yield_now().await;

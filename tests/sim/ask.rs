@@ -89,7 +89,7 @@ fn what_waits_is_told_page_by_page() {
     story(4, |seed| assert!(pages_are_whole(seed, None), "mail that waited was in no page"));
 }
 
-pub fn skipped_pages_are_found(defect: Defect) {
+fn skipped_pages_are_found(defect: Defect) {
     assert!((1..=8).any(|seed| !pages_are_whole(seed, Some(defect))));
 }
 
@@ -262,7 +262,7 @@ fn what_is_told_to_be_returned_is_on_disk() {
     story(4, |seed| assert!(is_on_disk(seed, None), "a recipient that was returned waits again"));
 }
 
-pub fn returned_too_early_is_found(defect: Defect) {
+fn returned_too_early_is_found(defect: Defect) {
     assert!((1..=8).any(|seed| !is_on_disk(seed, Some(defect))));
 }
 
@@ -326,7 +326,7 @@ fn an_asker_that_goes_changes_nothing_more() {
 }
 
 /// An answer that breaks off, by our fault, ends alone: what it had set aside is in the queue, and the next is answered.
-pub fn what_breaks_off_loses_nothing(defect: Defect) {
+fn what_breaks_off_loses_nothing(defect: Defect) {
     story(4, |seed| {
         let world = World::new(seed);
         let (relay, sink, client) = deferred(&world, 100);
@@ -388,4 +388,14 @@ fn the_index_tells_what_waits() {
         );
         relay.drain();
     });
+}
+
+/// Plants a defect of what answers control: it must be seen, or lose nothing.
+pub fn is_found(defect: Defect) {
+    match defect {
+        Defect::PageSkips => skipped_pages_are_found(defect),
+        Defect::ReturnedTooEarly => returned_too_early_is_found(defect),
+        Defect::PanicOverReturn => super::returns::loses_none(defect),
+        _ => what_breaks_off_loses_nothing(defect),
+    }
 }

@@ -26,6 +26,7 @@ mod sessions;
 mod shaping;
 mod slow_hops;
 mod sources;
+mod suspend;
 mod window;
 
 use std::cell::RefCell;

@@ -13,7 +13,7 @@ use super::day::dice::Dice;
 use super::day::plan::{BANNER, DOT, End, Flavour, Lookup, Manner, Plan, RCPT, SitePlan, VERBS};
 use super::day::reloads::{Fate, Reload, Version};
 use super::days::wrong;
-use super::{ask, compaction, floods, full_disk, lmtp, reload, returns, rules, shaping, sources, window};
+use super::{ask, compaction, floods, full_disk, lmtp, reload, rules, shaping, sources, suspend, window};
 
 /// Seeds within which a defect must be found.
 const SEEDS: u64 = 30;
@@ -142,6 +142,7 @@ found! {
     FreedUntold in a_segment_freed_before_its_events_are_in_the_journal_is_found,
     GreetingBelieved in a_refusal_of_us_taken_for_one_of_mail_is_found,
     RoomUnseen in a_disk_that_stays_full_for_the_relay_is_found,
+    SuspensionForgotten in suspended_mail_that_goes_on_is_found,
     RateUncounted in a_rate_nobody_counts_is_found,
     ProviderUncounted in connections_to_a_provider_nobody_counts_are_found,
     RulesUnasked in a_rule_nobody_asks_is_found,
@@ -158,8 +159,12 @@ const SEALED: &[&str] =
     &["refused, yet sent", "delivered again", "lost (", "before it was received", "hold nothing"];
 const RETURNED: &[&str] = &["returned for no reason", "delivered and returned"];
 
-fn windows_and_sources(defect: Defect) {
-    if defect == Defect::WindowDeaf { window::is_found(defect) } else { sources::is_found(defect) }
+fn of_sites(defect: Defect) {
+    match defect {
+        Defect::WindowDeaf => window::is_found(defect),
+        Defect::SourceForgotten => sources::is_found(defect),
+        _ => suspend::is_found(defect),
+    }
 }
 
 fn is_found(defect: Defect) {
@@ -171,15 +176,15 @@ fn is_found(defect: Defect) {
         Defect::GivenUpTakenUp => (given_up, 1.0, &["which was not in force at its MAIL"]),
         Defect::RoutesKept => (routes_move, 1.0, &["led by the DNS, past a route"]),
         Defect::JournalWithoutRoom => return full_disk::is_found(defect),
-        Defect::PageSkips => return ask::skipped_pages_are_found(defect),
-        Defect::ReturnedTooEarly => return ask::returned_too_early_is_found(defect),
-        Defect::AnswerBreaksOff => return ask::what_breaks_off_loses_nothing(defect),
-        Defect::PanicOverReturn => return returns::loses_none(defect),
+        Defect::PageSkips | Defect::ReturnedTooEarly => return ask::is_found(defect),
+        Defect::AnswerBreaksOff | Defect::PanicOverReturn => return ask::is_found(defect),
         Defect::OneAnswerForAll => return lmtp::is_found(defect),
         Defect::MovedFreedEarly | Defect::ParametersStay => return compaction::is_found(defect),
         Defect::RulesUnasked | Defect::RateUncounted => return shaping::is_found(defect),
         Defect::ProviderUncounted | Defect::ScheduleForgotten => return shaping::is_found(defect),
-        Defect::WindowDeaf | Defect::SourceForgotten => return windows_and_sources(defect),
+        Defect::WindowDeaf | Defect::SourceForgotten | Defect::SuspensionForgotten => {
+            return of_sites(defect);
+        }
         Defect::DiscardedHandedOut => return rules::is_found(defect),
         Defect::PlaceKept | Defect::PlaceTakenBack => return floods::kept_places_are_found(defect),
         Defect::SlowNamesKeepPlaces => return floods::kept_names_are_found(defect),

@@ -16,6 +16,7 @@ use relevo::observe::counters::{Counter, Counters};
 use relevo::observe::journaled::{Readers, Recorded};
 use relevo::policy::tls;
 use relevo::queue::group::ANY_LIFETIME;
+use relevo::queue::suspension::{Effect, Scope, Suspension, Suspensions};
 use relevo::runtime::sim::{SimRuntime, World};
 use relevo::runtime::{Bell, Runtime};
 use relevo::shaping::file::File;
@@ -84,6 +85,26 @@ fn shaping(configuration: &str) -> Arc<Shaping> {
     Arc::new(Shaping::of(vec![file]).0)
 }
 
+/// What control found suspended at its start: the lines of a configuration that begin with `#suspended: `, each with filters and seconds.
+fn suspended(world: &World, configuration: &str) -> Vec<Suspension> {
+    let lines = configuration.lines().filter_map(|line| line.strip_prefix("#suspended: "));
+    (1..).zip(lines).map(|(id, line)| suspension(world, id, Effect::Wait, line)).collect()
+}
+
+/// A suspension by these filters, for so many seconds from now on.
+pub fn suspension(world: &World, id: u64, effect: Effect, words: &str) -> Suspension {
+    let (mut scope, mut seconds) = (Scope::default(), 0);
+    for word in words.split(' ') {
+        match word.split_once('=') {
+            Some((name, value)) => scope.set(name, value).expect("a filter"),
+            None => seconds = word.parse().expect("a number of seconds"),
+        }
+    }
+    let since = world.shard(0, 0).wall();
+    let until = since.after(Duration::from_secs(seconds));
+    Suspension { id, effect, scope, since, until, by: "user 0".into(), reason: "their MX moves".into() }
+}
+
 impl<'a> Relay<'a> {
     /// Starts a relay and runs the world until it listens on 10.0.0.1:25. `more` is added to its configuration.
     pub fn start(world: &'a World, node: u32, shards: usize, more: &str) -> Relay<'a> {
@@ -118,6 +139,7 @@ impl<'a> Relay<'a> {
         let chosen: Vec<_> = particulars.iter().map(|one| one.lanes.clone()).collect();
         let assignment = Assignment::chosen(&chosen, launch.lanes);
         let mesh = Arc::new(Mesh::with_room(bells.clone(), assignment, launch.room));
+        mesh.suspend(Arc::new(Suspensions::new(suspended(world, launch.configuration))));
         let (sender, reports) = unbounded();
         let mut runtimes = Vec::new();
         let ended = Rc::new(Cell::new(0));
@@ -201,6 +223,11 @@ impl<'a> Relay<'a> {
             self.world.kill(self.node);
         }
         !refused && heard == shards && alive.is_alive()
+    }
+
+    /// This is suspended from now on, and nothing else.
+    pub fn suspend(&self, all: Vec<Suspension>) {
+        self.mesh.suspend(Arc::new(Suspensions::new(all)));
     }
 
     /// The sum of a level or count over all shards.

@@ -9,15 +9,22 @@ use super::shape::Refusal;
 use crate::control::Health;
 use crate::control::admin::Teller;
 use crate::control::asker::{Asker, Unanswered};
+use crate::control::decisions::Desk;
 use crate::control::reload::Reload;
 use crate::control::search::{NoSearch, Searches, Unfinished};
 use crate::limits;
 use crate::observe::Instruments;
 use crate::queue::select::BadFilter;
+use crate::shard::mesh::Mesh;
+use crate::time::UnixMillis;
 
 /// What the handlers are given.
 pub(in crate::control) struct Api {
     pub asker: Asker,
+    /// Where it is seen what is suspended.
+    pub mesh: Arc<Mesh>,
+    /// Where it is ordered.
+    pub desk: Desk,
     pub searches: Arc<Searches>,
     pub instruments: Vec<Arc<Instruments>>,
     /// Tells what was changed.
@@ -45,6 +52,10 @@ pub(super) enum Problem {
     Wrong(String),
     /// What is asked for is not there.
     NotFound(String),
+    /// There is no room for it.
+    Full(String),
+    /// Whoever decides it did not say so in time.
+    Undecided,
     /// It came to an end that nobody foresaw.
     Broken,
     /// Others may ask, not he.
@@ -96,6 +107,11 @@ impl IntoResponse for Problem {
             Problem::Filter(bad) => (StatusCode::BAD_REQUEST, "bad_filter", bad.to_string()),
             Problem::Wrong(words) => (StatusCode::BAD_REQUEST, "bad_request", words),
             Problem::NotFound(words) => (StatusCode::NOT_FOUND, "not_found", words),
+            Problem::Full(words) => (StatusCode::INSUFFICIENT_STORAGE, "full", words),
+            Problem::Undecided => {
+                let words = "the relay did not decide it in time, and may do so yet: is the disk of node.data_dir slow?";
+                (StatusCode::GATEWAY_TIMEOUT, "late", words.to_owned())
+            }
             Problem::Broken => {
                 let words = "that ended in the middle, by a fault of the relay's: its log says more";
                 (StatusCode::INTERNAL_SERVER_ERROR, "broken", words.to_owned())
@@ -146,4 +162,10 @@ pub(super) fn json(value: &impl serde::Serialize) -> Response {
         }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
+}
+
+pub(super) fn iso(at: UnixMillis) -> String {
+    let mut text = Vec::with_capacity(24);
+    at.write_iso(&mut text);
+    String::from_utf8_lossy(&text).into_owned()
 }

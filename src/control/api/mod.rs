@@ -24,6 +24,7 @@ mod reload;
 mod searching;
 pub mod shape;
 mod status;
+mod suspend;
 
 /// All questions.
 pub(super) fn router(api: Api) -> Router {
@@ -37,6 +38,9 @@ pub(super) fn router(api: Api) -> Router {
         .route("/control/v1/queue/message/{id}", get(queue::show).fallback(not_so))
         .route("/control/v1/queue/retry", post(change::retry).fallback(not_so))
         .route("/control/v1/queue/bounce", post(change::bounce).fallback(not_so))
+        .route("/control/v1/suspensions", get(suspend::list).fallback(not_so))
+        .route("/control/v1/suspend", post(suspend::suspend).fallback(not_so))
+        .route("/control/v1/resume", post(suspend::resume).fallback(not_so))
         .fallback(none)
         .with_state(Arc::new(api))
         .layer(DefaultBodyLimit::max(limits::HTTP_BODY_MAX))

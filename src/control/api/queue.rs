@@ -7,7 +7,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use tokio::time::Instant;
 
-use super::answers::{Api, Problem, json};
+use super::answers::{Api, Problem, iso, json};
 use super::searching::{Ready, ready};
 use super::shape::{Count, Counted, Message, Page, Recipient, Row, Waiting};
 use crate::control::asker::Unanswered;
@@ -15,7 +15,8 @@ use crate::id::MessageId;
 use crate::limits;
 use crate::queue::group::ANY_LIFETIME;
 use crate::queue::lifetimes::age_by_record;
-use crate::queue::select::{Filter, ScanPosition, Tally};
+use crate::queue::select::{Filter, GroupState, ScanPosition, Tally};
+use crate::queue::suspension::{Place, Suspensions, Whose};
 use crate::shard::ask::{self, Ask, Detail, StoredRecipients, Untold};
 use crate::time::UnixMillis;
 
@@ -72,7 +73,12 @@ pub(super) async fn list(
         next = api.asker.follow(shard, part.next);
     }
     let details = details(&api, filter, &rows).await?;
-    let rows = rows.iter().zip(details).filter_map(|(row, detail)| told(row, filter, detail)).collect();
+    let suspensions = api.mesh.suspensions();
+    let told = |(row, detail)| {
+        let why = why(&suspensions, row, &detail);
+        told(row, filter, detail).map(|told| Row { suspended: why, ..told })
+    };
+    let rows = rows.iter().zip(details).filter_map(told).collect();
     let next = question.next(&api, next);
     Ok(json(&Page { rows, under_way, next, scanned: question.scanned }))
 }
@@ -128,6 +134,7 @@ fn told(row: &ask::Row, filter: &Filter, detail: Result<Detail, Untold>) -> Opti
         next_attempt: row.next.map(iso),
         site_closed_until: row.closed_until.map(iso),
         expires: iso(row.expiry),
+        suspended: None,
         last_reply: Some(known.map_or(reply, |detail| detail.reply.clone()))
             .filter(|reply| !reply.is_empty()),
         damaged,
@@ -136,10 +143,16 @@ fn told(row: &ask::Row, filter: &Filter, detail: Result<Detail, Untold>) -> Opti
     })
 }
 
-fn iso(at: UnixMillis) -> String {
-    let mut text = Vec::with_capacity(24);
-    at.write_iso(&mut text);
-    String::from_utf8_lossy(&text).into_owned()
+/// Which suspension holds a row back.
+fn why(all: &Suspensions, row: &ask::Row, detail: &Result<Detail, Untold>) -> Option<String> {
+    let seen = &row.seen;
+    if seen.state != GroupState::Suspended {
+        return None;
+    }
+    let place = Place { domain: &seen.domain, site: seen.site.as_deref() };
+    let [tenant, campaign, pool] = detail.as_ref().ok().map(|detail| &detail.whose)?;
+    let one = all.why(place, Whose { tenant, campaign, pool }, row.next.unwrap_or_default())?;
+    Some(format!("{} by {}: {}", one.id, one.by, one.reason))
 }
 
 /// How much waits.
@@ -167,7 +180,8 @@ pub(super) async fn count(
     let count = Count {
         recipients: tally.recipients,
         deferred: tally.deferred,
-        ready: tally.recipients - tally.deferred,
+        ready: tally.recipients - tally.deferred - tally.suspended,
+        suspended: tally.suspended,
         groups: tally.groups,
         under_way: tally.under_way,
     };
@@ -247,7 +261,7 @@ mod tests {
     use super::*;
     use crate::id::Location;
     use crate::queue::group::Group;
-    use crate::queue::select::{GroupState, Seen};
+    use crate::queue::select::Seen;
 
     /// The wall clock has been set by years since it came.
     #[test]
@@ -269,6 +283,7 @@ mod tests {
                 arrival,
                 lives: 1000,
                 size: 0,
+                whose: Default::default(),
                 recipients: Vec::new(),
                 reply: String::new(),
             };

@@ -46,7 +46,7 @@ pub struct Scanned {
 pub struct Row {
     /// The message.
     pub id: String,
-    /// `deferred`: they wait for their next attempt; `ready`: for a connection.
+    /// `deferred`: they wait for their next attempt; `ready`: for a connection; `suspended`: for a suspension to end.
     pub state: String,
     /// Their domain.
     pub domain: String,
@@ -70,6 +70,9 @@ pub struct Row {
     pub site_closed_until: Option<String>,
     /// When it is given up.
     pub expires: String,
+    /// Which suspension holds it back, and why: `12 by user 0, process 7: TEXT`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<String>,
     /// What was said last.
     pub last_reply: Option<String>,
     /// Its record cannot be read: nothing is known of its sender, recipients, size and time.
@@ -86,6 +89,9 @@ pub struct Count {
     pub deferred: u64,
     /// And those that wait for a connection.
     pub ready: u64,
+    /// And those that wait for a suspension to end.
+    #[serde(default)]
+    pub suspended: u64,
     /// Groups: the recipients of one message in one domain.
     pub groups: u64,
     /// Groups that a connection has just now, which are not in the numbers above.
@@ -121,6 +127,91 @@ pub struct Change {
     /// Where to go on.
     #[serde(default)]
     pub cursor: Option<String>,
+}
+
+/// That mail is to be suspended.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Suspend {
+    /// Which, by name.
+    #[serde(default)]
+    pub filter: BTreeMap<String, String>,
+    /// All mail is meant, where there is no filter.
+    #[serde(default)]
+    pub all: bool,
+    /// For how long, seconds.
+    pub seconds: u64,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// That suspensions are to end.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resume {
+    /// Those of which all this holds, by name.
+    #[serde(default)]
+    pub filter: BTreeMap<String, String>,
+    /// All of them.
+    #[serde(default)]
+    pub all: bool,
+    /// This one.
+    #[serde(default)]
+    pub id: Option<u64>,
+}
+
+/// Suspensions: all there are, or those that were made or ended.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Suspensions {
+    /// In the order in which they were made.
+    pub suspensions: Vec<Suspended>,
+    /// That they are so is in memory alone: the disk does not take it, and the next start would not know.
+    #[serde(default)]
+    pub unkept: bool,
+}
+
+/// A suspension.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspended {
+    /// Its number.
+    pub id: u64,
+    /// `wait`, `return` or `set`.
+    pub effect: String,
+    /// The key that is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// To what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// Which mail is meant: its domain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// Its site.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
+    /// Who runs the site.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// Its tenant; empty: it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// Its campaign.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub campaign: Option<String>,
+    /// Its pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// The same in words.
+    pub mail: String,
+    /// Since when.
+    pub since: String,
+    /// Until when.
+    pub until: String,
+    /// An operator, or the line of a rule.
+    pub by: String,
+    /// Why: his words, or the reply.
+    pub reason: String,
 }
 
 /// What was changed, or a part of it.

@@ -12,7 +12,7 @@ use crate::shaping::value;
 use crate::time::UnixMillis;
 
 const COLUMNS: &str =
-    "id, effect, key, value, domain, site, tenant, campaign, pool, since, until, by, reason";
+    "id, effect, key, value, domain, site, provider, tenant, campaign, pool, since, until, by, reason";
 
 pub(super) fn suspensions(connection: &Connection) -> Result<(Vec<Suspension>, usize), StoreError> {
     // The latest are kept, should somebody else have written too many.
@@ -54,6 +54,7 @@ fn suspension(row: &Row<'_>) -> Result<Option<Suspension>, StoreError> {
     let scope = Scope {
         domain: domain.flatten(),
         site: site.flatten(),
+        provider: name("provider")?,
         tenant: name("tenant")?,
         campaign: name("campaign")?,
         pool: name("pool")?,
@@ -76,7 +77,7 @@ pub(super) fn write<'a>(
 ) -> Result<(), StoreError> {
     let transaction = connection.transaction()?;
     {
-        let values = "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13";
+        let values = "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14";
         let sql = format!("INSERT OR REPLACE INTO suspension ({COLUMNS}) VALUES ({values})");
         let mut insert = transaction.prepare(&sql)?;
         for Suspension { id, effect, scope, since, until, by, reason } in put {
@@ -84,7 +85,7 @@ pub(super) fn write<'a>(
                 Effect::Set(key, value) => (Some(key.name()), Some(value.to_string())),
                 Effect::Wait | Effect::Return => (None, None),
             };
-            let Scope { domain, site, tenant, campaign, pool } = scope;
+            let Scope { domain, site, provider, tenant, campaign, pool } = scope;
             let pattern = |pattern: &Option<Pattern>| pattern.as_ref().map(ToString::to_string);
             insert.execute(params![
                 number(*id),
@@ -93,6 +94,7 @@ pub(super) fn write<'a>(
                 value,
                 pattern(domain),
                 pattern(site),
+                provider.as_deref(),
                 tenant.as_deref(),
                 campaign.as_deref(),
                 pool.as_deref(),

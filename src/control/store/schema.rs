@@ -18,10 +18,10 @@ pub(super) const ASIDE: &str = ".damaged";
 pub(super) const BESIDE: [&str; 1] = ["-journal"];
 
 /// Marks the file as one of relevo's.
-const APPLICATION: [u8; 4] = *b"RLVO";
+pub(super) const APPLICATION: [u8; 4] = *b"RLVO";
 
 /// What each version adds to the one before; an empty file has version 0. None of these is ever changed.
-const MIGRATIONS: [&str; 1] = ["
+pub(super) const MIGRATIONS: [&str; 2] = ["
     CREATE TABLE suspension (
         id INTEGER PRIMARY KEY,
         effect TEXT NOT NULL,
@@ -39,6 +39,8 @@ const MIGRATIONS: [&str; 1] = ["
     ) STRICT;
     CREATE TABLE window (name TEXT PRIMARY KEY, value BLOB NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     CREATE INDEX window_at ON window (at);
+", "
+    ALTER TABLE suspension ADD COLUMN provider TEXT;
 "];
 
 /// Opens it as one of this version.

@@ -30,7 +30,7 @@ fn some() -> Vec<Suspension> {
         suspension(
             9,
             Effect::Set(Key::ConnectionLimit, Value::Limit(Limit { most: 1, local: true })),
-            Scope { pool: Some("bulk".into()), ..Scope::default() },
+            Scope { pool: Some("bulk".into()), provider: Some("big".into()), ..Scope::default() },
         ),
     ]
 }
@@ -110,6 +110,27 @@ fn a_file_of_a_later_version_is_left_alone() {
     assert!(matches!(store.suspensions(), Err(StoreError::Closed)));
     assert!(matches!(store.write(some().iter(), [].into_iter()), Err(StoreError::Closed)));
     assert_eq!(fs::read(directory.path().join(FILE)).unwrap(), before);
+}
+
+#[test]
+fn a_file_of_an_earlier_version_becomes_one_of_this() {
+    let directory = tempfile::tempdir().unwrap();
+    let old = Connection::open(directory.path().join(FILE)).unwrap();
+    old.execute_batch(schema::MIGRATIONS[0]).unwrap();
+    let row = "INSERT INTO suspension (id, effect, tenant, since, until, by, reason) VALUES (7, 'wait', 'shop', 1, 2, 'x', 'y')";
+    old.execute_batch(row).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    old.pragma_update(None, "application_id", u32::from_be_bytes(schema::APPLICATION)).unwrap();
+    drop(old);
+    let mut store = opened(directory.path());
+    let (found, senseless) = store.suspensions().unwrap();
+    assert_eq!(
+        (found.len(), found[0].id, found[0].scope.to_string(), senseless),
+        (1, 7, "tenant=shop".to_owned(), 0)
+    );
+    store.write(some().iter(), [7].into_iter()).unwrap();
+    drop(store);
+    assert_eq!(opened(directory.path()).suspensions().unwrap(), (some(), 0));
 }
 
 #[test]

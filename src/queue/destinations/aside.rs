@@ -8,9 +8,9 @@ use super::domain::Deferred;
 use super::keys::DomainKey;
 use super::walk::wanted;
 use super::{Destinations, Effect};
-use crate::queue::Group;
 use crate::queue::lifetimes::Times;
 use crate::queue::select::{Filter, GroupState, Pattern, Tally};
+use crate::queue::{Group, Standing};
 
 /// What is set aside. To be ended with [`Aside::end`], which gives back what is left.
 #[derive(Debug)]
@@ -88,11 +88,26 @@ impl Aside {
             let Some(Deferred(mut group)) = self.deferred.pop() else { break };
             if filter.wants(&group, GroupState::Deferred, times) {
                 tally.add(group.count, GroupState::Deferred);
-                group.not_before = 0;
+                group.resume();
                 self.hasten(queues);
             }
             queues.now = times.now;
             effect = queues.enqueue(self.key, group, times.now).or(effect);
+        }
+        (self.deferred.is_empty(), effect)
+    }
+
+    /// A slice: what was put aside for a suspension is due now, all goes back to the queue. True: all of it did. Effects are to be carried
+    /// out.
+    pub fn resume(&mut self, queues: &mut Destinations, now: u32, looks: usize) -> (bool, Option<Effect>) {
+        let mut effect = None;
+        for _ in 0..looks {
+            let Some(Deferred(mut group)) = self.deferred.pop() else { break };
+            if group.standing == Standing::Suspended {
+                group.resume();
+            }
+            queues.now = now;
+            effect = queues.enqueue(self.key, group, now).or(effect);
         }
         (self.deferred.is_empty(), effect)
     }
@@ -178,7 +193,7 @@ impl Aside {
                     _ if part.first < first => {
                         *effect = self.put_back(queues, part, state, times).or(effect.take())
                     }
-                    GroupState::Deferred => self.deferred.push(Deferred(part)),
+                    GroupState::Deferred | GroupState::Suspended => self.deferred.push(Deferred(part)),
                     GroupState::Ready => self.ready.push_front(part),
                 }
             }

@@ -1,5 +1,10 @@
 //! How many attempts may still begin for the mail of each lane.
 
+use super::domains::Domains;
+use super::keys::SiteKey;
+use super::sites::Sites;
+use crate::limits;
+
 /// Outcome credits of each lane that this shard holds.
 #[derive(Debug)]
 pub(super) struct Credits(Vec<u32>);
@@ -31,4 +36,18 @@ impl Credits {
     pub(super) fn out(&self, initial: u32) -> u32 {
         self.0.iter().map(|credit| initial.saturating_sub(*credit)).sum()
     }
+}
+
+/// Whether no connection of a site would get work now, as the credits of its lanes are all out.
+pub(super) fn is_starved((domains, sites, credits): (&Domains, &mut Sites, &Credits), site: SiteKey) -> bool {
+    let takes = |turn| {
+        // Behind one that left there may be others.
+        let Some(domain) = domains.of(turn) else { return true };
+        domain.ready.front().is_some_and(|group| credits.has(group.location.lane))
+    };
+    if sites.get(site).ring.iter().take(limits::STARVED_LOOKED_AT).any(takes) {
+        return false;
+    }
+    sites.starve(site);
+    true
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::keys::{DomainKey, SiteKey};
 use super::ring::Turn;
-use crate::queue::Group;
+use crate::queue::{Group, Standing};
 use crate::route::egress::EgressKey;
 
 /// A group that waits, the earliest due first in a heap.
@@ -147,13 +147,23 @@ impl Domain {
             && let Some(first) = self.deferred.peek_mut()
             && first.0.due() <= now
         {
-            self.ready.push_back(PeekMut::pop(first).0);
+            let mut group = PeekMut::pop(first).0;
+            if group.standing == Standing::Suspended {
+                group.resume();
+            }
+            self.ready.push_back(group);
             moved += 1;
         }
         if self.deferred.len() < self.deferred.capacity() / 4 {
             self.deferred.shrink_to_fit();
         }
         moved
+    }
+
+    /// Whether some of what waits was put aside for a suspension; where there is more than so many looks that is not looked up.
+    pub(super) fn has_aside(&self, looks: usize) -> bool {
+        let is_aside = |waits: &Deferred| waits.0.standing == Standing::Suspended;
+        self.deferred.len() > looks || self.deferred.iter().any(is_aside)
     }
 
     /// When the first of those that wait is due.

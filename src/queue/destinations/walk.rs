@@ -146,7 +146,7 @@ impl Walk {
     }
 
     fn meet(&mut self, group: &Group, state: GroupState, times: Times<'_>) {
-        let order = order(group);
+        let (order, state) = (order(group), state.of(group));
         if self.place.after.is_some_and(|after| order <= after) || !self.filter.wants(group, state, times) {
             return;
         }

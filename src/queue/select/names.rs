@@ -29,7 +29,11 @@ pub const BUILT: [FilterName; 12] = [
         "SITE",
         "At this site, named as `list` does or by one of its hosts. Mail that waits for its next attempt has none until then",
     ),
-    of_queues("state", "STATE", "`deferred` waits for its next attempt, `ready` for a connection"),
+    of_queues(
+        "state",
+        "STATE",
+        "`deferred` waits for its next attempt, `ready` for a connection, `suspended` for a suspension to end",
+    ),
     of_queues("older", "TIME", "Came so long ago, or longer: 30m, 2h, 3d"),
     of_queues("id", "ID", "Of this message"),
     of_records(

@@ -17,7 +17,8 @@ use crate::shard::answer::clock::times;
 use crate::shard::ask::Part;
 use crate::shard::message::Job;
 use crate::shard::outbound::settle::{self, Scene, Settling};
-use crate::shard::outbound::{dispatch, pump};
+use crate::shard::outbound::tally::{Tally, outcomes};
+use crate::shard::outbound::{dispatch, pump, suspended};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::StoredRecord;
 use crate::spool::record::MessageView;
@@ -122,6 +123,79 @@ async fn rest<R: Runtime>(shard: &Rc<Shard<R>>, effect: Option<Effect>) {
         dispatch::carry_out(shard, effect);
     }
     shard.runtime.yield_now().await;
+}
+
+/// What of this domain was put aside for a suspension is due now.
+pub(in crate::shard) async fn resume<R: Runtime>(shard: &Rc<Shard<R>>, key: DomainKey) {
+    let taken = Aside::take(&mut shard.outbound.destinations.borrow_mut(), key, false);
+    let Some((aside, _)) = taken else { return };
+    let mut held = Held { shard: shard.clone(), aside: Some(aside) };
+    while let Some(aside) = &mut held.aside {
+        let now = shard.seconds();
+        let (all, effect) =
+            aside.resume(&mut shard.outbound.destinations.borrow_mut(), now, limits::ASK_LOOKS);
+        rest(shard, effect).await;
+        if all {
+            break;
+        }
+    }
+    held.end().await;
+}
+
+/// What of this domain waits for its next attempt, and is to go back as its record tells, does; others stay.
+pub(in crate::shard) async fn give_back<R: Runtime>(shard: &Rc<Shard<R>>, key: DomainKey) {
+    let taken = Aside::take(&mut shard.outbound.destinations.borrow_mut(), key, false);
+    let Some((aside, _)) = taken else { return };
+    let mut held = Held { shard: shard.clone(), aside: Some(aside) };
+    let all = Filter::default();
+    while let Some(aside) = &mut held.aside
+        && !shard.draining.get()
+    {
+        let mut starved = shard.outbound.settling.get() >= limits::BOUNCE_STEP;
+        let (mut effect, mut found) = (None, None);
+        if !starved {
+            let next = aside.next(
+                &mut shard.outbound.destinations.borrow_mut(),
+                &all,
+                times(shard),
+                limits::ASK_LOOKS,
+                &mut effect,
+            );
+            match next {
+                Next::Nothing => break,
+                Next::Unfinished => {}
+                Next::Starved => starved = true,
+                Next::Taken(domain, group) => {
+                    let job = shard.own_job(domain, group);
+                    found = Some(Taken { shard: shard.clone(), job, is_settled: Cell::new(false) });
+                }
+            }
+        }
+        effect.into_iter().for_each(|effect| dispatch::carry_out(shard, effect));
+        if let Some(taken) = found {
+            sort_out(shard, &taken).await;
+        }
+        if starved {
+            shard.timers.sleep_until(shard.runtime.now() + limits::CHANGE_PAUSE).await;
+        } else if shard.runtime.should_yield() {
+            shard.runtime.yield_now().await;
+        }
+    }
+    held.end().await;
+}
+
+/// One group: what of it is suspended, and what is not.
+async fn sort_out<R: Runtime>(shard: &Rc<Shard<R>>, taken: &Taken<R>) {
+    let (job, group) = (&taken.job, &taken.job.group);
+    let _settling = Settling::new(shard);
+    let place = Pinned::new(shard, group.key, group.location);
+    let source = StoredRecord::read(shard, place.location).await;
+    let Some(view) = source.as_ref().ok().and_then(|source| source.view().ok()) else { return };
+    let mut sorted = Tally::default();
+    suspended::sort_out(shard, None, group, &view, &mut sorted);
+    taken.is_settled.set(true);
+    let again = sorted.again(group);
+    settle::report(shard, job, outcomes(sorted.ranges), again, Some(&Scene::without_hop(&view)));
 }
 
 impl Change {
@@ -261,7 +335,7 @@ async fn give_up<R: Runtime>(
         let disposition = Ended::Bounced(failure);
         let outcomes = Outcomes::One(RangeOutcome::new(group.first, group.count, disposition));
         let scene = view.as_ref().map(Scene::without_hop);
-        settle::report(shard, job, outcomes, &[], scene.as_ref());
+        settle::report(shard, job, outcomes, Vec::new(), scene.as_ref());
     } else {
         let now = shard.seconds();
         shard.outbound.destinations.borrow_mut().attempted(job.domain, group, &[*group], now);

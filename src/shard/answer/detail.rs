@@ -4,10 +4,12 @@ use std::rc::Rc;
 
 use crate::id::{Location, MessageId};
 use crate::limits;
+use crate::queue::suspension::Whose;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::answer::rest;
 use crate::shard::ask::{Detail, Live, Reply, Shown, StoredRecipients, Untold};
+use crate::shard::outbound::suspended;
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::StoredRecord;
 use crate::shard::store::writer::LaneWriter;
@@ -73,7 +75,7 @@ async fn detail<R: Runtime>(shard: &Rc<Shard<R>>, place: &StoredRecipients) -> R
     };
     let recipients = view.recipients().skip(place.first.into()).take(usize::from(place.count));
     let recipients = recipients.take(limits::ROW_RECIPIENTS).map(|(address, _)| text(address)).collect();
-    Ok(Detail { recipients, ..of(&view, reply()) })
+    Ok(Detail { recipients, whose: whose(&view, place.first), ..of(&view, reply()) })
 }
 
 /// All of a message.
@@ -127,9 +129,17 @@ fn of(view: &MessageView<'_>, reply: String) -> Detail {
         arrival: view.arrival,
         lives: view.lives(),
         size: view.size,
+        whose: Default::default(),
         recipients: Vec::new(),
         reply,
     }
+}
+
+/// Whose mail this recipient's is.
+fn whose(view: &MessageView<'_>, ordinal: u16) -> [String; 3] {
+    let parameters = view.parameters_of(ordinal);
+    let Whose { tenant, campaign, pool } = suspended::whose(&parameters);
+    [tenant, campaign, pool].map(str::to_owned)
 }
 
 /// The id of a message of one of these lanes, and what is live of it at this ordinal.

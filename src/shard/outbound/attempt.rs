@@ -5,15 +5,15 @@ use std::io;
 use crate::id::Location;
 use crate::observe::families::Tried;
 use crate::queue::outcome::{Ended, Outcomes};
-use crate::queue::schedule;
+use crate::queue::{Group, schedule};
 use crate::route::SitePolicy;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::message::Job;
 use crate::shard::outbound::session::Connection;
-use crate::shard::outbound::settle;
 use crate::shard::outbound::tally::{Part, Tally, deferred, ended, outcomes};
 use crate::shard::outbound::transact::transact;
 use crate::shard::outbound::work::{After, How, NextJob, Run, UnderWay, is_resident, recipients_max};
+use crate::shard::outbound::{settle, suspended};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, StoredRecord};
 use crate::smtp::client::{self, Verdict};
@@ -43,7 +43,23 @@ pub(super) async fn attempt<R: Runtime>(
         Err(error) => return unreadable(&under_way, place.location, error).await,
     };
     let mut tally = Tally::default();
-    tally.left.push((group.first, group.count));
+    // What was opened is under way.
+    if opened {
+        tally.left.push((group.first, group.count));
+    } else {
+        suspended::sort_out(shard, Some(&run.site.hop.borrow().site), group, &view, &mut tally);
+    }
+    if tally.left.is_empty() {
+        under_way.settled();
+        settle::report(
+            shard,
+            job,
+            outcomes(tally.ranges),
+            tally.waits,
+            Some(&settle::Scene::without_hop(&view)),
+        );
+        return After::Keep;
+    }
     let Some(after) = all(run, connection, &view, (job, resident), opened, &mut tally).await else {
         // Dropping `under_way` puts the group back.
         return After::Stale;
@@ -55,7 +71,14 @@ pub(super) async fn attempt<R: Runtime>(
     under_way.settled();
     count(run, &outcomes);
     let policy = run.site.policy.borrow();
-    settle::report(shard, job, outcomes, &tally.left, Some(&scene(&view, connection, &policy)));
+    let again = tally.left.iter().map(|(first, count)| Group {
+        first: *first,
+        count: *count,
+        not_before: 0,
+        ..*group
+    });
+    let again = again.chain(tally.waits).collect();
+    settle::report(shard, job, outcomes, again, Some(&scene(&view, connection, &policy)));
     after
 }
 

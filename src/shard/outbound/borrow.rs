@@ -84,7 +84,7 @@ pub(super) fn give_back<R: Runtime>(shard: &Shard<R>, site: &Site) {
 }
 
 /// All that other shards lent goes home: they know where it leads now.
-pub(super) fn give_all_back<R: Runtime>(shard: &Shard<R>) {
+pub(in crate::shard) fn give_all_back<R: Runtime>(shard: &Shard<R>) {
     for site in shard.outbound.lending.borrowing.take() {
         give_back(shard, &site);
     }

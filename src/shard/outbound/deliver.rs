@@ -22,7 +22,7 @@ use crate::shard::outbound::rates::Rights;
 use crate::shard::outbound::session::{Connection, HopError};
 use crate::shard::outbound::site::{IdleConnection, Site, Work};
 use crate::shard::outbound::work::{After, Run, UnderWay};
-use crate::shard::outbound::{adapt, borrow, connect, egress, line, pump, settle, sites};
+use crate::shard::outbound::{adapt, borrow, connect, egress, line, notice, pump, settle, sites};
 use crate::smtp::reply::Reply;
 use crate::time::Instant;
 
@@ -232,7 +232,8 @@ async fn discard<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Site>
 }
 
 /// No session came up. While others work that only bounds how many we open; otherwise the site rests.
-fn failed<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, error: &HopError) {
+fn failed<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Site>, error: &HopError) {
+    notice::of_session(shard, key, site, error);
     *site.last_error.borrow_mut() = error.to_string();
     let of_source = matches!(error, HopError::Source(_));
     site.by_source.set(of_source);

@@ -2,7 +2,7 @@
 //!
 //! The files stand in message order. Who uses whom is another order, in which none looks back: the states; `borrow`, `sites` and `adapt`;
 //! `source`; `egress`; `settle`;
-//! `lend`, `pump`; `tend`, `unanswered`; `asking`, `dispatch`, `handoff` and `loan`; `line`; `session`, `connect`, `work`, `transact`,
+//! `lend`, `pump`; `tend`, `suspended`, `unanswered`; `asking`, `dispatch`, `handoff` and `loan`; `line`; `session`, `connect`, `work`, `transact`,
 //! `attempt` and `deliver`. So `pump` only begins a connection, and `deliver` opens what was begun.
 
 pub mod state;
@@ -21,6 +21,7 @@ pub mod resolve;
 pub mod servers;
 pub mod unanswered;
 pub mod tend;
+pub mod suspended;
 pub mod reroute;
 pub mod pump;
 pub mod line;
@@ -40,6 +41,7 @@ pub mod attempt;
 pub mod tally;
 pub mod transact;
 pub mod meanings;
+pub mod notice;
 pub mod eight_bit;
 pub mod body;
 pub mod again;

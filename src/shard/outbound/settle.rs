@@ -14,7 +14,7 @@ use crate::shard::Shard;
 use crate::shard::event;
 use crate::shard::inbound::submission::Submission;
 use crate::shard::message::{Job, ShardMessage};
-use crate::shard::outbound::tally::{self, Span};
+use crate::shard::outbound::tally;
 use crate::shard::outbound::{again, borrow, sites};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, StoredRecord};
@@ -44,7 +44,7 @@ pub(super) async fn whole_by<R: Runtime>(
     let view = stored.as_ref().ok().and_then(|stored| stored.view().ok());
     let scene = view.as_ref().map(|view| Scene { hop, source, ..Scene::without_hop(view) });
     told();
-    report(shard, job, outcomes, &[], scene.as_ref());
+    report(shard, job, outcomes, Vec::new(), scene.as_ref());
 }
 
 /// What is being settled counts until it is, or its task panics: a drain waits for it.
@@ -144,12 +144,12 @@ impl<'a> Scene<'a> {
 }
 
 /// The outcomes of an attempt, from the shard that made it: the home shard's queues, counts, accounting, and on to the shard
-/// of the lane. Recipients that are `left` were not attempted: they are to be, as soon as may be.
+/// of the lane. Those that are `left` were not attempted: they are to be, as soon as they may be.
 pub(in crate::shard) fn report<R: Runtime>(
     shard: &Rc<Shard<R>>,
     job: &Job,
     mut outcomes: Outcomes,
-    left: &[Span],
+    left: Vec<Group>,
     scene: Option<&Scene<'_>>,
 ) {
     let group = &job.group;
@@ -189,12 +189,7 @@ pub(in crate::shard) fn report<R: Runtime>(
             }
         }
     }
-    again.extend(left.iter().map(|(first, count)| Group {
-        first: *first,
-        count: *count,
-        not_before: 0,
-        ..*group
-    }));
+    again.extend(left);
     borrow::attempted(shard, job, again);
     if outcomes.ranges().is_empty() {
         // All it brought was told before, and the credit it had for more is of no use: nothing is written that would bring it home.

@@ -33,8 +33,10 @@ pub struct Site {
     pub hop: RefCell<Rc<Hop>>,
     /// What holds for it.
     pub policy: RefCell<Arc<SitePolicy>>,
-    /// What that is of: the generation of what is in force, and how many domains have their say.
-    pub(super) shaped_by: Cell<(u64, usize)>,
+    /// What that is of: the generation of what is in force, how many domains have their say, and the generation of what is suspended.
+    pub(super) shaped_by: Cell<(u64, usize, u64)>,
+    /// Nothing is begun before this time, as a rule says.
+    pub(super) held_until: Cell<Instant>,
     /// The node's connections to it.
     pub count: Arc<ConnectionCount>,
     /// Where attempts are counted by its route, once one was.
@@ -91,7 +93,8 @@ impl Site {
         Site {
             count,
             policy: RefCell::new(policy),
-            shaped_by: Cell::new((0, 0)),
+            shaped_by: Cell::new((0, 0, 0)),
+            held_until: Cell::new(Instant(0)),
             hop: RefCell::new(hop),
             counted: Cell::new(None),
             counted_by: Cell::new(None),

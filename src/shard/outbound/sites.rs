@@ -7,6 +7,7 @@ use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::queue::destinations::SiteKey;
 use crate::queue::schedule;
+use crate::queue::suspension::Place;
 use crate::route::{Hop, SitePolicy};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
@@ -65,7 +66,7 @@ pub(super) fn site<R: Runtime>(shard: &Shard<R>, hop: Rc<Hop>) -> (SiteKey, Rc<S
         let policy = policy(shard, &live, &hop, &beside);
         let site = Rc::new(Site::new(hop.clone(), policy.clone(), count));
         share(shard, &site, &policy);
-        site.shaped_by.set((live.generation, beside.len()));
+        site.shaped_by.set((live.generation, beside.len(), shard.outbound.suspending.generation.get()));
         shard.outbound.sites.borrow_mut().insert(key, site.clone());
         site
     });
@@ -84,7 +85,8 @@ pub(super) fn site<R: Runtime>(shard: &Shard<R>, hop: Rc<Hop>) -> (SiteKey, Rc<S
 
 /// Takes up what holds for a site, if that may be another: by a reload, or since a domain was found to lead there that has its say.
 pub(super) fn heed<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) {
-    if site.shaped_by.get() != (shard.live.generation(), site.count.besides()) {
+    let suspended = shard.outbound.suspending.generation.get();
+    if site.shaped_by.get() != (shard.live.generation(), site.count.besides(), suspended) {
         take_up(shard, key, site, &shard.live.get());
     }
     if site.count.window().is_some() {
@@ -111,7 +113,7 @@ fn is_paced(site: &Site, policy: &SitePolicy) -> bool {
 }
 
 /// The same for one that waits for a place or for its rate.
-pub(super) fn heed_waiting<R: Runtime>(shard: &Shard<R>, slot: usize) {
+pub(in crate::shard) fn heed_waiting<R: Runtime>(shard: &Shard<R>, slot: usize) {
     let key = shard.outbound.destinations.borrow().site_at(slot);
     let site = shard.outbound.sites.borrow().get(&key).cloned();
     if let Some(site) = site.filter(|site| site.is_waiting()) {
@@ -121,7 +123,7 @@ pub(super) fn heed_waiting<R: Runtime>(shard: &Shard<R>, slot: usize) {
 
 fn take_up<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site, live: &LiveConfig) {
     let beside = site.count.beside();
-    site.shaped_by.set((live.generation, beside.len()));
+    site.shaped_by.set((live.generation, beside.len(), shard.outbound.suspending.generation.get()));
     let policy = policy(shard, live, &site.hop.borrow(), &beside);
     if site.take_up(&policy) {
         let waited = site.is_waiting();
@@ -160,6 +162,9 @@ fn policy<R: Runtime>(
     beside: &[Box<str>],
 ) -> Arc<SitePolicy> {
     let policy = live.table.policy_for(hop, beside);
+    let destinations = shard.outbound.destinations.borrow();
+    let settings = destinations.held().settings(Place { domain: &hop.label, site: Some(&hop.site) });
+    let policy = if settings.is_empty() { policy } else { policy.overruled(&settings) };
     if !shard.runtime.planted(Defect::ShapingIgnored) {
         return policy;
     }
@@ -187,8 +192,39 @@ pub(super) fn renew<R: Runtime>(shard: &Shard<R>, slot: usize, live: &LiveConfig
 /// Whether a transaction may be started at a site now, else when it may. Asked before a connection is begun for one and before a group is taken
 /// for one (`pump`), and nothing else starts any. What forbids it is the site's back-off: when that is over the queue's tick has it pumped.
 pub(super) fn may_start<R: Runtime>(shard: &Shard<R>, key: SiteKey, now: u32) -> Result<(), Instant> {
+    if let Some(until) = held_until(shard, key) {
+        return Err(until);
+    }
     let closed_until = shard.outbound.destinations.borrow().closed_until(key, now);
     closed_until.map_or(Ok(()), |until| Err(shard.clock.when(until)))
+}
+
+/// Until when a site rests here as a rule says so that control has not heard of yet.
+fn held_until<R: Runtime>(shard: &Shard<R>, key: SiteKey) -> Option<Instant> {
+    let now = shard.timers.recent();
+    if shard.outbound.suspending.holds_until.get() <= now {
+        return None;
+    }
+    let site = shard.outbound.sites.borrow().get(&key).cloned()?;
+    Some(site.held_until.get()).filter(|until| *until > now)
+}
+
+/// Nothing is begun at a site until control has told all shards what a rule does there.
+pub(super) fn hold_back<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Site>) {
+    let until = shard.runtime.now() + limits::SUSPENDED_AT_ONCE;
+    shard.outbound.suspending.holds_until.set(until);
+    if site.held_until.replace(until) > shard.timers.recent() {
+        return;
+    }
+    let (own, site) = (shard.clone(), site.clone());
+    shard.runtime.spawn(async move {
+        while let until = site.held_until.get()
+            && until > own.runtime.now()
+        {
+            own.runtime.sleep_until(until).await;
+        }
+        later(&own, [key]);
+    });
 }
 
 /// Nothing is begun at a site for a while, longer each time; `why` is said if mail waits for it.

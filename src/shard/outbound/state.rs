@@ -44,6 +44,8 @@ pub(in crate::shard) struct Outbound<R: Runtime> {
     pub busy_looked: Cell<usize>,
     /// What waits to be told, or given up.
     pub tending: Tending,
+    /// What is suspended, as far as that was taken up.
+    pub suspending: Suspending,
     /// Providers of these that have limits.
     pub providers: Providers,
     /// By which sources mail leaves.
@@ -104,6 +106,7 @@ impl<R: Runtime> Outbound<R> {
             background: Background::default(),
             busy_looked: Cell::new(0),
             tending: Tending::default(),
+            suspending: Suspending::default(),
             providers: Providers::default(),
             sources: Sources::default(),
             sites: RefCell::default(),
@@ -251,6 +254,25 @@ pub struct Tending {
     pub(super) unroutable: RefCell<VecDeque<(DomainKey, Unroutable)>>,
     /// They are being seen to.
     pub(super) settles: Cell<bool>,
+}
+
+/// How far what is suspended was taken up.
+#[derive(Default)]
+pub(in crate::shard) struct Suspending {
+    /// How often that had changed.
+    pub generation: Cell<u64>,
+    /// All domains were looked at for it as often.
+    pub looked: Cell<u64>,
+    /// They are being looked at.
+    pub looks: Cell<bool>,
+    /// Mail that is not due is to go back as its record tells.
+    pub returns: Cell<bool>,
+    /// Keys of sites are set, or were before.
+    pub sets: Cell<bool>,
+    /// Something ended before its time: what waits for that is due.
+    pub resumes: Cell<bool>,
+    /// No site is held back here by itself after this time.
+    pub holds_until: Cell<Instant>,
 }
 
 /// Domains that are resolved, and that wait for it.

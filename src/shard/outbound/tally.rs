@@ -16,11 +16,13 @@ pub(super) type Span = (u16, u16);
 
 /// What came of a group so far.
 #[derive(Default)]
-pub(super) struct Tally {
+pub(in crate::shard) struct Tally {
     /// Outcomes; nearly always there is one.
-    pub(super) ranges: SmallVec<[RangeOutcome; 1]>,
+    pub(in crate::shard) ranges: SmallVec<[RangeOutcome; 1]>,
     /// Recipients still to be asked for, the next at the end.
     pub(super) left: SmallVec<[Span; 1]>,
+    /// Recipients that wait for a suspension to end.
+    pub(super) waits: Vec<Group>,
     /// What ended the session for all mail, if a transaction told that nothing further goes over it.
     pub(super) ended_by: Option<Box<Reply>>,
 }
@@ -49,6 +51,12 @@ impl Tally {
         self.left.push((first, count));
     }
 
+    /// Those that are left of a group and those that wait, as groups of the queue.
+    pub(in crate::shard) fn again(&self, group: &Group) -> Vec<Group> {
+        let left = self.left.iter().map(|(first, count)| Group { first: *first, count: *count, ..*group });
+        left.chain(self.waits.iter().copied()).collect()
+    }
+
     /// Takes out what was delivered.
     pub(super) fn take_delivered(&mut self) -> SmallVec<[RangeOutcome; 1]> {
         let mut delivered = SmallVec::new();
@@ -68,7 +76,7 @@ impl Tally {
 }
 
 /// Outcomes in a row.
-pub(super) fn outcomes(mut ranges: SmallVec<[RangeOutcome; 1]>) -> Outcomes {
+pub(in crate::shard) fn outcomes(mut ranges: SmallVec<[RangeOutcome; 1]>) -> Outcomes {
     if ranges.len() == 1 {
         Outcomes::One(ranges.remove(0))
     } else {

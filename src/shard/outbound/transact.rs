@@ -12,7 +12,7 @@ use crate::shard::outbound::eight_bit::{self, Ready};
 use crate::shard::outbound::session::{Behind, Choice, Connection, HopError, Starttls};
 use crate::shard::outbound::tally::{Part, Tally, ended};
 use crate::shard::outbound::work::{After, How, Run, UnderWay, is_resident, recipients_max};
-use crate::shard::outbound::{adapt, body, manners, meanings, pump, sites};
+use crate::shard::outbound::{adapt, body, manners, meanings, notice, pump, sites};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, StoredRecord};
 use crate::shard::wire::WireError;
@@ -105,6 +105,10 @@ fn open_next<R: Runtime>(run: &mut Run<'_, R>, connection: &mut Connection<R>, o
     if !(site.pipelines.get() && run.goes_on() && pump::has_backlog(shard, key, site)) {
         return;
     }
+    // Which mail is meant only its record may tell.
+    if shard.outbound.destinations.borrow().held().is_of_mail() {
+        return;
+    }
     let Some(mut next) = run.take() else { return };
     next.opened = write_ahead(run, &next.under_way, connection, out).is_some();
     run.ahead = Some(next);
@@ -175,6 +179,7 @@ pub(super) async fn transact<R: Runtime>(
         return (After::Stale, false);
     }
     understand(run, connection, &mut transaction).await;
+    notice::of_transaction(run, view, part, &transaction);
     count(run, connection, part, &transaction, tally);
     (if transaction.must_close() { After::Close } else { After::Keep }, transaction.made_progress())
 }

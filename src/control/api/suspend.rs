@@ -1,0 +1,125 @@
+//! Mail is suspended, and goes on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::Response;
+
+use super::answers::{Api, Problem, iso, json};
+use super::peer::Peer;
+use super::shape::{Resume, Suspend, Suspended, Suspensions};
+use crate::control::decisions::{Done, Wanted, Which};
+use crate::limits;
+use crate::queue::suspension::{Effect, Scope, Suspension};
+use crate::runtime::process;
+
+/// What is suspended.
+pub(super) async fn list(State(api): State<Arc<Api>>) -> Response {
+    json(&Suspensions { suspensions: api.mesh.suspensions().all().iter().map(told).collect(), unkept: false })
+}
+
+/// Suspends what a filter says.
+pub(super) async fn suspend(
+    State(api): State<Arc<Api>>,
+    Extension(peer): Extension<Peer>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let asked: Suspend = read(&body)?;
+    let scope = scope(&asked.filter, asked.all)?;
+    let wrong = |words: String| Err(Problem::Wrong(words));
+    if asked.reason.len() > limits::REASON_MAX || asked.reason.chars().any(char::is_control) {
+        return wrong(format!(
+            "a reason is one line of printable text, at most {} bytes",
+            limits::REASON_MAX
+        ));
+    }
+    let lasts = Duration::from_secs(asked.seconds);
+    if lasts.is_zero() || lasts > limits::CONFIG_TIME_MAX {
+        return wrong("it is suspended for a second at least and for 366 days at most".to_owned());
+    }
+    let until = process::wall().after(lasts);
+    let reason = if asked.reason.is_empty() { "no reason was given" } else { &asked.reason };
+    let by = peer.to_string().into();
+    let wanted = Wanted { effect: Effect::Wait, scope, until, by, reason: reason.into() };
+    let done = api.desk.suspend(wanted).await.ok_or(Problem::Undecided)?;
+    if done.full {
+        return Err(Problem::Full(format!(
+            "there are too many suspensions: {} in all, {} of them of no whole domain or site; end some by `relevo resume`",
+            limits::SUSPENSIONS_MAX,
+            limits::SUSPENSIONS_WIDE_MAX
+        )));
+    }
+    Ok(answer(&done))
+}
+
+/// Ends suspensions.
+pub(super) async fn resume(
+    State(api): State<Arc<Api>>,
+    Extension(peer): Extension<Peer>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let asked: Resume = read(&body)?;
+    let which = match asked.id {
+        Some(id) if asked.filter.is_empty() && !asked.all => Which::One(id),
+        Some(_) => {
+            return Err(Problem::Wrong("one suspension is meant, or those of a filter, not both".to_owned()));
+        }
+        None if asked.all && asked.filter.is_empty() => Which::All,
+        None => Which::Within(scope(&asked.filter, asked.all)?),
+    };
+    let done = api.desk.resume(which, &peer.to_string()).await.ok_or(Problem::Undecided)?;
+    Ok(answer(&done))
+}
+
+fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body)
+        .map_err(|error| Problem::Wrong(format!("the body is not what was expected: {error}")))
+}
+
+fn scope(filter: &BTreeMap<String, String>, all: bool) -> Result<Scope, Problem> {
+    let mut scope = Scope::default();
+    filter.iter().try_for_each(|(name, value)| scope.set(name, value))?;
+    let words = match (scope.is_all(), all) {
+        (true, false) => "all mail would be meant: say which by a filter, or say that all is (all, --all)",
+        (false, true) => "all mail is meant, or what a filter says, not both",
+        _ => return Ok(scope),
+    };
+    Err(Problem::Wrong(words.to_owned()))
+}
+
+fn answer(done: &Done) -> Response {
+    json(&Suspensions { suspensions: done.all.iter().map(told).collect(), unkept: !done.kept })
+}
+
+fn told(one: &Suspension) -> Suspended {
+    let Suspension { id, effect, scope, since, until, by, reason } = one;
+    let Scope { domain, site, provider, tenant, campaign, pool } = scope;
+    let text = |name: &Option<Box<str>>| name.as_deref().map(str::to_owned);
+    let set = if let Effect::Set(key, value) = effect {
+        Some((key.name().to_owned(), value.to_string()))
+    } else {
+        None
+    };
+    let (key, value) = set.unzip();
+    Suspended {
+        id: *id,
+        effect: effect.name().to_owned(),
+        key,
+        value,
+        domain: domain.as_ref().map(ToString::to_string),
+        site: site.as_ref().map(ToString::to_string),
+        provider: text(provider),
+        tenant: text(tenant),
+        campaign: text(campaign),
+        pool: text(pool),
+        mail: scope.to_string(),
+        since: iso(*since),
+        until: iso(*until),
+        by: by.to_string(),
+        reason: reason.to_string(),
+    }
+}

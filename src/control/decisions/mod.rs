@@ -1,0 +1,266 @@
+//! What is suspended: decided here, by one thread, put in force on all shards, and kept in `control.db`. First it is in force and then written:
+//! a disk that is slow, full or gone holds up no decision, and whoever ordered it is told whether it outlasts the process.
+
+mod book;
+mod rules;
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::Thread;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::admin::Teller;
+use super::say::say;
+use super::store::Store;
+use super::thread::{Turn, Worker};
+use crate::limits;
+use crate::observe::diagnostics::Level;
+use crate::observe::event::{self, Admin};
+use crate::observe::families::Family;
+use crate::queue::suspension::{Suspension, Suspensions};
+use crate::runtime::process;
+use crate::shaping::automation::Thresholds;
+use crate::shard::mesh::Mesh;
+use book::Book;
+pub(in crate::control) use book::{Wanted, Which};
+pub(in crate::control) use rules::FIRED;
+
+/// What is ordered.
+enum Order {
+    Suspend(Wanted, oneshot::Sender<Done>),
+    Resume(Which, Box<str>, oneshot::Sender<Done>),
+}
+
+/// What came of an order.
+#[derive(Debug)]
+pub(super) struct Done {
+    /// What is suspended now by it, or is not any more.
+    pub all: Vec<Suspension>,
+    /// There was no room for it.
+    pub full: bool,
+    /// It is on disk.
+    pub kept: bool,
+}
+
+/// Where orders are given.
+#[derive(Clone)]
+pub(super) struct Desk {
+    orders: SyncSender<Order>,
+    thread: Thread,
+}
+
+impl Desk {
+    /// Suspends mail. None: it was not heard in time.
+    pub(super) async fn suspend(&self, wanted: Wanted) -> Option<Done> {
+        self.order(|done| Order::Suspend(wanted, done)).await
+    }
+
+    /// Ends suspensions.
+    pub(super) async fn resume(&self, which: Which, by: &str) -> Option<Done> {
+        self.order(|done| Order::Resume(which, by.into(), done)).await
+    }
+
+    async fn order(&self, order: impl FnOnce(oneshot::Sender<Done>) -> Order) -> Option<Done> {
+        let (done, told) = oneshot::channel();
+        self.orders.try_send(order(done)).ok()?;
+        self.thread.unpark();
+        tokio::time::timeout(limits::ORDER_WAIT, told).await.ok()?.ok()
+    }
+}
+
+/// Reads what was decided before, puts it in force, and starts the thread.
+pub(super) fn start(
+    data_dir: &std::path::Path,
+    mesh: &Arc<Mesh>,
+    teller: Option<Teller>,
+    fired: Arc<Family>,
+) -> std::io::Result<(Worker, Desk)> {
+    let (mut store, words) = Store::open(data_dir);
+    if let Some(words) = words {
+        say(Level::Error, format_args!("{words}"));
+    }
+    let book = read(&mut store);
+    let mut keeper = Keeper {
+        store,
+        book,
+        mesh: mesh.clone(),
+        teller,
+        thresholds: Thresholds::default(),
+        fired,
+        failed: None,
+        value: Arc::default(),
+    };
+    keeper.book.expire(process::wall());
+    keeper.put_in_force();
+    let (orders, given) = sync_channel(limits::ORDERS_MAX);
+    let worker = Worker::start("relevo-decide", move |turn| keeper.run(&given, turn))?;
+    let desk = Desk { orders, thread: worker.waker() };
+    Ok((worker, desk))
+}
+
+fn read(store: &mut Store) -> Book {
+    let at = store.path().display().to_string();
+    match store.suspensions() {
+        Ok((all, senseless)) => {
+            if senseless > 0 {
+                let words = "suspensions make no sense to this version, and hold nothing back";
+                say(Level::Warning, format_args!("{at}: {senseless} {words}"));
+            }
+            Book::found(all)
+        }
+        Err(super::store::StoreError::Closed) => Book::default(),
+        Err(error) => {
+            say(Level::Error, format_args!("{at}: {error}; what was suspended is forgotten"));
+            Book::default()
+        }
+    }
+}
+
+/// Whoever decides.
+struct Keeper {
+    store: Store,
+    book: Book,
+    mesh: Arc<Mesh>,
+    teller: Option<Teller>,
+    thresholds: Thresholds,
+    fired: Arc<Family>,
+    /// Since when nothing could be written.
+    failed: Option<Duration>,
+    /// What is in force.
+    value: Arc<Suspensions>,
+}
+
+impl Keeper {
+    fn run(&mut self, orders: &Receiver<Order>, turn: &Turn) {
+        let clock = turn.clock();
+        while !turn.is_over() {
+            let mut done = Vec::new();
+            for order in orders.try_iter().take(limits::ORDERS_MAX) {
+                done.push(self.carry_out(order));
+            }
+            self.heed(clock());
+            let over = self.book.expire(process::wall());
+            if !over.is_empty() {
+                self.put_in_force();
+            }
+            let kept = self.write(clock());
+            for (mut told, asker) in done {
+                told.kept = kept;
+                // Who asked may have gone.
+                let _ = asker.send(told);
+            }
+            turn.pause(limits::CONTROL_ROUND);
+        }
+        self.write(Duration::MAX);
+    }
+
+    /// What rules do about the replies that shards heard.
+    fn heed(&mut self, clock: Duration) {
+        let wall = process::wall();
+        let mut news = false;
+        for noticed in
+            std::iter::from_fn(|| self.mesh.next_noticed()).take(limits::NOTICED_MAX).collect::<Vec<_>>()
+        {
+            for (place, lasts, wanted) in rules::wanted(&noticed, &mut self.thresholds, (clock, wall)) {
+                let before = self.book.until(&wanted);
+                let soon = lasts / limits::PROLONGED_AFTER;
+                if before.is_some_and(|before| before.after(soon) > wanted.until) {
+                    continue;
+                }
+                match self.suspend(wanted) {
+                    Some(_) => self.fired.add(place, 1),
+                    None => say(
+                        Level::Warning,
+                        format_args!("{}: there is no room for what it does", noticed.rule.place),
+                    ),
+                }
+                news = true;
+            }
+        }
+        if news {
+            self.put_in_force();
+        }
+        let left_out = self.mesh.take_unnoticed();
+        if left_out > 0 {
+            say(
+                Level::Warning,
+                format_args!("{left_out} replies that rules act on came too fast to be counted"),
+            );
+        }
+    }
+
+    fn put_in_force(&mut self) {
+        self.value = Arc::new(self.book.value());
+        self.mesh.suspend(self.value.clone());
+    }
+
+    fn carry_out(&mut self, order: Order) -> (Done, oneshot::Sender<Done>) {
+        let told = |all: Vec<Suspension>| Done { all, full: false, kept: false };
+        let (done, asker) = match order {
+            Order::Suspend(wanted, asker) => match self.suspend(wanted) {
+                Some(one) => (told(vec![one]), asker),
+                None => (Done { full: true, ..told(Vec::new()) }, asker),
+            },
+            Order::Resume(which, by, asker) => {
+                let over = self.book.remove(&which);
+                for one in &over {
+                    say(Level::Info, format_args!("suspension {} ({}) ended by {by}", one.id, one.scope));
+                    self.tell(one, Some(&by));
+                }
+                (told(over), asker)
+            }
+        };
+        self.put_in_force();
+        (done, asker)
+    }
+
+    fn suspend(&mut self, wanted: Wanted) -> Option<Suspension> {
+        let one = self.book.add(wanted, process::wall(), &self.value)?.clone();
+        let Suspension { id, effect, scope, by, reason, .. } = &one;
+        say(Level::Info, format_args!("suspension {id} ({scope}: {effect}) by {by}: {reason}"));
+        self.tell(&one, None);
+        Some(one)
+    }
+
+    /// That it holds, or that it does not any more.
+    fn tell(&self, one: &Suspension, ended_by: Option<&str>) {
+        let Some(teller) = &self.teller else { return };
+        let (filter, effect) = (one.scope.to_string(), one.effect.to_string());
+        let Suspension { by, reason, until, .. } = one;
+        let by = ended_by.unwrap_or(by);
+        let told = event::Suspended { by, filter: &filter, effect: &effect, reason, until: *until };
+        teller.tell(if ended_by.is_some() { Admin::Resume(told) } else { Admin::Suspend(told) });
+    }
+
+    /// Writes what is not on disk yet. Whether all is.
+    fn write(&mut self, now: Duration) -> bool {
+        let (put, gone) = self.book.unwritten();
+        if put.is_empty() && gone.is_empty() {
+            return true;
+        }
+        if self.failed.is_some_and(|since| now < since.saturating_add(limits::STORE_AGAIN)) {
+            return false;
+        }
+        let written = self.store.write(put.into_iter(), gone.into_iter());
+        let at = self.store.path().display();
+        match written {
+            Ok(()) => {
+                if self.failed.take().is_some() {
+                    say(Level::Info, format_args!("{at} can be written again: what is suspended is kept"));
+                }
+                self.book.written();
+                true
+            }
+            Err(error) => {
+                if self.failed.replace(now).is_none() {
+                    let words =
+                        "what was decided since holds until the next start, unless it can be written before";
+                    say(Level::Error, format_args!("{at} cannot be written: {error}; {words}"));
+                }
+                false
+            }
+        }
+    }
+}

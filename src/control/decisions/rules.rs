@@ -1,0 +1,162 @@
+//! What rules of shaping files want suspended, by the replies that shards heard. Pure.
+
+use std::time::Duration;
+
+use super::book::Wanted;
+use crate::observe::families::What;
+use crate::queue::select::Pattern;
+use crate::queue::suspension::{Effect, Scope};
+use crate::shaping::automation::{Noticed, Thresholds};
+use crate::shaping::rule::{Action, Trigger};
+use crate::time::UnixMillis;
+
+/// Suspensions by rules, by what they do.
+pub(in crate::control) const FIRED: What = What {
+    name: "automation_fired",
+    help: "Times that a rule for replies suspended, returned or set something",
+    label: "action",
+    values: &[
+        "Suspend",
+        "SuspendTenant",
+        "SuspendCampaign",
+        "Bounce",
+        "BounceTenant",
+        "BounceCampaign",
+        "SetConfig",
+        "SetDomainConfig",
+    ],
+};
+
+/// The place of an action among the values of [`FIRED`].
+fn place(action: &Action) -> usize {
+    match action {
+        Action::Suspend => 0,
+        Action::SuspendTenant => 1,
+        Action::SuspendCampaign => 2,
+        Action::Bounce => 3,
+        Action::BounceTenant => 4,
+        Action::BounceCampaign => 5,
+        Action::Set { domain: false, .. } => 6,
+        Action::Set { domain: true, .. } => 7,
+    }
+}
+
+/// What is wanted for a reply now: each with the place of its action and for how long.
+pub(super) fn wanted(
+    noticed: &Noticed,
+    thresholds: &mut Thresholds,
+    (clock, wall): (Duration, UnixMillis),
+) -> Vec<(usize, Duration, Wanted)> {
+    let rule = &noticed.rule;
+    let Some(lasts) = rule.duration else { return Vec::new() };
+    let mut all = Vec::new();
+    for (number, action) in rule.actions.iter().enumerate() {
+        let Some((effect, scope)) = meant(noticed, action) else { continue };
+        if let Trigger::Threshold(rate) = &rule.trigger {
+            let what = format!("{} {number} {scope}", rule.place);
+            if !thresholds.reach(&what, rate, clock) {
+                continue;
+            }
+        }
+        let by = rule.place.to_string().into();
+        let wanted = Wanted { effect, scope, until: wall.after(lasts), by, reason: noticed.reply.clone() };
+        all.push((place(action), lasts, wanted));
+    }
+    all
+}
+
+/// What an action does to which mail; None: it is of a message, and there was none yet.
+fn meant(noticed: &Noticed, action: &Action) -> Option<(Effect, Scope)> {
+    let site = || Scope { site: Some(Pattern::Whole(noticed.site.clone())), ..Scope::default() };
+    let domain = || Scope { domain: Some(Pattern::Whole(noticed.domain.clone())), ..Scope::default() };
+    let whose = || noticed.whose.clone();
+    let tenant = || whose().map(|(tenant, _)| Scope { tenant: Some(tenant), ..domain() });
+    let campaign = || {
+        whose().map(|(tenant, campaign)| Scope { tenant: Some(tenant), campaign: Some(campaign), ..domain() })
+    };
+    Some(match action {
+        Action::Suspend => (Effect::Wait, site()),
+        Action::SuspendTenant => (Effect::Wait, tenant()?),
+        Action::SuspendCampaign => (Effect::Wait, campaign()?),
+        Action::Bounce => (Effect::Return, domain()),
+        Action::BounceTenant => (Effect::Return, tenant()?),
+        Action::BounceCampaign => (Effect::Return, campaign()?),
+        // Limits are of sites, whichever of their domains a reply is about.
+        Action::Set { key, value, .. } => (Effect::Set(*key, value.clone()), site()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::shaping::file::File;
+    use crate::shaping::layers::{Asked, Shaping};
+
+    fn noticed(rule: &str) -> Noticed {
+        let text = format!("[[default.automation]]\nregex = '^4'\n{rule}\nduration = '1h'\n");
+        let (file, findings) = File::read(&text, Path::new("a.toml"));
+        assert!(findings.errors.is_empty(), "{findings:?}");
+        let shaping = Shaping::of(vec![file]).0;
+        let asked = Asked { domain: "a.example", hosts: &[], source: "", beside: &[] };
+        let held = shaping.effective(asked);
+        Noticed {
+            rule: Arc::clone(held.rules[0].1),
+            domain: "a.example".into(),
+            site: "mx:10 mx.a.example:25,".into(),
+            whose: Some(("shop".into(), "".into())),
+            reply: "421 no".into(),
+        }
+    }
+
+    fn all(noticed: &Noticed, thresholds: &mut Thresholds, seconds: u64) -> Vec<String> {
+        let clock = Duration::from_secs(seconds);
+        let found = wanted(noticed, thresholds, (clock, UnixMillis(1_000)));
+        let words = |(place, lasts, wanted): (usize, Duration, Wanted)| {
+            assert_eq!((lasts, wanted.until), (Duration::from_secs(3600), UnixMillis(3_601_000)));
+            assert_eq!((&*wanted.by, &*wanted.reason), ("a.toml:1", "421 no"));
+            format!("{}: {} {}", FIRED.values[place], wanted.effect, wanted.scope)
+        };
+        found.into_iter().map(words).collect()
+    }
+
+    #[test]
+    fn each_action_means_its_mail() {
+        let site = "site=mx:10 mx.a.example:25,";
+        for (action, wanted) in [
+            ("'Suspend'", format!("Suspend: wait {site}")),
+            ("'SuspendTenant'", "SuspendTenant: wait domain=a.example tenant=shop".to_owned()),
+            ("'SuspendCampaign'", "SuspendCampaign: wait domain=a.example tenant=shop campaign=".to_owned()),
+            ("'Bounce'", "Bounce: return domain=a.example".to_owned()),
+            ("'BounceTenant'", "BounceTenant: return domain=a.example tenant=shop".to_owned()),
+            ("'BounceCampaign'", "BounceCampaign: return domain=a.example tenant=shop campaign=".to_owned()),
+            (
+                "{SetConfig={name='connection_limit',value=1}}",
+                format!("SetConfig: connection_limit = 1 {site}"),
+            ),
+            (
+                "{SetDomainConfig={name='max_age',value='1h'}}",
+                format!("SetDomainConfig: max_age = 1h {site}"),
+            ),
+        ] {
+            let noticed = noticed(&format!("action = {action}"));
+            assert_eq!(all(&noticed, &mut Thresholds::default(), 0), [wanted]);
+            let before = Noticed { whose: None, ..noticed };
+            let of_message = action.contains("Tenant") || action.contains("Campaign");
+            assert_eq!(all(&before, &mut Thresholds::default(), 0).is_empty(), of_message, "{action}");
+        }
+    }
+
+    #[test]
+    fn a_threshold_counts_for_each_site_and_tenant() {
+        let one = noticed("trigger = {Threshold='3/h'}\naction = ['Suspend', 'SuspendTenant']");
+        let other = Noticed { whose: Some(("other".into(), "".into())), ..one.clone() };
+        let mut thresholds = Thresholds::default();
+        let mut count = |of: &Noticed, seconds| all(of, &mut thresholds, seconds).len();
+        assert_eq!([count(&one, 1), count(&one, 2), count(&other, 3)], [0, 0, 1], "the site has three");
+        assert_eq!(count(&one, 4), 1, "and now the tenant");
+        assert_eq!([count(&other, 3_700), count(&other, 3_701), count(&other, 3_702)], [0, 0, 2]);
+    }
+}

@@ -1,0 +1,51 @@
+//! What operators do, and rules in their place: what is told of it.
+
+use crate::time::UnixMillis;
+
+/// What an operator did.
+#[derive(Clone, Copy, Debug)]
+pub enum Admin<'a> {
+    /// Queued mail is due at once.
+    Retry(Change<'a>),
+    /// Queued mail went back to its senders.
+    Bounce(Change<'a>),
+    /// Mail waits, or goes back, or a key of sites has another value.
+    Suspend(Suspended<'a>),
+    /// It does not any more, before its time.
+    Resume(Suspended<'a>),
+    /// Another configuration holds.
+    Reload {
+        /// Who asked for it.
+        by: &'a str,
+        /// Keys that differ.
+        changed: &'a [&'a str],
+    },
+}
+
+/// A change of queued mail.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// Who asked for it.
+    pub by: &'a str,
+    /// Which mail was meant.
+    pub filter: &'a str,
+    /// Why, as was said; empty: nothing was.
+    pub reason: &'a str,
+    /// Recipients that it happened to.
+    pub recipients: u64,
+}
+
+/// A suspension.
+#[derive(Clone, Copy, Debug)]
+pub struct Suspended<'a> {
+    /// Who wants it, or wants it no more: an operator, or the line of a rule.
+    pub by: &'a str,
+    /// Which mail is meant.
+    pub filter: &'a str,
+    /// What it does.
+    pub effect: &'a str,
+    /// Why: the words of an operator, or the reply that did it.
+    pub reason: &'a str,
+    /// Until when.
+    pub until: UnixMillis,
+}

@@ -1,0 +1,59 @@
+//! Why a filter is not taken.
+
+use std::fmt;
+
+use super::names;
+
+/// Why a filter is not taken. The asker's to mend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadFilter {
+    /// It is a filter, and nothing answers it yet.
+    NotBuilt {
+        /// Which filter.
+        name: &'static str,
+        /// What it will mean.
+        means: &'static str,
+    },
+    /// There is no such filter.
+    Unknown(String),
+    /// It is none of those that mail is suspended by.
+    NotHere(String),
+    /// Given twice.
+    Twice(String),
+    /// Its value is wrong.
+    Wrong {
+        /// Which filter.
+        name: &'static str,
+        /// What was given.
+        value: String,
+        /// What it may be.
+        want: &'static str,
+    },
+}
+
+impl fmt::Display for BadFilter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadFilter::NotBuilt { name, means } => {
+                write!(
+                    formatter,
+                    "the filter {name} ({means}) is not built yet; there are {}",
+                    names::built()
+                )
+            }
+            BadFilter::Unknown(name) => {
+                write!(formatter, "there is no filter {name:?}; there are {}", names::built())
+            }
+            BadFilter::NotHere(name) => {
+                write!(
+                    formatter,
+                    "mail is not suspended by {name}: give domain, site, provider, tenant, campaign or pool; `relevo queue` knows {name}"
+                )
+            }
+            BadFilter::Twice(name) => write!(formatter, "the filter {name} is given twice"),
+            BadFilter::Wrong { name, value, want } => {
+                write!(formatter, "the filter {name} cannot be {value:?}: {want}")
+            }
+        }
+    }
+}
