@@ -12,6 +12,8 @@ pub const STORE_PAGES_MAX: u32 = 64 * 1024;
 pub const WINDOWS_KEPT: usize = 100_000;
 /// Bytes of what one window is called, and of what is kept of it.
 pub const WINDOW_BYTES_MAX: usize = 1_024;
+/// How often those that changed are written: what a kill loses of a window is learned again in as little.
+pub const WINDOWS_WRITTEN: Duration = Duration::from_secs(30);
 /// Groups of suspended domains that are put aside in one turn.
 pub const SUSPENDED_LOOKS: usize = 512;
 /// Orders about suspensions that wait for their turn: more than there are connections that ask.

@@ -247,8 +247,8 @@ impl Window {
         for number in [
             count(connections.most.unwrap_or(0)),
             count(connections.good),
-            millis(connections.pause),
-            millis(messages.hold),
+            millis(connections.pause.max(limits::WINDOW_PROBE_MIN)),
+            millis(messages.hold.max(limits::WINDOW_HOLD_MIN)),
         ] {
             bytes.extend(number.to_le_bytes());
         }

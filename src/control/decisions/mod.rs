@@ -2,6 +2,7 @@
 //! a disk that is slow, full or gone holds up no decision, and whoever ordered it is told whether it outlasts the process.
 
 mod book;
+mod windows;
 mod rules;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::shard::mesh::Mesh;
 use book::Book;
 pub(in crate::control) use book::{Wanted, Which};
 pub(in crate::control) use rules::FIRED;
+use windows::Windows;
 
 /// What is ordered.
 enum Order {
@@ -82,9 +84,15 @@ pub(super) fn start(
         say(Level::Error, format_args!("{words}"));
     }
     let book = read(&mut store);
+    let (windows, problem) = Windows::resume(mesh, &mut store);
+    if let Some(problem) = problem {
+        let at = store.path().display();
+        say(Level::Error, format_args!("{at}: {problem}; what sites take is learned anew"));
+    }
     let mut keeper = Keeper {
         store,
         book,
+        windows,
         mesh: mesh.clone(),
         teller,
         thresholds: Thresholds::default(),
@@ -122,6 +130,7 @@ fn read(store: &mut Store) -> Book {
 struct Keeper {
     store: Store,
     book: Book,
+    windows: Windows,
     mesh: Arc<Mesh>,
     teller: Option<Teller>,
     thresholds: Thresholds,
@@ -151,9 +160,11 @@ impl Keeper {
                 // Who asked may have gone.
                 let _ = asker.send(told);
             }
+            self.windows.write(&mut self.store, clock());
             turn.pause(limits::CONTROL_ROUND);
         }
         self.write(Duration::MAX);
+        self.windows.write(&mut self.store, Duration::MAX);
     }
 
     /// What rules do about the replies that shards heard.
