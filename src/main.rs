@@ -68,6 +68,11 @@ enum Command {
         after_help = "Examples:\n  relevo resume --domain example.org\n  relevo resume --id 3\n  relevo resume --all"
     )]
     Resume(commands::suspend::ResumeArguments),
+    /// Say why mail waits: for which limit, rate, site or time, until when, who has the connections, and what was said last. Exit 1: nothing of that waits.
+    #[command(
+        after_help = "Examples:\n  relevo why example.org\n  relevo why 00000000G0000102\n  relevo why ada@example.org --json"
+    )]
+    Why(commands::why::Arguments),
     /// Say what shaping files mean: limits by destination, and what replies change. Find what in them is wrong.
     #[command(
         after_help = "Examples:\n  relevo shaping check /etc/relevo/shaping.toml\n  relevo shaping show gmail.com --mx gmail-smtp-in.l.google.com"
@@ -97,6 +102,7 @@ fn main() -> ExitCode {
         Command::Queue(arguments) => commands::queue::run(arguments),
         Command::Suspend(arguments) => commands::suspend::suspend(arguments),
         Command::Resume(arguments) => commands::suspend::resume(arguments),
+        Command::Why(arguments) => commands::why::run(&arguments),
         Command::Shaping(arguments) => commands::shaping::run(arguments),
         Command::Spool(arguments) => commands::spool::run(arguments),
         Command::HashPassword => commands::password::hash(),

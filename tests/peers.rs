@@ -1,6 +1,6 @@
 //! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound, Dovecot.
 //!
-//! The stories are in `stories.py`, `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `room.py`, `rules.py`, `shaping.py` (limits), `sources.py`, `suspensions.py` and `spool_tools.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
+//! The stories are in `stories.py`, `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `room.py`, `rules.py`, `shaping.py` (limits), `sources.py`, `suspensions.py`, `spool_tools.py` and `why.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
 //! one with the kills.
 
 mod stories;
@@ -169,6 +169,14 @@ stories!("suspensions.py", None;
     many_replies_set_a_key_for_a_while,
     a_tenant_that_is_refused_gets_its_mail_back,
     what_this_relay_says_itself_counts_where_a_rule_wants_it,
+);
+
+stories!("why.py", None;
+    a_deferred_recipient_is_tried_when_it_says,
+    a_site_that_rests_is_tried_when_it_says,
+    who_has_all_connections_is_told,
+    what_a_rate_holds_up_goes_when_it_says,
+    a_domain_that_does_not_resolve_is_asked_for_when_it_says,
 );
 
 stories!("control.py", None;

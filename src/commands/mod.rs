@@ -12,4 +12,5 @@ pub mod spool;
 pub mod status;
 pub mod suspend;
 mod table;
+pub mod why;
 mod words;

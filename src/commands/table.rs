@@ -26,7 +26,6 @@ pub fn fit(text: &str, columns: usize) -> String {
 }
 
 /// The columns that a text takes.
-#[cfg(test)]
 pub fn wide(text: &str) -> usize {
     text.chars().map(width).sum()
 }

@@ -222,6 +222,18 @@ pub const JUDGED_LOOK_COST: usize = 64;
 pub const ASK_BUDGET: usize = 200_000;
 /// Rows of a page of the queue: some 100 KiB as text.
 pub const PAGE_ROWS: usize = 256;
+/// Egresses by which `why` tells of a domain: mail of more waits for the like.
+pub const WHY_EGRESSES: usize = 16;
+/// Groups that `why` looks at one by one, where more is asked for than a domain.
+pub const WHY_ROWS: usize = 1_024;
+/// Domains of these that it tells all about: those with most recipients.
+pub const WHY_DOMAINS: usize = 8;
+/// Different replies, and messages, that it tells.
+pub const WHY_REPLIES: usize = 5;
+/// Queues of these that it shows to a person.
+pub const WHY_SHOWN: usize = 3;
+/// How long it waits to hear where a domain leads that nobody asked for lately.
+pub const WHY_LOOK_UP: Duration = Duration::from_secs(3);
 /// Recipients of a group that a row names.
 pub const ROW_RECIPIENTS: usize = 3;
 /// Bytes of an address or a reply in a row.

@@ -18,6 +18,7 @@ mod domain;
 mod domains;
 mod effect;
 mod keys;
+pub mod known;
 pub mod moves;
 mod ring;
 mod routes;
@@ -221,8 +222,7 @@ impl Destinations {
         DomainKey(slot as u32)
     }
 
-    /// A domain whose mail all waits for a later time needs no room for more, and no site: it asks for that again then. One without mail
-    /// is forgotten in a moment.
+    /// A domain whose mail all waits needs no room for more, and no site: it asks for that again. One without mail is soon forgotten.
     fn rest(&mut self, key: DomainKey) {
         routes::rest((&mut self.domains, &mut self.sites), key, self.now);
     }

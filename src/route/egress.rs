@@ -57,6 +57,13 @@ pub struct Suspension {
     until: Instant,
 }
 
+impl Suspension {
+    /// Why, and when it is looked at next.
+    pub fn told(self) -> (Box<str>, Instant) {
+        (self.why, self.until)
+    }
+}
+
 impl Source {
     fn new(config: SourceConfig) -> Source {
         Source { config, suspended: AtomicBool::new(false), suspension: Mutex::default() }

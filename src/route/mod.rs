@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::config::{Choice, Config, DomainPattern, Retry, RouteTarget};
 use crate::limits;
 use crate::mail::address;
-use crate::shaping::layers::{Asked, Shaping};
+use crate::shaping::layers::{Asked, Effective, Shaping};
 use crate::shaping::provider::Match;
 use draw::mix;
 use gate::NamedBy;
@@ -139,12 +139,17 @@ impl Table {
         Some(known.matches.clone())
     }
 
-    /// What holds for the site of a next hop. `beside`: domains that lead there, of those that are rolled up.
-    pub fn policy_for(&self, hop: &Hop, beside: &[Box<str>]) -> Arc<SitePolicy> {
+    /// What the shaping files say of the site of a next hop, and which lines do. `beside`: as below.
+    pub fn shaped(&self, hop: &Hop, beside: &[Box<str>]) -> Effective<'_> {
         let (domain, hosts) = hop.names();
         let beside: Vec<&str> = beside.iter().map(|name| &**name).collect();
         let asked = Asked { domain: &domain, hosts: &hosts, source: hop.source(), beside: &beside };
-        self.policy.shaped(&self.shaping.effective(asked))
+        self.shaping.effective(asked)
+    }
+
+    /// What holds for the site of a next hop. `beside`: domains that lead there, of those that are rolled up.
+    pub fn policy_for(&self, hop: &Hop, beside: &[Box<str>]) -> Arc<SitePolicy> {
+        self.policy.shaped(&self.shaped(hop, beside))
     }
 
     /// Whether both give every site the same limits.

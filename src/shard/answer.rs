@@ -15,6 +15,7 @@ use crate::shard::Shard;
 use crate::shard::answer::change::{Change, Returns};
 use crate::shard::answer::clock::times;
 use crate::shard::ask::{Ask, Part, Reply, Row};
+use crate::shard::outbound::why::share;
 use crate::shard::promise::{Fulfil, promise};
 use crate::shard::swap;
 
@@ -23,6 +24,7 @@ mod clock;
 mod detail;
 mod index;
 mod rest;
+mod why;
 
 /// The immortal task behind all answers.
 pub async fn answer<R: Runtime>(shard: Rc<Shard<R>>) {
@@ -87,6 +89,8 @@ async fn answer_one<R: Runtime>(shard: &Rc<Shard<R>>, ask: Ask) {
         }
         Ask::Prepare(live, reply) => swap::prepare(shard, live, reply).await,
         Ask::Generation(reply) => reply.answer(shard.live.generation()),
+        Ask::Why(domain, reply) => why::why(shard, domain, reply).await,
+        Ask::Share(site, reply) => reply.answer(share(shard, &site)),
         Ask::Show(lane, key, id, reply) => {
             let shown = detail::show(shard, lane, key, id).await;
             reply.answer(shown);

@@ -17,6 +17,9 @@ use crate::runtime::Bell;
 use crate::shard::inbound::listener::ListenError;
 use crate::shard::live::LiveConfig;
 use crate::time::UnixMillis;
+use why::{DomainWait, SiteShare};
+
+pub mod why;
 
 /// Who asked is told by this, unless he has gone. The answer is handed over on the shard's thread: that must not wait for anything.
 pub struct Reply<T> {
@@ -77,6 +80,10 @@ pub enum Ask {
     Show(u16, u32, MessageId, Reply<Result<Shown, Untold>>),
     /// Where the live messages of a lane of this shard lie, and, if that is asked for, what was said last of their recipients.
     Index(u16, Keys, bool, Reply<IndexPage>),
+    /// Why the mail of a domain of this shard, in lower case, waits: by each egress that has some.
+    Why(Arc<str>, Reply<Vec<DomainWait>>),
+    /// What this shard has of a site.
+    Share(Arc<str>, Reply<SiteShare>),
 }
 
 impl Ask {
@@ -87,7 +94,7 @@ impl Ask {
 
     /// Whether it is a part of what was asked before, or of something small, and costs nobody else anything.
     pub fn is_small(&self) -> bool {
-        matches!(self, Ask::Details(..) | Ask::Find(..) | Ask::Show(..)) || self.is_urgent()
+        matches!(self, Ask::Details(..) | Ask::Find(..) | Ask::Show(..) | Ask::Share(..)) || self.is_urgent()
     }
 
     /// Whether somebody still waits for the answer.
@@ -102,6 +109,8 @@ impl Ask {
             Ask::Prepare(.., reply) => reply.is_wanted(),
             Ask::Generation(reply) => reply.is_wanted(),
             Ask::Index(.., reply) => reply.is_wanted(),
+            Ask::Why(_, reply) => reply.is_wanted(),
+            Ask::Share(_, reply) => reply.is_wanted(),
         }
     }
 }

@@ -144,6 +144,11 @@ impl ConnectionCount {
         self.standing.fetch_sub(1, Ordering::SeqCst);
     }
 
+    /// All of them, those that are being opened included.
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::SeqCst)
+    }
+
     /// Whether there are more than so many.
     pub fn exceeds(&self, limit: usize) -> bool {
         self.used.load(Ordering::SeqCst) > limit

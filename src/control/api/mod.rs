@@ -25,6 +25,7 @@ mod searching;
 pub mod shape;
 mod status;
 mod suspend;
+mod why;
 
 /// All questions.
 pub(super) fn router(api: Api) -> Router {
@@ -36,6 +37,7 @@ pub(super) fn router(api: Api) -> Router {
         .route("/control/v1/queue", get(queue::list).fallback(not_so))
         .route("/control/v1/queue/count", get(queue::count).fallback(not_so))
         .route("/control/v1/queue/message/{id}", get(queue::show).fallback(not_so))
+        .route("/control/v1/why", get(why::why).fallback(not_so))
         .route("/control/v1/queue/retry", post(change::retry).fallback(not_so))
         .route("/control/v1/queue/bounce", post(change::bounce).fallback(not_so))
         .route("/control/v1/suspensions", get(suspend::list).fallback(not_so))

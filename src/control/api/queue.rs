@@ -21,13 +21,14 @@ use crate::shard::ask::{self, Ask, Detail, StoredRecipients, Untold};
 use crate::time::UnixMillis;
 
 /// What a question has behind its `?`.
-struct Asked {
-    filter: Filter,
-    cursor: Option<String>,
+pub(super) struct Asked {
+    pub filter: Filter,
+    pub cursor: Option<String>,
     limit: usize,
 }
 
-fn asked(query: Option<String>) -> Result<Asked, Problem> {
+/// Reads it.
+pub(super) fn asked(query: Option<String>) -> Result<Asked, Problem> {
     let mut asked = Asked { filter: Filter::default(), cursor: None, limit: limits::PAGE_ROWS };
     for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         match &*name {
@@ -84,7 +85,7 @@ pub(super) async fn list(
 }
 
 /// What the lanes know of these rows, in their order.
-async fn details(
+pub(super) async fn details(
     api: &Api,
     filter: &Filter,
     rows: &[ask::Row],
@@ -144,7 +145,7 @@ fn told(row: &ask::Row, filter: &Filter, detail: Result<Detail, Untold>) -> Opti
 }
 
 /// Which suspension holds a row back.
-fn why(all: &Suspensions, row: &ask::Row, detail: &Result<Detail, Untold>) -> Option<String> {
+pub(super) fn why(all: &Suspensions, row: &ask::Row, detail: &Result<Detail, Untold>) -> Option<String> {
     let seen = &row.seen;
     if seen.state != GroupState::Suspended {
         return None;

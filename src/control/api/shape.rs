@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::ConfigError;
 
+pub mod why;
+
 /// Why there is no answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Refusal {

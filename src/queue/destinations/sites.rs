@@ -92,6 +92,11 @@ impl Sites {
         }
     }
 
+    /// The same, if there is one.
+    pub(super) fn find(&self, name: &str) -> Option<SiteKey> {
+        self.by_name.get(name).copied()
+    }
+
     fn add(&mut self, name: &str) -> SiteKey {
         let name: Rc<str> = name.into();
         let site = SiteQueue { name: name.clone(), ..SiteQueue::default() };

@@ -1,0 +1,263 @@
+//! `relevo why`: what mail waits for.
+
+use clap::Args;
+use relevo::control::api::shape::why::{Because, Domain, Site, Why};
+use relevo::id::MessageId;
+use relevo::limits;
+
+use super::client::Relay;
+use super::output::{Failure, say};
+use super::progress::Progress;
+use super::table;
+use super::words::{count, plain};
+
+/// `relevo why …`
+#[derive(Args)]
+pub struct Arguments {
+    /// The id of a message, a domain, the address of a recipient, or an account. What has no dot and no @ is an account.
+    #[arg(value_name = "ID|DOMAIN|ADDRESS|ACCOUNT")]
+    what: String,
+    #[command(flatten)]
+    relay: Relay,
+    /// All that is known, as a JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The filters that mean what is asked for.
+fn filters(what: &str) -> Vec<(&'static str, String)> {
+    let what = what.trim();
+    if let Ok(id) = what.to_ascii_uppercase().parse::<MessageId>() {
+        return vec![("id", id.to_string())];
+    }
+    if let Some((_, domain)) = what.rsplit_once('@') {
+        return vec![("recipient", what.to_owned()), ("domain", domain.to_ascii_lowercase())];
+    }
+    if what.contains('.') || what.starts_with('[') {
+        return vec![("domain", what.trim_end_matches('.').to_ascii_lowercase())];
+    }
+    vec![("account", what.to_owned())]
+}
+
+/// Exit 0: something waits; 1: nothing of that, or no relay; 2: wrong use.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let Arguments { what, relay, json } = arguments;
+    let client = relay.client()?;
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    let query = query.extend_pairs(filters(what)).finish();
+    let (mut cursor, mut progress) = (String::new(), Progress::default());
+    let why = loop {
+        let mut query = form_urlencoded::Serializer::new(query.clone());
+        query.append_pair("cursor", &cursor);
+        let why: Why = client.get(&format!("/control/v1/why?{}", query.finish()))?;
+        progress.show(why.scanned);
+        match why.next {
+            Some(next) => cursor = next,
+            None => break why,
+        }
+    };
+    progress.end();
+    if *json {
+        say!("{}", serde_json::to_string_pretty(&why).map_err(|error| error.to_string())?);
+    } else {
+        for line in lines(what, &why, table::columns()) {
+            say!("{line}");
+        }
+    }
+    Ok(())
+}
+
+/// What a person reads.
+fn lines(what: &str, why: &Why, columns: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let verb = if why.recipients == 1 { "waits" } else { "wait" };
+    let mut head = format!("{}: {} {verb}", plain(what.as_bytes()), count(why.recipients, "recipient"));
+    if !why.complete {
+        head += ", the first of many";
+    }
+    if why.under_way > 0 {
+        head += &format!("; {} under way", why.under_way);
+    }
+    lines.push(table::fit(&head, columns));
+    for cause in &why.causes {
+        wrap(&amount(cause.recipients), &words(cause), columns, &mut lines);
+    }
+    for (place, heard) in why.replies.iter().enumerate() {
+        if place == 0 {
+            lines.push("last replies".to_owned());
+        }
+        let reply = plain(heard.reply.as_bytes());
+        lines.push(table::fit(&format!("{}{reply}", amount(heard.recipients)), columns));
+    }
+    for one in why.domains.iter().take(limits::WHY_SHOWN) {
+        domain(one, columns, &mut lines);
+    }
+    let more = why.more_domains + why.domains.len().saturating_sub(limits::WHY_SHOWN) as u64;
+    if more > 0 {
+        lines.push(format!(
+            "and {} more (--json tells of the first {})",
+            count(more, "queue"),
+            limits::WHY_DOMAINS
+        ));
+    }
+    lines
+}
+
+fn amount(recipients: u64) -> String {
+    format!("{recipients:>8}  ")
+}
+
+fn words(cause: &Because) -> String {
+    let words = plain(cause.words.as_bytes());
+    if cause.domains > 1 {
+        format!("{words} (in {} queues; of the first of them)", cause.domains)
+    } else {
+        words
+    }
+}
+
+fn domain(one: &Domain, columns: usize, lines: &mut Vec<String>) {
+    let source = match (&one.pool, &one.source) {
+        (Some(pool), Some(source)) if pool != source => format!(" by source {source} of pool {pool}"),
+        (_, Some(source)) => format!(" by source {source}"),
+        _ => String::new(),
+    };
+    lines.push(table::fit(&format!("{}{}", plain(one.domain.as_bytes()), plain(source.as_bytes())), columns));
+    let mut line = |name: &str, text: &str| {
+        wrap(&format!("  {name:<8}"), &plain(text.as_bytes()), columns, lines);
+    };
+    if let Some(why) = &one.source_down {
+        let look = one.source_next_look.as_deref().unwrap_or_default();
+        line("source", &format!("does not work, looked at again {look}: {why}"));
+    }
+    if let Some(why) = &one.no_site {
+        line("route", &format!("not known now: {why}"));
+    }
+    let Some(site) = &one.site else { return };
+    let hosts = site.hosts.join(", ");
+    match site.hosts.len() {
+        0 => line("route", &site.route),
+        _ if site.route == "mx" => line("route", &format!("MX {hosts}")),
+        _ => line("route", &format!("by a [[route]] to {hosts}")),
+    }
+    line("site", &standing(site, one.because.is_none()));
+    let rates = [&site.message_rate, &site.connection_rate].into_iter().flatten().cloned();
+    let window = site.window_rate.map(|rate| format!("{rate:.1} messages a second (adaptive window)"));
+    let rates: Vec<String> = rates.chain(window).collect();
+    if !rates.is_empty() {
+        line("rates", &rates.join("; "));
+    }
+    for of in &site.providers {
+        let most = of.connections_max.map_or("any number of".to_owned(), |most| most.to_string());
+        let said: Vec<&str> =
+            [&of.limit, &of.message_rate].into_iter().flatten().map(String::as_str).collect();
+        let said = said.join("; ");
+        line("provider", &format!("{}: {} of {most} connections; {said}", of.provider, of.connections));
+    }
+}
+
+/// Its connections and who has them, and whether it rests: why, where no cause says so.
+fn standing(site: &Site, tells: bool) -> String {
+    let each = |share: &relevo::control::api::shape::why::Share| {
+        let idle = if share.idle > 0 { format!(", {} idle", share.idle) } else { String::new() };
+        format!("shard {} has {}{idle}", share.shard, share.connections)
+    };
+    let shards: Vec<String> = site.shards.iter().map(each).collect();
+    let shards = if shards.is_empty() { String::new() } else { format!(": {}", shards.join("; ")) };
+    let narrow = format!("{} of {} connections{shards}", site.connections, site.connections_max);
+    let rests = match (&site.closed_until, site.error.as_ref().filter(|_| tells)) {
+        (Some(until), Some(error)) => format!("; rests until {until}: {error}"),
+        (Some(until), None) => format!("; rests until {until}"),
+        (None, _) => String::new(),
+    };
+    format!("{narrow} ({}){rests}", site.limit)
+}
+
+/// A text in lines of so many columns, behind a head that the further ones leave room for.
+fn wrap(head: &str, text: &str, columns: usize, lines: &mut Vec<String>) {
+    let room = columns.saturating_sub(head.len()).max(limits::LINE_COLUMNS_LEAST / 2);
+    let mut line = String::new();
+    let mut head = head.to_owned();
+    for word in text.split(' ') {
+        if !line.is_empty() && table::wide(&line) + 1 + table::wide(word) > room {
+            lines.push(format!("{head}{line}"));
+            head = " ".repeat(head.len());
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(&table::fit(word, room));
+    }
+    lines.push(format!("{head}{line}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use relevo::control::api::shape::why::{Heard, Share};
+
+    #[test]
+    fn what_is_asked_for_is_known_by_its_looks() {
+        for (what, name, value) in [
+            ("00000000g0000102", "id", "00000000G0000102"),
+            ("Example.org.", "domain", "example.org"),
+            ("[192.0.2.1]", "domain", "[192.0.2.1]"),
+            ("shop", "account", "shop"),
+        ] {
+            assert_eq!(filters(what), [(name, value.to_owned())]);
+        }
+        let both = [("recipient", "Ada@Example.org".to_owned()), ("domain", "example.org".to_owned())];
+        assert_eq!(filters("Ada@Example.org"), both);
+    }
+
+    #[test]
+    fn lines_fit_and_say_what_waits_for_what() {
+        let because = |words: &str, recipients, domains| Because {
+            words: words.to_owned(),
+            recipients,
+            domains,
+            ..Because::default()
+        };
+        let site = Site {
+            route: "mx".to_owned(),
+            hosts: vec!["10 mx1.example.net:25".to_owned(), "20 mx2.example.net:25".to_owned()],
+            connections: 20,
+            connections_max: 20,
+            limit: "/etc/relevo/shaping.toml:14 connection_limit = 20".to_owned(),
+            shards: vec![
+                Share { shard: 0, connections: 12, idle: 0 },
+                Share { shard: 1, connections: 8, idle: 3 },
+            ],
+            ..Site::default()
+        };
+        let why = Why {
+            recipients: 412,
+            complete: true,
+            under_way: 2,
+            causes: vec![
+                because("waiting for the next try, the first at 12:04:31Z (in 3m10s)", 400, 1),
+                because(
+                    "20 of 20 connections to the site are in use (/etc/relevo/shaping.toml:14 connection_limit = 20)",
+                    12,
+                    1,
+                ),
+            ],
+            replies: vec![Heard { reply: "451 4.7.1 greylisted\u{1b}[2J".to_owned(), recipients: 400 }],
+            domains: vec![Domain { domain: "example.org".to_owned(), site: Some(site), ..Domain::default() }],
+            ..Why::default()
+        };
+        let shown = lines("example.org", &why, 80);
+        assert!(shown.len() <= 20 && shown.iter().all(|line| table::wide(line) <= 80), "{shown:#?}");
+        let text = shown.join("\n");
+        for part in [
+            "example.org: 412 recipients wait; 2 under way",
+            "     400  waiting for the next try, the first at 12:04:31Z (in 3m10s)",
+            "451 4.7.1 greylisted\\u{1b}[2J",
+            "  route   MX 10 mx1.example.net:25, 20 mx2.example.net:25",
+            "  site    20 of 20 connections: shard 0 has 12; shard 1 has 8, 3 idle",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Why mail waits, as JSON.
+
+use serde::{Deserialize, Serialize};
+
+use super::Scanned;
+
+/// What mail waits for.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Why {
+    /// What was asked for, as filters are written.
+    pub asked: String,
+    /// When this was.
+    pub now: String,
+    /// Recipients that wait.
+    pub recipients: u64,
+    /// That is all of them. If not these are the first of many.
+    pub complete: bool,
+    /// Recipients of the message that is asked for, or groups of the domain, that a connection has, or that are on their way to a queue.
+    pub under_way: u64,
+    /// What they wait for, that of most of them first.
+    pub causes: Vec<Because>,
+    /// Each domain by each pool and source, those with most recipients first.
+    pub domains: Vec<Domain>,
+    /// Domains that are not among these.
+    pub more_domains: u64,
+    /// What was said last, that which most of them heard first.
+    pub replies: Vec<Heard>,
+    /// Where to go on, while records are looked through; none: this is the answer.
+    pub next: Option<String>,
+    /// How far that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scanned: Option<Scanned>,
+}
+
+/// A reason to wait.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Because {
+    /// For programs: `next_try`, `connections`, `rate` …
+    pub cause: String,
+    /// In words.
+    pub words: String,
+    /// How many recipients wait for that.
+    pub recipients: u64,
+    /// In how many domains.
+    pub domains: u64,
+    /// Until when, as far as that can be told: then the first of them is tried.
+    pub until: Option<String>,
+}
+
+/// The mail of a domain by one pool and source.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Domain {
+    /// Its name.
+    pub domain: String,
+    /// The pool; none: the node's own addresses.
+    pub pool: Option<String>,
+    /// The source.
+    pub source: Option<String>,
+    /// Nothing leaves by it now: why.
+    pub source_down: Option<String>,
+    /// When it is looked at next whether it works.
+    pub source_next_look: Option<String>,
+    /// Recipients in this queue that wait for their next try.
+    pub deferred: u64,
+    /// When the first of them is tried.
+    pub next_try: Option<String>,
+    /// Those that are suspended.
+    #[serde(default)]
+    pub suspended: u64,
+    /// Those whose time has come.
+    pub ready: u64,
+    /// Groups that a connection has.
+    pub under_way: u32,
+    /// What those wait for whose time has come.
+    pub because: Option<Because>,
+    /// Where it goes; none: that is not known.
+    pub site: Option<Site>,
+    /// Why not.
+    pub no_site: Option<String>,
+}
+
+/// Where mail goes, and what holds there now.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Site {
+    /// Its name.
+    pub site: String,
+    /// `mx`, or the target of the route.
+    pub route: String,
+    /// Its hosts, the preferred ones first.
+    pub hosts: Vec<String>,
+    /// Connections of the node, those that are being opened included.
+    pub connections: usize,
+    /// How many there may be now.
+    pub connections_max: usize,
+    /// What the operator allows, and which line says so.
+    pub limit: String,
+    /// Shards that have connections.
+    pub shards: Vec<Share>,
+    /// Which line says how often a message is sent.
+    pub message_rate: Option<String>,
+    /// Which line says how often a connection is opened.
+    pub connection_rate: Option<String>,
+    /// Messages a second that the adaptive window lets, where it is narrow.
+    pub window_rate: Option<f64>,
+    /// Groups that are ready there, of all domains of this shard.
+    pub ready: usize,
+    /// It failed, and nothing is started there before this time.
+    pub closed_until: Option<String>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// The last of them.
+    pub error: Option<String>,
+    /// Providers with limits.
+    pub providers: Vec<Provider>,
+}
+
+/// What one shard has of the connections to a site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// Its number.
+    pub shard: usize,
+    /// Connections.
+    pub connections: usize,
+    /// Those of them that have nothing to do.
+    pub idle: usize,
+}
+
+/// What holds for all sites of a provider together.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Provider {
+    /// Its name.
+    pub provider: String,
+    /// Connections of the node.
+    pub connections: usize,
+    /// How many there may be.
+    pub connections_max: Option<usize>,
+    /// Which line says so.
+    pub limit: Option<String>,
+    /// Which line says how often a message is sent.
+    pub message_rate: Option<String>,
+}
+
+/// A last reply.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heard {
+    /// It.
+    pub reply: String,
+    /// How many recipients heard it.
+    pub recipients: u64,
+}

@@ -1,0 +1,220 @@
+//! Causes in words.
+
+use std::time::Duration;
+
+use crate::config::value::show_duration;
+use crate::control::api::shape::why::Because;
+use crate::shard::ask::why::{Cause, RateOf, SiteState};
+use crate::time::UnixMillis;
+
+/// A point of time as somebody reads it who waits for it.
+pub(super) fn when(at: UnixMillis, now: UnixMillis) -> String {
+    let left = Duration::from_secs(at.0.saturating_sub(now.0).div_ceil(1000));
+    if left.is_zero() {
+        return "now".to_owned();
+    }
+    let civil = at.civil();
+    let clock = format!("{:02}:{:02}:{:02}Z", civil.hour, civil.minute, civil.second);
+    let day = match (civil.day, now.civil().day) {
+        (day, today) if day == today => String::new(),
+        _ => format!("{:04}-{:02}-{:02} ", civil.year, civil.month, civil.day),
+    };
+    format!("at {day}{clock} (in {})", show_duration(left))
+}
+
+/// What mail waits for that is to be tried later.
+pub(super) fn next_try(recipients: u64, next: Option<UnixMillis>, now: UnixMillis) -> Because {
+    let first = if recipients > 1 { ", the first" } else { "" };
+    let words = match next {
+        Some(next) => format!("waiting for the next try{first} {}", when(next, now)),
+        None => "waiting to be given up: it is too old before its next try".to_owned(),
+    };
+    because("next_try", words, recipients)
+}
+
+/// What mail waits for that is suspended; `by` says by which suspension.
+pub(super) fn suspended(
+    recipients: u64,
+    until: Option<UnixMillis>,
+    by: Option<&str>,
+    now: UnixMillis,
+) -> Because {
+    let until =
+        until.map_or("until it is given up".to_owned(), |until| format!("until {}", when(until, now)));
+    let until = until.replacen("until at ", "until ", 1);
+    let by = by.unwrap_or("`relevo suspend --list` says by what");
+    because("suspended", format!("suspended {until}: {by}"), recipients)
+}
+
+pub(super) fn because(cause: &str, words: String, recipients: u64) -> Because {
+    Because { cause: cause.to_owned(), words, recipients, domains: 1, until: None }
+}
+
+/// What mail waits for whose time has come.
+pub(super) fn ready(
+    (cause, until): (&Cause, Option<UnixMillis>),
+    site: Option<&SiteState>,
+    recipients: u64,
+    now: UnixMillis,
+) -> Because {
+    let none = SiteState::default();
+    let site = site.unwrap_or(&none);
+    let until = until.map(|until| when(until, now)).unwrap_or_default();
+    let (name, words) = match cause {
+        Cause::LookUp { deaf: true, .. } => {
+            ("name_servers", "no name server answers, not even for the root: look at dns.servers".to_owned())
+        }
+        Cause::LookUp { seconds, line, .. } => {
+            let others = if *line > 1 { format!(", and {line} domains are in line") } else { String::new() };
+            ("look_up", format!("waiting to hear where the domain leads, for {seconds} s{others}"))
+        }
+        Cause::Closed { failures, error } => {
+            let times = if *failures > 1 { format!("{failures} times in a row") } else { "once".to_owned() };
+            ("site_closed", format!("the site failed {times} and is tried next {until}: {error}"))
+        }
+        Cause::Rate { of, words } => rate(*of, words, &until, site),
+        Cause::Connections => ("connections", connections(site)),
+        Cause::ProviderConnections(place) => match site.providers.get(*place) {
+            Some(provider) => {
+                let (most, line) =
+                    provider.limit.as_ref().map(|of| (of.most, &*of.words)).unwrap_or_default();
+                let (name, used) = (&provider.name, provider.used);
+                let words = format!("{used} of {most} connections to provider {name} are in use ({line})");
+                ("provider_connections", words)
+            }
+            None => ("provider_connections", "all connections to its provider are in use".to_owned()),
+        },
+        Cause::Address { address, used, most } => {
+            let line = "delivery.connections_per_address";
+            ("address", format!("{used} of {most} connections to {address} are in use ({line})"))
+        }
+        Cause::Opening { used, most } => {
+            ("opening", format!("waiting to connect: its shard has {used} of {most} connections in use"))
+        }
+        Cause::Credits => {
+            ("spool", "waiting for the spool: what became of earlier attempts is not on disk yet".to_owned())
+        }
+        Cause::Turn => ("turn", turn(site)),
+        Cause::Stopping => ("stopping", "the relay is stopping: the next start goes on with it".to_owned()),
+    };
+    because(name, words, recipients)
+}
+
+fn turn(site: &SiteState) -> String {
+    match site.used {
+        0 => "next: a connection is to be opened".to_owned(),
+        used => format!("next in line: {} ready for {used} of {} connections", site.ready, site.most),
+    }
+}
+
+fn connections(site: &SiteState) -> String {
+    let (used, most, limit) = (site.used, site.most, &site.limit);
+    if most < limit.most {
+        return format!(
+            "{used} of {most} connections to the site are in use: it refused more (adaptive window; {})",
+            limit.words
+        );
+    }
+    format!("{used} of {most} connections to the site are in use ({})", limit.words)
+}
+
+fn rate(of: RateOf, line: &str, until: &str, site: &SiteState) -> (&'static str, String) {
+    let until = format!("the next may go {until}");
+    match of {
+        RateOf::Messages => ("rate", format!("held to the rate of the site: {until} ({line})")),
+        RateOf::Connections => {
+            ("connection_rate", format!("held to the rate of connections: {until} ({line})"))
+        }
+        RateOf::Window => (
+            "window",
+            format!("held to {line} messages a second: {until}; the site refused more (adaptive window)"),
+        ),
+        RateOf::Provider(place) => {
+            let name = site.providers.get(place).map_or("", |provider| &provider.name);
+            ("provider_rate", format!("held to the rate of provider {name}: {until} ({line})"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::ask::why::{Limit, ProviderState};
+
+    const NOW: UnixMillis = UnixMillis(1_795_867_200_000);
+
+    fn at(seconds: u64) -> UnixMillis {
+        UnixMillis(NOW.0 + 1000 * seconds)
+    }
+
+    #[test]
+    fn times_are_those_of_a_clock_and_how_long_that_is() {
+        assert_eq!(when(at(0), NOW), "now");
+        assert_eq!(when(at(190), NOW), "at 12:03:10Z (in 3m10s)");
+        assert_eq!(when(at(86_400), NOW), "at 2026-11-29 12:00:00Z (in 1d)");
+        assert_eq!(next_try(1, Some(at(190)), NOW).words, "waiting for the next try at 12:03:10Z (in 3m10s)");
+        let words = suspended(2, Some(at(190)), Some("3 by user 0: MX moves"), NOW).words;
+        assert_eq!(words, "suspended until 12:03:10Z (in 3m10s): 3 by user 0: MX moves");
+        assert!(next_try(2, Some(at(9)), NOW).words.starts_with("waiting for the next try, the first at"));
+    }
+
+    #[test]
+    fn each_cause_says_who_sets_the_limit() {
+        let limit = |most, words: &str| Limit { most, words: words.into() };
+        let provider = ProviderState {
+            name: "big".into(),
+            used: 50,
+            limit: Some(limit(50, "s.toml:9 provider_connection_limit = 50")),
+            message_rate: None,
+        };
+        let site = SiteState {
+            used: 20,
+            most: 20,
+            limit: limit(20, "s.toml:14 connection_limit = 20"),
+            providers: vec![provider],
+            ready: 7,
+            ..SiteState::default()
+        };
+        let said = |cause: Cause, until| {
+            let told = ready((&cause, until), Some(&site), 3, NOW);
+            assert_eq!((told.recipients, told.domains), (3, 1));
+            (told.cause, told.words)
+        };
+        let of = |name: &str, words: &str| (name.to_owned(), words.to_owned());
+        assert_eq!(
+            said(Cause::Connections, None),
+            of(
+                "connections",
+                "20 of 20 connections to the site are in use (s.toml:14 connection_limit = 20)"
+            )
+        );
+        assert_eq!(
+            said(Cause::ProviderConnections(0), None),
+            of(
+                "provider_connections",
+                "50 of 50 connections to provider big are in use (s.toml:9 provider_connection_limit = 50)"
+            )
+        );
+        assert_eq!(
+            said(Cause::Closed { failures: 3, error: "connection refused".into() }, Some(at(60))),
+            of(
+                "site_closed",
+                "the site failed 3 times in a row and is tried next at 12:01:00Z (in 1m): connection refused"
+            )
+        );
+        assert_eq!(
+            said(
+                Cause::Rate { of: RateOf::Messages, words: "s.toml:3 max_message_rate = 1/h".into() },
+                Some(at(5))
+            ),
+            of(
+                "rate",
+                "held to the rate of the site: the next may go at 12:00:05Z (in 5s) (s.toml:3 max_message_rate = 1/h)"
+            )
+        );
+        assert_eq!(said(Cause::Turn, None), of("turn", "next in line: 7 ready for 20 of 20 connections"));
+        let narrow = SiteState { most: 3, used: 3, ..site.clone() };
+        let told = ready((&Cause::Connections, None), Some(&narrow), 1, NOW).words;
+        assert!(told.starts_with("3 of 3 connections") && told.contains("adaptive window"), "{told}");
+    }
+}

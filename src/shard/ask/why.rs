@@ -1,0 +1,156 @@
+//! What a home shard tells of a domain, for whoever asks why its mail waits.
+
+use crate::queue::destinations::known::Amount;
+use crate::time::UnixMillis;
+
+/// The mail of a domain by one egress: how much waits, and for what.
+#[derive(Clone, Debug, Default)]
+pub struct DomainWait {
+    /// The pool and the source that it leaves by; None: the node's own addresses.
+    pub egress: Option<(Box<str>, Box<str>)>,
+    /// Nothing leaves by that source now: why, and when it is looked at next.
+    pub source_down: Option<(Box<str>, UnixMillis)>,
+    /// What waits for its next attempt.
+    pub deferred: Amount,
+    /// When the first of that is tried.
+    pub next: Option<UnixMillis>,
+    /// What waits for a suspension to end.
+    pub suspended: Amount,
+    /// When the first of that does.
+    pub resumes: Option<UnixMillis>,
+    /// What waits for a connection, or to hear where the domain leads.
+    pub ready: Amount,
+    /// Groups that a connection has.
+    pub under_way: u32,
+    /// What holds up that which is ready, and until when, as far as that can be told.
+    pub cause: Option<(Cause, Option<UnixMillis>)>,
+    /// Where it goes, or why that is not known.
+    pub way: Option<Result<Box<SiteState>, String>>,
+}
+
+/// Why mail waits whose time has come.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cause {
+    /// It is asked where the domain leads.
+    LookUp {
+        /// Seconds since that is so.
+        seconds: u32,
+        /// Other domains that wait to be asked for on this shard.
+        line: usize,
+        /// No name server answers.
+        deaf: bool,
+    },
+    /// The site failed, and rests.
+    Closed {
+        /// Times in a row.
+        failures: u32,
+        /// What the last one was.
+        error: Box<str>,
+    },
+    /// A rate: whose, and which.
+    Rate {
+        /// What it is of.
+        of: RateOf,
+        /// The line that says so, or the rate.
+        words: Box<str>,
+    },
+    /// All connections that the site may have are in use.
+    Connections,
+    /// All those of a provider are: its place among those of the site.
+    ProviderConnections(usize),
+    /// All connections to an address are.
+    Address {
+        /// The address.
+        address: Box<str>,
+        /// Connections of the node to it.
+        used: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// The shard may not open another connection, or not to a site that never took mail.
+    Opening {
+        /// Connections of the shard.
+        used: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// Outcomes of earlier attempts are not on disk.
+    Credits,
+    /// Nothing: connections are at work, or one is on its way.
+    Turn,
+    /// The relay stops.
+    Stopping,
+}
+
+/// What a rate is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RateOf {
+    /// The site's messages.
+    Messages,
+    /// Its connections.
+    Connections,
+    /// Its messages, as its adaptive window has them.
+    Window,
+    /// The messages of a provider: its place among those of the site.
+    Provider(usize),
+}
+
+/// A site, and what holds for it now.
+#[derive(Clone, Debug, Default)]
+pub struct SiteState {
+    /// Its canonical name.
+    pub name: String,
+    /// `mx`, or the target of the route.
+    pub route: String,
+    /// Its hosts in the order of preference, as `10 mx.example.net`.
+    pub hosts: Vec<String>,
+    /// Connections of the node to it.
+    pub used: usize,
+    /// How many there may be now.
+    pub most: usize,
+    /// How many the operator allows: the line that says so.
+    pub limit: Limit,
+    /// Messages a second that its adaptive window allows, where that is narrow.
+    pub window_rate: Option<f64>,
+    /// The line that says how often a message is sent.
+    pub message_rate: Option<Box<str>>,
+    /// The line that says how often a connection is opened.
+    pub connection_rate: Option<Box<str>>,
+    /// Groups that are ready there, on the shard that tells this.
+    pub ready: usize,
+    /// It failed and rests: until when, times in a row, and the last error.
+    pub closed: Option<(UnixMillis, u32, Box<str>)>,
+    /// Its providers that have limits.
+    pub providers: Vec<ProviderState>,
+}
+
+/// A number, and who says so.
+#[derive(Clone, Debug, Default)]
+pub struct Limit {
+    /// The number.
+    pub most: usize,
+    /// File, line and key.
+    pub words: Box<str>,
+}
+
+/// A provider, and what holds for all of its sites together.
+#[derive(Clone, Debug, Default)]
+pub struct ProviderState {
+    /// Its name in the shaping files.
+    pub name: Box<str>,
+    /// Connections of the node to its sites.
+    pub used: usize,
+    /// How many there may be.
+    pub limit: Option<Limit>,
+    /// The line that says how often a message is sent.
+    pub message_rate: Option<Box<str>>,
+}
+
+/// What a shard has of a site.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SiteShare {
+    /// Its connections, those that are being opened included.
+    pub connections: usize,
+    /// Those that have nothing to do.
+    pub idle: usize,
+}

@@ -1,0 +1,225 @@
+//! Beside pump: why what is ready is not under way. It is looked at in the order in which `pump` would, and nothing is changed.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::queue::destinations::SiteKey;
+use crate::queue::destinations::known::{DomainState, has_credit, site_named};
+use crate::route::egress::EgressKey;
+use crate::route::site::ProviderPolicy;
+use crate::route::{Hop, Host, SitePolicy};
+use crate::runtime::Runtime;
+use crate::shaping::key::Key;
+use crate::shaping::layers::{Effective, Held};
+use crate::shaping::pace::Pace;
+use crate::shard::Shard;
+use crate::shard::ask::why::{Cause, Limit, ProviderState, RateOf, SiteShare, SiteState};
+use crate::shard::counts::ConnectionCount;
+use crate::shard::outbound::site::Site;
+use crate::shard::rate_count::RateCount;
+use crate::time::{Instant, UnixMillis};
+
+/// What holds up what is ready in a domain, and until when.
+pub(in crate::shard) fn cause<R: Runtime>(
+    shard: &Shard<R>,
+    domain: &DomainState,
+) -> (Cause, Option<UnixMillis>) {
+    if shard.draining.get() {
+        return (Cause::Stopping, None);
+    }
+    let Some(key) = domain.site else {
+        let asking = &shard.outbound.asking;
+        let seconds = domain.asked_since.map_or(0, |since| shard.seconds().saturating_sub(since));
+        return (Cause::LookUp { seconds, line: asking.levels().0, deaf: asking.is_deaf() }, None);
+    };
+    let Some(site) = shard.outbound.sites.borrow().get(&key).cloned() else { return (Cause::Turn, None) };
+    if let Some((until, failures, error)) = closed(shard, key, &site) {
+        return (Cause::Closed { failures, error }, Some(until));
+    }
+    if let Some(held) = message_rate(shard, &site) {
+        return held;
+    }
+    if let Some(address) = site.parked.get() {
+        let most = shard.live.get().delivery.connections_per_address;
+        let used = shard.mesh.address_count(address).used();
+        return (Cause::Address { address: address.to_string().into(), used, most }, None);
+    }
+    if !has_credit(&shard.outbound.destinations.borrow(), key) {
+        return (Cause::Credits, None);
+    }
+    no_connection(shard, &site)
+}
+
+/// Why no other connection of the site is opened.
+fn no_connection<R: Runtime>(shard: &Shard<R>, site: &Site) -> (Cause, Option<UnixMillis>) {
+    if site.queued.get() {
+        let (used, most) = (shard.outbound.connections.get(), shard.particulars.connections_outbound_max);
+        return (Cause::Opening { used, most }, None);
+    }
+    let policy = site.policy.borrow();
+    let shares = site.providers.borrow();
+    let full = shares
+        .iter()
+        .flat_map(|shares| shares.iter())
+        .position(|share| share.connections.is_some_and(|most| share.provider.count.used() >= most));
+    if let Some(place) = full {
+        return (Cause::ProviderConnections(place), None);
+    }
+    if site.count.used() >= site.connections_max() {
+        return (Cause::Connections, None);
+    }
+    let now = shard.runtime.now();
+    if let Some(pace) = policy.connection_rate
+        && site.opening.get() == 0
+        && let Some(when) = empty(&site.count.opened, pace, now)
+    {
+        let words = site_state(shard, &site.hop.borrow()).connection_rate.unwrap_or_default();
+        return (Cause::Rate { of: RateOf::Connections, words }, Some(wall(shard, when)));
+    }
+    (Cause::Turn, None)
+}
+
+/// The rate of messages that lets none begin now, if there is one.
+fn message_rate<R: Runtime>(shard: &Shard<R>, site: &Site) -> Option<(Cause, Option<UnixMillis>)> {
+    let (policy, now) = (site.policy.borrow(), shard.runtime.now());
+    let own = policy.message_rate.map(|pace| (RateOf::Messages, site.count.clone(), pace));
+    let window = site.count.window().filter(|_| policy.adaptive);
+    let narrow = window.and_then(|window| Some((window, window.pace()?)));
+    let shares = site.providers.borrow();
+    let of_provider = |(place, of): (usize, &ProviderPolicy)| {
+        let share = shares.as_ref()?.get(place)?;
+        Some((RateOf::Provider(place), share.provider.count.clone(), of.message_rate?))
+    };
+    let providers = policy.providers.iter().enumerate().filter_map(of_provider);
+    let held = own
+        .into_iter()
+        .chain(providers)
+        .find_map(|(of, count, pace)| Some((of, empty(&count.messages, pace, now)?)));
+    let held = held.or_else(|| {
+        let (window, pace) = narrow?;
+        Some((RateOf::Window, empty(&window.messages, pace, now)?))
+    });
+    let (of, when) = held?;
+    let state = site_state(shard, &site.hop.borrow());
+    let words = match of {
+        RateOf::Provider(place) => state.providers.get(place).and_then(|of| of.message_rate.clone()),
+        RateOf::Window => state.window_rate.map(|rate| format!("{rate:.1}").into()),
+        RateOf::Messages | RateOf::Connections => state.message_rate,
+    };
+    Some((Cause::Rate { of, words: words.unwrap_or_default() }, Some(wall(shard, when))))
+}
+
+/// When one may be taken, where none may now.
+fn empty(count: &RateCount, pace: Pace, now: Instant) -> Option<Instant> {
+    (count.free(pace, now) == 0).then(|| count.next(pace, now))
+}
+
+fn wall<R: Runtime>(shard: &Shard<R>, at: Instant) -> UnixMillis {
+    shard.runtime.wall().after(at.since(shard.runtime.now()))
+}
+
+fn closed<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> Option<(UnixMillis, u32, Box<str>)> {
+    let destinations = shard.outbound.destinations.borrow();
+    let until = destinations.closed_until(key, shard.seconds())?;
+    Some((shard.wall_of(until), destinations.failures(key), site.last_error.borrow().as_str().into()))
+}
+
+/// The hop of a domain as the source sees it that its mail leaves by.
+pub(in crate::shard) fn by_source<R: Runtime>(shard: &Shard<R>, egress: EgressKey, hop: &Hop) -> Hop {
+    let mut hop = hop.clone();
+    if let Some(egress) = shard.live.get().egresses.get(egress) {
+        hop.leave_by(&egress.source);
+    }
+    hop
+}
+
+/// Where a site's mail goes.
+pub(in crate::shard) fn hop_of<R: Runtime>(shard: &Shard<R>, key: SiteKey) -> Option<Rc<Hop>> {
+    shard.outbound.sites.borrow().get(&key).map(|site| site.hop.borrow().clone())
+}
+
+/// What holds for the site of a hop, whether this shard has mail for it or not.
+pub(in crate::shard) fn site_state<R: Runtime>(shard: &Shard<R>, hop: &Hop) -> SiteState {
+    let key = site_named(&shard.outbound.destinations.borrow(), &hop.site);
+    let known = key.and_then(|key| Some((key, shard.outbound.sites.borrow().get(&key).cloned()?)));
+    let live = shard.live.get();
+    let (count, policy) = match &known {
+        Some((_, site)) => (site.count.clone(), site.policy.borrow().clone()),
+        None => {
+            let count = shard.mesh.site_count(&hop.site, shard.runtime.now());
+            let policy = live.table.policy_for(hop, &count.beside());
+            (count, policy)
+        }
+    };
+    let beside = count.beside();
+    let said = live.table.shaped(hop, &beside);
+    let line = |key: Key| said.settings.get(&key).map(line_of);
+    let set = |words: &str| words.ends_with(&format!(" = {}", policy.connections));
+    let overruled = || format!("{}, by a rule: `relevo suspend --list`", policy.connections).into();
+    let limit = line(Key::ConnectionLimit)
+        .map(|words| if set(&words) { words } else { overruled() })
+        .unwrap_or_else(|| format!("delivery.connections_per_destination = {}", policy.connections).into());
+    let destinations = shard.outbound.destinations.borrow();
+    let ready = key.map_or(0, |key| destinations.ready(key, shard.seconds()));
+    drop(destinations);
+    SiteState {
+        name: hop.site.clone(),
+        route: hop.route().to_owned(),
+        hosts: hop.hosts.iter().map(|host| host_name(host, hop.is_of_dns())).collect(),
+        used: count.used(),
+        most: if policy.adaptive { count.most(policy.connections) } else { policy.connections },
+        limit: Limit { most: policy.connections, words: limit },
+        window_rate: window_rate(&count, &policy),
+        message_rate: policy.message_rate.and_then(|_| line(Key::MaxMessageRate)),
+        connection_rate: policy.connection_rate.and_then(|_| line(Key::MaxConnectionRate)),
+        ready,
+        closed: known.as_ref().and_then(|(key, site)| closed(shard, *key, site)),
+        providers: providers(shard, hop, &policy, &said),
+    }
+}
+
+fn window_rate(count: &ConnectionCount, policy: &Arc<SitePolicy>) -> Option<f64> {
+    let window = count.window().filter(|_| policy.adaptive)?;
+    window.pace().map(Pace::a_second)
+}
+
+fn providers<R: Runtime>(
+    shard: &Shard<R>,
+    hop: &Hop,
+    policy: &SitePolicy,
+    said: &Effective<'_>,
+) -> Vec<ProviderState> {
+    let one = |of: &ProviderPolicy| {
+        let lines = said.providers.iter().find(|other| other.block.name == of.name);
+        let line = |key: Key| lines.and_then(|lines| lines.limits.get(&key)).map(line_of);
+        let count = shard.mesh.provider_count((hop.source(), &of.name), shard.runtime.now());
+        let words = line(Key::ProviderConnectionLimit).unwrap_or_default();
+        ProviderState {
+            name: of.name.clone(),
+            used: count.used(),
+            limit: of.connections.map(|most| Limit { most, words }),
+            message_rate: of.message_rate.and_then(|_| line(Key::ProviderMaxMessageRate)),
+        }
+    };
+    policy.providers.iter().map(one).collect()
+}
+
+/// `shaping.toml:14 connection_limit = 20`
+fn line_of(held: &Held<'_>) -> Box<str> {
+    let setting = held.setting;
+    format!("{} {} = {}", setting.place, setting.key.name(), setting.value).into()
+}
+
+fn host_name(host: &Host, of_dns: bool) -> String {
+    let port = if host.port == 0 { String::new() } else { format!(":{}", host.port) };
+    let rank = if of_dns { format!("{} ", host.rank) } else { String::new() };
+    format!("{rank}{}{port}", host.name)
+}
+
+/// What this shard has of a site.
+pub(in crate::shard) fn share<R: Runtime>(shard: &Shard<R>, name: &str) -> SiteShare {
+    let key = site_named(&shard.outbound.destinations.borrow(), name);
+    let sites = shard.outbound.sites.borrow();
+    let Some(site) = key.and_then(|key| sites.get(&key)) else { return SiteShare::default() };
+    SiteShare { connections: site.connections.get(), idle: site.idle.borrow().len() }
+}

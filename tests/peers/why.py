@@ -1,0 +1,208 @@
+"""What `relevo why` says is what then happens: `why.py STORY BINARY`. Called by tests/peers.rs, one test a story."""
+import datetime
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "attacks"))
+from hops import TEXT, Hop
+from names import SILENCE, Names
+from ports import free_port
+from relay import Relay
+
+BINARY = os.path.abspath(sys.argv[2])
+ANY = '[[route]]\ndomain = "*"\nto = "mx"\n'
+
+
+def relay_of(names, port, more="", shaping=None):
+    """A relay that asks this name server; `names`: what it says of a name and kind."""
+    server = Names(names if callable(names) else lambda name, kind: names.get((name, kind), []))
+    more += f'[dns]\nservers = ["127.0.0.1:{server.port}"]\ntimeout = "1s"\nattempts = 1\n'
+    more += f"[delivery]\nmx_port = {port}\nallow_loopback_mx = true\n"
+    if shaping:
+        path = f"{tempfile.mkdtemp(prefix='relevo-test-')}/shaping.toml"
+        with open(path, "w") as file:
+            file.write(shaping)
+        more += f'[shaping]\nfiles = ["{path}"]\n'
+    return Relay(BINARY, None, more, route=ANY)
+
+
+def retry(seconds):
+    return f'[retry]\nfirst = "{seconds}s"\nmax = "{seconds}s"\n'
+
+
+def led_to(*domains):
+    names = {}
+    for domain in domains:
+        names[(domain, 15)] = [(10, f"mx.{domain}")]
+        names[(f"mx.{domain}", 1)] = ["127.0.0.2"]
+    return names
+
+
+def ask(relay, what, json_too=True, code=0):
+    done = subprocess.run(
+        [BINARY, "why", what, *(["--json"] if json_too else []), "--config", f"{relay.directory}/relevo.toml"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == code, (what, done.returncode, done.stdout, done.stderr)
+    return json.loads(done.stdout) if json_too and not code else done.stdout + done.stderr
+
+
+def until(relay, what, cause, seconds=20):
+    """Asks until this is among the causes: the answer, and the cause."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            why = ask(relay, what)
+            found = [one for one in why["causes"] if one["cause"] == cause]
+            if found:
+                return why, found[0]
+        except AssertionError as nothing:
+            why = nothing
+        assert time.monotonic() < end, why
+        time.sleep(0.1)
+
+
+def stamp(text):
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def wait(holds, seconds=30):
+    end = time.time() + seconds
+    while not holds():
+        assert time.time() < end, "it does not happen"
+        time.sleep(0.02)
+
+
+def comes_at(told, times, before):
+    """Something is in `times` that was not before, at the time told: not sooner, and a busy machine may be late."""
+    wait(lambda: len(times) > before)
+    assert told - 0.3 <= times[before] <= told + 3, (told, times[before:], times[before] - told)
+
+
+def readable(relay, what, *parts):
+    text = ask(relay, what, json_too=False)
+    print(text)
+    lines = text.splitlines()
+    assert len(lines) <= 20 and all(len(line) <= 100 for line in lines), text
+    assert all(part in text for part in parts), (parts, text)
+
+
+def a_deferred_recipient_is_tried_when_it_says():
+    port, times = free_port(), []
+
+    def later(talk, verb, line):
+        if verb == "RCPT":
+            times.append(time.time())
+            return b"451 4.7.1 greylisted, come back\r\n"
+
+    Hop(later, host="127.0.0.2", port=port)
+    relay = relay_of(led_to("d.example", "e.example"), port, retry(6))
+    relay.send("a@b.example", ["u@d.example"], TEXT)
+    wait(lambda: times)
+    # What was said last is known when it is on disk.
+    wait(lambda: ask(relay, "d.example")["replies"])
+    message = relay.wait_log("received")[0]["id"]
+    before = len(times)
+    for what in ("d.example", "u@d.example", message):
+        why, cause = until(relay, what, "next_try")
+        assert (why["recipients"], why["complete"], cause["recipients"]) == (1, True, 1), why
+        assert why["replies"] == [{"reply": "451 4.7.1 greylisted, come back", "recipients": 1}], why
+        [domain] = why["domains"]
+        assert domain["site"]["route"] == "mx" and domain["site"]["hosts"] == [f"10 mx.d.example:{port}"], domain
+    readable(relay, "d.example", "1 recipient waits", "waiting for the next try at ", "451 4.7.1 greylisted", "MX 10 mx.d.example")
+    if len(times) == before:
+        comes_at(stamp(cause["until"]), times, before)
+    ask(relay, "e.example", code=1)
+    ask(relay, "0000000000000102", code=1)
+    ask(relay, "nobody", code=1)
+    relay.stop()
+
+
+def a_site_that_rests_is_tried_when_it_says():
+    port, times = free_port(), []
+    relay = relay_of(led_to("d.example"), port, retry(20))
+    relay.send("a@b.example", ["u@d.example"], TEXT)
+    why, cause = until(relay, "d.example", "site_closed")
+    assert "refused" in cause["words"] and why["domains"][0]["site"]["failures"] >= 1, why
+    # Of several rests the next that is long enough to be asked about.
+    while stamp(cause["until"]) - time.time() < 1:
+        time.sleep(0.1)
+        why, cause = until(relay, "d.example", "site_closed")
+    readable(relay, "d.example", "the site failed", "rests until")
+    Hop(lambda talk, verb, line: times.append(time.time()) if verb == "connect" else None, host="127.0.0.2", port=port)
+    comes_at(stamp(cause["until"]), times, 0)
+    relay.stop()
+
+
+def who_has_all_connections_is_told():
+    port, go = free_port(), threading.Event()
+    hop = Hop(lambda talk, verb, line: go.wait(60) and None if verb == "dot" else None, host="127.0.0.2", port=port)
+    shaping = '["d.example"]\nconnection_limit = 2\n'
+    relay = relay_of(led_to("d.example"), port, retry(20), shaping)
+    for number in range(6):
+        relay.send("a@b.example", [f"u{number}@d.example"], TEXT)
+    why, cause = until(relay, "d.example", "connections")
+    wait(lambda: ask(relay, "d.example")["under_way"] == 2)
+    why, cause = until(relay, "d.example", "connections")
+    site = why["domains"][0]["site"]
+    assert (site["connections"], site["connections_max"], sum(one["connections"] for one in site["shards"])) == (2, 2, 2), site
+    assert "2 of 2 connections" in cause["words"] and "shaping.toml:2 connection_limit = 2" in cause["words"], cause
+    assert (cause["recipients"], why["recipients"], why["under_way"], cause["until"]) == (4, 4, 2, None), why
+    readable(relay, "d.example", "4 recipients wait; 2 under way", "2 of 2 connections to the site are in use", "shard ")
+    go.set()
+    hop.wait(6, 30)
+    wait(lambda: "nothing of" in ask(relay, "d.example", json_too=False, code=1))
+    relay.stop()
+
+
+def what_a_rate_holds_up_goes_when_it_says():
+    port, times = free_port(), []
+    Hop(lambda talk, verb, line: times.append(time.time()) if verb == "MAIL" else None, host="127.0.0.2", port=port)
+    shaping = '["d.example"]\nmax_message_rate = "10/min"\n'
+    relay = relay_of(led_to("d.example"), port, retry(20), shaping)
+    for number in range(3):
+        relay.send("a@b.example", [f"u{number}@d.example"], TEXT)
+    wait(lambda: times)
+    why, cause = until(relay, "d.example", "rate")
+    before = len(times)
+    assert "shaping.toml:2 max_message_rate = 10/min" in cause["words"], cause
+    readable(relay, "d.example", "held to the rate of the site: the next may go")
+    comes_at(stamp(cause["until"]), times, before)
+    relay.stop()
+
+
+def a_domain_that_does_not_resolve_is_asked_for_when_it_says():
+    port, dead = free_port(), [True]
+
+    def names(name, kind):
+        if not name.endswith("d.example"):
+            return []
+        return SILENCE if dead else led_to("d.example").get((name, kind), [])
+
+    hop = Hop(host="127.0.0.2", port=port)
+    relay = relay_of(names, port, retry(8))
+    relay.send("a@b.example", ["u@d.example"], TEXT)
+    until(relay, "d.example", "look_up")
+    # Its name server was asked in vain: it waits for its next try, and the reply says why.
+    until(relay, "d.example", "next_try", 60)
+    # What was said last is known when it is on disk.
+    wait(lambda: ask(relay, "d.example")["replies"])
+    why, cause = until(relay, "d.example", "next_try", 60)
+    assert "d.example" in why["domains"][0]["no_site"], why
+    assert any("cannot look up the MX of d.example" in one["reply"] for one in why["replies"]), why
+    told = stamp(cause["until"])
+    dead.clear()
+    # The next try, whatever it finds: that nobody answered is remembered for a moment.
+    again = lambda: [one for one in relay.log() if one["event"] in ("deferred", "delivered")][1:]
+    wait(again)
+    comes_at(told, [stamp(one["time"]) for one in again()], 0)
+    hop.wait(1, 60)
+    relay.stop()
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]]()
