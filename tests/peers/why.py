@@ -175,6 +175,23 @@ def what_a_rate_holds_up_goes_when_it_says():
     relay.stop()
 
 
+def a_suspended_tenant_goes_on_when_it_says():
+    port, times = free_port(), []
+    Hop(lambda talk, verb, line: times.append(time.time()) if verb == "MAIL" else None, host="127.0.0.2", port=port)
+    rule = '[[rule]]\nmatch = { sender = "@shop.example" }\nset = { tenant = "shop" }\n'
+    relay = relay_of(led_to("d.example"), port, retry(20) + rule)
+    where = ["--config", f"{relay.directory}/relevo.toml"]
+    words = ["suspend", "--tenant", "shop", "--for", "8s", "--reason", "too many complaints", *where]
+    subprocess.run([BINARY, *words], check=True, stdout=subprocess.DEVNULL, timeout=30)
+    relay.send("a@shop.example", ["u@d.example"], TEXT)
+    why, cause = until(relay, "d.example", "suspended")
+    assert (why["recipients"], cause["recipients"]) == (1, 1) and "too many complaints" in cause["words"], why
+    readable(relay, "u@d.example", "suspended until ", "too many complaints")
+    # It may be said a second late rather than early.
+    comes_at(stamp(cause["until"]), times, 0)
+    relay.stop()
+
+
 def a_domain_that_does_not_resolve_is_asked_for_when_it_says():
     port, dead = free_port(), [True]
 
