@@ -58,8 +58,8 @@ async fn send(
 }
 
 /// Messages a (virtual) second, until all of them are delivered, and how many of them were lent.
-fn rate(shards: usize, messages: usize, hot: usize, lend_at: usize) -> (u64, u64) {
-    let world = World::new(7);
+fn rate(seed: u64, (shards, messages): (usize, usize), hot: usize, lend_at: usize) -> (u64, u64) {
+    let world = World::new(seed);
     *world.disk_faults(1) = DiskFaults { sync_max: Duration::from_millis(3), ..DiskFaults::default() };
     let sinks = [Sink::start(&world, "10.0.0.2:25"), Sink::start(&world, "10.0.0.3:25")];
     let configuration = &format!(
@@ -101,9 +101,15 @@ fn rate(shards: usize, messages: usize, hot: usize, lend_at: usize) -> (u64, u64
 }
 
 fn half_of_the_mail_for_one_domain(shards: usize, messages: usize) {
-    let (spread, _) = rate(shards, messages, 0, 64);
-    let (helped, lent) = rate(shards, messages, 50, 64);
-    assert!(lent > 0);
+    // One world says little: from one to the next the rates differ by some hundredths.
+    let (mut spread, mut helped) = (0, 0);
+    for seed in [7, 8, 9] {
+        spread += rate(seed, (shards, messages), 0, 64).0;
+        let (of_half, lent) = rate(seed, (shards, messages), 50, 64);
+        assert!(lent > 0);
+        helped += of_half;
+    }
+    let (spread, helped) = (spread / 3, helped / 3);
     assert!(helped >= spread * 9 / 10, "{helped}/s with half of it for one domain, {spread}/s for many");
 }
 
@@ -119,8 +125,8 @@ fn half_of_the_mail_for_one_domain_on_64_shards() {
 
 #[test]
 fn without_help_one_core_is_the_bound() {
-    let (spread, _) = rate(16, 30, 0, 64);
-    let (alone, none) = rate(16, 30, 50, usize::MAX);
+    let (spread, _) = rate(7, (16, 30), 0, 64);
+    let (alone, none) = rate(7, (16, 30), 50, usize::MAX);
     assert_eq!(none, 0);
     assert!(alone < spread / 2, "{alone}/s without help against {spread}/s");
 }
