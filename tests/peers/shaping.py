@@ -389,7 +389,7 @@ def a_site_gets_as_many_connections_as_it_takes():
     send(relay, domains, 600)
     few.wait(1800, 60)
     took = time.monotonic() - begun
-    assert len(few.turned_away) <= took / 5, f"{len(few.turned_away)} turned away in {took} s"
+    assert len(few.turned_away) <= 1 + took / 5, f"{len(few.turned_away)} turned away in {took} s"
     relay.stop()
 
 

@@ -146,13 +146,17 @@ def who_has_all_connections_is_told():
     for number in range(6):
         relay.send("a@b.example", [f"u{number}@d.example"], TEXT)
     why, cause = until(relay, "d.example", "connections")
-    wait(lambda: ask(relay, "d.example")["under_way"] == 2)
+    wait(lambda: ask(relay, "d.example")["domains"][0]["site"]["connections"] == 2)
+    # A connection may have taken up a message more, whose commands go behind the body of the first.
+    time.sleep(1)
     why, cause = until(relay, "d.example", "connections")
+    under_way = why["under_way"]
+    assert 2 <= under_way <= 4, why
     site = why["domains"][0]["site"]
     assert (site["connections"], site["connections_max"], sum(one["connections"] for one in site["shards"])) == (2, 2, 2), site
     assert "2 of 2 connections" in cause["words"] and "shaping.toml:2 connection_limit = 2" in cause["words"], cause
-    assert (cause["recipients"], why["recipients"], why["under_way"], cause["until"]) == (4, 4, 2, None), why
-    readable(relay, "d.example", "4 recipients wait; 2 under way", "2 of 2 connections to the site are in use", "shard ")
+    assert (cause["recipients"], why["recipients"], cause["until"]) == (6 - under_way, 6 - under_way, None), why
+    readable(relay, "d.example", f"{6 - under_way} recipients wait; {under_way} under way", "2 of 2 connections to the site are in use", "shard ")
     go.set()
     hop.wait(6, 30)
     wait(lambda: "nothing of" in ask(relay, "d.example", json_too=False, code=1))
