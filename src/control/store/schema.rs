@@ -1,7 +1,7 @@
 //! The tables of the file, and how one of an earlier version becomes one of this.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{OpenOptions, Permissions};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, Transaction};
@@ -48,7 +48,9 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     // What SQLite makes beside it has its mode.
-    OpenOptions::new().append(true).create(true).mode(files::FILE_MODE).open(path).map_err(StoreError::Io)?;
+    let file = OpenOptions::new().append(true).create(true).mode(files::FILE_MODE).open(path);
+    // A umask that takes from the owner too would have left less. Where it is not ours to change, the check of modes has told.
+    let _ = file.map_err(StoreError::Io)?.set_permissions(Permissions::from_mode(files::FILE_MODE));
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
