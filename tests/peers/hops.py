@@ -96,12 +96,20 @@ class Hop:
             self.talks += 1
             threading.Thread(target=self.serve, args=(Talk(self, connection, self.talks),), daemon=True).start()
 
+    def comes(self, talk):
+        """For who counts connections."""
+
+    def goes(self, talk):
+        """Before the close: the relay may be here again as soon as it sees that."""
+
     def serve(self, talk):
+        self.comes(talk)
         try:
             self.converse(talk)
         except (Gone, OSError):
             pass
         finally:
+            self.goes(talk)
             talk.socket.close()
 
     def converse(self, talk):

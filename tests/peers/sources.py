@@ -34,16 +34,15 @@ class Door(Hop):
             self.ends.append((talk.peer, time.monotonic()))
         return self.behave(talk, verb, line)
 
-    def serve(self, talk):
+    def comes(self, talk):
         talk.peer = talk.socket.getpeername()[0]
         with self.lock:
             self.open[talk.peer] = self.open.get(talk.peer, 0) + 1
             self.most[talk.peer] = max(self.most.get(talk.peer, 0), self.open[talk.peer])
-        try:
-            super().serve(talk)
-        finally:
-            with self.lock:
-                self.open[talk.peer] -= 1
+
+    def goes(self, talk):
+        with self.lock:
+            self.open[talk.peer] -= 1
 
     def by(self):
         """Recipients taken, by the address they came from."""
