@@ -16,6 +16,8 @@ pub enum StoreError {
     Damaged(String),
     /// A later version wrote it.
     Newer(i64),
+    /// Something else has its name.
+    NoFile,
     /// It cannot be put aside.
     Io(io::Error),
 }
@@ -29,6 +31,7 @@ impl fmt::Display for StoreError {
             StoreError::Newer(version) => {
                 write!(formatter, "a later version of relevo wrote it (its schema is {version})")
             }
+            StoreError::NoFile => formatter.write_str("it is no plain file; remove it"),
             StoreError::Io(error) => write!(formatter, "{error}"),
         }
     }

@@ -1,6 +1,6 @@
 //! The tables of the file, and how one of an earlier version becomes one of this.
 
-use std::fs::{OpenOptions, Permissions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -47,6 +47,10 @@ pub(super) const MIGRATIONS: [&str; 2] = ["
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    // SQLite would wait for somebody to write into a pipe of that name.
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(StoreError::NoFile);
+    }
     // What SQLite makes beside it has its mode.
     let file = OpenOptions::new().append(true).create(true).mode(files::FILE_MODE).open(path);
     // A umask that takes from the owner too would have left less. Where it is not ours to change, the check of modes has told.

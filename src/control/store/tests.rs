@@ -157,3 +157,15 @@ fn a_full_file_changes_nothing() {
     assert!(matches!(full, Err(StoreError::Database(_))), "{full:?}");
     assert_eq!(store.suspensions().unwrap().0, some());
 }
+
+/// A pipe that nobody writes into would hold up the start.
+#[test]
+fn what_is_no_file_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(FILE);
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let (mut store, words) = Store::open(directory.path());
+    assert!(words.is_some_and(|words| words.contains("no plain file")));
+    assert!(matches!(store.suspensions(), Err(StoreError::Closed)));
+    assert!(!fs::metadata(&path).unwrap().is_file());
+}
