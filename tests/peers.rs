@@ -110,6 +110,7 @@ stories!("room.py", None;
 stories!("sources.py", None;
     sources_share_the_mail_of_their_pool,
     limits_hold_for_each_source,
+    a_proxy_that_talks_nonsense_suspends_its_source,
     a_source_that_is_gone_is_suspended,
     pools_change_by_a_reload,
     mail_leaves_through_a_socks_proxy,

@@ -352,6 +352,33 @@ def mail_leaves_through_a_socks_proxy():
     relay.stop()
 
 
+def a_proxy_that_talks_nonsense_suspends_its_source():
+    """Whatever stands there and answers, without end or only once, is the proxy's fault and no host's."""
+    for nonsense in (b"\5\0" * 100_000, b"\5\0\5\0\0\7" + b"x" * 1000, b"220 no proxy\r\n", b"\5\0\5\1\0\1" + bytes(6), b"\5\0\4\0\0\1" + bytes(6)):
+        listener = socket.create_server(("127.0.0.9", 0), backlog=100)
+
+        def serve():
+            while True:
+                try:
+                    client, _ = listener.accept()
+                    client.sendall(nonsense)
+                    client.settimeout(5)
+                    while client.recv(4096):
+                        pass
+                except OSError:
+                    if listener.fileno() < 0:
+                        return
+
+        threading.Thread(target=serve, daemon=True).start()
+        hop = Door()
+        relay = to(hop, source("far", proxy=f"socks5://127.0.0.9:{listener.getsockname()[1]}") + '[delivery]\npool = "far"\n')
+        send(relay, 1)
+        assert relay.told("source far: its proxy socks5://127.0.0.9", "suspended", seconds=15), nonsense[:12]
+        assert not hop.talks
+        listener.close()
+        relay.stop()
+
+
 def mail_leaves_through_an_haproxy():
     hop = Door()
     proxy = Proxy("haproxy", address=None)

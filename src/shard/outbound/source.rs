@@ -219,11 +219,12 @@ async fn ask<R: Runtime>(wire: &mut Wire<R>, to: SocketAddr) -> Result<(), Refus
     let length = match kind {
         1 => 4,
         4 => 16,
-        _ => {
+        3 => {
             let mut length = [0];
             read(wire, &mut length).await.map_err(broken)?;
             usize::from(length[0])
         }
+        _ => return Err(Refused::Proxy("it does not speak SOCKS5".to_owned())),
     };
     // The address that it connects from, and the port: of no use to us.
     let mut bound = [0; u8::MAX as usize + 2];
