@@ -13,9 +13,9 @@ use relevo::dns::cache::Cache;
 use relevo::dns::{Answer, LookupResult, QueryType};
 use relevo::id::Location;
 use relevo::queue::destinations::{Destinations, Effect, Take};
+use relevo::queue::flow::Strand;
 use relevo::queue::outcome::{Disposition, Outcomes, RangeOutcome, Settled};
 use relevo::queue::{Group, Standing, schedule};
-use relevo::route::egress::EgressKey;
 use relevo::runtime::Bell;
 use relevo::shard::assignment::Assignment;
 use relevo::shard::mesh::Mesh;
@@ -59,7 +59,7 @@ impl Routine for Handoffs {
                 domain: black_box(&b"mail.example"[..]).into(),
                 group: group(number, 0),
                 client: 1,
-                egress: EgressKey::NODE,
+                strand: Strand::default(),
             };
             assert!(self.0.offer(1, handoff).is_ok());
         }

@@ -13,6 +13,10 @@ pub const FAIR_COUNTS_SMALL: usize = 1 << 10;
 /// want much, and these wait for no more than that.
 pub const FAIR_STEP: u64 = 256;
 
+/// Flows with mail for one domain by one egress that are told apart: beyond these campaigns of a tenant are one, and beyond twice as many tenants.
+/// Each has a queue, and an application may call each message a campaign.
+pub const FLOWS_A_DOMAIN: usize = 64;
+
 /// How far a wait may lie from its nominal length, as a share of it.
 pub const RETRY_JITTER: f64 = 0.2;
 

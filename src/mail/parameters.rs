@@ -79,7 +79,7 @@ impl Key {
 }
 
 /// How urgent mail is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
     /// Before all else.
     High,

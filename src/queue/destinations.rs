@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use crate::limits;
 use crate::queue::Group;
+use crate::queue::flow::Strand;
 use crate::queue::suspension::Held;
 use crate::route::egress::EgressKey;
 
@@ -119,20 +120,20 @@ impl Destinations {
 
     /// Queues a group of nobody in particular. `name` is lower case.
     pub fn push(&mut self, name: &str, group: Group, now: u32) -> Option<Effect> {
-        self.push_for((name, EgressKey::NODE), group, now, 0)
+        self.push_for((name, Strand::default()), group, now, 0)
     }
 
-    /// Queues a group that `client` brought, for a domain by an egress.
+    /// Queues a group that `client` brought, for a domain.
     pub fn push_for(
         &mut self,
-        (name, egress): (&str, EgressKey),
+        (name, strand): (&str, Strand),
         group: Group,
         now: u32,
         client: u32,
     ) -> Option<Effect> {
         self.queued += usize::from(group.count);
         self.now = now;
-        let key = self.domains.named(name, egress);
+        let key = self.domains.named(name, strand);
         let domain = self.domains.get_mut(key)?;
         domain.client = client;
         let rests = domain.active == 0 && !domain.in_ring;

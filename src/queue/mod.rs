@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod destinations;
 pub mod fair;
+pub mod flow;
 pub mod group;
 pub mod lifetimes;
 pub mod outcome;

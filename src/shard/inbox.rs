@@ -38,7 +38,7 @@ pub async fn exchange<R: Runtime>(shard: Rc<Shard<R>>) {
             }
             let Some(handoff) = shard.mesh.next_handoff(shard.index) else { break };
             let domain = std::str::from_utf8(&handoff.domain).unwrap_or_default();
-            enqueue(&shard, (domain, handoff.egress), handoff.group, handoff.client);
+            enqueue(&shard, (domain, handoff.strand), handoff.group, handoff.client);
             busy = true;
         }
         shard.mesh.announce_room(shard.index);

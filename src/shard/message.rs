@@ -3,9 +3,9 @@
 use crate::mail::envelope::Address;
 use crate::queue::Group;
 use crate::queue::destinations::DomainKey;
+use crate::queue::flow::Strand;
 use crate::queue::outcome::Settled;
 use crate::route::Hop;
-use crate::route::egress::EgressKey;
 
 /// A group to deliver, and whose queue it is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +70,6 @@ pub struct Handoff {
     pub group: Group,
     /// Who brought them, a hash.
     pub client: u32,
-    /// By which pool and source they leave.
-    pub egress: EgressKey,
+    /// Whose they are, and by which pool and source they leave.
+    pub strand: Strand,
 }

@@ -7,6 +7,8 @@ use std::rc::Rc;
 
 use super::keys::{DomainKey, SiteKey};
 use super::ring::Turn;
+use crate::mail::parameters::Priority;
+use crate::queue::flow::{Flow, Strand};
 use crate::queue::{Group, Standing};
 use crate::route::egress::EgressKey;
 
@@ -34,7 +36,7 @@ impl PartialEq for Deferred {
 
 impl Eq for Deferred {}
 
-/// The mail of one domain by one egress.
+/// The mail of one domain by one egress, of one flow.
 #[derive(Debug)]
 pub(super) struct Domain {
     pub(super) name: Rc<str>,
@@ -60,19 +62,27 @@ pub(super) struct Domain {
     pub(super) turn: u32,
     /// By which pool and source its mail leaves.
     pub(super) egress: EgressKey,
+    /// Whose mail it is: its flow, in parts that leave no gap.
+    class: Priority,
+    tenant: u32,
+    campaign: u32,
     /// The number of the routes by which it leads to its site.
     led_by: u8,
     /// In the line of those that were without mail.
     pub(super) leaving: bool,
 }
 
-const _: () = assert!(size_of::<Option<Domain>>() <= 104, "one of these for each domain with mail");
+const _: () = assert!(size_of::<Option<Domain>>() <= 112, "one of these for each domain with mail");
 
 impl Domain {
-    pub(super) fn new(name: Rc<str>, egress: EgressKey) -> Domain {
+    pub(super) fn new(name: Rc<str>, Strand { egress, flow }: Strand) -> Domain {
+        let Flow { class, tenant, campaign } = flow;
         Domain {
             name,
             egress,
+            class,
+            tenant,
+            campaign,
             led_by: 0,
             ready: VecDeque::new(),
             deferred: BinaryHeap::new(),
@@ -87,6 +97,11 @@ impl Domain {
             turn: 0,
             leaving: false,
         }
+    }
+
+    /// Whose mail it is.
+    pub(super) fn flow(&self) -> Flow {
+        Flow { class: self.class, tenant: self.tenant, campaign: self.campaign }
     }
 
     /// Where it leads, while that is known.

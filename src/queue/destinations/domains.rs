@@ -10,6 +10,7 @@ use super::ring::Turn;
 use super::walked::Walked;
 use crate::limits;
 use crate::queue::Group;
+use crate::queue::flow::Strand;
 use crate::route::egress::EgressKey;
 
 /// All domains with mail.
@@ -21,6 +22,8 @@ pub(super) struct Domains {
     by_name: HashMap<Rc<str>, DomainKey>,
     /// Those by other egresses: nobody has any where no source is configured.
     by_egress: BTreeMap<EgressKey, HashMap<Rc<str>, DomainKey>>,
+    /// Those of tenants, campaigns and priorities, by their strands in order.
+    by_strand: HashMap<Rc<str>, Vec<(Strand, DomainKey)>>,
     /// When domains have something due. An entry counts if its domain says the same time.
     due: BinaryHeap<Reverse<(u32, DomainKey)>>,
     /// Domains that were found without mail, and when: mail of the next moment finds their site.
@@ -58,27 +61,51 @@ impl Domains {
         self.slots.get_mut(slot).map(|domain| (DomainKey(slot as u32), domain.as_mut()))
     }
 
-    /// The first domain of this name, lower case, that has mail and stands at this place or behind it: it may have mail by several egresses.
+    /// The first domain of this name, lower case, that has mail and stands at this place or behind it: it may have mail by several
+    /// egresses and of several flows.
     pub(super) fn find(&self, name: &str, from: u32) -> Option<DomainKey> {
         let all = self.by_egress.values().filter_map(|by_name| by_name.get(name));
-        all.chain(self.by_name.get(name)).filter(|key| key.0 >= from).min().copied()
+        let strands = self.by_strand.get(name).into_iter().flatten().map(|(_, key)| key);
+        all.chain(self.by_name.get(name)).chain(strands).filter(|key| key.0 >= from).min().copied()
     }
 
-    /// The domain of this name by this egress, a new one if need be.
-    pub(super) fn named(&mut self, name: &str, egress: EgressKey) -> DomainKey {
-        let found = match egress {
+    /// The domain of this name and strand, a new one if need be.
+    pub(super) fn named(&mut self, name: &str, strand: Strand) -> DomainKey {
+        if !strand.flow.is_plain() {
+            return self.of_flow(name, strand);
+        }
+        let found = match strand.egress {
             EgressKey::NODE => self.by_name.get(name),
             other => self.by_egress.get(&other).and_then(|by_name| by_name.get(name)),
         };
         match found {
             Some(key) => *key,
-            None => self.add(name, egress),
+            None => self.add(name, strand),
         }
     }
 
-    fn add(&mut self, name: &str, egress: EgressKey) -> DomainKey {
+    fn of_flow(&mut self, name: &str, strand: Strand) -> DomainKey {
+        let strand = match self.by_strand.get(name) {
+            None => strand,
+            Some(known) => match known.binary_search_by_key(&strand, |(strand, _)| *strand) {
+                Ok(place) => return known[place].1,
+                Err(_) => folded(known, strand),
+            },
+        };
+        if strand.flow.is_plain() {
+            return self.named(name, strand);
+        }
+        let known = self.by_strand.get(name);
+        let place = known.map(|known| known.binary_search_by_key(&strand, |(strand, _)| *strand));
+        match (known, place) {
+            (Some(known), Some(Ok(place))) => known[place].1,
+            _ => self.add(name, strand),
+        }
+    }
+
+    fn add(&mut self, name: &str, strand: Strand) -> DomainKey {
         let name: Rc<str> = name.into();
-        let domain = Domain::new(name.clone(), egress);
+        let domain = Domain::new(name.clone(), strand);
         let key = match self.free.pop() {
             Some(slot) => {
                 self.slots[slot as usize] = Some(domain);
@@ -89,7 +116,16 @@ impl Domains {
                 DomainKey(u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 domains"))
             }
         };
-        match egress {
+        if !strand.flow.is_plain() {
+            let known = self.by_strand.entry(name).or_default();
+            let place = known.partition_point(|(other, _)| *other < strand);
+            if known.len() == known.capacity() {
+                known.reserve_exact(known.len() / 4 + 1);
+            }
+            known.insert(place, (strand, key));
+            return key;
+        }
+        match strand.egress {
             EgressKey::NODE => self.by_name.insert(name, key),
             other => self.by_egress.entry(other).or_default().insert(name, key),
         };
@@ -102,7 +138,15 @@ impl Domains {
     }
 
     fn forget_name(&mut self, domain: &Domain) {
-        if domain.egress == EgressKey::NODE {
+        let strand = Strand { egress: domain.egress, flow: domain.flow() };
+        if !strand.flow.is_plain() {
+            if let Some(known) = self.by_strand.get_mut(&domain.name) {
+                known.retain(|(other, _)| *other != strand);
+                if known.is_empty() {
+                    self.by_strand.remove(&domain.name);
+                }
+            }
+        } else if domain.egress == EgressKey::NODE {
             self.by_name.remove(&domain.name);
         } else if let Some(by_name) = self.by_egress.get_mut(&domain.egress) {
             by_name.remove(&domain.name);
@@ -214,10 +258,30 @@ impl Domains {
     }
 }
 
+/// The strand that mail of a domain is queued by, where these have mail already. Their number is bounded, whatever applications call their
+/// campaigns: beyond a bound all of a tenant's is one, beyond another nobody's.
+fn folded(known: &[(Strand, DomainKey)], strand: Strand) -> Strand {
+    let from = known.partition_point(|(other, _)| other.egress < strand.egress);
+    let to = known.partition_point(|(other, _)| other.egress <= strand.egress);
+    let mut folded = strand;
+    if to - from >= limits::FLOWS_A_DOMAIN {
+        folded.flow.campaign = 0;
+    }
+    if to - from >= 2 * limits::FLOWS_A_DOMAIN {
+        folded.flow.tenant = 0;
+    }
+    folded
+}
+
 #[cfg(test)]
 impl Domains {
     pub(super) fn count(&self) -> usize {
         self.len()
+    }
+
+    /// Names that have strands.
+    pub(super) fn strands(&self) -> usize {
+        self.by_strand.len()
     }
 
     /// Entries of those that are to be looked at, old ones included.

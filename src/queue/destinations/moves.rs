@@ -4,6 +4,7 @@ use super::domain::Deferred;
 use super::keys::{DomainKey, SiteKey};
 use super::{Destinations, Effect};
 use crate::queue::Group;
+use crate::queue::flow::Strand;
 use crate::route::egress::EgressKey;
 
 /// A slice of it: so many groups of a domain are queued by the egress that `instead` says, as long as it says one. True: nothing is left that
@@ -18,7 +19,7 @@ pub fn move_on(
     let mut effects = Vec::new();
     for _ in 0..most {
         let Some(domain) = queues.domains.get_mut(key) else { return (true, effects) };
-        let (name, client) = (domain.name.clone(), domain.client);
+        let (name, client, flow) = (domain.name.clone(), domain.client, domain.flow());
         let first = domain.deferred.peek().map(|Deferred(group)| *group).or(domain.ready.front().copied());
         let Some((group, egress)) = first.and_then(|group| Some((group, instead(&group)?))) else {
             queues.rest(key);
@@ -34,7 +35,7 @@ pub fn move_on(
             }
         }
         queues.queued = queues.queued.saturating_sub(usize::from(due.count));
-        let effect = queues.push_for((&name, egress), due, now, client);
+        let effect = queues.push_for((&name, Strand { egress, flow }), due, now, client);
         effects.extend(effect.filter(|effect| effects.last() != Some(effect)));
     }
     (false, effects)
@@ -69,13 +70,13 @@ mod tests {
             not_before,
             ..Group::bare(Location { lane: 0, slot: 0, offset: 0 }, key)
         };
-        let asked = queues.push_for(("d.example", one), group(1, 0), 10, 7);
+        let asked = queues.push_for(("d.example", one.into()), group(1, 0), 10, 7);
         let Some(Effect::Resolve(key, _)) = asked else { panic!("{asked:?}") };
         let site = queues.resolved(key, "one d").expect("it has mail");
         for (number, not_before) in [(2, 0), (3, 50), (4, 60)] {
-            queues.push_for(("d.example", one), group(number, not_before), 10, 7);
+            queues.push_for(("d.example", one.into()), group(number, not_before), 10, 7);
         }
-        queues.push_for(("d.example", EgressKey::NODE), group(5, 70), 10, 7);
+        queues.push_for(("d.example", Strand::default()), group(5, 70), 10, 7);
         assert!(matches!(queues.take(site, 10), Take::Job(_, first) if first.key == 1));
         let moved = move_on(&mut queues, key, 10, 2, |_| Some(other));
         assert_eq!(moved, (false, vec![]), "nothing of that is due");

@@ -4,6 +4,7 @@ use super::*;
 use crate::id::Location;
 use crate::queue::Standing;
 
+mod flows;
 mod moved;
 
 fn group(offset: u32, count: u16) -> Group {
@@ -44,7 +45,7 @@ fn job(queue: &mut Destinations, site: SiteKey, now: u32) -> Option<(DomainKey, 
 #[test]
 fn what_is_tried_again_is_its_clients() {
     let mut queue = Destinations::new(vec![10]);
-    let Some(Effect::Resolve(key, _)) = queue.push_for(("a.example", EgressKey::NODE), group(1, 1), 10, 7)
+    let Some(Effect::Resolve(key, _)) = queue.push_for(("a.example", Strand::default()), group(1, 1), 10, 7)
     else {
         panic!()
     };

@@ -8,22 +8,23 @@ use crate::queue::Group;
 use crate::queue::destinations::moves::{move_on, waiting};
 use crate::queue::destinations::{DomainKey, Effect};
 use crate::queue::fair::{self, Behalf};
+use crate::queue::flow::Strand;
 use crate::route::egress::{EgressKey, seed_of};
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::outbound::asking;
 use crate::shard::outbound::pump::pump;
 
-/// Queues a group of this shard's own domain, to leave by an egress.
+/// Queues a group of this shard's own domain.
 /// `client` is who brought it, a hash.
 pub(in crate::shard) fn enqueue<R: Runtime>(
     shard: &Rc<Shard<R>>,
-    (domain, egress): (&str, EgressKey),
+    (domain, strand): (&str, Strand),
     group: Group,
     client: u32,
 ) {
     let now = shard.seconds();
-    let effect = shard.outbound.destinations.borrow_mut().push_for((domain, egress), group, now, client);
+    let effect = shard.outbound.destinations.borrow_mut().push_for((domain, strand), group, now, client);
     match effect {
         Some(Effect::Resolve(key, name)) => {
             let message = group.key ^ u32::from(group.location.lane) << 22;
@@ -125,7 +126,7 @@ mod tests {
         let shard = alone::shard(&world, None);
         let sites_for = |egress| {
             let group = Group::bare(Location { lane: 0, slot: 0, offset: 0 }, 1);
-            enqueue(&shard, ("[192.88.99.7]", egress), group, 1);
+            enqueue(&shard, ("[192.88.99.7]", Strand::from(egress)), group, 1);
             world.run_for(Duration::from_millis(100));
             shard.outbound.sites.borrow().len()
         };

@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use crate::id::MessageId;
 use crate::limits;
+use crate::mail::parameters::{Key, Parameters};
 use crate::observe::diagnostics::Level;
 use crate::queue::Group;
+use crate::queue::flow::{Flow, Strand};
 use crate::route::egress::{self, EgressKey, Source};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
@@ -58,24 +60,52 @@ fn tell_unknown<R: Runtime>(shard: &Shard<R>, live: &InForce, pool: &str) {
     }
 }
 
-/// A group in parts that leave by one egress each; `alike` says of a recipient how many from it on have the same pool, and which.
+/// What says by which strand a recipient's mail is queued: its pool, and its flow.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Wish<'a> {
+    pool: Option<&'a str>,
+    flow: Flow,
+}
+
+impl<'a> Wish<'a> {
+    /// That of mail with these parameters.
+    pub(super) fn of(parameters: Parameters<&'a str>) -> Wish<'a> {
+        Wish { pool: parameters.value(Key::Pool), flow: Flow::of(&parameters) }
+    }
+}
+
+/// A group in parts of one strand each; `alike` says of a recipient how many from it on have the same parameters, and what these wish. None:
+/// no recipient has any.
 pub(super) fn parts<'a, R: Runtime>(
     shard: &'a Shard<R>,
     chooser: Option<&'a Chooser>,
     (group, domain): (Group, &'a [u8]),
-    alike: impl Fn(u16) -> (u16, Option<&'a str>) + 'a,
-) -> impl Iterator<Item = (Group, EgressKey)> + 'a {
+    alike: Option<impl Fn(u16) -> (u16, Wish<'a>) + 'a>,
+) -> impl Iterator<Item = (Group, Strand)> + 'a {
     let mut left = Some(group);
     std::iter::from_fn(move || {
         let group = left.take()?;
-        let Some(chooser) = chooser else { return Some((group, EgressKey::NODE)) };
-        let (alike, pool) = alike(group.first);
-        let count = alike.clamp(1, group.count);
+        let (count, wish) = alike.as_ref().map_or((group.count, Wish::default()), |alike| run(&group, alike));
         if count < group.count {
             left = Some(Group { first: group.first + count, count: group.count - count, ..group });
         }
-        Some((Group { count, ..group }, chooser.choose(shard, pool, domain)))
+        let egress = chooser.map_or(EgressKey::NODE, |chooser| chooser.choose(shard, wish.pool, domain));
+        Some((Group { count, ..group }, Strand { egress, flow: wish.flow }))
     })
+}
+
+/// How many recipients of a group wish for the same as its first, and what: their other parameters may differ.
+fn run<'a>(group: &Group, alike: impl Fn(u16) -> (u16, Wish<'a>)) -> (u16, Wish<'a>) {
+    let (first, wish) = alike(group.first);
+    let mut count = first.clamp(1, group.count);
+    while count < group.count {
+        let (more, other) = alike(group.first + count);
+        if other != wish {
+            break;
+        }
+        count += more.clamp(1, group.count - count);
+    }
+    (count, wish)
 }
 
 /// A connection by a source came up, or not by its fault.

@@ -8,15 +8,14 @@ use std::time::Duration;
 use crate::id::Location;
 use crate::limits;
 use crate::mail::envelope::{Envelope, Recipient};
-use crate::mail::parameters::Key;
+use crate::queue::flow::Strand;
 use crate::queue::{Clock, Group, Standing, fair};
-use crate::route::egress::EgressKey;
 use crate::route::home_shard;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::message::Handoff;
 use crate::shard::outbound::dispatch;
-use crate::shard::outbound::egress::{Chooser, parts};
+use crate::shard::outbound::egress::{Chooser, Wish, parts};
 use crate::shard::store::at_once;
 use crate::spool::record::{self, MessageView};
 use crate::time::UnixMillis;
@@ -53,14 +52,14 @@ pub(in crate::shard) fn stored<'a, R: Runtime>(
             not_before: 0,
             expiry,
         };
-        let alike = |first| pool_from(envelope, first);
-        for (group, egress) in parts(shard, chooser.as_ref(), (group, domain), alike) {
+        let alike = envelope.parameters.is_some().then_some(|first| wish_from(envelope, first));
+        for (group, strand) in parts(shard, chooser.as_ref(), (group, domain), alike) {
             // A thousand new domains at once would hold up everybody else: the inbox takes them a few at a time.
             if number < limits::DOMAINS_AT_ONCE && (number == 0 || !shard.runtime.should_yield()) {
-                hand_off(shard, (domain, egress), group, client);
+                hand_off(shard, (domain, strand), group, client);
             } else {
                 waits = true;
-                put_off(shard, (domain, egress), group, client);
+                put_off(shard, (domain, strand), group, client);
             }
         }
     }
@@ -69,13 +68,13 @@ pub(in crate::shard) fn stored<'a, R: Runtime>(
     }
 }
 
-/// How many recipients from this one on have the same parameters, and their pool.
-fn pool_from(envelope: &Envelope, first: u16) -> (u16, Option<&str>) {
-    let Some(parameters) = &envelope.parameters else { return (u16::MAX, None) };
+/// How many recipients from this one on have the same parameters, and what these wish.
+fn wish_from(envelope: &Envelope, first: u16) -> (u16, Wish<'_>) {
+    let Some(parameters) = &envelope.parameters else { return (u16::MAX, Wish::default()) };
     let mut rest = envelope.recipients[usize::from(first)..].iter().map(|one| one.parameters);
     let own = rest.next().unwrap_or_default();
     let count = 1 + rest.take_while(|other| *other == own).count();
-    (u16::try_from(count).unwrap_or(u16::MAX), parameters.of(own).value(Key::Pool))
+    (u16::try_from(count).unwrap_or(u16::MAX), Wish::of(parameters.of(own)))
 }
 
 /// Who brought a message, for whoever is to be fair: the account, or else the client's network (a /64 of IPv6). Never 0.
@@ -127,9 +126,9 @@ pub(in crate::shard) fn recovered<R: Runtime>(
                     expiry,
                 };
                 let client = client(view.account, view.origin().client);
-                let alike = |first| (view.alike_from(first), view.parameters_of(first).value(Key::Pool));
-                for (group, egress) in parts(shard, chooser.as_ref(), (group, domain), alike) {
-                    hand_off(shard, (domain, egress), group, client);
+                let alike = |first| (view.alike_from(first), Wish::of(view.parameters_of(first)));
+                for (group, strand) in parts(shard, chooser.as_ref(), (group, domain), Some(alike)) {
+                    hand_off(shard, (domain, strand), group, client);
                 }
             }
         }
@@ -151,29 +150,24 @@ fn lower<'a, R: Runtime>(
 }
 
 /// One group goes home when those before it have.
-fn put_off<R: Runtime>(shard: &Shard<R>, (domain, egress): (&[u8], EgressKey), group: Group, client: u32) {
+fn put_off<R: Runtime>(shard: &Shard<R>, (domain, strand): (&[u8], Strand), group: Group, client: u32) {
     let mut room = [0; limits::DOMAIN_MAX + 1];
     let lower = lower(shard, domain, &mut room);
     let home = home_shard(lower, shard.mesh.shards());
-    shard.outbound.backlog.borrow_mut().push(home, Handoff { domain: lower.into(), group, client, egress });
+    shard.outbound.backlog.borrow_mut().push(home, Handoff { domain: lower.into(), group, client, strand });
 }
 
 /// Sends one group home. What finds no room waits here.
-fn hand_off<R: Runtime>(
-    shard: &Rc<Shard<R>>,
-    (domain, egress): (&[u8], EgressKey),
-    group: Group,
-    client: u32,
-) {
+fn hand_off<R: Runtime>(shard: &Rc<Shard<R>>, (domain, strand): (&[u8], Strand), group: Group, client: u32) {
     let mut room = [0; limits::DOMAIN_MAX + 1];
     let lower = lower(shard, domain, &mut room);
     let domain = std::str::from_utf8(lower).unwrap_or_default();
     let home = home_shard(lower, shard.mesh.shards());
     if home == shard.index {
-        dispatch::enqueue(shard, (domain, egress), group, client);
+        dispatch::enqueue(shard, (domain, strand), group, client);
         return;
     }
-    let handoff = Handoff { domain: domain.as_bytes().into(), group, client, egress };
+    let handoff = Handoff { domain: domain.as_bytes().into(), group, client, strand };
     let mut backlog = shard.outbound.backlog.borrow_mut();
     if !backlog.homes[home].is_empty() {
         backlog.push(home, handoff);
