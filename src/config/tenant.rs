@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use crate::config::literal::{Fix, Wrong, quoted, span, text};
+use crate::config::literal::{Fix, Wrong, integer, quoted, span, text};
 use crate::config::retry::{self, Retry};
 use crate::config::section::Section;
 use crate::limits;
@@ -16,6 +16,8 @@ use crate::mail::parameters::{self, Key};
 pub struct TenantConfig {
     /// As rules and instructions name it.
     pub name: Box<str>,
+    /// Its part of what a site takes, beside those of others.
+    pub weight: u32,
     /// Age at which its mail is given up, whatever else would let it wait for longer.
     pub max_age: Option<Duration>,
     /// When its mail is tried again.
@@ -34,6 +36,7 @@ pub(super) fn read(root: &Section<'_>, of_all: &Retry) -> Vec<TenantConfig> {
         if section.lacks("name") {
             section.fail("name", "", "this key is missing", Fix::Write(quoted("shop"), String::new()));
         }
+        let weight = section.read("weight", 1, |value| integer(value, 1..=limits::TENANT_WEIGHT_MAX, 1));
         let day = Duration::from_secs(86_400);
         let max_age = section.read("max_age", None, |value| {
             span(value, Duration::from_secs(1)..=limits::CONFIG_TIME_MAX, 2 * day).map(Some)
@@ -44,7 +47,12 @@ pub(super) fn read(root: &Section<'_>, of_all: &Retry) -> Vec<TenantConfig> {
             section.fail("name", "", "there is a tenant of this name already", fix);
         }
         section.finish();
-        tenants.extend(name.map(|name| TenantConfig { name: name.into(), max_age, retry }));
+        tenants.extend(name.map(|name| TenantConfig {
+            name: name.into(),
+            weight: weight as u32,
+            max_age,
+            retry,
+        }));
     }
     tenants
 }

@@ -5,6 +5,15 @@ pub const RESOLVED_A_TICK: usize = 500;
 /// Domains of a site whose lanes' credits are looked at to see whether it is starved.
 pub const STARVED_LOOKED_AT: usize = 64;
 
+/// The same of each flow, where several have mail at a site.
+pub const STARVED_LOOKED_AT_EACH: usize = 4;
+
+/// Of so many messages that a site takes, each class of priority has one at least while it has mail, whatever those above it have: what is `low`
+/// goes slowly then, and nothing waits for ever.
+pub const CLASS_TURN: u32 = 16;
+/// Weight of a tenant, at most.
+pub const TENANT_WEIGHT_MAX: u64 = 1_000;
+
 /// Places of the table by which newcomers are counted: some tens of thousands of messages and zones apart.
 pub const FAIR_COUNTS: usize = 1 << 14;
 /// The same of a queue of which there may be thousands: four kilobytes.

@@ -6,20 +6,33 @@ use std::time::Duration;
 use crate::config::TenantConfig;
 use crate::config::retry::{Retry, Schedule};
 use crate::mail::parameters::{Key, Parameters};
+use crate::queue::flow::{self, Weights};
 
 /// All that are named.
 #[derive(Clone, Debug, Default)]
-pub struct Tenants(HashMap<Box<str>, TenantConfig>);
+pub struct Tenants {
+    named: HashMap<Box<str>, TenantConfig>,
+    weights: Weights,
+}
 
 impl Tenants {
     /// Those of a configuration.
     pub fn new(tenants: &[TenantConfig]) -> Tenants {
-        Tenants(tenants.iter().map(|tenant| (tenant.name.clone(), tenant.clone())).collect())
+        let weight = |tenant: &TenantConfig| (flow::number(&tenant.name), tenant.weight);
+        Tenants {
+            named: tenants.iter().map(|tenant| (tenant.name.clone(), tenant.clone())).collect(),
+            weights: Weights::of_numbers(tenants.iter().map(weight)),
+        }
+    }
+
+    /// What they weigh.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
     }
 
     fn of<Text: AsRef<str>>(&self, parameters: &Parameters<Text>) -> Option<&TenantConfig> {
         // Nobody looks at the parameters where none is named.
-        if self.0.is_empty() { None } else { self.0.get(parameters.get(Key::Tenant)?) }
+        if self.named.is_empty() { None } else { self.named.get(parameters.get(Key::Tenant)?) }
     }
 
     /// Age at which mail with these parameters is given up, at the latest.

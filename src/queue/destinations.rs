@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use crate::limits;
 use crate::queue::Group;
-use crate::queue::flow::Strand;
+use crate::queue::flow::{Strand, Weights};
 use crate::queue::suspension::Held;
 use crate::route::egress::EgressKey;
 
@@ -22,9 +22,12 @@ mod keys;
 pub mod known;
 pub mod moves;
 mod ring;
+mod rings;
 mod routes;
+mod shares;
 mod sites;
 mod suspended;
+mod taking;
 mod unanswered;
 pub mod walk;
 mod walked;
@@ -48,6 +51,8 @@ pub struct Destinations {
     unanswered: Sweep,
     /// What is suspended, and the domains with mail that is to be put aside for that.
     held: Held,
+    /// What tenants weigh.
+    weights: Weights,
     aside: BTreeSet<DomainKey>,
     now: u32,
     queued: usize,
@@ -62,6 +67,7 @@ impl Destinations {
             credits: Credits::new(credits),
             unanswered: Sweep::default(),
             held: Held::default(),
+            weights: Weights::default(),
             aside: BTreeSet::new(),
             now: 0,
             queued: 0,
@@ -133,7 +139,7 @@ impl Destinations {
     ) -> Option<Effect> {
         self.queued += usize::from(group.count);
         self.now = now;
-        let key = self.domains.named(name, strand);
+        let key = self.domains.named(name, strand, &self.weights);
         let domain = self.domains.get_mut(key)?;
         domain.client = client;
         let rests = domain.active == 0 && !domain.in_ring;
@@ -336,50 +342,15 @@ impl Destinations {
 
     /// Work for a connection of this site.
     pub fn take(&mut self, site: SiteKey, now: u32) -> Take {
-        let state = self.sites.get(site);
-        if state.is_closed(now) {
-            return Take::Nothing;
-        }
-        // Each domain of the ring is looked at once at most: one whose lane has no credit is passed over.
-        for _ in 0..state.ring.places() {
-            let ring = &mut self.sites.get_mut(site).ring;
-            let Some(turn) = ring.pop() else { break };
-            let (key, Some(domain)) = (turn.key, self.domains.of_mut(turn)) else {
-                ring.met();
-                continue;
-            };
-            let Some(group) = domain.ready.front().copied() else {
-                domain.in_ring = false;
-                self.rest(key);
-                continue;
-            };
-            if self.sites.is_astray(domain) {
-                // [`Destinations::rerouted`] comes to it, and asks where it leads now.
-                self.sites.lose(site, domain.ready.len());
-                domain.in_ring = false;
-                self.sites.lead(domain, None);
-                continue;
-            }
-            if !self.held.is_empty() && suspended::stops(&self.held, &mut self.sites, (site, domain), now) {
-                self.aside.insert(key);
-                continue;
-            }
-            if !self.credits.take(group.location.lane) {
-                self.sites.get_mut(site).ring.push(turn);
-                self.sites.starve(site);
-                continue;
-            }
-            domain.ready.pop_front();
-            domain.active += 1;
-            if domain.ready.is_empty() {
-                domain.in_ring = false;
-            } else {
-                self.sites.get_mut(site).ring.push(turn);
-            }
-            self.sites.lose(site, 1);
-            return if group.is_expired(now) { Take::Expired(key, group) } else { Take::Job(key, group) };
-        }
-        Take::Nothing
+        self.now = now;
+        let Destinations { domains, sites, credits, aside, .. } = self;
+        let parts = taking::Parts { domains, sites, credits, aside };
+        taking::take(parts, (&self.held, &self.weights), site, now)
+    }
+
+    /// What tenants weigh from now on.
+    pub fn set_weights(&mut self, weights: Weights) {
+        self.weights = weights;
     }
 
     /// Whether no connection of this site would get work now, as the credits of its lanes are all out. It is asked to pump
@@ -390,9 +361,9 @@ impl Destinations {
 
     /// The domain whose mail is next at a site, and how many others have mail there.
     pub fn waiting_at(&self, site: SiteKey) -> Option<(&str, usize)> {
-        let ring = &self.sites.get(site).ring;
-        let first = ring.iter().find_map(|turn| self.domains.of(turn))?;
-        Some((&*first.name, ring.len() - 1))
+        let rings = &self.sites.get(site).rings;
+        let first = rings.some().find_map(|turn| self.domains.of(turn))?;
+        Some((&*first.name, rings.len() - 1))
     }
 
     /// Groups that a connection could take now.
@@ -567,12 +538,12 @@ impl Destinations {
 
     /// A site that failed is tried again: its domains may have moved meanwhile. How many were looked at.
     fn resolve_again(&mut self, site: SiteKey, effects: &mut Vec<Effect>) -> usize {
-        let looks = self.sites.get(site).ring.places().min(limits::RESOLVED_A_TICK);
-        for _ in 0..looks {
-            let ring = &mut self.sites.get_mut(site).ring;
-            let Some(turn) = ring.pop() else { break };
+        let mut search = self.sites.get(site).rings.search();
+        for looked in 0..limits::RESOLVED_A_TICK {
+            let rings = &mut self.sites.get_mut(site).rings;
+            let Some((flow, turn)) = rings.pop(&mut search) else { return looked };
             let (key, Some(domain)) = (turn.key, self.domains.of_mut(turn)) else {
-                ring.met();
+                rings.met(flow);
                 continue;
             };
             self.sites.lose(site, domain.ready.len());
@@ -587,7 +558,7 @@ impl Destinations {
             }
             self.sites.lead(domain, None);
         }
-        looks
+        limits::RESOLVED_A_TICK
     }
 
     /// When [`Destinations::tick`] has something to do next (seconds of the queues' clock).

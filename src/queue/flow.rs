@@ -3,6 +3,9 @@
 //! Tenants and campaigns are hashes of their names: nothing is interned, so there is no table, no lock and nothing to reclaim, and a start finds
 //! the same. Two names that collide share a part, and nothing else.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use crate::mail::parameters::{Key, Parameters, Priority};
 use crate::queue::fair;
 use crate::route::egress::EgressKey;
@@ -34,6 +37,27 @@ impl Flow {
 /// The number of a tenant or a campaign of this name; never 0.
 pub fn number(name: &str) -> u32 {
     fair::hash(name.as_bytes()).max(1)
+}
+
+/// What the tenants weigh that a configuration names; all others 1.
+#[derive(Clone, Debug, Default)]
+pub struct Weights(Arc<HashMap<u32, u32>>);
+
+impl Weights {
+    /// By their numbers.
+    pub fn of_numbers(weights: impl IntoIterator<Item = (u32, u32)>) -> Weights {
+        Weights(Arc::new(weights.into_iter().collect()))
+    }
+
+    /// That of a tenant.
+    pub fn of(&self, tenant: u32) -> u32 {
+        self.0.get(&tenant).copied().unwrap_or(1)
+    }
+
+    /// Whether a tenant is named.
+    pub fn has(&self, tenant: u32) -> bool {
+        self.0.contains_key(&tenant)
+    }
 }
 
 /// What of a domain's mail has a queue of its own: one flow, by one egress.

@@ -97,6 +97,8 @@ pub enum Defect {
     GivenUpTakenUp,
     /// Another source is drawn after a start.
     SourceForgotten,
+    /// Whose mail it is is forgotten: all of it is of one flow.
+    FlowForgotten,
     /// Queued mail goes on to where routes led before.
     RoutesKept,
     /// A page of the queue skips a domain.

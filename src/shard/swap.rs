@@ -121,6 +121,7 @@ fn take_up<R: Runtime>(shard: &Rc<Shard<R>>, live: Rc<InForce>, listeners: Prepa
     shard.outbound.addresses.set_limit(live.delivery.connections_per_address);
     listeners::apply(shard, listeners);
     reroute::begin(shard, &before, &live);
+    shard.outbound.destinations.borrow_mut().set_weights(live.tenants.weights().clone());
     suspend::hear_again(shard);
     if shard.index == 0 {
         let done = Admin::Reload { by: &live.by, changed: &live.changed };

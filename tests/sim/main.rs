@@ -7,6 +7,7 @@ mod ahead;
 mod ask;
 mod clocks;
 mod compaction;
+mod fair;
 mod floods;
 mod day;
 mod days;

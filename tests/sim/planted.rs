@@ -13,7 +13,9 @@ use super::day::dice::Dice;
 use super::day::plan::{BANNER, DOT, End, Flavour, Lookup, Manner, Plan, RCPT, SitePlan, VERBS};
 use super::day::reloads::{Fate, Reload, Version};
 use super::days::wrong;
-use super::{ask, compaction, floods, full_disk, lmtp, reload, rules, shaping, sources, suspend, window};
+use super::{
+    ask, compaction, fair, floods, full_disk, lmtp, reload, rules, shaping, sources, suspend, window,
+};
 
 /// Seeds within which a defect must be found.
 const SEEDS: u64 = 30;
@@ -137,6 +139,7 @@ found! {
     ReturnedTooEarly in what_is_told_to_be_returned_too_early_is_found,
     JournalWithoutRoom in a_full_disk_without_room_for_the_journal_is_found,
     GivenUpTakenUp in a_policy_taken_up_though_given_up_is_found,
+    FlowForgotten in mail_of_which_nobody_knows_whose_it_is_is_found,
     SourceForgotten in a_source_that_a_start_forgets_is_found,
     RoutesKept in mail_that_stays_with_old_routes_is_found,
     FreedUntold in a_segment_freed_before_its_events_are_in_the_journal_is_found,
@@ -163,6 +166,7 @@ fn of_sites(defect: Defect) {
     match defect {
         Defect::WindowDeaf => window::is_found(defect),
         Defect::SourceForgotten => sources::is_found(defect),
+        Defect::FlowForgotten => fair::is_found(defect),
         _ => suspend::is_found(defect),
     }
 }
@@ -182,7 +186,10 @@ fn is_found(defect: Defect) {
         Defect::MovedFreedEarly | Defect::ParametersStay => return compaction::is_found(defect),
         Defect::RulesUnasked | Defect::RateUncounted => return shaping::is_found(defect),
         Defect::ProviderUncounted | Defect::ScheduleForgotten => return shaping::is_found(defect),
-        Defect::WindowDeaf | Defect::SourceForgotten | Defect::SuspensionForgotten => {
+        Defect::WindowDeaf
+        | Defect::SourceForgotten
+        | Defect::SuspensionForgotten
+        | Defect::FlowForgotten => {
             return of_sites(defect);
         }
         Defect::DiscardedHandedOut => return rules::is_found(defect),

@@ -3,6 +3,7 @@
 use super::credits::Credits;
 use super::domains::Domains;
 use super::keys::{DomainKey, SiteKey};
+use super::rings::Place;
 use super::sites::Sites;
 use crate::queue::Group;
 
@@ -17,11 +18,19 @@ pub(super) fn tell(
 ) -> Option<(DomainKey, Group)> {
     let site = sites.get_mut(site);
     let (mut place, mut within) = site.looked;
-    for _ in 0..=site.ring.places() {
-        let Some(turn) = site.ring.get(place) else {
-            (place, within) = (0, 0);
+    let (from, mut around) = (place, false);
+    loop {
+        let found = site.rings.get(place).filter(|(found, _)| !around || *found < from);
+        let Some((found, turn)) = found else {
+            if std::mem::replace(&mut around, true) {
+                break;
+            }
+            (place, within) = (Place::default(), 0);
             continue;
         };
+        if found != place {
+            (place, within) = (found, 0);
+        }
         let domain = domains.of_mut(turn);
         if domain.as_ref().is_none_or(|domain| domain.ready.is_empty()) {
             *looks = looks.saturating_sub(1);
@@ -43,13 +52,13 @@ pub(super) fn tell(
             site.looked = (place, within);
             return Some((turn.key, *group));
         }
-        (place, within) = (place + 1, 0);
+        (place, within) = (place.next(), 0);
         if *looks == 0 {
             site.looked = (place, within);
             return None;
         }
     }
-    site.looked = (0, 0);
+    site.looked = Default::default();
     None
 }
 
@@ -62,7 +71,8 @@ pub(super) fn expire(
     is_too_old: impl Fn(&Group) -> bool,
 ) -> Option<(DomainKey, Group)> {
     let site = sites.get_mut(key);
-    while let Some(turn) = site.ring.get(site.aged) {
+    while let Some((place, turn)) = site.rings.get(site.aged) {
+        site.aged = place;
         if *looks == 0 {
             return None;
         }
@@ -77,8 +87,8 @@ pub(super) fn expire(
             sites.lose(key, 1);
             return Some((turn.key, group));
         }
-        site.aged += 1;
+        site.aged = place.next();
     }
-    site.aged = 0;
+    site.aged = Place::default();
     None
 }

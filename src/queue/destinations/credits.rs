@@ -45,7 +45,7 @@ pub(super) fn is_starved((domains, sites, credits): (&Domains, &mut Sites, &Cred
         let Some(domain) = domains.of(turn) else { return true };
         domain.ready.front().is_some_and(|group| credits.has(group.location.lane))
     };
-    if sites.get(site).ring.iter().take(limits::STARVED_LOOKED_AT).any(takes) {
+    if sites.get(site).rings.some().take(limits::STARVED_LOOKED_AT).any(takes) {
         return false;
     }
     sites.starve(site);

@@ -10,7 +10,7 @@ use super::ring::Turn;
 use super::walked::Walked;
 use crate::limits;
 use crate::queue::Group;
-use crate::queue::flow::Strand;
+use crate::queue::flow::{Strand, Weights};
 use crate::route::egress::EgressKey;
 
 /// All domains with mail.
@@ -70,9 +70,9 @@ impl Domains {
     }
 
     /// The domain of this name and strand, a new one if need be.
-    pub(super) fn named(&mut self, name: &str, strand: Strand) -> DomainKey {
+    pub(super) fn named(&mut self, name: &str, strand: Strand, weights: &Weights) -> DomainKey {
         if !strand.flow.is_plain() {
-            return self.of_flow(name, strand);
+            return self.of_flow(name, strand, weights);
         }
         let found = match strand.egress {
             EgressKey::NODE => self.by_name.get(name),
@@ -84,16 +84,16 @@ impl Domains {
         }
     }
 
-    fn of_flow(&mut self, name: &str, strand: Strand) -> DomainKey {
+    fn of_flow(&mut self, name: &str, strand: Strand, weights: &Weights) -> DomainKey {
         let strand = match self.by_strand.get(name) {
             None => strand,
             Some(known) => match known.binary_search_by_key(&strand, |(strand, _)| *strand) {
                 Ok(place) => return known[place].1,
-                Err(_) => folded(known, strand),
+                Err(_) => folded(known, strand, weights),
             },
         };
         if strand.flow.is_plain() {
-            return self.named(name, strand);
+            return self.named(name, strand, weights);
         }
         let known = self.by_strand.get(name);
         let place = known.map(|known| known.binary_search_by_key(&strand, |(strand, _)| *strand));
@@ -259,15 +259,16 @@ impl Domains {
 }
 
 /// The strand that mail of a domain is queued by, where these have mail already. Their number is bounded, whatever applications call their
-/// campaigns: beyond a bound all of a tenant's is one, beyond another nobody's.
-fn folded(known: &[(Strand, DomainKey)], strand: Strand) -> Strand {
+/// campaigns: beyond a bound all of a tenant's is one, beyond another that of a tenant which is not named in
+/// the configuration is nobody's.
+fn folded(known: &[(Strand, DomainKey)], strand: Strand, weights: &Weights) -> Strand {
     let from = known.partition_point(|(other, _)| other.egress < strand.egress);
     let to = known.partition_point(|(other, _)| other.egress <= strand.egress);
     let mut folded = strand;
     if to - from >= limits::FLOWS_A_DOMAIN {
         folded.flow.campaign = 0;
     }
-    if to - from >= 2 * limits::FLOWS_A_DOMAIN {
+    if to - from >= 2 * limits::FLOWS_A_DOMAIN && !weights.has(folded.flow.tenant) {
         folded.flow.tenant = 0;
     }
     folded

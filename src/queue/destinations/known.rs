@@ -55,8 +55,8 @@ pub fn has_credit(queues: &Destinations, site: SiteKey) -> bool {
         let Some(domain) = queues.domains.of(turn) else { return true };
         domain.ready.front().is_some_and(|group| queues.credits.has(group.location.lane))
     };
-    let ring = &queues.sites.get(site).ring;
-    ring.is_empty() || ring.iter().take(limits::STARVED_LOOKED_AT).any(takes)
+    let rings = &queues.sites.get(site).rings;
+    rings.is_empty() || rings.some().take(limits::STARVED_LOOKED_AT).any(takes)
 }
 
 /// Groups and their recipients.

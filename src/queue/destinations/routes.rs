@@ -36,8 +36,8 @@ pub(super) fn leave_site((domains, sites): (&mut Domains, &mut Sites), key: Doma
     let Some(site) = domain.site() else { return };
     sites.lead(domain, None);
     if std::mem::take(&mut domain.in_ring) {
-        let ready = domain.ready.len();
-        sites.withdraw(site, ready, domains);
+        let left = (domain.flow(), domain.ready.len());
+        sites.withdraw(site, left, domains);
     }
 }
 

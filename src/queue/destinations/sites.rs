@@ -8,15 +8,17 @@ use std::rc::Rc;
 use super::domain::Domain;
 use super::domains::Domains;
 use super::keys::{DomainKey, SiteKey};
-use super::ring::{Ring, Turn};
+use super::ring::Turn;
+use super::rings::{Place, Rings};
 
 use crate::limits;
+use crate::queue::flow::Flow;
 
 #[derive(Debug, Default)]
 pub(super) struct SiteQueue {
     name: Rc<str>,
     /// Domains with ready groups, served in turn.
-    pub(super) ring: Ring<DomainKey>,
+    pub(super) rings: Rings,
     /// Groups of these.
     ready: usize,
     /// Domains that lead here.
@@ -27,9 +29,9 @@ pub(super) struct SiteQueue {
     pub(super) closed_until: u32,
     pub(super) failures: u32,
     /// While it is closed: which of its groups is looked at next, by the places of domain and group.
-    pub(super) looked: (usize, usize),
+    pub(super) looked: (Place, usize),
     /// And at which domain of the ring it is looked next for what is too old.
-    pub(super) aged: usize,
+    pub(super) aged: Place,
 }
 
 impl SiteQueue {
@@ -126,7 +128,7 @@ impl Sites {
             let site = &mut self.slots[slot];
             let key = SiteKey(slot as u32);
             let until = site.closed_until + if site.failures > 0 { limits::SITE_FAILURES_KEPT } else { 0 };
-            let idle = site.domains == 0 && site.ring.is_empty() && until <= now;
+            let idle = site.domains == 0 && site.rings.is_empty() && until <= now;
             if idle && self.by_name.get(&site.name) == Some(&key) && !busy(key) {
                 self.by_name.remove(&site.name);
                 *site = SiteQueue::default();
@@ -175,7 +177,7 @@ impl Sites {
         if !domain.in_ring {
             self.turns = self.turns.wrapping_add(1);
             (domain.in_ring, domain.turn) = (true, self.turns);
-            site.ring.push(Turn { key, number: self.turns });
+            site.rings.push(domain.flow(), Turn { key, number: self.turns });
         }
     }
 
@@ -185,12 +187,12 @@ impl Sites {
         self.get_mut(site).ready -= groups;
     }
 
-    /// A domain that had so many groups ready there just left the ring.
-    pub(super) fn withdraw(&mut self, site: SiteKey, groups: usize, domains: &Domains) {
+    /// A domain of a flow that had so many groups ready there just left its ring.
+    pub(super) fn withdraw(&mut self, site: SiteKey, (flow, groups): (Flow, usize), domains: &Domains) {
         self.lose(site, groups);
         let site = self.get_mut(site);
-        if site.ring.leave(|turn| domains.of(turn).is_some()) {
-            (site.looked, site.aged) = ((0, 0), 0);
+        if site.rings.leave(flow, |turn| domains.of(turn).is_some()) {
+            (site.looked, site.aged) = Default::default();
         }
     }
 
@@ -215,7 +217,7 @@ impl Sites {
         let site = self.get_mut(key);
         site.closed_until = until;
         site.failures = site.failures.saturating_add(1);
-        site.looked = (0, 0);
+        site.looked = Default::default();
         self.due.push(Reverse((until, key)));
     }
 

@@ -100,9 +100,9 @@ pub(super) fn leave(
             continue;
         }
         aside.insert(key);
-        let (ready, site) = (domain.ready.len(), domain.site());
+        let (left, site) = ((domain.flow(), domain.ready.len()), domain.site());
         if let Some(site) = site.filter(|_| std::mem::take(&mut domain.in_ring)) {
-            sites.withdraw(site, ready, domains);
+            sites.withdraw(site, left, domains);
         }
     }
 }

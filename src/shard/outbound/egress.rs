@@ -89,8 +89,9 @@ pub(super) fn parts<'a, R: Runtime>(
         if count < group.count {
             left = Some(Group { first: group.first + count, count: group.count - count, ..group });
         }
+        let flow = if shard.runtime.planted(Defect::FlowForgotten) { Flow::default() } else { wish.flow };
         let egress = chooser.map_or(EgressKey::NODE, |chooser| chooser.choose(shard, wish.pool, domain));
-        Some((Group { count, ..group }, Strand { egress, flow: wish.flow }))
+        Some((Group { count, ..group }, Strand { egress, flow }))
     })
 }
 

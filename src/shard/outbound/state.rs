@@ -96,11 +96,13 @@ impl<R: Runtime> Outbound<R> {
         let credits = mesh.credits() + 1000 * uncounted;
         let node = (&*boot.node.hostname, mesh.shards());
         let per_address = live.delivery.connections_per_address;
+        let mut destinations = Destinations::new(vec![credits; mesh.lanes()]);
+        destinations.set_weights(live.tenants.weights().clone());
         let mut resolver = Resolver::new(runtime.clone(), timers.clone(), live, node);
         resolver.limit_questions(particulars.questions_max);
         Outbound {
             backlog: RefCell::new(Backlog::new(mesh.shards())),
-            destinations: RefCell::new(Destinations::new(vec![credits; mesh.lanes()])),
+            destinations: RefCell::new(destinations),
             asking: Asking::new(runtime.random(), particulars.questions_max),
             resolver,
             background: Background::default(),

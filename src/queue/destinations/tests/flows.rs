@@ -57,3 +57,98 @@ fn mail_without_parameters_is_found_where_it_was() {
     let waiting = |state: &known::DomainState| moves::waiting(&queue, state.key);
     assert_eq!(all.iter().map(waiting).collect::<Vec<_>>(), [1, 2]);
 }
+
+fn normal(tenant: u32, campaign: u32) -> Strand {
+    flow(Priority::Normal, tenant, campaign)
+}
+
+/// How many of so many messages each tenant gets.
+fn taken(queue: &mut Destinations, site: SiteKey, messages: usize) -> Vec<usize> {
+    let mut by = vec![0; 10];
+    for _ in 0..messages {
+        let (key, group) = job(queue, site, 10).expect("there is mail");
+        by[queue.domains.get(key).expect("it has mail").flow().tenant as usize] += 1;
+        queue.attempted(key, &group, &[], 10);
+    }
+    by
+}
+
+/// However many domains each has mail for.
+#[test]
+fn tenants_share_a_site_by_their_weights() {
+    let mut queue = Destinations::new(vec![u32::MAX]);
+    queue.set_weights(Weights::of_numbers([(2, 3)]));
+    let mut site = SiteKey(0);
+    for number in 0..400 {
+        site = push(&mut queue, &format!("d{}.example", number % 50), normal(1, 0), 1 + number);
+        push(&mut queue, "big.example", normal(2, number % 3), 1_001 + number);
+    }
+    assert_eq!(taken(&mut queue, site, 400)[1..3], [100, 300]);
+    queue.set_weights(Weights::default());
+    assert_eq!(taken(&mut queue, site, 100)[1..3], [50, 50], "at once after a reload");
+    assert_eq!(taken(&mut queue, site, 300)[1..3], [250, 50]);
+    assert_eq!((queue.take(site, 10), queue.ready(site, 10)), (Take::Nothing, 0));
+    push(&mut queue, "big.example", normal(2, 0), 5_000);
+    push(&mut queue, "big.example", normal(2, 0), 5_001);
+    taken(&mut queue, site, 2);
+    assert!(queue.sites.get(site).rings.is_one(), "of one flow there is one ring");
+}
+
+/// Mail whose lane has no credit keeps its turn, and that of others goes on meanwhile, by turns.
+#[test]
+fn who_finds_no_credit_holds_up_nobody() {
+    let mut queue = Destinations::new(vec![0, u32::MAX]);
+    let mut site = SiteKey(0);
+    for number in 0..60 {
+        let strand = flow(Priority::High, 1 + number % 2, number % 7);
+        site = push(&mut queue, &format!("d{number}.example"), strand, 1 + number);
+    }
+    let other = |offset| Group { location: Location { lane: 1, slot: 0, offset }, ..group(offset, 1) };
+    for number in 0..90 {
+        let strand = flow(Priority::Low, 3 + number % 3, 0);
+        let asked = queue.push_for(("e.example", strand), other(100 + number), 10, 7);
+        if let Some(Effect::Resolve(key, _)) = asked {
+            queue.resolved(key, "mx");
+        }
+    }
+    assert_eq!(taken(&mut queue, site, 60)[3..6], [20, 20, 20]);
+    assert_eq!(taken(&mut queue, site, 30)[3..6], [10, 10, 10]);
+    assert_eq!(queue.take(site, 10), Take::Nothing);
+    assert!(queue.is_starved(site));
+    assert_eq!(queue.credit(0, 60), [site]);
+    assert_eq!(taken(&mut queue, site, 60)[1..3], [30, 30]);
+}
+
+/// Walks come to all flows, each domain once.
+#[test]
+fn what_waits_for_a_closed_site_is_told_whosever_it_is() {
+    let mut queue = Destinations::new(vec![u32::MAX]);
+    let mut site = SiteKey(0);
+    for number in 0..30 {
+        let strand = normal(number % 3, number % 2);
+        site = push(&mut queue, &format!("d{}.example", number % 9), strand, 1 + number);
+    }
+    queue.close_site(site, 50);
+    let mut told: Vec<u32> = Vec::new();
+    for _ in 0..100 {
+        let mut looks = 3;
+        told.extend(queue.tell(site, 20, &mut looks, |_| 900).map(|(_, group)| group.key));
+    }
+    told.sort_unstable();
+    assert_eq!(told, (1..=30).collect::<Vec<_>>());
+    queue.open_site(site);
+    let mut old = Vec::new();
+    for _ in 0..100 {
+        let mut looks = 2;
+        old.extend(queue.expire(site, &mut looks, |group| group.key % 9 != 1).map(|(_, group)| group.key));
+    }
+    old.sort_unstable();
+    assert_eq!(old, (1..=30).filter(|key| key % 9 != 1).collect::<Vec<_>>());
+    assert_eq!(queue.waiting_at(site).map(|(_, others)| others > 3), Some(true));
+    assert_eq!(queue.ready(site, 20), 4);
+    // Those that leave are met nowhere.
+    for key in (0..queue.domain_slots()).map(|slot| queue.domain_at(slot)).collect::<Vec<_>>() {
+        queue.leave_site(key);
+    }
+    assert_eq!((queue.ready(site, 20), queue.take(site, 20)), (0, Take::Nothing));
+}

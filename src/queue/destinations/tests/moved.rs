@@ -63,10 +63,10 @@ fn many_domains_leave_a_site_one_by_one() {
     for number in (0..DOMAINS).rev() {
         let key = queue.domains.find(&format!("d{number}.example"), 0).unwrap();
         assert!(queue.resolved(key, "mx2").is_some());
-        assert!(queue.sites.get(old).ring.places() <= 65 + 2 * number as usize);
+        assert!(queue.sites.get(old).rings.places() <= 65 + 2 * number as usize);
     }
     // One by one it is 5,000,000,000.
-    let looked_at = queue.sites.get(old).ring.looked_at;
+    let looked_at = queue.sites.get(old).rings.looked_at();
     assert!(looked_at <= 2 * DOMAINS as usize, "{looked_at}");
     let new = queue.sites.named("mx2");
     assert_eq!(
@@ -103,7 +103,7 @@ fn who_left_a_ring_is_not_met_there() {
     let served: Vec<_> = std::iter::from_fn(|| job(&mut queue, site, 60)).map(|(key, _)| key).collect();
     let each_in_turn: Vec<_> = [2, 4, 5, 1, 2, 4, 5, 1].map(|place| keys[place]).to_vec();
     assert_eq!(served, each_in_turn);
-    assert!(queue.sites.get(site).ring.is_empty());
+    assert!(queue.sites.get(site).rings.is_empty());
     // What is too old is found behind one that left, too.
     let other = queue.sites.named("mx2");
     assert!(queue.resolved(keys[0], "mx3").is_some());

@@ -1,0 +1,77 @@
+//! What a connection of a site works on next.
+
+use std::collections::BTreeSet;
+
+use super::credits::Credits;
+use super::domains::Domains;
+use super::effect::Take;
+use super::keys::{DomainKey, SiteKey};
+use super::sites::Sites;
+use super::{routes, suspended};
+use crate::queue::flow::Weights;
+use crate::queue::suspension::Held;
+
+/// The parts of the queues that are changed by it.
+pub(super) struct Parts<'a> {
+    pub(super) domains: &'a mut Domains,
+    pub(super) sites: &'a mut Sites,
+    pub(super) credits: &'a mut Credits,
+    pub(super) aside: &'a mut BTreeSet<DomainKey>,
+}
+
+/// Work for a connection of this site. Each domain of its rings is looked at once at most, or twice where several flows have mail: one whose lane
+/// has no credit is passed over.
+pub(super) fn take(
+    Parts { domains, sites, credits, aside }: Parts<'_>,
+    (held, weights): (&Held, &Weights),
+    site: SiteKey,
+    now: u32,
+) -> Take {
+    let state = sites.get(site);
+    if state.is_closed(now) {
+        return Take::Nothing;
+    }
+    let mut search = state.rings.search();
+    while let Some((flow, turn)) = sites.get_mut(site).rings.pop(&mut search) {
+        let (key, Some(domain)) = (turn.key, domains.of_mut(turn)) else {
+            sites.get_mut(site).rings.met(flow);
+            continue;
+        };
+        let Some(group) = domain.ready.front().copied() else {
+            domain.in_ring = false;
+            routes::rest((domains, sites), key, now);
+            continue;
+        };
+        if sites.is_astray(domain) {
+            // [`Destinations::rerouted`] comes to it, and asks where it leads now.
+            sites.lose(site, domain.ready.len());
+            domain.in_ring = false;
+            sites.lead(domain, None);
+            continue;
+        }
+        if !held.is_empty() && suspended::stops(held, sites, (site, domain), now) {
+            aside.insert(key);
+            continue;
+        }
+        if !credits.take(group.location.lane) {
+            sites.get_mut(site).rings.pass_over(flow, turn, &mut search);
+            sites.starve(site);
+            continue;
+        }
+        domain.ready.pop_front();
+        domain.active += 1;
+        sites.lose(site, 1);
+        let rings = &mut sites.get_mut(site).rings;
+        if domain.ready.is_empty() {
+            domain.in_ring = false;
+        } else {
+            rings.push(flow, turn);
+        }
+        if group.is_expired(now) {
+            return Take::Expired(key, group);
+        }
+        rings.serve(flow, &search, weights);
+        return Take::Job(key, group);
+    }
+    Take::Nothing
+}

@@ -1,0 +1,165 @@
+//! Tenants at a site that takes less than they have: who gets how much of it, and who goes first.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use relevo::runtime::sim::World;
+use relevo::runtime::{Defect, Runtime};
+
+use super::day::talk::Talk;
+use super::floods::{launch, names};
+use super::peers::hand_in_some;
+use super::relay::run_until_true;
+use super::story;
+
+/// A hop that takes its time over each message, and notes in which order they come.
+#[derive(Default)]
+struct Hop(RefCell<Vec<String>>);
+
+impl Hop {
+    fn start(world: &World) -> Rc<Hop> {
+        let hop = Rc::new(Hop::default());
+        let runtime = world.shard(2, 0);
+        let listener = runtime.listen("10.0.0.2:25".parse().expect("an address")).expect("a free address");
+        let (own, serving) = (runtime.clone(), hop.clone());
+        runtime.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let talk = Talk::new(own.clone(), stream, Duration::from_secs(3600));
+                let hop = serving.clone();
+                own.spawn(async move {
+                    let _ = hop.serve(talk).await;
+                });
+            }
+        });
+        hop
+    }
+
+    async fn serve(&self, mut talk: Talk) -> io::Result<()> {
+        talk.send(b"220 hop.example\r\n").await?;
+        loop {
+            let line = talk.line().await?;
+            match &*line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase() {
+                "EHLO" => talk.send(b"250-hop.example\r\n250 PIPELINING\r\n").await?,
+                "RCPT" => {
+                    let tenant = line.split(['@', '.']).nth(1).unwrap_or_default();
+                    self.0.borrow_mut().push(tenant.to_owned());
+                    talk.send(b"250 2.1.5 ok\r\n").await?;
+                }
+                "DATA" => {
+                    talk.send(b"354 go on\r\n").await?;
+                    talk.until_dot().await?;
+                    talk.pause(Duration::from_millis(100)).await;
+                    talk.send(b"250 2.0.0 taken\r\n").await?;
+                }
+                "QUIT" => return talk.send(b"221 2.0.0 bye\r\n").await,
+                _ => talk.send(b"250 2.0.0 ok\r\n").await?,
+            }
+        }
+    }
+}
+
+/// Mail of all domains below `big.test` for one site; who sends it is told by their first label.
+fn configuration() -> String {
+    let mut text = "[[route]]\ndomain = \"*.big.test\"\nto = \"smtp://mx.big.test\"\n\
+                    [[tenant]]\nname = \"three\"\nweight = 3\n"
+        .to_owned();
+    for (domain, set) in [
+        ("one", "tenant = \"one\""),
+        ("may", "tenant = \"three\", campaign = \"may\""),
+        ("june", "tenant = \"three\", campaign = \"june\""),
+        ("july", "tenant = \"three\", campaign = \"july\""),
+        ("high", "tenant = \"one\", priority = \"high\""),
+        ("low", "tenant = \"three\", priority = \"low\""),
+    ] {
+        text += &format!("[[rule]]\nmatch = {{ recipient = \"*.{domain}.big.test\" }}\nset = {{ {set} }}\n");
+    }
+    text + "#: ['mx.big.test']\n#: connection_limit = 4\n"
+}
+
+/// Messages of each, as they come to the hop.
+const ALL: [(&str, usize); 6] =
+    [("one", 260), ("may", 160), ("june", 160), ("july", 160), ("high", 40), ("low", 30)];
+
+/// Which tenant's and campaign's messages the hop was given, in this order.
+fn order(seed: u64, plant: Option<Defect>) -> Vec<String> {
+    let world = World::new(seed);
+    if let Some(defect) = plant {
+        world.plant(defect, 1.0);
+    }
+    names(&world, &Rc::default(), |_| Some([10, 0, 0, 2]));
+    let hop = Hop::start(&world);
+    let relay = launch(&world, 1, &configuration());
+    let mut client = 100;
+    for (name, messages) in ALL.into_iter().filter(|(name, _)| *name != "high") {
+        for number in 0..10 {
+            hand_in_some(
+                &world,
+                client,
+                0..messages / 10,
+                vec![format!("u@{name}.d{number}.{name}.big.test")],
+            );
+            client += 1;
+        }
+    }
+    let came =
+        |many: usize| run_until_true(&world, Duration::from_secs(120), || hop.0.borrow().len() >= many);
+    assert!(came(400), "{} came", hop.0.borrow().len());
+    for number in 0..10 {
+        hand_in_some(&world, client + number, 0..4, vec![format!("u@high.d{number}.high.big.test")]);
+    }
+    let all = ALL.iter().map(|(_, messages)| messages).sum();
+    assert!(came(all), "{} of {all} came", hop.0.borrow().len());
+    relay.drain();
+    hop.0.take()
+}
+
+fn counted(order: &[String]) -> BTreeMap<&str, usize> {
+    let mut by = BTreeMap::new();
+    for name in order {
+        *by.entry(&**name).or_insert(0) += 1;
+    }
+    by
+}
+
+/// What is amiss with the order.
+fn faults(order: &[String]) -> Vec<String> {
+    let mut faults = Vec::new();
+    // All of it waits by then, and none of them has come to the end.
+    let by = counted(&order[100..400]);
+    let of = |name: &str| by.get(name).copied().unwrap_or_default();
+    let low = of("low");
+    if !(15..=22).contains(&low) {
+        faults.push(format!("low has {low} of 300 messages, and a 16th is its own"));
+    }
+    let normal = 300 - low;
+    for (name, part) in [("one", 4), ("may", 4), ("june", 4), ("july", 4)] {
+        let share = of(name) as f64 * f64::from(part) / normal as f64;
+        if !(0.95..=1.05).contains(&share) {
+            faults.push(format!("{name} has {share:.2} of its part: {by:?}"));
+        }
+    }
+    let high: Vec<usize> = (0..order.len()).filter(|place| order[*place] == "high").collect();
+    let span = high[high.len() - 1] - high[0];
+    if span > 60 {
+        faults.push(format!("40 urgent messages went among {span}"));
+    }
+    faults
+}
+
+pub fn is_found(defect: Defect) {
+    let faults = faults(&order(1, Some(defect)));
+    assert!(!faults.is_empty(), "all have their parts, and what is planted is not noticed");
+}
+
+#[test]
+fn tenants_have_their_parts_of_a_site_and_what_is_urgent_goes_first() {
+    story(2, |seed| {
+        let order = order(seed, None);
+        println!("{:?}", counted(&order[100..400]));
+        let faults = faults(&order);
+        assert!(faults.is_empty(), "{faults:?}");
+    });
+}
