@@ -10,6 +10,7 @@ use crate::config::retry::{self, Retry};
 use crate::config::section::Section;
 use crate::limits;
 use crate::mail::parameters::{self, Key};
+use crate::shaping::value::{Rate, read_rate};
 
 /// `[[tenant]]`
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +19,8 @@ pub struct TenantConfig {
     pub name: Box<str>,
     /// Its part of what a site takes, beside those of others.
     pub weight: u32,
+    /// Messages that may begin in a time, to all sites together.
+    pub max_message_rate: Option<Rate>,
     /// Age at which its mail is given up, whatever else would let it wait for longer.
     pub max_age: Option<Duration>,
     /// When its mail is tried again.
@@ -37,6 +40,7 @@ pub(super) fn read(root: &Section<'_>, of_all: &Retry) -> Vec<TenantConfig> {
             section.fail("name", "", "this key is missing", Fix::Write(quoted("shop"), String::new()));
         }
         let weight = section.read("weight", 1, |value| integer(value, 1..=limits::TENANT_WEIGHT_MAX, 1));
+        let max_message_rate = section.read("max_message_rate", None, |value| read_rate(value).map(Some));
         let day = Duration::from_secs(86_400);
         let max_age = section.read("max_age", None, |value| {
             span(value, Duration::from_secs(1)..=limits::CONFIG_TIME_MAX, 2 * day).map(Some)
@@ -50,6 +54,7 @@ pub(super) fn read(root: &Section<'_>, of_all: &Retry) -> Vec<TenantConfig> {
         tenants.extend(name.map(|name| TenantConfig {
             name: name.into(),
             weight: weight as u32,
+            max_message_rate,
             max_age,
             retry,
         }));

@@ -150,6 +150,8 @@ pub const DESTINATION_CONNECTIONS_LIMIT: u64 = 10_000;
 pub const MESSAGES_PER_CONNECTION_LIMIT: u64 = 1_000_000;
 /// Waits of a schedule of retries: what is written down of a message that has its own is no longer than a parameter.
 pub const RETRY_STEPS_MAX: usize = 16;
+/// How long a tenant whose rate lets nothing go waits before it is looked whether another rate is in force.
+pub const TENANT_LOOK: Duration = Duration::from_secs(1);
 /// Tenants that it may name.
 pub const TENANTS_MAX: usize = 10_000;
 /// Factor between two waits that it may ask for: with more the second one is the longest.

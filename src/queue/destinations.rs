@@ -21,6 +21,7 @@ mod effect;
 mod keys;
 pub mod known;
 pub mod moves;
+mod resting;
 mod ring;
 mod rings;
 mod routes;
@@ -36,6 +37,7 @@ use credits::Credits;
 use domains::Domains;
 pub use effect::{Effect, Take};
 pub use keys::{DomainKey, SiteKey};
+use resting::Resting;
 use sites::Sites;
 pub use suspended::PutAside;
 use unanswered::Sweep;
@@ -53,6 +55,8 @@ pub struct Destinations {
     held: Held,
     /// What tenants weigh.
     weights: Weights,
+    /// Those that may begin nothing now.
+    resting: Resting,
     aside: BTreeSet<DomainKey>,
     now: u32,
     queued: usize,
@@ -68,6 +72,7 @@ impl Destinations {
             unanswered: Sweep::default(),
             held: Held::default(),
             weights: Weights::default(),
+            resting: Resting::default(),
             aside: BTreeSet::new(),
             now: 0,
             queued: 0,
@@ -342,10 +347,31 @@ impl Destinations {
 
     /// Work for a connection of this site.
     pub fn take(&mut self, site: SiteKey, now: u32) -> Take {
+        self.take_allowed(site, now, &mut |_| true)
+    }
+
+    /// The same, where mail of a tenant may be begun that `allows` it: it is asked for each message, and one of whom it says no rests.
+    pub fn take_allowed(&mut self, site: SiteKey, now: u32, allows: &mut dyn FnMut(u32) -> bool) -> Take {
         self.now = now;
-        let Destinations { domains, sites, credits, aside, .. } = self;
-        let parts = taking::Parts { domains, sites, credits, aside };
-        taking::take(parts, (&self.held, &self.weights), site, now)
+        let Destinations { domains, sites, credits, aside, resting, .. } = self;
+        let parts = taking::Parts { domains, sites, credits, aside, resting };
+        taking::take(parts, (&self.held, &self.weights), (site, now), allows)
+    }
+
+    /// Whether all that waits at a site is of tenants that rest. It is told of when they do not.
+    pub fn rests(&mut self, site: SiteKey) -> bool {
+        let Destinations { sites, resting, .. } = self;
+        !resting.is_empty() && sites.get_mut(site).rings.rests(&mut |tenant| resting.meets(tenant, site))
+    }
+
+    /// A tenant that began to rest: [`Destinations::resume_tenant`] is to be called when it may go on.
+    pub fn take_resting(&mut self) -> Option<u32> {
+        self.resting.take_new()
+    }
+
+    /// A tenant may go on: so many of the sites where its mail was passed over. True: there are more, and this is to be called again.
+    pub fn resume_tenant(&mut self, tenant: u32, most: usize) -> (Vec<SiteKey>, bool) {
+        self.resting.resume(tenant, most)
     }
 
     /// What tenants weigh from now on.
@@ -541,7 +567,7 @@ impl Destinations {
         let mut search = self.sites.get(site).rings.search();
         for looked in 0..limits::RESOLVED_A_TICK {
             let rings = &mut self.sites.get_mut(site).rings;
-            let Some((flow, turn)) = rings.pop(&mut search) else { return looked };
+            let Some((flow, turn)) = rings.pop(&mut search, &mut |_| false) else { return looked };
             let (key, Some(domain)) = (turn.key, self.domains.of_mut(turn)) else {
                 rings.met(flow);
                 continue;

@@ -192,7 +192,7 @@ pub fn rate(text: &str) -> Option<Rate> {
     Some(Rate { count: number(count)?, period, burst, local })
 }
 
-pub(super) fn read_rate(value: &DeValue<'_>) -> Result<Rate, Wrong> {
+pub(crate) fn read_rate(value: &DeValue<'_>) -> Result<Rate, Wrong> {
     let words = match value {
         DeValue::Integer(number) => number.as_str().to_owned(),
         _ => text(value, "100/s")?.to_owned(),

@@ -19,6 +19,7 @@ use crate::route::gate::Gate;
 use crate::route::{Route, Table};
 use crate::shaping::layers::Shaping;
 use crate::shard::inbound::logins::Logins;
+use crate::shard::tenant_rates::TenantRates;
 
 /// All that is not read at the start alone.
 pub struct LiveConfig {
@@ -38,6 +39,8 @@ pub struct LiveConfig {
     pub longest_wait: Duration,
     /// `[[tenant]]`
     pub tenants: Tenants,
+    /// How fast their mail may go.
+    pub tenant_rates: TenantRates,
     /// `[dns]`, with the name servers and hosts that were found.
     pub dns: DnsConfig,
     /// `[[listener]]`, ports resolved.
@@ -97,6 +100,7 @@ impl LiveConfig {
             retry: config.retry.clone(),
             longest_wait: config.longest_wait().max(shaping.longest_wait()),
             tenants: Tenants::new(&config.tenants),
+            tenant_rates: TenantRates::new(&config.tenants),
             dns: config.dns.clone(),
             listeners: listeners.map(listener).collect(),
             acceptance: Acceptance::new(&config.rules),
@@ -134,7 +138,9 @@ impl LiveConfig {
         let alike = alike && self.egresses == before.egresses;
         let routing = if alike { before.routing } else { generation };
         let egresses = self.egresses.after(&before.egresses);
-        LiveConfig { generation, routing, by: by.to_owned(), changed: changed.to_vec(), egresses, ..self }
+        let tenant_rates = self.tenant_rates.after(&before.tenant_rates);
+        let (by, changed) = (by.to_owned(), changed.to_vec());
+        LiveConfig { generation, routing, by, changed, egresses, tenant_rates, ..self }
     }
 }
 

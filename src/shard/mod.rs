@@ -24,6 +24,7 @@ mod handed;
 mod progress;
 pub mod mesh;
 mod rate_count;
+mod tenant_rates;
 mod counts;
 mod window;
 pub mod assignment;

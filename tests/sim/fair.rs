@@ -1,13 +1,14 @@
 //! Tenants at a site that takes less than they have: who gets how much of it, and who goes first.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use relevo::runtime::sim::World;
+use relevo::runtime::sim::{SimRuntime, World};
 use relevo::runtime::{Defect, Runtime};
+use relevo::time::Instant;
 
 use super::day::talk::Talk;
 use super::floods::{launch, names};
@@ -17,27 +18,31 @@ use super::story;
 
 /// A hop that takes its time over each message, and notes in which order they come.
 #[derive(Default)]
-struct Hop(RefCell<Vec<String>>);
+struct Hop {
+    came: RefCell<Vec<(String, Instant)>>,
+    takes: Cell<Duration>,
+}
 
 impl Hop {
     fn start(world: &World) -> Rc<Hop> {
         let hop = Rc::new(Hop::default());
         let runtime = world.shard(2, 0);
         let listener = runtime.listen("10.0.0.2:25".parse().expect("an address")).expect("a free address");
+        hop.takes.set(Duration::from_millis(100));
         let (own, serving) = (runtime.clone(), hop.clone());
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let talk = Talk::new(own.clone(), stream, Duration::from_secs(3600));
-                let hop = serving.clone();
+                let (hop, runtime) = (serving.clone(), own.clone());
                 own.spawn(async move {
-                    let _ = hop.serve(talk).await;
+                    let _ = hop.serve(talk, runtime).await;
                 });
             }
         });
         hop
     }
 
-    async fn serve(&self, mut talk: Talk) -> io::Result<()> {
+    async fn serve(&self, mut talk: Talk, runtime: SimRuntime) -> io::Result<()> {
         talk.send(b"220 hop.example\r\n").await?;
         loop {
             let line = talk.line().await?;
@@ -45,13 +50,13 @@ impl Hop {
                 "EHLO" => talk.send(b"250-hop.example\r\n250 PIPELINING\r\n").await?,
                 "RCPT" => {
                     let tenant = line.split(['@', '.']).nth(1).unwrap_or_default();
-                    self.0.borrow_mut().push(tenant.to_owned());
+                    self.came.borrow_mut().push((tenant.to_owned(), runtime.now()));
                     talk.send(b"250 2.1.5 ok\r\n").await?;
                 }
                 "DATA" => {
                     talk.send(b"354 go on\r\n").await?;
                     talk.until_dot().await?;
-                    talk.pause(Duration::from_millis(100)).await;
+                    talk.pause(self.takes.get()).await;
                     talk.send(b"250 2.0.0 taken\r\n").await?;
                 }
                 "QUIT" => return talk.send(b"221 2.0.0 bye\r\n").await,
@@ -105,15 +110,15 @@ fn order(seed: u64, plant: Option<Defect>) -> Vec<String> {
         }
     }
     let came =
-        |many: usize| run_until_true(&world, Duration::from_secs(120), || hop.0.borrow().len() >= many);
-    assert!(came(400), "{} came", hop.0.borrow().len());
+        |many: usize| run_until_true(&world, Duration::from_secs(120), || hop.came.borrow().len() >= many);
+    assert!(came(400), "{} came", hop.came.borrow().len());
     for number in 0..10 {
         hand_in_some(&world, client + number, 0..4, vec![format!("u@high.d{number}.high.big.test")]);
     }
     let all = ALL.iter().map(|(_, messages)| messages).sum();
-    assert!(came(all), "{} of {all} came", hop.0.borrow().len());
+    assert!(came(all), "{} of {all} came", hop.came.borrow().len());
     relay.drain();
-    hop.0.take()
+    hop.came.take().into_iter().map(|(name, _)| name).collect()
 }
 
 fn counted(order: &[String]) -> BTreeMap<&str, usize> {
@@ -161,5 +166,51 @@ fn tenants_have_their_parts_of_a_site_and_what_is_urgent_goes_first() {
         println!("{:?}", counted(&order[100..400]));
         let faults = faults(&order);
         assert!(faults.is_empty(), "{faults:?}");
+    });
+}
+
+/// Over all shards and sites together; what others send is not held up, also where all of it is for one site.
+#[test]
+fn a_tenant_has_its_rate_and_no_more() {
+    story(2, |seed| {
+        let world = World::new(seed);
+        names(&world, &Rc::default(), |_| Some([10, 0, 0, 2]));
+        let hop = Hop::start(&world);
+        hop.takes.set(Duration::from_millis(5));
+        let mut text =
+            if seed == 1 { "[[route]]\ndomain = \"*.test\"\nto = \"smtp://mx.big.test\"\n" } else { "" }
+                .to_owned();
+        text += "[[tenant]]\nname = \"slow\"\nmax_message_rate = \"50/s\"\n";
+        for name in ["slow", "fast"] {
+            text += &format!(
+                "[[rule]]\nmatch = {{ recipient = \"*.{name}.test\" }}\nset = {{ tenant = \"{name}\" }}\n"
+            );
+        }
+        let relay = launch(&world, 3, &text);
+        for number in 0..15 {
+            for (client, name) in [(100, "slow"), (200, "fast")] {
+                hand_in_some(&world, client + number, 0..20, vec![format!("u@{name}.d{number}.{name}.test")]);
+            }
+        }
+        let done = run_until_true(&world, Duration::from_secs(60), || hop.came.borrow().len() == 600);
+        assert!(done, "{} of 600 came", hop.came.borrow().len());
+        let came = hop.came.borrow();
+        let of = |tenant: &str| -> Vec<Instant> {
+            came.iter().filter(|(name, _)| name == tenant).map(|(_, at)| *at).collect()
+        };
+        let (slow, fast) = (of("slow"), of("fast"));
+        let within = |from: usize| {
+            let end = slow[from] + Duration::from_secs(1);
+            slow[from..].iter().take_while(|at| **at < end).count()
+        };
+        let most = (0..300).map(within).max().unwrap_or_default();
+        let rate = 299.0 / slow[299].since(slow[0]).as_secs_f64();
+        let others = fast[299].since(fast[0]);
+        println!("{most} in a second, {rate:.1} a second, others in {others:?}");
+        assert!((49..=52).contains(&most), "{most} in a second");
+        assert!(rate >= 48.0, "{rate} a second");
+        assert!(others < Duration::from_secs(3), "others took {others:?}");
+        assert_eq!(relay.sum(|of| &of.recipients_deferred), 0, "to wait is no failure");
+        relay.drain();
     });
 }

@@ -4,6 +4,7 @@ use super::Destinations;
 use super::keys::{DomainKey, SiteKey};
 use crate::limits;
 use crate::queue::Standing;
+use crate::queue::flow::Flow;
 use crate::route::egress::EgressKey;
 
 /// A domain with mail by one egress.
@@ -13,6 +14,8 @@ pub struct DomainState {
     pub key: DomainKey,
     /// By which pool and source its mail leaves.
     pub egress: EgressKey,
+    /// Whose mail it is.
+    pub flow: Flow,
     /// Groups that a connection has.
     pub under_way: u32,
     /// Since when it is asked for (seconds of the queues' clock).
@@ -36,6 +39,7 @@ pub fn domains(queues: &Destinations, name: &str, most: usize) -> Vec<DomainStat
         found.push(DomainState {
             key,
             egress: domain.egress,
+            flow: domain.flow(),
             under_way: domain.active,
             asked_since: domain.resolving.then_some(domain.since),
             site: domain.site(),

@@ -7,7 +7,7 @@ use std::ops::Bound;
 
 use super::keys::DomainKey;
 use super::ring::{Ring, Turn};
-use super::shares::Shares;
+use super::shares::{Rests, Shares};
 use crate::limits;
 use crate::queue::flow::{Flow, Weights};
 
@@ -88,13 +88,22 @@ impl Rings {
     }
 
     /// The turn that is next, which is taken out, and whose it is. Where it is that of one who left, [`Rings::met`] is to be told.
-    pub(super) fn pop(&mut self, search: &mut Search) -> Option<(Flow, Turn<DomainKey>)> {
+    /// Tenants of which `rests` says so are passed over.
+    pub(super) fn pop(&mut self, search: &mut Search, rests: Rests<'_>) -> Option<(Flow, Turn<DomainKey>)> {
         match &mut self.several {
             None => {
-                search.left = search.left.checked_sub(1)?;
+                search.left = search.left.checked_sub(1).filter(|_| !rests(self.flow.tenant))?;
                 Some((self.flow, self.one.pop()?))
             }
-            Some(several) => several.pop(search),
+            Some(several) => several.pop(search, rests),
+        }
+    }
+
+    /// Whether all mail is of tenants of which `rests` says so.
+    pub(super) fn rests(&mut self, rests: Rests<'_>) -> bool {
+        match &mut self.several {
+            None => rests(self.flow.tenant),
+            Some(several) => several.shares.next(rests).is_none(),
         }
     }
 
@@ -174,11 +183,11 @@ impl Several {
         }
     }
 
-    fn pop(&mut self, search: &mut Search) -> Option<(Flow, Turn<DomainKey>)> {
+    fn pop(&mut self, search: &mut Search, rests: Rests<'_>) -> Option<(Flow, Turn<DomainKey>)> {
         if let Some(sweep) = &mut search.sweep {
-            return self.sweep(&mut search.left, sweep);
+            return self.sweep(&mut search.left, sweep, rests);
         }
-        while let Some(flow) = self.shares.next() {
+        while let Some(flow) = self.shares.next(rests) {
             if let Some(turn) = self.rings.get_mut(&flow).and_then(Ring::pop) {
                 return Some((flow, turn));
             }
@@ -193,6 +202,7 @@ impl Several {
         &mut self,
         left: &mut usize,
         (from, at, over): &mut (Flow, Flow, bool),
+        rests: Rests<'_>,
     ) -> Option<(Flow, Turn<DomainKey>)> {
         while *left == 0 {
             let next = self.rings.range((Bound::Excluded(*at), Bound::Unbounded)).next();
@@ -205,6 +215,9 @@ impl Several {
             if *over && *at > *from {
                 *left = 0;
                 return None;
+            }
+            if *left > 0 && rests(at.tenant) {
+                *left = 0;
             }
         }
         *left -= 1;

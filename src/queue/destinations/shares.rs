@@ -10,6 +10,9 @@ use crate::limits;
 use crate::mail::parameters::Priority;
 use crate::queue::flow::{Flow, Weights};
 
+/// Whether a tenant may begin nothing now.
+pub(super) type Rests<'a> = &'a mut dyn FnMut(u32) -> bool;
+
 /// How far the pass of a tenant of weight 1 grows with each message.
 const STRIDE: u64 = 1 << 20;
 
@@ -47,17 +50,20 @@ impl Class {
         own.campaigns.push_back(campaign);
     }
 
-    /// The tenant that is next; those without mail that are met are forgotten.
-    fn next(&mut self) -> Option<(u32, u32)> {
+    /// The tenant that is next and does not rest; those without mail that are met are forgotten.
+    fn next(&mut self, rests: Rests<'_>) -> Option<(u32, u32)> {
         while let Some((pass, tenant)) = self.order.first().copied() {
-            if let Some(campaign) = self.tenants.get(&tenant).and_then(|own| own.campaigns.front()) {
-                return Some((tenant, *campaign));
+            if self.tenants.get(&tenant).is_some_and(|own| !own.campaigns.is_empty()) {
+                break;
             }
             self.reached = pass;
             self.order.pop_first();
             self.tenants.remove(&tenant);
         }
-        None
+        self.order.iter().find_map(|(_, tenant)| {
+            let campaign = self.tenants.get(tenant)?.campaigns.front()?;
+            (!rests(*tenant)).then_some((*tenant, *campaign))
+        })
     }
 
     fn take_out(&mut self, tenant: u32, campaign: u32) -> Option<&mut Tenant> {
@@ -107,17 +113,19 @@ impl Shares {
         }
     }
 
-    /// The flow that is next. Higher classes come first, but for one in [`limits::CLASS_TURN`] messages that each lower one has.
-    pub(super) fn next(&mut self) -> Option<Flow> {
-        let all = [Priority::Low, Priority::Normal, Priority::High];
+    /// The flow that is next, of a tenant that does not rest. Higher classes come first, but for one in [`limits::CLASS_TURN`] messages that each lower one has.
+    pub(super) fn next(&mut self, rests: Rests<'_>) -> Option<Flow> {
         let waits = |class: &Priority| {
             let own = &self.classes[*class as usize];
             own.flows > 0 && own.waited + 1 >= limits::CLASS_TURN
         };
-        let has_mail = |class: &Priority| self.classes[*class as usize].flows > 0;
-        let class = all.into_iter().find(waits).or(all.into_iter().rev().find(has_mail))?;
-        let (tenant, campaign) = self.class(class).next()?;
-        Some(Flow { class, tenant, campaign })
+        let first = [Priority::Low, Priority::Normal].into_iter().find(waits);
+        let downwards = [Priority::High, Priority::Normal, Priority::Low];
+        first.into_iter().chain(downwards).find_map(|class| {
+            let own = self.class(class);
+            let (tenant, campaign) = if own.flows > 0 { own.next(rests)? } else { return None };
+            Some(Flow { class, tenant, campaign })
+        })
     }
 
     /// A message of it was taken.
@@ -150,7 +158,7 @@ mod tests {
     fn served(shares: &mut Shares, weights: &Weights, messages: usize) -> BTreeMap<Flow, usize> {
         let mut by = BTreeMap::new();
         for _ in 0..messages {
-            let next = shares.next().expect("there is mail");
+            let next = shares.next(&mut |_| false).expect("there is mail");
             shares.serve(next, weights);
             *by.entry(next).or_insert(0) += 1;
         }
@@ -187,7 +195,7 @@ mod tests {
         // The first has one message at a time, and the next comes when that was taken.
         let mut had = 0;
         for _ in 0..400 {
-            let next = shares.next().expect("there is mail");
+            let next = shares.next(&mut |_| false).expect("there is mail");
             shares.serve(next, &weights);
             if next == one {
                 had += 1;

@@ -6,6 +6,7 @@ use super::credits::Credits;
 use super::domains::Domains;
 use super::effect::Take;
 use super::keys::{DomainKey, SiteKey};
+use super::resting::Resting;
 use super::sites::Sites;
 use super::{routes, suspended};
 use crate::queue::flow::Weights;
@@ -17,22 +18,26 @@ pub(super) struct Parts<'a> {
     pub(super) sites: &'a mut Sites,
     pub(super) credits: &'a mut Credits,
     pub(super) aside: &'a mut BTreeSet<DomainKey>,
+    pub(super) resting: &'a mut Resting,
 }
 
 /// Work for a connection of this site. Each domain of its rings is looked at once at most, or twice where several flows have mail: one whose lane
 /// has no credit is passed over.
 pub(super) fn take(
-    Parts { domains, sites, credits, aside }: Parts<'_>,
+    Parts { domains, sites, credits, aside, resting }: Parts<'_>,
     (held, weights): (&Held, &Weights),
-    site: SiteKey,
-    now: u32,
+    (site, now): (SiteKey, u32),
+    allows: &mut dyn FnMut(u32) -> bool,
 ) -> Take {
     let state = sites.get(site);
     if state.is_closed(now) {
         return Take::Nothing;
     }
     let mut search = state.rings.search();
-    while let Some((flow, turn)) = sites.get_mut(site).rings.pop(&mut search) {
+    loop {
+        let mut rests = |tenant| !resting.is_empty() && resting.meets(tenant, site);
+        let found = sites.get_mut(site).rings.pop(&mut search, &mut rests);
+        let Some((flow, turn)) = found else { return Take::Nothing };
         let (key, Some(domain)) = (turn.key, domains.of_mut(turn)) else {
             sites.get_mut(site).rings.met(flow);
             continue;
@@ -58,6 +63,13 @@ pub(super) fn take(
             sites.starve(site);
             continue;
         }
+        let expired = group.is_expired(now);
+        if !expired && !allows(flow.tenant) {
+            credits.give(group.location.lane, 1);
+            sites.get_mut(site).rings.push(flow, turn);
+            resting.rest(flow.tenant, site);
+            continue;
+        }
         domain.ready.pop_front();
         domain.active += 1;
         sites.lose(site, 1);
@@ -67,11 +79,10 @@ pub(super) fn take(
         } else {
             rings.push(flow, turn);
         }
-        if group.is_expired(now) {
+        if expired {
             return Take::Expired(key, group);
         }
         rings.serve(flow, &search, weights);
         return Take::Job(key, group);
     }
-    Take::Nothing
 }

@@ -89,6 +89,8 @@ pub enum RateOf {
     Messages,
     /// Its connections.
     Connections,
+    /// Messages of the tenant.
+    Tenant,
     /// Its messages, as its adaptive window has them.
     Window,
     /// The messages of a provider: its place among those of the site.

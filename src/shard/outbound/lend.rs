@@ -16,8 +16,8 @@ use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::message::{Loan, ShardMessage};
 use crate::shard::outbound::borrow::measure;
-use crate::shard::outbound::settle;
 use crate::shard::outbound::site::Site;
+use crate::shard::outbound::{settle, tenants};
 use crate::time::Instant;
 
 /// Lends what a site has more than this shard gets to, if it has more to do than time.
@@ -66,11 +66,9 @@ pub(super) fn grant<R: Runtime>(
 ) {
     let room = limits::LOANED_MAX - shard.outbound.lending.lent.borrow()[borrower].jobs;
     let bound = share.min(room);
-    let now = shard.seconds();
     let mut jobs = Vec::with_capacity(bound);
     while jobs.len() < bound {
-        let taken = shard.outbound.destinations.borrow_mut().take(key, now);
-        match taken {
+        match tenants::take(shard, key) {
             Take::Job(domain, group) => jobs.push(shard.own_job(domain, group)),
             Take::Expired(domain, group) => settle::expired(shard, &shard.own_job(domain, group)),
             Take::Nothing => break,

@@ -24,6 +24,7 @@ pub mod tend;
 pub mod suspended;
 pub mod reroute;
 pub mod pump;
+mod tenants;
 pub mod why;
 pub mod line;
 pub mod sites;

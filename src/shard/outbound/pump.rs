@@ -13,7 +13,7 @@ use crate::shard::outbound::lend::lend;
 use crate::shard::outbound::opening::Begun;
 use crate::shard::outbound::provider::Places;
 use crate::shard::outbound::site::{Site, Work};
-use crate::shard::outbound::{borrow, rates, sites};
+use crate::shard::outbound::{borrow, rates, sites, tenants};
 
 /// Sees to it that somebody works on what the site has ready. True: a connection was begun.
 pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
@@ -35,6 +35,9 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
         ready = shard.outbound.destinations.borrow().ready(key, now);
     }
     let ready = rates::allowed(shard, (key, &site), What::Messages, ready + site.borrowed.waiting());
+    if site.borrowed.waiting() == 0 && shard.outbound.destinations.borrow_mut().rests(key) {
+        return false;
+    }
     if ready <= site.free_connections(borrow::is_busy(shard)) || site.wake_one() {
         return false;
     }
@@ -118,8 +121,7 @@ pub(super) fn take<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site) 
     {
         return job;
     }
-    let own = shard.outbound.destinations.borrow_mut().take(key, now);
-    match own {
+    match tenants::take(shard, key) {
         queue::Take::Job(domain, group) => Work::Job(shard.own_job(domain, group)),
         queue::Take::Expired(domain, group) => Work::Expired(shard.own_job(domain, group)),
         queue::Take::Nothing => borrow::take(shard, site).unwrap_or(Work::Nothing),

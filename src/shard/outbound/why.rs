@@ -36,6 +36,10 @@ pub(in crate::shard) fn cause<R: Runtime>(
     if let Some((until, failures, error)) = closed(shard, key, &site) {
         return (Cause::Closed { failures, error }, Some(until));
     }
+    if let Some((when, words)) = shard.live.get().tenant_rates.wait(domain.flow.tenant, shard.runtime.now()) {
+        let cause = Cause::Rate { of: RateOf::Tenant, words: words.into() };
+        return (cause, Some(wall(shard, when)));
+    }
     if let Some(held) = message_rate(shard, &site) {
         return held;
     }
@@ -104,7 +108,7 @@ fn message_rate<R: Runtime>(shard: &Shard<R>, site: &Site) -> Option<(Cause, Opt
     let words = match of {
         RateOf::Provider(place) => state.providers.get(place).and_then(|of| of.message_rate.clone()),
         RateOf::Window => state.window_rate.map(|rate| format!("{rate:.1}").into()),
-        RateOf::Messages | RateOf::Connections => state.message_rate,
+        RateOf::Messages | RateOf::Connections | RateOf::Tenant => state.message_rate,
     };
     Some((Cause::Rate { of, words: words.unwrap_or_default() }, Some(wall(shard, when))))
 }

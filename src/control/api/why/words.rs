@@ -125,6 +125,7 @@ fn rate(of: RateOf, line: &str, until: &str, site: &SiteState) -> (&'static str,
         RateOf::Connections => {
             ("connection_rate", format!("held to the rate of connections: {until} ({line})"))
         }
+        RateOf::Tenant => ("tenant_rate", format!("held to the rate of its tenant: {until} ({line})")),
         RateOf::Window => (
             "window",
             format!("held to {line} messages a second: {until}; the site refused more (adaptive window)"),

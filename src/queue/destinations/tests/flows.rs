@@ -119,6 +119,45 @@ fn who_finds_no_credit_holds_up_nobody() {
     assert_eq!(taken(&mut queue, site, 60)[1..3], [30, 30]);
 }
 
+/// A tenant whose rate is used up is passed over, whatever its share; its sites are told of in turn when it may go on.
+#[test]
+fn who_may_begin_nothing_is_passed_over_and_told_of() {
+    let mut queue = Destinations::new(vec![u32::MAX]);
+    let mut sites = Vec::new();
+    for number in 0..5 {
+        let name = format!("d{number}.example");
+        let Some(Effect::Resolve(key, _)) =
+            queue.push_for((&name, normal(1, 0)), group(1 + number, 1), 10, 7)
+        else {
+            panic!()
+        };
+        sites.extend(queue.resolved(key, &format!("mx{number}")));
+    }
+    let shared = push(&mut queue, "e.example", normal(1, 0), 10);
+    push(&mut queue, "e.example", normal(2, 0), 11);
+    push(&mut queue, "e.example", normal(2, 0), 12);
+    let mut left = 1;
+    let mut take = |queue: &mut Destinations, site| {
+        let taken = queue.take_allowed(site, 10, &mut |tenant| {
+            let allowed = tenant != 1 || left > 0;
+            left -= u32::from(tenant == 1 && allowed);
+            allowed
+        });
+        if let Take::Job(_, group) = taken { group.key } else { 0 }
+    };
+    assert_eq!([0, 1, 2].map(|at| take(&mut queue, sites[at])), [1, 0, 0]);
+    assert!(queue.rests(sites[3]) && !queue.rests(shared));
+    assert_eq!([take(&mut queue, shared), take(&mut queue, shared)], [11, 12], "others go on");
+    assert!(queue.rests(shared));
+    assert_eq!((queue.take_resting(), queue.take_resting()), (Some(1), None), "to be woken once");
+    assert_eq!((queue.credits_out(u32::MAX), queue.ready(sites[1], 10)), (3, 1), "no credit is kept");
+    let (first, more) = queue.resume_tenant(1, 2);
+    assert!(more && !queue.rests(sites[3]));
+    let (others, more) = queue.resume_tenant(1, 9);
+    assert_eq!(([first, others].concat(), more), (vec![sites[1], sites[2], sites[3], shared], false));
+    assert_eq!(queue.take(sites[2], 10), Take::Job(queue.domain_at(2), group(3, 1)));
+}
+
 /// Walks come to all flows, each domain once.
 #[test]
 fn what_waits_for_a_closed_site_is_told_whosever_it_is() {

@@ -1,0 +1,45 @@
+//! Beside pump: rates of tenants. Mail of one that may begin no message now is passed over at all sites, and looked at again when it may.
+
+use std::rc::Rc;
+
+use crate::limits;
+use crate::queue::destinations::{SiteKey, Take};
+use crate::runtime::{Defect, Runtime};
+use crate::shard::Shard;
+use crate::shard::outbound::sites;
+
+/// Work for a connection of a site, or for another shard: of a tenant with a rate, its right to begin is taken.
+pub(super) fn take<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> Take {
+    let now = shard.seconds();
+    let live = shard.live.get();
+    if live.tenant_rates.is_empty() || shard.runtime.planted(Defect::RateUncounted) {
+        return shard.outbound.destinations.borrow_mut().take(key, now);
+    }
+    let at = shard.runtime.now();
+    let mut queues = shard.outbound.destinations.borrow_mut();
+    let taken = queues.take_allowed(key, now, &mut |tenant| live.tenant_rates.take(tenant, at));
+    while let Some(tenant) = queues.take_resting() {
+        shard.runtime.spawn(wake(shard.clone(), tenant));
+    }
+    taken
+}
+
+/// Its sites are pumped when it may begin a message, some at a time.
+async fn wake<R: Runtime>(shard: Rc<Shard<R>>, tenant: u32) {
+    while !shard.draining.get() {
+        let now = shard.runtime.now();
+        // Another rate may be in force before that.
+        let wait = shard.live.get().tenant_rates.wait(tenant, now).map(|(when, _)| when);
+        if let Some(when) = wait {
+            shard.runtime.sleep_until(when.min(now + limits::TENANT_LOOK)).await;
+            continue;
+        }
+        let resumed = shard.outbound.destinations.borrow_mut().resume_tenant(tenant, limits::SITES_LOOKED_AT);
+        let (keys, more) = resumed;
+        sites::later(&shard, keys);
+        if !more {
+            return;
+        }
+        shard.runtime.yield_now().await;
+    }
+}
