@@ -214,3 +214,60 @@ fn a_tenant_has_its_rate_and_no_more() {
         relay.drain();
     });
 }
+
+/// How long each of 50 messages took from their client to the hop, the fastest first, beside so many of another tenant.
+fn delays(seed: u64, flood: usize, plant: Option<Defect>) -> Vec<Duration> {
+    let world = World::new(seed);
+    if let Some(defect) = plant {
+        world.plant(defect, 1.0);
+    }
+    names(&world, &Rc::default(), |_| Some([10, 0, 0, 2]));
+    let hop = Hop::start(&world);
+    hop.takes.set(Duration::from_millis(10));
+    let mut text = "[[route]]\ndomain = \"*.test\"\nto = \"smtp://mx.big.test\"\n".to_owned();
+    for name in ["flood", "victim"] {
+        text += &format!(
+            "[[rule]]\nmatch = {{ recipient = \"*.{name}.test\" }}\nset = {{ tenant = \"{name}\" }}\n"
+        );
+    }
+    let relay = launch(&world, 1, &(text + "#: ['mx.big.test']\n#: connection_limit = 4\n"));
+    for number in 0..10 {
+        hand_in_some(&world, 100 + number, 0..flood / 10, vec![format!("u@f.d{number}.flood.test")]);
+    }
+    world.run_for(Duration::from_secs(1));
+    let clock = world.shard(2, 0);
+    let mut began = Vec::new();
+    for number in 0..50 {
+        began.push(clock.now());
+        hand_in_some(&world, 200 + number, 0..1, vec![format!("u@v{number}.victim.test")]);
+        world.run_for(Duration::from_millis(100));
+    }
+    let all = 50 + flood / 10 * 10;
+    let waits = relay.sum(|of| &of.recipients_delivered) < all as u64;
+    assert!(flood == 0 || waits, "the flood is over too early");
+    let done = run_until_true(&world, Duration::from_secs(120), || hop.came.borrow().len() == all);
+    assert!(done, "{} of {all} came", hop.came.borrow().len());
+    relay.drain();
+    let came = hop.came.borrow();
+    let delay = |number: usize| {
+        let own = format!("v{number}");
+        let (_, at) = came.iter().find(|(name, _)| *name == own).expect("it came");
+        at.since(began[number])
+    };
+    let mut delays: Vec<Duration> = (0..50).map(delay).collect();
+    delays.sort_unstable();
+    delays
+}
+
+/// Who sends less than his part waits for a connection to be done with what it has, and for nothing that waits before him.
+#[test]
+fn a_flood_holds_up_nobody_else() {
+    story(2, |seed| {
+        let (alone, beside) = (delays(seed, 0, None), delays(seed, 4_000, None));
+        println!("median {:?}, {:?}; last {:?}, {:?}", alone[25], beside[25], alone[49], beside[49]);
+        let turn = Duration::from_millis(25);
+        assert!(beside[49] <= alone[49] + turn, "{:?} in place of {:?}", beside[49], alone[49]);
+        let one = delays(seed, 4_000, Some(Defect::FlowForgotten));
+        assert!(one[25] > alone[49] + turn, "{:?}: what is planted is not noticed", one[25]);
+    });
+}
