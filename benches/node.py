@@ -55,15 +55,16 @@ def home(name):
 
 
 class Relay:
-    """A relay that sends everything to one port of the loopback."""
+    """A relay that sends everything to one port of the loopback; `to` None: where MX records say."""
 
     def __init__(self, directory, to, shards=2, more="", listener=""):
         self.directory, self.port, self.http = directory, free_port(), free_port()
         os.makedirs(directory)
         with open(f"{directory}/relevo.toml", "w") as file:
+            route = "" if to is None else f'[[route]]\ndomain = "*"\nto = "smtp://127.0.0.1:{to}"\n'
             file.write(
                 f'[node]\nhostname = "bench.example"\ndata_dir = "{directory}/spool"\nshards = {shards}\n'
-                f'[[listener]]\naddress = "127.0.0.1:{self.port}"\nconnections_per_client = 100000\n{listener}[[route]]\ndomain = "*"\nto = "smtp://127.0.0.1:{to}"\n'
+                f'[[listener]]\naddress = "127.0.0.1:{self.port}"\nconnections_per_client = 100000\n{listener}{route}'
                 f'[log]\npath = "{directory}/accounting.jsonl"\n[control]\nhttp = "127.0.0.1:{self.http}"\n{more}'
             )
         self.start()
