@@ -115,7 +115,7 @@ impl<R: Runtime> Resolver<R> {
         if now.since(self.own_looked.get()) < limits::OWN_ADDRESSES_FRESH || !self.gate.borrow().knows_all() {
             return;
         }
-        self.until(now + limits::OWN_ADDRESSES_PATIENCE, self.learn_own_addresses()).await;
+        Box::pin(self.until(now + limits::OWN_ADDRESSES_PATIENCE, self.learn_own_addresses())).await;
     }
 
     /// Looks whether the machine's files say something else by now. Other name servers may know other names, as those of another network
@@ -496,7 +496,8 @@ impl<R: Runtime> Resolver<R> {
                     Heard::Again => continue,
                 },
             };
-            if let Some(found) = self.ask_for_all(asker).await {
+            // On the heap: most answers are in the cache, and whoever looks there is not to carry this along.
+            if let Some(found) = Box::pin(self.ask_for_all(asker)).await {
                 return found;
             }
         }

@@ -173,15 +173,9 @@ impl<R: Runtime> NameServers<R> {
         let socket = self.runtime.datagram(server)?;
         socket.try_send(question)?;
         let mut timeout = self.timers.sleep_until(until);
-        let mut buffer = [0; limits::DNS_READ];
         loop {
-            match socket.try_recv(&mut buffer) {
-                Ok(length) => match message::read_answer(&buffer[..length], id, name, kind) {
-                    Reading::NotOurs => continue,
-                    reading => return Ok(reading),
-                },
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
+            if let Some(reading) = received(&socket, (id, name, kind))? {
+                return Ok(reading);
             }
             poll_fn(|context| {
                 if socket.poll_readable(context).is_ready() {
@@ -210,7 +204,6 @@ impl<R: Runtime> NameServers<R> {
             let length = u16::try_from(question.len()).unwrap_or(0).to_be_bytes();
             wire.send(&[&length[..], question].concat()).await?;
             let mut answer = Vec::new();
-            let mut buffer = [0; limits::DNS_READ];
             loop {
                 if let Some((length, rest)) = answer.split_first_chunk::<2>() {
                     let length = usize::from(u16::from_be_bytes(*length));
@@ -218,18 +211,47 @@ impl<R: Runtime> NameServers<R> {
                         return Ok(rest[..length].to_vec());
                     }
                 }
-                match wire.try_recv(&mut buffer) {
-                    Ok(0) => return Err(WireError::Lost(io::ErrorKind::UnexpectedEof.into())),
-                    Ok(received) => answer.extend_from_slice(&buffer[..received]),
-                    Err(WireError::Lost(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                        wire.readable().await?
-                    }
-                    Err(error) => return Err(error),
+                if !received_more(&mut wire, &mut answer)? {
+                    wire.readable().await?;
                 }
             }
         }
         .await;
-        let answer = exchanged.map_err(|error| io::Error::other(error.to_string()))?;
+        let answer = exchanged.map_err(|error: WireError| io::Error::other(error.to_string()))?;
         Ok(message::read_answer(&answer, id, name, kind))
+    }
+}
+
+// Buffers are on the stack of these two: in a future they would be copied wherever it goes.
+
+/// The answer to a question, if it has come.
+fn received<D: Datagram>(
+    socket: &D,
+    (id, name, kind): (u16, &str, QueryType),
+) -> io::Result<Option<Reading>> {
+    let mut buffer = [0; limits::DNS_READ];
+    loop {
+        match socket.try_recv(&mut buffer) {
+            Ok(length) => match message::read_answer(&buffer[..length], id, name, kind) {
+                Reading::NotOurs => continue,
+                reading => return Ok(Some(reading)),
+            },
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// More of an answer, if it has come.
+fn received_more<R: Runtime>(wire: &mut Wire<R>, answer: &mut Vec<u8>) -> Result<bool, WireError> {
+    let mut buffer = [0; limits::DNS_READ];
+    match wire.try_recv(&mut buffer) {
+        Ok(0) => Err(WireError::Lost(io::ErrorKind::UnexpectedEof.into())),
+        Ok(received) => {
+            answer.extend_from_slice(&buffer[..received]);
+            Ok(true)
+        }
+        Err(WireError::Lost(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
     }
 }

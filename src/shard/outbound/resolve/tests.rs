@@ -115,3 +115,18 @@ fn a_host_about_which_nobody_says_all_is_waited_for_once() {
     assert!(lasts() >= limits::EQUALS_PATIENCE);
     assert!(lasts() < Duration::from_secs(1));
 }
+
+/// They are part of the task that resolves or connects, and are copied when it is made: what is seldom done is not to make all others dear.
+#[test]
+fn futures_are_small() {
+    let world = World::new(1);
+    let (resolver, _) = resolver(&world);
+    let (host, hosts) = (host("mx.example"), [host("mx.example")]);
+    let sizes = [
+        size_of_val(&resolver.lookup(QueryType::A, "mx.example")),
+        size_of_val(&resolver.addresses(&host)),
+        size_of_val(&resolver.leads_back(&hosts)),
+        size_of_val(&resolver.next_hop("a.example")),
+    ];
+    assert!(sizes.iter().all(|size| *size < 3000), "{sizes:?}");
+}
