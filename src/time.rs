@@ -54,6 +54,9 @@ impl UnixMillis {
     }
 }
 
+/// Milliseconds of a day in UTC: the clock has no leap seconds.
+const DAY: u64 = 86_400_000;
+
 /// A wall-clock time as a calendar has it, in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Civil {
@@ -73,6 +76,27 @@ pub struct Civil {
     pub second: u64,
     /// 0 to 999.
     pub milli: u64,
+}
+
+impl Civil {
+    /// The day that is written as `2026-12-01`, counted from 1970-01-01; None: it is no day.
+    pub fn day_named(text: &str) -> Option<u32> {
+        let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+        let mut parts = text.split('-');
+        let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
+        let shaped = (year.len(), month.len(), day.len()) == (4, 2, 2) && parts.next().is_none();
+        if !shaped || ![year, month, day].into_iter().all(digits) {
+            return None;
+        }
+        let [year, month, day]: [u64; 3] = [year.parse().ok()?, month.parse().ok()?, day.parse().ok()?];
+        // As below, the other way round. What the calendar does not have comes back as another day.
+        let (march_year, march_month) = if month > 2 { (year, month - 3) } else { (year.checked_sub(1)?, month + 9) };
+        let day_of_year = (153 * march_month + 2) / 5 + day.checked_sub(1)?;
+        let days = 365 * march_year + march_year / 4 - march_year / 100 + march_year / 400 + day_of_year;
+        let number = u32::try_from(days.checked_sub(719_468)?).ok()?;
+        let civil = UnixMillis::of_day(number).civil();
+        ((civil.year, civil.month, civil.day) == (year, month, day)).then_some(number)
+    }
 }
 
 impl UnixMillis {
@@ -97,6 +121,16 @@ impl UnixMillis {
             second: second_of_day % 60,
             milli,
         }
+    }
+
+    /// Days since 1970-01-01, in UTC.
+    pub fn day(self) -> u32 {
+        u32::try_from(self.0 / DAY).unwrap_or(u32::MAX)
+    }
+
+    /// The midnight with which a day begins.
+    pub fn of_day(day: u32) -> UnixMillis {
+        UnixMillis(u64::from(day) * DAY)
     }
 
     /// Appends `2026-11-23T12:00:00.000Z`.
@@ -155,6 +189,19 @@ mod tests {
             let mut out = Vec::new();
             UnixMillis(millis).write_iso(&mut out);
             assert_eq!(String::from_utf8(out).unwrap(), iso);
+        }
+    }
+
+    #[test]
+    fn days_have_names() {
+        for day in (0..60_000).step_by(7) {
+            let mut name = Vec::new();
+            UnixMillis::of_day(day).write_iso(&mut name);
+            let name = String::from_utf8_lossy(&name[..10]).into_owned();
+            assert_eq!((Civil::day_named(&name), UnixMillis(86_400_000 * u64::from(day) + 5).day()), (Some(day), day));
+        }
+        for none in ["2026-02-29", "2026-13-01", "2026-00-10", "2026-01-00", "26-01-01", "2026-1-01", "2026-01-01T", "1969-12-31", "+026-01-01", ""] {
+            assert_eq!(Civil::day_named(none), None, "{none}");
         }
     }
 

@@ -15,6 +15,7 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         sources,
         // By the names of their sources, wherever these stand.
         pools: _,
+        warmups,
         dns,
         delivery,
         retry,
@@ -38,6 +39,7 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         ("route", *routes != now.routes),
         ("source", *sources != now.sources),
         ("pool", pools_differ(before, now)),
+        ("warmup", *warmups != now.warmups),
         ("dns", dns_differs(dns, &now.dns)),
         ("delivery", differs(delivery, &now.delivery)),
         ("retry", *retry != now.retry),
@@ -90,6 +92,7 @@ mod tests {
             ("rule", "[[rule]]\nmatch = { sender = \"@a.example\" }\naction = \"discard\"\n"),
             ("route", "[[route]]\ndomain = \"*\"\nto = \"smtp://192.0.2.1\"\n"),
             ("source", "[[source]]\nname = \"ip1\"\naddress = \"192.0.2.1\"\n"),
+            ("warmup", "[[warmup]]\nsource = \"ip1\"\nstart = 2026-12-01\n"),
             ("dns", "[dns]\nattempts = 5\n"),
             ("delivery", "[delivery]\nstarttls = false\n"),
             ("retry", "[retry]\nfirst = \"7m\"\n"),

@@ -26,6 +26,7 @@ mod tenant;
 pub mod target;
 pub mod tuning;
 pub mod value;
+pub mod warmup;
 mod whole;
 
 pub use boot::Boot;
@@ -40,6 +41,7 @@ pub use target::{Choice, RouteTarget, Scheme};
 pub use tenant::TenantConfig;
 pub use tuning::{RuntimeChoice, Tuning};
 pub use value::{BareNewlines, DomainPattern, Network, PrivateNetworks};
+pub use warmup::WarmupConfig;
 pub use whole::Config;
 
 use std::collections::HashMap;

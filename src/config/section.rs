@@ -111,7 +111,7 @@ impl<'a> Reader<'a> {
 /// How a section begins.
 fn header(path: &str) -> String {
     let name = path.split('[').next().unwrap_or(path);
-    if matches!(name, "listener" | "route" | "rule" | "source" | "pool" | "shard" | "tenant") {
+    if matches!(name, "listener" | "route" | "rule" | "source" | "pool" | "shard" | "tenant" | "warmup") {
         format!("[[{name}]]")
     } else {
         format!("[{name}]")

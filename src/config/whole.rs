@@ -15,8 +15,8 @@ use crate::config::shards::Shards;
 use crate::config::tuning::{self, Tuning};
 use crate::config::{
     Control, Delivery, DnsConfig, ListenerConfig, LogConfig, Node, PoolConfig, Retry, RouteConfig,
-    RuleConfig, SourceConfig, SpoolConfig, TenantConfig, log, read, retry, rule, shaping, sources, syntax,
-    tenant,
+    RuleConfig, SourceConfig, SpoolConfig, TenantConfig, WarmupConfig, log, read, retry, rule, shaping, sources, syntax,
+    tenant, warmup,
 };
 use crate::limits;
 
@@ -35,6 +35,8 @@ pub struct Config {
     pub sources: Vec<SourceConfig>,
     /// `[[pool]]`
     pub pools: Vec<PoolConfig>,
+    /// `[[warmup]]`
+    pub warmups: Vec<WarmupConfig>,
     /// `[dns]`
     pub dns: DnsConfig,
     /// `[delivery]`
@@ -152,6 +154,7 @@ fn read(root: &Section<'_>) -> Config {
         delivery: read::delivery(&root.section("delivery"), (&sources, &pools)),
         sources,
         pools,
+        warmups: warmup::read(root),
         tenants: tenant::read(root, &retry),
         retry,
         shaping: shaping::read(&root.section("shaping")),

@@ -181,3 +181,15 @@ pub const TURN_MOVED: usize = 64;
 pub const SOCKS_LOGIN_MAX: usize = u8::MAX as usize;
 /// Sources that an error, or `relevo status`, names.
 pub const SOURCES_NAMED: usize = 12;
+/// Days that a warm-up plan names.
+pub const WARMUP_STEPS_MAX: usize = 366;
+/// The last of these: two years.
+pub const WARMUP_DAY_MAX: u32 = 731;
+/// Messages a day of a plan, to one provider.
+pub const WARMUP_VOLUME_MAX: u32 = 1_000_000_000;
+/// Counts of one source and provider are reserved in blocks: one part in so many of the day's volume, which is what a kill wastes.
+pub const WARMUP_BLOCK_PART: u32 = 10;
+/// Messages of a block at most: it lasts as long as it takes to get the next at many thousands a second.
+pub const WARMUP_BLOCK_MAX: u32 = 1_000;
+/// Days that are remembered of a source at a provider: the clock may be set back by as many that mail went out on.
+pub const WARMUP_DAYS_KEPT: usize = 16;

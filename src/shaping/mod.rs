@@ -15,6 +15,7 @@ pub mod file;
 pub mod layers;
 pub mod answers;
 pub mod automation;
+pub mod warmup;
 pub mod check;
 
 #[cfg(test)]

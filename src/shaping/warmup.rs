@@ -1,0 +1,285 @@
+//! Warm-up: how much of a provider's mail a new source gets in a day. Pure.
+//!
+//! What counts are messages whose transaction was begun, whatever became of them, from midnight to midnight UTC, for each source at each
+//! provider by itself. The volume is given out in blocks, and a block counts as used from the moment on at which it is given: whoever got it
+//! may send at once, and what a kill leaves of it is wasted. So no day's volume is ever exceeded.
+//!
+//! A provider that complains is given time: the day after one on which it throttled has the same volume, and after one on which it blocked
+//! the source that of the day before.
+
+use crate::config::WarmupConfig;
+use crate::limits;
+
+/// What a provider said against a source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Complaint {
+    /// Nothing.
+    #[default]
+    None,
+    /// That it sends too much.
+    Throttled,
+    /// That it is not wanted.
+    Blocked,
+}
+
+impl Complaint {
+    /// As a number.
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// That of a number.
+    pub fn of_number(number: u8) -> Complaint {
+        match number {
+            0 => Complaint::None,
+            1 => Complaint::Throttled,
+            _ => Complaint::Blocked,
+        }
+    }
+
+    /// How many days the plan is behind for it.
+    fn days(self) -> u32 {
+        u32::from(self.number())
+    }
+}
+
+/// What happened on one day.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Day {
+    /// Which, counted from 1970-01-01 in UTC.
+    pub day: u32,
+    /// How many days the plan was behind.
+    pub behind: u32,
+    /// What was given out of its volume.
+    pub used: u32,
+    /// Messages that were more than that, and went by other sources.
+    pub overflowed: u32,
+    /// What the provider said.
+    pub complaint: Complaint,
+}
+
+/// Where a source stands at a provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Its plan has not begun: it gets nothing.
+    Before,
+    /// A day of the plan, and its volume.
+    Day(u32, u32),
+    /// It is warm: it gets all there is.
+    Warm,
+}
+
+impl Standing {
+    /// That of a plan which is so many days behind.
+    pub fn of(plan: &WarmupConfig, today: u32, behind: u32) -> Standing {
+        let Some(since) = today.checked_sub(plan.start) else { return Standing::Before };
+        let day = since.saturating_sub(behind).saturating_add(1);
+        match plan.plan.iter().rposition(|step| step.day <= day) {
+            Some(place) if day <= plan.plan.last().map_or(0, |last| last.day) => {
+                Standing::Day(day, plan.plan[place].volume)
+            }
+            _ => Standing::Warm,
+        }
+    }
+}
+
+/// What is given out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// So many messages.
+    Block(u32),
+    /// Any number: the source is warm.
+    All,
+    /// Nothing any more today.
+    Nothing,
+}
+
+/// A source at a provider: what happened on the last days.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account(Vec<Day>);
+
+impl Account {
+    /// With these days.
+    pub fn of(mut days: Vec<Day>) -> Account {
+        days.sort_by_key(|one| one.day);
+        days.dedup_by_key(|one| one.day);
+        Account(days)
+    }
+
+    /// How many days the plan is behind on this one.
+    fn behind(&self, plan: &WarmupConfig, today: u32) -> u32 {
+        // What was before its start was another plan.
+        let before = self.0.iter().rev().find(|one| one.day < today && one.day >= plan.start);
+        before.map_or(0, |one| {
+            let since = one.day - plan.start;
+            one.behind.saturating_add(one.complaint.days()).min(since + 1)
+        })
+    }
+
+    /// Where it stands.
+    pub fn standing(&self, plan: &WarmupConfig, today: u32) -> Standing {
+        Standing::of(plan, today, self.behind(plan, today))
+    }
+
+    /// What happened on this day so far.
+    pub fn day(&self, today: u32) -> Day {
+        self.find(today).copied().unwrap_or(Day { day: today, ..Day::default() })
+    }
+
+    fn find(&self, today: u32) -> Option<&Day> {
+        self.0.iter().find(|one| one.day == today)
+    }
+
+    fn of_day(&mut self, plan: &WarmupConfig, today: u32) -> &mut Day {
+        let behind = self.behind(plan, today);
+        let place = match self.0.iter().position(|one| one.day == today) {
+            Some(place) => place,
+            None => {
+                self.0.push(Day { day: today, ..Day::default() });
+                if self.0.len() > limits::WARMUP_DAYS_KEPT {
+                    // The one that was written longest ago: a clock that was wrong once costs one day.
+                    self.0.remove(0);
+                }
+                self.0.len() - 1
+            }
+        };
+        let day = &mut self.0[place];
+        day.behind = behind;
+        day
+    }
+
+    /// Gives out the next block of a day. It is to be on disk before anybody uses it.
+    pub fn give(&mut self, plan: &WarmupConfig, today: u32) -> Given {
+        let volume = match self.standing(plan, today) {
+            Standing::Before => return Given::Nothing,
+            Standing::Warm => return Given::All,
+            Standing::Day(_, volume) => volume,
+        };
+        let day = self.of_day(plan, today);
+        let left = volume.saturating_sub(day.used);
+        let block = left.min(block(volume));
+        day.used += block;
+        if block == 0 { Given::Nothing } else { Given::Block(block) }
+    }
+
+    /// So much of what was given out on a day was not used and will not be.
+    pub fn take_back(&mut self, plan: &WarmupConfig, today: u32, left: u32) {
+        let day = self.of_day(plan, today);
+        day.used = day.used.saturating_sub(left);
+    }
+
+    /// So many more messages went by other sources, and the provider said this. True: that is news.
+    pub fn note(&mut self, plan: &WarmupConfig, today: u32, overflowed: u32, complaint: Complaint) -> bool {
+        let known = self.day(today).complaint;
+        let limited = matches!(self.standing(plan, today), Standing::Day(..));
+        let complaint = if limited { complaint } else { Complaint::None };
+        if overflowed == 0 && complaint <= known {
+            return false;
+        }
+        let day = self.of_day(plan, today);
+        day.overflowed = day.overflowed.saturating_add(overflowed);
+        day.complaint = day.complaint.max(complaint);
+        true
+    }
+}
+
+/// Messages of a block of such a day.
+pub fn block(volume: u32) -> u32 {
+    (volume / limits::WARMUP_BLOCK_PART).clamp(1, limits::WARMUP_BLOCK_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::warmup::Step;
+
+    fn plan() -> WarmupConfig {
+        let plan = [(1, 50), (2, 100), (3, 200), (5, 400)];
+        let plan = plan.into_iter().map(|(day, volume)| Step { day, volume }).collect();
+        WarmupConfig { source: "ip9".into(), start: 100, plan, overflow: None }
+    }
+
+    /// All that an account gives out on a day.
+    fn all(account: &mut Account, today: u32) -> (u32, usize) {
+        let (mut sum, mut blocks) = (0, 0);
+        while let Given::Block(block) = account.give(&plan(), today) {
+            sum += block;
+            blocks += 1;
+        }
+        (sum, blocks)
+    }
+
+    #[test]
+    fn each_day_has_its_volume_and_no_more() {
+        let mut account = Account::default();
+        assert_eq!(account.give(&plan(), 99), Given::Nothing, "it has not begun");
+        assert_eq!(all(&mut account, 100), (50, 10), "blocks of 5");
+        assert_eq!([101, 102, 103, 104].map(|day| all(&mut account, day).0), [100, 200, 200, 400]);
+        assert_eq!(account.give(&plan(), 105), Given::All);
+        assert_eq!(account.standing(&plan(), 105), Standing::Warm);
+        assert_eq!((block(1), block(9), block(3_000_000)), (1, 1, 1_000));
+    }
+
+    #[test]
+    fn a_day_that_repeats_has_what_was_used() {
+        let mut account = Account::default();
+        assert_eq!(account.give(&plan(), 100), Given::Block(5));
+        assert_eq!(all(&mut account, 3_000), (0, 0), "warm by then");
+        assert_eq!(all(&mut account, 101).0, 100, "the clock was set back");
+        assert_eq!((all(&mut account, 100).0, all(&mut account, 101).0), (45, 0));
+        account.take_back(&plan(), 101, 7);
+        assert_eq!(all(&mut account, 101).0, 7);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut account = Account::default();
+        let long = WarmupConfig { plan: vec![Step { day: 1, volume: 9 }, Step { day: 700, volume: 10 }], ..plan() };
+        assert_eq!(account.give(&long, 500), Given::Block(1));
+        for day in 100..400 {
+            assert_eq!(account.give(&long, day), Given::Block(1), "{day}");
+            assert!(account.0.len() <= limits::WARMUP_DAYS_KEPT);
+        }
+    }
+
+    #[test]
+    fn a_provider_that_complains_gets_no_more_the_next_day() {
+        let mut account = Account::default();
+        all(&mut account, 100);
+        all(&mut account, 101);
+        assert!(account.note(&plan(), 101, 0, Complaint::Throttled));
+        assert!(!account.note(&plan(), 101, 0, Complaint::Throttled), "it is known");
+        assert_eq!(all(&mut account, 102).0, 100, "as on the day before");
+        assert_eq!(all(&mut account, 103).0, 200);
+        assert!(account.note(&plan(), 103, 3, Complaint::Blocked));
+        assert!(account.note(&plan(), 103, 2, Complaint::Throttled));
+        assert_eq!((account.day(103).overflowed, account.day(103).complaint), (5, Complaint::Blocked));
+        // The day after is the second again, and the plan goes on from there, whether or not mail goes out each day.
+        assert_eq!(account.standing(&plan(), 104), Standing::Day(2, 100));
+        assert_eq!(account.standing(&plan(), 107), Standing::Day(5, 400));
+        assert_eq!(account.standing(&plan(), 108), Standing::Warm);
+    }
+
+    #[test]
+    fn a_plan_never_falls_behind_its_first_day() {
+        let mut account = Account::default();
+        for day in 100..110 {
+            assert_eq!(account.standing(&plan(), day), Standing::Day(1, 50), "{day}");
+            account.note(&plan(), day, 0, Complaint::Blocked);
+        }
+        assert_eq!(account.standing(&plan(), 111), Standing::Day(2, 100), "it goes on when that is over");
+        let later = WarmupConfig { start: 109, ..plan() };
+        assert_eq!(account.standing(&later, 110), Standing::Day(1, 50), "that of the last day counts");
+        assert_eq!(Account::default().standing(&later, 110), Standing::Day(2, 100));
+        account.note(&plan(), 120, 0, Complaint::Blocked);
+        assert_eq!(account.standing(&plan(), 121), Standing::Warm, "who is warm is not slowed by it");
+    }
+
+    #[test]
+    fn days_are_found_as_they_were_kept() {
+        let days = vec![Day { day: 101, used: 7, ..Day::default() }, Day { day: 100, used: 50, ..Day::default() }];
+        let mut account = Account::of(days);
+        assert_eq!((all(&mut account, 101).0, all(&mut account, 100).0), (93, 0));
+        assert_eq!([0, 1, 2, 9].map(|number| Complaint::of_number(number).number()), [0, 1, 2, 2]);
+    }
+}
