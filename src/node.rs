@@ -276,6 +276,7 @@ fn control_setup(
         instruments: instruments.to_vec(),
         accounting: None,
         health: reloader.health.clone(),
+        warmups: settings.warmups.clone(),
         runtime: engine.name(),
         certificates: reloader.shown.clone(),
         node,

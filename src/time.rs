@@ -90,7 +90,8 @@ impl Civil {
         }
         let [year, month, day]: [u64; 3] = [year.parse().ok()?, month.parse().ok()?, day.parse().ok()?];
         // As below, the other way round. What the calendar does not have comes back as another day.
-        let (march_year, march_month) = if month > 2 { (year, month - 3) } else { (year.checked_sub(1)?, month + 9) };
+        let (march_year, march_month) =
+            if month > 2 { (year, month - 3) } else { (year.checked_sub(1)?, month + 9) };
         let day_of_year = (153 * march_month + 2) / 5 + day.checked_sub(1)?;
         let days = 365 * march_year + march_year / 4 - march_year / 100 + march_year / 400 + day_of_year;
         let number = u32::try_from(days.checked_sub(719_468)?).ok()?;
@@ -198,9 +199,23 @@ mod tests {
             let mut name = Vec::new();
             UnixMillis::of_day(day).write_iso(&mut name);
             let name = String::from_utf8_lossy(&name[..10]).into_owned();
-            assert_eq!((Civil::day_named(&name), UnixMillis(86_400_000 * u64::from(day) + 5).day()), (Some(day), day));
+            assert_eq!(
+                (Civil::day_named(&name), UnixMillis(86_400_000 * u64::from(day) + 5).day()),
+                (Some(day), day)
+            );
         }
-        for none in ["2026-02-29", "2026-13-01", "2026-00-10", "2026-01-00", "26-01-01", "2026-1-01", "2026-01-01T", "1969-12-31", "+026-01-01", ""] {
+        for none in [
+            "2026-02-29",
+            "2026-13-01",
+            "2026-00-10",
+            "2026-01-00",
+            "26-01-01",
+            "2026-1-01",
+            "2026-01-01T",
+            "1969-12-31",
+            "+026-01-01",
+            "",
+        ] {
             assert_eq!(Civil::day_named(none), None, "{none}");
         }
     }

@@ -142,7 +142,11 @@ fn plan(value: &DeValue<'_>) -> Result<Vec<Step>, Wrong> {
         let step = step(table).map_err(wrong)?;
         let last = steps.last().map_or(0, |step| step.day);
         if step.day <= last || (steps.is_empty() && step.day != 1) {
-            let should = if last == 0 { "the first day is 1".to_owned() } else { format!("it comes after day {last}") };
+            let should = if last == 0 {
+                "the first day is 1".to_owned()
+            } else {
+                format!("it comes after day {last}")
+            };
             return Err(wrong(format!("day {} is out of order: {should}", step.day)));
         }
         steps.push(step);

@@ -15,8 +15,8 @@ use crate::config::shards::Shards;
 use crate::config::tuning::{self, Tuning};
 use crate::config::{
     Control, Delivery, DnsConfig, ListenerConfig, LogConfig, Node, PoolConfig, Retry, RouteConfig,
-    RuleConfig, SourceConfig, SpoolConfig, TenantConfig, WarmupConfig, log, read, retry, rule, shaping, sources, syntax,
-    tenant, warmup,
+    RuleConfig, SourceConfig, SpoolConfig, TenantConfig, WarmupConfig, log, read, retry, rule, shaping,
+    sources, syntax, tenant, warmup,
 };
 use crate::limits;
 

@@ -74,6 +74,8 @@ pub struct Setup {
     pub health: Arc<Health>,
     /// What the shards run on.
     pub runtime: &'static str,
+    /// Plans of sources in warm-up, as they are at the start.
+    pub warmups: Vec<config::WarmupConfig>,
     /// The node's id.
     pub node: u64,
     /// The node's name.
@@ -148,7 +150,8 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     };
     let socket = setup.section.socket.as_deref();
     let teller = admin::Teller::new(&setup.instruments, setup.node, "decisions");
-    let decisions = decisions::start(&setup.data_dir, &setup.mesh, teller, setup.fired.clone());
+    let decisions =
+        decisions::start(&setup.data_dir, (&setup.mesh, &setup.warmups), teller, setup.fired.clone());
     let (decisions, desk) = decisions.map_err(StartError::Thread)?;
     let service = socket.map(|path| serve_commands(&setup, path, &reserve, desk)).transpose();
     let service = service.or_else(|problem| {

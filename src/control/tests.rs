@@ -43,6 +43,7 @@ fn setup(instruments: Vec<Arc<Instruments>>, log: Option<(&Path, &Path)>, health
         ..config::Config::embedded().control
     };
     Setup {
+        warmups: Vec::new(),
         section,
         mesh: Arc::new(Mesh::new(bells, Assignment::in_turn(shards, shards))),
         instruments,

@@ -191,5 +191,25 @@ pub const WARMUP_VOLUME_MAX: u32 = 1_000_000_000;
 pub const WARMUP_BLOCK_PART: u32 = 10;
 /// Messages of a block at most: it lasts as long as it takes to get the next at many thousands a second.
 pub const WARMUP_BLOCK_MAX: u32 = 1_000;
+/// The next block is asked for when one part in so many of a block is left.
+pub const WARMUP_LOW_PART: u32 = 4;
 /// Days that are remembered of a source at a provider: the clock may be set back by as many that mail went out on.
 pub const WARMUP_DAYS_KEPT: usize = 16;
+/// Sources at providers that are known at one time. Of others the file of decisions knows.
+pub const WARMUPS_KNOWN: usize = 20_000;
+/// Days of sources at providers in the file of decisions; beyond it the oldest are forgotten.
+pub const WARMUP_ROWS_MAX: usize = 400_000;
+/// Blocks that are asked for and not reserved yet.
+pub const WARMUPS_ASKED: usize = 4_096;
+/// How often what overflowed and what providers said is kept.
+pub const WARMUP_NOTED: Duration = Duration::from_secs(1);
+/// How long a site waits for a block before it looks again.
+pub const WARMUP_LOOK: Duration = Duration::from_millis(100);
+/// How long one whose day is over waits before it looks at the clock again, which may be set.
+pub const WARMUP_OVER_LOOK: Duration = Duration::from_secs(30);
+/// Groups that go on by other sources in one turn, as their own has had its day.
+pub const OVERFLOW_TURN: usize = 32;
+/// Domains of a site that are looked at for it in one turn.
+pub const OVERFLOW_LOOKS: usize = 256;
+/// How long a site rests from looking for others to take its mail, where there was none.
+pub const OVERFLOW_AGAIN: Duration = Duration::from_secs(1);

@@ -114,6 +114,7 @@ counters! {
         segments_recycled "Segments freed for use again",
         messages_moved "Stored messages moved out of sparse segments",
         bytes_moved "Bytes of them",
+        warmup_overflowed "Messages that went on by another source, as theirs is in warm-up and had had its day, counted once a domain",
         groups_moved "Messages that went on by another source, as theirs did not work or was no more, counted once a domain",
         pools_unknown "Parts of messages that named a pool or source that is not there, and left by the default",
         jobs_lent "Attempts lent to shards with more time",

@@ -257,6 +257,26 @@ impl Egresses {
         (other != key && better).then_some(other)
     }
 
+    /// By which other egress mail goes on that its own has no room for: a source of this pool, or else of its own one, that is warm. None: there is
+    /// none, and it waits.
+    pub fn beside(
+        &self,
+        key: EgressKey,
+        pool: Option<&str>,
+        seed: u64,
+        is_warm: impl Fn(&str) -> bool,
+    ) -> Option<EgressKey> {
+        let egress = self.get(key)?;
+        let pool = self.pools.get(pool.unwrap_or(&egress.pool))?;
+        let usable = |(key, _, _): &&(EgressKey, u16, u64)| {
+            let other = self.get(*key).map(|other| &other.source);
+            other.is_some_and(|other| {
+                other.name() != egress.source.name() && !other.is_suspended() && is_warm(other.name())
+            })
+        };
+        first_of(pool.0.iter().filter(usable), seed)
+    }
+
     /// Whether it is still configured.
     pub fn is_in_force(&self, key: EgressKey) -> bool {
         self.get(key).is_none_or(|egress| egress.in_force)
@@ -268,13 +288,9 @@ impl Egresses {
     }
 
     fn draw(&self, pool: &Pool, seed: u64) -> EgressKey {
-        let members = || pool.0.iter();
-        let best = |(key, weight, name): &(EgressKey, u16, u64)| (wait(mix(seed ^ name), *weight), *key);
-        let usable = members().filter(|(key, ..)| !self.is_suspended(*key)).map(best);
-        let first =
-            |one: (f64, EgressKey), other: (f64, EgressKey)| if other.0 < one.0 { other } else { one };
-        let drawn = usable.reduce(first).or_else(|| members().map(best).reduce(first));
-        drawn.map_or(EgressKey::NODE, |(_, key)| key)
+        let usable = pool.0.iter().filter(|(key, ..)| !self.is_suspended(*key));
+        let drawn = first_of(usable, seed).or_else(|| first_of(pool.0.iter(), seed));
+        drawn.unwrap_or(EgressKey::NODE)
     }
 
     /// A source was suspended or resumed: every shard sees to its mail.
@@ -286,6 +302,13 @@ impl Egresses {
     pub fn changes(&self) -> u64 {
         self.changes.load(Ordering::Acquire)
     }
+}
+
+/// Which of these a seed draws, as their weights say.
+fn first_of<'a>(members: impl Iterator<Item = &'a (EgressKey, u16, u64)>, seed: u64) -> Option<EgressKey> {
+    let best = |(key, weight, name): &(EgressKey, u16, u64)| (wait(mix(seed ^ name), *weight), *key);
+    let first = |one: (f64, EgressKey), other: (f64, EgressKey)| if other.0 < one.0 { other } else { one };
+    members.map(best).reduce(first).map(|(_, key)| key)
 }
 
 /// A seed for the recipients of a message in one domain: the same as long as the message lives.
@@ -388,6 +411,34 @@ mod tests {
         assert!(!source.is_due(now) && source.is_due(now + limits::SITE_PAUSE_MAX * 2));
         assert!(source.resume() && !source.resume());
         assert!(seeds().zip(before).all(|(seed, before)| egresses.choose(Some("bulk"), seed) == before));
+    }
+
+    #[test]
+    fn what_a_source_has_no_room_for_goes_by_those_that_are_warm() {
+        let egresses =
+            Egresses::new(&config(&format!("{BULK}[[pool]]\nname = \"rest\"\nsources = [\"ip2\"]\n")));
+        let own = (0..99).map(|seed| egresses.choose(Some("bulk"), seed));
+        let own = own.into_iter().find(|key| name(&egresses, *key) == "bulk/ip1").expect("it has a share");
+        let beside = |pool: Option<&str>, warm: &[&str]| {
+            let found: std::collections::BTreeSet<_> = (0..200)
+                .filter_map(|seed| egresses.beside(own, pool, seed, |source| warm.contains(&source)))
+                .map(|key| name(&egresses, key))
+                .collect();
+            found.into_iter().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(beside(None, &["ip1", "ip2", "ip3"]), "bulk/ip2 bulk/ip3");
+        assert_eq!(
+            (beside(None, &["ip1", "ip3"]), beside(None, &["ip1"])),
+            ("bulk/ip3".to_owned(), String::new())
+        );
+        assert_eq!(beside(Some("rest"), &["ip2", "ip3"]), "rest/ip2");
+        assert_eq!((beside(Some("ip1"), &["ip1"]), beside(Some("gone"), &["ip2"])), Default::default());
+        egresses
+            .sources()
+            .filter(|source| source.name() == "ip2")
+            .for_each(|source| _ = source.suspend("gone", (Instant(1), 1)));
+        assert_eq!(beside(None, &["ip1", "ip2", "ip3"]), "bulk/ip3");
+        assert_eq!(egresses.beside(EgressKey::NODE, None, 1, |_| true), None);
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub struct SitePolicy {
     pub message_rate: Option<Pace>,
     /// Whether what it refuses narrows what it gets.
     pub adaptive: bool,
+    /// The first of those whose site it is, whether or not he has limits.
+    pub provider: Option<Box<str>>,
     /// Those whose site it is, as far as they have limits.
     pub providers: Box<[ProviderPolicy]>,
 }
@@ -101,6 +103,7 @@ impl SitePolicy {
             connection_rate: None,
             message_rate: None,
             adaptive: true,
+            provider: None,
             providers: Box::default(),
         })
     }
@@ -137,6 +140,7 @@ impl SitePolicy {
             connection_rate: held.rate(Key::MaxConnectionRate).map(|rate| Pace::of(&rate)),
             message_rate: held.rate(Key::MaxMessageRate).map(|rate| Pace::of(&rate)),
             adaptive: held.adaptive(),
+            provider: held.providers.first().map(|provided| provided.block.name.clone()),
             providers: held.providers.iter().filter_map(ProviderPolicy::of).collect(),
         };
         // Nearly all sites have what all have: one value for them.
@@ -220,6 +224,7 @@ impl SitePolicy {
             connection_rate: _,
             message_rate: _,
             adaptive: _,
+            provider: _,
             providers,
         } = self;
         // Each has its place at all that limit it now.
@@ -298,6 +303,7 @@ mod tests {
             connection_rate: _,
             message_rate: _,
             adaptive: _,
+            provider: _,
             providers: _,
         } = &*own;
         assert_eq!((*connections, *named, *messages_per_connection, *recipients), (7, false, 9, 5));

@@ -47,6 +47,8 @@ pub enum Defect {
     ShapingIgnored,
     /// What is suspended goes on.
     SuspensionForgotten,
+    /// What a source in warm-up sent is not counted.
+    WarmupForgotten,
     /// Rates are not kept to.
     RateUncounted,
     /// What a site refuses does not narrow what it gets.

@@ -58,6 +58,20 @@ pub struct Day {
     pub complaint: Complaint,
 }
 
+/// A source, and a provider.
+pub type Names = (Box<str>, Box<str>);
+
+/// The same of a source at a provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WarmDay {
+    /// The source.
+    pub source: Box<str>,
+    /// The provider.
+    pub provider: Box<str>,
+    /// What happened.
+    pub day: Day,
+}
+
 /// Where a source stands at a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -234,7 +248,8 @@ mod tests {
     #[test]
     fn what_is_remembered_is_bounded() {
         let mut account = Account::default();
-        let long = WarmupConfig { plan: vec![Step { day: 1, volume: 9 }, Step { day: 700, volume: 10 }], ..plan() };
+        let long =
+            WarmupConfig { plan: vec![Step { day: 1, volume: 9 }, Step { day: 700, volume: 10 }], ..plan() };
         assert_eq!(account.give(&long, 500), Given::Block(1));
         for day in 100..400 {
             assert_eq!(account.give(&long, day), Given::Block(1), "{day}");
@@ -277,7 +292,8 @@ mod tests {
 
     #[test]
     fn days_are_found_as_they_were_kept() {
-        let days = vec![Day { day: 101, used: 7, ..Day::default() }, Day { day: 100, used: 50, ..Day::default() }];
+        let days =
+            vec![Day { day: 101, used: 7, ..Day::default() }, Day { day: 100, used: 50, ..Day::default() }];
         let mut account = Account::of(days);
         assert_eq!((all(&mut account, 101).0, all(&mut account, 100).0), (93, 0));
         assert_eq!([0, 1, 2, 9].map(|number| Complaint::of_number(number).number()), [0, 1, 2, 2]);

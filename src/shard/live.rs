@@ -4,6 +4,7 @@
 //! says that it is in force, and each shard takes it up. What has begun goes on with what it began with.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Deref;
 use std::rc::Rc;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use crate::config::{Config, Delivery, DnsConfig, ListenerConfig, Retry};
+use crate::config::{Config, Delivery, DnsConfig, ListenerConfig, Retry, WarmupConfig};
 use crate::policy::acceptance::Acceptance;
 use crate::policy::tenants::Tenants;
 use crate::route::egress::Egresses;
@@ -51,6 +52,8 @@ pub struct LiveConfig {
     pub table: Table,
     /// `[[source]]`, `[[pool]]`: by which identities mail leaves.
     pub egresses: Egresses,
+    /// `[[warmup]]`, by source.
+    pub warmups: HashMap<Box<str>, Arc<WarmupConfig>>,
     /// Where connections may go, as far as the configuration says.
     pub gate: Gate,
     /// Accounts that may relay.
@@ -106,6 +109,11 @@ impl LiveConfig {
             acceptance: Acceptance::new(&config.rules),
             table: Table::new(config, shaping),
             egresses: Egresses::new(config),
+            warmups: config
+                .warmups
+                .iter()
+                .map(|plan| (plan.source.clone(), Arc::new(plan.clone())))
+                .collect(),
             gate: Gate::new(config),
             accounts,
         }

@@ -25,6 +25,7 @@ use crate::shard::message::{Handoff, ShardMessage};
 use crate::shard::progress::Progress;
 use crate::shard::store::maps::LaneMaps;
 use crate::shard::store::places::Places;
+use crate::shard::warm::WarmCounts;
 use crate::shard::window::SiteWindow;
 use crate::time::{Instant, UnixMillis};
 
@@ -54,6 +55,8 @@ pub struct Mesh {
     addresses: Counts<FarEnd>,
     /// Shaping files' providers, by source and name.
     providers: Counts<(Box<str>, Box<str>)>,
+    /// Sources in warm-up, by provider.
+    warm: WarmCounts,
     open: AtomicBool,
     /// Which configuration is in force.
     generation: AtomicU64,
@@ -142,6 +145,7 @@ impl Mesh {
             narrowed: Mutex::default(),
             addresses: Counts::default(),
             providers: Counts::default(),
+            warm: WarmCounts::default(),
             open: AtomicBool::new(false),
             generation: AtomicU64::new(0),
             suspensions: Mutex::default(),
@@ -338,6 +342,11 @@ impl Mesh {
     /// The counts of a provider, over all of its sites, for a source; empty: the node's own addresses.
     pub fn provider_count(&self, (source, provider): (&str, &str), now: Instant) -> Arc<ConnectionCount> {
         self.providers.get((source.into(), provider.into()), now)
+    }
+
+    /// What sources in warm-up have left at providers.
+    pub fn warm(&self) -> &WarmCounts {
+        &self.warm
     }
 
     /// The connection count of an address, over all sites.

@@ -27,6 +27,7 @@ mod rate_count;
 mod tenant_rates;
 mod counts;
 mod window;
+pub mod warm;
 pub mod assignment;
 pub mod ask;
 pub mod answer;

@@ -28,6 +28,7 @@ mod shaping;
 mod slow_hops;
 mod sources;
 mod suspend;
+mod warmup;
 mod window;
 
 use std::cell::RefCell;

@@ -14,7 +14,7 @@ use super::day::plan::{BANNER, DOT, End, Flavour, Lookup, Manner, Plan, RCPT, Si
 use super::day::reloads::{Fate, Reload, Version};
 use super::days::wrong;
 use super::{
-    ask, compaction, fair, floods, full_disk, lmtp, reload, rules, shaping, sources, suspend, window,
+    ask, compaction, fair, floods, full_disk, lmtp, reload, rules, shaping, sources, suspend, warmup, window,
 };
 
 /// Seeds within which a defect must be found.
@@ -146,6 +146,7 @@ found! {
     GreetingBelieved in a_refusal_of_us_taken_for_one_of_mail_is_found,
     RoomUnseen in a_disk_that_stays_full_for_the_relay_is_found,
     SuspensionForgotten in suspended_mail_that_goes_on_is_found,
+    WarmupForgotten in a_day_of_warm_up_nobody_counts_is_found,
     RateUncounted in a_rate_nobody_counts_is_found,
     ProviderUncounted in connections_to_a_provider_nobody_counts_are_found,
     RulesUnasked in a_rule_nobody_asks_is_found,
@@ -167,6 +168,7 @@ fn of_sites(defect: Defect) {
         Defect::WindowDeaf => window::is_found(defect),
         Defect::SourceForgotten => sources::is_found(defect),
         Defect::FlowForgotten => fair::is_found(defect),
+        Defect::WarmupForgotten => warmup::is_found(defect),
         _ => suspend::is_found(defect),
     }
 }
@@ -189,7 +191,8 @@ fn is_found(defect: Defect) {
         Defect::WindowDeaf
         | Defect::SourceForgotten
         | Defect::SuspensionForgotten
-        | Defect::FlowForgotten => {
+        | Defect::FlowForgotten
+        | Defect::WarmupForgotten => {
             return of_sites(defect);
         }
         Defect::DiscardedHandedOut => return rules::is_found(defect),

@@ -27,6 +27,7 @@ use relevo::shard::inbound::listener::ListenError;
 use relevo::shard::live::{Contents, LiveConfig};
 use relevo::shard::mesh::{Mesh, MeshLimits};
 use relevo::shard::start::{self, Report, ShardSetup};
+use relevo::shard::warm::WarmCounts;
 
 use crate::schema::Schema;
 
@@ -228,6 +229,11 @@ impl<'a> Relay<'a> {
     /// This is suspended from now on, and nothing else.
     pub fn suspend(&self, all: Vec<Suspension>) {
         self.mesh.suspend(Arc::new(Suspensions::new(all)));
+    }
+
+    /// What sources in warm-up have left.
+    pub fn warm(&self) -> &WarmCounts {
+        self.mesh.warm()
     }
 
     /// The sum of a level or count over all shards.

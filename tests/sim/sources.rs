@@ -20,15 +20,15 @@ const SOURCES: [&str; 3] = ["10.9.0.1", "10.9.0.2", "10.9.0.3"];
 
 /// A hop that keeps a ledger: from which addresses each recipient was asked for, and taken.
 #[derive(Default)]
-struct Hop {
+pub struct Hop {
     asked: RefCell<BTreeMap<String, BTreeSet<IpAddr>>>,
-    taken: RefCell<BTreeMap<String, Vec<IpAddr>>>,
+    pub taken: RefCell<BTreeMap<String, Vec<IpAddr>>>,
     /// It takes nothing.
     puts_off: Cell<bool>,
 }
 
 impl Hop {
-    fn start(world: &World) -> Rc<Hop> {
+    pub fn start(world: &World) -> Rc<Hop> {
         let hop = Rc::new(Hop::default());
         let runtime = world.shard(2, 0);
         let listener = runtime.listen("10.0.0.2:25".parse().expect("an address")).expect("a free address");
@@ -79,7 +79,7 @@ impl Hop {
         }
     }
 
-    fn by(&self) -> BTreeMap<IpAddr, usize> {
+    pub fn by(&self) -> BTreeMap<IpAddr, usize> {
         let mut by = BTreeMap::new();
         for from in self.taken.borrow().values().flatten() {
             *by.entry(*from).or_insert(0) += 1;

@@ -34,6 +34,8 @@ const MAY: &[(&str, &[&str], &str)] = &[
     ("src/commands/output.rs", &["NO", "WRONG_USE"], "exit codes"),
     ("src/config/judge.rs", &["MINUTE", "HOUR", "DAY"], "units"),
     ("src/config/retry.rs", &["SECOND"], "units"),
+    ("src/time.rs", &["DAY"], "units"),
+    ("src/shard/warm.rs", &["ALL"], "nobody's number of messages"),
     ("src/policy/certificate.rs", &["NEVER"], "a time at which every certificate has ended"),
     ("src/policy/guesses.rs", &["ONE", "AROUND", "ANYWHERE"], "how much of an address a name is made of"),
     ("src/queue/group.rs", &["ANY_LIFETIME"], "a number that none of them has"),

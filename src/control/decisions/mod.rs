@@ -4,6 +4,7 @@
 mod book;
 mod windows;
 mod rules;
+mod warmups;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -16,6 +17,7 @@ use super::admin::Teller;
 use super::say::say;
 use super::store::Store;
 use super::thread::{Turn, Worker};
+use crate::config::WarmupConfig;
 use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::observe::event::{self, Admin};
@@ -27,6 +29,7 @@ use crate::shard::mesh::Mesh;
 use book::Book;
 pub(in crate::control) use book::{Wanted, Which};
 pub(in crate::control) use rules::FIRED;
+use warmups::Warmups;
 use windows::Windows;
 
 /// What is ordered.
@@ -75,7 +78,7 @@ impl Desk {
 /// Reads what was decided before, puts it in force, and starts the thread.
 pub(super) fn start(
     data_dir: &std::path::Path,
-    mesh: &Arc<Mesh>,
+    (mesh, plans): (&Arc<Mesh>, &[WarmupConfig]),
     teller: Option<Teller>,
     fired: Arc<Family>,
 ) -> std::io::Result<(Worker, Desk)> {
@@ -89,10 +92,12 @@ pub(super) fn start(
         let at = store.path().display();
         say(Level::Error, format_args!("{at}: {problem}; what sites take is learned anew"));
     }
+    let warmups = Warmups::resume(mesh, &mut store, plans);
     let mut keeper = Keeper {
         store,
         book,
         windows,
+        warmups,
         mesh: mesh.clone(),
         teller,
         thresholds: Thresholds::default(),
@@ -131,6 +136,7 @@ struct Keeper {
     store: Store,
     book: Book,
     windows: Windows,
+    warmups: Warmups,
     mesh: Arc<Mesh>,
     teller: Option<Teller>,
     thresholds: Thresholds,
@@ -161,10 +167,12 @@ impl Keeper {
                 let _ = asker.send(told);
             }
             self.windows.write(&mut self.store, clock());
+            self.warmups.serve(&mut self.store, clock());
             turn.pause(limits::CONTROL_ROUND);
         }
         self.write(Duration::MAX);
         self.windows.write(&mut self.store, Duration::MAX);
+        self.warmups.finish(&mut self.store);
     }
 
     /// What rules do about the replies that shards heard.

@@ -7,6 +7,7 @@
 mod error;
 mod rows;
 mod schema;
+mod warmup;
 mod window;
 
 use std::fs;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use crate::queue::suspension::Suspension;
+use crate::shaping::warmup::{Day, Names, WarmDay};
 
 pub use error::StoreError;
 pub use schema::FILE;
@@ -77,6 +79,26 @@ impl Store {
         gone: impl Iterator<Item = u64>,
     ) -> Result<(), StoreError> {
         rows::write(self.connection()?, put, gone)
+    }
+
+    /// What is kept of the latest days of a source in warm-up at a provider.
+    pub fn warm_days(&mut self, names: (&str, &str)) -> Result<Vec<Day>, StoreError> {
+        warmup::of(self.connection()?, names)
+    }
+
+    /// Sources and providers that it has days of, the latest [`WARMUPS_KNOWN`](crate::limits::WARMUPS_KNOWN).
+    pub fn warm_names(&mut self) -> Result<Vec<Names>, StoreError> {
+        warmup::names(self.connection()?)
+    }
+
+    /// Forgets days of warm-up of long ago, where there are too many.
+    pub fn forget_warm_days(&mut self) -> Result<(), StoreError> {
+        warmup::forget(self.connection()?)
+    }
+
+    /// These days are as they are now: all of them, or nothing.
+    pub fn save_warm_days(&mut self, days: &[WarmDay]) -> Result<(), StoreError> {
+        warmup::save(self.connection()?, days)
     }
 
     /// The windows that it has, the latest [`WINDOWS_KEPT`](crate::limits::WINDOWS_KEPT).

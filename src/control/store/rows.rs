@@ -66,7 +66,7 @@ fn suspension(row: &Row<'_>) -> Result<Option<Suspension>, StoreError> {
     Ok(effect.zip(id).map(|(effect, id)| Suspension { id, effect, scope, since, until, by, reason }))
 }
 
-fn number(number: u64) -> i64 {
+pub(super) fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

@@ -21,7 +21,7 @@ pub(super) const BESIDE: [&str; 1] = ["-journal"];
 pub(super) const APPLICATION: [u8; 4] = *b"RLVO";
 
 /// What each version adds to the one before; an empty file has version 0. None of these is ever changed.
-pub(super) const MIGRATIONS: [&str; 2] = ["
+pub(super) const MIGRATIONS: [&str; 3] = ["
     CREATE TABLE suspension (
         id INTEGER PRIMARY KEY,
         effect TEXT NOT NULL,
@@ -41,6 +41,19 @@ pub(super) const MIGRATIONS: [&str; 2] = ["
     CREATE INDEX window_at ON window (at);
 ", "
     ALTER TABLE suspension ADD COLUMN provider TEXT;
+", "
+    ALTER TABLE suspension ADD COLUMN source TEXT;
+    CREATE TABLE warmup (
+        source TEXT NOT NULL,
+        provider TEXT NOT NULL,
+        day INTEGER NOT NULL,
+        behind INTEGER NOT NULL,
+        used INTEGER NOT NULL,
+        overflowed INTEGER NOT NULL,
+        complaint INTEGER NOT NULL,
+        PRIMARY KEY (source, provider, day)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX warmup_day ON warmup (day);
 "];
 
 /// Opens it as one of this version.

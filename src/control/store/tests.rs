@@ -7,6 +7,7 @@ use crate::queue::select::Pattern;
 use crate::queue::suspension::{Effect, Scope};
 use crate::shaping::key::Key;
 use crate::shaping::value::{self, Limit, Value};
+use crate::shaping::warmup::Complaint;
 use crate::time::UnixMillis;
 
 fn suspension(id: u64, effect: Effect, scope: Scope) -> Suspension {
@@ -168,4 +169,25 @@ fn what_is_no_file_is_left_alone() {
     assert!(words.is_some_and(|words| words.contains("no plain file")));
     assert!(matches!(store.suspensions(), Err(StoreError::Closed)));
     assert!(!fs::metadata(&path).unwrap().is_file());
+}
+
+#[test]
+fn days_of_warm_up_are_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = opened(directory.path());
+    let day = |provider: &str, day, used| {
+        let day = Day { day, used, behind: 1, overflowed: 3, complaint: Complaint::Throttled };
+        WarmDay { source: "ip9".into(), provider: provider.into(), day }
+    };
+    store.save_warm_days(&[day("a", 100, 5), day("b", 101, 5)]).unwrap();
+    store.save_warm_days(&[day("a", 100, 10), day("a", 99, 50)]).unwrap();
+    drop(store);
+    let mut store = opened(directory.path());
+    assert_eq!(store.warm_days(("ip9", "a")).unwrap(), [day("a", 100, 10).day, day("a", 99, 50).day]);
+    assert!(store.warm_days(("ip8", "a")).unwrap().is_empty());
+    let names = store.warm_names().unwrap();
+    assert_eq!(names, [("ip9".into(), "b".into()), ("ip9".into(), "a".into())]);
+    let many: Vec<_> = (0..40).map(|number| day("c", number, 1)).collect();
+    store.save_warm_days(&many).unwrap();
+    assert_eq!(store.warm_days(("ip9", "c")).unwrap().len(), limits::WARMUP_DAYS_KEPT);
 }

@@ -41,6 +41,55 @@ pub fn move_on(
     (false, effects)
 }
 
+/// What became of a slice of a site's mail.
+#[derive(Debug, Default)]
+pub struct Slice {
+    /// Groups that go on by another.
+    pub moved: usize,
+    /// Where to go on in the site's ring; None: that was all.
+    pub next: Option<usize>,
+    /// To be carried out.
+    pub effects: Vec<Effect>,
+}
+
+/// A slice of what a site has ready, from a place of its ring on: what `instead` says another egress of is queued by that, so many groups at most
+/// of so many domains.
+pub fn overflow(
+    queues: &mut Destinations,
+    (site, from): (SiteKey, usize),
+    now: u32,
+    (looks, most): (usize, usize),
+    instead: impl Fn(EgressKey, &Group) -> Option<EgressKey>,
+) -> Slice {
+    let mut slice = Slice::default();
+    let ring = &queues.sites.get(site).ring;
+    let turns: Vec<_> =
+        (from..ring.places().min(from.saturating_add(looks))).filter_map(|at| ring.get(at)).collect();
+    let end = ring.places() <= from + turns.len();
+    for (place, turn) in turns.iter().enumerate() {
+        while let Some(domain) = queues.domains.of_mut(*turn) {
+            let next = domain.ready.front().and_then(|group| Some((*group, instead(domain.egress, group)?)));
+            let Some((mut group, egress)) = next else { break };
+            if slice.moved >= most {
+                // There may be fewer places by then, and each is looked at again.
+                slice.next = Some(from + place);
+                return slice;
+            }
+            let (name, client) = (domain.name.clone(), domain.client);
+            domain.ready.pop_front();
+            // Its new site does not make it wait.
+            group.not_before = 0;
+            queues.sites.lose(site, 1);
+            queues.queued = queues.queued.saturating_sub(usize::from(group.count));
+            let effect = queues.push_for((&name, egress), group, now, client);
+            slice.effects.extend(effect.filter(|effect| slice.effects.last() != Some(effect)));
+            slice.moved += 1;
+        }
+    }
+    slice.next = (!end).then_some(from + turns.len());
+    slice
+}
+
 /// The domain in a slot.
 pub fn domain_at(queues: &mut Destinations, slot: usize) -> Option<DomainKey> {
     queues.domains.at(slot).and_then(|(key, domain)| domain.map(|_| key))
@@ -91,5 +140,40 @@ mod tests {
         assert_eq!(move_on(&mut queues, key, 10, 9, |_| None), (true, vec![]));
         assert_eq!(queues.tick(45, 9).len(), 1);
         assert_eq!((queues.tick(80, 9).len(), queues.queued()), (2, 5));
+    }
+
+    #[test]
+    fn what_is_ready_goes_on_by_the_other_and_what_waits_stays() {
+        let mut queues = Destinations::new(vec![99]);
+        let (one, other) = (EgressKey::of_number(1), EgressKey::of_number(2));
+        let group = |key, not_before| Group {
+            not_before,
+            ..Group::bare(Location { lane: 0, slot: 0, offset: 0 }, key)
+        };
+        let mut site = None;
+        for name in ["a.example", "b.example", "c.example"] {
+            let Some(Effect::Resolve(key, _)) = queues.push_for((name, one), group(1, 0), 10, 7) else {
+                panic!("it is asked for");
+            };
+            site = queues.resolved(key, "one").or(site);
+            queues.push_for((name, one), group(2, 0), 10, 7);
+            queues.push_for((name, one), group(3, 50), 10, 7);
+        }
+        let site = site.expect("they have mail");
+        let nobody = overflow(&mut queues, (site, 0), 10, (2, 9), |_, _| None);
+        assert_eq!((nobody.moved, nobody.next, queues.ready(site, 10)), (0, Some(2), 6));
+        let some = overflow(&mut queues, (site, 0), 10, (9, 3), |_, _| Some(other));
+        assert_eq!((some.moved, some.next, queues.ready(site, 10)), (3, Some(1), 3));
+        let rest = overflow(&mut queues, (site, 1), 10, (9, 9), |_, _| Some(other));
+        assert_eq!((rest.moved, rest.next, queues.ready(site, 10)), (3, None, 0));
+        assert_eq!((queues.queued(), queues.take(site, 10)), (9, Take::Nothing));
+        // What was deferred is taken by the first when it is due.
+        assert!(!queues.tick(50, 9).is_empty());
+        assert!(matches!(queues.take(site, 50), Take::Job(_, third) if third.key == 3));
+        for effect in some.effects.into_iter().chain(rest.effects) {
+            let Effect::Resolve(key, _) = effect else { panic!("{effect:?}") };
+            let to = queues.resolved(key, "other").expect("it has mail");
+            assert!(matches!(queues.take(to, 50), Take::Job(..)));
+        }
     }
 }

@@ -12,10 +12,10 @@ use crate::observe::repeat::more;
 use crate::runtime::{Defect, Runtime};
 use crate::shaping::window::Narrows;
 use crate::shard::Shard;
-use crate::shard::outbound::meanings;
 use crate::shard::outbound::session::{Connection, HopError};
 use crate::shard::outbound::site::Site;
 use crate::shard::outbound::work::Run;
+use crate::shard::outbound::{meanings, warm};
 use crate::shard::window::Narrowed;
 use crate::shard::wire::WireError;
 use crate::smtp::client::{Transaction, blame};
@@ -78,6 +78,7 @@ pub(super) fn refused_session<R: Runtime>(
     let of_us = match error {
         HopError::Refused(reply) => {
             let class = shard.outbound.judge.borrow_mut().judge_surely(&reply.describe(), "").class;
+            warm::hears(site, class, true);
             reply.code == 421 || matches!(class, Class::Throttled | Class::TooManyConnections)
         }
         // Where none stands it may be anything, and the site rests.

@@ -3,10 +3,13 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::runtime::Runtime;
+use crate::limits;
+use crate::runtime::{Defect, Runtime};
 use crate::shaping::pace::Pace;
 use crate::shard::counts::ConnectionCount;
+use crate::shard::mesh::Mesh;
 use crate::shard::rate_count::RateCount;
+use crate::shard::warm::{Empty, WarmCount};
 use crate::time::Instant;
 
 /// What a rate is of.
@@ -19,32 +22,42 @@ pub enum What {
 }
 
 /// A rate, and the node's bucket for it.
-pub struct Bucket {
-    count: Arc<ConnectionCount>,
-    what: What,
-    pace: Option<Pace>,
+pub enum Bucket {
+    /// That of a site or a provider; without a pace that of the adaptive window of a site, as far as it is narrow.
+    Rate { count: Arc<ConnectionCount>, what: What, pace: Option<Pace> },
+    /// What a source in warm-up has left of its day.
+    Warm(Arc<Mesh>, Arc<WarmCount>),
 }
 
 impl Bucket {
     /// That of a site or a provider.
     pub fn new(count: &Arc<ConnectionCount>, what: What, pace: Pace) -> Bucket {
-        Bucket { count: count.clone(), what, pace: Some(pace) }
+        Bucket::Rate { count: count.clone(), what, pace: Some(pace) }
     }
 
     /// That of the adaptive window of a site, as far as it is narrow.
     pub fn of_window(count: &Arc<ConnectionCount>) -> Bucket {
-        Bucket { count: count.clone(), what: What::Messages, pace: None }
+        Bucket::Rate { count: count.clone(), what: What::Messages, pace: None }
     }
 
     /// What is in it, and how it fills; None: it bounds nothing now.
     fn level(&self) -> Option<(&RateCount, Pace)> {
-        match (self.pace, self.what) {
-            (Some(pace), What::Connections) => Some((&self.count.opened, pace)),
-            (Some(pace), What::Messages) => Some((&self.count.messages, pace)),
+        let Bucket::Rate { count, what, pace } = self else { return None };
+        match (*pace, what) {
+            (Some(pace), What::Connections) => Some((&count.opened, pace)),
+            (Some(pace), What::Messages) => Some((&count.messages, pace)),
             (None, _) => {
-                let window = self.count.window()?;
+                let window = count.window()?;
                 Some((&window.messages, window.pace()?))
             }
+        }
+    }
+
+    /// What a source in warm-up has left, if that is what it is.
+    fn warm(&self) -> Option<(&Mesh, &Arc<WarmCount>)> {
+        match self {
+            Bucket::Warm(mesh, count) => Some((mesh, count)),
+            Bucket::Rate { .. } => None,
         }
     }
 }
@@ -54,15 +67,17 @@ pub struct Token<R: Runtime> {
     runtime: R,
     buckets: Rc<[Bucket]>,
     began: Instant,
+    /// The day that it is of, where a source in warm-up has it.
+    day: u32,
     spent: bool,
 }
 
 impl<R: Runtime> Token<R> {
     /// Of all of these buckets, or of none: when it may be, and by which rate.
     pub(super) fn take(runtime: &R, buckets: &Rc<[Bucket]>) -> Result<Token<R>, (Instant, Pace)> {
-        let began = runtime.now();
-        take_of(buckets, began)?;
-        Ok(Token { runtime: runtime.clone(), buckets: buckets.clone(), began, spent: false })
+        let (began, day) = (runtime.now(), today(runtime, buckets));
+        take_of(buckets, (began, day))?;
+        Ok(Token { runtime: runtime.clone(), buckets: buckets.clone(), began, day, spent: false })
     }
 
     /// It is begun.
@@ -74,19 +89,46 @@ impl<R: Runtime> Token<R> {
 impl<R: Runtime> Drop for Token<R> {
     fn drop(&mut self) {
         if !self.spent {
-            give_back(&self.buckets, (self.began, self.runtime.now()));
+            give_back(&self.buckets, (self.began, self.runtime.now()), self.day);
+        } else if self.runtime.planted(Defect::WarmupForgotten) {
+            warm(&self.buckets).for_each(|(_, count)| count.give_back(self.day));
         }
     }
 }
 
-fn give_back(buckets: &[Bucket], times: (Instant, Instant)) {
+/// Those among them of which a source in warm-up has its share.
+fn warm(buckets: &[Bucket]) -> impl Iterator<Item = (&Mesh, &Arc<WarmCount>)> {
+    buckets.iter().filter_map(Bucket::warm)
+}
+
+/// The day, where one of them is of a day.
+fn today<R: Runtime>(runtime: &R, buckets: &[Bucket]) -> u32 {
+    if warm(buckets).next().is_some() { runtime.wall().day() } else { 0 }
+}
+
+fn give_back(buckets: &[Bucket], times: (Instant, Instant), day: u32) {
     buckets.iter().filter_map(Bucket::level).for_each(|(level, pace)| level.give_back(pace, times));
+    warm(buckets).for_each(|(_, count)| count.give_back(day));
+}
+
+/// When to look again whether a source in warm-up has more of its day.
+fn again(empty: Empty, now: Instant) -> (Instant, Pace) {
+    let span = match empty {
+        Empty::Asked => limits::WARMUP_LOOK,
+        Empty::Over => limits::WARMUP_OVER_LOOK,
+    };
+    (now + span, Pace::every(limits::WARMUP_LOOK.as_nanos() as u64))
 }
 
 /// How many may begin now. If none may: when one may, and by which rate.
-pub(super) fn free(buckets: &[Bucket], now: Instant) -> Result<usize, (Instant, Pace)> {
+pub(super) fn free<R: Runtime>(runtime: &R, buckets: &[Bucket]) -> Result<usize, (Instant, Pace)> {
+    let (now, day) = (runtime.now(), today(runtime, buckets));
     let mut least = usize::MAX;
-    for (level, pace) in buckets.iter().filter_map(Bucket::level) {
+    for bucket in buckets {
+        if let Some((mesh, count)) = bucket.warm() {
+            least = least.min(mesh.warm().free(count, day).map_err(|empty| again(empty, now))?);
+        }
+        let Some((level, pace)) = bucket.level() else { continue };
         least = least.min(level.free(pace, now));
         if least == 0 {
             return Err((level.next(pace, now), pace));
@@ -95,12 +137,16 @@ pub(super) fn free(buckets: &[Bucket], now: Instant) -> Result<usize, (Instant, 
     Ok(least)
 }
 
-fn take_of(buckets: &[Bucket], now: Instant) -> Result<(), (Instant, Pace)> {
+fn take_of(buckets: &[Bucket], (now, day): (Instant, u32)) -> Result<(), (Instant, Pace)> {
     for (place, bucket) in buckets.iter().enumerate() {
-        let Some((level, pace)) = bucket.level() else { continue };
-        if let Err(when) = level.take(pace, now) {
-            give_back(&buckets[..place], (now, now));
-            return Err((when, pace));
+        let taken = match (bucket.warm(), bucket.level()) {
+            (Some((mesh, count)), _) => mesh.warm().take(count, day).map_err(|empty| again(empty, now)),
+            (None, Some((level, pace))) => level.take(pace, now).map_err(|when| (when, pace)),
+            (None, None) => Ok(()),
+        };
+        if let Err(later) = taken {
+            give_back(&buckets[..place], (now, now), day);
+            return Err(later);
         }
     }
     Ok(())

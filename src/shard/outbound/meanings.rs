@@ -6,6 +6,7 @@ use crate::limits;
 use crate::mail::classify::{Class, Judged};
 use crate::runtime::{Defect, Runtime};
 use crate::shaping::window::Narrows;
+use crate::shard::outbound::warm;
 use crate::shard::outbound::work::Run;
 use crate::smtp::client::{Transaction, blame};
 use crate::smtp::reply::Reply;
@@ -31,8 +32,10 @@ pub(super) fn too_much<R: Runtime>(
 ) -> Option<(Narrows, String)> {
     let (_, reply) = transaction.to_be_judged().next()?;
     let words = reply.describe();
-    let part = part_of(judge_one(run, &words, hop).0.class, reply, transaction)?;
-    Some((part, words))
+    let class = judge_one(run, &words, hop).0.class;
+    let part = part_of(class, reply, transaction);
+    warm::hears(run.site, class, part.is_some());
+    Some((part?, words))
 }
 
 /// Has each reply that refused somebody, or put him off, judged by its words. What the rules of the site say comes first, and then what is
@@ -48,9 +51,9 @@ pub(super) async fn judge<R: Runtime>(
     for (number, reply) in transaction.to_be_judged() {
         let words = reply.describe();
         let (judged, looks) = judge_one(run, &words, hop);
-        if too_much.is_none() {
-            too_much = part_of(judged.class, reply, transaction).map(|part| (part, words));
-        }
+        let part = part_of(judged.class, reply, transaction);
+        warm::hears(run.site, judged.class, part.is_some());
+        too_much = too_much.or(part.map(|part| (part, words)));
         meanings.push((number, judged));
         looked_at += looks;
         // A hop may have new words for each of a hundred recipients.

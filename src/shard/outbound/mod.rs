@@ -1,8 +1,8 @@
 //! The way out: from a message on disk to the next hop's answer.
 //!
-//! The files stand in message order. Who uses whom is another order, in which none looks back: the states; `borrow`, `sites` and `adapt`;
+//! The files stand in message order. Who uses whom is another order, in which none looks back: the states; `borrow`, `warm`, `sites` and `adapt`;
 //! `source`; `egress`; `settle`;
-//! `lend`, `pump`; `tend`, `suspended`, `unanswered`; `asking`, `dispatch`, `handoff` and `loan`; `line`; `session`, `connect`, `work`, `transact`,
+//! `lend`, `pump`; `tend`, `suspended`, `unanswered`; `asking`, `dispatch`, `overflow`, `handoff` and `loan`; `line`; `session`, `connect`, `work`, `transact`,
 //! `attempt` and `deliver`. So `pump` only begins a connection, and `deliver` opens what was begun.
 
 pub mod state;
@@ -27,6 +27,8 @@ pub mod pump;
 mod tenants;
 pub mod why;
 pub mod line;
+pub mod warm;
+pub mod overflow;
 pub mod sites;
 pub mod rates;
 pub mod adapt;

@@ -16,7 +16,7 @@ use crate::shaping::window::Narrows;
 use crate::shard::Shard;
 use crate::shard::outbound::bucket::{self, Bucket, Token, What};
 use crate::shard::outbound::site::Site;
-use crate::shard::outbound::sites;
+use crate::shard::outbound::{sites, warm};
 use crate::time::Instant;
 
 /// Of so many that a site could begin as many as may now. Where none may, it is pumped when one may.
@@ -27,9 +27,10 @@ pub(super) fn allowed<R: Runtime>(
     many: usize,
 ) -> usize {
     let Some(buckets) = buckets(shard, site, what).filter(|_| many > 0) else { return many };
-    match bucket::free(&buckets, shard.runtime.now()) {
+    match bucket::free(&shard.runtime, &buckets) {
         Ok(free) => free.min(many),
         Err(until) => {
+            warm::heed(shard, key, site);
             wait(shard, (key, site), until);
             0
         }
@@ -43,7 +44,10 @@ pub(super) fn take<R: Runtime>(
     what: What,
 ) -> Result<Option<Token<R>>, ()> {
     let Some(buckets) = buckets(shard, site, what) else { return Ok(None) };
-    Token::take(&shard.runtime, &buckets).map(Some).map_err(|until| wait(shard, (key, site), until))
+    Token::take(&shard.runtime, &buckets).map(Some).map_err(|until| {
+        warm::heed(shard, key, site);
+        wait(shard, (key, site), until);
+    })
 }
 
 fn buckets<R: Runtime>(shard: &Shard<R>, site: &Site, what: What) -> Option<Rc<[Bucket]>> {

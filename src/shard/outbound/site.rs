@@ -15,6 +15,7 @@ use crate::shard::message::Job;
 use crate::shard::outbound::bucket::{Bucket, What};
 use crate::shard::outbound::provider::{Places, Share, Waiting};
 use crate::shard::outbound::shown::SiteHistory;
+use crate::shard::warm::WarmCount;
 use crate::time::Instant;
 
 /// What a connection that asks for work gets.
@@ -75,6 +76,10 @@ pub struct Site {
     pub borrowed: Borrowed,
     /// Its providers that have limits; nearly always none or one.
     pub(super) providers: RefCell<Option<Rc<[Share]>>>,
+    /// What its source has left at its provider, where that is in warm-up.
+    pub(super) warm: RefCell<Option<Arc<WarmCount>>>,
+    /// Nobody else took its mail when its day was over: others are looked for again then.
+    pub(super) overflows_at: Cell<Instant>,
     /// The provider of which it waits for a place.
     pub(super) waits_for: RefCell<Option<Waiting>>,
     /// It gave a place to another site of a provider, and takes none yet.
@@ -115,6 +120,8 @@ impl Site {
             era: Cell::new(0),
             borrowed: Borrowed::default(),
             providers: RefCell::default(),
+            warm: RefCell::default(),
+            overflows_at: Cell::new(Instant(0)),
             waits_for: RefCell::default(),
             yields: Cell::new(false),
             paced: Cell::new(false),

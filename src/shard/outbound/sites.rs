@@ -12,10 +12,10 @@ use crate::route::{Hop, SitePolicy};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::live::LiveConfig;
-use crate::shard::outbound::borrow;
 use crate::shard::outbound::bucket::{Bucket, What};
 use crate::shard::outbound::provider::Share;
 use crate::shard::outbound::site::{IdleConnection, Site};
+use crate::shard::outbound::{borrow, warm};
 use crate::smtp::client::Timeouts;
 use crate::time::Instant;
 
@@ -65,6 +65,7 @@ pub(super) fn site<R: Runtime>(shard: &Shard<R>, hop: Rc<Hop>) -> (SiteKey, Rc<S
         let beside = count.beside();
         let policy = policy(shard, &live, &hop, &beside);
         let site = Rc::new(Site::new(hop.clone(), policy.clone(), count));
+        warm::take_up(shard, &live, &site, &policy);
         share(shard, &site, &policy);
         site.shaped_by.set((live.generation, beside.len(), shard.outbound.suspending.generation.get()));
         shard.outbound.sites.borrow_mut().insert(key, site.clone());
@@ -125,7 +126,8 @@ fn take_up<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site, live: &LiveC
     let beside = site.count.beside();
     site.shaped_by.set((live.generation, beside.len(), shard.outbound.suspending.generation.get()));
     let policy = policy(shard, live, &site.hop.borrow(), &beside);
-    if site.take_up(&policy) {
+    let warm = warm::take_up(shard, live, site, &policy);
+    if site.take_up(&policy) || warm {
         let waited = site.is_waiting();
         share(shard, site, &policy);
         // What it waited for may be another thing now.
@@ -137,6 +139,8 @@ fn take_up<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site, live: &LiveC
 fn share<R: Runtime>(shard: &Shard<R>, site: &Site, policy: &SitePolicy) {
     let (mut connections, mut messages, mut shares) = (Vec::new(), Vec::new(), Vec::new());
     connections.extend(policy.connection_rate.map(|pace| Bucket::new(&site.count, What::Connections, pace)));
+    // First: where its day is over others take its mail, whatever its rate.
+    messages.extend(site.warm.borrow().clone().map(|count| Bucket::Warm(shard.mesh.clone(), count)));
     messages.extend(policy.message_rate.map(|pace| Bucket::new(&site.count, What::Messages, pace)));
     site.paced.set(is_paced(site, policy));
     messages.extend(site.paced.get().then(|| Bucket::of_window(&site.count)));

@@ -1,7 +1,7 @@
 //! What a shard keeps for the way out.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,6 +137,10 @@ pub struct Sources {
     pub(super) seen: Cell<u64>,
     /// Sources are being looked at.
     pub(super) looks: Cell<bool>,
+    /// Sites whose source has had its day of warm-up there.
+    pub(super) over: RefCell<BTreeSet<SiteKey>>,
+    /// Their mail is being led to others.
+    pub(super) overflows: Cell<bool>,
     /// Pools that nobody knows were told of for this configuration, so many.
     pub(super) told: Cell<(u64, usize)>,
 }
