@@ -14,6 +14,7 @@ use crate::config::describe::describe;
 use crate::config::judge::{clashes, judge};
 use crate::config::literal::quoted;
 use crate::config::value::show_size;
+use crate::config::warmup::written;
 use crate::config::{Config, ConfigError, LogConfig, RuntimeChoice, TlsFiles};
 use crate::control::{ShownCertificate, exact};
 use crate::inspect::{self, state};
@@ -88,6 +89,7 @@ fn look(config: &Config, cores: &[usize], found: &mut Findings) {
     found.warnings.extend(more_than_the_disk(config));
     ports(config, running, found);
     sources(config, found);
+    warmups(config, found);
     named_files(config, found);
     config.logs.iter().for_each(|one| log(config, one, found));
 }
@@ -302,6 +304,19 @@ fn sources(config: &Config, found: &mut Findings) {
                 format!("{address} is no address of this machine: nothing leaves by source {}", source.name);
             let fix = "add it to an interface of this machine, or name one that it has";
             found.warnings.push(config.places.remark(&format!("source[{at}].{key}"), problem, fix));
+        }
+    }
+}
+
+/// Plans that have been over for long.
+fn warmups(config: &Config, found: &mut Findings) {
+    let today = process::wall().day();
+    for (at, plan) in config.warmups.iter().enumerate() {
+        let last = plan.start.saturating_add(plan.plan.last().map_or(0, |step| step.day.saturating_sub(1)));
+        if today > last.saturating_add(limits::WARMUP_OVER_DAYS) {
+            let problem = format!("the last day of this plan was {}: it does nothing", written(last));
+            let fix = "remove it, or write the day on which the source was used first";
+            found.warnings.push(config.places.remark(&format!("warmup[{at}].start"), problem, fix));
         }
     }
 }

@@ -73,6 +73,9 @@ enum Command {
         after_help = "Examples:\n  relevo why example.org\n  relevo why 00000000G0000102\n  relevo why ada@example.org --json"
     )]
     Why(commands::why::Arguments),
+    /// Show how far sources in warm-up are, at each provider.
+    #[command(after_help = "Examples:\n  relevo warmup show\n  relevo warmup show --json")]
+    Warmup(commands::warmup::Arguments),
     /// Say what shaping files mean: limits by destination, and what replies change. Find what in them is wrong.
     #[command(
         after_help = "Examples:\n  relevo shaping check /etc/relevo/shaping.toml\n  relevo shaping show gmail.com --mx gmail-smtp-in.l.google.com"
@@ -103,6 +106,7 @@ fn main() -> ExitCode {
         Command::Suspend(arguments) => commands::suspend::suspend(arguments),
         Command::Resume(arguments) => commands::suspend::resume(arguments),
         Command::Why(arguments) => commands::why::run(&arguments),
+        Command::Warmup(arguments) => commands::warmup::run(arguments),
         Command::Shaping(arguments) => commands::shaping::run(arguments),
         Command::Spool(arguments) => commands::spool::run(arguments),
         Command::HashPassword => commands::password::hash(),

@@ -1,6 +1,6 @@
 //! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound, Dovecot.
 //!
-//! The stories are in `stories.py`, `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `room.py`, `rules.py`, `shaping.py` (limits), `sources.py`, `suspensions.py`, `spool_tools.py` and `why.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
+//! The stories are in `stories.py`, `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `room.py`, `rules.py`, `shaping.py` (limits), `sources.py`, `suspensions.py`, `spool_tools.py`, `warmup.py` and `why.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
 //! one with the kills.
 
 mod stories;
@@ -170,6 +170,13 @@ stories!("suspensions.py", None;
     many_replies_set_a_key_for_a_while,
     a_tenant_that_is_refused_gets_its_mail_back,
     what_this_relay_says_itself_counts_where_a_rule_wants_it,
+);
+
+stories!("warmup.py", None;
+    a_day_is_kept_to_over_kills_and_the_rest_goes_by_others,
+    a_stop_in_order_wastes_nothing,
+    a_provider_that_complains_is_remembered,
+    days_follow_the_clock,
 );
 
 stories!("why.py", None;

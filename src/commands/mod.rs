@@ -12,5 +12,6 @@ pub mod spool;
 pub mod status;
 pub mod suspend;
 mod table;
+pub mod warmup;
 pub mod why;
 mod words;

@@ -1,6 +1,8 @@
 //! What a configuration may say and hardly means: each a warning with the line to write in place of it. Pure; what only the machine
 //! knows is looked at by `crate::check`.
 
+mod warmup;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -52,6 +54,7 @@ pub fn judge(config: &Config, shards: usize) -> Vec<ConfigError> {
     judge_routes(config, &mut found);
     judge_rules(config, &mut found);
     judge_sources(config, &mut found);
+    warmup::judge(config, &mut found);
     judge_delivery(config, &mut found);
     judge_times(config, &mut found);
     judge_spool(config, shards, &mut found);

@@ -213,3 +213,5 @@ pub const OVERFLOW_TURN: usize = 32;
 pub const OVERFLOW_LOOKS: usize = 256;
 /// How long a site rests from looking for others to take its mail, where there was none.
 pub const OVERFLOW_AGAIN: Duration = Duration::from_secs(1);
+/// Days after its last one from which on a plan is told to be over: providers that complain make it last longer.
+pub const WARMUP_OVER_DAYS: u32 = 30;

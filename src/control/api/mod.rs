@@ -25,6 +25,7 @@ mod searching;
 pub mod shape;
 mod status;
 mod suspend;
+mod warmup;
 mod why;
 
 /// All questions.
@@ -41,6 +42,7 @@ pub(super) fn router(api: Api) -> Router {
         .route("/control/v1/queue/retry", post(change::retry).fallback(not_so))
         .route("/control/v1/queue/bounce", post(change::bounce).fallback(not_so))
         .route("/control/v1/suspensions", get(suspend::list).fallback(not_so))
+        .route("/control/v1/warmup", get(warmup::show).fallback(not_so))
         .route("/control/v1/suspend", post(suspend::suspend).fallback(not_so))
         .route("/control/v1/resume", post(suspend::resume).fallback(not_so))
         .fallback(none)

@@ -2,6 +2,7 @@
 
 use super::domain::Deferred;
 use super::keys::{DomainKey, SiteKey};
+use super::rings::Place;
 use super::{Destinations, Effect};
 use crate::queue::Group;
 use crate::queue::flow::Strand;
@@ -41,52 +42,53 @@ pub fn move_on(
     (false, effects)
 }
 
+/// Where to go on in the rings of a site.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Position(Place);
+
 /// What became of a slice of a site's mail.
 #[derive(Debug, Default)]
 pub struct Slice {
     /// Groups that go on by another.
     pub moved: usize,
-    /// Where to go on in the site's ring; None: that was all.
-    pub next: Option<usize>,
+    /// Where to go on; None: that was all.
+    pub next: Option<Position>,
     /// To be carried out.
     pub effects: Vec<Effect>,
 }
 
-/// A slice of what a site has ready, from a place of its ring on: what `instead` says another egress of is queued by that, so many groups at most
-/// of so many domains.
+/// A slice of what a site has ready, from a position on: what `instead` says another egress of is queued by that, so many groups at most of so many
+/// domains.
 pub fn overflow(
     queues: &mut Destinations,
-    (site, from): (SiteKey, usize),
+    (site, Position(mut place)): (SiteKey, Position),
     now: u32,
     (looks, most): (usize, usize),
     instead: impl Fn(EgressKey, &Group) -> Option<EgressKey>,
 ) -> Slice {
     let mut slice = Slice::default();
-    let ring = &queues.sites.get(site).ring;
-    let turns: Vec<_> =
-        (from..ring.places().min(from.saturating_add(looks))).filter_map(|at| ring.get(at)).collect();
-    let end = ring.places() <= from + turns.len();
-    for (place, turn) in turns.iter().enumerate() {
-        while let Some(domain) = queues.domains.of_mut(*turn) {
+    for _ in 0..looks {
+        let Some((found, turn)) = queues.sites.get(site).rings.get(place) else { return slice };
+        while let Some(domain) = queues.domains.of_mut(turn) {
             let next = domain.ready.front().and_then(|group| Some((*group, instead(domain.egress, group)?)));
             let Some((mut group, egress)) = next else { break };
             if slice.moved >= most {
-                // There may be fewer places by then, and each is looked at again.
-                slice.next = Some(from + place);
+                slice.next = Some(Position(found));
                 return slice;
             }
-            let (name, client) = (domain.name.clone(), domain.client);
+            let (name, client, flow) = (domain.name.clone(), domain.client, domain.flow());
             domain.ready.pop_front();
             // Its new site does not make it wait.
             group.not_before = 0;
             queues.sites.lose(site, 1);
             queues.queued = queues.queued.saturating_sub(usize::from(group.count));
-            let effect = queues.push_for((&name, egress), group, now, client);
+            let effect = queues.push_for((&name, Strand { egress, flow }), group, now, client);
             slice.effects.extend(effect.filter(|effect| slice.effects.last() != Some(effect)));
             slice.moved += 1;
         }
+        place = found.next();
     }
-    slice.next = (!end).then_some(from + turns.len());
+    slice.next = Some(Position(place));
     slice
 }
 
@@ -152,23 +154,28 @@ mod tests {
         };
         let mut site = None;
         for name in ["a.example", "b.example", "c.example"] {
-            let Some(Effect::Resolve(key, _)) = queues.push_for((name, one), group(1, 0), 10, 7) else {
+            let Some(Effect::Resolve(key, _)) = queues.push_for((name, one.into()), group(1, 0), 10, 7)
+            else {
                 panic!("it is asked for");
             };
             site = queues.resolved(key, "one").or(site);
-            queues.push_for((name, one), group(2, 0), 10, 7);
-            queues.push_for((name, one), group(3, 50), 10, 7);
+            queues.push_for((name, one.into()), group(2, 0), 10, 7);
+            queues.push_for((name, one.into()), group(3, 50), 10, 7);
         }
         let site = site.expect("they have mail");
-        let nobody = overflow(&mut queues, (site, 0), 10, (2, 9), |_, _| None);
-        assert_eq!((nobody.moved, nobody.next, queues.ready(site, 10)), (0, Some(2), 6));
-        let some = overflow(&mut queues, (site, 0), 10, (9, 3), |_, _| Some(other));
-        assert_eq!((some.moved, some.next, queues.ready(site, 10)), (3, Some(1), 3));
-        let rest = overflow(&mut queues, (site, 1), 10, (9, 9), |_, _| Some(other));
-        assert_eq!((rest.moved, rest.next, queues.ready(site, 10)), (3, None, 0));
+        let nobody = overflow(&mut queues, (site, Position::default()), 10, (2, 9), |_, _| None);
+        assert_eq!((nobody.moved, nobody.next.is_some(), queues.ready(site, 10)), (0, true, 6));
+        let some = overflow(&mut queues, (site, Position::default()), 10, (9, 3), |_, _| Some(other));
+        assert_eq!((some.moved, some.next.is_some(), queues.ready(site, 10)), (3, true, 3));
+        let rest =
+            overflow(&mut queues, (site, some.next.expect("there is more")), 10, (9, 9), |_, _| Some(other));
+        assert_eq!((rest.moved, rest.next.is_none(), queues.ready(site, 10)), (3, true, 0));
         assert_eq!((queues.queued(), queues.take(site, 10)), (9, Take::Nothing));
         // What was deferred is taken by the first when it is due.
-        assert!(!queues.tick(50, 9).is_empty());
+        for effect in queues.tick(50, 9) {
+            let Effect::Resolve(key, _) = effect else { panic!("{effect:?}") };
+            queues.resolved(key, "one");
+        }
         assert!(matches!(queues.take(site, 50), Take::Job(_, third) if third.key == 3));
         for effect in some.effects.into_iter().chain(rest.effects) {
             let Effect::Resolve(key, _) = effect else { panic!("{effect:?}") };

@@ -58,6 +58,17 @@ pub enum Cause {
     Connections,
     /// All those of a provider are: its place among those of the site.
     ProviderConnections(usize),
+    /// The source is in warm-up, and had its day at the provider.
+    WarmUp {
+        /// The provider, or the site.
+        provider: Box<str>,
+        /// Messages that left today.
+        used: u32,
+        /// How many may.
+        volume: u32,
+        /// Control is still to say what there is.
+        asked: bool,
+    },
     /// All connections to an address are.
     Address {
         /// The address.

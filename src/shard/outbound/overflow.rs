@@ -39,7 +39,7 @@ async fn of_site<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Site>
     // What others lent would wait here as well: at home it goes on by another.
     borrow::give_back(shard, site);
     let Some(count) = site.warm.borrow().clone() else { return };
-    let (mut place, mut moved) = (0, 0);
+    let (mut place, mut moved) = (moves::Position::default(), 0);
     while !shard.draining.get() && warm::is_over(shard, &count) {
         let live = shard.live.get();
         let today = shard.runtime.wall().day();

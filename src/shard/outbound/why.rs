@@ -12,6 +12,7 @@ use crate::runtime::Runtime;
 use crate::shaping::key::Key;
 use crate::shaping::layers::{Effective, Held};
 use crate::shaping::pace::Pace;
+use crate::shaping::warmup::Standing;
 use crate::shard::Shard;
 use crate::shard::ask::why::{Cause, Limit, ProviderState, RateOf, SiteShare, SiteState};
 use crate::shard::counts::ConnectionCount;
@@ -40,6 +41,9 @@ pub(in crate::shard) fn cause<R: Runtime>(
         let cause = Cause::Rate { of: RateOf::Tenant, words: words.into() };
         return (cause, Some(wall(shard, when)));
     }
+    if let Some(held) = warm_up(shard, &site) {
+        return held;
+    }
     if let Some(held) = message_rate(shard, &site) {
         return held;
     }
@@ -52,6 +56,23 @@ pub(in crate::shard) fn cause<R: Runtime>(
         return (Cause::Credits, None);
     }
     no_connection(shard, &site)
+}
+
+/// Whether the source has had its day of warm-up there.
+fn warm_up<R: Runtime>(shard: &Shard<R>, site: &Site) -> Option<(Cause, Option<UnixMillis>)> {
+    let count = site.warm.borrow().clone()?;
+    let today = shard.runtime.wall().day();
+    if count.free(today) > 0 {
+        return None;
+    }
+    let told = count.told();
+    let (used, volume) = match told.standing {
+        Some(Standing::Day(_, volume)) if told.day.day == today => (told.day.used, volume),
+        _ => (0, 0),
+    };
+    let asked = !count.is_over(today);
+    let until = (!asked).then(|| UnixMillis::of_day(today.saturating_add(1)));
+    Some((Cause::WarmUp { provider: count.provider.clone(), used, volume, asked }, until))
 }
 
 /// Why no other connection of the site is opened.

@@ -73,6 +73,9 @@ pub(super) fn ready(
             ("site_closed", format!("the site failed {times} and is tried next {until}: {error}"))
         }
         Cause::Rate { of, words } => rate(*of, words, &until, site),
+        Cause::WarmUp { provider, used, volume, asked } => {
+            ("warm-up", warm_up(provider, (*used, *volume, *asked), &until))
+        }
         Cause::Connections => ("connections", connections(site)),
         Cause::ProviderConnections(place) => match site.providers.get(*place) {
             Some(provider) => {
@@ -98,6 +101,15 @@ pub(super) fn ready(
         Cause::Stopping => ("stopping", "the relay is stopping: the next start goes on with it".to_owned()),
     };
     because(name, words, recipients)
+}
+
+fn warm_up(provider: &str, (used, volume, asked): (u32, u32, bool), until: &str) -> String {
+    if asked {
+        return format!("warm-up: waiting to hear what its source has left at {provider} today");
+    }
+    format!(
+        "warm-up: {used} of {volume} messages of its source at {provider} have left today; the next {until}"
+    )
 }
 
 fn turn(site: &SiteState) -> String {
@@ -211,6 +223,16 @@ mod tests {
             of(
                 "rate",
                 "held to the rate of the site: the next may go at 12:00:05Z (in 5s) (s.toml:3 max_message_rate = 1/h)"
+            )
+        );
+        assert_eq!(
+            said(
+                Cause::WarmUp { provider: "big".into(), used: 50, volume: 50, asked: false },
+                Some(at(43_200))
+            ),
+            of(
+                "warm-up",
+                "warm-up: 50 of 50 messages of its source at big have left today; the next at 2026-11-29 00:00:00Z (in 12h)"
             )
         );
         assert_eq!(said(Cause::Turn, None), of("turn", "next in line: 7 ready for 20 of 20 connections"));

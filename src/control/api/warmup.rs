@@ -1,0 +1,58 @@
+//! `GET /control/v1/warmup`: how far sources in warm-up are at each provider.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+
+use super::answers::{Api, json};
+use super::shape::warmup::{Warming, Warmup};
+use crate::config::warmup::written;
+use crate::queue::select::hosts;
+use crate::runtime::process;
+use crate::shaping::warmup::{Complaint, Day, Standing};
+use crate::shard::warm::{Told, WarmCount};
+
+/// All that are known.
+pub(super) async fn show(State(api): State<Arc<Api>>) -> Response {
+    let today = process::wall().day();
+    let sources = api.mesh.warm().all().iter().map(|count| told(count, today)).collect();
+    json(&Warmup { today: written(today), sources })
+}
+
+fn told(count: &WarmCount, today: u32) -> Warming {
+    let (plan, Told { day, standing }) = (count.plan(), count.told());
+    // Control has not come to this day yet where nothing was asked for on it.
+    let (day, standing) = match standing {
+        Some(standing) if day.day == today => (day, standing),
+        _ => (Day { day: today, ..Day::default() }, Standing::of(&plan, today, day.behind)),
+    };
+    let unused = u32::try_from(count.free(today)).unwrap_or(u32::MAX);
+    let (of_plan, volume, used) = match standing {
+        Standing::Day(of_plan, volume) => (Some(of_plan), Some(volume), day.used.saturating_sub(unused)),
+        Standing::Before => (None, Some(0), 0),
+        Standing::Warm => (None, None, day.used),
+    };
+    let state = match (standing, day.complaint) {
+        (Standing::Before, _) => "not yet",
+        (Standing::Warm, _) => "warm",
+        (_, Complaint::Blocked) => "blocked",
+        (_, Complaint::Throttled) => "throttled",
+        _ if count.is_over(today) => "used up",
+        _ => "warming",
+    };
+    let name = hosts(&count.provider).next().filter(|_| count.provider.contains(':'));
+    Warming {
+        source: count.source.to_string(),
+        provider: name.unwrap_or(&count.provider).to_owned(),
+        site: name.map(|_| count.provider.to_string()),
+        start: plan.first_day(),
+        day: of_plan,
+        days: plan.plan.last().map_or(0, |last| last.day),
+        behind: day.behind,
+        volume,
+        used,
+        overflowed: day.overflowed,
+        state: state.to_owned(),
+    }
+}
