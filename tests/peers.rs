@@ -133,6 +133,7 @@ stories!("spool_tools.py", None;
 stories!("rules.py", None;
     rules_and_instructions_are_obeyed,
     check_names_what_is_wrong_in_rules,
+    held_mail_goes_at_its_hour_over_kills,
 );
 
 stories!("accounting.py", None;

@@ -262,6 +262,7 @@ fn count(relay: &Relay, filters: &Filters, json: bool) -> Result<(), Failure> {
         all.deferred += part.count.deferred;
         all.ready += part.count.ready;
         all.suspended += part.count.suspended;
+        all.held += part.count.held;
         all.groups += part.count.groups;
         all.under_way += part.count.under_way;
         match part.next {
@@ -275,12 +276,13 @@ fn count(relay: &Relay, filters: &Filters, json: bool) -> Result<(), Failure> {
         say!("{}", serde_json::to_string(&all).map_err(|error| error.to_string())?);
     } else {
         say!(
-            "{} in {}: {} deferred, {} ready{}; {} under way besides",
+            "{} in {}: {} deferred, {} ready{}{}; {} under way besides",
             counted(all.recipients, "recipient"),
             counted(all.groups, "group"),
             all.deferred,
             all.ready,
             if all.suspended > 0 { format!(", {} suspended", all.suspended) } else { String::new() },
+            if all.held > 0 { format!(", {} held", all.held) } else { String::new() },
             counted(all.under_way, "group")
         );
     }

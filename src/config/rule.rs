@@ -221,8 +221,9 @@ fn judge(section: &Section<'_>, rule: &RuleConfig) {
             let more = ", or match either the recipient or the header";
             section.fail("action", "", problem, Fix::Write("\"discard\"".to_owned(), more.to_owned()));
         }
-        let RuleSet { parameters: _, expire, sender, header_add, header_remove } = &rule.set;
+        let RuleSet { parameters, expire, sender, header_add, header_remove } = &rule.set;
         let whole = [
+            ("send_at", parameters.iter().any(|(key, _)| *key == Key::SendAt)),
             ("expire", expire.is_some()),
             ("sender", sender.is_some()),
             ("header_add", !header_add.is_empty()),
@@ -348,10 +349,6 @@ fn set(section: &Section<'_>) -> RuleSet {
         Some("") => Ok(None),
         _ => span(value, Duration::from_secs(1)..=most, Duration::from_secs(2 * 86_400)).map(Some),
     });
-    section.read("send_at", (), |value| match text(value, "")? {
-        "" => Ok(()),
-        _ => Err(Wrong::write("send_at is not built yet", "\"\"", "")),
-    });
     set.sender = section.read("sender", None, sender);
     set.header_add = section.read("header_add", Vec::new(), header_add);
     set.header_remove = section.read("header_remove", Vec::new(), header_remove);
@@ -360,17 +357,22 @@ fn set(section: &Section<'_>) -> RuleSet {
 }
 
 /// Parameters that rules set.
-const PARAMETERS: [(&str, Key); 5] = [
+const PARAMETERS: [(&str, Key); 6] = [
     ("tenant", Key::Tenant),
     ("campaign", Key::Campaign),
     ("category", Key::Category),
     ("pool", Key::Pool),
     ("priority", Key::Priority),
+    ("send_at", Key::SendAt),
 ];
 
 /// Empty: it is not set.
 fn parameter(value: &DeValue<'_>, key: Key) -> Result<Option<Template>, Wrong> {
-    let usual = if key == Key::Priority { "low" } else { "bulk" };
+    let usual = match key {
+        Key::Priority => "low",
+        Key::SendAt => "+2h",
+        _ => "bulk",
+    };
     let words = text(value, usual)?;
     if words.is_empty() {
         return Ok(None);

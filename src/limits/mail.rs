@@ -1,5 +1,8 @@
 //! Messages: header sections, parameters, parts, notifications.
 
+use std::time::Duration;
+
+use super::control::CONFIG_TIME_MAX;
 use super::outbound::REPLY_TEXT_MAX;
 use super::smtp::DOMAIN_MAX;
 
@@ -18,6 +21,9 @@ pub const PARAMETERS_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of parameters in the events of one outcome: each set that some recipients have in place of the message's is told with the rest of the
 /// message's, its metadata too. Encoded in one turn.
 pub const PARAMETERS_TOLD_MAX: usize = 1024 * 1024;
+
+/// Longest time that mail may be held before it goes (RFC 4865): as long as any time that a configuration may ask for.
+pub const HOLD_MAX: Duration = CONFIG_TIME_MAX;
 
 /// Parts of a message that is encoded for a hop without 8BITMIME; one with more is returned as it would be without the encoding.
 pub const PARTS_MAX: usize = 1_000;

@@ -14,7 +14,7 @@ use crate::mail::parameters::{Key, Parameters, Problem};
 const OURS: &str = "X-Relevo-";
 
 /// The fields that are understood. Ours stand first: one of them counts, whatever the others say.
-const KNOWN: [(&str, Meaning); 10] = [
+const KNOWN: [(&str, Meaning); 11] = [
     ("X-Relevo-Tenant", Meaning::Parameter(Key::Tenant)),
     ("X-Relevo-Campaign", Meaning::Parameter(Key::Campaign)),
     ("X-Relevo-Category", Meaning::Parameter(Key::Category)),
@@ -22,6 +22,7 @@ const KNOWN: [(&str, Meaning); 10] = [
     ("X-Relevo-Priority", Meaning::Parameter(Key::Priority)),
     ("X-Relevo-Metadata", Meaning::Parameter(Key::Metadata)),
     ("X-Relevo-Expire", Meaning::Expire),
+    ("X-Relevo-Send-At", Meaning::Parameter(Key::SendAt)),
     ("X-Virtual-MTA", Meaning::Parameter(Key::Pool)),
     ("X-Job", Meaning::Parameter(Key::Campaign)),
     ("X-Envid", Meaning::Parameter(Key::Envid)),

@@ -9,5 +9,6 @@ pub mod front;
 pub mod header;
 pub mod instructions;
 pub mod parameters;
+pub mod release;
 pub mod seven_bit;
 pub mod trace;

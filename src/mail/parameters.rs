@@ -9,6 +9,8 @@ use serde_json::Value;
 
 use crate::config::retry::Schedule;
 use crate::limits;
+use crate::mail::release::SendAt;
+use crate::time::UnixMillis;
 
 /// Which parameter. The numbers are those of the spool's records and never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,11 +32,13 @@ pub enum Key {
     Metadata = 7,
     /// When it is tried again: a schedule, `10m 30m 1h`.
     Retry = 8,
+    /// Before which time it does not go: a [`SendAt`], and once the message is accepted a time.
+    SendAt = 9,
 }
 
 impl Key {
     /// All of them, by number.
-    pub const ALL: [Key; 8] = [
+    pub const ALL: [Key; 9] = [
         Key::Tenant,
         Key::Campaign,
         Key::Category,
@@ -43,6 +47,7 @@ impl Key {
         Key::Envid,
         Key::Metadata,
         Key::Retry,
+        Key::SendAt,
     ];
 
     /// As rules, events and `relevo spool show` call it.
@@ -56,6 +61,7 @@ impl Key {
             Key::Envid => "envid",
             Key::Metadata => "metadata",
             Key::Retry => "retry",
+            Key::SendAt => "send_at",
         }
     }
 
@@ -70,6 +76,11 @@ impl Key {
     /// Whether events tell it: what says whose mail it is and by what it is known again.
     fn is_told(self) -> bool {
         self != Key::Retry
+    }
+
+    /// Whether a version that does not know it must not take the message for one without it.
+    pub fn is_critical(self) -> bool {
+        self == Key::SendAt
     }
 
     /// Bytes that its value may have.
@@ -115,6 +126,8 @@ pub enum Problem {
     NoObject,
     /// It is no schedule of retries.
     NoSchedule,
+    /// It is no time to be sent at.
+    NoTime,
 }
 
 impl fmt::Display for Problem {
@@ -124,6 +137,10 @@ impl fmt::Display for Problem {
             Problem::TooLong(most) => write!(formatter, "is longer than {most} bytes"),
             Problem::Control => write!(formatter, "has a control character in it"),
             Problem::NoPriority => write!(formatter, "must be high, normal or low"),
+            Problem::NoTime => write!(
+                formatter,
+                "must be a time as in 2026-12-01T08:00:00Z, or a wait as in +2h (at most 366d)"
+            ),
             Problem::NoSchedule => write!(formatter, "must be waits, as in 10m 30m 1h"),
             Problem::NoObject => {
                 let most = limits::METADATA_DEPTH_MAX;
@@ -154,6 +171,11 @@ impl<Text> Parameters<Text> {
     pub fn put(&mut self, key: Key, value: Text) {
         self.values[key.place()] = Some(value);
     }
+
+    /// Takes one out.
+    pub fn remove(&mut self, key: Key) {
+        self.values[key.place()] = None;
+    }
 }
 
 impl<Text: AsRef<str>> Parameters<Text> {
@@ -170,6 +192,14 @@ impl<Text: AsRef<str>> Parameters<Text> {
     /// The priority, also where none is set.
     pub fn priority(&self) -> Priority {
         self.get(Key::Priority).and_then(Priority::of).unwrap_or_default()
+    }
+
+    /// The time before which a message that was accepted does not go.
+    pub fn release(&self) -> Option<UnixMillis> {
+        match SendAt::parse(self.get(Key::SendAt)?)? {
+            SendAt::At(at) => Some(at),
+            SendAt::After(_) => None,
+        }
     }
 
     /// Those that are set, in the order of their numbers.
@@ -192,9 +222,9 @@ impl<Text: AsRef<str>> Parameters<Text> {
         self.iter().map(|(_, value)| FIELD + value.len()).sum()
     }
 
-    /// As they are in a record: number, length, text of each.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        for (key, value) in self.iter() {
+    /// As they are in a record, number, length, text of each: those that are critical, or the others.
+    pub fn write(&self, critical: bool, out: &mut Vec<u8>) {
+        for (key, value) in self.iter().filter(|(key, _)| key.is_critical() == critical) {
             let length = u16::try_from(value.len()).expect("parameters are bounded");
             out.push(key as u8);
             out.extend_from_slice(&length.to_le_bytes());
@@ -220,6 +250,17 @@ impl<'a> Parameters<&'a str> {
             bytes = rest;
         }
         bytes.is_empty().then_some(found)
+    }
+
+    /// Whether all that stands there is of keys that this version knows.
+    pub fn knows(mut bytes: &[u8]) -> bool {
+        while let [number, low, high, rest @ ..] = bytes {
+            if Key::of(*number).is_none() {
+                return false;
+            }
+            bytes = rest.get(usize::from(u16::from_le_bytes([*low, *high]))..).unwrap_or_default();
+        }
+        true
     }
 
     /// As events tell them, for as long as what they were read from lives.
@@ -284,6 +325,7 @@ pub fn check(key: Key, value: &str) -> Result<(), Problem> {
         Key::Priority if Priority::of(value).is_none() => Err(Problem::NoPriority),
         Key::Metadata if !is_object(value) => Err(Problem::NoObject),
         Key::Retry if Schedule::parse(value).is_none() => Err(Problem::NoSchedule),
+        Key::SendAt if SendAt::parse(value).is_none() => Err(Problem::NoTime),
         _ => Ok(()),
     }
 }
@@ -376,7 +418,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_and_no_cut_is_taken() {
         let mut bytes = Vec::new();
-        some().write(&mut bytes);
+        some().write(false, &mut bytes);
         assert_eq!(bytes.len(), some().length());
         assert_eq!(Parameters::read(&bytes), Some(some().borrowed()));
         assert_eq!(Parameters::read(&bytes).unwrap().to_owned(), some());
@@ -404,11 +446,12 @@ mod tests {
                 (5, "priority"),
                 (6, "envid"),
                 (7, "metadata"),
-                (8, "retry")
+                (8, "retry"),
+                (9, "send_at")
             ]
         );
         assert!(Key::ALL.iter().all(|key| Key::of(*key as u8) == Some(*key)));
-        assert_eq!((Key::of(0), Key::of(9)), (None, None));
+        assert_eq!((Key::of(0), Key::of(10)), (None, None));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::mail::envelope::{AtOnce, Envelope, Recipient};
 use crate::mail::header::{self, Edit};
 use crate::mail::instructions::{self, Instructions};
-use crate::mail::parameters::{MessageParameters, Parameters};
+use crate::mail::parameters::{Key, MessageParameters, Parameters};
 use crate::policy::rules::{Action, Facts, Judgement, Rules, Settings};
 
 /// Who brings a message.
@@ -120,7 +120,9 @@ async fn recipients(
     for one in &mut envelope.recipients {
         let (action, own) = judgement.recipient(&one.address, instructed.borrowed());
         one.at_once = (action == Action::Discard).then_some(AtOnce::Discarded);
-        let own = own.unlike(all.message.borrowed());
+        let mut own = own.unlike(all.message.borrowed());
+        // All of a message go at one time.
+        own.remove(Key::SendAt);
         let number = all.number(own);
         one.parameters =
             number.ok_or_else(|| NotAdmitted("552 5.3.4 Too many parameters of recipients\r\n".into()))?;

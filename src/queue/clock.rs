@@ -51,6 +51,13 @@ impl Clock {
         UnixMillis((u64::from(at) * 1000).saturating_add_signed(self.wall_ahead(now, wall)))
     }
 
+    /// When mail that is held is to go, in seconds of this clock, which has just been set: at its hour by the wall clock. Where that was set back
+    /// since the mail came, so long from now as it was to be held.
+    pub fn released(now: u32, arrival: UnixMillis, release: UnixMillis) -> u32 {
+        let held = UnixMillis(release.0.saturating_sub(arrival.0)).seconds_up();
+        if arrival.seconds() > now { now.saturating_add(held) } else { release.seconds_up() }
+    }
+
     /// When what is found in the spool is due and when it is given up, in seconds of this clock, which has just been set. The wall
     /// clock it was written by may have been set since. So nothing waits for longer than the longest wait, `wait_max` (what
     /// would is spread over that by `random`), and what arrives in the future arrives now.
@@ -107,6 +114,16 @@ mod tests {
             let _ = clock.to_wall(now + 60, at(1_000_000), UnixMillis(wall));
             let _ = clock.to_wall(u32::MAX, at(1_000_000), UnixMillis(0));
         }
+    }
+
+    #[test]
+    fn what_is_held_goes_at_its_hour_or_as_long_after_as_it_was_to_be_held() {
+        let now = WALL.seconds();
+        let released =
+            |arrival: u64, held: u64| Clock::released(now, UnixMillis(arrival), UnixMillis(arrival + held));
+        assert_eq!(released(WALL.0 - DAY, 2 * DAY), now + 86_400);
+        assert_eq!(released(WALL.0 - 2 * DAY, DAY), now - 86_400, "its hour has come");
+        assert_eq!(released(WALL.0 + 400 * DAY, DAY), now + 86_400, "the clock was set back since");
     }
 
     #[test]

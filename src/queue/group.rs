@@ -38,6 +38,8 @@ pub enum Standing {
     Resident,
     /// It waits for a suspension to end.
     Suspended,
+    /// It waits for the time at which its sender or a rule wants it to go.
+    Held,
     /// It was past its expiry when it was found at start: it is tried once more before it is given up, as the clock may be wrong.
     LastTry,
 }
@@ -89,10 +91,10 @@ impl Group {
         }
     }
 
-    /// It is to be tried as soon as may be, and waits for no suspension any more.
+    /// It is to be tried as soon as may be, and waits neither for a suspension nor for its hour any more.
     pub fn resume(&mut self) {
         self.not_before = 0;
-        if self.standing == Standing::Suspended {
+        if matches!(self.standing, Standing::Suspended | Standing::Held) {
             self.standing = Standing::Usual;
         }
     }

@@ -35,11 +35,14 @@ pub enum GroupState {
     Ready,
     /// For a suspension to end.
     Suspended,
+    /// For the time at which it is to go.
+    Held,
 }
 
 impl GroupState {
     /// All of them.
-    pub const ALL: [GroupState; 3] = [GroupState::Deferred, GroupState::Ready, GroupState::Suspended];
+    pub const ALL: [GroupState; 4] =
+        [GroupState::Deferred, GroupState::Ready, GroupState::Suspended, GroupState::Held];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -47,13 +50,17 @@ impl GroupState {
             GroupState::Deferred => "deferred",
             GroupState::Ready => "ready",
             GroupState::Suspended => "suspended",
+            GroupState::Held => "held",
         }
     }
 
     /// That of a group which stands among these.
     pub fn of(self, group: &Group) -> GroupState {
-        let aside = self == GroupState::Deferred && group.standing == Standing::Suspended;
-        if aside { GroupState::Suspended } else { self }
+        match (self, group.standing) {
+            (GroupState::Deferred, Standing::Suspended) => GroupState::Suspended,
+            (GroupState::Deferred, Standing::Held) => GroupState::Held,
+            _ => self,
+        }
     }
 }
 
@@ -284,6 +291,8 @@ pub struct Tally {
     pub deferred: u64,
     /// And how many for a suspension to end.
     pub suspended: u64,
+    /// And how many for the time at which they are to go.
+    pub held: u64,
     /// Groups under way: a connection has them, and the queue knows only how many. Counted where a filter means whole domains.
     pub under_way: u64,
 }
@@ -295,6 +304,7 @@ impl Tally {
         self.recipients += u64::from(count);
         self.deferred += u64::from(count) * u64::from(state == GroupState::Deferred);
         self.suspended += u64::from(count) * u64::from(state == GroupState::Suspended);
+        self.held += u64::from(count) * u64::from(state == GroupState::Held);
     }
 
     /// Both together.
@@ -304,6 +314,7 @@ impl Tally {
             recipients: self.recipients + other.recipients,
             deferred: self.deferred + other.deferred,
             suspended: self.suspended + other.suspended,
+            held: self.held + other.held,
             under_way: self.under_way + other.under_way,
         }
     }
@@ -472,7 +483,7 @@ mod tests {
         assert!(matches!(filter(&[("domian", "x")]), Err(BadFilter::Unknown(_))));
         assert!(matches!(filter(&[("domain", "a.b"), ("domain", "c.d")]), Err(BadFilter::Twice(_))));
         for (name, wrong) in
-            [("older", "soon"), ("older", "5"), ("state", "held"), ("id", "123"), ("site", "")]
+            [("older", "soon"), ("older", "5"), ("state", "late"), ("id", "123"), ("site", "")]
         {
             assert!(matches!(filter(&[(name, wrong)]), Err(BadFilter::Wrong { .. })), "{name} {wrong}");
         }

@@ -89,6 +89,8 @@ pub enum Defect {
     OneAnswerForAll,
     /// Parameters do not move with their message.
     ParametersStay,
+    /// A start lets mail go whose hour has not come.
+    HeldForgotten,
     /// A start hands out what a rule discards.
     DiscardedHandedOut,
     /// All shards but one keep the policy that was replaced.

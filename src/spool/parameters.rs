@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! PARAMETERS             key u8, length u16, text      for each of the message's
+//! CRITICAL_PARAMETERS    the same, of those that no version may pass over: one that does not know them would send too early
 //! RECIPIENT_PARAMETERS   sets u16; each set: length u16, parameters as above      what recipients have in place of the message's, each set once
 //!                        then first u16, count u16, set u16                       who has which
 //! DISCARDED              first u16, count u16          critical: a version that does not know it would deliver to them. Each end that recipients
@@ -18,6 +19,7 @@ use crate::spool::segment::FieldReader;
 /// The tags, in this order.
 pub(in crate::spool) struct Tags {
     pub message: u16,
+    pub critical: u16,
     pub recipients: u16,
     /// Of those that have this end.
     pub at_once: fn(AtOnce) -> u16,
@@ -29,7 +31,7 @@ pub(in crate::spool) fn bound(envelope: &Envelope) -> usize {
     // Both kinds of run for each. However recipients take turns, a set is written once.
     let runs = runs(&envelope.recipients, |one| (one.parameters, one.at_once)).count();
     let sets: usize = parameters.recipients.iter().map(|own| 2 + own.length()).sum();
-    (2 + AtOnce::ALL.len()) * 8 + parameters.message.length() + 2 + sets + runs * (6 + 4)
+    (3 + AtOnce::ALL.len()) * 8 + parameters.message.length() + 2 + sets + runs * (6 + 4)
 }
 
 /// Writes the fields of an envelope that has parameters; `field` writes one.
@@ -47,8 +49,10 @@ pub(in crate::spool) fn write(
             value.clear();
         }
     };
-    parameters.message.write(&mut value);
+    parameters.message.write(false, &mut value);
     put(tags.message, &mut value);
+    parameters.message.write(true, &mut value);
+    put(tags.critical, &mut value);
     let range = |value: &mut Vec<u8>, first: u16, count: u16| {
         value.extend_from_slice(&first.to_le_bytes());
         value.extend_from_slice(&count.to_le_bytes());
@@ -58,7 +62,7 @@ pub(in crate::spool) fn write(
         for own in &parameters.recipients {
             let length = u16::try_from(own.length()).expect("parameters are bounded");
             value.extend_from_slice(&length.to_le_bytes());
-            own.write(&mut value);
+            own.write(false, &mut value);
         }
     }
     for (first, count, number) in runs(&envelope.recipients, |one| one.parameters) {
@@ -184,9 +188,22 @@ pub(in crate::spool) fn ended_runs(value: &[u8]) -> impl Iterator<Item = (u16, u
     std::iter::from_fn(move || Some((rest.u16()?, rest.u16()?)))
 }
 
+/// The fields of a message without its parameters: what a planted defect makes of them.
+#[cold]
+pub(in crate::spool) fn without(fields: &[u8], tags: &Tags, field: fn(&mut Vec<u8>, u16, &[u8])) -> Vec<u8> {
+    let (mut kept, mut rest) = (Vec::new(), FieldReader(fields));
+    while let (Some(tag), Some(length)) = (rest.u16(), rest.u32()) {
+        let value = rest.bytes(length as usize).unwrap_or_default();
+        if ![tags.message, tags.critical, tags.recipients].contains(&tag) {
+            field(&mut kept, tag, value);
+        }
+    }
+    kept
+}
+
 /// Whether a field with one of these tags is whole.
 pub(in crate::spool) fn is_whole(tags: &Tags, tag: u16, value: &[u8]) -> bool {
-    if tag == tags.message {
+    if tag == tags.message || tag == tags.critical {
         Parameters::read(value).is_some()
     } else if tag == tags.recipients {
         Own::read(value).is_some_and(|own| own.is_whole())
@@ -286,6 +303,33 @@ mod tests {
         let written = payload(&plain());
         let view = MessageView::parse(&written).unwrap();
         assert_eq!((view.alike_from(0), view.alike(0, 5)), (u16::MAX, None));
+    }
+
+    /// What must not be passed over stands in a critical field, moves along, and a key there that is not known refuses the spool.
+    #[test]
+    fn a_time_to_be_sent_at_is_critical() {
+        let mut envelope = plain();
+        let mut parameters = MessageParameters::default();
+        parameters.message.set(Key::SendAt, "2026-12-01T08:00:00Z").unwrap();
+        envelope.parameters = Some(Box::new(parameters));
+        envelope.expiry = UnixMillis(1_796_112_000_000 + 5_000);
+        let written = payload(&envelope);
+        assert!(written.len() <= payload(&plain()).len() + bound(&envelope));
+        let mut moved = Vec::new();
+        record::write_moved(&mut moved, &record::lasting_fields(&written).unwrap(), b"", &[], true);
+        for payload in [&written, &moved] {
+            let view = MessageView::parse(payload).unwrap();
+            assert_eq!(
+                (view.release(), view.lives()),
+                (Some(UnixMillis(1_796_112_000_000)), UnixMillis(5_000))
+            );
+            assert_eq!(view.named_parameters(0), [("send_at", "2026-12-01T08:00:00Z")]);
+        }
+        let at = written.windows(2).position(|two| two == 0x8010u16.to_le_bytes()).unwrap();
+        let mut later = written;
+        later[at + 6] = 200;
+        assert_eq!(MessageView::parse(&later).err(), Some(RecordError::Unknown(0x8010)));
+        assert_eq!(MessageView::parse(&payload(&plain())).unwrap().lives(), UnixMillis(1));
     }
 
     /// Recipients that take turns with the largest sets: each set is written once, and the record stays within its bound.

@@ -18,6 +18,10 @@ use crate::spool::parameters::{self, Tags};
 use crate::spool::segment::FieldReader;
 use crate::time::UnixMillis;
 
+mod domains;
+
+pub use domains::group_by_domain;
+
 /// Bytes of a record's header.
 pub const HEADER: usize = 24;
 /// The bit of a type or tag that forbids to pass over it.
@@ -102,10 +106,15 @@ mod tag {
     // 11 and 12 are for what the next hop must be told of a message and of a recipient, both critical.
     pub const RECIPIENT_PARAMETERS: u16 = 13;
     pub const DISCARDED: u16 = 15 | CRITICAL_TAG;
+    pub const CRITICAL_PARAMETERS: u16 = 16 | CRITICAL_TAG;
 }
 
-const PARAMETERS: Tags =
-    Tags { message: tag::PARAMETERS, recipients: tag::RECIPIENT_PARAMETERS, at_once: tag_of_end };
+const PARAMETERS: Tags = Tags {
+    message: tag::PARAMETERS,
+    critical: tag::CRITICAL_PARAMETERS,
+    recipients: tag::RECIPIENT_PARAMETERS,
+    at_once: tag_of_end,
+};
 
 /// The field of the recipients that have this end at once.
 const fn tag_of_end(end: AtOnce) -> u16 {
@@ -312,16 +321,8 @@ pub(in crate::spool) fn lasting_fields(payload: &[u8]) -> Result<Vec<u8>, Record
 }
 
 /// The same without parameters: what a planted defect makes of them.
-#[cold]
 pub(in crate::spool) fn without_parameters(fields: &[u8]) -> Vec<u8> {
-    let (mut kept, mut rest) = (Vec::new(), FieldReader(fields));
-    while let (Some(tag), Some(length)) = (rest.u16(), rest.u32()) {
-        let value = rest.bytes(length as usize).unwrap_or_default();
-        if tag != tag::PARAMETERS && tag != tag::RECIPIENT_PARAMETERS {
-            field(&mut kept, tag, value);
-        }
-    }
-    kept
+    parameters::without(fields, &PARAMETERS, field)
 }
 
 /// Writes the payload of a moved message; returns where its last extent is to be filled in. `state` has a range and a disposition
@@ -375,14 +376,21 @@ pub struct MessageView<'a> {
     extents: &'a [u8],
     state: Option<&'a [u8]>,
     parameters: &'a [u8],
+    critical: &'a [u8],
     recipient_parameters: &'a [u8],
     at_once: [&'a [u8]; AtOnce::ALL.len()],
 }
 
 impl<'a> MessageView<'a> {
-    /// How long it lives, seconds.
-    pub fn lives(&self) -> u32 {
-        UnixMillis(self.expiry.0.saturating_sub(self.arrival.0)).seconds()
+    /// How long it lives, counted from when it may go.
+    pub fn lives(&self) -> UnixMillis {
+        let from = self.release().map_or(self.arrival, |at| at.max(self.arrival));
+        UnixMillis(self.expiry.0.saturating_sub(from.0))
+    }
+
+    /// The time before which it does not go.
+    pub fn release(&self) -> Option<UnixMillis> {
+        if self.critical.is_empty() { None } else { self.parameters().release() }
     }
 
     /// Reads the payload of a message record.
@@ -407,6 +415,7 @@ impl<'a> MessageView<'a> {
             extents: b"",
             state: None,
             parameters: b"",
+            critical: b"",
             recipient_parameters: b"",
             at_once: [b""; AtOnce::ALL.len()],
         };
@@ -435,7 +444,7 @@ impl<'a> MessageView<'a> {
             tag::TLS => self.tls = Some(text()?),
             tag::ACCOUNT => self.account = Some(text()?),
             tag::STATE => self.state = Some(value),
-            tag::PARAMETERS | tag::RECIPIENT_PARAMETERS | tag::DISCARDED => {
+            tag::PARAMETERS | tag::RECIPIENT_PARAMETERS | tag::DISCARDED | tag::CRITICAL_PARAMETERS => {
                 return self.parameter_field(tag, value);
             }
             unknown if unknown & CRITICAL_TAG != 0 => return Err(RecordError::Unknown(unknown)),
@@ -452,6 +461,8 @@ impl<'a> MessageView<'a> {
         }
         match tag {
             tag::PARAMETERS => self.parameters = value,
+            tag::CRITICAL_PARAMETERS if !Parameters::knows(value) => return Err(RecordError::Unknown(tag)),
+            tag::CRITICAL_PARAMETERS => self.critical = value,
             tag::RECIPIENT_PARAMETERS => self.recipient_parameters = value,
             _ => {
                 let end = AtOnce::ALL.into_iter().find(|end| tag_of_end(*end) == tag);
@@ -507,12 +518,17 @@ impl<'a> MessageView<'a> {
 
     /// The parameters of the message.
     pub fn parameters(&self) -> Parameters<&'a str> {
-        Parameters::read(self.parameters).unwrap_or_default()
+        let all = Parameters::read(self.parameters).unwrap_or_default();
+        if self.critical.is_empty() {
+            all
+        } else {
+            all.with(Parameters::read(self.critical).unwrap_or_default())
+        }
     }
 
     /// What holds for a recipient, as events tell it. Of mail without parameters nothing is looked up.
     pub fn named_parameters(&self, ordinal: u16) -> Named<'a> {
-        if self.parameters.is_empty() && self.recipient_parameters.is_empty() {
+        if self.parameters.is_empty() && self.critical.is_empty() && self.recipient_parameters.is_empty() {
             return Named::new();
         }
         self.parameters_of(ordinal).to_named()
@@ -568,24 +584,6 @@ impl<'a> MessageView<'a> {
     pub fn domains(&self) -> impl Iterator<Item = (u16, u16, &'a [u8])> + use<'a> {
         group_by_domain(self.recipients().map(|(address, at)| address.get(at..).unwrap_or_default()))
     }
-}
-
-/// Cuts recipients, given as their domains, into runs of one domain.
-pub fn group_by_domain<'a>(
-    domains: impl Iterator<Item = &'a [u8]>,
-) -> impl Iterator<Item = (u16, u16, &'a [u8])> {
-    let mut domains = domains.peekable();
-    let mut next = 0;
-    std::iter::from_fn(move || {
-        let domain = domains.next()?;
-        let first = next;
-        let mut count = 1;
-        while domains.next_if(|other| other.eq_ignore_ascii_case(domain)).is_some() {
-            count += 1;
-        }
-        next += count;
-        Some((first, count, domain))
-    })
 }
 
 fn client(mut value: FieldReader<'_>) -> Option<SocketAddr> {

@@ -96,7 +96,7 @@ def a_queue_is_listed_counted_and_shown():
     assert len(relay.rows("--domain", "d3.example")) == 6
     assert len(relay.rows("--domain", "*.example")) == 32 and not relay.rows("--domain", "nobody.example")
     assert "nothing of that waits" not in relay.complaint
-    assert relay.count("--domain", "d0.example") == {"recipients": 8, "deferred": 8, "ready": 0, "suspended": 0, "groups": 7, "under_way": 0}
+    assert relay.count("--domain", "d0.example") == {"recipients": 8, "deferred": 8, "ready": 0, "suspended": 0, "held": 0, "groups": 7, "under_way": 0}
     assert relay.count("--older", "1h")["recipients"] == 0 and relay.count("--older", "0s")["recipients"] == 33
     assert relay.count("--state", "ready")["recipients"] == 0
     pair = next(row for row in rows if row["count"] == 2)
@@ -302,7 +302,7 @@ def a_kill_in_the_middle_of_a_bounce_leaves_the_rest():
     if left:
         relay.command("queue", "retry", "--all")
     end = time.monotonic() + 60
-    while relay.count() != {"recipients": 0, "deferred": 0, "ready": 0, "suspended": 0, "groups": 0, "under_way": 0}:
+    while relay.count() != {"recipients": 0, "deferred": 0, "ready": 0, "suspended": 0, "held": 0, "groups": 0, "under_way": 0}:
         assert time.monotonic() < end, relay.count()
         time.sleep(0.2)
     sent = [message.recipients[0] for message in relay.sink.taken if message.sender]

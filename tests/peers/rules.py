@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 from relay import Relay
 from sink import Sink
@@ -95,6 +96,51 @@ def check_names_what_is_wrong_in_rules():
     done = subprocess.run([BINARY, "check", "--config", path], capture_output=True, timeout=60)
     words = (done.stdout + done.stderr).decode()
     assert done.returncode == 1 and "capture is not built yet" in words and '"a(" is no pattern' in words, words
+    relay.stop()
+
+
+def queue(relay, *words):
+    done = subprocess.run([BINARY, *words, "--config", f"{relay.directory}/relevo.toml"], capture_output=True, text=True, timeout=30)
+    return done.returncode, done.stdout + done.stderr
+
+
+def held_mail_goes_at_its_hour_over_kills():
+    sink = Sink()
+    relay = Relay(BINARY, sink, '[retry]\nexpire = "1h"\n[[rule]]\nmatch = { sender = "@later.example" }\nset = { send_at = "+1d" }\n')
+    hour = time.time() + 12
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(hour)).encode()
+    relay.send_raw("me@good.example", ["a@one.example"], b"X-Relevo-Send-At: " + at + b"\r\n\r\nheld\r\n")
+    relay.send_raw("me@good.example", ["b@two.example"], b"X-Relevo-Send-At: 2020-01-01T00:00:00Z\r\n\r\nat once\r\n")
+    relay.send_raw("me@later.example", ["c@three.example"], b"\r\ntomorrow\r\n")
+    records = {record["recipients"][0]: record for record in relay.wait_log("received", 3)}
+    assert records["a@one.example"]["send_at"] == at.decode() and "send_at" not in records["b@two.example"], records
+    assert relay.wait_log("delivered")[0]["recipients"] == ["b@two.example"]
+    client = relay.client()
+    client.ehlo()
+    for value, words in ((b"2099-01-01T00:00:00Z", b"5.7.1 Mail is held for 366 days at most"), (b"later", b"5.6.0 X-Relevo-Send-At must be a time")):
+        client.mail("x@good.example")
+        client.rcpt("a@one.example")
+        code, said = client.data(b"X-Relevo-Send-At: " + value + b"\r\n\r\n")
+        assert code == 550 and said.startswith(words), (code, said)
+    client.quit()
+    for _ in range(2):
+        code, words = queue(relay, "why", "one.example")
+        assert code == 0 and "held until its send_at" in words, words
+        rows = [json.loads(line) for line in queue(relay, "queue", "list", "--state", "held", "--json")[1].splitlines()]
+        assert {(row["domain"], row["attempts"]) for row in rows} == {("one.example", 0), ("three.example", 0)}, rows
+        assert json.loads(queue(relay, "queue", "count", "--json")[1])["held"] == 2
+        assert len(sink.taken) == 1 and time.time() < hour, "too slow to tell"
+        relay.kill()
+        relay.start()
+    end = time.time() + 30
+    while len(sink.taken) < 2:
+        assert time.time() < end, "its hour came"
+        time.sleep(0.1)
+    assert time.time() >= int(hour), "before its hour"
+    # An operator says: now.
+    code, words = queue(relay, "queue", "retry", "--domain", "three.example")
+    assert code == 0, words
+    assert len(relay.wait_log("delivered", 3)) == 3
     relay.stop()
 
 

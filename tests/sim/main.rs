@@ -12,6 +12,7 @@ mod floods;
 mod day;
 mod days;
 mod full_disk;
+mod held;
 mod lend;
 mod lmtp;
 mod names;

@@ -14,7 +14,7 @@ use super::day::plan::{BANNER, DOT, End, Flavour, Lookup, Manner, Plan, RCPT, Si
 use super::day::reloads::{Fate, Reload, Version};
 use super::days::wrong;
 use super::{
-    ask, compaction, fair, floods, full_disk, lmtp, reload, rules, shaping, sources, suspend, warmup, window,
+    ask, compaction, fair, floods, full_disk, held, lmtp, reload, rules, shaping, sources, suspend, warmup, window,
 };
 
 /// Seeds within which a defect must be found.
@@ -131,6 +131,7 @@ found! {
     LentDoneTwice in lent_work_done_twice_is_found,
     OneAnswerForAll in one_answer_for_all_of_a_store_is_found,
     ParametersStay in parameters_that_do_not_move_are_found,
+    HeldForgotten in held_mail_that_a_start_lets_go_is_found,
     DiscardedHandedOut in discarded_mail_handed_out_by_a_start_is_found,
     PolicyKept in a_policy_that_a_shard_keeps_is_found,
     PolicyMixed in half_a_policy_in_a_transaction_is_found,
@@ -195,6 +196,7 @@ fn is_found(defect: Defect) {
         | Defect::WarmupForgotten => {
             return of_sites(defect);
         }
+        Defect::HeldForgotten => return held::is_found(defect),
         Defect::DiscardedHandedOut => return rules::is_found(defect),
         Defect::PlaceKept | Defect::PlaceTakenBack => return floods::kept_places_are_found(defect),
         Defect::SlowNamesKeepPlaces => return floods::kept_names_are_found(defect),

@@ -96,7 +96,14 @@ fn what_is_wrong_is_named_with_its_line() {
             "\"urgent\" must be high, normal or low; write priority = \"low\"",
         ),
         (rule("set = { expire = \"2\" }"), "\"2\" has no unit"),
-        (rule("set = { send_at = \"now\" }"), "send_at is not built yet"),
+        (
+            rule("set = { send_at = \"now\" }"),
+            "\"now\" must be a time as in 2026-12-01T08:00:00Z, or a wait as in +2h (at most 366d); write send_at = \"+2h\"",
+        ),
+        (
+            rule("match = { recipient = \"*\" }\nset = { send_at = \"+1d\" }"),
+            "send_at is for the whole message",
+        ),
         (rule("set = { sender = \"nobody\\\\@\" }"), "is no address"),
         (rule("set = { header_add = { \"X:\" = \"a\" } }"), "\"X:\" is no field of printable ASCII"),
         (rule("set = { header_remove = [\"Received\"] }"), "trace fields stay as they are"),

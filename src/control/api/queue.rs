@@ -181,8 +181,9 @@ pub(super) async fn count(
     let count = Count {
         recipients: tally.recipients,
         deferred: tally.deferred,
-        ready: tally.recipients - tally.deferred - tally.suspended,
+        ready: tally.recipients - tally.deferred - tally.suspended - tally.held,
         suspended: tally.suspended,
+        held: tally.held,
         groups: tally.groups,
         under_way: tally.under_way,
     };

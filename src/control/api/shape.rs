@@ -95,6 +95,9 @@ pub struct Count {
     /// And those that wait for a suspension to end.
     #[serde(default)]
     pub suspended: u64,
+    /// And those that wait for the time at which they are to go.
+    #[serde(default)]
+    pub held: u64,
     /// Groups: the recipients of one message in one domain.
     pub groups: u64,
     /// Groups that a connection has just now, which are not in the numbers above.

@@ -34,6 +34,9 @@ struct Meant {
     /// When the first of these goes on, and by what the first is suspended.
     resumes: Option<UnixMillis>,
     by: Option<String>,
+    held: u64,
+    /// When the first of these is to go.
+    released: Option<UnixMillis>,
     ready: u64,
 }
 
@@ -45,6 +48,7 @@ impl Meant {
                 return;
             }
             GroupState::Suspended => (&mut self.suspended, &mut self.resumes),
+            GroupState::Held => (&mut self.held, &mut self.released),
             GroupState::Deferred => (&mut self.deferred, &mut self.next),
         };
         *amount += recipients;
@@ -53,7 +57,7 @@ impl Meant {
     }
 
     fn recipients(&self) -> u64 {
-        self.deferred + self.suspended + self.ready
+        self.deferred + self.suspended + self.held + self.ready
     }
 }
 
@@ -208,13 +212,15 @@ async fn tell(
 
 /// All that waits in a queue.
 fn by_queue(wait: &DomainWait, by: Option<String>) -> (Meant, &[DomainWait]) {
-    let DomainWait { deferred, next, suspended, resumes, ready, .. } = wait;
+    let DomainWait { deferred, next, suspended, resumes, held, released, ready, .. } = wait;
     let meant = Meant {
         deferred: deferred.recipients,
         next: *next,
         suspended: suspended.recipients,
         resumes: *resumes,
         by,
+        held: held.recipients,
+        released: *released,
         ready: ready.recipients,
     };
     (meant, std::slice::from_ref(wait))
@@ -236,6 +242,9 @@ fn reasons(of: &Meant, waits: &[DomainWait], now: UnixMillis) -> Vec<(Because, O
     if of.suspended > 0 {
         let told = words::suspended(of.suspended, of.resumes, of.by.as_deref(), now);
         reasons.push((told, of.resumes));
+    }
+    if of.held > 0 {
+        reasons.push((words::held(of.held, of.released, now), of.released));
     }
     if of.ready > 0 {
         let held = waits.iter().find_map(|wait| Some((wait.cause.as_ref()?, wait)));
@@ -290,6 +299,7 @@ async fn domain(api: &Api, name: &str, wait: &DomainWait, now: UnixMillis) -> Re
         deferred: wait.deferred.recipients,
         next_try: wait.next.map(iso),
         suspended: wait.suspended.recipients,
+        held: wait.held.recipients,
         ready: wait.ready.recipients,
         under_way: wait.under_way,
         because,

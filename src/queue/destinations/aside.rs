@@ -193,7 +193,9 @@ impl Aside {
                     _ if part.first < first => {
                         *effect = self.put_back(queues, part, state, times).or(effect.take())
                     }
-                    GroupState::Deferred | GroupState::Suspended => self.deferred.push(Deferred(part)),
+                    GroupState::Deferred | GroupState::Suspended | GroupState::Held => {
+                        self.deferred.push(Deferred(part))
+                    }
                     GroupState::Ready => self.ready.push_front(part),
                 }
             }

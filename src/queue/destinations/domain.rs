@@ -163,7 +163,7 @@ impl Domain {
             && first.0.due() <= now
         {
             let mut group = PeekMut::pop(first).0;
-            if group.standing == Standing::Suspended {
+            if matches!(group.standing, Standing::Suspended | Standing::Held) {
                 group.resume();
             }
             self.ready.push_back(group);

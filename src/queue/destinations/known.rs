@@ -90,6 +90,10 @@ pub struct Waiting {
     pub suspended: Amount,
     /// When the first of that does.
     pub resumes: Option<u32>,
+    /// For the time at which it is to go.
+    pub held: Amount,
+    /// When the first of that is.
+    pub released: Option<u32>,
     /// For a connection, or to hear where the domain leads.
     pub ready: Amount,
     place: usize,
@@ -107,6 +111,7 @@ impl Waiting {
                     let group = &deferred.0;
                     let (amount, due) = match group.standing {
                         Standing::Suspended => (&mut self.suspended, &mut self.resumes),
+                        Standing::Held => (&mut self.held, &mut self.released),
                         _ => (&mut self.deferred, &mut self.next),
                     };
                     amount.add(group.count);
@@ -154,11 +159,13 @@ mod tests {
         }
         let suspended = Group { standing: Standing::Suspended, ..group(6, 40, 500) };
         queues.push("a.example", suspended, 10);
+        queues.push("a.example", Group { standing: Standing::Held, ..group(7, 300, 500) }, 10);
         let [state] = domains(&queues, "a.example", 9)[..] else { panic!("there is one") };
         assert_eq!((state.asked_since, state.site, state.egress), (Some(10), None, EgressKey::NODE));
         let waiting = counted(&queues, state.key);
         assert_eq!((waiting.deferred, waiting.ready.recipients), (Amount { groups: 3, recipients: 6 }, 4));
         assert_eq!((waiting.suspended.recipients, waiting.resumes), (2, Some(40)));
+        assert_eq!((waiting.held.recipients, waiting.released), (2, Some(300)));
         assert_eq!(waiting.next, Some(80), "what is given up at 60 is not tried at 70");
         assert!(domains(&queues, "b.example", 9).is_empty() && domains(&queues, "a.example", 0).is_empty());
     }

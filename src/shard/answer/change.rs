@@ -346,6 +346,6 @@ async fn give_up<R: Runtime>(
 
 fn is_meant(times: Times<'_>, filter: &Filter, group: &Group, view: Option<&MessageView<'_>>) -> bool {
     let Some(view) = view else { return filter.id.is_none() && filter.older.is_none() };
-    let age = times.age_by_record(group, view.lives());
+    let age = times.age_by_record(group, view.lives().seconds());
     filter.id.is_none_or(|id| id == view.id) && filter.older.is_none_or(|older| age >= older)
 }

@@ -127,7 +127,7 @@ fn of(view: &MessageView<'_>, reply: String) -> Detail {
         id: view.id,
         sender: text(view.sender),
         arrival: view.arrival,
-        lives: view.lives(),
+        lives: view.lives().seconds(),
         size: view.size,
         whose: Default::default(),
         recipients: Vec::new(),

@@ -70,6 +70,8 @@ fn told<R: Runtime>(shard: &Shard<R>, domain: &DomainState, waiting: &Waiting) -
         next: waiting.next.map(|at| shard.wall_of(at)),
         suspended: waiting.suspended,
         resumes: waiting.resumes.map(|at| shard.wall_of(at)),
+        held: waiting.held,
+        released: waiting.released.map(|at| shard.wall_of(at)),
         ready: waiting.ready,
         under_way: domain.under_way,
         cause: (waiting.ready.groups > 0).then(|| cause(shard, domain)),

@@ -18,6 +18,10 @@ pub struct DomainWait {
     pub suspended: Amount,
     /// When the first of that does.
     pub resumes: Option<UnixMillis>,
+    /// What waits for the time at which it is to go.
+    pub held: Amount,
+    /// When the first of that is.
+    pub released: Option<UnixMillis>,
     /// What waits for a connection, or to hear where the domain leads.
     pub ready: Amount,
     /// Groups that a connection has.

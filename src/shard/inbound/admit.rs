@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::mail::envelope::Envelope;
+use crate::mail::parameters::Key;
+use crate::mail::release::{self, SendAt, TooLate};
 use crate::policy::acceptance::Acceptance;
 use crate::policy::admit::{self, Admitted, NotAdmitted, Section, Submitter};
 use crate::policy::reason::Reason;
@@ -12,6 +14,7 @@ use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::smtp::data::Summary;
 use crate::smtp::reply::words;
+use crate::time::UnixMillis;
 
 /// What was decided of a message that is coming in.
 #[derive(Debug, Default)]
@@ -23,6 +26,10 @@ pub struct Admission {
     cut: Option<Cut>,
     /// Age at which its tenant's mail is given up.
     max_age: Option<Duration>,
+    /// When it is to go.
+    send_at: Option<SendAt>,
+    /// The same as a time, once it came whole.
+    release: Option<UnixMillis>,
 }
 
 /// Why a header section was not whole in memory.
@@ -68,6 +75,8 @@ impl Admission {
             let parameters = envelope.parameters.as_ref().map(|all| &all.message);
             admission.max_age = parameters.and_then(|set| shard.live.get().tenants.max_age(set));
         }
+        let parameters = envelope.parameters.as_ref().map(|all| &all.message);
+        admission.send_at = parameters.and_then(|set| SendAt::parse(set.get(Key::SendAt)?));
         admission
     }
 
@@ -82,8 +91,18 @@ impl Admission {
         }
     }
 
+    /// Until when delivery of a message that came whole now is tried: its life begins when it may go (RFC 4865 section 3). One that asks for a time
+    /// too far ahead is refused.
+    pub(in crate::shard) fn expires(&mut self, now: UnixMillis, usual: Duration) -> UnixMillis {
+        match self.send_at.map_or(Ok(None), |send_at| send_at.of_arrival(now)) {
+            Ok(release) => self.release = release,
+            Err(TooLate) => _ = self.refused.get_or_insert((words::HELD_TOO_LONG.into(), Reason::Rule)),
+        }
+        self.release.unwrap_or(now).after(self.lives(usual))
+    }
+
     /// How long delivery is tried; `usual` where nothing says so.
-    pub(in crate::shard) fn lives(&self, usual: Duration) -> Duration {
+    fn lives(&self, usual: Duration) -> Duration {
         let said = self.done.expire.unwrap_or(usual);
         self.max_age.map_or(said, |most| said.min(most))
     }
@@ -94,5 +113,13 @@ impl Admission {
         summary.size = summary.size.saturating_add_signed(grown);
         summary.header_length = summary.header_length.saturating_add_signed(grown);
         envelope.needs.eight_bit |= eight_bit;
+        if self.send_at.is_some()
+            && let Some(parameters) = &mut envelope.parameters
+        {
+            match self.release {
+                Some(at) => parameters.message.put(Key::SendAt, release::show(at).into()),
+                None => parameters.message.remove(Key::SendAt),
+            }
+        }
     }
 }

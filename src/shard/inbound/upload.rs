@@ -122,9 +122,9 @@ impl Upload {
     }
 
     /// Until when delivery of a message that came whole now is tried.
-    pub fn expires(&self, now: UnixMillis, retry: &Retry) -> UnixMillis {
-        let said = self.admission.as_ref().map(|admission| admission.lives(retry.expire));
-        now.after(said.unwrap_or(retry.expire))
+    pub fn expires(&mut self, now: UnixMillis, retry: &Retry) -> UnixMillis {
+        let said = self.admission.as_mut().map(|admission| admission.expires(now, retry.expire));
+        said.unwrap_or_else(|| now.after(retry.expire))
     }
 
     /// Stores a message that ended well, unless a rule or an instruction refuses it: then nothing of it is kept. What is waited for ends when

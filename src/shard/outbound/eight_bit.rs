@@ -102,7 +102,7 @@ pub(super) async fn prepare<R: Runtime>(
 /// they do, and a backup may offer less than the host it stands in for.
 fn is_final<R: Runtime>(run: &Run<'_, R>, group: &Group, view: &MessageView<'_>) -> bool {
     // By the queues' clock. How long it lives is its own: a rule or its sender may have said so.
-    let lives = u32::try_from(view.expiry.0.saturating_sub(view.arrival.0) / 1000).unwrap_or(u32::MAX);
+    let lives = view.lives().seconds();
     let age = run.shard.seconds().saturating_sub(group.expiry.saturating_sub(lives));
     let kept = limits::EIGHT_BIT_KEPT.min(run.site.policy.borrow().retry.max);
     group.attempts > 0 && u64::from(age) >= kept.as_secs()

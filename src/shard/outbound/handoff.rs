@@ -31,8 +31,16 @@ pub(in crate::shard) fn stored<'a, R: Runtime>(
     envelope: &'a Envelope,
 ) {
     // By its age, which is none: the wall clock may just have been set.
-    let lives = envelope.expiry.0.saturating_sub(envelope.arrival.0);
-    let expiry = shard.clock.read(shard.timers.recent()).after(Duration::from_millis(lives)).seconds();
+    let now = shard.clock.read(shard.timers.recent());
+    let after = |span: u64| now.after(Duration::from_millis(span));
+    let since = |at: UnixMillis| at.0.saturating_sub(envelope.arrival.0);
+    let release = envelope.parameters.as_ref().and_then(|all| all.message.release()).map_or(0, since);
+    let expiry = after(since(envelope.expiry)).seconds();
+    let lives = since(envelope.expiry).saturating_sub(release);
+    let (standing, not_before) = match release {
+        0 => (Standing::Resident, 0),
+        held => (Standing::Held, after(held).seconds_up()),
+    };
     let client = client(envelope.account.as_deref(), envelope.origin.client);
     // Those that have their end at once stand apart, as if they were of one domain.
     let domain = |one: &'a Recipient| if one.at_once.is_some() { NOBODYS } else { one.domain() };
@@ -41,17 +49,7 @@ pub(in crate::shard) fn stored<'a, R: Runtime>(
     let chooser = Chooser::new(shard, || shard.writer(location.lane).lane.borrow().id(key));
     let mut waits = false;
     for (number, (first, count, domain)) in domains.filter(|(.., domain)| *domain != NOBODYS).enumerate() {
-        let group = Group {
-            location,
-            key,
-            first,
-            count,
-            attempts: 0,
-            standing: Standing::Resident,
-            life,
-            not_before: 0,
-            expiry,
-        };
+        let group = Group { location, key, first, count, attempts: 0, standing, life, not_before, expiry };
         let alike = envelope.parameters.is_some().then_some(|first| wish_from(envelope, first));
         for (group, strand) in parts(shard, chooser.as_ref(), (group, domain), alike) {
             // A thousand new domains at once would hold up everybody else: the inbox takes them a few at a time.
@@ -103,7 +101,9 @@ pub(in crate::shard) fn recovered<R: Runtime>(
         at_once::found(shard, (location, key), view, (end, first, count));
     }
     let chooser = Chooser::new(shard, || Some(view.id));
-    let life = shard.mesh.lifetimes().number(view.lives());
+    let life = shard.mesh.lifetimes().number(view.lives().seconds());
+    let release = view.release().filter(|_| !shard.runtime.planted(Defect::HeldForgotten));
+    let release = release.map(|at| Clock::released(shard.seconds(), view.arrival, at));
     for (first, count, domain) in view.domains() {
         for range in &live {
             let from = first.max(range.first);
@@ -113,6 +113,7 @@ pub(in crate::shard) fn recovered<R: Runtime>(
                 let times = (view.arrival, view.expiry);
                 let (not_before, expiry) =
                     Clock::found(now, range.next, times, shard.live.get().longest_wait, random);
+                let held = release.filter(|at| range.attempts == 0 && *at > now.max(not_before));
                 let overdue = expiry <= now && !shard.runtime.planted(Defect::ExpiredUntried);
                 let group = Group {
                     location,
@@ -120,9 +121,13 @@ pub(in crate::shard) fn recovered<R: Runtime>(
                     first: from,
                     count: to - from,
                     attempts: range.attempts,
-                    standing: if overdue { Standing::LastTry } else { Standing::Usual },
+                    standing: match held {
+                        Some(_) => Standing::Held,
+                        None if overdue => Standing::LastTry,
+                        None => Standing::Usual,
+                    },
                     life,
-                    not_before,
+                    not_before: held.unwrap_or(not_before),
                     expiry,
                 };
                 let client = client(view.account, view.origin().client);

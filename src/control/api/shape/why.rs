@@ -67,6 +67,9 @@ pub struct Domain {
     /// Those that are suspended.
     #[serde(default)]
     pub suspended: u64,
+    /// Those that wait for the time at which they are to go.
+    #[serde(default)]
+    pub held: u64,
     /// Those whose time has come.
     pub ready: u64,
     /// Groups that a connection has.

@@ -46,6 +46,13 @@ pub(super) fn suspended(
     because("suspended", format!("suspended {until}: {by}"), recipients)
 }
 
+/// What mail waits for whose sender, or a rule, says when it is to go.
+pub(super) fn held(recipients: u64, until: Option<UnixMillis>, now: UnixMillis) -> Because {
+    let first = if recipients > 1 { ", the first" } else { "" };
+    let until = until.map_or("until its time comes".to_owned(), |until| when(until, now));
+    because("held", format!("held until its send_at{first} {until}"), recipients)
+}
+
 pub(super) fn because(cause: &str, words: String, recipients: u64) -> Because {
     Because { cause: cause.to_owned(), words, recipients, domains: 1, until: None }
 }
