@@ -41,6 +41,8 @@ const EVERY_BYTE_MAX: usize = 4000;
 
 struct Transcript {
     relay: bool,
+    /// When the session begins, seconds.
+    now: Option<UnixMillis>,
     gate: Intake,
     config: SessionConfig,
     acceptance: Rc<Acceptance>,
@@ -54,6 +56,7 @@ struct Transcript {
 fn parse(text: &str) -> Result<Transcript, String> {
     let mut transcript = Transcript {
         relay: true,
+        now: None,
         gate: Intake::Open,
         config: SessionConfig {
             hostname: "relay.example".into(),
@@ -110,6 +113,7 @@ fn settings(transcript: &mut Transcript, words: &str) -> Result<(), String> {
         let yes = value == "yes";
         match key {
             "relay" => transcript.relay = yes,
+            "now" => transcript.now = Some(UnixMillis(number()? as u64 * 1000)),
             "starttls" => transcript.config.starttls = yes,
             "accounts" => transcript.config.accounts = yes,
             "bare" if value == "normalise" => transcript.config.bare_newlines = BareNewlines::Normalise,
@@ -170,7 +174,8 @@ struct Replay {
 impl Replay {
     fn new(transcript: &Transcript) -> Replay {
         let peer: SocketAddr = "192.0.2.1:1234".parse().expect("an address");
-        let session = Session::new(Rc::new(transcript.config.clone()), peer, transcript.relay);
+        let mut session = Session::new(Rc::new(transcript.config.clone()), peer, transcript.relay);
+        transcript.now.into_iter().for_each(|now| session.begins(now));
         let mut replies = Vec::new();
         session.greet(&mut replies);
         Replay {

@@ -29,6 +29,14 @@ impl SendAt {
         date_time(text.as_bytes()).map(SendAt::At)
     }
 
+    /// As [`SendAt::parse`] reads it.
+    pub fn text(self) -> String {
+        match self {
+            SendAt::At(at) => show(at),
+            SendAt::After(span) => format!("+{}s", span.as_secs()),
+        }
+    }
+
     /// When that is for mail that comes now. None: at once, also where the time has passed, as clocks differ.
     pub fn of_arrival(self, now: UnixMillis) -> Result<Option<UnixMillis>, TooLate> {
         let at = match self {

@@ -75,6 +75,11 @@ pub async fn admit(
     if client.trusted {
         (set.parameters, set.expire) = (parameters, expire);
     }
+    // What MAIL said of it (RFC 4865): instructions, and rules, set over that.
+    let held = envelope.parameters.as_ref().and_then(|all| all.message.get(Key::SendAt));
+    if let Some(held) = held.filter(|_| set.parameters.get(Key::SendAt).is_none()) {
+        set.parameters.put(Key::SendAt, held.into());
+    }
     let instructed = set.parameters.clone();
     let fields = rules.fields(section, mailbox_line);
     let (account, listener) = (client.account, client.listener);

@@ -1,9 +1,11 @@
 //! Commands of the client (RFC 5321 4.1.1), parsed without copying.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use crate::limits;
 use crate::mail::address::{self, AddressError, Path};
+use crate::mail::release::SendAt;
 
 /// One command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub struct MailParameters {
     pub size: Option<u64>,
     /// BODY=8BITMIME (RFC 6152).
     pub eight_bit: bool,
+    /// HOLDFOR= or HOLDUNTIL= (RFC 4865): when it is to go.
+    pub hold: Option<SendAt>,
 }
 
 /// A line that is no command we can obey. Always the client's fault; `reply` has the words.
@@ -171,6 +175,9 @@ fn parse_mail(rest: &[u8]) -> Result<Command<'_>, CommandError> {
                 Some(value) if value.eq_ignore_ascii_case(b"7BIT") => {}
                 _ => return Err(CommandError::Arguments),
             }
+        } else if key.eq_ignore_ascii_case(b"HOLDFOR") || key.eq_ignore_ascii_case(b"HOLDUNTIL") {
+            let hold = parse_hold(key.len() == 7, value).filter(|_| parameters.hold.is_none());
+            parameters.hold = Some(hold.ok_or(CommandError::Arguments)?);
         } else if key.eq_ignore_ascii_case(b"AUTH") && value.is_some() {
             // RFC 4954 section 5: accepted, and not passed on to servers we do not authenticate to.
         } else {
@@ -178,6 +185,19 @@ fn parse_mail(rest: &[u8]) -> Result<Command<'_>, CommandError> {
         }
     }
     Ok(Command::Mail(path, parameters))
+}
+
+/// RFC 4865 section 4: up to nine digits of seconds, or a date-time; and one of them at most.
+fn parse_hold(seconds: bool, value: Option<&[u8]>) -> Option<SendAt> {
+    let text = std::str::from_utf8(value?).ok()?;
+    if seconds {
+        let digits = (1..=9).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+        return digits
+            .then(|| text.parse().ok())
+            .flatten()
+            .map(|span| SendAt::After(Duration::from_secs(span)));
+    }
+    SendAt::parse(text).filter(|at| matches!(at, SendAt::At(_)))
 }
 
 fn parse_rcpt(rest: &[u8]) -> Result<Command<'_>, CommandError> {
@@ -252,7 +272,7 @@ mod tests {
             panic!()
         };
         assert_eq!(path.address, b"a@b");
-        assert_eq!(parameters, MailParameters { size: Some(10), eight_bit: true });
+        assert_eq!(parameters, MailParameters { size: Some(10), eight_bit: true, hold: None });
         assert!(matches!(parse(b"MAIL FROM: <a@b>"), Ok(Command::Mail(..))));
         assert_eq!(parse(b"MAIL FROM:<a@b> FOO=1"), Err(CommandError::Parameter));
         assert_eq!(parse(b"MAIL FROM:<a@b> SIZE=x"), Err(CommandError::Arguments));

@@ -1,7 +1,18 @@
 //! What the relay offers in EHLO, written in one place.
 
+use crate::limits;
+use crate::mail::release;
+use crate::time::UnixMillis;
+
 /// Writes the EHLO answer (RFC 5321 4.1.1.1) with the extensions this session has.
-pub fn write_ehlo(out: &mut Vec<u8>, hostname: &str, size_max: u64, starttls: bool, auth: bool) {
+pub fn write_ehlo(
+    out: &mut Vec<u8>,
+    hostname: &str,
+    size_max: u64,
+    starttls: bool,
+    auth: bool,
+    now: Option<UnixMillis>,
+) {
     out.extend_from_slice(b"250-");
     out.extend_from_slice(hostname.as_bytes());
     // RFC 2920, RFC 6152, RFC 2034
@@ -13,6 +24,11 @@ pub fn write_ehlo(out: &mut Vec<u8>, hostname: &str, size_max: u64, starttls: bo
     if auth {
         // RFC 4954, RFC 4616
         out.extend_from_slice(b"250-AUTH PLAIN LOGIN\r\n");
+    }
+    if let Some(now) = now {
+        // RFC 4865 section 4: the longest hold, and the latest time.
+        let (most, until) = (limits::HOLD_MAX, release::show(now.after(limits::HOLD_MAX)));
+        out.extend_from_slice(format!("250-FUTURERELEASE {} {until}\r\n", most.as_secs()).as_bytes());
     }
     // RFC 1870; last, so that the line without a hyphen is always there.
     out.extend_from_slice(format!("250 SIZE {size_max}\r\n").as_bytes());

@@ -68,7 +68,8 @@ pub(super) fn receive<R: Runtime>(
 ) -> impl Future<Output = ()> {
     let may_relay = relay::may_relay(&listener.config.relay_from, peer.ip());
     let wire = Wire::new(stream, &shard.timers);
-    let session = Session::new(listener.session.clone(), peer, may_relay);
+    let mut session = Session::new(listener.session.clone(), peer, may_relay);
+    session.begins(shard.runtime.wall());
     let now = shard.timers.recent();
     let since = Since { began: now, message: 0, line: 0, lines: 0, within: false };
     let (input, out) = (Vec::new(), Vec::new());

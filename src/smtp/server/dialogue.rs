@@ -5,6 +5,8 @@ use std::rc::Rc;
 
 use crate::limits;
 use crate::mail::address::{AddressError, Path};
+use crate::mail::parameters::Key;
+use crate::mail::release::SendAt;
 use crate::smtp::command::{self, Command, CommandError, MailParameters};
 use crate::smtp::data::Scanner;
 use crate::smtp::extensions;
@@ -25,6 +27,8 @@ pub(super) struct Dialogue {
     pub(super) identity: Identity,
     pub(super) conduct: Conduct,
     pub(super) auth: Auth,
+    /// When the session began, where that was told: mail can be held.
+    pub(super) begun: Option<UnixMillis>,
     pub(super) transaction: Option<Transaction>,
 }
 
@@ -35,6 +39,7 @@ impl Dialogue {
             identity: Identity::new(peer, may_relay),
             conduct: Conduct::default(),
             auth: Auth::default(),
+            begun: None,
             transaction: None,
         }
     }
@@ -205,7 +210,9 @@ impl Dialogue {
             let (config, tls) = (&self.config, self.identity.is_protected());
             let unnamed = self.identity.account().is_none();
             let (starttls, auth) = (config.starttls && !tls, config.accounts && tls && unnamed);
-            extensions::write_ehlo(out, &config.hostname, config.message_size_max, starttls, auth);
+            // Also to who may authenticate now: many say EHLO once.
+            let begun = self.begun.filter(|_| auth || self.identity.may_relay());
+            extensions::write_ehlo(out, &config.hostname, config.message_size_max, starttls, auth, begun);
         } else {
             out.extend_from_slice(b"250 ");
             out.extend_from_slice(self.config.hostname.as_bytes());
@@ -240,13 +247,30 @@ impl Dialogue {
             self.conduct.refuse_mail(self.identity.may_relay());
             return self.say(words::TOO_LARGE, out);
         }
+        if let Some(words) = parameters.hold.and_then(|hold| self.hold_refused(hold)) {
+            return self.complain_of_mail(words, out);
+        }
         self.conduct.begin_anew();
-        let envelope = self.config.envelopes.take();
+        let mut envelope = self.config.envelopes.take();
+        if let Some(hold) = parameters.hold {
+            let all = envelope.parameters.get_or_insert_default();
+            all.message.put(Key::SendAt, hold.text().into());
+        }
         self.transaction = Some(Transaction::new(envelope, path.address));
         if self.config.questions.sender {
             return Some(Step::Ask(Question::Sender));
         }
         self.say(words::SENDER_OK, out)
+    }
+
+    /// Why mail is not held for this client, or not for so long. A date is looked at when the message is there whole.
+    fn hold_refused(&self, hold: SendAt) -> Option<&'static str> {
+        match hold {
+            _ if self.begun.is_none() => Some(reply::of_error(CommandError::Parameter)),
+            _ if !self.identity.may_relay() => Some(words::HOLD_DENIED),
+            SendAt::After(span) if span > limits::HOLD_MAX => Some(words::HELD_TOO_LONG),
+            _ => None,
+        }
     }
 
     fn rcpt(&mut self, path: &Path<'_>, gate: Intake, out: &mut Vec<u8>) -> Option<Step> {

@@ -52,6 +52,11 @@ impl Session {
         }
     }
 
+    /// When it begins: without that no mail is held (RFC 4865).
+    pub fn begins(&mut self, now: UnixMillis) {
+        self.dialogue.begun = Some(now);
+    }
+
     /// The 220 (RFC 5321 4.2).
     pub fn greet(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"220 ");
