@@ -8,6 +8,7 @@ use toml::de::DeValue;
 use crate::config::literal::{Fix, Wrong, integer, quoted, span, text};
 use crate::config::retry::{self, Retry};
 use crate::config::section::Section;
+use crate::config::sources::{self, PoolConfig, SourceConfig};
 use crate::limits;
 use crate::mail::parameters::{self, Key};
 use crate::shaping::value::{Rate, read_rate};
@@ -23,11 +24,17 @@ pub struct TenantConfig {
     pub max_message_rate: Option<Rate>,
     /// Age at which its mail is given up, whatever else would let it wait for longer.
     pub max_age: Option<Duration>,
+    /// The pool, or source, that its mail leaves by where nobody names one.
+    pub pool: Option<Box<str>>,
     /// When its mail is tried again.
     pub retry: Option<Arc<Retry>>,
 }
 
-pub(super) fn read(root: &Section<'_>, of_all: &Retry) -> Vec<TenantConfig> {
+pub(super) fn read(
+    root: &Section<'_>,
+    of_all: &Retry,
+    egresses: (&[SourceConfig], &[PoolConfig]),
+) -> Vec<TenantConfig> {
     let sections = root.sections("tenant");
     if let Some(first) = sections.get(limits::TENANTS_MAX) {
         let problem = format!("there are more than {} tenants", limits::TENANTS_MAX);
@@ -46,6 +53,7 @@ pub(super) fn read(root: &Section<'_>, of_all: &Retry) -> Vec<TenantConfig> {
             span(value, Duration::from_secs(1)..=limits::CONFIG_TIME_MAX, 2 * day).map(Some)
         });
         let retry = retry::read_own(section, of_all);
+        let pool = section.read("pool", None, |value| sources::default_pool(value, egresses));
         if name.is_some() && tenants.iter().any(|other| Some(&*other.name) == name) {
             let fix = Fix::Do("remove one of the two".to_owned());
             section.fail("name", "", "there is a tenant of this name already", fix);
@@ -56,6 +64,7 @@ pub(super) fn read(root: &Section<'_>, of_all: &Retry) -> Vec<TenantConfig> {
             weight: weight as u32,
             max_message_rate,
             max_age,
+            pool,
             retry,
         }));
     }

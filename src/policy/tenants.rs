@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::TenantConfig;
 use crate::config::retry::{Retry, Schedule};
-use crate::mail::parameters::{Key, Parameters};
+use crate::mail::parameters::{Key, MessageParameters, Parameters};
 use crate::queue::flow::{self, Weights};
 
 /// All that are named.
@@ -40,6 +40,23 @@ impl Tenants {
         self.of(parameters)?.max_age
     }
 
+    /// Names the pools of tenants in the parameters of a message, and of its recipients that are another tenant's: what a rule or an instruction
+    /// names comes before. Named here it stands in the record and its events.
+    pub fn name_pools(&self, all: &mut MessageParameters) {
+        if self.named.is_empty() || all.message.get(Key::Pool).is_some() {
+            return;
+        }
+        let pool = |set: &Parameters| self.of(set)?.pool.clone();
+        for own in all.recipients.iter_mut().filter(|own| own.get(Key::Pool).is_none()) {
+            if let Some(pool) = pool(own) {
+                own.put(Key::Pool, pool);
+            }
+        }
+        if let Some(pool) = pool(&all.message) {
+            all.message.put(Key::Pool, pool);
+        }
+    }
+
     /// When mail with these parameters is tried again: what a rule set for it comes before what its tenant has. None: neither says, and then
     /// its route does, or else its site.
     pub fn retry<Text: AsRef<str>>(&self, parameters: &Parameters<Text>, of_all: &Retry) -> Option<Retry> {
@@ -54,6 +71,35 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
+
+    #[test]
+    fn a_pool_is_the_tenants_where_nobody_names_one() {
+        let text = "[[source]]\nname = \"ip1\"\n[[source]]\nname = \"ip2\"\n[[tenant]]\nname = \"shop\"\npool = \"ip1\"\n\
+                    [[tenant]]\nname = \"bank\"\npool = \"ip2\"\n[[tenant]]\nname = \"poor\"\n";
+        let config = Config::parse(text, Path::new("a.toml")).unwrap();
+        let tenants = Tenants::new(&config.tenants);
+        let named = |message: &[(Key, &str)], own: &[(Key, &str)]| {
+            let mut all = MessageParameters::default();
+            message.iter().for_each(|(key, value)| all.message.set(*key, value).unwrap());
+            let mut of_one: Parameters = Parameters::default();
+            own.iter().for_each(|(key, value)| of_one.set(*key, value).unwrap());
+            let one = all.number(of_one.borrowed()).unwrap();
+            tenants.name_pools(&mut all);
+            [0, one].map(|number| all.of(number).value(Key::Pool).unwrap_or("").to_owned())
+        };
+        let (shop, bank) = ((Key::Tenant, "shop"), (Key::Tenant, "bank"));
+        assert_eq!(named(&[shop], &[]), ["ip1", "ip1"]);
+        assert_eq!(named(&[shop], &[bank]), ["ip1", "ip2"]);
+        assert_eq!(named(&[], &[bank]), ["", "ip2"]);
+        assert_eq!(named(&[shop, (Key::Pool, "news")], &[bank]), ["news", "news"], "a rule names it");
+        assert_eq!(named(&[shop], &[(Key::Pool, "news")]), ["ip1", "news"]);
+        assert_eq!(named(&[(Key::Tenant, "poor")], &[(Key::Tenant, "other")]), ["", ""]);
+        let wrong = Config::parse(
+            &text.replace("\"ip2\"\n[[tenant]]\nname = \"poor", "\"ip3\"\n[[tenant]]\nname = \"poor"),
+            Path::new("a.toml"),
+        );
+        assert!(format!("{:?}", wrong.unwrap_err()).contains("is called"), "there is no such pool");
+    }
 
     #[test]
     fn a_rule_comes_before_a_tenant() {

@@ -96,14 +96,6 @@ fn what_is_wrong_is_named_with_its_line() {
             "\"urgent\" must be high, normal or low; write priority = \"low\"",
         ),
         (rule("set = { expire = \"2\" }"), "\"2\" has no unit"),
-        (
-            rule("set = { send_at = \"now\" }"),
-            "\"now\" must be a time as in 2026-12-01T08:00:00Z, or a wait as in +2h (at most 366d); write send_at = \"+2h\"",
-        ),
-        (
-            rule("match = { recipient = \"*\" }\nset = { send_at = \"+1d\" }"),
-            "send_at is for the whole message",
-        ),
         (rule("set = { sender = \"nobody\\\\@\" }"), "is no address"),
         (rule("set = { header_add = { \"X:\" = \"a\" } }"), "\"X:\" is no field of printable ASCII"),
         (rule("set = { header_remove = [\"Received\"] }"), "trace fields stay as they are"),
@@ -132,6 +124,15 @@ fn what_is_wrong_is_named_with_its_line() {
     }
     let many = "[[rule]]\naction = \"discard\"\n".repeat(limits::RULES_MAX + 1);
     assert!(errors(&many)[0].contains("there are more than 1000 rules"));
+}
+
+#[test]
+fn a_time_to_be_sent_at_is_one_of_the_whole_message() {
+    let found = |rule: &str| errors(&format!("[[rule]]\n{rule}\n"))[0].clone();
+    let words = "\"now\" must be a time as in 2026-12-01T08:00:00Z, or a wait as in +2h (at most 366d); write send_at = \"+2h\"";
+    assert!(found("set = { send_at = \"now\" }").contains(words));
+    let of_some = found("match = { recipient = \"*\" }\nset = { send_at = \"+1d\" }");
+    assert!(of_some.contains("send_at is for the whole message"), "{of_some}");
 }
 
 #[test]

@@ -72,6 +72,9 @@ impl Admission {
                 Err(NotAdmitted(reply)) => admission.refused = Some((reply, Reason::Rule)),
             }
             shard.gather(body.capacity() - before);
+            if let Some(all) = &mut envelope.parameters {
+                shard.live.get().tenants.name_pools(all);
+            }
             let parameters = envelope.parameters.as_ref().map(|all| &all.message);
             admission.max_age = parameters.and_then(|set| shard.live.get().tenants.max_age(set));
         }
