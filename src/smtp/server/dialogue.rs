@@ -27,8 +27,6 @@ pub(super) struct Dialogue {
     pub(super) identity: Identity,
     pub(super) conduct: Conduct,
     pub(super) auth: Auth,
-    /// When the session began, in Unix seconds; 0: that was not told, and no mail can be held. So short as an idle session is to be small.
-    pub(super) begun: u32,
     pub(super) transaction: Option<Transaction>,
 }
 
@@ -39,7 +37,6 @@ impl Dialogue {
             identity: Identity::new(peer, may_relay),
             conduct: Conduct::default(),
             auth: Auth::default(),
-            begun: 0,
             transaction: None,
         }
     }
@@ -211,8 +208,8 @@ impl Dialogue {
             let unnamed = self.identity.account().is_none();
             let (starttls, auth) = (config.starttls && !tls, config.accounts && tls && unnamed);
             // Also to who may authenticate now: many say EHLO once.
-            let begun = (self.begun > 0 && (auth || self.identity.may_relay()))
-                .then_some(UnixMillis(u64::from(self.begun) * 1000));
+            let begun = (self.identity.begun > 0 && (auth || self.identity.may_relay()))
+                .then_some(UnixMillis(u64::from(self.identity.begun) * 1000));
             extensions::write_ehlo(out, &config.hostname, config.message_size_max, starttls, auth, begun);
         } else {
             out.extend_from_slice(b"250 ");
@@ -267,7 +264,7 @@ impl Dialogue {
     /// Why mail is not held for this client, or not for so long. A date is looked at when the message is there whole.
     fn hold_refused(&self, hold: SendAt) -> Option<&'static str> {
         match hold {
-            _ if self.begun == 0 => Some(reply::of_error(CommandError::Parameter)),
+            _ if self.identity.begun == 0 => Some(reply::of_error(CommandError::Parameter)),
             _ if !self.identity.may_relay() => Some(words::HOLD_DENIED),
             SendAt::After(span) if span > limits::HOLD_MAX => Some(words::HELD_TOO_LONG),
             _ => None,

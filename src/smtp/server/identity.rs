@@ -11,6 +11,8 @@ pub(super) struct Identity {
     pub(super) peer: SocketAddr,
     /// Its network may relay.
     pub(super) network_may_relay: bool,
+    /// When the session began, in Unix seconds; 0: that was not told, and no mail is held. It lies where there was padding: an idle session is small.
+    pub(super) begun: u32,
     hello: Option<Box<Hello>>,
     tls: Option<Rc<str>>,
     /// No TLS begins now.
@@ -26,7 +28,15 @@ struct Hello {
 
 impl Identity {
     pub(super) fn new(peer: SocketAddr, network_may_relay: bool) -> Identity {
-        Identity { peer, network_may_relay, hello: None, tls: None, tls_put_off: false, account: None }
+        Identity {
+            peer,
+            network_may_relay,
+            begun: 0,
+            hello: None,
+            tls: None,
+            tls_put_off: false,
+            account: None,
+        }
     }
 
     /// It said EHLO, or HELO.

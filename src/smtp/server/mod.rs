@@ -54,7 +54,7 @@ impl Session {
 
     /// When it begins: without that no mail is held (RFC 4865).
     pub fn begins(&mut self, now: UnixMillis) {
-        self.dialogue.begun = now.seconds();
+        self.dialogue.identity.begun = now.seconds();
     }
 
     /// The 220 (RFC 5321 4.2).
