@@ -14,7 +14,8 @@ use super::day::plan::{BANNER, DOT, End, Flavour, Lookup, Manner, Plan, RCPT, Si
 use super::day::reloads::{Fate, Reload, Version};
 use super::days::wrong;
 use super::{
-    ask, compaction, fair, floods, full_disk, held, lmtp, reload, rules, shaping, sources, suspend, warmup, window,
+    ask, compaction, fair, floods, full_disk, held, lmtp, reload, rules, shaping, sources, suspend, warmup,
+    window,
 };
 
 /// Seeds within which a defect must be found.
