@@ -29,7 +29,7 @@ HEADER_RULE = """
 match = { header = { name = "Subject", pattern = "^(.{1,20})" } }
 set = { campaign = "$1", header_add = { "X-Sent-By" = "bench" } }
 """
-TENANTS = "".join(f'[[tenant]]\nname = "{name}"\nmax_age = "2d"\nretry = {{ schedule = ["10m", "1h"] }}\n' for name in ("shop", "bank", "club"))
+TENANTS = "".join(f'[[tenant]]\nname = "{name}"\nweight = 3\nmax_message_rate = "100000/s"\nmax_age = "2d"\nretry = {{ schedule = ["10m", "1h"] }}\n' for name in ("shop", "bank", "club"))
 SOURCES = (
     "".join(f'[[source]]\nname = "ip{number}"\naddress = "127.0.1.{number}"\nehlo = "mta{number}.example.net"\n' for number in range(1, 9))
     + '[[pool]]\nname = "one"\nsources = [{ source = "ip1" }, { source = "ip2" }, { source = "ip3" }, { source = "ip4", weight = 2 }]\n'
@@ -100,8 +100,9 @@ with node.home("full") as directory:
     }
     rows = {name: [] for name in relays}
     domains = f"{DOMAINS}:0"
+    # Until segments are there and names are known.
     for relay in relays.values():
-        relay.relayed(MESSAGES, domains=domains)
+        relay.relayed(max(MESSAGES, 4 * DOMAINS), domains=domains)
     for _ in range(ROUNDS):
         for name, relay in relays.items():
             rows[name].append(relay.relayed(MESSAGES, domains=domains))
