@@ -84,3 +84,13 @@ stories!("surroundings.py";
     modes_whatever_the_umask,
     stops_whatever_hangs,
 );
+
+// What operators decide: control.db, and the requests of the control socket.
+stories!("decisions.py";
+    control_db_is_damaged,
+    control_db_is_no_file,
+    control_db_is_locked,
+    requests_that_make_no_sense,
+    huge_bodies,
+    a_thousand_at_once,
+);
