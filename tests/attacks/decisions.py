@@ -23,7 +23,7 @@ def again(relay):
 
 def ask(relay, path, body, length=None, timeout=30):
     """The status and the words of an answer to a POST; None: the connection was ended without one."""
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body) if length is None else length}\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {len(body) if length is None else length}\r\n\r\n"
     with socket.socket(socket.AF_UNIX) as client:
         # A connection that finds the queue full waits for its turn.
         client.connect(f"{relay.data_dir}/control.sock")
