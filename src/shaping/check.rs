@@ -22,9 +22,11 @@ pub fn check(shaping: &Shaping) -> Findings {
     for (scope, block) in default.chain(providers).chain(domains) {
         let section = Layer { block, scope, of_source: false }.to_string();
         contradictions(&section, &block.settings, &mut found);
+        without_effect(&section, &block.settings, &mut found);
         for (source, settings) in &block.sources {
             let section = format!("{section}.sources.\"{source}\"");
             contradictions(&section, settings, &mut found);
+            without_effect(&section, settings, &mut found);
             for set in settings.iter().filter(|set| set.value == Value::Source(source.clone())) {
                 let key = format!("{section}.{}", set.key.name());
                 let fix = "name another source, or leave it out";
@@ -171,6 +173,19 @@ fn shadowed(
     if let Some(other) = earlier.iter().chain(below).find(does_all) {
         let problem = format!("the rule at {} does all of this already", other.place);
         found.warn(rule.place.remark(key, problem, "leave it out, or have it do something else"));
+    }
+}
+
+/// What would hold for a step that no session has.
+fn without_effect(section: &str, settings: &[Setting], found: &mut Findings) {
+    for set in settings.iter().filter(|set| set.key == Key::AuthTimeout) {
+        let key = format!("{section}.{}", set.key.name());
+        let fix = "leave it out; it changes nothing";
+        found.warn(set.place.remark(
+            &key,
+            "no AUTH is sent to next hops, so there is no answer to wait for",
+            fix,
+        ));
     }
 }
 
