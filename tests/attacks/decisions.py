@@ -21,9 +21,9 @@ def again(relay):
     return Plain(stderr=subprocess.DEVNULL, data_dir=relay.data_dir).wait_ready()
 
 
-def ask(relay, path, body, length=None, timeout=30):
+def ask(relay, path, body, timeout=30):
     """The status and the words of an answer to a POST; None: the connection was ended without one."""
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {len(body) if length is None else length}\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.socket(socket.AF_UNIX) as client:
         # A connection that finds the queue full waits for its turn.
         client.connect(f"{relay.data_dir}/control.sock")
@@ -154,8 +154,6 @@ def huge_bodies():
         status, words = ask(relay, path, b" " * (64 << 20))
         times.append(time.monotonic() - begun)
         assert status in (None, 413), (status, words[:200])
-        status, words = ask(relay, path, b"{", length=1 << 40)
-        assert status in (None, 408, 413), (status, words[:200])
     grown = relay.metric("process_anonymous_bytes") - before
     print(f"64 MiB bodies: {grown / 1e6:.1f} MB more, answered after {max(times):.2f} s")
     assert grown < 8e6 and max(times) < 10
