@@ -56,13 +56,13 @@ fn lines(all: &Warmup, columns: usize) -> Vec<String> {
         names.fold(head.len(), usize::max).min(most)
     };
     let source = wide(|one| &one.source, "SOURCE", 14);
-    // The rest of the line has 49 columns.
-    let provider = wide(|one| &one.provider, "PROVIDER", columns.saturating_sub(source + 49).max(8));
+    // The rest of the line has 55 columns, a state as long as `throttled -2d` with it.
+    let provider = wide(|one| &one.provider, "PROVIDER", columns.saturating_sub(source + 55).max(8));
     let line = |words: [&str; 7]| {
         let [name, whom, day, used, volume, overflowed, state] = words;
         let name = pad(name, source);
         let whom = pad(whom, provider);
-        format!("{name}  {whom}  {day:>7}  {used:>9}  {volume:>9}  {overflowed:>9}  {state}")
+        format!("{name}  {whom}  {day:>7}  {used:>7}  {volume:>7}  {overflowed:>9}  {state}")
     };
     let mut lines = vec![line(["SOURCE", "PROVIDER", "DAY", "USED", "OF", "BY OTHERS", "STATE"])];
     for one in &all.sources {
