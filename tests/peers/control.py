@@ -470,7 +470,7 @@ def wrong_questions_are_refused():
             assert name in relay.complaint and "not built" in relay.complaint, relay.complaint
         status, refused = relay.ask("GET", f"/control/v1/queue?{name}=x")
         assert (status, refused["code"]) == (400, "not_built") and name in refused["error"], refused
-    for arguments in (("--domain", ""), ("--domain", "*"), ("--older", "soon"), ("--state", "held"), ("--id", "7"), ("--sender", "x"), ("--recipient", "<>"), ("--reply", "("), ("--tenant", "")):
+    for arguments in (("--domain", ""), ("--domain", "*"), ("--older", "soon"), ("--state", "lost"), ("--id", "7"), ("--sender", "x"), ("--recipient", "<>"), ("--reply", "("), ("--tenant", "")):
         relay.command("queue", "list", *arguments, code=2)
     relay.command("queue", "list", "--nonsense", code=2)
     for method, target, body, code in (
