@@ -371,7 +371,9 @@ impl Destinations {
 
     /// A tenant may go on: so many of the sites where its mail was passed over. True: there are more, and this is to be called again.
     pub fn resume_tenant(&mut self, tenant: u32, most: usize) -> (Vec<SiteKey>, bool) {
-        self.resting.resume(tenant, most)
+        let resumed = self.resting.resume(tenant, most);
+        resumed.0.iter().for_each(|site| self.sites.wake(*site, tenant));
+        resumed
     }
 
     /// What tenants weigh from now on.

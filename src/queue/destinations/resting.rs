@@ -1,6 +1,7 @@
 //! Tenants whose rate lets no message of theirs begin now: they are passed over wherever they have mail, and these sites are told of when it does.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use super::keys::SiteKey;
 
@@ -52,9 +53,12 @@ impl Resting {
     pub(super) fn resume(&mut self, tenant: u32, most: usize) -> (Vec<SiteKey>, bool) {
         let Some(known) = self.tenants.get_mut(&tenant) else { return (Vec::new(), false) };
         known.rests = false;
-        let behind = |site: &SiteKey| known.last.is_none_or(|last| *site > last);
-        let (later, first): (Vec<SiteKey>, Vec<SiteKey>) = known.sites.iter().partition(|site| behind(site));
-        let sites: Vec<SiteKey> = later.into_iter().chain(first).take(most).collect();
+        let (behind, before) = match known.last {
+            Some(last) => ((Bound::Excluded(last), Bound::Unbounded), Some(..=last)),
+            None => ((Bound::Unbounded, Bound::Unbounded), None),
+        };
+        let before = before.into_iter().flat_map(|before| known.sites.range(before));
+        let sites: Vec<SiteKey> = known.sites.range(behind).chain(before).take(most).copied().collect();
         for site in &sites {
             known.sites.remove(site);
         }

@@ -107,6 +107,13 @@ impl Rings {
         }
     }
 
+    /// A tenant rests no more.
+    pub(super) fn wake(&mut self, tenant: u32) {
+        if let Some(several) = &mut self.several {
+            several.shares.wake(tenant);
+        }
+    }
+
     /// One that was taken out had left before.
     pub(super) fn met(&mut self, flow: Flow) {
         self.ring(flow).into_iter().for_each(Ring::met);

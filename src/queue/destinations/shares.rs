@@ -21,12 +21,14 @@ struct Tenant {
     pass: u64,
     /// Those with mail, the next first.
     campaigns: VecDeque<u32>,
+    /// It was found to rest, and is not in the order until it is woken.
+    sits_out: bool,
 }
 
 #[derive(Debug, Default)]
 struct Class {
     tenants: BTreeMap<u32, Tenant>,
-    /// Of all tenants, the lowest pass first.
+    /// Of all tenants but those that sit out, the lowest pass first.
     order: BTreeSet<(u64, u32)>,
     /// The pass that was served last.
     reached: u64,
@@ -45,25 +47,36 @@ impl Class {
         let reached = self.reached;
         let own = self.tenants.entry(tenant).or_insert_with(|| {
             self.order.insert((reached, tenant));
-            Tenant { pass: reached, campaigns: VecDeque::new() }
+            Tenant { pass: reached, campaigns: VecDeque::new(), sits_out: false }
         });
         own.campaigns.push_back(campaign);
     }
 
-    /// The tenant that is next and does not rest; those without mail that are met are forgotten.
+    /// The tenant that is next and does not rest. Those without mail that are met are forgotten; those that rest sit out: nobody is to go past
+    /// them again, and what is served meanwhile is not measured by the pass at which they stand.
     fn next(&mut self, rests: Rests<'_>) -> Option<(u32, u32)> {
         while let Some((pass, tenant)) = self.order.first().copied() {
-            if self.tenants.get(&tenant).is_some_and(|own| !own.campaigns.is_empty()) {
-                break;
+            let own = self.tenants.get_mut(&tenant)?;
+            match own.campaigns.front() {
+                Some(campaign) if !rests(tenant) => return Some((tenant, *campaign)),
+                Some(_) => own.sits_out = true,
+                None => {
+                    self.reached = pass;
+                    self.tenants.remove(&tenant);
+                }
             }
-            self.reached = pass;
             self.order.pop_first();
-            self.tenants.remove(&tenant);
         }
-        self.order.iter().find_map(|(_, tenant)| {
-            let campaign = self.tenants.get(tenant)?.campaigns.front()?;
-            (!rests(*tenant)).then_some((*tenant, *campaign))
-        })
+        None
+    }
+
+    /// It rests no more: what it had no use of meanwhile the others had.
+    fn wake(&mut self, tenant: u32) {
+        let Some(own) = self.tenants.get_mut(&tenant) else { return };
+        if std::mem::take(&mut own.sits_out) {
+            own.pass = own.pass.max(self.reached);
+            self.order.insert((own.pass, tenant));
+        }
     }
 
     fn take_out(&mut self, tenant: u32, campaign: u32) -> Option<&mut Tenant> {
@@ -83,8 +96,9 @@ impl Class {
         let before = own.pass;
         own.pass += STRIDE / u64::from(weight.max(1));
         let now = own.pass;
-        self.order.remove(&(before, tenant));
-        self.order.insert((now, tenant));
+        if self.order.remove(&(before, tenant)) {
+            self.order.insert((now, tenant));
+        }
     }
 }
 
@@ -111,6 +125,11 @@ impl Shares {
         if class.take_out(flow.tenant, flow.campaign).is_some() {
             class.flows -= 1;
         }
+    }
+
+    /// A tenant rests no more.
+    pub(super) fn wake(&mut self, tenant: u32) {
+        self.classes.iter_mut().for_each(|class| class.wake(tenant));
     }
 
     /// The flow that is next, of a tenant that does not rest. Higher classes come first, but for one in [`limits::CLASS_TURN`] messages that each lower one has.
@@ -208,6 +227,34 @@ mod tests {
         assert!(!shares.is_settled());
         assert_eq!(served(&mut shares, &weights, 8)[&other], 8);
         assert!(shares.is_settled(), "nothing is remembered of who went");
+    }
+
+    /// Who rests is asked once until it is woken, and neither it nor who comes meanwhile gets anything for the time.
+    #[test]
+    fn who_rests_is_not_measured_by() {
+        let mut shares = Shares::default();
+        let weights = Weights::default();
+        for tenant in 1..=1_000 {
+            shares.enter(normal(tenant, 0));
+        }
+        let asked = std::cell::Cell::new(0);
+        let mut busy = 0;
+        for _ in 0..2_000 {
+            let next = shares.next(&mut |tenant| {
+                asked.set(asked.get() + 1);
+                tenant != 7
+            });
+            let next = next.expect("one does not rest");
+            shares.serve(next, &weights);
+            busy += usize::from(next.tenant == 7);
+        }
+        assert_eq!(busy, 2_000);
+        assert!(asked.get() <= 3_000, "{asked:?}");
+        shares.enter(normal(2_000, 0));
+        shares.wake(8);
+        let by = served(&mut shares, &weights, 300);
+        let counts: Vec<usize> = by.values().copied().collect();
+        assert!(counts.len() == 3 && counts.iter().all(|count| (99..=101).contains(count)), "{by:?}");
     }
 
     #[test]

@@ -149,6 +149,13 @@ impl Sites {
         domain.is_astray(self.routing)
     }
 
+    /// A tenant with mail at a site rests no more. The site may be forgotten by now.
+    pub(super) fn wake(&mut self, key: SiteKey, tenant: u32) {
+        if let Some(site) = self.slots.get_mut(key.0 as usize) {
+            site.rings.wake(tenant);
+        }
+    }
+
     /// How many domains lead to a site.
     pub(super) fn domains(&self, site: SiteKey) -> u32 {
         self.get(site).domains
