@@ -8,7 +8,7 @@ use super::layers::{Layer, Scope, Shaping};
 use super::provider::{Match, What};
 use super::reading::Findings;
 use super::rule::{Action, Rule, Trigger};
-use super::value::{Limit, Value};
+use super::value::{Limit, Tls, Value};
 use crate::config::literal::quoted;
 use crate::config::nearest::nearest;
 use crate::mail::address;
@@ -176,16 +176,21 @@ fn shadowed(
     }
 }
 
-/// What would hold for a step that no session has.
+/// What is obeyed less than it says.
 fn without_effect(section: &str, settings: &[Setting], found: &mut Findings) {
-    for set in settings.iter().filter(|set| set.key == Key::AuthTimeout) {
-        let key = format!("{section}.{}", set.key.name());
-        let fix = "leave it out; it changes nothing";
-        found.warn(set.place.remark(
-            &key,
-            "no AUTH is sent to next hops, so there is no answer to wait for",
-            fix,
-        ));
+    for set in settings {
+        let (problem, fix) = match (set.key, &set.value) {
+            (Key::AuthTimeout, _) => (
+                "no AUTH is sent to next hops, so there is no answer to wait for",
+                "leave it out; it changes nothing",
+            ),
+            (_, Value::Tls(Tls::Required)) => (
+                "TLS is required, but no certificate is looked at yet: anybody on the way can pass for the host",
+                "write \"RequiredInsecure\", which says what is done, and rely on no more than that",
+            ),
+            _ => continue,
+        };
+        found.warn(set.place.remark(&format!("{section}.{}", set.key.name()), problem, fix));
     }
 }
 
