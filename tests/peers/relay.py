@@ -137,9 +137,14 @@ class Relay:
         return events
 
     def wait_log(self, event, count=1, seconds=20):
+        """The first `count` and more of these events. What is told again after a kill is the same event."""
         end = time.monotonic() + seconds
         while True:
-            found = [line for line in self.log() if line["event"] == event]
+            once = {}
+            for number, line in enumerate(self.log()):
+                if line["event"] == event:
+                    once.setdefault(line.get("event_id", number), line)
+            found = list(once.values())
             if len(found) >= count:
                 return found
             assert time.monotonic() < end, f"{len(found)} of {count} records of {event}: {self.log()}"
