@@ -5,6 +5,17 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::limits;
+use crate::policy::reason::{Reason, Refused};
+
+/// The listener has as many connections as it may, or its shard.
+pub const TOO_BUSY: Refused<'static> =
+    Refused { reply: "421 4.3.2 Too many connections\r\n", reason: Reason::TooManyConnections };
+
+/// This client has.
+pub const TOO_MANY_OF_CLIENT: Refused<'static> = Refused {
+    reply: "421 4.7.0 Too many connections from your address\r\n",
+    reason: Reason::TooManyConnections,
+};
 
 /// A client's network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,15 +35,6 @@ impl From<IpAddr> for Client {
     }
 }
 
-/// Why a connection is not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Full {
-    /// The listener has as many as it may.
-    Listener,
-    /// This client has.
-    Client,
-}
-
 /// The connections that are open to one listener. Nothing is kept of a client that has none.
 #[derive(Debug, Default)]
 pub struct Clients {
@@ -41,14 +43,14 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Counts a connection in, or says why it is one too many.
-    pub fn enter(&mut self, client: Client, most: usize, most_each: usize) -> Result<(), Full> {
+    /// Counts a connection in, or refuses it as one too many.
+    pub fn enter(&mut self, client: Client, most: usize, most_each: usize) -> Result<(), Refused<'static>> {
         if self.all >= most {
-            return Err(Full::Listener);
+            return Err(TOO_BUSY);
         }
         let open = self.open.get(&client).copied().unwrap_or_default();
         if open as usize >= most_each {
-            return Err(Full::Client);
+            return Err(TOO_MANY_OF_CLIENT);
         }
         self.open.insert(client, open + 1);
         self.all += 1;
@@ -95,13 +97,13 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(clients.enter(one, 5, 3), Ok(()));
         }
-        assert_eq!(clients.enter(one, 5, 3), Err(Full::Client));
+        assert_eq!(clients.enter(one, 5, 3), Err(TOO_MANY_OF_CLIENT));
         assert_eq!(clients.enter(other, 5, 3), Ok(()));
         assert_eq!(clients.enter(other, 5, 3), Ok(()));
-        assert_eq!(clients.enter(other, 5, 3), Err(Full::Listener));
+        assert_eq!(clients.enter(other, 5, 3), Err(TOO_BUSY));
         clients.leave(one);
         assert_eq!(clients.enter(other, 5, 3), Ok(()));
-        assert_eq!(clients.enter(one, 5, 3), Err(Full::Listener));
+        assert_eq!(clients.enter(one, 5, 3), Err(TOO_BUSY));
         clients.leave(other);
         assert_eq!(clients.enter(one, 5, 3), Ok(()));
     }
@@ -111,7 +113,7 @@ mod tests {
         let mut clients = Clients::default();
         for number in 0..10_000 {
             clients.enter(Client::V4(number), 10_000, 1).expect("there is room");
-            assert_eq!(clients.enter(Client::V4(number), 10_001, 1), Err(Full::Client));
+            assert_eq!(clients.enter(Client::V4(number), 10_001, 1), Err(TOO_MANY_OF_CLIENT));
         }
         for number in 0..10_000 {
             clients.leave(Client::V4(number));

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::limits;
-use crate::policy::clients::{Client, Clients, Full};
+use crate::policy::clients::{Client, Clients};
+use crate::policy::reason::Refused;
 use crate::shard::rate_count::RateCount;
 use crate::shard::window::SiteWindow;
 use crate::time::Instant;
@@ -51,8 +52,8 @@ impl Forgotten for ClientCounts {
 }
 
 impl ClientCounts {
-    /// Counts one in, or says why it is one too many: of all, or of this client.
-    pub fn enter(&self, client: Client, most: usize, most_each: usize) -> Result<(), Full> {
+    /// Counts one in, or refuses it as one too many: of all, or of this client.
+    pub fn enter(&self, client: Client, most: usize, most_each: usize) -> Result<(), Refused<'static>> {
         self.lock().enter(client, most, most_each)
     }
 

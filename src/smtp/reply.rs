@@ -5,7 +5,7 @@ use crate::limits;
 use crate::mail::address::AddressError;
 use crate::smtp::command::CommandError;
 
-/// Everything the server side says besides greeting, EHLO and the 250 after the dot. Each has its enhanced code
+/// Everything the server side says besides greeting, EHLO, the 250 after the dot and refusals of `policy`. Each has its enhanced code
 /// (RFC 2034, RFC 3463), whose class matches the reply's.
 pub mod words {
     #![allow(missing_docs, reason = "the text is the documentation")]
@@ -61,9 +61,7 @@ pub mod words {
     pub const TOO_MANY_COMMANDS: &str = "421 4.7.0 Too many commands without a message\r\n";
     pub const ENDLESS_LINE: &str = "421 4.7.0 Line without an end\r\n";
     pub const SESSION_OVER: &str = "421 4.3.2 The session has lasted long enough, connect again\r\n";
-    pub const TOO_BUSY: &str = "421 4.3.2 Too many connections\r\n";
     pub const TOO_MANY_LOGINS: &str = "421 4.3.2 Too many logins wait for their answer, try again later\r\n";
-    pub const TOO_MANY_OF_CLIENT: &str = "421 4.7.0 Too many connections from your address\r\n";
     pub const NOT_HTTP: &str = "421 4.7.0 This is not an HTTP server\r\n";
     pub const TOO_MANY_ERRORS: &str = "421 4.7.0 Too many errors\r\n";
 }

@@ -7,13 +7,13 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use crate::limits;
-use crate::policy::clients::Full;
+use crate::policy::clients::{TOO_BUSY, TOO_MANY_OF_CLIENT};
+use crate::policy::reason::Refused;
 use crate::runtime::{Listener as _, Runtime, Stream};
 use crate::shard::Shard;
 use crate::shard::inbound::listener::{Listener, Listening};
 use crate::shard::inbound::permit::Permit;
 use crate::shard::inbound::{receive, reject};
-use crate::smtp::reply::words;
 use crate::time::Instant;
 
 /// Accepts until the node drains or the listener is closed; then takes what waits in the accept queue, and ends. Connections that are left in
@@ -75,23 +75,19 @@ fn take<R: Runtime>(shard: &Rc<Shard<R>>, stream: R::Stream, peer: SocketAddr, l
             let (own, listener) = (shard.clone(), listener.clone());
             shard.runtime.spawn(receive::receive(own, stream, (peer, permit), listener));
         }
-        Err(full) => turn_away(shard, &stream, peer, full),
+        Err(refused) => turn_away(shard, &stream, peer, refused),
     }
 }
 
 /// Every connection that is refused is refused here: no session comes of it.
-fn turn_away<R: Runtime>(shard: &Shard<R>, stream: &R::Stream, peer: SocketAddr, full: Full) {
+fn turn_away<R: Runtime>(shard: &Shard<R>, stream: &R::Stream, peer: SocketAddr, refused: Refused<'_>) {
     let counters = &shard.instruments.counters;
-    let words = match full {
-        Full::Listener => {
-            counters.connections_refused.add(1);
-            words::TOO_BUSY
-        }
-        Full::Client => {
-            counters.connections_refused_client.add(1);
-            words::TOO_MANY_OF_CLIENT
-        }
-    };
-    reject::of_connection(shard, peer, words);
-    let _ = stream.try_send(&[io::IoSlice::new(words.as_bytes())]);
+    match refused {
+        TOO_BUSY => counters.connections_refused.add(1),
+        TOO_MANY_OF_CLIENT => counters.connections_refused_client.add(1),
+        // Its reason counts it.
+        _ => {}
+    }
+    reject::of_connection(shard, peer, refused);
+    let _ = stream.try_send(&[io::IoSlice::new(refused.reply.as_bytes())]);
 }

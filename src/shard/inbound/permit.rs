@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::policy::clients::{Client, Full};
+use crate::policy::clients::{Client, TOO_BUSY};
+use crate::policy::reason::Refused;
 use crate::shard::counts::ClientCounts;
 use crate::shard::inbound::listener::Listener;
 
@@ -19,15 +20,15 @@ pub(in crate::shard) struct Permit {
 }
 
 impl Permit {
-    /// Counts a connection as `open` on a shard, which may have so many, or says why it is one too many.
+    /// Counts a connection as `open` on a shard, which may have so many, or refuses it.
     pub(super) fn take(
         open: &Rc<Cell<usize>>,
         most: usize,
         listener: &Listener,
         client: IpAddr,
-    ) -> Result<Permit, Full> {
+    ) -> Result<Permit, Refused<'static>> {
         if open.get() >= most {
-            return Err(Full::Listener);
+            return Err(TOO_BUSY);
         }
         let (client, config) = (Client::from(client), &listener.config);
         listener.clients.enter(client, config.connections_max, config.connections_per_client)?;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::mail::envelope::Envelope;
 use crate::observe::event::{Notice, Rejected};
 use crate::observe::families::REJECTED;
-use crate::policy::reason::Reason;
+use crate::policy::reason::{Reason, Refused};
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::smtp::reply;
@@ -24,9 +24,9 @@ pub(super) fn of_session<R: Runtime>(shard: &Shard<R>, session: &Session, refusa
 }
 
 /// Records a connection that was turned away.
-pub(super) fn of_connection<R: Runtime>(shard: &Shard<R>, peer: SocketAddr, words: &str) {
-    let reply = words.trim_end().to_owned();
-    record(shard, peer, None, None, &Refusal { reply, ..Refusal::default() });
+pub(super) fn of_connection<R: Runtime>(shard: &Shard<R>, peer: SocketAddr, refused: Refused<'_>) {
+    let (reply, given) = (refused.reply.trim_end().to_owned(), Some(refused.reason));
+    record(shard, peer, None, None, &Refusal { reply, given, ..Refusal::default() });
 }
 
 /// Records a message that came whole and could not be stored.

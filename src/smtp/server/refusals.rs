@@ -42,7 +42,6 @@ impl Refusal {
         let (code, rest) = self.reply.split_once(' ').unwrap_or((&self.reply, ""));
         let enhanced = rest.split(' ').next().unwrap_or_default();
         match (code, enhanced) {
-            ("421", _) if rest.contains("connections") => Reason::TooManyConnections,
             ("421", "4.4.2") => Reason::Timeout,
             ("421", "4.3.2") if rest.contains("logins") => Reason::AuthUnavailable,
             ("421", "4.3.2") => Reason::SessionOver,
@@ -221,7 +220,6 @@ mod tests {
             ("501 5.1.3 Bad address syntax", "bad_address"),
             ("503 5.5.1 Send EHLO first", "protocol"),
             ("421 4.7.0 Too many errors", "too_many_errors"),
-            ("421 4.3.2 Too many connections", "too_many_connections"),
             ("421 4.4.2 Timeout", "timeout"),
             ("TLS: received fatal alert: UnknownCA", "tls_failed"),
             ("connection lost: unexpected end of file", "connection_lost"),

@@ -3,11 +3,11 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::{BareNewlines, ListenerConfig, value};
-use crate::policy::clients::Full;
+use crate::policy::clients::TOO_BUSY;
+use crate::policy::reason::Reason;
 use crate::runtime::sim::{SimRuntime, SimStream, World};
 use crate::shard::alone;
 use crate::shard::inbound::permit::Permit;
-use crate::smtp::reply::words;
 use crate::smtp::server::{Questions, SessionConfig};
 
 const ONE: &str = "10.0.0.1:25";
@@ -127,11 +127,12 @@ fn one_that_changes_keeps_its_socket() {
     // Nobody took it yet: it waits in the queue.
     change(&shard, vec![listener(&shard, ONE, "new", 1)]);
     assert!(hears(&world, &waits).starts_with("220 new "));
-    assert_eq!(hears(&world, &connect(&world, ONE)), words::TOO_BUSY);
+    assert_eq!(hears(&world, &connect(&world, ONE)), TOO_BUSY.reply);
     change(&shard, vec![listener(&shard, ONE, "newer", 2)]);
     let second = connect(&world, ONE);
     assert!(hears(&world, &second).starts_with("220 newer "));
-    assert_eq!(hears(&world, &connect(&world, ONE)), words::TOO_BUSY, "those that began before count, too");
+    assert_eq!(hears(&world, &connect(&world, ONE)), TOO_BUSY.reply, "those that began before count, too");
+    assert_eq!(shard.instruments.families.rejected.get(Reason::TooManyConnections as usize), 2);
     world.block_on(waits.send(b"EHLO x\r\n")).unwrap();
     assert!(hears(&world, &waits).starts_with("250-new"), "as it began");
     drop(waits);
@@ -148,10 +149,10 @@ fn a_permit_gives_back_what_it_took() {
     let take = |client: &str, most| Permit::take(&open, most, &one, client.parse().unwrap());
     let first = take("2001:db8::1", 9).unwrap();
     let others = [take("2001:db8::2", 9).unwrap(), take("192.0.2.1", 9).unwrap()];
-    assert_eq!(take("192.0.2.1", 9).unwrap_err(), Full::Listener);
+    assert_eq!(take("192.0.2.1", 9).unwrap_err(), TOO_BUSY);
     assert_eq!(open.get(), 3, "what was refused counts nowhere");
     drop(first);
-    assert_eq!(take("192.0.2.1", 2).unwrap_err(), Full::Listener, "this shard has as many as it may");
+    assert_eq!(take("192.0.2.1", 2).unwrap_err(), TOO_BUSY, "this shard has as many as it may");
     drop(others);
     assert_eq!(open.get(), 0);
     let all: Vec<_> = (0..3).map(|_| take("192.0.2.1", 9).unwrap()).collect();
@@ -176,5 +177,5 @@ fn one_that_goes_takes_those_that_wait() {
     change(&shard, vec![listener(&shard, ONE, "again", 21)]);
     let last = connect(&world, ONE);
     assert!(hears(&world, &last).starts_with("220 again "));
-    assert_eq!(hears(&world, &connect(&world, ONE)), words::TOO_BUSY, "its sessions count all the time");
+    assert_eq!(hears(&world, &connect(&world, ONE)), TOO_BUSY.reply, "its sessions count all the time");
 }
