@@ -2,7 +2,7 @@
 //!
 //! The files stand in message order. Who uses whom is another order, in which none looks back: the states; `borrow`, `warm`, `sites` and `adapt`;
 //! `source`; `egress`; `settle`;
-//! `lend`, `pump`; `tend`, `suspended`, `unanswered`; `asking`, `dispatch`, `overflow`, `handoff` and `loan`; `line`; `session`, `connect`, `work`, `transact`,
+//! `lend`, `pump`; `tend`, `suspended`, `unanswered`; `asking`, `dispatch`, `overflow`, `handoff` and `loan`; `line`; `session`, `greet`, `connect`, `work`, `transact`,
 //! `attempt` and `deliver`. So `pump` only begins a connection, and `deliver` opens what was begun.
 
 pub mod state;
@@ -37,6 +37,7 @@ pub mod loan;
 pub mod borrow;
 pub mod deliver;
 pub mod connect;
+mod greet;
 pub mod source;
 pub mod session;
 pub mod manners;
