@@ -1,6 +1,6 @@
 //! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound, Dovecot.
 //!
-//! The stories are in `stories.py`, `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `room.py`, `rules.py`, `shaping.py` (limits), `sources.py`, `suspensions.py`, `spool_tools.py`, `warmup.py` and `why.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
+//! The stories are in `stories.py`, `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `room.py`, `rules.py`, `shaping.py` (limits), `sources.py`, `suspensions.py`, `spool_tools.py`, `verify.py` (certificates of hops), `warmup.py` and `why.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
 //! one with the kills.
 
 mod stories;
@@ -87,6 +87,13 @@ stories!("hops.py", None;
     hosts_that_never_take_mail_return_it,
     words_of_our_own_are_told_as_ours,
     what_cannot_be_encoded_comes_back_by_any_hop,
+);
+
+stories!("verify.py", None;
+    only_a_valid_certificate_is_given_mail,
+    the_next_host_is_asked_where_a_certificate_is_bad,
+    what_breaks_under_required_tls_is_no_reason_for_plain_text,
+    whom_the_machine_trusts_is_read_again,
 );
 
 stories!("lmtp.py", None;

@@ -67,6 +67,8 @@ impl Class {
     /// What our own words with this enhanced code are about; they have one each.
     pub fn of_ours(words: &str, enhanced: Option<(u8, u16, u16)>) -> Class {
         match enhanced {
+            // It is we who want TLS there.
+            Some((_, 7, 4 | 5)) => Class::TlsRequired,
             Some((_, 4, 1 | 2)) if words.contains("timed out waiting") => Class::Timeout,
             Some((_, subject, detail)) => Class::of_code(subject, detail),
             None => Class::Other,

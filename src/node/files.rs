@@ -18,7 +18,8 @@ use crate::node::shaping::{self, Shaped};
 use crate::policy::accounts::Accounts;
 use crate::policy::certificate::Certificate;
 use crate::policy::tls;
-use crate::runtime::{files, process};
+use crate::policy::trust::{self, NoAuthority};
+use crate::runtime::{authorities, files, process};
 use crate::shard::inbound::logins::Logins;
 use crate::shard::live::Contents;
 
@@ -79,12 +80,30 @@ pub(crate) fn fill(config: &mut Config, known: Option<&Logins>) -> Filled {
     if let Err(unreadable) = find_hosts(config) {
         fail("dns.hosts", FileFlaw::Hosts(unreadable));
     }
-    let Shaped { shaping, findings } = shaping::read(config.shaping.defaults, &config.shaping.files);
+    let Shaped { shaping, mut findings } = shaping::read(config.shaping.defaults, &config.shaping.files);
+    // Those of a usual machine are read in some milliseconds, which nobody spends who needs none.
+    if let Some(line) = shaping.asks_to_verify() {
+        match verifying() {
+            Ok(client) => contents.verifying = Some(client),
+            Err(why) => {
+                let problem = format!(
+                    "it asks for valid certificates, and this machine trusts no authority: {why}; mail for these sites waits"
+                );
+                let fix = "install the package ca-certificates, or name a PEM file in the environment's SSL_CERT_FILE";
+                findings.warnings.push(line.remark("enable_tls", problem, fix));
+            }
+        }
+    }
     contents.shaping = Arc::new(shaping);
     findings.errors.into_iter().for_each(|error| fail("shaping.files", FileFlaw::Shaping(Box::new(error))));
     bad.extend(logs::clashes(config));
     let own_servers = find_name_servers(config);
     Filled { contents, shown, own_servers, bad, doubts: findings.warnings }
+}
+
+/// TLS to hosts that show a certificate of an authority that this machine trusts.
+fn verifying() -> Result<tls::Client, String> {
+    trust::verifying(authorities::trusted()?).map_err(|NoAuthority| "none of them can be used".to_owned())
 }
 
 fn logins(accounts: Accounts, known: Option<&Logins>) -> Logins {

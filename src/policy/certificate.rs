@@ -59,11 +59,6 @@ impl Certificate {
     pub fn doubts(&self, for_host: bool, host: &str, now: UnixMillis) -> Vec<(String, &'static str)> {
         let mut doubts = Vec::new();
         let seconds = now.0 / 1000;
-        let day = |seconds: u64| {
-            let mut out = Vec::new();
-            UnixMillis(seconds.min(253_402_300_799) * 1000).write_iso(&mut out);
-            String::from_utf8_lossy(out.get(..10).unwrap_or_default()).into_owned()
-        };
         let days = |seconds: u64| match seconds / 86_400 {
             1 => "1 day".to_owned(),
             days => format!("{days} days"),
@@ -119,6 +114,13 @@ impl Certificate {
             _ => false,
         }
     }
+}
+
+/// The day of a time, in seconds since 1970, as `2026-11-23`.
+pub(super) fn day(seconds: u64) -> String {
+    let mut out = Vec::new();
+    UnixMillis(seconds.min(253_402_300_799) * 1000).write_iso(&mut out);
+    String::from_utf8_lossy(out.get(..10).unwrap_or_default()).into_owned()
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub mod relay;
 pub mod rules;
 pub mod tenants;
 pub mod tls;
+pub mod trust;
 pub mod verified;
 
 pub use accounts::Accounts;

@@ -17,7 +17,7 @@ use crate::config::TlsFiles;
 
 /// AES of 128 bits before 256: its key schedule hashes with SHA-256, which processors have an instruction for and SHA-384 mostly not, and
 /// that is a good part of a handshake. All that rustls offers stays on offer.
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     let mut provider = rustls::crypto::ring::default_provider();
     provider.cipher_suites.sort_by_key(|suite| match suite.suite() {
         CipherSuite::TLS13_AES_128_GCM_SHA256 => 0,
@@ -173,16 +173,19 @@ fn read_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, Flaw> {
     })
 }
 
-/// TLS towards next hops: against listeners on the line, not against impostors.
+/// TLS towards next hops. Each has sessions of its own that are resumed.
 #[derive(Clone, Debug)]
 pub struct Client(Arc<ClientConfig>);
 
 impl Client {
-    /// The one client configuration.
+    /// Against listeners on the line, not against impostors: any certificate will do.
     pub fn new() -> Result<Client, rustls::Error> {
-        let provider = provider();
-        let verifier = Arc::new(Opportunistic(provider.clone()));
-        let mut config = ClientConfig::builder_with_provider(provider)
+        Client::with(Arc::new(Opportunistic(provider())))
+    }
+
+    /// To hosts whose certificates this one takes.
+    pub(super) fn with(verifier: Arc<dyn ServerCertVerifier>) -> Result<Client, rustls::Error> {
+        let mut config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
             .dangerous()
             .with_custom_certificate_verifier(verifier)

@@ -15,6 +15,35 @@ use crate::shaping::pace::Pace;
 use crate::shaping::value::{Tls, Value};
 use crate::smtp::client::Timeouts;
 
+/// How TLS is used with a site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsLevel {
+    /// Never, but where a route wants it from the first byte.
+    Off,
+    /// Where it is offered (RFC 7435), with any certificate; else, and where it breaks, plain text.
+    Opportunistic,
+    /// Mail waits where there is none. Any certificate will do.
+    Required,
+    /// Mail waits where there is none with a certificate that is valid for the host.
+    Verified,
+}
+
+impl TlsLevel {
+    fn of(tls: Tls) -> TlsLevel {
+        match tls {
+            Tls::Disabled => TlsLevel::Off,
+            Tls::Opportunistic | Tls::OpportunisticInsecure => TlsLevel::Opportunistic,
+            Tls::RequiredInsecure => TlsLevel::Required,
+            Tls::Required => TlsLevel::Verified,
+        }
+    }
+
+    /// Whether mail waits where there is none.
+    pub fn is_required(self) -> bool {
+        self >= TlsLevel::Required
+    }
+}
+
 /// What holds for all connections of the node to a site.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SitePolicy {
@@ -28,10 +57,8 @@ pub struct SitePolicy {
     pub recipients: usize,
     /// Whether the next message's commands follow a body in one group (RFC 2920) where the hop offers PIPELINING.
     pub pipeline: bool,
-    /// Whether STARTTLS is tried where it is offered (RFC 3207, opportunistic).
-    pub starttls: bool,
-    /// Whether mail waits where there is no TLS.
-    pub tls_required: bool,
+    /// How TLS is used.
+    pub tls: TlsLevel,
     /// When what failed is tried again, and when it is given up.
     pub retry: Retry,
     /// What rules say of its replies, before what is known of all.
@@ -93,8 +120,7 @@ impl SitePolicy {
             messages_per_connection: delivery.messages_per_connection,
             recipients: limits::TRANSACTION_RECIPIENTS_MAX,
             pipeline: delivery.pipeline_messages,
-            starttls: delivery.starttls,
-            tls_required: false,
+            tls: if delivery.starttls { TlsLevel::Opportunistic } else { TlsLevel::Off },
             retry: config.retry.clone(),
             answers: None,
             automation: None,
@@ -128,8 +154,7 @@ impl SitePolicy {
                 .unwrap_or(self.recipients)
                 .clamp(1, self.recipients),
             pipeline: self.pipeline,
-            starttls: held.tls().map_or(self.starttls, |tls| tls != Tls::Disabled),
-            tls_required: held.tls().map_or(self.tls_required, Tls::is_required),
+            tls: held.tls().map_or(self.tls, TlsLevel::of),
             retry,
             answers: held.answers(),
             automation: held.automation(),
@@ -166,9 +191,7 @@ impl SitePolicy {
             (Key::MaxRecipientsPerBatch, Value::Count(count)) => {
                 self.recipients = most(*count).clamp(1, limits::TRANSACTION_RECIPIENTS_MAX);
             }
-            (Key::EnableTls, Value::Tls(tls)) => {
-                (self.starttls, self.tls_required) = (*tls != Tls::Disabled, tls.is_required());
-            }
+            (Key::EnableTls, Value::Tls(tls)) => self.tls = TlsLevel::of(*tls),
             (Key::MaxConnectionRate, Value::Rate(rate)) => self.connection_rate = Some(Pace::of(rate)),
             (Key::MaxMessageRate, Value::Rate(rate)) => self.message_rate = Some(Pace::of(rate)),
             (Key::ProviderConnectionLimit, Value::Limit(limit)) => {
@@ -212,8 +235,7 @@ impl SitePolicy {
             connections,
             messages_per_connection,
             pipeline,
-            starttls,
-            tls_required,
+            tls,
             named: _,
             recipients: _,
             retry: _,
@@ -238,8 +260,7 @@ impl SitePolicy {
             && *messages_per_connection == other.messages_per_connection
             && *pipeline == other.pipeline
             && *timeouts == other.timeouts
-            && *starttls == other.starttls
-            && *tls_required == other.tls_required
+            && *tls == other.tls
     }
 }
 
@@ -293,8 +314,7 @@ mod tests {
             messages_per_connection,
             recipients,
             pipeline,
-            starttls,
-            tls_required,
+            tls,
             retry,
             answers: _,
             automation: _,
@@ -307,17 +327,19 @@ mod tests {
             providers: _,
         } = &*own;
         assert_eq!((*connections, *named, *messages_per_connection, *recipients), (7, false, 9, 5));
-        assert_eq!((*pipeline, *starttls, *tls_required), (of_all.pipeline, false, false));
+        assert_eq!((*pipeline, *tls), (of_all.pipeline, TlsLevel::Off));
         let hours = |hours: u64| Duration::from_secs(hours * 3600);
         assert_eq!((retry.first, retry.max, retry.expire), (hours(2), hours(2), of_all.retry.expire));
-        for (tls, starttls, required) in [
-            ("Opportunistic", true, false),
-            ("OpportunisticInsecure", true, false),
-            ("Required", true, true),
-            ("RequiredInsecure", true, true),
+        for (tls, level, required) in [
+            ("Opportunistic", TlsLevel::Opportunistic, false),
+            ("OpportunisticInsecure", TlsLevel::Opportunistic, false),
+            ("RequiredInsecure", TlsLevel::Required, true),
+            ("Required", TlsLevel::Verified, true),
         ] {
-            let own = shaped(&format!("[default]\nenable_tls = '{tls}'\n")).1;
-            assert_eq!((own.starttls, own.tls_required), (starttls, required), "{tls}");
+            let (of_all, own) = shaped(&format!("[default]\nenable_tls = '{tls}'\n"));
+            assert_eq!((own.tls, own.tls.is_required()), (level, required), "{tls}");
+            // A connection that nobody verified carries no mail that wants that.
+            assert_eq!(own.same_connections_as(&of_all), !required, "{tls}");
         }
         let provider = "[provider.a]\nmatch = [{MXSuffix='.a.example'}]\nconnection_limit = 50\nmax_recipients_per_batch = 5000\n";
         let own = shaped(provider).1;

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use crate::time::{Instant, UnixMillis};
 
+pub mod authorities;
 pub mod bell;
 pub mod beside;
 mod defect;

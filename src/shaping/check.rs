@@ -8,7 +8,7 @@ use super::layers::{Layer, Scope, Shaping};
 use super::provider::{Match, What};
 use super::reading::Findings;
 use super::rule::{Action, Rule, Trigger};
-use super::value::{Limit, Tls, Value};
+use super::value::{Limit, Value};
 use crate::config::literal::quoted;
 use crate::config::nearest::nearest;
 use crate::mail::address;
@@ -183,10 +183,6 @@ fn without_effect(section: &str, settings: &[Setting], found: &mut Findings) {
             (Key::AuthTimeout, _) => (
                 "no AUTH is sent to next hops, so there is no answer to wait for",
                 "leave it out; it changes nothing",
-            ),
-            (_, Value::Tls(Tls::Required)) => (
-                "TLS is required, but no certificate is looked at yet: anybody on the way can pass for the host",
-                "write \"RequiredInsecure\", which says what is done, and rely on no more than that",
             ),
             _ => continue,
         };

@@ -14,8 +14,8 @@ use super::automation::Automation;
 use super::file::{Block, File, Setting};
 use super::key::Key;
 use super::provider;
-use super::reading::Findings;
-use super::rule::Rule;
+use super::reading::{FileLine, Findings};
+use super::rule::{Action, Rule};
 use super::value::{Rate, Tls, Value};
 use crate::limits;
 
@@ -116,6 +116,20 @@ impl Shaping {
         let waits = settings.filter(|set| matches!(set.key, Key::RetryInterval | Key::MaxRetryInterval));
         let waits = waits.filter_map(|set| if let Value::Time(wait) = set.value { Some(wait) } else { None });
         waits.max().unwrap_or_default()
+    }
+
+    /// The first line, if any, by which the certificate of some host must be valid.
+    pub fn asks_to_verify(&self) -> Option<&FileLine> {
+        const WANTED: Value = Value::Tls(Tls::Required);
+        let blocks = || self.default.iter().chain(&self.providers).chain(&self.domains);
+        let settings = blocks().flat_map(|block| {
+            block.settings.iter().chain(block.sources.iter().flat_map(|(_, settings)| settings))
+        });
+        let said = settings.filter(|set| set.value == WANTED).map(|set| &set.place);
+        let sets = |action: &Action| matches!(action, Action::Set { value: WANTED, .. });
+        let rules = blocks().flat_map(|block| &block.rules);
+        let done = rules.filter(|rule| rule.actions.iter().any(sets)).map(|rule| &rule.place);
+        said.chain(done).next()
     }
 
     /// Puts files over each other: what a later one says of the same section comes to what the earlier ones say, or overrules it.
@@ -379,6 +393,32 @@ mod tests {
             format!("{}={value} {place} {}", key.name(), held.layer)
         })
         .collect()
+    }
+
+    /// In whatever section, for whatever source, and by a rule.
+    #[test]
+    fn who_asks_for_valid_certificates() {
+        for (text, line) in [
+            (
+                "[default]\nenable_tls = 'RequiredInsecure'\n['a.example']\nenable_tls = 'Opportunistic'\n",
+                None,
+            ),
+            ("[default]\nenable_tls = 'Required'\n", Some("0.toml:2")),
+            ("['a.example']\nmx_rollup = false\nenable_tls = 'Required'\n", Some("0.toml:3")),
+            (
+                "[provider.a]\nmatch = [{HostName='a'}]\n[provider.a.sources.ip1]\nenable_tls = 'Required'\n",
+                Some("0.toml:4"),
+            ),
+            (
+                "[[default.automation]]\nregex = 'a'\nduration = '1h'\naction = {SetConfig={name='enable_tls', value='Required'}}\n",
+                Some("0.toml:1"),
+            ),
+        ] {
+            let shaping = shaping(&[text]);
+            let asked = shaping.asks_to_verify().map(ToString::to_string);
+            assert_eq!(asked.as_deref(), line, "{text}");
+        }
+        assert!(Shaping::of(vec![crate::shaping::file::shipped()]).0.asks_to_verify().is_none());
     }
 
     const BASE: &str = "[default]\nconnection_limit = 10\nmax_age = '5d'\n[default.sources.ip9]\nconnection_limit = 1\n\

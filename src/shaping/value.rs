@@ -71,13 +71,6 @@ pub enum Tls {
     Required,
 }
 
-impl Tls {
-    /// Whether mail waits where there is none.
-    pub fn is_required(self) -> bool {
-        matches!(self, Tls::Required | Tls::RequiredInsecure)
-    }
-}
-
 const TLS: [(&str, Tls); 5] = [
     ("Opportunistic", Tls::Opportunistic),
     ("OpportunisticInsecure", Tls::OpportunisticInsecure),

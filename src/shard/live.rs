@@ -15,6 +15,7 @@ use std::time::Duration;
 use crate::config::{Config, Delivery, DnsConfig, ListenerConfig, Retry, WarmupConfig};
 use crate::policy::acceptance::Acceptance;
 use crate::policy::tenants::Tenants;
+use crate::policy::tls;
 use crate::route::egress::Egresses;
 use crate::route::gate::Gate;
 use crate::route::{Route, Table};
@@ -58,6 +59,8 @@ pub struct LiveConfig {
     pub gate: Gate,
     /// Accounts that may relay.
     pub accounts: Option<Arc<Logins>>,
+    /// TLS to hosts whose certificate must be valid; None: no site asks for that, or this machine trusts no authority.
+    pub verifying: Option<tls::Client>,
 }
 
 /// A listener, with what its files hold.
@@ -80,12 +83,14 @@ pub struct Contents {
     pub accounts: Option<Arc<Logins>>,
     /// What the shaping files say.
     pub shaping: Arc<Shaping>,
+    /// TLS to hosts whose certificate must be valid, if a file asks for that.
+    pub verifying: Option<tls::Client>,
 }
 
 impl LiveConfig {
     /// That of a configuration whose ports are resolved, with what its files hold, for so many shards.
     pub fn new(config: &Config, contents: Contents, shards: usize) -> LiveConfig {
-        let Contents { certificates, accounts, shaping } = contents;
+        let Contents { certificates, accounts, shaping, verifying } = contents;
         let shards = config.particulars(shards);
         let certificates = certificates.into_iter().chain(std::iter::repeat(None));
         let listeners = config.listeners.iter().zip(certificates).enumerate();
@@ -116,6 +121,7 @@ impl LiveConfig {
                 .collect(),
             gate: Gate::new(config),
             accounts,
+            verifying,
         }
     }
 

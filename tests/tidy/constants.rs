@@ -44,6 +44,7 @@ const MAY: &[(&str, &[&str], &str)] = &[
     ("src/dns/message.rs", &["PAYLOAD"], "wire format (DNS flag day 2020)"),
     ("src/dns/cache.rs", &["OVERHEAD"], "sizes of types"),
     ("src/shard/records.rs", &["HEADER"], "wire format (RFC 8446 5.1)"),
+    ("src/shard/outbound/site.rs", &["NO_ANSWER"], "an enhanced status code (RFC 3463 3.5)"),
     ("src/shard/outbound/settle.rs", &["TIME_EXPIRED"], "an enhanced status code (RFC 3463 3.5)"),
     ("src/mail/dsn.rs", &["LINE_MAX"], "RFC 5322 2.1.1"),
     ("src/mail/trace.rs", &["LINE_WIDTH", "LAST_SECOND"], "RFC 5322 2.1.1 and 3.3"),

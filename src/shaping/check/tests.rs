@@ -63,7 +63,6 @@ fn what_can_never_take_effect_is_told() {
         ("[[default.automation]]\nregex = 'a'\npermanent = true\nexample = '550 a'\n".to_owned(), "is what the codes of its examples say"),
         (format!("{RULE}regex = 'slow'\nexample = 'slow'\n"), "has no code"),
         ("[default]\nauth_timeout = '5s'\n".to_owned(), "2: default.auth_timeout: no AUTH is sent to next hops"),
-        ("[default]\nenable_tls = 'Required'\n".to_owned(), "2: default.enable_tls: TLS is required, but no certificate is looked at"),
         ("['a.example'.sources.ip1]\nauth_timeout = '5s'\n".to_owned(), "2: \"a.example\".sources.\"ip1\".auth_timeout: no AUTH"),
     ] {
         let (errors, warnings) = found(&text);

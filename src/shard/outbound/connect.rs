@@ -7,6 +7,7 @@ use std::rc::Rc;
 use crate::limits;
 use crate::policy::failures::Failures;
 use crate::route::gate::NamedBy;
+use crate::route::site::TlsLevel;
 use crate::route::{At, Endpoint, Hop, Host, Protocol, SitePolicy};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
@@ -15,7 +16,7 @@ use crate::shard::outbound::greet::{Manners, greet, name};
 use crate::shard::outbound::manners::{do_without_tls, keep_in_mind};
 use crate::shard::outbound::rates::Rights;
 use crate::shard::outbound::resolve::Unroutable;
-use crate::shard::outbound::session::{Choice, Connection, HopError, loops};
+use crate::shard::outbound::session::{Choice, Connection, HopError, Starttls, loops};
 use crate::shard::wire::WireError;
 use crate::smtp::reply::Reply;
 use crate::time::Instant;
@@ -310,6 +311,9 @@ fn failed_until<R: Runtime>(shard: &Shard<R>, host: &Host, at: &Endpoint) -> Opt
     failures.until(&name(host, at), shard.timers.recent())
 }
 
+/// Why mail waits that could go in plain text.
+const REQUIRED: &str = "a shaping file's enable_tls requires TLS";
+
 /// One address: with STARTTLS if offered, and if anything goes wrong with that, once more in plain text. RFC 3207 section 4.1 leaves that to
 /// the client; opportunistic TLS asks for nothing better than what mail had before (RFC 7435). A host that hangs up on EHLO is told HELO.
 async fn open<R: Runtime>(
@@ -322,22 +326,28 @@ async fn open<R: Runtime>(
     let (protocol, by) = (hop.protocol, &hop.by);
     let now = shard.timers.recent();
     let is_known = |failures: &RefCell<Failures>| failures.borrow().is_known(&named(), now);
+    // Nobody listens on a socket of this machine who could not read its memory.
+    let level = if to.ip().is_some() { policy.tls } else { TlsLevel::Off };
+    let required = level.is_required() && !host.tls_first;
     let mut manners = Manners {
         protocol,
         timeouts: policy.timeouts,
         tls_first: host.tls_first,
-        ehlo: protocol == Protocol::Lmtp || !is_known(&shard.outbound.hosts.ehlo_failures),
-        // Nobody listens on a socket of this machine who could not read its memory.
-        starttls: policy.starttls && !host.tls_first && to.ip().is_some(),
+        // HELO offers no TLS.
+        ehlo: required || protocol == Protocol::Lmtp || !is_known(&shard.outbound.hosts.ehlo_failures),
+        starttls: level != TlsLevel::Off && !host.tls_first,
+        verifies: level == TlsLevel::Verified,
     };
-    let required = policy.tls_required && !host.tls_first && to.ip().is_some();
     let avoids_tls = manners.starttls && !required && is_known(&shard.outbound.hosts.tls_failures);
     if avoids_tls {
         shard.instruments.counters.tls_avoided.add(1);
         manners.starttls = false;
     }
     let greeted = match greet(shard, host, (to, by), (manners, rights)).await {
-        Err(HopError::BrokenTls(why)) if !required => {
+        Err(HopError::BrokenTls(why)) if required => {
+            Err(HopError::BadTls(format!("{}: {why}; {REQUIRED}", named())))
+        }
+        Err(HopError::BrokenTls(why)) => {
             let plain = Manners { starttls: false, ..manners };
             let greeted = greet(shard, host, (to, by), (plain, rights)).await;
             // One that takes no plain text either has some other trouble. Where it may not be asked by now it will be.
@@ -364,19 +374,40 @@ async fn open<R: Runtime>(
         result => result,
     };
     let mut connection = greeted?;
-    if required && connection.tls.is_empty() {
-        connection.leave(shard).await;
-        let words = format!("{} offers no STARTTLS, and a shaping file's enable_tls requires it", named());
-        return Err(HopError::BrokenTls(words));
+    if required {
+        insist_on_tls(shard, &mut connection).await?;
     }
-    // At other ports of ours there may be others of our name, a filter beside us above all.
-    if connection.loops && host.named_by == NamedBy::Operator {
-        connection.loops = false;
-        if shard.outbound.resolver.listens_on(host.port) {
-            connection.leave(shard).await;
-            return Err(HopError::Ourselves(loops(&connection.hop)));
-        }
+    if host.named_by == NamedBy::Operator {
+        refuse_ourselves(shard, host, &mut connection).await?;
     }
     connection.capabilities.pipelining &= !is_known(&shard.outbound.hosts.pipelining_failures);
     Ok(connection)
+}
+
+/// The mail of this site never goes in plain text.
+async fn insist_on_tls<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    connection: &mut Connection<R>,
+) -> Result<(), HopError> {
+    if connection.tls.is_empty() {
+        connection.leave(shard).await;
+        let does = if connection.starttls == Starttls::Refused { "refuses" } else { "offers no" };
+        return Err(HopError::NoTls(format!("{} {does} STARTTLS; {REQUIRED}", connection.hop)));
+    }
+    // Whatever comes now, plain text is not tried next.
+    connection.starttls = Starttls::Settled;
+    Ok(())
+}
+
+/// The operator's host is not this relay. At other ports of ours there may be others of our name, a filter beside us above all.
+async fn refuse_ourselves<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    host: &Host,
+    connection: &mut Connection<R>,
+) -> Result<(), HopError> {
+    if !std::mem::take(&mut connection.loops) || !shard.outbound.resolver.listens_on(host.port) {
+        return Ok(());
+    }
+    connection.leave(shard).await;
+    Err(HopError::Ourselves(loops(&connection.hop)))
 }

@@ -234,7 +234,7 @@ async fn discard<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Site>
 /// No session came up. While others work that only bounds how many we open; otherwise the site rests.
 fn failed<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Site>, error: &HopError) {
     notice::of_session(shard, key, site, error);
-    *site.last_error.borrow_mut() = error.to_string();
+    *site.last_error.borrow_mut() = (error.status(), error.to_string());
     let of_source = matches!(error, HopError::Source(_));
     site.by_source.set(of_source);
     if let (HopError::Source(why), Some(source)) = (error, &site.hop.borrow().by) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::limits;
+use crate::policy::trust;
 use crate::route::egress;
 use crate::route::{Endpoint, Host, Protocol};
 use crate::runtime::{Defect, Runtime};
@@ -25,6 +26,8 @@ pub(super) struct Manners {
     pub tls_first: bool,
     pub ehlo: bool,
     pub starttls: bool,
+    /// Its certificate must be valid.
+    pub verifies: bool,
 }
 
 /// A host's name and address, for records and to know it again.
@@ -68,7 +71,7 @@ async fn introduce<R: Runtime>(
     manners: Manners,
 ) -> Result<(), HopError> {
     if manners.tls_first {
-        secure(shard, connection, host).await?;
+        secure(shard, connection, (host, manners.verifies)).await?;
     }
     connection.owe(1);
     let greeting = connection.reply(shard, manners.timeouts.greeting).await?;
@@ -93,12 +96,13 @@ async fn introduce<R: Runtime>(
     }
     if manners.starttls && connection.capabilities.starttls {
         connection.starttls = Starttls::Begun;
-        let protected = protect(shard, connection, host).await;
+        let protected = protect(shard, connection, (host, manners.verifies)).await;
         if protected.is_ok() {
             shard.outbound.hosts.tls_loads.borrow_mut().forget(&connection.hop);
         }
         protected.map_err(|(step, error)| match error {
             HopError::Refused(reply) if is_load(shard, connection, &reply) => HopError::Refused(reply),
+            error @ HopError::BadTls(_) => error,
             error => HopError::BrokenTls(words(connection.starttls, step, &error)),
         })?;
     }
@@ -184,13 +188,48 @@ fn names(reply: &Reply, host: &str) -> bool {
     first.strip_suffix('.').unwrap_or(first).eq_ignore_ascii_case(host)
 }
 
-/// The handshake of TLS with a host of this name.
+/// The handshake of TLS with a host of this name, whose certificate must be valid or not.
 async fn secure<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    connection: &mut Connection<R>,
+    (name, verifies): (&str, bool),
+) -> Result<(), HopError> {
+    if verifies {
+        return verify(shard, connection, name).await;
+    }
+    let client = shard.outbound.tls_client.connection(name).map_err(WireError::Tls)?;
+    shake(shard, connection, client).await
+}
+
+/// The same where it must be. Nothing was said to the host yet that it may not know, if it is not.
+async fn verify<R: Runtime>(
     shard: &Rc<Shard<R>>,
     connection: &mut Connection<R>,
     name: &str,
 ) -> Result<(), HopError> {
-    let client = shard.outbound.tls_client.connection(name).map_err(WireError::Tls)?;
+    let unverified = |hop: &str, why: &str| {
+        shard.instruments.counters.tls_unverified.add(1);
+        let wants = "a shaping file's enable_tls = \"Required\" wants a valid one";
+        Err(HopError::BadTls(format!("the certificate of {hop} {why}; {wants}")))
+    };
+    let Some(client) = shard.live.get().verifying.clone() else {
+        return unverified(&connection.hop, "cannot be verified: this machine trusts no authority");
+    };
+    let client = client.connection(name).map_err(WireError::Tls)?;
+    match shake(shard, connection, client).await {
+        Err(HopError::Wire(WireError::Tls(error))) => match trust::flaw(&error) {
+            Some(flaw) => unverified(&connection.hop, &flaw),
+            None => Err(HopError::Wire(WireError::Tls(error))),
+        },
+        result => result,
+    }
+}
+
+async fn shake<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    connection: &mut Connection<R>,
+    client: rustls::Connection,
+) -> Result<(), HopError> {
     connection.wire.limit(&shard.timers, limits::client::HANDSHAKE.min(connection.timeouts.starttls));
     connection.wire.protect(client, usize::MAX).await?;
     shard.instruments.counters.tls_outbound.add(1);
@@ -203,7 +242,7 @@ async fn secure<R: Runtime>(
 async fn protect<R: Runtime>(
     shard: &Rc<Shard<R>>,
     connection: &mut Connection<R>,
-    name: &str,
+    host: (&str, bool),
 ) -> Result<(), (&'static str, HopError)> {
     let patience = connection.timeouts.starttls;
     let at = |step| move |error: HopError| (step, error);
@@ -221,6 +260,6 @@ async fn protect<R: Runtime>(
     }
     // What came in plain text behind the 220 is not part of the protected session (CVE-2011-0411).
     connection.discard();
-    secure(shard, connection, name).await.map_err(at("in the handshake"))?;
+    secure(shard, connection, host).await.map_err(at("in the handshake"))?;
     hello(shard, connection, patience).await.map_err(at("after the handshake"))
 }

@@ -53,7 +53,7 @@ pub(super) fn of_session<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &
         // Nobody was asked.
         HopError::Source(_) | HopError::OverRate => return,
         HopError::Refused(reply) | HopError::TakesNone(reply, _) => (reply.describe(), reply.ours),
-        error => (client::local(451, (4, 4, 1), &error.to_string()).describe(), true),
+        error => (client::local(451, error.status(), &error.to_string()).describe(), true),
     };
     let domain = {
         let destinations = shard.outbound.destinations.borrow();

@@ -12,6 +12,7 @@ use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::counts::FarEnd;
 use crate::shard::outbound::address::AddressPermit;
+use crate::shard::outbound::site::NO_ANSWER;
 use crate::shard::wire::{Wire, WireError};
 use crate::smtp::client::{Capabilities, Timeouts};
 use crate::smtp::reply::{HostileReply, Reply, ReplyReader};
@@ -124,6 +125,10 @@ pub enum HopError {
     Unasked,
     /// What came of STARTTLS, when plain text is to be tried next.
     BrokenTls(String),
+    /// The site's mail never goes without TLS, and the host offers none.
+    NoTls(String),
+    /// The same, where TLS broke or the certificate is not valid.
+    BadTls(String),
     /// The hop hung up on EHLO: HELO is to be tried next.
     BrokenEhlo(WireError),
     /// A host that the operator names is this relay: by its address, or by the name it greets with. In words.
@@ -161,6 +166,8 @@ impl std::fmt::Display for HopError {
                 formatter.write_str("the next hop sent a reply before it was asked anything")
             }
             HopError::BrokenTls(words)
+            | HopError::NoTls(words)
+            | HopError::BadTls(words)
             | HopError::NoAddress(words)
             | HopError::Ourselves(words)
             | HopError::Source(words) => formatter.write_str(words),
@@ -175,6 +182,15 @@ impl std::fmt::Display for HopError {
 }
 
 impl HopError {
+    /// What mail is told that waits for it: an RFC 3463 status.
+    pub(super) fn status(&self) -> (u8, u16, u16) {
+        match self {
+            HopError::NoTls(_) => (4, 7, 4),
+            HopError::BadTls(_) => (4, 7, 5),
+            _ => NO_ANSWER,
+        }
+    }
+
     /// What was said before, where this is only that no more was asked.
     pub(super) fn or(self, before: impl FnOnce() -> HopError) -> HopError {
         if matches!(self, HopError::OverRate) { before() } else { self }

@@ -54,8 +54,8 @@ pub struct Site {
     pub(super) hold_until: Cell<Instant>,
     /// Its connections send the next message's commands behind a body.
     pub pipelines: Cell<bool>,
-    /// Why the last connection failed.
-    pub last_error: RefCell<String>,
+    /// Why the last connection failed: an RFC 3463 status, and words.
+    pub last_error: RefCell<((u8, u16, u16), String)>,
     /// It rests as its source does not work, not as its hosts do not.
     pub(super) by_source: Cell<bool>,
     /// What its hop showed of late.
@@ -92,6 +92,9 @@ pub struct Site {
     pub(super) wakes_at: Cell<Option<Instant>>,
 }
 
+/// Its hosts cannot be reached, or do not answer (RFC 3463 section 3.5).
+pub(super) const NO_ANSWER: (u8, u16, u16) = (4, 4, 1);
+
 impl Site {
     /// A site no connection goes to yet.
     pub fn new(hop: Rc<Hop>, policy: Arc<SitePolicy>, count: Arc<ConnectionCount>) -> Site {
@@ -109,7 +112,7 @@ impl Site {
             idle: RefCell::default(),
             hold_until: Cell::new(Instant(0)),
             pipelines: Cell::new(false),
-            last_error: RefCell::default(),
+            last_error: (NO_ANSWER, String::new()).into(),
             by_source: Cell::new(false),
             shown: SiteHistory::default(),
             parked: Cell::new(None),

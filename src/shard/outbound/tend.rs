@@ -14,6 +14,7 @@ use crate::queue::schedule;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::outbound::resolve::Unroutable;
+use crate::shard::outbound::site::NO_ANSWER;
 use crate::shard::outbound::{settle, tally};
 use crate::smtp::client;
 
@@ -127,9 +128,9 @@ async fn look_at<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, pace: &mut Pace
                 continue;
             };
             pace.settled();
-            let words = match &site {
+            let (status, words) = match &site {
                 Some(site) if closed => site.last_error.borrow().clone(),
-                _ => String::new(),
+                _ => (NO_ANSWER, String::new()),
             };
             // Its turn came, and the site was tried for it in vain: had it time left, it would be told so and that counted.
             if !tells && closed && group.not_before <= now {
@@ -140,7 +141,7 @@ async fn look_at<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, pace: &mut Pace
                 let hop = site.map(|site| site.hop.borrow().clone());
                 let (label, source) = hop.as_ref().map_or(("", ""), |hop| (&hop.label, hop.source()));
                 let answers = own.as_ref().and_then(|own| own.answers.as_ref());
-                settle::told(shard, &job, ((4, 4, 1), &words), (label, source, answers)).await;
+                settle::told(shard, &job, (status, &words), (label, source, answers)).await;
             } else {
                 settle::whole_now(shard, &job, settle::too_late(&words)).await;
             }

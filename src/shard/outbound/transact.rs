@@ -10,6 +10,7 @@ use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::outbound::eight_bit::{self, Ready};
 use crate::shard::outbound::session::{Behind, Choice, Connection, HopError, Starttls};
+use crate::shard::outbound::site::NO_ANSWER;
 use crate::shard::outbound::tally::{Part, Tally, ended};
 use crate::shard::outbound::work::{After, How, Run, UnderWay, is_resident, recipients_max};
 use crate::shard::outbound::{adapt, body, manners, meanings, notice, pump, sites};
@@ -262,7 +263,7 @@ fn break_off<R: Runtime>(
         return false;
     }
     let words = format!("{error} (waiting for the answer to {})", transaction.awaiting());
-    site.last_error.borrow_mut().clone_from(&words);
+    *site.last_error.borrow_mut() = (NO_ANSWER, words.clone());
     // One that answered for every recipient and goes has no trouble.
     let answered = transaction.is_decided() && matches!(error, HopError::Wire(_));
     transaction.on_failure(&words);
@@ -313,7 +314,7 @@ fn host_failed<R: Runtime>(
     }
     if refuses_all(connection.choice, transaction) && !site.shown.takes_mail(now) {
         let words = format!("the next hop takes no mail: {}", why());
-        site.last_error.borrow_mut().clone_from(&words);
+        *site.last_error.borrow_mut() = (NO_ANSWER, words.clone());
         sites::rest(shard, run.key, site, Level::Warning, &words);
     }
     false
@@ -336,7 +337,7 @@ fn refused<R: Runtime>(run: &Run<'_, R>, routed: bool, transaction: &mut Transac
     let Some(reply) = transaction.forgive(routed) else { return };
     shard.instruments.counters.relay_refused.add(1);
     let words = format!("the next hop refuses this relay, not the recipient: {}", reply.describe());
-    site.last_error.borrow_mut().clone_from(&words);
+    *site.last_error.borrow_mut() = (NO_ANSWER, words.clone());
     let mut verdicts = (0..).map_while(|place| transaction.verdict(place));
     let takes = verdicts.any(|(verdict, _)| matches!(verdict, Verdict::Delivered(_)));
     if takes || site.shown.takes_mail(shard.timers.recent()) {

@@ -146,7 +146,7 @@ fn wall<R: Runtime>(shard: &Shard<R>, at: Instant) -> UnixMillis {
 fn closed<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> Option<(UnixMillis, u32, Box<str>)> {
     let destinations = shard.outbound.destinations.borrow();
     let until = destinations.closed_until(key, shard.seconds())?;
-    Some((shard.wall_of(until), destinations.failures(key), site.last_error.borrow().as_str().into()))
+    Some((shard.wall_of(until), destinations.failures(key), site.last_error.borrow().1.as_str().into()))
 }
 
 /// The hop of a domain as the source sees it that its mail leaves by.

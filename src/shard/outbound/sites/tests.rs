@@ -9,6 +9,7 @@ use crate::id::Location;
 use crate::queue::Group;
 use crate::queue::destinations::Effect;
 use crate::route::gate::NamedBy;
+use crate::route::site::TlsLevel;
 use crate::route::{At, Host, Protocol};
 use crate::runtime::sim::{SimRuntime, World};
 use crate::shaping::file::File;
@@ -70,7 +71,7 @@ fn a_reload_reaches_each_site() {
     assert_eq!((other.policy.borrow().connections, other.era.get()), (99, era));
     reload(&shard, "starttls = false");
     site(&shard, hop("other.example"));
-    assert_eq!((other.policy.borrow().starttls, other.era.get()), (false, era + 1));
+    assert_eq!((other.policy.borrow().tls, other.era.get()), (TlsLevel::Off, era + 1));
     site(&shard, hop("other.example"));
     assert_eq!(other.era.get(), era + 1, "once");
 }
