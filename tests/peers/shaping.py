@@ -50,12 +50,12 @@ def mx(*domains_and_hosts):
     return f'[dns]\nservers = ["127.0.0.1:{server.port}"]\n'
 
 
-def relay_with(shaping, settings, port, **others):
+def relay_with(shaping, settings, port, retry=FAST, **others):
     directory = tempfile.mkdtemp(prefix="relevo-test-")
     path = f"{directory}/shaping.toml"
     with open(path, "w") as file:
         file.write(shaping)
-    more = f'{FAST}{settings}[delivery]\nmx_port = {port}\nallow_loopback_mx = true\n[shaping]\nfiles = ["{path}"]\n'
+    more = f'{retry}{settings}[delivery]\nmx_port = {port}\nallow_loopback_mx = true\n[shaping]\nfiles = ["{path}"]\n'
     return start(None, more, route='[[route]]\ndomain = "*"\nto = "mx"\n', **others), path
 
 

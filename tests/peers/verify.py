@@ -7,7 +7,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "attacks"))
-from hops import FAST, TEXT, Hop, leave, leave_after, metric, start, wait_metric
+from hops import TEXT, Hop, leave, leave_after, metric, start, wait_metric
 from certificate import Authority, certificate
 from names import Names
 from ports import free_port
@@ -15,6 +15,8 @@ from shaping import mx, relay_with, reload
 from sink import Sink
 from why import ask
 
+# Long enough that a site which rests is seen to do so, each time: it is looked for once a second.
+SOON = '[retry]\nfirst = "2s"\nmax = "2s"\n'
 REQUIRED, INSECURE = ("[default]\nenable_tls = '%s'\n" % word for word in ("Required", "RequiredInsecure"))
 
 
@@ -32,7 +34,7 @@ def deferred(relay, recipient):
 
 def wait_deferred(relay, recipient, *parts):
     relay.wait_log("deferred")
-    for _ in range(100):
+    for _ in range(200):
         event = deferred(relay, recipient)
         if event and all(part in event["reply"] for part in parts):
             return event
@@ -57,7 +59,7 @@ def only_a_valid_certificate_is_given_mail():
     for number, (name, context) in enumerate({"good": ours.certify("mx.good.example"), "plain": None, **{name: of for name, (of, _) in bad.items()}}.items()):
         hops[name] = Hop(host=f"127.0.0.{11 + number}", port=port, context=context)
         hosts.append((f"{name}.example", f"mx.{name}.example", f"127.0.0.{11 + number}"))
-    relay, path = relay_with(REQUIRED, mx(*hosts), port)
+    relay, path = relay_with(REQUIRED, mx(*hosts), port, SOON)
     for name in hops:
         relay.send("a@b.example", [f"c@{name}.example"], TEXT)
     hops["good"].wait(1)
@@ -96,7 +98,7 @@ def the_next_host_is_asked_where_a_certificate_is_bad():
     second = Hop(host="127.0.0.12", port=port, context=ours.certify("mx2.a.example"))
     names = {("a.example", 15): [(10, "mx1.a.example"), (20, "mx2.a.example")], ("mx1.a.example", 1): ["127.0.0.11"], ("mx2.a.example", 1): ["127.0.0.12"]}
     server = Names(lambda name, kind: names.get((name, kind), []))
-    relay, _ = relay_with(REQUIRED, f'[dns]\nservers = ["127.0.0.1:{server.port}"]\n', port)
+    relay, _ = relay_with(REQUIRED, f'[dns]\nservers = ["127.0.0.1:{server.port}"]\n', port, SOON)
     relay.send("a@b.example", ["c@a.example"], TEXT)
     second.wait(1)
     assert first.talks == 1 and not first.commands(b"MAIL"), first.heard
@@ -124,15 +126,15 @@ def what_breaks_under_required_tls_is_no_reason_for_plain_text():
     context = certificate(directory, "any.example")
     hops = {name: Hop(act, host=f"127.0.0.{11 + number}", port=port, context=context) for number, (name, act) in enumerate(acts.items())}
     hosts = [(f"{name}.example", f"mx.{name}.example", f"127.0.0.{11 + number}") for number, name in enumerate(acts)]
-    relay, _ = relay_with(INSECURE, mx(*hosts), port)
+    relay, _ = relay_with(INSECURE, mx(*hosts), port, SOON)
     for name in hops:
         relay.send("a@b.example", [f"c@{name}.example"], TEXT)
     for name in hops:
         wait_deferred(relay, f"c@{name}.example")
     wait_deferred(relay, "c@refused.example", "refuses STARTTLS; a shaping file's enable_tls requires TLS")
-    time.sleep(3)
+    time.sleep(4)
     for name, hop in hops.items():
-        # A try a second or so.
+        # A try in two seconds or so.
         assert not hop.taken and 2 <= hop.talks <= 10, (name, hop.talks, hop.heard[-20:])
         assert name == "mail" or not hop.commands(b"MAIL"), (name, hop.heard)
     assert metric(relay, "tls_fallbacks") == 0 and not relay.told("plain text", seconds=0.1), relay.words
@@ -158,7 +160,7 @@ def whom_the_machine_trusts_is_read_again():
     path = f"{directory}/shaping.toml"
     with open(path, "w") as file:
         file.write(REQUIRED)
-    relay = start(None, f'{FAST}[shaping]\nfiles = ["{path}"]\n', route=route)
+    relay = start(None, f'{SOON}[shaping]\nfiles = ["{path}"]\n', route=route)
     assert relay.told(f"{path}:2", "this machine trusts no authority", "No such file", "install the package ca-certificates"), relay.words
     names = [*hops, "first", "bad"]
     for name in names:
