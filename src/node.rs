@@ -75,8 +75,8 @@ impl Node {
         let boot = Arc::new(Boot::of(&config));
         let filled = complete(&mut config)?;
         let (shown, own_servers) = (filled.each_shown(), filled.own_servers);
-        let live = Arc::new(LiveConfig::new(&config, filled.contents, shards));
         let settings = Arc::new(config);
+        let live = Arc::new(LiveConfig::new(settings.clone(), filled.contents, shards));
         let (accounting, readers) = accounting::open(&settings.logs, &data_dir)?;
         let instruments = Instruments::of(shards, &readers);
         let bells: Vec<_> = (0..shards).map(|_| Arc::new(Bell::new())).collect();
@@ -86,7 +86,6 @@ impl Node {
         let reloader = Arc::new(Reloader::new(Started {
             boot: boot.clone(),
             live: live.clone(),
-            config: (*settings).clone(),
             written,
             mesh: mesh.clone(),
             health: health.clone(),

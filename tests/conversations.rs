@@ -100,7 +100,7 @@ fn parse(text: &str) -> Result<Transcript, String> {
         }
     }
     let read = Config::parse(&config, Path::new("rules")).map_err(|errors| format!("{errors:?}"))?;
-    transcript.acceptance = Rc::new(Acceptance::new(&read.rules));
+    transcript.acceptance = Rc::new(Acceptance::new(&read));
     let rules::Stages { sender, recipient, header: _ } = transcript.acceptance.stages();
     transcript.config.questions = Questions { sender, recipient };
     Ok(transcript)

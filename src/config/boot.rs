@@ -32,6 +32,13 @@ impl Boot {
         }
     }
 
+    /// Puts these sections in place of what a configuration says, which waits for a restart. But `[[shard]]`: which listeners a shard opens does not.
+    pub fn put_into(&self, config: &mut Config) {
+        let Boot { node, spool, logs, control, tuning, shards: _ } = self.clone();
+        (config.node, config.spool, config.logs) = (node, spool, logs);
+        (config.control, config.tuning) = (control, tuning);
+    }
+
     /// The keys that say something else in `other`: they wait for a restart.
     pub fn differences(&self, other: &Boot) -> Vec<&'static str> {
         // Whatever is added to one of these sections must be named here.
@@ -74,6 +81,20 @@ mod tests {
             Boot::of(&Config::parse(&text, Path::new("relevo.toml")).expect("a configuration"))
         });
         before.differences(&after)
+    }
+
+    #[test]
+    fn what_waits_for_a_restart_is_not_in_force() {
+        let read = |text: &str| Config::parse(text, Path::new("relevo.toml")).expect("a configuration");
+        let boot = Boot::of(&read("node.hostname = \"mx1.example.net\"\n"));
+        let mut config = read(
+            "node = { hostname = \"mx2.example.net\", shards = 2 }\nspool.size_max = \"1GiB\"\nlog.path = \"-\"\n\
+             control.http = \"\"\ntuning.spin = \"10us\"\nretry.first = \"1m\"\n",
+        );
+        assert_eq!(boot.differences(&Boot::of(&config)).len(), 6);
+        boot.put_into(&mut config);
+        assert_eq!(boot.differences(&Boot::of(&config)), [""; 0]);
+        assert_eq!(config.retry.first.as_secs(), 60);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::config::{Config, DnsConfig, PoolConfig};
 
 /// The sections, by their names in the file, that say something else in `now`.
 pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
-    // Whatever is added to a configuration must be named here.
+    // Whatever is added to a configuration must be named here, with what its file holds where that is kept there.
     let Config {
         listeners,
         routes,

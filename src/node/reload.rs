@@ -57,7 +57,6 @@ pub(super) struct Reloader {
 /// What is in force.
 struct CurrentConfig {
     live: Arc<LiveConfig>,
-    config: Config,
     /// The addresses of listeners as the file has them, which may leave the port open.
     written: Vec<SocketAddr>,
     /// The last number that a configuration had, be it in force or given up.
@@ -72,8 +71,6 @@ struct CurrentConfig {
 pub(super) struct Started {
     pub boot: Arc<Boot>,
     pub live: Arc<LiveConfig>,
-    /// Ports resolved.
-    pub config: Config,
     pub written: Vec<SocketAddr>,
     pub mesh: Arc<Mesh>,
     pub health: Arc<Health>,
@@ -87,7 +84,6 @@ pub(super) struct Started {
 
 /// A configuration that was read, with what its files hold.
 struct NewConfig {
-    config: Config,
     written: Vec<SocketAddr>,
     live: LiveConfig,
     /// What its certificates say.
@@ -101,14 +97,15 @@ struct NewConfig {
 
 impl Reloader {
     pub(super) fn new(started: Started) -> Reloader {
-        let Started { boot, live, config, written, mesh, health, own_servers, shown, room } = started;
-        let names = Current::new(names_of(&config, own_servers));
+        let Started { boot, live, written, mesh, health, own_servers, shown, room } = started;
+        let config = &live.config;
+        let names = Current::new(names_of(config, own_servers));
         let shown = Showing::new(shown);
         let file = config.places.file();
         let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
         let logins = live.accounts.clone();
         let egresses = Mutex::new(live.egresses.clone());
-        let state = CurrentConfig { live, config, written, last: 0, logins, replaced: VecDeque::new() };
+        let state = CurrentConfig { live, written, last: 0, logins, replaced: VecDeque::new() };
         let (state, standing) = (Mutex::new(state), Mutex::default());
         Reloader {
             file,
@@ -145,7 +142,7 @@ impl Reloader {
         errors.extend(config.judge_shards(shards, None));
         let written: Vec<SocketAddr> = config.listeners.iter().map(|listener| listener.address).collect();
         errors.extend(resolve_ports(&mut config, state));
-        errors.extend(self.too_many(&state.config, &config));
+        errors.extend(self.too_many(&state.live.config, &config));
         let filled = files::fill(&mut config, state.logins.as_deref());
         let (shown, own_servers) = (filled.each_shown(), filled.own_servers);
         errors.extend(filled.bad.iter().map(|bad| bad.told(&places)));
@@ -154,7 +151,10 @@ impl Reloader {
             errors.sort_by_key(|error| (error.file != self.file, error.file.clone(), error.line));
             return Err(errors);
         }
-        let live = LiveConfig::new(&config, filled.contents, shards);
+        // Only now: a log that waits for a restart must not clash with a file either.
+        self.boot.put_into(&mut config);
+        let config = Arc::new(config);
+        let live = LiveConfig::new(config.clone(), filled.contents, shards);
         if !live.egresses.after(&state.live.egresses).are_numbered() {
             let problem = "this process has known more pairs of pool and source than it can number";
             return Err(vec![places.remark(
@@ -163,10 +163,10 @@ impl Reloader {
                 "restart it: then it knows those of this file alone",
             )]);
         }
-        let changed = differences(&state.config, &config);
+        let changed = differences(&state.live.config, &config);
         let live = live.after(&state.live, state.last + 1, (by, &changed));
-        let changes = changes(&state.config, &config, &changed);
-        Ok(NewConfig { config, written, live, shown, own_servers, changes, needs_restart, warnings })
+        let changes = changes(&state.live.config, &config, &changed);
+        Ok(NewConfig { written, live, shown, own_servers, changes, needs_restart, warnings })
     }
 
     /// More listeners than there are open files for. Those that go are open until the new ones are.
@@ -290,17 +290,17 @@ impl Reloader {
             Ok(looked) => looked,
             Err(refused) => return *refused,
         };
-        let NewConfig { config, written, live, shown, own_servers, needs_restart, .. } = found;
+        let NewConfig { written, live, shown, own_servers, needs_restart, .. } = found;
         let (live, asker) = (Arc::new(live), Arc::new(()));
         state.last = live.generation;
         if let Err(why) = self.prepare(&asker, &live) {
-            return Reloaded { errors: told(&[why.told(&config)]), ..done };
+            return Reloaded { errors: told(&[why.told(&live.config)]), ..done };
         }
         // From here on it is in force, whatever happens: a process that is killed starts with it.
         self.mesh.put_in_force(live.generation);
         let late = self.late(&asker, live.generation);
         drop(asker);
-        self.names.replace(names_of(&config, own_servers));
+        self.names.replace(names_of(&live.config, own_servers));
         self.shown.replace(shown);
         let keys = needs_restart.into_iter().map(|waits| waits.key).collect();
         let generation = live.generation;
@@ -312,7 +312,7 @@ impl Reloader {
         while state.replaced.len() > limits::POLICIES_KEPT {
             state.replaced.pop_front();
         }
-        (state.config, state.written) = (config, written);
+        state.written = written;
         Reloaded { ok: true, generation, late, ..done }
     }
 }
@@ -434,7 +434,7 @@ impl NotPrepared {
 /// Ports that the file leaves open are those that they were; new addresses must be free.
 fn resolve_ports(config: &mut Config, state: &CurrentConfig) -> Vec<ConfigError> {
     let mut errors = Vec::new();
-    let open = addresses(&state.config);
+    let open = addresses(&state.live.config);
     let mut left: Vec<(SocketAddr, SocketAddr)> =
         state.written.iter().copied().zip(open.iter().copied()).collect();
     for (at, listener) in config.listeners.iter_mut().enumerate() {
@@ -494,9 +494,8 @@ mod tests {
         let mesh = Arc::new(Mesh::new(vec![Arc::new(Bell::new())], Assignment::in_turn(1, 1)));
         Reloader::new(Started {
             boot: Arc::new(Boot::of(&config)),
-            live: Arc::new(LiveConfig::new(&config, Contents::default(), 1)),
             written: addresses(&config),
-            config,
+            live: Arc::new(LiveConfig::new(Arc::new(config), Contents::default(), 1)),
             mesh,
             health: Arc::default(),
             own_servers: false,

@@ -1,6 +1,6 @@
 //! Who has a say in whether a client's mail is taken, in one value. Sessions and shards ask this, and need not know who says what.
 
-use crate::config::rule::RuleConfig;
+use crate::config::Config;
 use crate::policy::reason::{Reason, Refused};
 use crate::policy::rules::{Facts, Rules, Stages};
 
@@ -11,9 +11,9 @@ pub struct Acceptance {
 }
 
 impl Acceptance {
-    /// That of a configuration.
-    pub fn new(rules: &[RuleConfig]) -> Acceptance {
-        Acceptance { rules: Rules::new(rules) }
+    /// That of a configuration. A shard makes it within one turn: what may be large, as what a file holds, is an `Arc` there and is taken as it is.
+    pub fn new(config: &Config) -> Acceptance {
+        Acceptance { rules: Rules::new(&config.rules) }
     }
 
     /// At which stages there is anything to ask.

@@ -39,7 +39,7 @@ fn opened(world: &World, more: &str, accounts: Option<Logins>) -> Rc<Shard<SimRu
     let setup = ShardSetup {
         index: 0,
         boot: Arc::new(Boot::of(&config)),
-        live: Arc::new(LiveConfig::new(&config, contents, 1)),
+        live: Arc::new(LiveConfig::new(Arc::new(config), contents, 1)),
         particulars: particulars[0].clone(),
         node: 7,
         origins: Arc::default(),

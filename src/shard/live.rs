@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use crate::config::{Config, Delivery, DnsConfig, ListenerConfig, Retry, WarmupConfig};
+use crate::config::{Config, WarmupConfig};
 use crate::policy::acceptance::Acceptance;
 use crate::policy::tenants::Tenants;
 use crate::policy::tls;
@@ -23,7 +23,7 @@ use crate::shaping::layers::Shaping;
 use crate::shard::inbound::logins::Logins;
 use crate::shard::tenant_rates::TenantRates;
 
-/// All that is not read at the start alone.
+/// A configuration with what its files hold, and what is derived from it once for all shards.
 pub struct LiveConfig {
     /// Its number: no other of this process has it, and a later one has a larger one.
     pub generation: u64,
@@ -33,22 +33,16 @@ pub struct LiveConfig {
     pub by: String,
     /// Sections that say something else than before.
     pub changed: Vec<&'static str>,
-    /// `[delivery]`
-    pub delivery: Delivery,
-    /// `[retry]`
-    pub retry: Retry,
+    /// What it says: ports resolved, name servers and hosts found. What only a start reads is the start's, but `[[shard]]`.
+    pub config: Arc<Config>,
     /// The longest wait before a retry that anything asks for.
     pub longest_wait: Duration,
     /// `[[tenant]]`
     pub tenants: Tenants,
     /// How fast their mail may go.
     pub tenant_rates: TenantRates,
-    /// `[dns]`, with the name servers and hosts that were found.
-    pub dns: DnsConfig,
-    /// `[[listener]]`, ports resolved.
+    /// Beside each `[[listener]]`.
     pub listeners: Vec<LiveListener>,
-    /// Who has a say in what is taken: `[[rule]]`
-    pub acceptance: Acceptance,
     /// `[[route]]`, and what the shaping files say of each site.
     pub table: Table,
     /// `[[source]]`, `[[pool]]`: by which identities mail leaves.
@@ -63,18 +57,17 @@ pub struct LiveConfig {
     pub verifying: Option<tls::Client>,
 }
 
-/// A listener, with what its files hold.
+/// What there is to a listener beside what the configuration says of it.
 #[derive(Debug)]
 pub struct LiveListener {
-    /// What the configuration says.
-    pub config: ListenerConfig,
     /// The certificate and its key.
     pub certificate: Option<Arc<rustls::ServerConfig>>,
     /// Whether each shard opens it.
     pub opens: Vec<bool>,
 }
 
-/// What files hold that a configuration names, as far as it has no place for that itself.
+/// What files hold that a configuration names, where that has no type for it: it stands above the configuration, or remembers something.
+/// All else is put into the configuration.
 #[derive(Default)]
 pub struct Contents {
     /// Certificate and key of each listener, in their order; it has none where there is no more.
@@ -89,13 +82,11 @@ pub struct Contents {
 
 impl LiveConfig {
     /// That of a configuration whose ports are resolved, with what its files hold, for so many shards.
-    pub fn new(config: &Config, contents: Contents, shards: usize) -> LiveConfig {
+    pub fn new(config: Arc<Config>, contents: Contents, shards: usize) -> LiveConfig {
         let Contents { certificates, accounts, shaping, verifying } = contents;
         let shards = config.particulars(shards);
         let certificates = certificates.into_iter().chain(std::iter::repeat(None));
-        let listeners = config.listeners.iter().zip(certificates).enumerate();
-        let listener = |(place, (config, certificate)): (usize, (&ListenerConfig, _))| LiveListener {
-            config: config.clone(),
+        let listener = |(place, certificate)| LiveListener {
             certificate,
             opens: shards.iter().map(|shard| shard.listeners[place]).collect(),
         };
@@ -104,24 +95,21 @@ impl LiveConfig {
             routing: 0,
             by: String::new(),
             changed: Vec::new(),
-            delivery: config.delivery.clone(),
-            retry: config.retry.clone(),
             longest_wait: config.longest_wait().max(shaping.longest_wait()),
             tenants: Tenants::new(&config.tenants),
             tenant_rates: TenantRates::new(&config.tenants),
-            dns: config.dns.clone(),
-            listeners: listeners.map(listener).collect(),
-            acceptance: Acceptance::new(&config.rules),
-            table: Table::new(config, shaping),
-            egresses: Egresses::new(config),
+            listeners: (0..config.listeners.len()).zip(certificates).map(listener).collect(),
+            table: Table::new(&config, shaping),
+            egresses: Egresses::new(&config),
             warmups: config
                 .warmups
                 .iter()
                 .map(|plan| (plan.source.clone(), Arc::new(plan.clone())))
                 .collect(),
-            gate: Gate::new(config),
+            gate: Gate::new(&config),
             accounts,
             verifying,
+            config,
         }
     }
 
@@ -130,7 +118,7 @@ impl LiveConfig {
         let (ours, theirs) = (self.table.route(domain), other.table.route(domain));
         let by_mx = matches!(ours, Route::Mx(_));
         let as_by_mx = || {
-            self.delivery.mx_port == other.delivery.mx_port
+            self.config.delivery.mx_port == other.config.delivery.mx_port
                 && self.table.is_apart(domain) == other.table.is_apart(domain)
         };
         ours == theirs && (!by_mx || as_by_mx())
@@ -138,7 +126,8 @@ impl LiveConfig {
 
     /// Whether both do so with every domain.
     pub fn same_routes_as(&self, other: &LiveConfig) -> bool {
-        self.table.same_routes_as(&other.table) && self.delivery.mx_port == other.delivery.mx_port
+        self.table.same_routes_as(&other.table)
+            && self.config.delivery.mx_port == other.config.delivery.mx_port
     }
 
     /// The same, of this generation, in place of another: who asked for it, and which sections say something else.
@@ -167,14 +156,14 @@ impl fmt::Debug for LiveConfig {
 /// The configuration as one shard has it.
 pub struct InForce {
     live: Arc<LiveConfig>,
-    /// The same, this shard's own: what patterns remember while they are matched is not shared between threads.
+    /// Who has a say in what is taken. This shard's own: what patterns remember while they are matched is not shared between threads.
     pub acceptance: Acceptance,
 }
 
 impl InForce {
     /// For one shard.
     pub fn new(live: Arc<LiveConfig>) -> Rc<InForce> {
-        let acceptance = live.acceptance.clone();
+        let acceptance = Acceptance::new(&live.config);
         Rc::new(InForce { live, acceptance })
     }
 }

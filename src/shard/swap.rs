@@ -14,7 +14,7 @@ use crate::shard::Shard;
 use crate::shard::ask::Reply;
 use crate::shard::inbound::listener::{ListenError, Listener};
 use crate::shard::inbound::listeners::{self, Prepared};
-use crate::shard::live::{InForce, LiveConfig, LiveListener};
+use crate::shard::live::{InForce, LiveConfig};
 use crate::shard::outbound::reroute;
 use crate::shard::suspend;
 use crate::smtp::server::{Questions, SessionConfig};
@@ -28,16 +28,13 @@ pub(in crate::shard) fn open<R: Runtime>(shard: &Rc<Shard<R>>) -> Result<(), Lis
 
 /// Those that this shard is to have.
 fn wanted<R: Runtime>(shard: &Shard<R>, live: &Rc<InForce>) -> Vec<Rc<Listener>> {
-    let opened = live.listeners.iter().enumerate().filter(|(_, listener)| listener.opens[shard.index]);
-    opened.map(|(place, listener)| Rc::new(listener_of(shard, (place, listener), live))).collect()
+    let opened = (0..live.listeners.len()).filter(|place| live.listeners[*place].opens[shard.index]);
+    opened.map(|place| Rc::new(listener_of(shard, place, live))).collect()
 }
 
 /// What the sessions of a listener share.
-fn listener_of<R: Runtime>(
-    shard: &Shard<R>,
-    (place, LiveListener { config, certificate, .. }): (usize, &LiveListener),
-    live: &Rc<InForce>,
-) -> Listener {
+fn listener_of<R: Runtime>(shard: &Shard<R>, place: usize, live: &Rc<InForce>) -> Listener {
+    let (config, certificate) = (&live.config.listeners[place], &live.listeners[place].certificate);
     let stages = live.acceptance.stages();
     let questions = Questions { sender: stages.sender, recipient: stages.recipient };
     Listener {
@@ -118,7 +115,7 @@ fn take_up<R: Runtime>(shard: &Rc<Shard<R>>, live: Rc<InForce>, listeners: Prepa
     }
     let before = shard.live.set(live.clone());
     shard.outbound.resolver.take_up(live.clone());
-    shard.outbound.addresses.set_limit(live.delivery.connections_per_address);
+    shard.outbound.addresses.set_limit(live.config.delivery.connections_per_address);
     listeners::apply(shard, listeners);
     reroute::begin(shard, &before, &live);
     shard.outbound.destinations.borrow_mut().set_weights(live.tenants.weights().clone());
@@ -145,7 +142,7 @@ mod tests {
             "[node]\nhostname = \"relay.example\"\ndata_dir = \"/spool\"\nshards = 1\n[[listener]]\naddress = \"10.0.0.1:{port}\"\n"
         );
         let config = Config::parse(&text, Path::new("test")).unwrap();
-        Arc::new(LiveConfig::new(&config, Contents::default(), 1).after(
+        Arc::new(LiveConfig::new(Arc::new(config), Contents::default(), 1).after(
             &shard.live.get(),
             generation,
             ("test", &[]),

@@ -127,10 +127,10 @@ impl<'a> Relay<'a> {
         read: &dyn Fn(&Instruments),
     ) -> Option<Relay<'a>> {
         let settings = Config::parse(launch.configuration, Path::new("sim"));
-        let settings = settings.expect("a valid configuration");
+        let settings = Arc::new(settings.expect("a valid configuration"));
         let certificates = settings.listeners.iter().map(certificate).collect();
         let live = Arc::new(LiveConfig::new(
-            &settings,
+            settings.clone(),
             Contents { certificates, shaping: shaping(launch.configuration), ..Contents::default() },
             launch.shards,
         ));
@@ -300,7 +300,7 @@ impl<'a> Relay<'a> {
         let config = Config::parse(configuration, Path::new("sim")).expect("a valid configuration");
         let certificates = config.listeners.iter().map(certificate).collect();
         let live = LiveConfig::new(
-            &config,
+            Arc::new(config),
             Contents { certificates, shaping: shaping(configuration), ..Contents::default() },
             self.runtimes.len(),
         );

@@ -255,7 +255,7 @@ fn configuration_of_a_site(source: &Source) -> Vec<String> {
 
 #[test]
 fn delivery_reads_the_policy_of_its_site() {
-    let code = "let most = shard.live.get().delivery.connections_per_address;";
+    let code = "let most = shard.live.get().config.delivery.connections_per_address;";
     for file in BY_SITE {
         let place = format!("src/shard/outbound/{file}");
         assert!(root().join(&place).exists(), "{place} is elsewhere");

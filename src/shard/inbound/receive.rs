@@ -421,7 +421,7 @@ impl<R: Runtime> Connection<R> {
         }
         self.admit(&mut upload, false).await;
         let now = self.shard.runtime.wall();
-        let expiry = upload.expires(now, &self.listener.live.retry);
+        let expiry = upload.expires(now, &self.listener.live.config.retry);
         match self.session.body_end(now, expiry, &mut self.out) {
             BodyEnd::Refused { close } => {
                 self.shard.instruments.counters.messages_refused.add(1);

@@ -101,7 +101,7 @@ pub async fn submit<R: Runtime>(
         return Err(refuse(shard, &envelope, (reply, None)));
     }
     let now = shard.runtime.wall();
-    envelope.complete((now, upload.expires(now, &live.retry)), summary.facts());
+    envelope.complete((now, upload.expires(now, &live.config.retry)), summary.facts());
     match upload.store(shard, &live.acceptance, Whole { envelope, summary }) {
         Ok(stored) => stored.await.map_err(NotTaken::NotStored),
         Err(Unwanted { reply, reason, envelope }) => Err(refuse(shard, &envelope, (&reply, Some(reason)))),

@@ -20,7 +20,7 @@ pub(super) fn by_its_own<R: Runtime>(
     if group.is_last_try() || shard.runtime.planted(Defect::ScheduleForgotten) {
         return;
     }
-    let said = live.tenants.retry(&view.parameters_of(first), &live.retry);
+    let said = live.tenants.retry(&view.parameters_of(first), &live.config.retry);
     let domain = || {
         let (address, domain_at) = view.recipients().nth(usize::from(first))?;
         let domain = std::str::from_utf8(address.get(domain_at..)?).ok()?;

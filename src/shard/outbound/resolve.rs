@@ -77,10 +77,10 @@ impl<R: Runtime> Resolver<R> {
         }
         let bytes = (limits::DNS_CACHE_BYTES / shards.max(1)).max(limits::DNS_CACHE_BYTES_LEAST);
         Resolver {
-            servers: NameServers::new(runtime.clone(), timers.clone(), &live.dns),
+            servers: NameServers::new(runtime.clone(), timers.clone(), &live.config.dns),
             runtime,
             timers,
-            files: RefCell::new((0, known(&live.dns))),
+            files: RefCell::new((0, known(&live.config.dns))),
             live: RefCell::new(live),
             own_name: own_name.to_owned(),
             gate: RefCell::new(gate),
@@ -122,7 +122,7 @@ impl<R: Runtime> Resolver<R> {
     /// do: nothing that was said before holds.
     pub fn look_at_files(&self) {
         let mut files = self.files.borrow_mut();
-        let Some(newer) = self.live.borrow().dns.latest.newer(files.0) else { return };
+        let Some(newer) = self.live.borrow().config.dns.latest.newer(files.0) else { return };
         let others = newer.1.servers != files.1.servers;
         *files = newer;
         drop(files);
@@ -134,10 +134,10 @@ impl<R: Runtime> Resolver<R> {
     /// This is in force from now on. What was begun before begins again.
     pub fn take_up(&self, live: Rc<InForce>) {
         self.gate.borrow_mut().configure(&live.gate);
-        let known = known(&live.dns);
+        let known = known(&live.config.dns);
         let others = known.servers != self.files.borrow().1.servers;
         *self.files.borrow_mut() = (0, known);
-        self.servers.configure(&live.dns);
+        self.servers.configure(&live.config.dns);
         *self.live.borrow_mut() = live;
         if others {
             self.replace_servers();
@@ -228,7 +228,7 @@ impl<R: Runtime> Resolver<R> {
             Route::Fixed(hop) => Ok(Rc::new(hop.clone())),
             Route::Mx(behind) => match route::literal(domain) {
                 Some(address) => {
-                    let port = live.delivery.mx_port;
+                    let port = live.config.delivery.mx_port;
                     let hop = route::to_literal(domain, address, port);
                     self.addresses(&hop.hosts[0]).await.map(|_| Rc::new(hop))
                 }
@@ -279,7 +279,7 @@ impl<R: Runtime> Resolver<R> {
     }
 
     fn order(&self, domain: &str, hosts: &[(u16, String)], random: u64) -> Result<Hop, NoRoute> {
-        let port = self.live.borrow().delivery.mx_port;
+        let port = self.live.borrow().config.delivery.mx_port;
         route::order_mx(domain, hosts, &self.own_name, (port, random))
     }
 

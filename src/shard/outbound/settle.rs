@@ -436,7 +436,7 @@ async fn compose<R: Runtime>(
         header: &header,
     };
     let Some(bounce) = dsn::compose(&notice) else { return Ok(None) };
-    let envelope = bounce.envelope(now, now.after(shard.live.get().retry.expire));
+    let envelope = bounce.envelope(now, now.after(shard.live.get().config.retry.expire));
     Ok(Some((Submission::composed(envelope, bounce.body), view.id)))
 }
 

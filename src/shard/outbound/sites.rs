@@ -172,8 +172,8 @@ fn policy<R: Runtime>(
     if !shard.runtime.planted(Defect::ShapingIgnored) {
         return policy;
     }
-    let connections = live.delivery.connections_per_destination;
-    let messages_per_connection = live.delivery.messages_per_connection;
+    let connections = live.config.delivery.connections_per_destination;
+    let messages_per_connection = live.config.delivery.messages_per_connection;
     let (timeouts, max_age) = (Timeouts::default(), None);
     Arc::new(SitePolicy { connections, messages_per_connection, timeouts, max_age, ..(*policy).clone() })
 }

@@ -95,7 +95,7 @@ impl<R: Runtime> Outbound<R> {
         let uncounted = u32::from(runtime.planted(Defect::CreditsUncounted));
         let credits = mesh.credits() + 1000 * uncounted;
         let node = (&*boot.node.hostname, mesh.shards());
-        let per_address = live.delivery.connections_per_address;
+        let per_address = live.config.delivery.connections_per_address;
         let mut destinations = Destinations::new(vec![credits; mesh.lanes()]);
         destinations.set_weights(live.tenants.weights().clone());
         let mut resolver = Resolver::new(runtime.clone(), timers.clone(), live, node);

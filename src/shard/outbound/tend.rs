@@ -110,7 +110,7 @@ async fn look_at<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, pace: &mut Pace
             let site = shard.outbound.sites.borrow().get(&key).cloned();
             let own = site.as_ref().map(|site| site.policy.borrow().clone());
             let policy = shard.live.get();
-            let retry = own.as_ref().map_or(&policy.retry, |own| &own.retry);
+            let retry = own.as_ref().map_or(&policy.config.retry, |own| &own.retry);
             let next = |attempts| schedule::next_attempt(retry, attempts, now, shard.runtime.random());
             let found = if tells {
                 shard.outbound.destinations.borrow_mut().tell(key, now, &mut looks, next)
@@ -201,7 +201,8 @@ fn end_of<R: Runtime>(shard: &Shard<R>, group: &Group, why: &Unroutable) -> Ende
     }
     let attempts = group.attempts.saturating_add(1);
     let random = shard.runtime.random();
-    let next = schedule::next_attempt(&shard.live.get().retry, attempts, now.saturating_add(1), random);
+    let next =
+        schedule::next_attempt(&shard.live.get().config.retry, attempts, now.saturating_add(1), random);
     let reply = client::local(451, why.status, &why.text).describe().into();
     // A last try that could not even be looked up goes on for one wait.
     let next = if group.is_last_try() { next } else { next.min(group.expiry) };

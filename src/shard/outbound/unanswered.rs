@@ -35,7 +35,7 @@ pub(in crate::shard) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
 /// Longer than a look-up of the MX and of the addresses of a host takes that nobody answers, seconds: that one ends by itself.
 fn patience<R: Runtime>(shard: &Shard<R>) -> u32 {
     let policy = shard.live.get();
-    let dns = &policy.dns;
+    let dns = &policy.config.dns;
     let look_up = dns.timeout.as_secs().saturating_mul(3 * u64::from(dns.attempts));
     u32::try_from(look_up.max(limits::RESOLVE_PATIENCE.as_secs())).unwrap_or(u32::MAX)
 }
@@ -48,8 +48,9 @@ async fn tell<R: Runtime>(shard: &Rc<Shard<R>>, patience: u32) {
         let now = shard.seconds();
         let given = pace.left();
         let mut looks = given;
-        let next =
-            |attempts| schedule::next_attempt(&shard.live.get().retry, attempts, now, shard.runtime.random());
+        let next = |attempts| {
+            schedule::next_attempt(&shard.live.get().config.retry, attempts, now, shard.runtime.random())
+        };
         let found = shard.outbound.destinations.borrow_mut().unanswered(now, patience, &mut looks, next);
         pace.looked(given - looks);
         // Without the domain: so many texts of last replies are not kept.

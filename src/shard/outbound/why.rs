@@ -48,7 +48,7 @@ pub(in crate::shard) fn cause<R: Runtime>(
         return held;
     }
     if let Some(address) = site.parked.get() {
-        let most = shard.live.get().delivery.connections_per_address;
+        let most = shard.live.get().config.delivery.connections_per_address;
         let used = shard.mesh.address_count(address).used();
         return (Cause::Address { address: address.to_string().into(), used, most }, None);
     }

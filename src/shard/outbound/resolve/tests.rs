@@ -20,7 +20,7 @@ type Asked = Rc<(Cell<usize>, Cell<bool>)>;
 fn resolver(world: &World) -> (Rc<Resolver<SimRuntime>>, Asked) {
     let text = "[node]\nhostname = \"relay.example\"\ndata_dir = \"/spool\"\nshards = 1\n\
                 [dns]\nservers = [\"10.0.9.53\"]\n[delivery]\nprivate_networks = \"allow\"\n";
-    let settings = Config::parse(text, Path::new("test")).expect("a valid configuration");
+    let settings = Arc::new(Config::parse(text, Path::new("test")).expect("a valid configuration"));
     let asked = Asked::default();
     let told = asked.clone();
     world.serve_datagrams("10.0.9.53:53".parse().expect("an address"), move |question| {
@@ -45,7 +45,7 @@ fn resolver(world: &World) -> (Rc<Resolver<SimRuntime>>, Asked) {
     });
     let (runtime, timers) = (world.shard(1, 0), Timers::new());
     runtime.spawn_vital("timers", timers.clone().run(runtime.clone()));
-    let live = InForce::new(Arc::new(LiveConfig::new(&settings, Contents::default(), 1)));
+    let live = InForce::new(Arc::new(LiveConfig::new(settings.clone(), Contents::default(), 1)));
     (Rc::new(Resolver::new(runtime, timers, live, (&settings.node.hostname, 1))), asked)
 }
 

@@ -40,7 +40,7 @@ fn reload_with(shard: &Shard<SimRuntime>, delivery: &str, shaping: &str) {
     assert!(findings.errors.is_empty(), "{findings:?}");
     let shaping = Arc::new(Shaping::of(vec![file]).0);
     let before = shard.live.get();
-    let live = LiveConfig::new(&config, Contents { shaping, ..Contents::default() }, 1);
+    let live = LiveConfig::new(Arc::new(config), Contents { shaping, ..Contents::default() }, 1);
     shard.live.set(InForce::new(Arc::new(live.after(&before, before.generation + 1, ("", &[])))));
 }
 
