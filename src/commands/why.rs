@@ -141,7 +141,7 @@ fn domain(one: &Domain, columns: usize, lines: &mut Vec<String>) {
         _ => line("route", &format!("by a [[route]] to {hosts}")),
     }
     line("site", &standing(site, one.because.is_none()));
-    let rates = [&site.message_rate, &site.connection_rate].into_iter().flatten().cloned();
+    let rates = site.rates.lines().map(str::to_owned);
     let window = site.window_rate.map(|rate| format!("{rate:.1} messages a second (adaptive window)"));
     let rates: Vec<String> = rates.chain(window).collect();
     if !rates.is_empty() {
@@ -149,8 +149,7 @@ fn domain(one: &Domain, columns: usize, lines: &mut Vec<String>) {
     }
     for of in &site.providers {
         let most = of.connections_max.map_or("any number of".to_owned(), |most| most.to_string());
-        let said: Vec<&str> =
-            [&of.limit, &of.message_rate].into_iter().flatten().map(String::as_str).collect();
+        let said: Vec<&str> = of.limit.as_deref().into_iter().chain(of.rates.lines()).collect();
         let said = said.join("; ");
         line("provider", &format!("{}: {} of {most} connections; {said}", of.provider, of.connections));
     }

@@ -12,6 +12,7 @@ use crate::shaping::automation::Automation;
 use crate::shaping::key::Key;
 use crate::shaping::layers::{Effective, Provided, Scope};
 use crate::shaping::pace::Pace;
+use crate::shaping::rated::{EachRate, Rated};
 use crate::shaping::value::{Tls, Value};
 use crate::smtp::client::Timeouts;
 
@@ -69,10 +70,8 @@ pub struct SitePolicy {
     pub timeouts: Timeouts,
     /// When a recipient is given up, seconds after its message came, if that is sooner than the message's own end.
     pub max_age: Option<u32>,
-    /// How often a connection is opened, and a message sent.
-    pub connection_rate: Option<Pace>,
-    /// The latter.
-    pub message_rate: Option<Pace>,
+    /// How often each may be.
+    pub rates: EachRate<Option<Pace>>,
     /// Whether what it refuses narrows what it gets.
     pub adaptive: bool,
     /// The first of those whose site it is, whether or not he has limits.
@@ -88,8 +87,8 @@ pub struct ProviderPolicy {
     pub name: Box<str>,
     /// Connections of the node.
     pub connections: Option<usize>,
-    /// How often a message is sent.
-    pub message_rate: Option<Pace>,
+    /// How often each may be.
+    pub rates: EachRate<Option<Pace>>,
 }
 
 impl ProviderPolicy {
@@ -100,13 +99,13 @@ impl ProviderPolicy {
             Some(Value::Limit(limit)) => Some(usize::try_from(limit.most).unwrap_or(usize::MAX)),
             _ => None,
         };
-        let message_rate = match value(Key::ProviderMaxMessageRate) {
+        let rates = EachRate::of(|of| match value(of.key_of_provider()?) {
             Some(Value::Rate(rate)) => Some(Pace::of(rate)),
             _ => None,
-        };
+        });
         let name = provided.block.name.clone();
-        let limited = connections.is_some() || message_rate.is_some();
-        limited.then_some(ProviderPolicy { name, connections, message_rate })
+        let limited = connections.is_some() || rates.set().next().is_some();
+        limited.then_some(ProviderPolicy { name, connections, rates })
     }
 }
 
@@ -126,8 +125,7 @@ impl SitePolicy {
             automation: None,
             timeouts: Timeouts::default(),
             max_age: None,
-            connection_rate: None,
-            message_rate: None,
+            rates: EachRate::default(),
             adaptive: true,
             provider: None,
             providers: Box::default(),
@@ -162,8 +160,7 @@ impl SitePolicy {
             max_age: held
                 .time(Key::MaxAge)
                 .map(|age| u32::try_from(age.as_secs()).unwrap_or(u32::MAX).max(1)),
-            connection_rate: held.rate(Key::MaxConnectionRate).map(|rate| Pace::of(&rate)),
-            message_rate: held.rate(Key::MaxMessageRate).map(|rate| Pace::of(&rate)),
+            rates: EachRate::of(|of| held.rate(of.key()).map(|rate| Pace::of(&rate))),
             adaptive: held.adaptive(),
             provider: held.providers.first().map(|provided| provided.block.name.clone()),
             providers: held.providers.iter().filter_map(ProviderPolicy::of).collect(),
@@ -192,18 +189,24 @@ impl SitePolicy {
                 self.recipients = most(*count).clamp(1, limits::TRANSACTION_RECIPIENTS_MAX);
             }
             (Key::EnableTls, Value::Tls(tls)) => self.tls = TlsLevel::of(*tls),
-            (Key::MaxConnectionRate, Value::Rate(rate)) => self.connection_rate = Some(Pace::of(rate)),
-            (Key::MaxMessageRate, Value::Rate(rate)) => self.message_rate = Some(Pace::of(rate)),
             (Key::ProviderConnectionLimit, Value::Limit(limit)) => {
                 self.providers.iter_mut().for_each(|of| of.connections = Some(most(limit.most).max(1)));
             }
-            (Key::ProviderMaxMessageRate, Value::Rate(rate)) => {
-                self.providers.iter_mut().for_each(|of| of.message_rate = Some(Pace::of(rate)));
-            }
             (Key::Adaptive, Value::Flag(flag)) => self.adaptive = *flag,
+            (key, Value::Rate(rate)) => self.set_rate(key, Pace::of(rate)),
             (key, Value::Time(time)) => self.set_time(key, *time),
             // Nothing goes by the others yet.
             _ => {}
+        }
+    }
+
+    fn set_rate(&mut self, key: Key, pace: Pace) {
+        for of in Rated::ALL {
+            if of.key() == key {
+                self.rates[of] = Some(pace);
+            } else if of.key_of_provider() == Some(key) {
+                self.providers.iter_mut().for_each(|provider| provider.rates[of] = Some(pace));
+            }
         }
     }
 
@@ -243,8 +246,7 @@ impl SitePolicy {
             automation: _,
             timeouts,
             max_age: _,
-            connection_rate: _,
-            message_rate: _,
+            rates: _,
             adaptive: _,
             provider: _,
             providers,
@@ -320,8 +322,7 @@ mod tests {
             automation: _,
             timeouts: _,
             max_age: _,
-            connection_rate: _,
-            message_rate: _,
+            rates: _,
             adaptive: _,
             provider: _,
             providers: _,

@@ -6,6 +6,7 @@
 pub mod key;
 pub mod value;
 pub mod pace;
+pub mod rated;
 pub mod window;
 pub mod pattern;
 mod reading;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use crate::limits;
 use crate::policy::clients::{Client, Clients};
 use crate::policy::reason::Refused;
+use crate::shaping::rated::EachRate;
 use crate::shard::rate_count::RateCount;
 use crate::shard::window::SiteWindow;
 use crate::time::Instant;
@@ -84,10 +85,8 @@ pub struct ConnectionCount {
     beside: Mutex<Vec<Box<str>>>,
     /// How many they are.
     besides: AtomicUsize,
-    /// Those that were opened, by the rate of the site.
-    pub opened: RateCount,
-    /// Messages, by the rate of the site or the provider.
-    pub messages: RateCount,
+    /// What was begun, by the rates of the site or the provider.
+    pub rates: EachRate<RateCount>,
 }
 
 /// An address as it is seen from: connections of another source are another sender's there.
@@ -108,8 +107,7 @@ impl fmt::Display for FarEnd {
 impl Forgotten for ConnectionCount {
     /// A rate of one an hour is kept to by whoever has mail again half an hour later.
     fn is_empty(&self, now: Instant) -> bool {
-        self.opened.is_full(now)
-            && self.messages.is_full(now)
+        self.rates.iter().all(|(_, count)| count.is_full(now))
             && self.window().is_none_or(|window| window.is_empty(now))
     }
 }
@@ -261,6 +259,7 @@ fn shards(word: usize, mut bits: u64) -> impl Iterator<Item = usize> {
 mod tests {
     use super::*;
     use crate::shaping::pace::Pace;
+    use crate::shaping::rated::Rated;
     use crate::shaping::value::rate;
 
     /// What a rate remembers outlasts whoever asked: the next is held to it.
@@ -269,17 +268,17 @@ mod tests {
         let counts: Counts<usize> = Counts::default();
         let pace = Pace::of(&rate("1/h").expect("a rate"));
         let now = Instant(7_000_000_000);
-        counts.get(0, now).messages.take(pace, now).expect("the first");
+        counts.get(0, now).rates[Rated::Messages].take(pace, now).expect("the first");
         drop(counts.get(1, now));
         let fill = |from: usize, now| {
             (from..from + 3 * limits::COUNTS_KEPT).for_each(|key| drop(counts.get(key, now)))
         };
         fill(2, now);
-        assert!(counts.get(0, now).messages.take(pace, now).is_err());
+        assert!(counts.get(0, now).rates[Rated::Messages].take(pace, now).is_err());
         fill(2, Instant(now.0 + 2 * 3_600_000_000_000));
         assert!(counts.0.lock().unwrap().0.len() <= 3 * limits::COUNTS_KEPT);
         assert!(
-            counts.get(0, now).messages.take(pace, now).is_ok(),
+            counts.get(0, now).rates[Rated::Messages].take(pace, now).is_ok(),
             "an hour later it is as if it never was"
         );
     }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::answers::{Api, Problem, iso, json};
 use super::queue::{asked, details, why as suspended_by};
 use super::searching::{Question, Ready, ready};
-use super::shape::why::{Because, Domain, Heard, Provider, Share, Site, Why};
+use super::shape::why::{Because, Domain, Heard, Provider, RateLines, Share, Site, Why};
 use crate::control::asker::Unanswered;
 use crate::limits;
 use crate::queue::select::{Filter, GroupState, Pattern};
@@ -327,7 +327,7 @@ async fn site(api: &Api, state: &SiteState) -> Result<Site, Unanswered> {
         connections: of.used,
         connections_max: of.limit.as_ref().map(|limit| limit.most),
         limit: of.limit.as_ref().map(|limit| limit.words.to_string()),
-        message_rate: of.message_rate.as_deref().map(str::to_owned),
+        rates: RateLines::of(&of.rates),
     };
     Ok(Site {
         site: state.name.clone(),
@@ -337,8 +337,7 @@ async fn site(api: &Api, state: &SiteState) -> Result<Site, Unanswered> {
         connections_max: state.most,
         limit: state.limit.words.to_string(),
         shards,
-        message_rate: state.message_rate.as_deref().map(str::to_owned),
-        connection_rate: state.connection_rate.as_deref().map(str::to_owned),
+        rates: RateLines::of(&state.rates),
         window_rate: state.window_rate,
         ready: state.ready,
         closed_until,

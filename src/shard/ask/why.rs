@@ -1,6 +1,7 @@
 //! What a home shard tells of a domain, for whoever asks why its mail waits.
 
 use crate::queue::destinations::known::Amount;
+use crate::shaping::rated::{EachRate, Rated};
 use crate::time::UnixMillis;
 
 /// The mail of a domain by one egress: how much waits, and for what.
@@ -100,15 +101,13 @@ pub enum Cause {
 /// What a rate is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RateOf {
-    /// The site's messages.
-    Messages,
-    /// Its connections.
-    Connections,
+    /// A rate of the site.
+    Site(Rated),
     /// Messages of the tenant.
     Tenant,
-    /// Its messages, as its adaptive window has them.
+    /// The site's messages, as its adaptive window has them.
     Window,
-    /// The messages of a provider: its place among those of the site.
+    /// A rate of a provider: its place among those of the site.
     Provider(usize),
 }
 
@@ -129,10 +128,8 @@ pub struct SiteState {
     pub limit: Limit,
     /// Messages a second that its adaptive window allows, where that is narrow.
     pub window_rate: Option<f64>,
-    /// The line that says how often a message is sent.
-    pub message_rate: Option<Box<str>>,
-    /// The line that says how often a connection is opened.
-    pub connection_rate: Option<Box<str>>,
+    /// The lines that set its rates.
+    pub rates: EachRate<Option<Box<str>>>,
     /// Groups that are ready there, on the shard that tells this.
     pub ready: usize,
     /// It failed and rests: until when, times in a row, and the last error.
@@ -159,8 +156,8 @@ pub struct ProviderState {
     pub used: usize,
     /// How many there may be.
     pub limit: Option<Limit>,
-    /// The line that says how often a message is sent.
-    pub message_rate: Option<Box<str>>,
+    /// The lines that set its rates.
+    pub rates: EachRate<Option<Box<str>>>,
 }
 
 /// What a shard has of a site.

@@ -6,47 +6,57 @@ use std::sync::Arc;
 use crate::limits;
 use crate::runtime::{Defect, Runtime};
 use crate::shaping::pace::Pace;
+use crate::shaping::rated::Rated;
 use crate::shard::counts::ConnectionCount;
 use crate::shard::mesh::Mesh;
 use crate::shard::rate_count::RateCount;
 use crate::shard::warm::{Empty, WarmCount};
 use crate::time::Instant;
 
-/// What a rate is of.
+/// What is begun at a site. It takes of all rates that bound it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
-    /// Connections that are opened.
+    /// A connection: each time that a host is asked for one.
     Connections,
-    /// Messages.
+    /// A transaction.
     Messages,
+}
+
+impl What {
+    /// What a rate bounds.
+    pub fn of(rated: Rated) -> What {
+        match rated {
+            Rated::Connections => What::Connections,
+            Rated::Messages => What::Messages,
+        }
+    }
 }
 
 /// A rate, and the node's bucket for it.
 pub enum Bucket {
     /// That of a site or a provider; without a pace that of the adaptive window of a site, as far as it is narrow.
-    Rate { count: Arc<ConnectionCount>, what: What, pace: Option<Pace> },
+    Rate { count: Arc<ConnectionCount>, of: Rated, pace: Option<Pace> },
     /// What a source in warm-up has left of its day.
     Warm(Arc<Mesh>, Arc<WarmCount>),
 }
 
 impl Bucket {
     /// That of a site or a provider.
-    pub fn new(count: &Arc<ConnectionCount>, what: What, pace: Pace) -> Bucket {
-        Bucket::Rate { count: count.clone(), what, pace: Some(pace) }
+    pub fn new(count: &Arc<ConnectionCount>, of: Rated, pace: Pace) -> Bucket {
+        Bucket::Rate { count: count.clone(), of, pace: Some(pace) }
     }
 
     /// That of the adaptive window of a site, as far as it is narrow.
     pub fn of_window(count: &Arc<ConnectionCount>) -> Bucket {
-        Bucket::Rate { count: count.clone(), what: What::Messages, pace: None }
+        Bucket::Rate { count: count.clone(), of: Rated::Messages, pace: None }
     }
 
     /// What is in it, and how it fills; None: it bounds nothing now.
     fn level(&self) -> Option<(&RateCount, Pace)> {
-        let Bucket::Rate { count, what, pace } = self else { return None };
-        match (*pace, what) {
-            (Some(pace), What::Connections) => Some((&count.opened, pace)),
-            (Some(pace), What::Messages) => Some((&count.messages, pace)),
-            (None, _) => {
+        let Bucket::Rate { count, of, pace } = self else { return None };
+        match *pace {
+            Some(pace) => Some((&count.rates[*of], pace)),
+            None => {
                 let window = count.window()?;
                 Some((&window.messages, window.pace()?))
             }

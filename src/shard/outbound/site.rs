@@ -86,7 +86,7 @@ pub struct Site {
     pub(super) yields: Cell<bool>,
     /// One of its buckets is that of its adaptive window.
     pub(super) paced: Cell<bool>,
-    /// What rates there are of connections and of messages.
+    /// Those that each of [`What`] takes of.
     buckets: RefCell<[Option<Rc<[Bucket]>>; 2]>,
     /// When it is pumped as its rate lets it begin something.
     pub(super) wakes_at: Cell<Option<Instant>>,
@@ -155,15 +155,15 @@ impl Site {
         self.count.window().is_some() && self.count.exceeds(self.connections_max())
     }
 
-    /// The buckets of its rates; None: there are none.
+    /// The buckets of the rates that bound this; None: there are none.
     pub(super) fn buckets(&self, what: What) -> Option<Rc<[Bucket]>> {
         self.buckets.borrow()[what as usize].clone()
     }
 
     /// These are they.
-    pub(super) fn set_buckets(&self, connections: Vec<Bucket>, messages: Vec<Bucket>) {
+    pub(super) fn set_buckets(&self, buckets: [Vec<Bucket>; 2]) {
         let some = |buckets: Vec<Bucket>| (!buckets.is_empty()).then(|| buckets.into());
-        self.buckets.replace([some(connections), some(messages)]);
+        self.buckets.replace(buckets.map(some));
     }
 
     /// Its connections end, each behind its transaction; others are opened in their place.

@@ -10,7 +10,10 @@ use crate::queue::schedule;
 use crate::queue::suspension::Place;
 use crate::route::{Hop, SitePolicy};
 use crate::runtime::{Defect, Runtime};
+use crate::shaping::pace::Pace;
+use crate::shaping::rated::{EachRate, Rated};
 use crate::shard::Shard;
+use crate::shard::counts::ConnectionCount;
 use crate::shard::live::LiveConfig;
 use crate::shard::outbound::bucket::{Bucket, What};
 use crate::shard::outbound::provider::Share;
@@ -99,7 +102,7 @@ pub(super) fn heed<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) {
 fn look<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) {
     let Some(window) = site.count.window() else { return };
     let (policy, now) = (site.policy.borrow().clone(), shard.timers.recent());
-    if window.is_due(now) && window.look(policy.connections, policy.message_rate, now) {
+    if window.is_due(now) && window.look(policy.connections, policy.rates[Rated::Messages], now) {
         shard.mesh.widened(&site.count);
     }
     if site.paced.get() != is_paced(site, &policy) {
@@ -137,26 +140,33 @@ fn take_up<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site, live: &LiveC
 
 /// The providers of a site, and the buckets of its rates and theirs, are those of its policy.
 fn share<R: Runtime>(shard: &Shard<R>, site: &Site, policy: &SitePolicy) {
-    let (mut connections, mut messages, mut shares) = (Vec::new(), Vec::new(), Vec::new());
-    connections.extend(policy.connection_rate.map(|pace| Bucket::new(&site.count, What::Connections, pace)));
+    let (mut buckets, mut shares) = (<[Vec<Bucket>; 2]>::default(), Vec::new());
     // First: where its day is over others take its mail, whatever its rate.
-    messages.extend(site.warm.borrow().clone().map(|count| Bucket::Warm(shard.mesh.clone(), count)));
-    messages.extend(policy.message_rate.map(|pace| Bucket::new(&site.count, What::Messages, pace)));
+    let warm = site.warm.borrow().clone().map(|count| Bucket::Warm(shard.mesh.clone(), count));
+    buckets[What::Messages as usize].extend(warm);
+    add(&mut buckets, &site.count, &policy.rates);
     site.paced.set(is_paced(site, policy));
-    messages.extend(site.paced.get().then(|| Bucket::of_window(&site.count)));
+    buckets[What::Messages as usize].extend(site.paced.get().then(|| Bucket::of_window(&site.count)));
     let hop = site.hop.borrow();
     let source = hop.source();
     for of in &policy.providers {
         let count = || shard.mesh.provider_count((source, &of.name), shard.runtime.now());
         let provider = shard.outbound.providers.get((source, &of.name), count);
-        messages.extend(of.message_rate.map(|pace| Bucket::new(&provider.count, What::Messages, pace)));
+        add(&mut buckets, &provider.count, &of.rates);
         shares.push(Share { provider, connections: of.connections });
     }
-    site.set_buckets(connections, messages);
+    site.set_buckets(buckets);
     *site.providers.borrow_mut() = (!shares.is_empty()).then(|| shares.into());
     // It is asked anew.
     site.waits_for.take();
     site.wakes_at.set(None);
+}
+
+/// A bucket for each of these rates, beside the others that are taken of for the same.
+fn add(buckets: &mut [Vec<Bucket>; 2], count: &Arc<ConnectionCount>, rates: &EachRate<Option<Pace>>) {
+    for (of, pace) in rates.set() {
+        buckets[What::of(of) as usize].push(Bucket::new(count, of, *pace));
+    }
 }
 
 fn policy<R: Runtime>(

@@ -12,10 +12,12 @@ use crate::runtime::Runtime;
 use crate::shaping::key::Key;
 use crate::shaping::layers::{Effective, Held};
 use crate::shaping::pace::Pace;
+use crate::shaping::rated::{EachRate, Rated};
 use crate::shaping::warmup::Standing;
 use crate::shard::Shard;
 use crate::shard::ask::why::{Cause, Limit, ProviderState, RateOf, SiteShare, SiteState};
 use crate::shard::counts::ConnectionCount;
+use crate::shard::outbound::bucket::What;
 use crate::shard::outbound::site::Site;
 use crate::shard::rate_count::RateCount;
 use crate::time::{Instant, UnixMillis};
@@ -94,44 +96,50 @@ fn no_connection<R: Runtime>(shard: &Shard<R>, site: &Site) -> (Cause, Option<Un
         return (Cause::Connections, None);
     }
     let now = shard.runtime.now();
-    if let Some(pace) = policy.connection_rate
-        && site.opening.get() == 0
-        && let Some(when) = empty(&site.count.opened, pace, now)
-    {
-        let words = site_state(shard, &site.hop.borrow()).connection_rate.unwrap_or_default();
-        return (Cause::Rate { of: RateOf::Connections, words }, Some(wall(shard, when)));
-    }
-    (Cause::Turn, None)
+    let held = held_by(&site.count, &policy.rates, What::Connections, now);
+    let Some((rated, when)) = held.filter(|_| site.opening.get() == 0) else { return (Cause::Turn, None) };
+    let mut state = site_state(shard, &site.hop.borrow());
+    let words = state.rates[rated].take().unwrap_or_default();
+    (Cause::Rate { of: RateOf::Site(rated), words }, Some(wall(shard, when)))
 }
 
-/// The rate of messages that lets none begin now, if there is one.
+/// The rate that lets no message begin now, if there is one.
 fn message_rate<R: Runtime>(shard: &Shard<R>, site: &Site) -> Option<(Cause, Option<UnixMillis>)> {
     let (policy, now) = (site.policy.borrow(), shard.runtime.now());
-    let own = policy.message_rate.map(|pace| (RateOf::Messages, site.count.clone(), pace));
+    let held = |count: &_, rates: &EachRate<Option<Pace>>| held_by(count, rates, What::Messages, now);
+    let own = held(&site.count, &policy.rates).map(|(rated, when)| (RateOf::Site(rated), rated, when));
     let window = site.count.window().filter(|_| policy.adaptive);
     let narrow = window.and_then(|window| Some((window, window.pace()?)));
     let shares = site.providers.borrow();
     let of_provider = |(place, of): (usize, &ProviderPolicy)| {
         let share = shares.as_ref()?.get(place)?;
-        Some((RateOf::Provider(place), share.provider.count.clone(), of.message_rate?))
+        let (rated, when) = held(&share.provider.count, &of.rates)?;
+        Some((RateOf::Provider(place), rated, when))
     };
-    let providers = policy.providers.iter().enumerate().filter_map(of_provider);
-    let held = own
-        .into_iter()
-        .chain(providers)
-        .find_map(|(of, count, pace)| Some((of, empty(&count.messages, pace, now)?)));
-    let held = held.or_else(|| {
+    let of_window = || {
         let (window, pace) = narrow?;
-        Some((RateOf::Window, empty(&window.messages, pace, now)?))
-    });
-    let (of, when) = held?;
-    let state = site_state(shard, &site.hop.borrow());
+        Some((RateOf::Window, Rated::Messages, empty(&window.messages, pace, now)?))
+    };
+    let of_providers = || policy.providers.iter().enumerate().find_map(of_provider);
+    let (of, rated, when) = own.or_else(of_providers).or_else(of_window)?;
+    let mut state = site_state(shard, &site.hop.borrow());
     let words = match of {
-        RateOf::Provider(place) => state.providers.get(place).and_then(|of| of.message_rate.clone()),
+        RateOf::Provider(place) => state.providers.get_mut(place).and_then(|of| of.rates[rated].take()),
         RateOf::Window => state.window_rate.map(|rate| format!("{rate:.1}").into()),
-        RateOf::Messages | RateOf::Connections | RateOf::Tenant => state.message_rate,
+        RateOf::Site(_) | RateOf::Tenant => state.rates[rated].take(),
     };
     Some((Cause::Rate { of, words: words.unwrap_or_default() }, Some(wall(shard, when))))
+}
+
+/// The first of these rates that lets none of this begin now, and when one may.
+fn held_by(
+    count: &ConnectionCount,
+    rates: &EachRate<Option<Pace>>,
+    what: What,
+    now: Instant,
+) -> Option<(Rated, Instant)> {
+    let mut bounds = rates.set().filter(|(of, _)| What::of(*of) == what);
+    bounds.find_map(|(of, pace)| Some((of, empty(&count.rates[of], *pace, now)?)))
 }
 
 /// When one may be taken, where none may now.
@@ -195,8 +203,7 @@ pub(in crate::shard) fn site_state<R: Runtime>(shard: &Shard<R>, hop: &Hop) -> S
         most: if policy.adaptive { count.most(policy.connections) } else { policy.connections },
         limit: Limit { most: policy.connections, words: limit },
         window_rate: window_rate(&count, &policy),
-        message_rate: policy.message_rate.and_then(|_| line(Key::MaxMessageRate)),
-        connection_rate: policy.connection_rate.and_then(|_| line(Key::MaxConnectionRate)),
+        rates: EachRate::of(|of| policy.rates[of].and_then(|_| line(of.key()))),
         ready,
         closed: known.as_ref().and_then(|(key, site)| closed(shard, *key, site)),
         providers: providers(shard, hop, &policy, &said),
@@ -223,7 +230,7 @@ fn providers<R: Runtime>(
             name: of.name.clone(),
             used: count.used(),
             limit: of.connections.map(|most| Limit { most, words }),
-            message_rate: of.message_rate.and_then(|_| line(Key::ProviderMaxMessageRate)),
+            rates: EachRate::of(|rated| of.rates[rated].and_then(|_| line(rated.key_of_provider()?))),
         }
     };
     policy.providers.iter().map(one).collect()

@@ -1,8 +1,11 @@
 //! Why mail waits, as JSON.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Scanned;
+use crate::shaping::rated::EachRate;
 
 /// What mail waits for.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -99,10 +102,9 @@ pub struct Site {
     pub limit: String,
     /// Shards that have connections.
     pub shards: Vec<Share>,
-    /// Which line says how often a message is sent.
-    pub message_rate: Option<String>,
-    /// Which line says how often a connection is opened.
-    pub connection_rate: Option<String>,
+    /// Which lines set its rates.
+    #[serde(flatten)]
+    pub rates: RateLines,
     /// Messages a second that the adaptive window lets, where it is narrow.
     pub window_rate: Option<f64>,
     /// Groups that are ready there, of all domains of this shard.
@@ -115,6 +117,37 @@ pub struct Site {
     pub error: Option<String>,
     /// Providers with limits.
     pub providers: Vec<Provider>,
+}
+
+/// Lines that set rates, each under the name of its rate: `message_rate` …
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RateLines(EachRate<Option<String>>);
+
+impl RateLines {
+    /// These.
+    pub fn of(lines: &EachRate<Option<Box<str>>>) -> RateLines {
+        RateLines(EachRate::of(|of| lines[of].as_deref().map(str::to_owned)))
+    }
+
+    /// Those that there are.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        self.0.set().map(|(_, line)| line.as_str())
+    }
+}
+
+impl Serialize for RateLines {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(of, line)| (of.name(), line)))
+    }
+}
+
+impl<'de> Deserialize<'de> for RateLines {
+    /// What this program does not know is of a later relay.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RateLines, D::Error> {
+        let mut told = BTreeMap::<String, serde_json::Value>::deserialize(deserializer)?;
+        let mut line = |name| told.remove(name)?.as_str().map(str::to_owned);
+        Ok(RateLines(EachRate::of(|of| line(of.name()))))
+    }
 }
 
 /// What one shard has of the connections to a site.
@@ -139,8 +172,9 @@ pub struct Provider {
     pub connections_max: Option<usize>,
     /// Which line says so.
     pub limit: Option<String>,
-    /// Which line says how often a message is sent.
-    pub message_rate: Option<String>,
+    /// Which lines set its rates.
+    #[serde(flatten)]
+    pub rates: RateLines,
 }
 
 /// A last reply.
@@ -150,4 +184,20 @@ pub struct Heard {
     pub reply: String,
     /// How many recipients heard it.
     pub recipients: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_stand_beside_the_others_by_their_names() {
+        let rates = EachRate::of(|of| (of.name() == "message_rate").then(|| "a.toml:3".into()));
+        let site = Site { rates: RateLines::of(&rates), ..Site::default() };
+        let mut json = serde_json::to_value(&site).expect("JSON");
+        assert_eq!((&json["message_rate"], &json["connection_rate"]), (&"a.toml:3".into(), &().into()));
+        json["tea_rate"] = 7.into();
+        let read: Site = serde_json::from_value(json).expect("a site");
+        assert_eq!(read.rates.lines().collect::<Vec<_>>(), ["a.toml:3"], "what is not known is left out");
+    }
 }

@@ -140,10 +140,7 @@ fn connections(site: &SiteState) -> String {
 fn rate(of: RateOf, line: &str, until: &str, site: &SiteState) -> (&'static str, String) {
     let until = format!("the next may go {until}");
     match of {
-        RateOf::Messages => ("rate", format!("held to the rate of the site: {until} ({line})")),
-        RateOf::Connections => {
-            ("connection_rate", format!("held to the rate of connections: {until} ({line})"))
-        }
+        RateOf::Site(rated) => (rated.cause(), format!("held to {rated}: {until} ({line})")),
         RateOf::Tenant => ("tenant_rate", format!("held to the rate of its tenant: {until} ({line})")),
         RateOf::Window => (
             "window",
@@ -159,6 +156,7 @@ fn rate(of: RateOf, line: &str, until: &str, site: &SiteState) -> (&'static str,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shaping::rated::Rated;
     use crate::shard::ask::why::{Limit, ProviderState};
 
     const NOW: UnixMillis = UnixMillis(1_795_867_200_000);
@@ -185,7 +183,7 @@ mod tests {
             name: "big".into(),
             used: 50,
             limit: Some(limit(50, "s.toml:9 provider_connection_limit = 50")),
-            message_rate: None,
+            ..ProviderState::default()
         };
         let site = SiteState {
             used: 20,
@@ -200,34 +198,32 @@ mod tests {
             assert_eq!((told.recipients, told.domains), (3, 1));
             (told.cause, told.words)
         };
-        let of = |name: &str, words: &str| (name.to_owned(), words.to_owned());
+        let of = RateOf::Site(Rated::Messages);
+        let named = |name: &str, words: &str| (name.to_owned(), words.to_owned());
         assert_eq!(
             said(Cause::Connections, None),
-            of(
+            named(
                 "connections",
                 "20 of 20 connections to the site are in use (s.toml:14 connection_limit = 20)"
             )
         );
         assert_eq!(
             said(Cause::ProviderConnections(0), None),
-            of(
+            named(
                 "provider_connections",
                 "50 of 50 connections to provider big are in use (s.toml:9 provider_connection_limit = 50)"
             )
         );
         assert_eq!(
             said(Cause::Closed { failures: 3, error: "connection refused".into() }, Some(at(60))),
-            of(
+            named(
                 "site_closed",
                 "the site failed 3 times in a row and is tried next at 12:01:00Z (in 1m): connection refused"
             )
         );
         assert_eq!(
-            said(
-                Cause::Rate { of: RateOf::Messages, words: "s.toml:3 max_message_rate = 1/h".into() },
-                Some(at(5))
-            ),
-            of(
+            said(Cause::Rate { of, words: "s.toml:3 max_message_rate = 1/h".into() }, Some(at(5))),
+            named(
                 "rate",
                 "held to the rate of the site: the next may go at 12:00:05Z (in 5s) (s.toml:3 max_message_rate = 1/h)"
             )
@@ -237,12 +233,12 @@ mod tests {
                 Cause::WarmUp { provider: "big".into(), used: 50, volume: 50, asked: false },
                 Some(at(43_200))
             ),
-            of(
+            named(
                 "warm-up",
                 "warm-up: 50 of 50 messages of its source at big have left today; the next at 2026-11-29 00:00:00Z (in 12h)"
             )
         );
-        assert_eq!(said(Cause::Turn, None), of("turn", "next in line: 7 ready for 20 of 20 connections"));
+        assert_eq!(said(Cause::Turn, None), named("turn", "next in line: 7 ready for 20 of 20 connections"));
         let narrow = SiteState { most: 3, used: 3, ..site.clone() };
         let told = ready((&Cause::Connections, None), Some(&narrow), 1, NOW).words;
         assert!(told.starts_with("3 of 3 connections") && told.contains("adaptive window"), "{told}");
