@@ -81,8 +81,10 @@ fn choice(table: &DeTable<'_>) -> Result<Choice, Wrong> {
 
 /// Whether these can be had together.
 fn judge(choices: Vec<Choice>) -> Result<Vec<Choice>, Wrong> {
-    if choices.len() > 1 && choices.iter().any(|choice| choice.target == RouteTarget::Discard) {
-        return Err(Wrong::write("discard is for no list", quoted("discard"), ", or hosts only"));
+    let local = choices.iter().find(|choice| matches!(choice.target, RouteTarget::Local(_)));
+    if let Some(Choice { target, .. }) = local.filter(|_| choices.len() > 1) {
+        let problem = format!("{target} is for no list");
+        return Err(Wrong::write(problem, quoted(&target.to_string()), ", or hosts only"));
     }
     if let Some(mx) = choices.iter().find(|choice| choice.target == RouteTarget::Mx)
         && choices.iter().any(|other| other != mx && other.order <= mx.order)

@@ -217,7 +217,7 @@ fn write_delivery(config: &Config, out: &mut String) -> std::fmt::Result {
 fn ways(choices: &[Choice]) -> String {
     let one = |choice: &Choice| match &choice.target {
         RouteTarget::Mx => "its MX hosts".to_owned(),
-        RouteTarget::Discard => "nowhere".to_owned(),
+        RouteTarget::Local(local) => local.to_string(),
         RouteTarget::Host { scheme, host, port } => {
             let by = match scheme {
                 Scheme::Smtp => "",
@@ -229,7 +229,7 @@ fn ways(choices: &[Choice]) -> String {
         RouteTarget::Socket(path) => format!("the socket {} by LMTP", path.display()),
     };
     match choices {
-        [only] if only.target == RouteTarget::Discard => "is discarded".to_owned(),
+        [Choice { target: RouteTarget::Local(local), .. }] => local.words().to_owned(),
         [only] => format!("goes to {}", one(only)),
         _ => {
             let mut sorted: Vec<&Choice> = choices.iter().collect();

@@ -43,13 +43,42 @@ impl Scheme {
     }
 }
 
+/// What becomes of mail that ends at this relay.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Local {
+    /// `discard`: it is thrown away, which is recorded.
+    Discard,
+}
+
+impl Local {
+    fn of(text: &str) -> Option<Local> {
+        (text == "discard").then_some(Local::Discard)
+    }
+
+    /// Mail that a route sends there …
+    pub fn words(&self) -> &'static str {
+        match self {
+            Local::Discard => "is discarded",
+        }
+    }
+}
+
+impl fmt::Display for Local {
+    /// As it is written.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Local::Discard => formatter.write_str("discard"),
+        }
+    }
+}
+
 /// Where a route sends its mail.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RouteTarget {
     /// The MX hosts of the domain (RFC 5321 section 5).
     Mx,
-    /// `discard`: nowhere, which is recorded.
-    Discard,
+    /// Nowhere: it ends here.
+    Local(Local),
     /// One host, by name or address literal (`smtp://[::1]:2525`).
     Host {
         /// What is spoken there.
@@ -80,7 +109,7 @@ impl fmt::Display for RouteTarget {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RouteTarget::Mx => formatter.write_str("mx"),
-            RouteTarget::Discard => formatter.write_str("discard"),
+            RouteTarget::Local(local) => write!(formatter, "{local}"),
             RouteTarget::Host { scheme, host, port } if host.contains(':') => {
                 write!(formatter, "{}://[{host}]:{port}", scheme.name())
             }
@@ -115,10 +144,11 @@ pub fn target(text: &str) -> Result<RouteTarget, BadValue> {
     const FIX: BadValue = BadValue::Syntax(
         "\"mx\", \"discard\", \"smtp://host:port\", \"smtps://host\", \"lmtp://host:port\" or \"lmtp:/path\", an IPv6 address in brackets",
     );
-    match text {
-        "mx" => return Ok(RouteTarget::Mx),
-        "discard" => return Ok(RouteTarget::Discard),
-        _ => {}
+    if text == "mx" {
+        return Ok(RouteTarget::Mx);
+    }
+    if let Some(local) = Local::of(text) {
+        return Ok(RouteTarget::Local(local));
     }
     if let Some(path) = text.strip_prefix("lmtp:")
         && !path.starts_with("//")
@@ -205,7 +235,7 @@ mod tests {
         }
         assert_eq!(target("lmtp:/run/dovecot/lmtp"), Ok(RouteTarget::Socket("/run/dovecot/lmtp".into())));
         assert_eq!(target("mx"), Ok(RouteTarget::Mx));
-        assert_eq!(target("discard"), Ok(RouteTarget::Discard));
+        assert_eq!(target("discard"), Ok(RouteTarget::Local(Local::Discard)));
     }
 
     #[test]

@@ -8,21 +8,21 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{Choice, RouteTarget, Scheme};
+use crate::config::{Choice, Local, RouteTarget, Scheme};
 use crate::route::draw::wait;
 use crate::route::egress;
 use crate::route::gate::{Admitted, NamedBy};
 use crate::shaping::provider::canonical;
 
 /// What is spoken with a next hop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// SMTP (RFC 5321).
     Smtp,
     /// LMTP (RFC 2033): each recipient has its own reply behind the dot.
     Lmtp,
-    /// Nothing: the mail is thrown away, which is recorded.
-    Discard,
+    /// Nothing, as there is none: the mail ends here.
+    Local(Local),
 }
 
 /// How a host is reached.
@@ -133,7 +133,7 @@ impl Hop {
             _ => sorted.iter().map(|one| format!("{}*{} {},", one.order, one.weight, one.target)).collect(),
         };
         let protocol = match &first.target {
-            RouteTarget::Discard => Protocol::Discard,
+            RouteTarget::Local(local) => Protocol::Local(local.clone()),
             target if target.speaks_lmtp() => Protocol::Lmtp,
             _ => Protocol::Smtp,
         };
@@ -163,7 +163,7 @@ impl Hop {
 
     /// Makes it the site of a source: it has limits and back-off of its own. Names of sites have no such beginning.
     pub fn leave_by(&mut self, source: &Arc<egress::Source>) {
-        if self.protocol != Protocol::Discard {
+        if !matches!(self.protocol, Protocol::Local(_)) {
             self.site.insert_str(0, &format!("{} ", source.name()));
             self.by = Some(source.clone());
         }
@@ -212,7 +212,7 @@ impl Host {
     /// None for what is no host.
     fn of_choice(choice: &Choice) -> Option<Host> {
         let (name, at, port, tls_first) = match &choice.target {
-            RouteTarget::Mx | RouteTarget::Discard => return None,
+            RouteTarget::Mx | RouteTarget::Local(_) => return None,
             RouteTarget::Host { scheme, host, port } => {
                 let at = host.parse().map_or(At::Name, At::Address);
                 (host.clone(), at, *port, *scheme == Scheme::Smtps)
@@ -257,7 +257,7 @@ mod tests {
             ("\"smtps://a\"", "smtps://a:465", Protocol::Smtp),
             ("\"lmtp://a\"", "lmtp://a:24", Protocol::Lmtp),
             ("\"lmtp:/run/x\"", "lmtp:/run/x", Protocol::Lmtp),
-            ("\"discard\"", "discard", Protocol::Discard),
+            ("\"discard\"", "discard", Protocol::Local(Local::Discard)),
             (
                 "[{ to = \"smtp://b\", order = 1 }, { to = \"smtps://c\", weight = 2 }, { to = \"smtp://a\" }]",
                 "0*1 smtp://a:25,0*2 smtps://c:465,1*1 smtp://b:25,",

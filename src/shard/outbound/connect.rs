@@ -323,18 +323,18 @@ async fn open<R: Runtime>(
     to: &Endpoint,
 ) -> Result<Connection<R>, HopError> {
     let named = || name(host, to);
-    let (protocol, by) = (hop.protocol, &hop.by);
+    let (lmtp, by) = (hop.protocol == Protocol::Lmtp, &hop.by);
     let now = shard.timers.recent();
     let is_known = |failures: &RefCell<Failures>| failures.borrow().is_known(&named(), now);
     // Nobody listens on a socket of this machine who could not read its memory.
     let level = if to.ip().is_some() { policy.tls } else { TlsLevel::Off };
     let required = level.is_required() && !host.tls_first;
     let mut manners = Manners {
-        protocol,
+        lmtp,
         timeouts: policy.timeouts,
         tls_first: host.tls_first,
         // HELO offers no TLS.
-        ehlo: required || protocol == Protocol::Lmtp || !is_known(&shard.outbound.hosts.ehlo_failures),
+        ehlo: required || lmtp || !is_known(&shard.outbound.hosts.ehlo_failures),
         starttls: level != TlsLevel::Off && !host.tls_first,
         verifies: level == TlsLevel::Verified,
     };

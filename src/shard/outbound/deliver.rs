@@ -22,7 +22,7 @@ use crate::shard::outbound::rates::Rights;
 use crate::shard::outbound::session::{Connection, HopError};
 use crate::shard::outbound::site::{IdleConnection, Site, Work};
 use crate::shard::outbound::work::{After, Run, UnderWay};
-use crate::shard::outbound::{adapt, borrow, connect, egress, line, notice, pump, settle, sites};
+use crate::shard::outbound::{adapt, borrow, connect, egress, line, local, notice, pump, settle, sites};
 use crate::smtp::reply::Reply;
 use crate::time::Instant;
 
@@ -61,9 +61,9 @@ async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, begun: Begun<R>) {
     // It asks for its place now.
     drop(coming);
     let (hop, policy) = (site.hop.borrow().clone(), site.policy.borrow().clone());
-    let given_up = if hop.protocol == Protocol::Discard {
+    let given_up = if let Protocol::Local(end) = &hop.protocol {
         lease.opened();
-        discard(&shard, key, &site, &lease).await;
+        local::end(&shard, key, &site, end, || lease.proven()).await;
         None
     } else {
         connected(&shard, key, &site, (&hop, &policy, &lease), token).await
@@ -206,25 +206,6 @@ async fn return_all<R: Runtime>(
                 };
                 let hop = site.hop.borrow().clone();
                 settle::whole_by(shard, &job, ended, (named, hop.source(), told)).await;
-            }
-            Work::Nothing => return,
-        }
-    }
-}
-
-/// What is ready is thrown away, as the operator wants it: recorded, and nobody is told.
-async fn discard<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Site>, lease: &Lease<R>) {
-    while !shard.draining.get() {
-        match pump::take(shard, key, site) {
-            Work::Expired(job) => settle::expired(shard, &job),
-            Work::Job(job) => {
-                let under_way = UnderWay::new(shard, site, job);
-                let told = || {
-                    assert!(!shard.runtime.planted(Defect::PanicOverReturn), "as planted");
-                    under_way.settled();
-                };
-                settle::whole_by(shard, &job, Ended::Discarded, ("", "", told)).await;
-                lease.proven();
             }
             Work::Nothing => return,
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::limits;
 use crate::policy::trust;
 use crate::route::egress;
-use crate::route::{Endpoint, Host, Protocol};
+use crate::route::{Endpoint, Host};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::outbound::manners::blame_tls;
@@ -21,7 +21,7 @@ use crate::smtp::reply::Reply;
 /// What a host is asked for in a session.
 #[derive(Clone, Copy)]
 pub(super) struct Manners {
-    pub protocol: Protocol,
+    pub lmtp: bool,
     pub timeouts: Timeouts,
     pub tls_first: bool,
     pub ehlo: bool,
@@ -52,7 +52,7 @@ pub(super) async fn greet<R: Runtime>(
         return Err(HopError::OverRate);
     }
     let wire = source::connect(shard, by.as_deref(), to, manners.timeouts.connect).await?;
-    let mut connection = Connection::new(wire, name(host, to), (manners.protocol, manners.timeouts));
+    let mut connection = Connection::new(wire, name(host, to), (manners.lmtp, manners.timeouts));
     connection.by.clone_from(by);
     match introduce(shard, &mut connection, &host.name, manners).await {
         Ok(()) => Ok(connection),
@@ -86,9 +86,7 @@ async fn introduce<R: Runtime>(
     }
     if manners.ehlo {
         hello(shard, connection, manners.timeouts.hello).await.map_err(|error| match error {
-            HopError::Wire(error @ WireError::Lost(_)) if manners.protocol == Protocol::Smtp => {
-                HopError::BrokenEhlo(error)
-            }
+            HopError::Wire(error @ WireError::Lost(_)) if !manners.lmtp => HopError::BrokenEhlo(error),
             error => error,
         })?;
     } else {
@@ -151,7 +149,7 @@ async fn hello<R: Runtime>(
     connection.capabilities = Capabilities::default();
     let ours = &shard.boot.node.hostname;
     let own_name = connection.own_name(ours);
-    let lmtp = connection.protocol == Protocol::Lmtp;
+    let lmtp = connection.lmtp;
     let word = if lmtp { client::lmtp::HELLO } else { "EHLO" };
     let line = format!("{word} {own_name}\r\n");
     connection.send(shard, line.as_bytes(), 1, patience).await?;

@@ -3,7 +3,7 @@
 //! The files stand in message order. Who uses whom is another order, in which none looks back: the states; `borrow`, `warm`, `sites` and `adapt`;
 //! `source`; `egress`; `settle`;
 //! `lend`, `pump`; `tend`, `suspended`, `unanswered`; `asking`, `dispatch`, `overflow`, `handoff` and `loan`; `line`; `session`, `greet`, `connect`, `work`, `transact`,
-//! `attempt` and `deliver`. So `pump` only begins a connection, and `deliver` opens what was begun.
+//! `attempt`, `local` and `deliver`. So `pump` only begins a connection, and `deliver` opens what was begun.
 
 pub mod state;
 pub mod site;
@@ -36,6 +36,7 @@ pub mod lend;
 pub mod loan;
 pub mod borrow;
 pub mod deliver;
+mod local;
 pub mod connect;
 mod greet;
 pub mod source;

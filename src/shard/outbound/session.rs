@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::limits;
+use crate::route::Endpoint;
 use crate::route::egress::Source;
-use crate::route::{Endpoint, Protocol};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::counts::FarEnd;
@@ -24,8 +24,8 @@ pub struct Connection<R: Runtime> {
     pub wire: Wire<R>,
     /// What the hop offered in its last EHLO; nothing if it knows only HELO.
     pub capabilities: Capabilities,
-    /// What is spoken.
-    pub protocol: Protocol,
+    /// LMTP is spoken, not SMTP.
+    pub lmtp: bool,
     /// By which source it leaves.
     pub by: Option<Arc<Source>>,
     /// How long each answer may take.
@@ -213,10 +213,10 @@ impl From<WireError> for HopError {
 
 impl<R: Runtime> Connection<R> {
     /// Over a connection that just came up.
-    pub fn new(wire: Wire<R>, hop: String, (protocol, timeouts): (Protocol, Timeouts)) -> Connection<R> {
+    pub fn new(wire: Wire<R>, hop: String, (lmtp, timeouts): (bool, Timeouts)) -> Connection<R> {
         Connection {
             wire,
-            protocol,
+            lmtp,
             timeouts,
             by: None,
             capabilities: Capabilities::default(),

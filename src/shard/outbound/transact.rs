@@ -5,7 +5,6 @@ use std::rc::Rc;
 use crate::limits;
 use crate::mail::seven_bit::Plan;
 use crate::observe::diagnostics::Level;
-use crate::route::Protocol;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::outbound::eight_bit::{self, Ready};
@@ -51,7 +50,7 @@ fn begin<'a, R: Runtime>(
     view.front(&shard.boot.node.hostname, single).write(headers);
     let size = view.size + headers.len() as u64;
     let begun = Transaction::new(&connection.capabilities, view.sender, recipients, size, body)?;
-    let answers = connection.protocol == Protocol::Lmtp && !shard.runtime.planted(Defect::OneAnswerForAll);
+    let answers = connection.lmtp && !shard.runtime.planted(Defect::OneAnswerForAll);
     Ok(if answers { begun.with_answers() } else { begun })
 }
 
@@ -506,7 +505,7 @@ async fn converse<R: Runtime>(
                 out.clear();
                 out.extend_from_slice(b".\r\n");
                 // Behind replies of which each counts for another recipient nothing else is awaited.
-                let lmtp = connection.protocol == Protocol::Lmtp;
+                let lmtp = connection.lmtp;
                 let alone = !how.last || transaction.has_later() || lmtp;
                 let answers = transaction.replies_due();
                 match send_body(run, connection, message, (alone, answers), &mut out).await {
