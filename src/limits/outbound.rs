@@ -129,6 +129,11 @@ pub const LEND_LOOK: Duration = Duration::from_millis(2);
 /// Milliseconds that the wall clock and the queues' clock may be apart over a message before the wall clock counts as set since.
 pub const CLOCK_APART_MS: u64 = 5_000;
 
+/// How long the next connection to be free is kept for the shard that it was promised to: who passes it on says goodbye to the hop first.
+pub const NODE_PROMISE: Duration = Duration::from_millis(250);
+/// Shares over the node are kept so long after the last shard waited for a connection.
+pub const NODE_SHARES_KEPT: Duration = Duration::from_secs(10);
+
 /// Messages that a connection carries before its place goes to another shard that waits for one and has fewer.
 pub const CONNECTION_TURN: usize = 100;
 /// For so long (seconds) after a message came its pages are surely in memory still.

@@ -11,6 +11,15 @@ pub const STARVED_LOOKED_AT_EACH: usize = 4;
 /// Of so many messages that a site takes, each class of priority has one at least while it has mail, whatever those above it have: what is `low`
 /// goes slowly then, and nothing waits for ever.
 pub const CLASS_TURN: u32 = 16;
+/// Tenants of each class that shares over the node tell apart at one site; beyond that two share a part.
+pub const NODE_TENANTS: usize = 64;
+/// Messages that a tenant of weight 1 may be behind the others over the node: who comes begins there, and further behind nothing is made up for.
+pub const NODE_CREDIT: u64 = 12;
+/// All connections of a site count for its shares over the node as so many messages that a tenant of weight 1 has had: the higher, the longer a
+/// connection stays where it is.
+pub const NODE_AHEAD: u64 = 8;
+/// Messages by which a shard must be behind, and that is no more than chance.
+pub const NODE_SLACK: u64 = 2;
 /// Weight of a tenant, at most.
 pub const TENANT_WEIGHT_MAX: u64 = 1_000;
 

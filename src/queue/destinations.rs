@@ -21,6 +21,7 @@ mod effect;
 mod keys;
 pub mod known;
 pub mod moves;
+mod over_node;
 mod resting;
 mod ring;
 mod rings;
@@ -37,6 +38,7 @@ use credits::Credits;
 use domains::Domains;
 pub use effect::{Effect, Take};
 pub use keys::{DomainKey, SiteKey};
+use over_node::OverNode;
 use resting::Resting;
 use sites::Sites;
 pub use suspended::PutAside;
@@ -289,13 +291,7 @@ impl Destinations {
     /// The domain does not resolve (yet): the first of its ready groups, its credit taken, so that the caller settles it. None: there
     /// is none, or no credit for it. To be ended with [`Destinations::unresolved`].
     pub fn take_unresolved(&mut self, key: DomainKey) -> Option<Group> {
-        let domain = self.domains.get_mut(key)?;
-        let group = *domain.ready.front()?;
-        if !self.credits.take(group.location.lane) {
-            return None;
-        }
-        domain.active += 1;
-        domain.ready.pop_front()
+        routes::take_unresolved((&mut self.domains, &mut self.credits), key)
     }
 
     /// That is all for now: for what is left of its groups the domain is asked for again by [`Destinations::tick`].
@@ -379,6 +375,11 @@ impl Destinations {
     /// What tenants weigh from now on.
     pub fn set_weights(&mut self, weights: Weights) {
         self.weights = weights;
+    }
+
+    /// How a site stands to other shards.
+    pub fn over_node(&mut self, site: SiteKey) -> OverNode<'_> {
+        OverNode { sites: &mut self.sites, resting: &mut self.resting, weights: &self.weights, site }
     }
 
     /// Whether no connection of this site would get work now, as the credits of its lanes are all out. It is asked to pump
@@ -477,8 +478,7 @@ impl Destinations {
 
     /// Until when nothing is started at a site; None: it is not closed.
     pub fn closed_until(&self, site: SiteKey, now: u32) -> Option<u32> {
-        let site = self.sites.get(site);
-        site.is_closed(now).then_some(site.closed_until)
+        Some(self.sites.get(site).closed_until).filter(|until| *until > now)
     }
 
     /// Failures of the site in a row.

@@ -6,6 +6,7 @@ pub mod fair;
 pub mod flow;
 pub mod group;
 pub mod lifetimes;
+pub mod node_shares;
 pub mod outcome;
 pub mod schedule;
 pub mod select;

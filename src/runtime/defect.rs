@@ -103,6 +103,8 @@ pub enum Defect {
     SourceForgotten,
     /// Whose mail it is is forgotten: all of it is of one flow.
     FlowForgotten,
+    /// Shares of tenants are those of each shard for itself.
+    SharesOfShards,
     /// Queued mail goes on to where routes led before.
     RoutesKept,
     /// A page of the queue skips a domain.

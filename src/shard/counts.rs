@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use crate::limits;
 use crate::policy::clients::{Client, Clients};
 use crate::policy::reason::Refused;
+use crate::queue::node_shares::NodeShares;
 use crate::shaping::rated::EachRate;
 use crate::shard::rate_count::RateCount;
 use crate::shard::window::SiteWindow;
@@ -77,6 +78,8 @@ pub struct ConnectionCount {
     standing: AtomicUsize,
     /// What the site has shown to take, once it refused something.
     window: OnceLock<Box<SiteWindow>>,
+    /// What tenants had over all shards, once one waited for a connection.
+    shares: OnceLock<Arc<NodeShares>>,
     /// Shards that were refused a connection and want to hear when one is free.
     waiting: [AtomicU64; limits::SHARDS_MAX / 64],
     /// Shards with a connection that has nothing to do.
@@ -121,6 +124,24 @@ impl ConnectionCount {
     /// The same, for something that it refuses.
     pub fn narrow(&self) -> &SiteWindow {
         self.window.get_or_init(Box::default)
+    }
+
+    /// What tenants had over all shards; None: no shard ever waited.
+    pub fn shares(&self) -> Option<&Arc<NodeShares>> {
+        self.shares.get()
+    }
+
+    /// The same, as one of so many shards waits.
+    pub fn share(&self, shards: usize) -> &Arc<NodeShares> {
+        self.shares.get_or_init(|| Arc::new(NodeShares::new(shards)))
+    }
+
+    /// Shards that wait for a connection; they stay on the list.
+    pub fn waits(&self) -> impl Iterator<Item = usize> {
+        self.waiting
+            .iter()
+            .enumerate()
+            .flat_map(|(word, waiting)| shards(word, waiting.load(Ordering::SeqCst)))
     }
 
     /// How many connections there may be, of so many that the operator allows.

@@ -18,13 +18,13 @@ use super::story;
 
 /// A hop that takes its time over each message, and notes in which order they come.
 #[derive(Default)]
-struct Hop {
-    came: RefCell<Vec<(String, Instant)>>,
-    takes: Cell<Duration>,
+pub struct Hop {
+    pub came: RefCell<Vec<(String, Instant)>>,
+    pub takes: Cell<Duration>,
 }
 
 impl Hop {
-    fn start(world: &World) -> Rc<Hop> {
+    pub fn start(world: &World) -> Rc<Hop> {
         let hop = Rc::new(Hop::default());
         let runtime = world.shard(2, 0);
         let listener = runtime.listen("10.0.0.2:25".parse().expect("an address")).expect("a free address");

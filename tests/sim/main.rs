@@ -16,6 +16,7 @@ mod held;
 mod lend;
 mod lmtp;
 mod names;
+mod node_shares;
 mod peers;
 mod planted;
 mod relay;

@@ -14,8 +14,8 @@ use super::day::plan::{BANNER, DOT, End, Flavour, Lookup, Manner, Plan, RCPT, Si
 use super::day::reloads::{Fate, Reload, Version};
 use super::days::wrong;
 use super::{
-    ask, compaction, fair, floods, full_disk, held, lmtp, reload, rules, shaping, sources, suspend, warmup,
-    window,
+    ask, compaction, fair, floods, full_disk, held, lmtp, node_shares, reload, rules, shaping, sources,
+    suspend, warmup, window,
 };
 
 /// Seeds within which a defect must be found.
@@ -141,6 +141,7 @@ found! {
     ReturnedTooEarly in what_is_told_to_be_returned_too_early_is_found,
     JournalWithoutRoom in a_full_disk_without_room_for_the_journal_is_found,
     GivenUpTakenUp in a_policy_taken_up_though_given_up_is_found,
+    SharesOfShards in shares_of_each_shard_for_itself_are_found,
     FlowForgotten in mail_of_which_nobody_knows_whose_it_is_is_found,
     SourceForgotten in a_source_that_a_start_forgets_is_found,
     RoutesKept in mail_that_stays_with_old_routes_is_found,
@@ -170,6 +171,7 @@ fn of_sites(defect: Defect) {
         Defect::WindowDeaf => window::is_found(defect),
         Defect::SourceForgotten => sources::is_found(defect),
         Defect::FlowForgotten => fair::is_found(defect),
+        Defect::SharesOfShards => node_shares::is_found(defect),
         Defect::WarmupForgotten => warmup::is_found(defect),
         _ => suspend::is_found(defect),
     }
@@ -194,6 +196,7 @@ fn is_found(defect: Defect) {
         | Defect::SourceForgotten
         | Defect::SuspensionForgotten
         | Defect::FlowForgotten
+        | Defect::SharesOfShards
         | Defect::WarmupForgotten => {
             return of_sites(defect);
         }

@@ -39,7 +39,7 @@ const MAY: &[(&str, &[&str], &str)] = &[
     ("src/policy/certificate.rs", &["NEVER"], "a time at which every certificate has ended"),
     ("src/policy/guesses.rs", &["ONE", "AROUND", "ANYWHERE"], "how much of an address a name is made of"),
     ("src/queue/group.rs", &["ANY_LIFETIME"], "a number that none of them has"),
-    ("src/queue/destinations/shares.rs", &["STRIDE"], "a unit, of which each weight has a part"),
+    ("src/queue/node_shares.rs", &["STRIDE"], "a unit, of which each weight has a part"),
     ("src/queue/fair.rs", &["TRIED_BEFORE"], "a name that nobody else has"),
     ("src/dns/message.rs", &["PAYLOAD"], "wire format (DNS flag day 2020)"),
     ("src/dns/cache.rs", &["OVERHEAD"], "sizes of types"),

@@ -7,9 +7,10 @@ use std::ops::Bound;
 
 use super::keys::DomainKey;
 use super::ring::{Ring, Turn};
-use super::shares::{Rests, Shares};
+use super::shares::{Node, Rests, Shares};
 use crate::limits;
 use crate::queue::flow::{Flow, Weights};
+use crate::queue::node_shares::Head;
 
 /// Those of a site.
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ pub(super) struct Rings {
     one: Ring<DomainKey>,
     flow: Flow,
     several: Option<Box<Several>>,
+    /// What counts for the order is what tenants had over the node.
+    node: Option<Box<Node>>,
 }
 
 #[derive(Debug, Default)]
@@ -95,7 +98,7 @@ impl Rings {
                 search.left = search.left.checked_sub(1).filter(|_| !rests(self.flow.tenant))?;
                 Some((self.flow, self.one.pop()?))
             }
-            Some(several) => several.pop(search, rests),
+            Some(several) => several.pop(search, rests, self.node.as_deref()),
         }
     }
 
@@ -103,7 +106,7 @@ impl Rings {
     pub(super) fn rests(&mut self, rests: Rests<'_>) -> bool {
         match &mut self.several {
             None => rests(self.flow.tenant),
-            Some(several) => several.shares.next(rests).is_none(),
+            Some(several) => several.shares.next(rests, self.node.as_deref()).is_none(),
         }
     }
 
@@ -129,7 +132,7 @@ impl Rings {
     /// A turn at the end of its ring.
     pub(super) fn push(&mut self, flow: Flow, turn: Turn<DomainKey>) {
         if let Some(several) = &mut self.several {
-            return several.push(flow, turn);
+            return several.push(flow, turn, self.node.as_deref());
         }
         if self.one.places() == 0 {
             self.flow = flow;
@@ -138,9 +141,9 @@ impl Rings {
             return self.one.push(turn);
         }
         let mut several = Box::<Several>::default();
-        several.shares.enter(self.flow);
+        several.shares.enter(self.flow, self.node.as_deref());
         several.rings.insert(self.flow, std::mem::take(&mut self.one));
-        several.push(flow, turn);
+        several.push(flow, turn, self.node.as_deref());
         self.several = Some(several);
     }
 
@@ -152,10 +155,28 @@ impl Rings {
         }
     }
 
+    /// From now on what tenants had over the node counts, or no more.
+    pub(super) fn count_for(&mut self, node: Option<Node>) {
+        self.node = node.map(Box::new);
+        if let Some(several) = &mut self.several {
+            several.shares.count_for(self.node.as_deref());
+        }
+    }
+
+    /// Where that counts: whose mail is next, of tenants of which `rests` does not say so.
+    pub(super) fn head(&mut self, rests: Rests<'_>) -> Option<Head> {
+        let node = self.node.as_ref()?;
+        match &mut self.several {
+            None => (!self.one.is_empty() && !rests(self.flow.tenant)).then(|| node.head(self.flow)),
+            Some(several) => several.shares.head(rests, node),
+        }
+    }
+
     /// A message of a flow was taken.
     pub(super) fn serve(&mut self, flow: Flow, search: &Search, weights: &Weights) {
+        let pass = self.node.as_ref().map(|node| node.serve(flow.class, flow.tenant));
         let Some(several) = &mut self.several else { return };
-        several.shares.serve(flow, weights);
+        several.shares.serve(flow, weights, pass);
         if search.sweep.is_some() {
             several.swept = flow;
         }
@@ -175,9 +196,9 @@ impl Rings {
 }
 
 impl Several {
-    fn push(&mut self, flow: Flow, turn: Turn<DomainKey>) {
+    fn push(&mut self, flow: Flow, turn: Turn<DomainKey>, node: Option<&Node>) {
         let ring = self.rings.entry(flow).or_insert_with(|| {
-            self.shares.enter(flow);
+            self.shares.enter(flow, node);
             Ring::default()
         });
         ring.push(turn);
@@ -190,11 +211,16 @@ impl Several {
         }
     }
 
-    fn pop(&mut self, search: &mut Search, rests: Rests<'_>) -> Option<(Flow, Turn<DomainKey>)> {
+    fn pop(
+        &mut self,
+        search: &mut Search,
+        rests: Rests<'_>,
+        node: Option<&Node>,
+    ) -> Option<(Flow, Turn<DomainKey>)> {
         if let Some(sweep) = &mut search.sweep {
             return self.sweep(&mut search.left, sweep, rests);
         }
-        while let Some(flow) = self.shares.next(rests) {
+        while let Some(flow) = self.shares.next(rests, node) {
             if let Some(turn) = self.rings.get_mut(&flow).and_then(Ring::pop) {
                 return Some((flow, turn));
             }

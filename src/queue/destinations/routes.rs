@@ -3,11 +3,13 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use super::credits::Credits;
 use super::domains::Domains;
 use super::effect::Effect;
 use super::keys::DomainKey;
 use super::sites::Sites;
 use crate::limits;
+use crate::queue::Group;
 
 /// Those of these slots whose mail has gone on for long by the site that was found once.
 pub(super) fn resolve_busy(
@@ -75,4 +77,18 @@ pub(super) fn rest((domains, sites): (&mut Domains, &mut Sites), key: DomainKey,
     }
     domain.ready = VecDeque::new();
     sites.lead(domain, None);
+}
+
+/// The first of the groups of a domain that does not resolve, its credit taken.
+pub(super) fn take_unresolved(
+    (domains, credits): (&mut Domains, &mut Credits),
+    key: DomainKey,
+) -> Option<Group> {
+    let domain = domains.get_mut(key)?;
+    let group = *domain.ready.front()?;
+    if !credits.take(group.location.lane) {
+        return None;
+    }
+    domain.active += 1;
+    domain.ready.pop_front()
 }

@@ -5,20 +5,45 @@
 //! that is served; who runs out of mail is remembered until that has reached his own, so that a queue that empties now and then gains nothing.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use crate::limits;
 use crate::mail::parameters::Priority;
 use crate::queue::flow::{Flow, Weights};
+use crate::queue::node_shares::{Head, NodeShares, STRIDE};
 
 /// Whether a tenant may begin nothing now.
 pub(super) type Rests<'a> = &'a mut dyn FnMut(u32) -> bool;
 
-/// How far the pass of a tenant of weight 1 grows with each message.
-const STRIDE: u64 = 1 << 20;
+/// While other shards wait for connections to the site: what tenants had over the node.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) shares: Arc<NodeShares>,
+    pub(super) weights: Weights,
+}
+
+impl Node {
+    fn weight(&self, tenant: u32) -> u64 {
+        u64::from(self.weights.of(tenant))
+    }
+
+    /// A message of a flow is taken. How far its tenant has come.
+    pub(super) fn serve(&self, class: Priority, tenant: u32) -> u64 {
+        self.shares.serve(class, tenant, self.weight(tenant))
+    }
+
+    /// Of a flow that is the only one.
+    pub(super) fn head(&self, flow: Flow) -> Head {
+        Head { class: flow.class, tenant: flow.tenant, weight: self.weight(flow.tenant) }
+    }
+}
 
 #[derive(Debug)]
 struct Tenant {
+    /// Where it counts for the node, as it was found last: it may have come further since.
     pass: u64,
+    /// What it weighs, where it counts for the node.
+    weight: u64,
     /// Those with mail, the next first.
     campaigns: VecDeque<u32>,
     /// It was found to rest, and is not in the order until it is woken.
@@ -36,27 +61,44 @@ struct Class {
     flows: usize,
     /// Messages of other classes since one of this was served.
     waited: u32,
+    /// What tenants with mail weigh, where it counts for the node.
+    weight: u64,
 }
 
 impl Class {
-    fn enter(&mut self, tenant: u32, campaign: u32) {
+    fn enter(&mut self, (tenant, campaign): (u32, u32), node: Option<&Node>) {
         self.flows += 1;
         if self.flows == 1 {
             self.waited = 0;
         }
-        let reached = self.reached;
+        // Of the node's it is found when its turn comes.
+        let reached = if node.is_some() { 0 } else { self.reached };
         let own = self.tenants.entry(tenant).or_insert_with(|| {
             self.order.insert((reached, tenant));
-            Tenant { pass: reached, campaigns: VecDeque::new(), sits_out: false }
+            Tenant { pass: reached, weight: 0, campaigns: VecDeque::new(), sits_out: false }
         });
+        if let Some(node) = node.filter(|_| own.campaigns.is_empty()) {
+            own.weight = node.weight(tenant);
+            self.weight += own.weight;
+        }
         own.campaigns.push_back(campaign);
     }
 
     /// The tenant that is next and does not rest. Those without mail that are met are forgotten; those that rest sit out: nobody is to go past
     /// them again, and what is served meanwhile is not measured by the pass at which they stand.
-    fn next(&mut self, rests: Rests<'_>) -> Option<(u32, u32)> {
+    fn next(&mut self, class: Priority, rests: Rests<'_>, node: Option<&Node>) -> Option<(u32, u32)> {
         while let Some((pass, tenant)) = self.order.first().copied() {
             let own = self.tenants.get_mut(&tenant)?;
+            if let Some(node) = node.filter(|_| !own.campaigns.is_empty()) {
+                // Others may be further than is known as well, but none of them is less far.
+                let found = node.shares.pass(class, tenant, own.weight);
+                if found > pass {
+                    own.pass = found;
+                    self.order.pop_first();
+                    self.order.insert((found, tenant));
+                    continue;
+                }
+            }
             match own.campaigns.front() {
                 Some(campaign) if !rests(tenant) => return Some((tenant, *campaign)),
                 Some(_) => own.sits_out = true,
@@ -79,6 +121,22 @@ impl Class {
         }
     }
 
+    /// Passes are those of the node from now on, or no more.
+    fn count_for(&mut self, node: Option<&Node>) {
+        self.order.clear();
+        self.weight = 0;
+        for (tenant, own) in &mut self.tenants {
+            own.pass = if node.is_some() { 0 } else { own.pass.max(self.reached) };
+            own.weight = node.map_or(0, |node| node.weight(*tenant));
+            if !own.campaigns.is_empty() {
+                self.weight += own.weight;
+            }
+            if !own.sits_out {
+                self.order.insert((own.pass, *tenant));
+            }
+        }
+    }
+
     fn take_out(&mut self, tenant: u32, campaign: u32) -> Option<&mut Tenant> {
         let own = self.tenants.get_mut(&tenant)?;
         // Nearly always it is the first.
@@ -87,14 +145,14 @@ impl Class {
         Some(own)
     }
 
-    fn serve(&mut self, (tenant, campaign): (u32, u32), weight: u32) {
+    fn serve(&mut self, (tenant, campaign): (u32, u32), weight: u32, node: Option<u64>) {
         self.waited = 0;
         let Some((lowest, _)) = self.order.first().copied() else { return };
         self.reached = lowest;
         let Some(own) = self.take_out(tenant, campaign) else { return };
         own.campaigns.push_back(campaign);
         let before = own.pass;
-        own.pass += STRIDE / u64::from(weight.max(1));
+        own.pass = node.unwrap_or(own.pass + STRIDE / u64::from(weight.max(1)));
         let now = own.pass;
         if self.order.remove(&(before, tenant)) {
             self.order.insert((now, tenant));
@@ -115,14 +173,30 @@ impl Shares {
     }
 
     /// A flow has mail.
-    pub(super) fn enter(&mut self, flow: Flow) {
-        self.class(flow.class).enter(flow.tenant, flow.campaign);
+    pub(super) fn enter(&mut self, flow: Flow, node: Option<&Node>) {
+        self.class(flow.class).enter((flow.tenant, flow.campaign), node);
+    }
+
+    /// Passes are those of the node from now on, or no more.
+    pub(super) fn count_for(&mut self, node: Option<&Node>) {
+        self.classes.iter_mut().for_each(|class| class.count_for(node));
+    }
+
+    /// What is next of the highest class, as far as other shards are to know.
+    pub(super) fn head(&mut self, rests: Rests<'_>, node: &Node) -> Option<Head> {
+        [Priority::High, Priority::Normal, Priority::Low].into_iter().find_map(|class| {
+            let own = self.class(class);
+            let (tenant, _) = if own.flows > 0 { own.next(class, rests, Some(node))? } else { return None };
+            Some(Head { class, tenant, weight: own.weight })
+        })
     }
 
     /// It has none any more.
     pub(super) fn leave(&mut self, flow: Flow) {
         let class = self.class(flow.class);
-        if class.take_out(flow.tenant, flow.campaign).is_some() {
+        if let Some(own) = class.take_out(flow.tenant, flow.campaign) {
+            let weight = if own.campaigns.is_empty() { own.weight } else { 0 };
+            class.weight = class.weight.saturating_sub(weight);
             class.flows -= 1;
         }
     }
@@ -133,7 +207,7 @@ impl Shares {
     }
 
     /// The flow that is next, of a tenant that does not rest. Higher classes come first, but for one in [`limits::CLASS_TURN`] messages that each lower one has.
-    pub(super) fn next(&mut self, rests: Rests<'_>) -> Option<Flow> {
+    pub(super) fn next(&mut self, rests: Rests<'_>, node: Option<&Node>) -> Option<Flow> {
         let waits = |class: &Priority| {
             let own = &self.classes[*class as usize];
             own.flows > 0 && own.waited + 1 >= limits::CLASS_TURN
@@ -142,17 +216,17 @@ impl Shares {
         let downwards = [Priority::High, Priority::Normal, Priority::Low];
         first.into_iter().chain(downwards).find_map(|class| {
             let own = self.class(class);
-            let (tenant, campaign) = if own.flows > 0 { own.next(rests)? } else { return None };
+            let (tenant, campaign) = if own.flows > 0 { own.next(class, rests, node)? } else { return None };
             Some(Flow { class, tenant, campaign })
         })
     }
 
     /// A message of it was taken.
-    pub(super) fn serve(&mut self, flow: Flow, weights: &Weights) {
+    pub(super) fn serve(&mut self, flow: Flow, weights: &Weights, node: Option<u64>) {
         for class in &mut self.classes {
             class.waited += u32::from(class.flows > 0);
         }
-        self.class(flow.class).serve((flow.tenant, flow.campaign), weights.of(flow.tenant));
+        self.class(flow.class).serve((flow.tenant, flow.campaign), weights.of(flow.tenant), node);
     }
 
     /// Whether it remembers nothing that would make a difference.
@@ -177,8 +251,8 @@ mod tests {
     fn served(shares: &mut Shares, weights: &Weights, messages: usize) -> BTreeMap<Flow, usize> {
         let mut by = BTreeMap::new();
         for _ in 0..messages {
-            let next = shares.next(&mut |_| false).expect("there is mail");
-            shares.serve(next, weights);
+            let next = shares.next(&mut |_| false, None).expect("there is mail");
+            shares.serve(next, weights, None);
             *by.entry(next).or_insert(0) += 1;
         }
         by
@@ -189,13 +263,13 @@ mod tests {
         let mut shares = Shares::default();
         let weights = Weights::of_numbers([(1, 1), (2, 3), (4, 1000)]);
         for flow in [normal(1, 0), normal(2, 7), normal(2, 8), normal(2, 9), normal(3, 0)] {
-            shares.enter(flow);
+            shares.enter(flow, None);
         }
         let by = served(&mut shares, &weights, 500);
         let counts: Vec<usize> = by.values().copied().collect();
         let near = |count: &usize| (99..=101).contains(count);
         assert!(counts.iter().all(near), "1, 3 and, as nobody says otherwise, 1: {counts:?}");
-        shares.enter(normal(4, 0));
+        shares.enter(normal(4, 0), None);
         let by = served(&mut shares, &weights, 10_050);
         assert!((9_990..=10_010).contains(&by[&normal(4, 0)]), "{by:?}");
     }
@@ -206,20 +280,20 @@ mod tests {
         let mut shares = Shares::default();
         let weights = Weights::of_numbers([(1, 1), (2, 3)]);
         let (one, other) = (normal(1, 0), normal(2, 0));
-        shares.enter(other);
+        shares.enter(other, None);
         served(&mut shares, &weights, 1_000);
-        shares.enter(one);
+        shares.enter(one, None);
         let had = served(&mut shares, &weights, 400)[&one];
         assert!((99..=101).contains(&had), "{had}");
         // The first has one message at a time, and the next comes when that was taken.
         let mut had = 0;
         for _ in 0..400 {
-            let next = shares.next(&mut |_| false).expect("there is mail");
-            shares.serve(next, &weights);
+            let next = shares.next(&mut |_| false, None).expect("there is mail");
+            shares.serve(next, &weights, None);
             if next == one {
                 had += 1;
                 shares.leave(one);
-                shares.enter(one);
+                shares.enter(one, None);
             }
         }
         assert!((99..=101).contains(&had), "{had}");
@@ -235,22 +309,25 @@ mod tests {
         let mut shares = Shares::default();
         let weights = Weights::default();
         for tenant in 1..=1_000 {
-            shares.enter(normal(tenant, 0));
+            shares.enter(normal(tenant, 0), None);
         }
         let asked = std::cell::Cell::new(0);
         let mut busy = 0;
         for _ in 0..2_000 {
-            let next = shares.next(&mut |tenant| {
-                asked.set(asked.get() + 1);
-                tenant != 7
-            });
+            let next = shares.next(
+                &mut |tenant| {
+                    asked.set(asked.get() + 1);
+                    tenant != 7
+                },
+                None,
+            );
             let next = next.expect("one does not rest");
-            shares.serve(next, &weights);
+            shares.serve(next, &weights, None);
             busy += usize::from(next.tenant == 7);
         }
         assert_eq!(busy, 2_000);
         assert!(asked.get() <= 3_000, "{asked:?}");
-        shares.enter(normal(2_000, 0));
+        shares.enter(normal(2_000, 0), None);
         shares.wake(8);
         let by = served(&mut shares, &weights, 300);
         let counts: Vec<usize> = by.values().copied().collect();
@@ -262,7 +339,7 @@ mod tests {
         let mut shares = Shares::default();
         let weights = Weights::default();
         for class in [Priority::Low, Priority::Normal, Priority::High] {
-            shares.enter(flow(class, 1, 0));
+            shares.enter(flow(class, 1, 0), None);
         }
         let turns = limits::CLASS_TURN as usize;
         let by = served(&mut shares, &weights, 100 * turns);

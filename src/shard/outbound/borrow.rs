@@ -19,7 +19,8 @@ pub(super) fn leaves_room<R: Runtime>(shard: &Shard<R>, site: &Site) -> bool {
     is_lending(shard) && site.connections.get() >= share(shard, site).max(1)
 }
 
-fn is_lending<R: Runtime>(shard: &Shard<R>) -> bool {
+/// Whether others work for this shard, as it has no time.
+pub(super) fn is_lending<R: Runtime>(shard: &Shard<R>) -> bool {
     // Not by what is out just now: connections would go to and fro with every batch.
     shard.outbound.lending.busy.get() && shard.timers.recent() < shard.outbound.lending.lent_until.get()
 }

@@ -22,7 +22,9 @@ use crate::shard::outbound::rates::Rights;
 use crate::shard::outbound::session::{Connection, HopError};
 use crate::shard::outbound::site::{IdleConnection, Site, Work};
 use crate::shard::outbound::work::{After, Run, UnderWay};
-use crate::shard::outbound::{adapt, borrow, connect, egress, line, local, notice, pump, settle, sites};
+use crate::shard::outbound::{
+    adapt, borrow, connect, egress, line, local, node_order, notice, pump, settle, sites,
+};
 use crate::smtp::reply::Reply;
 use crate::time::Instant;
 
@@ -52,6 +54,7 @@ async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, begun: Begun<R>) {
         site: site.clone(),
         key,
         era: site.era.get(),
+        yields: Cell::new(false),
         opening: Cell::new(true),
         answered: Cell::new(false),
         stands: Cell::new(false),
@@ -69,6 +72,9 @@ async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, begun: Begun<R>) {
         connected(&shard, key, &site, (&hop, &policy, &lease), token).await
     };
     let wanted = lease.places.as_ref().is_some_and(|places| site.must_share(places, shard.index));
+    if !lease.yields.get() && site.count.wanted_by_others(shard.index) {
+        node_order::passes_on(&shard, key, &site, false);
+    }
     drop(lease);
     if let Some(place) = given_up {
         line::pass_on(&shard, place, key, &site);
@@ -128,6 +134,8 @@ struct Lease<R: Runtime> {
     shard: Rc<Shard<R>>,
     site: Rc<Site>,
     key: SiteKey,
+    /// It was passed on to another shard.
+    yields: Cell<bool>,
     /// The era of the site in which it was begun.
     era: u32,
     opening: Cell<bool>,
@@ -264,6 +272,7 @@ async fn work<R: Runtime>(
         places: lease.places.as_deref(),
         most,
         ends,
+        yields: &lease.yields,
         era: lease.era,
         done: 0,
         begun: shard.runtime.now(),

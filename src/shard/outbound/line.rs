@@ -10,6 +10,7 @@ use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::counts::{ConnectionCount, FarEnd};
 use crate::shard::outbound::address::AddressPermit;
+use crate::shard::outbound::node_order;
 use crate::shard::outbound::pump::{needs_connection, pump};
 use crate::shard::outbound::site::Site;
 
@@ -33,6 +34,7 @@ pub(in crate::shard) fn retry_refused<R: Runtime>(shard: &Rc<Shard<R>>) -> bool 
             && site.refused.replace(false)
         {
             pump(shard, key);
+            node_order::asked(shard, &site);
         }
     }
     unpark(shard);

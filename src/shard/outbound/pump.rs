@@ -13,7 +13,7 @@ use crate::shard::outbound::lend::lend;
 use crate::shard::outbound::opening::Begun;
 use crate::shard::outbound::provider::Places;
 use crate::shard::outbound::site::{Site, Work};
-use crate::shard::outbound::{borrow, rates, sites, tenants};
+use crate::shard::outbound::{borrow, node_order, rates, sites, tenants};
 
 /// Sees to it that somebody works on what the site has ready. True: a connection was begun.
 pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
@@ -82,12 +82,15 @@ fn begin<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: Rc<Site>) -> bool
             return false;
         }
     };
-    if !site.count.take(site.connections_max(), shard.index) {
+    let room = node_order::room(shard, &site, site.connections_max());
+    if !site.count.take(room, shard.index) {
         site.count.window().inspect(|window| window.wants(Narrows::Connections));
         shard.mesh.ask_for_connection(shard.index, &site.count);
+        node_order::refused(shard, key, &site);
         refused();
         return false;
     }
+    node_order::served(shard, &site);
     site.connections.set(site.connections.get() + 1);
     site.opening.set(site.opening.get() + 1);
     shard.outbound.connections.set(shard.outbound.connections.get() + 1);

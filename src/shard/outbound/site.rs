@@ -28,6 +28,15 @@ pub enum Work {
     Nothing,
 }
 
+/// What tenants have at a site counts over the node, as far as this shard knows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct OverNode {
+    /// When another shard was last known to wait.
+    pub(super) wanted: Instant,
+    /// The configuration that says what tenants weigh.
+    pub(super) generation: u64,
+}
+
 /// A site of this shard, as its connections see it.
 pub struct Site {
     /// Where it is.
@@ -88,6 +97,10 @@ pub struct Site {
     pub(super) paced: Cell<bool>,
     /// Those that each of [`What`] takes of.
     buckets: RefCell<[Option<Rc<[Bucket]>>; 2]>,
+    /// The shard has told others that it waits for a connection: its number.
+    pub(super) waits_at: Cell<Option<usize>>,
+    /// What tenants have is counted over the node.
+    pub(super) over_node: Cell<Option<OverNode>>,
     /// When it is pumped as its rate lets it begin something.
     pub(super) wakes_at: Cell<Option<Instant>>,
 }
@@ -129,6 +142,8 @@ impl Site {
             yields: Cell::new(false),
             paced: Cell::new(false),
             buckets: RefCell::default(),
+            waits_at: Cell::new(None),
+            over_node: Cell::new(None),
             wakes_at: Cell::new(None),
         }
     }
@@ -230,6 +245,15 @@ impl Site {
     /// No wider for a while.
     pub fn hold(&self, now: Instant) {
         self.hold_until.set(now + limits::WIDEN_PAUSE);
+    }
+}
+
+impl Drop for Site {
+    /// It waits for nothing any more.
+    fn drop(&mut self) {
+        if let (Some(shard), Some(shares)) = (self.waits_at.get(), self.count.shares()) {
+            shares.leave(shard, Instant(0));
+        }
     }
 }
 

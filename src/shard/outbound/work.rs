@@ -15,7 +15,7 @@ use crate::shard::outbound::bucket::{Token, What};
 use crate::shard::outbound::provider::Places;
 use crate::shard::outbound::session::Connection;
 use crate::shard::outbound::site::{Site, Work};
-use crate::shard::outbound::{borrow, pump, rates, settle, sites, tally};
+use crate::shard::outbound::{borrow, node_order, pump, rates, settle, sites, tally};
 use crate::time::Instant;
 
 /// What is to become of a connection after an attempt.
@@ -38,6 +38,8 @@ pub(super) struct Run<'a, R: Runtime> {
     pub(super) most: usize,
     /// When it is no longer used for another: its host may have other addresses by then, or others are preferred to it.
     pub(super) ends: Instant,
+    /// Its connection was passed on to another shard.
+    pub(super) yields: &'a Cell<bool>,
     /// The era of its site in which it was begun.
     pub(super) era: u32,
     /// When its session had come up.
@@ -73,15 +75,22 @@ impl<'a, R: Runtime> Run<'a, R> {
         let has_turn = *done < limits::ADDRESS_TURN
             || self.places.is_none_or(|places| !site.must_share(places, shard.index));
         let old = *done > 0 && shard.timers.recent() >= *ends;
-        let yields = must_yield(shard, site, *done) || must_pass_on(shard, self.place, site, *done);
         has_turn
             && !shard.draining.get()
             && !site.is_over()
             && *done < site.shown.messages(shard.timers.recent())
             && (*most == 0 || done < most)
             && !old
-            && !yields
             && *era == site.era.get()
+            && !must_pass_on(shard, self.place, site, *done)
+            && !self.must_yield()
+    }
+
+    /// Whether its connection is another shard's, which is promised to it once.
+    fn must_yield(&self) -> bool {
+        let yields = self.yields.get() || node_order::must_yield(self.shard, self.key, self.site, self.done);
+        self.yields.set(yields);
+        yields
     }
 
     /// The next group of the site's queue, if a message may be begun now; what is too old is settled.
@@ -122,15 +131,6 @@ impl<'a, R: Runtime> Run<'a, R> {
     pub(super) fn next_token(&self) -> Option<Option<Token<R>>> {
         rates::take(self.shard, (self.key, self.site), What::Messages).ok()
     }
-}
-
-/// Another shard waits for a connection and this one has more than its share, or had its turn.
-fn must_yield<R: Runtime>(shard: &Shard<R>, site: &Site, done: usize) -> bool {
-    if done == 0 || !site.count.wanted_by_others(shard.index) {
-        return false;
-    }
-    let share = borrow::share(shard, site);
-    site.connections.get() > share && (share > 0 || done >= limits::CONNECTION_TURN)
 }
 
 /// A group under way. If its task panics it goes back to its queue: a bug costs a connection, not mail.

@@ -1,0 +1,33 @@
+//! How a site stands to other shards: while some wait for connections to it, its order goes by what tenants had over the node.
+
+use std::sync::Arc;
+
+use super::keys::SiteKey;
+use super::resting::Resting;
+use super::shares::Node;
+use super::sites::Sites;
+use crate::queue::flow::Weights;
+use crate::queue::node_shares::{Head, NodeShares};
+
+/// A site, and what is known of tenants.
+pub struct OverNode<'a> {
+    pub(super) sites: &'a mut Sites,
+    pub(super) resting: &'a mut Resting,
+    pub(super) weights: &'a Weights,
+    pub(super) site: SiteKey,
+}
+
+impl OverNode<'_> {
+    /// What tenants had over the node counts from now on; None: what they had on this shard.
+    pub fn count_for(self, shares: Option<Arc<NodeShares>>) {
+        let node = shares.map(|shares| Node { shares, weights: self.weights.clone() });
+        self.sites.get_mut(self.site).rings.count_for(node);
+    }
+
+    /// Where it counts: whose mail is next.
+    pub fn head(self) -> Option<Head> {
+        let OverNode { sites, resting, site, .. } = self;
+        let mut rests = |tenant| !resting.is_empty() && resting.meets(tenant, site);
+        sites.get_mut(site).rings.head(&mut rests)
+    }
+}

@@ -1,0 +1,103 @@
+//! Beside pump: how shards share the connections of a site that has all it may have. See [`crate::queue::node_shares`].
+
+use std::rc::Rc;
+
+use crate::limits;
+use crate::queue::destinations::SiteKey;
+use crate::queue::node_shares::Place;
+use crate::runtime::{Defect, Runtime};
+use crate::shard::Shard;
+use crate::shard::outbound::borrow;
+use crate::shard::outbound::site::{OverNode, Site};
+
+/// How many connections there may be but for those that are promised to other shards.
+pub(super) fn room<R: Runtime>(shard: &Shard<R>, site: &Site, limit: usize) -> usize {
+    let Some(shares) = site.count.shares() else { return limit };
+    limit.saturating_sub(shares.promised(shard.index, shard.timers.recent()))
+}
+
+/// The site found no connection: other shards are told for whose mail it waits.
+pub(super) fn refused<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) {
+    let limit = site.connections_max();
+    if site.connections.get() >= limit || shard.runtime.planted(Defect::SharesOfShards) {
+        return;
+    }
+    let shares = site.count.share(shard.mesh.shards());
+    count(shard, key, site);
+    if let Some(head) = shard.outbound.destinations.borrow_mut().over_node(key).head() {
+        shares.wait(place(shard, site, limit), head);
+        site.waits_at.set(Some(shard.index));
+    }
+}
+
+/// It has one now, or needs none. What was promised to it is for others then.
+pub(super) fn served<R: Runtime>(shard: &Shard<R>, site: &Site) {
+    if site.waits_at.take().is_some()
+        && let Some(shares) = site.count.shares()
+        && shares.leave(shard.index, shard.timers.recent())
+    {
+        shard.mesh.widened(&site.count);
+    }
+}
+
+/// Another shard waits for a connection and should have this one.
+pub(super) fn must_yield<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site, done: usize) -> bool {
+    if done == 0 {
+        return false;
+    }
+    if !site.count.wanted_by_others(shard.index) {
+        forget(shard, key, site);
+        return false;
+    }
+    let turn = done >= limits::CONNECTION_TURN;
+    passes_on(shard, key, site, turn) || wanted_by_borrowers(shard, site, turn)
+}
+
+/// Whether the next connection that is free is promised to another shard, as it is behind this one.
+pub(super) fn passes_on<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site, turn: bool) -> bool {
+    let Some(shares) = site.count.shares() else { return false };
+    count(shard, key, site);
+    let Some(head) = shard.outbound.destinations.borrow_mut().over_node(key).head() else { return false };
+    shares.promise(place(shard, site, site.connections_max()), head, turn, shard.timers.recent())
+}
+
+/// A shard waits that has none of its own mail there, and this has more than its share or had its turn.
+fn wanted_by_borrowers<R: Runtime>(shard: &Shard<R>, site: &Site, turn: bool) -> bool {
+    let says = |other| site.count.shares().is_some_and(|shares| shares.is_waiting(other));
+    let share = borrow::share(shard, site);
+    site.connections.get() > share
+        && (share > 0 || turn)
+        && site.count.waits().any(|other| other != shard.index && !says(other))
+}
+
+fn place<R: Runtime>(shard: &Shard<R>, site: &Site, limit: usize) -> Place {
+    // Those of a shard for which others work count twice, as it has the queue to keep besides.
+    let times = if borrow::is_lending(shard) { 2 } else { 1 };
+    Place { shard: shard.index, connections: times * site.connections.get(), limit }
+}
+
+/// What tenants have at the site counts over the node.
+fn count<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) {
+    let generation = shard.live.generation();
+    let known = site.over_node.get().is_some_and(|known| known.generation == generation);
+    site.over_node.set(Some(OverNode { wanted: shard.timers.recent(), generation }));
+    if !known {
+        shard.outbound.destinations.borrow_mut().over_node(key).count_for(site.count.shares().cloned());
+    }
+}
+
+/// No more, where no shard has waited for long.
+fn forget<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) {
+    let Some(known) = site.over_node.get() else { return };
+    if known.wanted + limits::NODE_SHARES_KEPT < shard.timers.recent() && site.waits_at.get().is_none() {
+        site.over_node.set(None);
+        shard.outbound.destinations.borrow_mut().over_node(key).count_for(None);
+    }
+}
+
+/// Who waited and is asked waits no more, unless it was refused again.
+pub(super) fn asked<R: Runtime>(shard: &Rc<Shard<R>>, site: &Site) {
+    if !site.refused.get() {
+        served(shard, site);
+    }
+}

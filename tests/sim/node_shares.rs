@@ -1,0 +1,183 @@
+//! Tenants at a site that takes less than they have, where their domains are at home on different shards: shares are those of the node.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use relevo::route::home_shard;
+use relevo::runtime::sim::World;
+use relevo::runtime::{Defect, Runtime};
+
+use super::fair::Hop;
+use super::floods::{launch, names};
+use super::peers::hand_in_some;
+use super::relay::{Relay, run_until_true};
+use super::story;
+
+const SHARDS: usize = 4;
+/// Mail of a tenant at a shard: one message for each of so many domains in turn.
+const DOMAINS: usize = 5;
+
+/// Domains of a tenant that are at home on a shard.
+fn domains(tenant: &str, shard: usize) -> impl Iterator<Item = String> {
+    let all = (0..).map(move |number| format!("{tenant}.d{number}.{tenant}.test"));
+    let tenant = tenant.len();
+    all.filter(move |domain| tenant > 0 && home_shard(domain.as_bytes(), SHARDS) == shard)
+}
+
+/// A relay whose mail is all for one site with so few connections. `light` and `other` weigh 1, `heavy` 3.
+fn start<'a>(world: &'a World, plant: Option<Defect>, connections: usize) -> (Rc<Hop>, Relay<'a>) {
+    if let Some(defect) = plant {
+        world.plant(defect, 1.0);
+    }
+    names(world, &Rc::default(), |_| Some([10, 0, 0, 2]));
+    let hop = Hop::start(world);
+    let mut text = "[[route]]\ndomain = \"*.test\"\nto = \"smtp://mx.big.test\"\n\
+                    [[tenant]]\nname = \"heavy\"\nweight = 3\n"
+        .to_owned();
+    for (name, priority) in [("light", "normal"), ("other", "normal"), ("heavy", "normal"), ("high", "high")]
+    {
+        text += &format!(
+            "[[rule]]\nmatch = {{ recipient = \"*.{name}.test\" }}\n\
+             set = {{ tenant = \"{name}\", priority = \"{priority}\" }}\n"
+        );
+    }
+    let relay =
+        launch(world, SHARDS, &format!("{text}#: ['mx.big.test']\n#: connection_limit = {connections}\n"));
+    (hop, relay)
+}
+
+/// So many messages of a tenant for domains of each of these shards.
+fn flood(world: &World, client: &mut u16, tenant: &str, shards: &[usize], messages: usize) {
+    for shard in shards {
+        for domain in domains(tenant, *shard).take(DOMAINS) {
+            hand_in_some(world, *client, 0..messages / DOMAINS / shards.len(), vec![format!("u@{domain}")]);
+            *client += 1;
+        }
+    }
+}
+
+/// A tenant, the shards of its mail, and its part of all.
+type Party = (&'static str, &'static [usize], f64);
+
+/// Parts of what the hop got from the 200th message on, by tenant, beside what they should be; and connections opened for each 1000 messages.
+fn parts(seed: u64, (parties, connections, messages): Case, plant: Option<Defect>) -> (Vec<f64>, u64) {
+    let world = World::new(seed);
+    let (hop, relay) = start(&world, plant, connections);
+    let (mut client, all) = (100, messages + 200);
+    for (tenant, shards, part) in parties {
+        // Enough that nobody comes to his end before, also where some get too much.
+        flood(&world, &mut client, tenant, shards, (1.6 * all as f64 * part) as usize);
+    }
+    let done = run_until_true(&world, Duration::from_secs(400), || hop.came.borrow().len() >= all);
+    assert!(done, "{} came", hop.came.borrow().len());
+    let opened = relay.sum(|of| &of.outbound_connections_opened) * 1_000 / all as u64;
+    let mut by: BTreeMap<String, usize> = BTreeMap::new();
+    for (name, _) in &hop.came.borrow()[200..all] {
+        *by.entry(name.clone()).or_default() += 1;
+    }
+    relay.drain();
+    let part =
+        |(name, _, part): &Party| by.get(*name).copied().unwrap_or_default() as f64 / messages as f64 / part;
+    let found: Vec<f64> = parties.iter().map(part).collect();
+    println!("{parties:?} over {connections}: {found:.3?} of their parts, {opened} connections");
+    (found, opened)
+}
+
+/// Who sends, connections of the site, and messages that are counted.
+type Case = (&'static [Party], usize, usize);
+
+const CASES: [Case; 6] = [
+    (&[("light", &[0], 0.5), ("other", &[1], 0.5)], 4, 800),
+    (&[("light", &[0], 0.25), ("heavy", &[1], 0.75)], 4, 800),
+    (&[("light", &[0, 1, 2, 3], 0.5), ("other", &[0], 0.5)], 4, 800),
+    (&[("light", &[0, 1, 2, 3], 0.25), ("heavy", &[0, 3], 0.75)], 16, 1_600),
+    (&[("light", &[0, 1, 2], 0.25), ("heavy", &[3], 0.75)], 2, 800),
+    (&[("light", &[0], 0.2), ("other", &[1], 0.2), ("heavy", &[2], 0.6)], 1, 2_000),
+];
+
+pub fn is_found(defect: Defect) {
+    let (found, _) = parts(1, CASES[0], Some(defect));
+    assert!(!are_right(&found), "all have their parts, and what is planted is not noticed");
+}
+
+fn are_right(parts: &[f64]) -> bool {
+    parts.iter().all(|part| (0.95..=1.05).contains(part))
+}
+
+#[test]
+fn shares_hold_over_the_node() {
+    story(2, |seed| {
+        for case in CASES {
+            let (found, opened) = parts(seed, case, None);
+            assert!(are_right(&found), "{case:?}: {found:?}");
+            assert!(opened <= 120, "{case:?}: connections go to and fro, {opened} for 1000 messages");
+        }
+    });
+}
+
+/// How long each of 50 messages took, now and then, from their client to the hop, the fastest first, beside so many of another tenant.
+fn delays(seed: u64, flood_of: usize, every: Duration, plant: Option<Defect>) -> Vec<Duration> {
+    let world = World::new(seed);
+    let (hop, relay) = start(&world, plant, 4);
+    let mut client = 100;
+    flood(&world, &mut client, "light", &[0, 1, 2], flood_of);
+    world.run_for(Duration::from_secs(5));
+    let clock = world.shard(2, 0);
+    let mut began = Vec::new();
+    for domain in domains("other", 3).take(50) {
+        began.push((domain.clone(), clock.now()));
+        hand_in_some(&world, client, 0..1, vec![format!("u@{domain}")]);
+        client += 1;
+        world.run_for(every);
+    }
+    let of = |name: &str| hop.came.borrow().iter().filter(|(came, _)| came == name).count();
+    println!("{} of the flood and {} of the victim came by then", of("light"), of("other"));
+    assert!(flood_of == 0 || of("light") < flood_of / 15 * 15, "the flood is over too early");
+    let done = run_until_true(&world, Duration::from_secs(600), || of("other") == 50);
+    assert!(done, "{} of 50 came", of("other"));
+    relay.drain();
+    let came = hop.came.borrow();
+    let came: Vec<_> = came.iter().filter(|(name, _)| name == "other").collect();
+    let mut delays: Vec<Duration> = (0..50).map(|number| came[number].1.since(began[number].1)).collect();
+    delays.sort_unstable();
+    delays
+}
+
+#[test]
+fn a_flood_on_other_shards_holds_up_nobody() {
+    story(2, |seed| {
+        for every in [300, 1_500].map(Duration::from_millis) {
+            let alone = delays(seed, 0, every, None);
+            let beside = delays(seed, 4_500, every, None);
+            println!(
+                "every {every:?}: median {:?}, {:?}; last {:?}, {:?}",
+                alone[25], beside[25], alone[49], beside[49]
+            );
+            // A message of those under way, then a goodbye and a connect.
+            assert!(beside[25] <= alone[25] + Duration::from_millis(150), "median {:?}", beside[25]);
+            assert!(beside[49] <= alone[49] + Duration::from_millis(250), "last {:?}", beside[49]);
+        }
+    });
+}
+
+/// Who is idle leaves all to the others.
+#[test]
+fn what_one_does_not_use_others_on_other_shards_do() {
+    story(2, |seed| {
+        let world = World::new(seed);
+        let (hop, relay) = start(&world, None, 4);
+        let mut client = 100;
+        flood(&world, &mut client, "light", &[0], 600);
+        flood(&world, &mut client, "other", &[1], 100);
+        let done = run_until_true(&world, Duration::from_secs(60), || hop.came.borrow().len() == 700);
+        assert!(done, "{} came", hop.came.borrow().len());
+        let came = hop.came.borrow();
+        let last = came.iter().rposition(|(name, _)| name == "other").expect("some came");
+        let rate = (690 - last) as f64 / came[689].1.since(came[last].1).as_secs_f64();
+        drop(came);
+        assert!(rate >= 36.0, "{rate} a second");
+        println!("{rate:.1} messages a second when the other had no more");
+        relay.drain();
+    });
+}
