@@ -130,11 +130,12 @@ impl NodeShares {
         }
     }
 
-    /// It waits no more, as it has one or needs none. True: it had the promise of one, which is for others now.
-    pub fn leave(&self, shard: usize, now: Instant) -> bool {
+    /// It waits no more, as it has one or needs none. True: it had the promise of one, and others that were refused meanwhile are to be asked: also
+    /// where it came to that too late.
+    pub fn leave(&self, shard: usize) -> bool {
         let Some(own) = self.shards.get(shard) else { return false };
         own.head.store(0, SeqCst);
-        own.promised.swap(0, SeqCst) > now.0
+        own.promised.swap(0, SeqCst) != 0
     }
 
     /// Whether it says for whose mail it waits.
@@ -229,7 +230,7 @@ mod tests {
             shares.wait(place(other, count(other)), head(other as u32, weights[other]));
             if shares.promise(place(shard, count(shard)), head(shard as u32, weights[shard]), false, NOW) {
                 connections[number % LIMIT] = other;
-                shares.leave(other, NOW);
+                shares.leave(other);
                 moved += 1;
             }
             let shard = connections[number % LIMIT];
@@ -259,7 +260,7 @@ mod tests {
         (0..10_000).for_each(|_| _ = shares.serve(Priority::Normal, 0, 1));
         shares.wait(place(1, 0), head(1, 1));
         assert!(shares.promise(place(0, 1), head(0, 1), false, NOW), "the last that is left");
-        shares.leave(1, NOW);
+        shares.leave(1);
         let mut had = 0;
         shares.wait(place(0, 0), head(0, 1));
         while !shares.promise(place(1, 1), head(1, 1), false, NOW) {
@@ -290,7 +291,8 @@ mod tests {
         assert!(!shares.promise(place(2, 4), head(0, 1), false, NOW));
         let late = NOW + limits::NODE_PROMISE;
         assert_eq!((shares.promised(0, NOW), shares.promised(0, late)), (1, 0));
-        assert!(!shares.leave(1, late), "it ended by itself");
+        assert!(shares.leave(1), "who was refused for it is asked again, also where it ended by itself");
+        assert!(!shares.leave(1));
         assert!(!shares.promise(place(0, 4), head(0, 1), false, late), "nobody waits");
     }
 

@@ -34,7 +34,7 @@ pub(super) fn refused<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) {
 pub(super) fn served<R: Runtime>(shard: &Shard<R>, site: &Site) {
     if site.waits_at.take().is_some()
         && let Some(shares) = site.count.shares()
-        && shares.leave(shard.index, shard.timers.recent())
+        && shares.leave(shard.index)
     {
         shard.mesh.widened(&site.count);
     }

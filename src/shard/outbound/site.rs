@@ -252,7 +252,7 @@ impl Drop for Site {
     /// It waits for nothing any more.
     fn drop(&mut self) {
         if let (Some(shard), Some(shares)) = (self.waits_at.get(), self.count.shares()) {
-            shares.leave(shard, Instant(0));
+            shares.leave(shard);
         }
     }
 }
