@@ -98,9 +98,10 @@ def control_db_is_no_file():
 
 
 def control_db_is_locked():
-    """By another process, at a start: mail and operators go on. Later nobody else gets it."""
+    """By another process, at a start: mail and operators go on, and what was suspended holds again once it is free. Later nobody else gets it."""
     relay = Plain(stderr=subprocess.DEVNULL).wait_ready()
     goes_on(relay)
+    assert ask(relay, SUSPEND, filtered("before.example", seconds=3600))[0] == 200
     path = f"{relay.data_dir}/control.db"
     try:
         other = sqlite3.connect(path, timeout=0.2, isolation_level=None)
@@ -115,8 +116,17 @@ def control_db_is_locked():
     relay = again(relay)
     goes_on(relay)
     print(f"with control.db locked: ready and answered after {time.monotonic() - begun:.1f} s")
+    assert ask(relay, SUSPEND, filtered("meanwhile.example", seconds=3600))[0] == 200
     other.execute("ROLLBACK")
     other.close()
+    end = time.monotonic() + 45
+    wanted = {"before.example", "meanwhile.example"}
+    while not wanted <= set(suspended(relay)):
+        assert time.monotonic() < end, suspended(relay)
+        time.sleep(1)
+    relay.stop()
+    relay = again(relay)
+    assert wanted <= set(suspended(relay)), suspended(relay)
     relay.stop()
 
 

@@ -59,6 +59,26 @@ impl Book {
         Book { all, last, unwritten: BTreeSet::new() }
     }
 
+    /// This is on disk as well, which could not be read before. What was decided meanwhile prolongs it, or gets a number that it does not have.
+    pub(super) fn join(&mut self, found: Vec<Suspension>) {
+        let meanwhile = std::mem::replace(self, Book { last: self.last, ..Book::found(found) });
+        self.last = self.all.keys().last().copied().unwrap_or(0).max(self.last);
+        for (number, mut one) in meanwhile.all {
+            let same = |known: &&Suspension| {
+                known.effect == one.effect && known.scope == one.scope && known.by == one.by
+            };
+            let known = self.all.values().find(same).map(|known| (known.id, known.since));
+            if let Some((id, since)) = known {
+                (one.id, one.since) = (id, since);
+            } else if self.all.contains_key(&number) {
+                self.last += 1;
+                one.id = self.last;
+            }
+            self.unwritten.insert(one.id);
+            self.all.insert(one.id, one);
+        }
+    }
+
     /// As one value.
     pub(super) fn value(&self) -> Suspensions {
         Suspensions::new(self.all.values().cloned().collect())
@@ -129,6 +149,24 @@ mod tests {
             by: "user 0".into(),
             reason: "test".into(),
         }
+    }
+
+    #[test]
+    fn what_could_be_read_late_holds_beside_what_was_decided_meanwhile() {
+        let mut before = Book::default();
+        for words in ["domain=a.example", "domain=b.example"] {
+            before.add(wanted(words, 10), UnixMillis(1), &Suspensions::default()).unwrap();
+        }
+        let mut book = Book::default();
+        for words in ["domain=c.example", "domain=b.example"] {
+            book.add(wanted(words, 20), UnixMillis(5), &Suspensions::default()).unwrap();
+        }
+        book.join(before.all.into_values().collect());
+        let told = |one: &Suspension| format!("{} {} {} {}", one.id, one.scope, one.since.0, one.until.0);
+        let all: Vec<String> = book.value().all().iter().map(told).collect();
+        assert_eq!(all, ["1 domain=a.example 1 10", "2 domain=b.example 1 20", "3 domain=c.example 5 20"]);
+        let (put, gone) = book.unwritten();
+        assert_eq!((put.iter().map(|one| one.id).collect::<Vec<_>>(), gone), (vec![2, 3], vec![]));
     }
 
     #[test]

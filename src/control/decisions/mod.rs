@@ -86,7 +86,10 @@ pub(super) fn start(
     if let Some(words) = words {
         say(Level::Error, format_args!("{words}"));
     }
-    let book = read(&mut store);
+    let (book, unread) = match read(&mut store) {
+        Some(all) => (Book::found(all), None),
+        None => (Book::default(), Some(Duration::ZERO)),
+    };
     let (windows, problem) = Windows::resume(mesh, &mut store);
     if let Some(problem) = problem {
         let at = store.path().display();
@@ -96,6 +99,7 @@ pub(super) fn start(
     let mut keeper = Keeper {
         store,
         book,
+        unread,
         windows,
         warmups,
         mesh: mesh.clone(),
@@ -113,7 +117,8 @@ pub(super) fn start(
     Ok((worker, desk))
 }
 
-fn read(store: &mut Store) -> Book {
+/// What was suspended before; None: that cannot be read now.
+fn read(store: &mut Store) -> Option<Vec<Suspension>> {
     let at = store.path().display().to_string();
     match store.suspensions() {
         Ok((all, senseless)) => {
@@ -121,12 +126,16 @@ fn read(store: &mut Store) -> Book {
                 let words = "suspensions make no sense to this version, and hold nothing back";
                 say(Level::Warning, format_args!("{at}: {senseless} {words}"));
             }
-            Book::found(all)
+            Some(all)
         }
-        Err(super::store::StoreError::Closed) => Book::default(),
+        // That was told.
+        Err(super::store::StoreError::Closed) => None,
         Err(error) => {
-            say(Level::Error, format_args!("{at}: {error}; what was suspended is forgotten"));
-            Book::default()
+            say(
+                Level::Error,
+                format_args!("{at}: {error}; what was suspended holds nothing back until it can be read"),
+            );
+            None
         }
     }
 }
@@ -135,6 +144,8 @@ fn read(store: &mut Store) -> Book {
 struct Keeper {
     store: Store,
     book: Book,
+    /// What was decided in earlier lives could not be read: when that was tried last.
+    unread: Option<Duration>,
     windows: Windows,
     warmups: Warmups,
     mesh: Arc<Mesh>,
@@ -156,6 +167,7 @@ impl Keeper {
                 done.push(self.carry_out(order));
             }
             self.heed(clock());
+            self.read_again(clock());
             let over = self.book.expire(process::wall());
             if !over.is_empty() {
                 self.put_in_force();
@@ -173,6 +185,23 @@ impl Keeper {
         self.write(Duration::MAX);
         self.windows.write(&mut self.store, Duration::MAX);
         self.warmups.finish(&mut self.store);
+    }
+
+    /// What was decided in earlier lives holds as soon as it can be read.
+    fn read_again(&mut self, clock: Duration) {
+        if self.unread.is_none_or(|last| clock < last.saturating_add(limits::STORE_AGAIN)) {
+            return;
+        }
+        self.unread = Some(clock);
+        if self.store.open_again().is_err() {
+            return;
+        }
+        let Some(all) = read(&mut self.store) else { return };
+        let at = self.store.path().display();
+        say(Level::Info, format_args!("{at} can be read: {} suspensions of before hold again", all.len()));
+        self.unread = None;
+        self.book.join(all);
+        self.put_in_force();
     }
 
     /// What rules do about the replies that shards heard.
@@ -258,6 +287,10 @@ impl Keeper {
         let (put, gone) = self.book.unwritten();
         if put.is_empty() && gone.is_empty() {
             return true;
+        }
+        // Numbers that are there already are not known yet.
+        if self.unread.is_some() {
+            return false;
         }
         if self.failed.is_some_and(|since| now < since.saturating_add(limits::STORE_AGAIN)) {
             return false;

@@ -58,6 +58,14 @@ impl Store {
         (Store { path, connection: opened.ok() }, words)
     }
 
+    /// Opens it if it could not be opened before: whoever had it locked may have let go.
+    pub fn open_again(&mut self) -> Result<(), StoreError> {
+        if self.connection.is_none() {
+            self.connection = Some(schema::open(&self.path)?);
+        }
+        Ok(())
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -112,8 +120,8 @@ impl Store {
     }
 }
 
-const IN_MEMORY: &str =
-    "; what is decided now lasts until the next start (suspensions), and sites are learned anew (windows)";
+const IN_MEMORY: &str = "; it is tried again every half minute: until then nothing that was suspended before is held back, what is decided now lasts until \
+    the next start, and sites are learned anew (windows)";
 
 /// The damaged file and what SQLite has beside it get other names, in place of what was put aside before.
 fn put_aside(path: &Path) -> Result<PathBuf, StoreError> {
