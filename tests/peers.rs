@@ -116,6 +116,7 @@ stories!("room.py", None;
 
 stories!("sources.py", None;
     sources_share_the_mail_of_their_pool,
+    a_rule_has_another_source_send,
     limits_hold_for_each_source,
     a_proxy_that_talks_nonsense_suspends_its_source,
     a_source_that_is_gone_is_suspended,

@@ -556,6 +556,21 @@ fn shaping_files_are_checked_with_their_lines() {
     let wanted = [(3, "default.conection_limit".to_owned()), (5, "default.sources.\"a\".max_age".to_owned())];
     assert_eq!(places(&found.errors), wanted);
     assert_eq!(places(&found.warnings), [(2, "default.max_ready".to_owned())]);
+    // Names of sources and pools, where the configuration has others.
+    let path = scratch.path("shaping.toml");
+    let text = "[default]\nfallback_source = \"bulk\"\n[default.sources.ip1]\nfallback_source = \"rest\"\n[default.sources.ip9]\nconnection_limit = 1\n\
+        [[default.automation]]\nregex = \"blocked\"\nduration = \"1h\"\nfallback_source = \"ip8\"\n";
+    scratch.write("shaping.toml", text);
+    let sources = "[[source]]\nname = \"ip1\"\naddress = \"192.0.2.1\"\n[[pool]]\nname = \"bulk\"\nsources = [\"ip1\"]\n";
+    let found = scratch.check(|config| format!("{config}\n[shaping]\nfiles = [\"{path}\"]\n{sources}"));
+    assert_eq!(
+        places(&found.warnings),
+        [
+            (4, "default.sources.\"ip1\".fallback_source".to_owned()),
+            (6, "default.sources.\"ip9\"".to_owned()),
+            (7, "default.automation[0].fallback_source".to_owned()),
+        ]
+    );
     let found = scratch.check(|config| format!("{config}\n[shaping]\nfiles = [\"/nowhere/shaping.toml\"]\n"));
     let [error] = &found.errors[..] else { panic!("{}", lines(&found.errors)) };
     assert!(error.key == "shaping.files" && error.line > 0, "{error}");

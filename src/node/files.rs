@@ -20,6 +20,7 @@ use crate::policy::certificate::Certificate;
 use crate::policy::tls;
 use crate::policy::trust::{self, NoAuthority};
 use crate::runtime::{authorities, files, process};
+use crate::shaping::check;
 use crate::shard::inbound::logins::Logins;
 use crate::shard::live::Contents;
 
@@ -94,6 +95,11 @@ pub(crate) fn fill(config: &mut Config, known: Option<&Logins>) -> Filled {
             }
         }
     }
+    let knows = |name: &str| {
+        let (sources, pools) = (&config.sources, &config.pools);
+        (sources.iter().any(|of| *of.name == *name), pools.iter().any(|of| *of.name == *name))
+    };
+    findings.warnings.extend(check::strangers(&shaping, knows));
     contents.shaping = Arc::new(shaping);
     findings.errors.into_iter().for_each(|error| fail("shaping.files", FileFlaw::Shaping(Box::new(error))));
     bad.extend(logs::clashes(config));

@@ -267,14 +267,25 @@ impl Egresses {
         is_warm: impl Fn(&str) -> bool,
     ) -> Option<EgressKey> {
         let egress = self.get(key)?;
-        let pool = self.pools.get(pool.unwrap_or(&egress.pool))?;
+        self.in_place(key, pool.unwrap_or(&egress.pool), seed, is_warm)
+    }
+
+    /// By which egress of this pool or source mail goes on that its own source may not send; None: there is none that can.
+    pub fn in_place(
+        &self,
+        key: EgressKey,
+        by: &str,
+        seed: u64,
+        may_send: impl Fn(&str) -> bool,
+    ) -> Option<EgressKey> {
+        let own = self.get(key).map(|egress| egress.source.name());
         let usable = |(key, _, _): &&(EgressKey, u16, u64)| {
             let other = self.get(*key).map(|other| &other.source);
             other.is_some_and(|other| {
-                other.name() != egress.source.name() && !other.is_suspended() && is_warm(other.name())
+                Some(other.name()) != own && !other.is_suspended() && may_send(other.name())
             })
         };
-        first_of(pool.0.iter().filter(usable), seed)
+        first_of(self.pools.get(by)?.0.iter().filter(usable), seed)
     }
 
     /// Whether it is still configured.

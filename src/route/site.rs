@@ -66,6 +66,10 @@ pub struct SitePolicy {
     pub answers: Option<Answers>,
     /// What rules do about them.
     pub automation: Option<Automation>,
+    /// Who sends while the source that should is suspended.
+    pub fallback: Option<Box<str>>,
+    /// Who sends now in its place, as a rule for replies wants it.
+    pub sent_by: Option<Box<str>>,
     /// How long each step of a session may take.
     pub timeouts: Timeouts,
     /// When a recipient is given up, seconds after its message came, if that is sooner than the message's own end.
@@ -123,6 +127,8 @@ impl SitePolicy {
             retry: config.retry.clone(),
             answers: None,
             automation: None,
+            fallback: None,
+            sent_by: None,
             timeouts: Timeouts::default(),
             max_age: None,
             rates: EachRate::default(),
@@ -156,6 +162,8 @@ impl SitePolicy {
             retry,
             answers: held.answers(),
             automation: held.automation(),
+            fallback: held.source(Key::FallbackSource).map(Box::from),
+            sent_by: None,
             timeouts: timeouts(held),
             max_age: held
                 .time(Key::MaxAge)
@@ -194,6 +202,7 @@ impl SitePolicy {
             }
             (Key::Adaptive, Value::Flag(flag)) => self.adaptive = *flag,
             (key, Value::Rate(rate)) => self.set_rate(key, Pace::of(rate)),
+            (Key::FallbackSource, Value::Source(name)) => self.sent_by = Some(name.clone()),
             (key, Value::Time(time)) => self.set_time(key, *time),
             // Nothing goes by the others yet.
             _ => {}
@@ -244,6 +253,8 @@ impl SitePolicy {
             retry: _,
             answers: _,
             automation: _,
+            fallback: _,
+            sent_by: _,
             timeouts,
             max_age: _,
             rates: _,
@@ -320,6 +331,8 @@ mod tests {
             retry,
             answers: _,
             automation: _,
+            fallback: _,
+            sent_by: _,
             timeouts: _,
             max_age: _,
             rates: _,

@@ -49,6 +49,8 @@ pub enum Defect {
     SuspensionForgotten,
     /// What a source in warm-up sent is not counted.
     WarmupForgotten,
+    /// Mail of a source that another stands in for waits for it all the same.
+    FallbackForgotten,
     /// Rates are not kept to.
     RateUncounted,
     /// What a site refuses does not narrow what it gets.

@@ -15,7 +15,8 @@ pub struct Automation(Box<[Arc<Rule>]>);
 impl Automation {
     /// Those of these rules; None: none of them does anything.
     pub(super) fn of<'a>(rules: impl Iterator<Item = &'a Arc<Rule>>) -> Option<Automation> {
-        let found: Box<[_]> = rules.filter(|rule| !rule.actions.is_empty()).cloned().collect();
+        let acts = |rule: &&Arc<Rule>| !rule.actions.is_empty() || rule.fallback_source.is_some();
+        let found: Box<[_]> = rules.filter(acts).cloned().collect();
         (!found.is_empty()).then_some(Automation(found))
     }
 
@@ -46,6 +47,8 @@ pub struct Noticed {
     pub whose: Option<(Box<str>, Box<str>)>,
     /// The reply.
     pub reply: Box<str>,
+    /// Who sends to the site while its source rests there, as the rule says or else the section.
+    pub fallback: Option<Box<str>>,
 }
 
 /// How many replies came of late, for each rule with a threshold and what it would act on.

@@ -6,9 +6,10 @@ use super::file::{Block, Setting};
 use super::key::Key;
 use super::layers::{Layer, Scope, Shaping};
 use super::provider::{Match, What};
-use super::reading::Findings;
+use super::reading::{FileLine, Findings};
 use super::rule::{Action, Rule, Trigger};
 use super::value::{Limit, Value};
+use crate::config::ConfigError;
 use crate::config::literal::quoted;
 use crate::config::nearest::nearest;
 use crate::mail::address;
@@ -46,6 +47,52 @@ pub fn check(shaping: &Shaping) -> Findings {
         provider(block, shaping, at, &mut found);
     }
     shaping.domains.iter().for_each(|block| domain(block, &mut found));
+    found
+}
+
+/// Sources and fallbacks that a configuration does not have; `knows`: whether it has a source of this name, and whether a pool.
+pub fn strangers(shaping: &Shaping, knows: impl Fn(&str) -> (bool, bool)) -> Vec<ConfigError> {
+    let mut found = Vec::new();
+    let default = shaping.default.iter().map(|block| (Scope::Default, block));
+    let providers = shaping.providers.iter().map(|block| (Scope::Provider, block));
+    let domains = shaping.domains.iter().map(|block| (Scope::Domain, block));
+    for (scope, block) in default.chain(providers).chain(domains) {
+        let section = Layer { block, scope, of_source: false }.to_string();
+        let fallback = |place: &FileLine, key: &str, name: &str| {
+            (knows(name) == (false, false)).then(|| {
+                let problem = format!("no [[source]] and no [[pool]] is called {}", quoted(name));
+                place.remark(
+                    &format!("{key}.fallback_source"),
+                    problem,
+                    "name one that there is: until then its mail waits",
+                )
+            })
+        };
+        for (source, settings) in &block.sources {
+            let section = format!("{section}.sources.\"{source}\"");
+            if let Some(set) = settings.first().filter(|_| !knows(source).0) {
+                let problem =
+                    format!("no [[source]] is called {}: this section does nothing", quoted(source));
+                found.push(set.place.remark(
+                    &section,
+                    problem,
+                    "add a [[source]] of this name, or leave it out",
+                ));
+            }
+            for set in settings {
+                let Value::Source(name) = &set.value else { continue };
+                found.extend(fallback(&set.place, &section, name));
+            }
+        }
+        for set in &block.settings {
+            let Value::Source(name) = &set.value else { continue };
+            found.extend(fallback(&set.place, &section, name));
+        }
+        for (at, rule) in block.rules.iter().enumerate() {
+            let Some(name) = &rule.fallback_source else { continue };
+            found.extend(fallback(&rule.place, &format!("{section}.automation[{at}]"), name));
+        }
+    }
     found
 }
 

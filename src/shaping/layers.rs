@@ -332,6 +332,11 @@ impl<'a> Effective<'a> {
         if let Value::Time(time) = self.value(key)? { Some(*time) } else { None }
     }
 
+    /// The name of a source.
+    pub fn source(&self, key: Key) -> Option<&str> {
+        if let Value::Source(name) = self.value(key)? { Some(name) } else { None }
+    }
+
     /// How TLS is used.
     pub fn tls(&self) -> Option<Tls> {
         if let Value::Tls(tls) = self.value(Key::EnableTls)? { Some(*tls) } else { None }

@@ -12,6 +12,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from hops import BINARY, FAST, Hop, metric, start
 from ports import free_port
 from shaping import mx, relay_with
+from suspensions import fired as fired_by
 
 # Of this documentation's network (RFC 5737): no machine has it.
 NOBODYS = "192.0.2.9"
@@ -167,6 +168,48 @@ def limits_hold_for_each_source():
     most = max(sum(1 for at in times if first <= at < first + 1) for first in times)
     # 20, one more, and what Python's threads are late by.
     assert most <= 23 and len(times) > 100, (most, len(times))
+    relay.stop()
+
+
+def a_rule_has_another_source_send():
+    """While it holds at the site: what waits and what comes, over a kill; told, counted, and over when it is resumed."""
+    port, blocks = free_port(), [True]
+    hop = Door(lambda talk, verb, line: b"451 4.7.1 blocked, try again\r\n" if verb == "RCPT" and blocks and talk.peer == "127.0.1.1" else None, port=port)
+    shaping = """
+        [[default.automation]]
+        regex = "blocked"
+        fallback_source = "ip2"
+        duration = "1h"
+        example = "451 4.7.1 blocked, try again"
+    """
+    domains = [f"d{number}.example" for number in range(6)]
+    settings = mx(*[(domain, "mx.big.example", "127.0.0.2") for domain in domains])
+    relay, _ = relay_with(shaping, settings + TWO + pool("bulk", ("ip1", 1)) + NEWS, port)
+    send(relay, 60, domains=domains)
+    hop.wait(60, 40)
+    assert hop.by() == {"127.0.1.2": 60}, hop.by()
+    fired, moved = fired_by(relay, "Fallback"), metric(relay, "groups_moved_total")
+    assert fired == 1 and moved > 0, (fired, moved)
+
+    def ask(*words):
+        words = [BINARY, *words, "--config", f"{relay.directory}/relevo.toml"]
+        return subprocess.run(words, capture_output=True, text=True, timeout=30).stdout
+
+    assert "fallback_source = ip2" in ask("suspend", "--list") and "ip1 mx:10 mx.big.example" in ask("suspend", "--list"), ask("suspend", "--list")
+    relay.kill()
+    relay.start()
+    send(relay, 30, domains=domains)
+    hop.wait(90, 40)
+    # A kill may have some come twice.
+    assert set(hop.by()) == {"127.0.1.2"}, hop.by()
+    relay.wait_log("delivered", 90)
+    hop.taken.clear()
+    blocks.clear()
+    assert ask("resume", "--all"), "it ends"
+    time.sleep(1)
+    send(relay, 30, domains=domains)
+    hop.wait(30, 40)
+    assert hop.by() == {"127.0.1.1": 30}, hop.by()
     relay.stop()
 
 

@@ -149,6 +149,7 @@ found! {
     GreetingBelieved in a_refusal_of_us_taken_for_one_of_mail_is_found,
     RoomUnseen in a_disk_that_stays_full_for_the_relay_is_found,
     SuspensionForgotten in suspended_mail_that_goes_on_is_found,
+    FallbackForgotten in mail_that_waits_for_a_source_with_a_fallback_is_found,
     WarmupForgotten in a_day_of_warm_up_nobody_counts_is_found,
     RateUncounted in a_rate_nobody_counts_is_found,
     ProviderUncounted in connections_to_a_provider_nobody_counts_are_found,
@@ -170,6 +171,7 @@ fn of_sites(defect: Defect) {
     match defect {
         Defect::WindowDeaf => window::is_found(defect),
         Defect::SourceForgotten => sources::is_found(defect),
+        Defect::FallbackForgotten => sources::fallback_is_found(defect),
         Defect::FlowForgotten => fair::is_found(defect),
         Defect::SharesOfShards => node_shares::is_found(defect),
         Defect::WarmupForgotten => warmup::is_found(defect),
@@ -195,6 +197,7 @@ fn is_found(defect: Defect) {
         Defect::WindowDeaf
         | Defect::SourceForgotten
         | Defect::SuspensionForgotten
+        | Defect::FallbackForgotten
         | Defect::FlowForgotten
         | Defect::SharesOfShards
         | Defect::WarmupForgotten => {

@@ -7,13 +7,17 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use relevo::queue::select::Pattern;
+use relevo::queue::suspension::Effect;
 use relevo::runtime::sim::World;
 use relevo::runtime::{Defect, Runtime};
+use relevo::shaping::key::Key;
+use relevo::shaping::value::Value;
 
 use super::day::talk::Talk;
 use super::floods::{launch, names};
 use super::peers::hand_in_some;
-use super::relay::run_until_true;
+use super::relay::{Relay, run_until_true, suspension};
 use super::story;
 
 const SOURCES: [&str; 3] = ["10.9.0.1", "10.9.0.2", "10.9.0.3"];
@@ -178,6 +182,116 @@ fn a_source_that_goes_away_leaves_its_mail_to_the_others() {
         assert!(hop.taken.borrow().values().all(|from| from.len() == 1), "once each");
         relay.drain();
     });
+}
+
+/// Another source sends in place of this one to the host of each domain.
+fn stands_in(world: &World, relay: &Relay<'_>, pairs: &[(&str, &str)]) {
+    let mut all = Vec::new();
+    for (source, by) in pairs {
+        for to in 0..5 {
+            let effect = Effect::Set(Key::FallbackSource, Value::Source((*by).into()));
+            let mut one = suspension(world, all.len() as u64 + 1, effect, "site=x 3600");
+            one.scope.site = Some(Pattern::Whole(format!("{source} mx:10 mx.d{to}.test:25").into()));
+            all.push(one);
+        }
+    }
+    relay.suspend(all);
+}
+
+/// All mail is of one source. Half of it has come when another stands in for that for a while: how many then came by which.
+fn by_the_fallback(seed: u64, plant: Option<Defect>) -> BTreeMap<IpAddr, usize> {
+    let world = World::new(seed);
+    if let Some(defect) = plant {
+        world.plant(defect, 1.0);
+    }
+    names(&world, &Rc::default(), |_| Some([10, 0, 0, 2]));
+    let hop = Hop::start(&world);
+    let relay = launch(&world, 3, &configuration().replace("pool = \"bulk\"", "pool = \"ip0\""));
+    hand_in(&world, 0..20);
+    assert!(run_until_true(&world, Duration::from_secs(60), || hop.taken.borrow().len() == 100));
+    assert_eq!(hop.by().len(), 1, "{:?}", hop.by());
+    hop.puts_off.set(true);
+    hand_in(&world, 20..40);
+    world.run_for(Duration::from_secs(3));
+    hop.puts_off.set(false);
+    stands_in(&world, &relay, &[("ip0", "ip1")]);
+    hand_in(&world, 40..60);
+    run_until_true(&world, Duration::from_secs(60), || hop.taken.borrow().len() == 300);
+    let during = hop.by();
+    // Control has it end.
+    relay.suspend(Vec::new());
+    world.run_for(Duration::from_secs(10));
+    hand_in(&world, 60..80);
+    assert!(run_until_true(&world, Duration::from_secs(60), || hop.taken.borrow().len() == 400));
+    let after = hop.by();
+    if plant.is_none() {
+        assert_eq!(after[&SOURCES[0].parse().expect("an address")], 200, "it sends again: {after:?}");
+        assert!(hop.taken.borrow().values().all(|from| from.len() == 1), "once each");
+    }
+    relay.drain();
+    during
+}
+
+#[test]
+fn the_fallback_of_a_source_sends_in_its_place() {
+    story(3, |seed| {
+        let by = by_the_fallback(seed, None);
+        let of = |source: usize| by.get(&SOURCES[source].parse().expect("an address")).copied();
+        assert_eq!([of(0), of(1), of(2)], [Some(100), Some(200), None]);
+    });
+}
+
+/// What is put off is tried again, by then by the other; a circle of them sends nothing, and goes on when it is over.
+#[test]
+fn sources_that_stand_in_for_each_other_send_nothing() {
+    story(2, |seed| {
+        let world = World::new(seed);
+        names(&world, &Rc::default(), |_| Some([10, 0, 0, 2]));
+        let hop = Hop::start(&world);
+        let relay = launch(&world, 2, &configuration().replace("pool = \"bulk\"", "pool = \"ip0\""));
+        stands_in(&world, &relay, &[("ip0", "ip1"), ("ip1", "ip0"), ("ip2", "nobody")]);
+        hand_in(&world, 0..20);
+        world.run_for(Duration::from_secs(50));
+        assert_eq!(hop.taken.borrow().len(), 0);
+        assert!(relay.sum(|of| &of.groups_moved) == 0, "nothing goes to and fro");
+        relay.suspend(Vec::new());
+        assert!(run_until_true(&world, Duration::from_secs(60), || hop.taken.borrow().len() == 100));
+        relay.drain();
+    });
+}
+
+/// The section of a source names who sends while it does not work.
+#[test]
+fn the_fallback_of_a_section_sends_while_its_source_does_not_work() {
+    story(2, |seed| {
+        let world = World::new(seed);
+        names(&world, &Rc::default(), |_| Some([10, 0, 0, 2]));
+        let hop = Hop::start(&world);
+        let (gone, other): (IpAddr, IpAddr) =
+            (SOURCES[0].parse().expect("an address"), SOURCES[1].parse().expect("an address"));
+        world.faults().absent.insert(gone);
+        let shaping = "#: [default.sources.ip0]\n#: fallback_source = 'ip1'\n";
+        let relay =
+            launch(&world, 3, &(configuration().replace("pool = \"bulk\"", "pool = \"ip0\"") + shaping));
+        hand_in(&world, 0..20);
+        let taken = run_until_true(&world, Duration::from_secs(60), || hop.taken.borrow().len() == 100);
+        assert!(taken, "{} of 100 came", hop.taken.borrow().len());
+        hand_in(&world, 20..40);
+        assert!(run_until_true(&world, Duration::from_secs(30), || hop.taken.borrow().len() == 200));
+        assert_eq!(hop.by(), BTreeMap::from([(other, 200)]));
+        world.faults().absent.clear();
+        world.run_for(Duration::from_secs(1800));
+        hand_in(&world, 40..60);
+        assert!(run_until_true(&world, Duration::from_secs(30), || hop.taken.borrow().len() == 300));
+        assert_eq!(hop.by(), BTreeMap::from([(gone, 100), (other, 200)]));
+        relay.drain();
+    });
+}
+
+/// Without the defect all of it comes.
+pub fn fallback_is_found(defect: Defect) {
+    let by = by_the_fallback(1, Some(defect));
+    assert!(by.values().sum::<usize>() < 300, "what is planted is not noticed: {by:?}");
 }
 
 /// Without the defect each recipient is asked for from one address.

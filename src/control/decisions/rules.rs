@@ -7,7 +7,9 @@ use crate::observe::families::What;
 use crate::queue::select::Pattern;
 use crate::queue::suspension::{Effect, Scope};
 use crate::shaping::automation::{Noticed, Thresholds};
+use crate::shaping::key::Key;
 use crate::shaping::rule::{Action, Trigger};
+use crate::shaping::value::Value;
 use crate::time::UnixMillis;
 
 /// Suspensions by rules, by what they do.
@@ -24,6 +26,7 @@ pub(in crate::control) const FIRED: What = What {
         "BounceCampaign",
         "SetConfig",
         "SetDomainConfig",
+        "Fallback",
     ],
 };
 
@@ -50,8 +53,11 @@ pub(super) fn wanted(
     let rule = &noticed.rule;
     let Some(lasts) = rule.duration else { return Vec::new() };
     let mut all = Vec::new();
-    for (number, action) in rule.actions.iter().enumerate() {
-        let Some((effect, scope)) = meant(noticed, action) else { continue };
+    let suspends = rule.actions.contains(&Action::Suspend);
+    // A rule that names one needs no word more.
+    let fallback = (!suspends && rule.fallback_source.is_some()).then_some(&Action::Suspend);
+    for (number, action) in rule.actions.iter().chain(fallback).enumerate() {
+        let Some((place, effect, scope)) = meant(noticed, action) else { continue };
         if let Trigger::Threshold(rate) = &rule.trigger {
             let what = format!("{} {number} {scope}", rule.place);
             if !thresholds.reach(&what, rate, clock) {
@@ -60,13 +66,13 @@ pub(super) fn wanted(
         }
         let by = rule.place.to_string().into();
         let wanted = Wanted { effect, scope, until: wall.after(lasts), by, reason: noticed.reply.clone() };
-        all.push((place(action), lasts, wanted));
+        all.push((place, lasts, wanted));
     }
     all
 }
 
 /// What an action does to which mail; None: it is of a message, and there was none yet.
-fn meant(noticed: &Noticed, action: &Action) -> Option<(Effect, Scope)> {
+fn meant(noticed: &Noticed, action: &Action) -> Option<(usize, Effect, Scope)> {
     let site = || Scope { site: Some(Pattern::Whole(noticed.site.clone())), ..Scope::default() };
     let domain = || Scope { domain: Some(Pattern::Whole(noticed.domain.clone())), ..Scope::default() };
     let whose = || noticed.whose.clone();
@@ -74,8 +80,15 @@ fn meant(noticed: &Noticed, action: &Action) -> Option<(Effect, Scope)> {
     let campaign = || {
         whose().map(|(tenant, campaign)| Scope { tenant: Some(tenant), campaign: Some(campaign), ..domain() })
     };
-    Some(match action {
-        Action::Suspend => (Effect::Wait, site()),
+    let (effect, scope) = match action {
+        Action::Suspend => {
+            if let Some(name) = &noticed.fallback {
+                // The last of them.
+                let place = FIRED.values.len() - 1;
+                return Some((place, Effect::Set(Key::FallbackSource, Value::Source(name.clone())), site()));
+            }
+            (Effect::Wait, site())
+        }
         Action::SuspendTenant => (Effect::Wait, tenant()?),
         Action::SuspendCampaign => (Effect::Wait, campaign()?),
         Action::Bounce => (Effect::Return, domain()),
@@ -83,7 +96,8 @@ fn meant(noticed: &Noticed, action: &Action) -> Option<(Effect, Scope)> {
         Action::BounceCampaign => (Effect::Return, campaign()?),
         // Limits are of sites, whichever of their domains a reply is about.
         Action::Set { key, value, .. } => (Effect::Set(*key, value.clone()), site()),
-    })
+    };
+    Some((place(action), effect, scope))
 }
 
 #[cfg(test)]
@@ -108,6 +122,7 @@ mod tests {
             site: "mx:10 mx.a.example:25,".into(),
             whose: Some(("shop".into(), "".into())),
             reply: "421 no".into(),
+            fallback: held.rules[0].1.fallback_source.clone(),
         }
     }
 
@@ -140,6 +155,8 @@ mod tests {
                 "{SetDomainConfig={name='max_age',value='1h'}}",
                 format!("SetDomainConfig: max_age = 1h {site}"),
             ),
+            ("'Suspend'\nfallback_source = 'rest'", format!("Fallback: fallback_source = rest {site}")),
+            ("[]\nfallback_source = 'rest'", format!("Fallback: fallback_source = rest {site}")),
         ] {
             let noticed = noticed(&format!("action = {action}"));
             assert_eq!(all(&noticed, &mut Thresholds::default(), 0), [wanted]);

@@ -74,6 +74,8 @@ pub enum Cause {
         /// Control is still to say what there is.
         asked: bool,
     },
+    /// Another source, or pool, sends in place of its own.
+    Elsewhere(Box<str>),
     /// All connections to an address are.
     Address {
         /// The address.

@@ -38,6 +38,8 @@ pub enum Bucket {
     Rate { count: Arc<ConnectionCount>, of: Rated, pace: Option<Pace> },
     /// What a source in warm-up has left of its day.
     Warm(Arc<Mesh>, Arc<WarmCount>),
+    /// Another source sends in place of this one: there is nothing in it.
+    Elsewhere,
 }
 
 impl Bucket {
@@ -67,7 +69,7 @@ impl Bucket {
     fn warm(&self) -> Option<(&Mesh, &Arc<WarmCount>)> {
         match self {
             Bucket::Warm(mesh, count) => Some((mesh, count)),
-            Bucket::Rate { .. } => None,
+            Bucket::Rate { .. } | Bucket::Elsewhere => None,
         }
     }
 }
@@ -121,7 +123,7 @@ fn give_back(buckets: &[Bucket], times: (Instant, Instant), day: u32) {
     warm(buckets).for_each(|(_, count)| count.give_back(day));
 }
 
-/// When to look again whether a source in warm-up has more of its day.
+/// When to look again whether a source in warm-up has more of its day, or sends again.
 fn again(empty: Empty, now: Instant) -> (Instant, Pace) {
     let span = match empty {
         Empty::Asked => limits::WARMUP_LOOK,
@@ -135,6 +137,9 @@ pub(super) fn free<R: Runtime>(runtime: &R, buckets: &[Bucket]) -> Result<usize,
     let (now, day) = (runtime.now(), today(runtime, buckets));
     let mut least = usize::MAX;
     for bucket in buckets {
+        if matches!(bucket, Bucket::Elsewhere) {
+            return Err(again(Empty::Over, now));
+        }
         if let Some((mesh, count)) = bucket.warm() {
             least = least.min(mesh.warm().free(count, day).map_err(|empty| again(empty, now))?);
         }
@@ -152,6 +157,7 @@ fn take_of(buckets: &[Bucket], (now, day): (Instant, u32)) -> Result<(), (Instan
         let taken = match (bucket.warm(), bucket.level()) {
             (Some((mesh, count)), _) => mesh.warm().take(count, day).map_err(|empty| again(empty, now)),
             (None, Some((level, pace))) => level.take(pace, now).map_err(|when| (when, pace)),
+            (None, None) if matches!(bucket, Bucket::Elsewhere) => Err(again(Empty::Over, now)),
             (None, None) => Ok(()),
         };
         if let Err(later) = taken {

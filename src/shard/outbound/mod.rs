@@ -27,6 +27,7 @@ pub mod pump;
 mod tenants;
 pub mod why;
 pub mod line;
+pub mod elsewhere;
 pub mod warm;
 pub mod overflow;
 pub mod sites;

@@ -75,7 +75,8 @@ fn heard<R: Runtime>(
     let Some(automation) = &policy.automation else { return };
     let mut rests = false;
     for rule in automation.matching(reply.as_bytes(), own) {
-        rests |= rule.trigger == Trigger::Immediate && rule.actions.contains(&Action::Suspend);
+        let of_source = rule.actions.contains(&Action::Suspend) || rule.fallback_source.is_some();
+        rests |= rule.trigger == Trigger::Immediate && of_source;
         let cut = reply.char_indices().nth(limits::NOTICED_TEXT_MAX).map_or(reply.len(), |(at, _)| at);
         shard.mesh.notice(Noticed {
             rule: rule.clone(),
@@ -83,6 +84,7 @@ fn heard<R: Runtime>(
             site: site.hop.borrow().site.as_str().into(),
             whose: whose.map(|whose| (whose.tenant.into(), whose.campaign.into())),
             reply: reply[..cut].into(),
+            fallback: rule.fallback_source.as_ref().or(policy.fallback.as_ref()).cloned(),
         });
     }
     if rests {

@@ -1,7 +1,8 @@
-//! What a source in warm-up has no room for today goes on by others: by those of its pool that are warm, or by the pool that its plan names. Where
-//! there is none it waits for the next day.
+//! What a source may not send goes on by others. One in warm-up has no room for more today: its mail goes by sources of its pool that are warm, or by
+//! the pool that its plan names, and where there is none it waits for the next day. One that another stands in for (`elsewhere`) sends nothing.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::limits;
 use crate::queue::destinations::SiteKey;
@@ -13,37 +14,64 @@ use crate::shard::Shard;
 use crate::shard::live::InForce;
 use crate::shard::outbound::dispatch::carry_out;
 use crate::shard::outbound::site::Site;
-use crate::shard::outbound::{borrow, warm};
+use crate::shard::outbound::{borrow, elsewhere, warm};
 use crate::shard::warm::WarmCount;
 
-/// Four times a second: sites whose day is over.
+/// Why a source sends no more to a site.
+enum Why {
+    /// Its day of warm-up is over.
+    Over(Arc<WarmCount>),
+    /// This source, or pool, sends in its place.
+    Elsewhere(Box<str>),
+}
+
+impl Why {
+    /// None: it sends.
+    fn of<R: Runtime>(shard: &Shard<R>, site: &Site) -> Option<Why> {
+        if let Some(by) = site.sent_by.borrow().clone() {
+            return Some(Why::Elsewhere(by));
+        }
+        site.warm.borrow().clone().filter(|count| warm::is_over(shard, count)).map(Why::Over)
+    }
+}
+
+/// Four times a second: sites whose source sends no more.
 pub(in crate::shard) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
     let sources = &shard.outbound.sources;
-    if sources.over.borrow().is_empty() || shard.draining.get() || sources.overflows.replace(true) {
+    let nothing = sources.over.borrow().is_empty() && sources.elsewhere.borrow().is_empty();
+    if nothing || shard.draining.get() || sources.overflows.replace(true) {
         return;
     }
     let own = shard.clone();
     shard.runtime.spawn_vital("overflow", async move {
-        let over = own.outbound.sources.over.take();
-        for key in over {
+        let sources = &own.outbound.sources;
+        let mut keys = sources.over.take();
+        keys.extend(sources.elsewhere.borrow().iter().copied());
+        for key in keys {
             let site = own.outbound.sites.borrow().get(&key).cloned();
-            if let Some(site) = site {
-                of_site(&own, key, &site).await;
+            match site {
+                Some(site) => of_site(&own, key, &site).await,
+                None => drop(sources.elsewhere.borrow_mut().remove(&key)),
+            }
+            if own.runtime.should_yield() {
+                own.runtime.yield_now().await;
             }
         }
-        own.outbound.sources.overflows.set(false);
+        sources.overflows.set(false);
     });
 }
 
 async fn of_site<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Site>) {
     // What others lent would wait here as well: at home it goes on by another.
     borrow::give_back(shard, site);
-    let Some(count) = site.warm.borrow().clone() else { return };
+    let resting = elsewhere::resting(shard, &shard.live.get(), site);
     let (mut place, mut moved) = (moves::Position::default(), 0);
-    while !shard.draining.get() && warm::is_over(shard, &count) {
+    while !shard.draining.get()
+        && let Some(why) = Why::of(shard, site)
+    {
         let live = shard.live.get();
         let today = shard.runtime.wall().day();
-        let instead = |egress, seed| instead(shard, (&live, today), &count, (egress, seed));
+        let instead = |egress, seed| instead(shard, (&live, today), (&why, &resting), (egress, seed));
         let slice = moves::overflow(
             &mut shard.outbound.destinations.borrow_mut(),
             (key, place),
@@ -52,6 +80,12 @@ async fn of_site<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Site>
             |egress, group| instead(egress, seed_of(group)),
         );
         moved += slice.moved;
+        if let Why::Over(count) = &why {
+            count.overflows(u32::try_from(slice.moved).unwrap_or(u32::MAX));
+            shard.instruments.counters.warmup_overflowed.add(slice.moved as u64);
+        } else {
+            shard.instruments.counters.groups_moved.add(slice.moved as u64);
+        }
         for effect in slice.effects {
             carry_out(shard, effect);
         }
@@ -59,25 +93,30 @@ async fn of_site<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Site>
         place = next;
         shard.runtime.yield_now().await;
     }
-    count.overflows(u32::try_from(moved).unwrap_or(u32::MAX));
-    shard.instruments.counters.warmup_overflowed.add(moved as u64);
     if moved == 0 {
         site.overflows_at.set(shard.runtime.now() + limits::OVERFLOW_AGAIN);
     }
 }
 
-/// By which egress mail goes on that waits for one whose day is over at this provider.
+/// By which egress mail goes on that waits for one that sends no more to its site.
 fn instead<R: Runtime>(
     shard: &Shard<R>,
     (live, today): (&InForce, u32),
-    count: &WarmCount,
+    (why, resting): (&Why, &[Box<str>]),
     (egress, seed): (EgressKey, u64),
 ) -> Option<EgressKey> {
+    let rests = |source: &str| resting.iter().any(|other| **other == *source);
+    let count = match why {
+        Why::Elsewhere(by) => return live.egresses.in_place(egress, by, seed, |source| !rests(source)),
+        Why::Over(count) => count,
+    };
     let is_warm = |source: &str| {
-        let Some(plan) = live.warmups.get(source) else { return true };
+        let Some(plan) = live.warmups.get(source) else { return !rests(source) };
         // One that is behind its plan at this provider is known to be.
         let known = || shard.mesh.warm().find((source, &count.provider));
-        Standing::of(plan, today, 0) == Standing::Warm && known().is_none_or(|known| known.is_warm(today))
+        Standing::of(plan, today, 0) == Standing::Warm
+            && !rests(source)
+            && known().is_none_or(|known| known.is_warm(today))
     };
     live.egresses.beside(egress, count.plan().overflow.as_deref(), seed, is_warm)
 }

@@ -51,6 +51,7 @@ async fn see_to_sources<R: Runtime>(shard: Rc<Shard<R>>) {
     let sites: Vec<_> =
         shard.outbound.sites.borrow().iter().map(|(key, site)| (*key, site.clone())).collect();
     for (key, site) in sites {
+        sites::heed_source(&shard, key, &site);
         let works = site.hop.borrow().by.as_ref().is_some_and(|source| !source.is_suspended());
         if works && site.by_source.replace(false) {
             moves::hurry(&mut shard.outbound.destinations.borrow_mut(), key);

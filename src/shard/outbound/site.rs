@@ -87,6 +87,8 @@ pub struct Site {
     pub(super) providers: RefCell<Option<Rc<[Share]>>>,
     /// What its source has left at its provider, where that is in warm-up.
     pub(super) warm: RefCell<Option<Arc<WarmCount>>>,
+    /// The source, or the pool, that sends there in place of its own.
+    pub(super) sent_by: RefCell<Option<Box<str>>>,
     /// Nobody else took its mail when its day was over: others are looked for again then.
     pub(super) overflows_at: Cell<Instant>,
     /// The provider of which it waits for a place.
@@ -137,6 +139,7 @@ impl Site {
             borrowed: Borrowed::default(),
             providers: RefCell::default(),
             warm: RefCell::default(),
+            sent_by: RefCell::default(),
             overflows_at: Cell::new(Instant(0)),
             waits_for: RefCell::default(),
             yields: Cell::new(false),

@@ -18,7 +18,7 @@ use crate::shard::live::LiveConfig;
 use crate::shard::outbound::bucket::{Bucket, What};
 use crate::shard::outbound::provider::Share;
 use crate::shard::outbound::site::{IdleConnection, Site};
-use crate::shard::outbound::{borrow, warm};
+use crate::shard::outbound::{borrow, elsewhere, warm};
 use crate::smtp::client::Timeouts;
 use crate::time::Instant;
 
@@ -69,7 +69,7 @@ pub(super) fn site<R: Runtime>(shard: &Shard<R>, hop: Rc<Hop>) -> (SiteKey, Rc<S
         let policy = policy(shard, &live, &hop, &beside);
         let site = Rc::new(Site::new(hop.clone(), policy.clone(), count));
         warm::take_up(shard, &live, &site, &policy);
-        share(shard, &site, &policy);
+        share(shard, key, &site, &policy);
         site.shaped_by.set((live.generation, beside.len(), shard.outbound.suspending.generation.get()));
         shard.outbound.sites.borrow_mut().insert(key, site.clone());
         site
@@ -107,7 +107,7 @@ fn look<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) {
     }
     if site.paced.get() != is_paced(site, &policy) {
         let waited = site.is_waiting();
-        share(shard, site, &policy);
+        share(shard, key, site, &policy);
         later(shard, waited.then_some(key));
     }
 }
@@ -132,15 +132,18 @@ fn take_up<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site, live: &LiveC
     let warm = warm::take_up(shard, live, site, &policy);
     if site.take_up(&policy) || warm {
         let waited = site.is_waiting();
-        share(shard, site, &policy);
+        share(shard, key, site, &policy);
         // What it waited for may be another thing now.
         later(shard, waited.then_some(key));
     }
 }
 
 /// The providers of a site, and the buckets of its rates and theirs, are those of its policy.
-fn share<R: Runtime>(shard: &Shard<R>, site: &Site, policy: &SitePolicy) {
+fn share<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site, policy: &SitePolicy) {
     let (mut buckets, mut shares) = (<[Vec<Bucket>; 2]>::default(), Vec::new());
+    if elsewhere::take_up(shard, key, site, policy) {
+        buckets[What::Messages as usize].push(Bucket::Elsewhere);
+    }
     // First: where its day is over others take its mail, whatever its rate.
     let warm = site.warm.borrow().clone().map(|count| Bucket::Warm(shard.mesh.clone(), count));
     buckets[What::Messages as usize].extend(warm);
@@ -166,6 +169,15 @@ fn share<R: Runtime>(shard: &Shard<R>, site: &Site, policy: &SitePolicy) {
 fn add(buckets: &mut [Vec<Bucket>; 2], count: &Arc<ConnectionCount>, rates: &EachRate<Option<Pace>>) {
     for (of, pace) in rates.set() {
         buckets[What::of(of) as usize].push(Bucket::new(count, of, *pace));
+    }
+}
+
+/// A source was suspended, or works again: where another stands in for it that holds now, or does not any more.
+pub(super) fn heed_source<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) {
+    let policy = site.policy.borrow().clone();
+    if policy.fallback.is_some() && elsewhere::by(site, &policy) != *site.sent_by.borrow() {
+        share(shard, key, site, &policy);
+        later(shard, [key]);
     }
 }
 

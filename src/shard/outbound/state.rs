@@ -139,6 +139,8 @@ pub struct Sources {
     pub(super) looks: Cell<bool>,
     /// Sites whose source has had its day of warm-up there.
     pub(super) over: RefCell<BTreeSet<SiteKey>>,
+    /// Sites that another source sends to in place of their own.
+    pub(super) elsewhere: RefCell<BTreeSet<SiteKey>>,
     /// Their mail is being led to others.
     pub(super) overflows: Cell<bool>,
     /// Pools that nobody knows were told of for this configuration, so many.

@@ -43,6 +43,9 @@ pub(in crate::shard) fn cause<R: Runtime>(
         let cause = Cause::Rate { of: RateOf::Tenant, words: words.into() };
         return (cause, Some(wall(shard, when)));
     }
+    if let Some(by) = site.sent_by.borrow().clone() {
+        return (Cause::Elsewhere(by), None);
+    }
     if let Some(held) = warm_up(shard, &site) {
         return held;
     }

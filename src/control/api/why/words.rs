@@ -83,6 +83,12 @@ pub(super) fn ready(
         Cause::WarmUp { provider, used, volume, asked } => {
             ("warm-up", warm_up(provider, (*used, *volume, *asked), &until))
         }
+        Cause::Elsewhere(by) => (
+            "fallback",
+            format!(
+                "its source sends nothing there now, and {by} sends in its place (fallback_source): its mail moves there as soon as that can send"
+            ),
+        ),
         Cause::Connections => ("connections", connections(site)),
         Cause::ProviderConnections(place) => match site.providers.get(*place) {
             Some(provider) => {
