@@ -8,7 +8,9 @@ use relevo::runtime::sim::World;
 use relevo::time::Instant;
 
 use super::day::talk::Talk;
+use super::peers::hand_in_some;
 use super::relay::{Relay, run_until_true};
+use super::story;
 
 const SIZE: usize = 2 * 1024 * 1024;
 
@@ -85,4 +87,22 @@ fn a_hop_that_takes_a_little_at_a_time_is_left() {
         let most = limits::client::BODY + Duration::from_secs(SIZE as u64 / limits::client::BODY_RATE + 30);
         assert!(lasted <= most && lasted > limits::client::BODY, "{lasted:?}, not within {most:?}");
     }
+}
+
+/// A site that is tried each second is found closed by nobody who looks once a second.
+#[test]
+fn mail_for_a_site_that_rests_for_a_second_is_told_and_given_up_in_time() {
+    story(8, |seed| {
+        let world = World::new(seed);
+        let retry = "[retry]\nfirst = \"1s\"\nmax = \"1s\"\nexpire = \"4s\"\n";
+        let relay = Relay::start(&world, 1, 1, retry);
+        world.run_for(Duration::from_millis(seed * 117));
+        hand_in_some(&world, 100, 0..1, vec!["u@d.example".to_owned()]);
+        assert!(
+            run_until_true(&world, Duration::from_secs(6), || relay.sum(|of| &of.recipients_expired) == 1),
+            "it is not given up"
+        );
+        assert!(relay.sum(|of| &of.recipients_deferred) > 0, "nobody was told why it waits");
+        relay.drain();
+    });
 }

@@ -87,7 +87,7 @@ async fn tend<R: Runtime>(shard: &Rc<Shard<R>>) {
         shard.outbound.tending.place.set(place + 1);
         pace.looked(1);
         let key = shard.outbound.destinations.borrow().site_at(place);
-        let closed = shard.outbound.destinations.borrow().is_closed(key, shard.seconds());
+        let closed = fails(shard, key);
         let waits = shard.outbound.sites.borrow().get(&key).is_some_and(|site| site.is_waiting());
         if closed || waits {
             look_at(shard, key, &mut pace).await;
@@ -95,13 +95,19 @@ async fn tend<R: Runtime>(shard: &Rc<Shard<R>>) {
     }
 }
 
-/// What is too old is given up. Where the site is closed the rest is told why it waits, so that the log and the spool tell it.
+/// Whether a site is closed, or is only being tried: one that rests for no longer than a second is hardly ever found closed.
+fn fails<R: Runtime>(shard: &Shard<R>, key: SiteKey) -> bool {
+    let destinations = shard.outbound.destinations.borrow();
+    destinations.is_closed(key, shard.seconds()) || destinations.failures(key) > 0
+}
+
+/// What is too old is given up. Where the site fails the rest is told why it waits, so that the log and the spool tell it.
 async fn look_at<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, pace: &mut Pace) {
     for tells in [false, true] {
         while !pace.is_over() {
             pace.rest(&shard.runtime).await;
             let now = shard.seconds();
-            let closed = shard.outbound.destinations.borrow().is_closed(key, now);
+            let closed = fails(shard, key);
             if shard.draining.get() || (tells && !closed) {
                 return;
             }
