@@ -118,7 +118,7 @@ def calm(relay, pipe, first):
 
 def told(name, times, relay):
     p50, p99 = statistics.median(times), times[int(len(times) * 0.99)]
-    connections = sum(value for key, value in relay.metrics().items() if key.startswith("relevo_outbound_connections{"))
+    [connections] = relay.sums("relevo_connections_outbound")
     print(f"{name}: p50 {p50:.1f} ms, p99 {p99:.1f} ms, {connections:.0f} connections", flush=True)
     return p50, p99
 
