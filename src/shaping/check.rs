@@ -14,13 +14,18 @@ use crate::config::literal::quoted;
 use crate::config::nearest::nearest;
 use crate::mail::address;
 
-/// All that is doubtful in files that are read and lie over each other.
-pub fn check(shaping: &Shaping) -> Findings {
-    let mut found = Findings::default();
+/// All of them, from the bottom layer to the top.
+fn blocks(shaping: &Shaping) -> impl Iterator<Item = (Scope, &Block)> {
     let default = shaping.default.iter().map(|block| (Scope::Default, block));
     let providers = shaping.providers.iter().map(|block| (Scope::Provider, block));
     let domains = shaping.domains.iter().map(|block| (Scope::Domain, block));
-    for (scope, block) in default.chain(providers).chain(domains) {
+    default.chain(providers).chain(domains)
+}
+
+/// All that is doubtful in files that are read and lie over each other.
+pub fn check(shaping: &Shaping) -> Findings {
+    let mut found = Findings::default();
+    for (scope, block) in blocks(shaping) {
         let section = Layer { block, scope, of_source: false }.to_string();
         contradictions(&section, &block.settings, &mut found);
         without_effect(&section, &block.settings, &mut found);
@@ -53,10 +58,7 @@ pub fn check(shaping: &Shaping) -> Findings {
 /// Sources and fallbacks that a configuration does not have; `knows`: whether it has a source of this name, and whether a pool.
 pub fn strangers(shaping: &Shaping, knows: impl Fn(&str) -> (bool, bool)) -> Vec<ConfigError> {
     let mut found = Vec::new();
-    let default = shaping.default.iter().map(|block| (Scope::Default, block));
-    let providers = shaping.providers.iter().map(|block| (Scope::Provider, block));
-    let domains = shaping.domains.iter().map(|block| (Scope::Domain, block));
-    for (scope, block) in default.chain(providers).chain(domains) {
+    for (scope, block) in blocks(shaping) {
         let section = Layer { block, scope, of_source: false }.to_string();
         let fallback = |place: &FileLine, key: &str, name: &str| {
             (knows(name) == (false, false)).then(|| {
