@@ -94,6 +94,7 @@ stories!("verify.py", None;
     the_next_host_is_asked_where_a_certificate_is_bad,
     what_breaks_under_required_tls_is_no_reason_for_plain_text,
     whom_the_machine_trusts_is_read_again,
+    a_route_says_what_tls_its_mail_asks_for,
 );
 
 stories!("lmtp.py", None;

@@ -149,7 +149,11 @@ fn write_routes(config: &Config, out: &mut String) -> std::fmt::Result {
             DomainPattern::Suffix(suffix) => format!("*.{suffix}"),
             DomainPattern::Any => "every other domain".to_owned(),
         };
-        writeln!(out, "mail for {domain} {}", ways(&route.to))?;
+        write!(out, "mail for {domain} {}", ways(&route.to))?;
+        match route.tls {
+            Some(level) => writeln!(out, ", {}", level.words())?,
+            None => writeln!(out)?,
+        }
     }
     if !config.routes.iter().any(|route| route.domain == DomainPattern::Any) {
         writeln!(out, "mail for every other domain goes to its MX hosts, port {}", config.delivery.mx_port)?;
@@ -269,6 +273,17 @@ mod tests {
             let told = Config::parse(&text, Path::new("relevo.toml")).expect("a configuration");
             let told = super::describe(&told);
             let line = format!("mail for x.example {words}\n");
+            assert!(told.contains(&line), "{told}");
+        }
+        for (tls, words) in [
+            ("off", "in plain text"),
+            ("opportunistic", "under TLS where it is offered"),
+            ("require", "under TLS only"),
+            ("verify", "only under TLS, to hosts with a valid certificate"),
+        ] {
+            let text = format!("[[route]]\ndomain = \"*\"\nto = \"mx\"\ntls = \"{tls}\"\n");
+            let told = super::describe(&Config::parse(&text, Path::new("relevo.toml")).expect("one"));
+            let line = format!("mail for every other domain goes to its MX hosts, {words}\n");
             assert!(told.contains(&line), "{told}");
         }
     }

@@ -24,6 +24,7 @@ pub mod sources;
 mod syntax;
 mod tenant;
 pub mod target;
+pub mod tls;
 pub mod tuning;
 pub mod value;
 pub mod warmup;
@@ -39,6 +40,7 @@ pub use shard::{Particulars, ShardConfig};
 pub use sources::{PoolConfig, Proxy, ProxyKind, SourceConfig};
 pub use target::{Choice, Local, RouteTarget, Scheme};
 pub use tenant::TenantConfig;
+pub use tls::TlsLevel;
 pub use tuning::{RuntimeChoice, Tuning};
 pub use value::{BareNewlines, DomainPattern, Network, PrivateNetworks};
 pub use warmup::WarmupConfig;
@@ -100,6 +102,8 @@ pub struct RouteConfig {
     pub domain: DomainPattern,
     /// Where their mail goes: at least one, all of one protocol.
     pub to: Vec<Choice>,
+    /// How TLS is used with the hosts, whatever else says so of their sites.
+    pub tls: Option<TlsLevel>,
     /// When it is tried again.
     pub retry: Option<Arc<Retry>>,
 }

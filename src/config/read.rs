@@ -15,8 +15,8 @@ use crate::config::retry;
 use crate::config::section::Section;
 use crate::config::{
     BareNewlines, Choice, Control, Delivery, DnsConfig, ListenerConfig, Network, Node, PoolConfig,
-    PrivateNetworks, Retry, RouteConfig, RouteTarget, SourceConfig, SpoolConfig, TlsFiles, guess, sources,
-    value,
+    PrivateNetworks, Retry, RouteConfig, RouteTarget, Scheme, SourceConfig, SpoolConfig, TlsFiles, TlsLevel,
+    guess, sources, value,
 };
 use crate::limits;
 use crate::mail::address;
@@ -155,13 +155,27 @@ pub(super) fn routes(root: &Section<'_>, of_all: &Retry) -> Vec<RouteConfig> {
             let fix = Fix::Do("remove one of the two".to_owned());
             section.fail("domain", "", "there is a route for this already", fix);
         }
+        let tls = section.read("tls", None, |value| TlsLevel::read(value).map(Some));
+        if tls == Some(TlsLevel::Off) {
+            refuse_plain_text(&section, &to);
+        }
         let retry = retry::read_own(&section, of_all);
         section.finish();
         if let Some(domain) = domain {
-            routes.push(RouteConfig { domain, to, retry });
+            routes.push(RouteConfig { domain, to, tls, retry });
         }
     }
     routes
+}
+
+/// Where TLS comes first there is no mail without.
+fn refuse_plain_text(section: &Section<'_>, to: &[Choice]) {
+    let first = |one: &&Choice| matches!(one.target, RouteTarget::Host { scheme: Scheme::Smtps, .. });
+    if let Some(Choice { target, .. }) = to.iter().find(first) {
+        let problem = format!("{target} is spoken to under TLS from the first byte");
+        let more = ", or remove the key, or write smtp://".to_owned();
+        section.fail("tls", "", &problem, Fix::Write(quoted(TlsLevel::Required.name()), more));
+    }
 }
 
 pub(super) fn dns(section: &Section<'_>) -> DnsConfig {

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::{Config, ConfigError, value};
+use crate::config::{Config, ConfigError, TlsLevel, value};
 use crate::control::ShownCertificate;
 use crate::control::names::RESOLV_CONF;
 use crate::limits;
@@ -21,6 +21,7 @@ use crate::policy::tls;
 use crate::policy::trust::{self, NoAuthority};
 use crate::runtime::{authorities, files, process};
 use crate::shaping::check;
+use crate::shaping::layers::Shaping;
 use crate::shard::inbound::logins::Logins;
 use crate::shard::live::Contents;
 
@@ -82,18 +83,9 @@ pub(crate) fn fill(config: &mut Config, known: Option<&Logins>) -> Filled {
         fail("dns.hosts", FileFlaw::Hosts(unreadable));
     }
     let Shaped { shaping, mut findings } = shaping::read(config.shaping.defaults, &config.shaping.files);
-    // Those of a usual machine are read in some milliseconds, which nobody spends who needs none.
-    if let Some(line) = shaping.asks_to_verify() {
-        match verifying() {
-            Ok(client) => contents.verifying = Some(client),
-            Err(why) => {
-                let problem = format!(
-                    "it asks for valid certificates, and this machine trusts no authority: {why}; mail for these sites waits"
-                );
-                let fix = "install the package ca-certificates, or name a PEM file in the environment's SSL_CERT_FILE";
-                findings.warnings.push(line.remark("enable_tls", problem, fix));
-            }
-        }
+    match verifying(config, &shaping) {
+        Ok(client) => contents.verifying = client,
+        Err(doubt) => findings.warnings.push(*doubt),
     }
     let knows = |name: &str| {
         let (sources, pools) = (&config.sources, &config.pools);
@@ -107,9 +99,29 @@ pub(crate) fn fill(config: &mut Config, known: Option<&Logins>) -> Filled {
     Filled { contents, shown, own_servers, bad, doubts: findings.warnings }
 }
 
-/// TLS to hosts that show a certificate of an authority that this machine trusts.
-fn verifying() -> Result<tls::Client, String> {
-    trust::verifying(authorities::trusted()?).map_err(|NoAuthority| "none of them can be used".to_owned())
+/// TLS to hosts that show a certificate of an authority that this machine trusts, where a route or a shaping file asks for that. The authorities
+/// of a usual machine are read in some milliseconds, which nobody spends who needs none.
+fn verifying(config: &Config, shaping: &Shaping) -> Result<Option<tls::Client>, Box<ConfigError>> {
+    let route = config.routes.iter().position(|route| route.tls == Some(TlsLevel::Verified));
+    let line = shaping.asks_to_verify();
+    if route.is_none() && line.is_none() {
+        return Ok(None);
+    }
+    let client = authorities::trusted()
+        .and_then(|all| trust::verifying(all).map_err(|NoAuthority| "none of them can be used".to_owned()));
+    client.map(Some).map_err(|why| {
+        let problem = format!(
+            "it asks for valid certificates, and this machine trusts no authority: {why}; mail for these sites waits"
+        );
+        let fix = "install the package ca-certificates, or name a PEM file in the environment's SSL_CERT_FILE";
+        Box::new(match (line, route) {
+            (Some(line), _) => line.remark("enable_tls", problem, fix),
+            (None, route) => {
+                let key = format!("route[{}].tls", route.unwrap_or_default());
+                config.places.remark(&key, problem, fix)
+            }
+        })
+    })
 }
 
 fn logins(accounts: Accounts, known: Option<&Logins>) -> Logins {

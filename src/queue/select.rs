@@ -110,6 +110,8 @@ pub fn hosts(site: &str) -> impl Iterator<Item = &str> {
 
 /// The host in a piece of a site's name: without what it is reached by, its rank, its port and its brackets.
 fn host(piece: &str) -> &str {
+    // The site of one domain alone says so behind its last host.
+    let piece = piece.split_once(" of ").map_or(piece, |(hosts, _)| hosts);
     let piece = piece.strip_prefix("mx:").unwrap_or(piece);
     let piece = piece.rsplit_once(' ').map_or(piece, |(_, host)| host);
     let piece = piece.split_once("://").map_or(piece, |(_, host)| host);
@@ -436,6 +438,10 @@ mod tests {
         assert!(wants("a.example", LIST) && wants("c.example", LIST) && !wants("b.example", LIST));
         const SPARE: &str = "mx:10 mx1.example.org:25 then smtp://spare.example:25";
         assert!(wants("mx1.example.org", SPARE) && wants("spare.example", SPARE) && !wants("then", SPARE));
+        const APART: &str =
+            "ip1 tls=verify mx:10 mx1.example.org:25 of d.example then smtp://spare.example:25";
+        assert!(wants("mx1.example.org", APART) && wants("spare.example", APART) && wants(APART, APART));
+        assert!(!wants("d.example", APART) && !wants("ip1", APART) && !wants("tls=verify", APART));
         assert!(wants("lmtp:/run/Store", "lmtp:/run/Store") && wants("discard", "discard"));
         assert!(!filter(&[("site", "x")]).unwrap().wants_domain("d", None), "it leads nowhere yet");
     }

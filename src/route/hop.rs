@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{Choice, Local, RouteTarget, Scheme};
+use crate::config::{Choice, Local, RouteTarget, Scheme, TlsLevel};
 use crate::route::draw::wait;
 use crate::route::egress;
 use crate::route::gate::{Admitted, NamedBy};
@@ -104,6 +104,8 @@ pub struct Hop {
     pub label: Box<str>,
     /// What is spoken with all of them.
     pub protocol: Protocol,
+    /// How TLS is used with all of them, if a route says so: then nothing else does.
+    pub tls: Option<TlsLevel>,
     /// Who connects to them; None: the node by its own addresses.
     pub by: Option<Arc<egress::Source>>,
 }
@@ -138,7 +140,7 @@ impl Hop {
             _ => Protocol::Smtp,
         };
         let hosts = sorted.iter().filter_map(|choice| Host::of_choice(choice)).collect();
-        Some(Hop { site, hosts, label: label.into(), protocol, by: None })
+        Some(Hop { site, hosts, label: label.into(), protocol, tls: None, by: None })
     }
 
     /// What a shaping file knows its site by: the domain whose mail goes there, or the first host that the operator names; and the names of
@@ -172,6 +174,14 @@ impl Hop {
     /// The source's name; empty: there is none.
     pub fn source(&self) -> &str {
         self.by.as_ref().map_or("", |source| source.name())
+    }
+
+    /// Its mail asks for this TLS. It is a site of its own: mail that asks for less has other connections to the same hosts.
+    pub fn ask_for_tls(&mut self, level: Option<TlsLevel>) {
+        if let Some(level) = level.filter(|_| !matches!(self.protocol, Protocol::Local(_))) {
+            self.site.insert_str(0, &format!("tls={} ", level.name()));
+            self.tls = Some(level);
+        }
     }
 
     /// Makes it a site of this domain alone.
@@ -281,6 +291,22 @@ mod tests {
         by_mx.hosts[0].named_by = NamedBy::Stranger;
         assert_eq!(by_mx.route(), "mx");
         assert_eq!(&*hop("\"smtp://a\"").label, "smtp://a:25");
+    }
+
+    /// What came up for mail that asks for less carries none that asks for more.
+    #[test]
+    fn mail_that_asks_for_tls_has_a_site_of_its_own() {
+        let mut all = std::collections::BTreeSet::from([hop("\"smtp://a\"").site]);
+        for level in TlsLevel::ALL {
+            let mut hop = hop("\"smtp://a\"");
+            hop.ask_for_tls(Some(level));
+            assert_eq!((hop.tls, hop.route()), (Some(level), "smtp://a:25"));
+            assert!(all.insert(hop.site), "{level:?}");
+        }
+        assert!(all.contains("tls=verify smtp://a:25"), "{all:?}");
+        let mut local = hop("\"discard\"");
+        local.ask_for_tls(Some(TlsLevel::Verified));
+        assert_eq!((&*local.site, local.tls), ("discard", None));
     }
 
     #[test]

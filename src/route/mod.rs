@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::config::{Choice, Config, DomainPattern, Retry, RouteTarget};
+use crate::config::{Config, DomainPattern, Retry, RouteConfig, RouteTarget, TlsLevel};
 use crate::limits;
 use crate::mail::address;
 use crate::shaping::layers::{Asked, Effective, Shaping};
@@ -23,19 +23,28 @@ pub use site::SitePolicy;
 /// Where a domain's mail goes, as far as its name tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// To its MX hosts, and where none of them can be reached to what stands behind them.
-    Mx(Option<Hop>),
+    /// To its MX hosts.
+    Mx {
+        /// Where none of them can be reached, there.
+        behind: Option<Hop>,
+        /// With this TLS, if the route says so.
+        tls: Option<TlsLevel>,
+    },
     /// Where the operator says.
     Fixed(Hop),
 }
 
 impl Route {
-    fn of(choices: &[Choice]) -> Route {
+    fn of(RouteConfig { to: choices, tls, .. }: &RouteConfig) -> Route {
+        let tls = *tls;
         let (mx, others): (Vec<_>, Vec<_>) =
             choices.iter().partition(|choice| choice.target == RouteTarget::Mx);
         match (mx.is_empty(), Hop::of(&others)) {
-            (true, Some(hop)) => Route::Fixed(hop),
-            (_, behind) => Route::Mx(behind),
+            (true, Some(mut hop)) => {
+                hop.ask_for_tls(tls);
+                Route::Fixed(hop)
+            }
+            (_, behind) => Route::Mx { behind, tls },
         }
     }
 }
@@ -85,19 +94,24 @@ pub struct Table {
     /// When mail is tried again, where a route says; None: none does.
     retries: Option<ByDomain<Option<Arc<Retry>>>>,
     policy: Arc<SitePolicy>,
+    /// The same with the TLS of routes, one for each level.
+    policies: [Arc<SitePolicy>; TlsLevel::ALL.len()],
     shaping: Arc<Shaping>,
 }
 
 impl Table {
     /// The table of a configuration, and of the shaping files that it names.
     pub fn new(config: &Config, shaping: Arc<Shaping>) -> Table {
-        let routes = config.routes.iter().map(|route| (&route.domain, Route::of(&route.to)));
+        let routes = config.routes.iter().map(|route| (&route.domain, Route::of(route)));
         let retries = config.routes.iter().map(|route| (&route.domain, route.retry.clone()));
         let own = config.routes.iter().any(|route| route.retry.is_some());
+        let policy = SitePolicy::of(config);
+        let with = |tls| Arc::new(SitePolicy { tls, ..(*policy).clone() });
         Table {
-            routes: ByDomain::new(Route::Mx(None), routes),
+            routes: ByDomain::new(Route::Mx { behind: None, tls: None }, routes),
             retries: own.then(|| ByDomain::new(None, retries)),
-            policy: SitePolicy::of(config),
+            policies: TlsLevel::ALL.map(with),
+            policy,
             shaping,
         }
     }
@@ -119,7 +133,7 @@ impl Table {
 
     /// Whether both route every domain to the same place.
     pub fn same_routes_as(&self, other: &Table) -> bool {
-        let Table { routes, retries: _, policy: _, shaping } = self;
+        let Table { routes, retries: _, policy: _, policies: _, shaping } = self;
         *routes == other.routes && shaping.same_domains_apart_as(&other.shaping)
     }
 
@@ -149,12 +163,13 @@ impl Table {
 
     /// What holds for the site of a next hop. `beside`: domains that lead there, of those that are rolled up.
     pub fn policy_for(&self, hop: &Hop, beside: &[Box<str>]) -> Arc<SitePolicy> {
-        self.policy.shaped(&self.shaped(hop, beside))
+        let of_all = hop.tls.map_or(&self.policy, |level| &self.policies[level as usize]);
+        of_all.shaped(&self.shaped(hop, beside), hop.tls)
     }
 
     /// Whether both give every site the same limits.
     pub fn same_policies_as(&self, other: &Table) -> bool {
-        let Table { policy, shaping, routes: _, retries: _ } = self;
+        let Table { policy, shaping, policies: _, routes: _, retries: _ } = self;
         *policy == other.policy && Arc::ptr_eq(shaping, &other.shaping)
     }
 }
@@ -174,7 +189,7 @@ fn stranger(name: String, port: u16, rank: u16) -> Host {
 }
 
 fn to_strangers(site: String, hosts: Vec<Host>, domain: &str) -> Hop {
-    Hop { site, hosts, label: domain.into(), protocol: Protocol::Smtp, by: None }
+    Hop { site, hosts, label: domain.into(), protocol: Protocol::Smtp, tls: None, by: None }
 }
 
 /// The address in a domain literal, `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 4.1.3).
@@ -248,13 +263,14 @@ pub fn home_shard(domain: &[u8], shards: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::RouteConfig;
+    use crate::config::Choice;
 
     #[test]
     fn the_most_specific_route_wins() {
         let route = |domain, port| RouteConfig {
             domain,
             to: Choice::only(RouteTarget::smtp("h", port)),
+            tls: None,
             retry: None,
         };
         let mut config = Config::embedded();
@@ -278,7 +294,7 @@ mod tests {
         }
         assert!(matches!(
             Table::new(&Config::embedded(), Arc::default()).route("x.example"),
-            Route::Mx(None)
+            Route::Mx { behind: None, tls: None }
         ));
     }
 
@@ -288,9 +304,11 @@ mod tests {
         let choice = |target, order| Choice { target, weight: 1, order };
         let mut config = Config::embedded();
         let to = vec![choice(RouteTarget::smtp("spare", 25), 1), choice(RouteTarget::Mx, 0)];
-        config.routes = vec![RouteConfig { domain: DomainPattern::Any, to, retry: None }];
+        config.routes = vec![RouteConfig { domain: DomainPattern::Any, to, tls: None, retry: None }];
         let table = Table::new(&config, Arc::default());
-        let Route::Mx(Some(spare)) = table.route("d.example") else { panic!("an MX and what is behind it") };
+        let Route::Mx { behind: Some(spare), .. } = table.route("d.example") else {
+            panic!("an MX and what is behind it")
+        };
         let answers = [(u16::MAX, "b".to_owned()), (10, "a".to_owned())];
         let mut hop = order_mx("d.example", &answers, "r", (25, 0)).unwrap();
         let alone = hop.site.clone();
@@ -298,6 +316,45 @@ mod tests {
         let names: Vec<_> = hop.in_order(|| 7).iter().map(|host| host.name.as_str()).collect();
         assert_eq!(names, ["a", "b", "spare"]);
         assert!(hop.site.starts_with(&alone) && hop.site.ends_with("smtp://spare:25"), "{}", hop.site);
+    }
+
+    /// Whatever the shaping files say, and `delivery.starttls`.
+    #[test]
+    fn the_tls_of_a_route_is_that_of_its_sites() {
+        let shaped = |files: &str, tls: Option<TlsLevel>, domain: &str| {
+            let (file, findings) = crate::shaping::file::File::read(files, std::path::Path::new("a.toml"));
+            assert!(findings.errors.is_empty(), "{findings:?}");
+            let mut config = Config::embedded();
+            config.delivery.starttls = false;
+            let to = Choice::only(RouteTarget::smtp("h", 25));
+            config.routes =
+                vec![RouteConfig { domain: DomainPattern::Exact("a.example".into()), to, tls, retry: None }];
+            let table = Table::new(&config, Arc::new(Shaping::of(vec![file]).0));
+            let hop = match table.route(domain) {
+                Route::Fixed(hop) => hop.clone(),
+                Route::Mx { .. } => order_mx(domain, &[], "r", (25, 0)).unwrap(),
+            };
+            let policy = table.policy_for(&hop, &[]);
+            // One value for all of which no file says anything.
+            assert_eq!(files.is_empty(), Arc::ptr_eq(&policy, &table.policy_for(&hop, &[])));
+            policy.tls
+        };
+        for files in ["", "[default]\nenable_tls = 'Required'\nconnection_limit = 3\n"] {
+            for level in TlsLevel::ALL {
+                assert_eq!(shaped(files, Some(level), "a.example"), level, "{files}");
+            }
+            let of_files = if files.is_empty() { TlsLevel::Off } else { TlsLevel::Verified };
+            assert_eq!(shaped(files, None, "a.example"), of_files);
+            assert_eq!(shaped(files, Some(TlsLevel::Required), "b.example"), of_files, "no route of its own");
+        }
+        let route = |tls| {
+            let mut config = Config::embedded();
+            let to = Choice::only(RouteTarget::Mx);
+            config.routes = vec![RouteConfig { domain: DomainPattern::Any, to, tls, retry: None }];
+            Table::new(&config, Arc::default())
+        };
+        assert!(route(None).same_routes_as(&route(None)));
+        assert!(!route(None).same_routes_as(&route(Some(TlsLevel::Verified))), "what waits goes by it");
     }
 
     fn order(answers: &[(u16, &str)], random: u64) -> Result<Vec<String>, NoRoute> {

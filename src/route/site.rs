@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, Retry};
+use crate::config::{Config, Retry, TlsLevel};
 use crate::limits;
 use crate::shaping::answers::Answers;
 use crate::shaping::automation::Automation;
@@ -16,32 +16,13 @@ use crate::shaping::rated::{EachRate, Rated};
 use crate::shaping::value::{Tls, Value};
 use crate::smtp::client::Timeouts;
 
-/// How TLS is used with a site.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TlsLevel {
-    /// Never, but where a route wants it from the first byte.
-    Off,
-    /// Where it is offered (RFC 7435), with any certificate; else, and where it breaks, plain text.
-    Opportunistic,
-    /// Mail waits where there is none. Any certificate will do.
-    Required,
-    /// Mail waits where there is none with a certificate that is valid for the host.
-    Verified,
-}
-
-impl TlsLevel {
-    fn of(tls: Tls) -> TlsLevel {
-        match tls {
-            Tls::Disabled => TlsLevel::Off,
-            Tls::Opportunistic | Tls::OpportunisticInsecure => TlsLevel::Opportunistic,
-            Tls::RequiredInsecure => TlsLevel::Required,
-            Tls::Required => TlsLevel::Verified,
-        }
-    }
-
-    /// Whether mail waits where there is none.
-    pub fn is_required(self) -> bool {
-        self >= TlsLevel::Required
+/// The level that a shaping file names.
+fn level(tls: Tls) -> TlsLevel {
+    match tls {
+        Tls::Disabled => TlsLevel::Off,
+        Tls::Opportunistic | Tls::OpportunisticInsecure => TlsLevel::Opportunistic,
+        Tls::RequiredInsecure => TlsLevel::Required,
+        Tls::Required => TlsLevel::Verified,
     }
 }
 
@@ -138,8 +119,13 @@ impl SitePolicy {
         })
     }
 
-    /// The same, with what the shaping files say of a site in place of what the configuration says of all.
-    pub(super) fn shaped(self: &Arc<SitePolicy>, held: &Effective<'_>) -> Arc<SitePolicy> {
+    /// The same, with what the shaping files say of a site in place of what the configuration says of all, but for the TLS that its route
+    /// asks for.
+    pub(super) fn shaped(
+        self: &Arc<SitePolicy>,
+        held: &Effective<'_>,
+        by_route: Option<TlsLevel>,
+    ) -> Arc<SitePolicy> {
         let number = |key| held.limit(key).map(|most| usize::try_from(most).unwrap_or(usize::MAX));
         let named = held.settings.get(&Key::ConnectionLimit).map(|held| held.layer.scope != Scope::Default);
         let mut retry = self.retry.clone();
@@ -158,7 +144,7 @@ impl SitePolicy {
                 .unwrap_or(self.recipients)
                 .clamp(1, self.recipients),
             pipeline: self.pipeline,
-            tls: held.tls().map_or(self.tls, TlsLevel::of),
+            tls: by_route.or_else(|| held.tls().map(level)).unwrap_or(self.tls),
             retry,
             answers: held.answers(),
             automation: held.automation(),
@@ -196,7 +182,7 @@ impl SitePolicy {
             (Key::MaxRecipientsPerBatch, Value::Count(count)) => {
                 self.recipients = most(*count).clamp(1, limits::TRANSACTION_RECIPIENTS_MAX);
             }
-            (Key::EnableTls, Value::Tls(tls)) => self.tls = TlsLevel::of(*tls),
+            (Key::EnableTls, Value::Tls(tls)) => self.tls = level(*tls),
             (Key::ProviderConnectionLimit, Value::Limit(limit)) => {
                 self.providers.iter_mut().for_each(|of| of.connections = Some(most(limit.most).max(1)));
             }
@@ -311,7 +297,7 @@ mod tests {
         let of_all = SitePolicy::of(&Config::embedded());
         let asked =
             Asked { domain: "a.example", hosts: &["mx.a.example".to_owned()], source: "", beside: &[] };
-        let own = of_all.shaped(&shaping.effective(asked));
+        let own = of_all.shaped(&shaping.effective(asked), None);
         (of_all, own)
     }
 

@@ -116,7 +116,7 @@ impl LiveConfig {
     /// Whether both route mail of this domain, in lower case, to the same place. What the gate says of addresses only a look-up tells.
     pub fn same_route_as(&self, other: &LiveConfig, domain: &str) -> bool {
         let (ours, theirs) = (self.table.route(domain), other.table.route(domain));
-        let by_mx = matches!(ours, Route::Mx(_));
+        let by_mx = matches!(ours, Route::Mx { .. });
         let as_by_mx = || {
             self.config.delivery.mx_port == other.config.delivery.mx_port
                 && self.table.is_apart(domain) == other.table.is_apart(domain)

@@ -179,5 +179,66 @@ def whom_the_machine_trusts_is_read_again():
     relay.stop()
 
 
+def a_route_says_what_tls_its_mail_asks_for():
+    """Whatever shaping files say: also of hosts that other mail goes to in another way, of MX hosts, and of what waits when a reload changes it."""
+    directory, port = tempfile.mkdtemp(prefix="relevo-tls-"), free_port()
+    ours, theirs = Authority(directory, "Ours"), Authority(directory, "Theirs")
+    trust(f"{directory}/nobody.pem")
+    plain = Hop(host="127.0.0.11", port=port)
+    bad = Hop(host="127.0.0.12", port=port, context=theirs.certify("127.0.0.12", san="IP"))
+    good = Hop(host="127.0.0.13", port=port, context=ours.certify("mx.good.example"))
+    first = Sink(tls_first=theirs.certify("127.0.0.1", san="IP"))
+
+    def route(name, to, tls):
+        return f'[[route]]\ndomain = "{name}.example"\nto = "{to}"\n' + (f'tls = "{tls}"\n' if tls else "")
+
+    hosts = {"plain": f"smtp://127.0.0.11:{port}", "bad": f"smtp://127.0.0.12:{port}", "first": f"smtps://127.0.0.1:{first.port}"}
+    levels = ("off", "opportunistic", "require", "verify", "")
+    of_hosts = "".join(route(f"{tls or 'unsaid'}.{name}", to, tls) for name, to in hosts.items() for tls in levels if (name, tls) != ("first", "off"))
+    of_mx = route("good", "mx", "verify") + route("must", "mx", "require")
+    shaping = f"{directory}/shaping.toml"
+    with open(shaping, "w") as file:
+        file.write("[default]\nenable_tls = 'RequiredInsecure'\n")
+    names = mx(("good.example", "mx.good.example", "127.0.0.13"), ("must.example", "mx.must.example", "127.0.0.11"))
+    more = f'{SOON}{names}[delivery]\nmx_port = {port}\nallow_loopback_mx = true\n[shaping]\nfiles = ["{shaping}"]\n'
+    relay = start(None, more, route=of_hosts + of_mx)
+    assert relay.told("route[3].tls", "this machine trusts no authority"), relay.words
+    shutil.copy(ours.pem, f"{directory}/nobody.pem")
+    reload(relay, shaping, "[default]\nenable_tls = 'RequiredInsecure'\n")
+    waits = {
+        "require.plain": "offers no STARTTLS; the route's tls requires TLS",
+        "unsaid.plain": "offers no STARTTLS; a shaping file's enable_tls requires TLS",
+        "verify.plain": "offers no STARTTLS; the route's tls requires TLS",
+        "verify.bad": "was issued by nobody that this machine trusts, or its chain is incomplete; the route's tls = \"verify\" wants a valid one",
+        "verify.first": "the route's tls = \"verify\" wants a valid one",
+        "must": "offers no STARTTLS; the route's tls requires TLS",
+    }
+    goes = {"off.plain": False, "opportunistic.plain": False, "off.bad": False, "opportunistic.bad": True, "require.bad": True, "unsaid.bad": True, "good": True}
+    for name in [*goes, "opportunistic.first", "require.first", "unsaid.first", *waits]:
+        relay.send("a@b.example", [f"c@{name}.example"], TEXT)
+    for hop, count in ((plain, 2), (bad, 4), (good, 1)):
+        hop.wait(count)
+    for name, why in waits.items():
+        event = wait_deferred(relay, f"c@{name}.example", why)
+        assert event["class"] == "tls_required" and json.dumps(why)[1:-1] in json.dumps(ask(relay, f"{name}.example")), event
+    taken = {recipient: talk.protected for hop in (plain, bad, good) for _, recipients, _, talk in hop.taken for recipient in recipients}
+    assert taken == {f"c@{name}.example": protected for name, protected in goes.items()}, taken
+    first.wait(3)
+    assert metric(relay, "tls_fallbacks") == 0 and not relay.told("its mail goes in plain text", seconds=0.1), relay.words
+    # A reload: what waits goes by what holds now, and nothing else does.
+    relay.route = relay.route.replace('tls = "verify"', 'tls = "require"').replace('tls = "off"', 'tls = "verify"', 1)
+    relay.write()
+    reload(relay, shaping, "[default]\nenable_tls = 'Disabled'\n")
+    bad.wait(5)
+    assert bad.taken[-1][3].protected, bad.heard
+    first.wait(4)
+    # It went in plain text, and is sent more that way no longer; what no route says goes by the file.
+    plain.wait(3)
+    relay.send("a@b.example", ["d@off.plain.example"], TEXT)
+    wait_deferred(relay, "d@off.plain.example", "offers no STARTTLS; the route's tls requires TLS")
+    assert len(plain.taken) == 3 and not plain.taken[-1][3].protected
+    relay.stop()
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1]]()

@@ -63,6 +63,8 @@ const DOUBTFUL: &[(&str, &str)] = &[
         "is this relay itself",
     ),
     ("[[route]]\ndomain = \"a.example\"\nto = \"smtp://relay.example.net:2525\"\n", "is this relay itself"),
+    ("[[route]]\ndomain = \"*\"\nto = \"discard\"\ntls = \"require\"\n", "no TLS on the way there"),
+    ("[[route]]\ndomain = \"*\"\nto = \"lmtp:/run/x\"\ntls = \"verify\"\n", "no TLS on the way there"),
     ("[delivery]\nmx_port = 26\n", "no MX host of the internet listens on port 26"),
     ("[delivery]\nallow_loopback_mx = true\n", "connect to services of this machine"),
     ("[delivery]\nstarttls = false\n", "unencrypted"),
@@ -116,6 +118,7 @@ fn what_is_meant_has_none() {
         "[[listener]]\naddress = \"0.0.0.0:25\"\nrelay_from = [\"203.0.113.0/24\"]\n[[listener]]\naddress = \"[::]:25\"\nrelay_from = [\"fc00::/7\", \"2001:db8::/32\"]\n",
         "[auth]\naccounts = \"/etc/relevo/accounts\"\n[[listener]]\naddress = \"0.0.0.0:587\"\ntls_certificate = \"/c\"\ntls_key = \"/k\"\nrelay_from = []\n",
         "[[route]]\ndomain = \"*\"\nto = \"smtp://127.0.0.1:2526\"\n[[route]]\ndomain = \"a.example\"\nto = \"smtp://127.0.0.2:2525\"\n",
+        "[[route]]\ndomain = \"*\"\nto = [{ to = \"mx\" }, { to = \"smtps://b\", order = 1 }]\ntls = \"verify\"\n",
         "[spool]\nsize_max = \"100GiB\"\n[retry]\nexpire = \"2d\"\n",
     ] {
         let text = format!("{NAME}{text}");

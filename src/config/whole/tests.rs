@@ -77,6 +77,8 @@ fn broken_files_of_each_kind() {
         ("[[listener]]\ntls_key = \"k\"", "add tls_certificate"),
         ("[[route]]\nto = \"mx\"", "route[0].domain: this key is missing"),
         ("[[route]]\ndomain = \"*\"\nto = \"lmtp://x:25\"", "RFC 2033"),
+        ("[[route]]\ndomain = \"*\"\nto = \"mx\"\ntls = \"verified\"", "write tls = \"verify\""),
+        ("[[route]]\ndomain = \"*\"\nto = \"smtps://a\"\ntls = \"off\"", "from the first byte"),
         ("[spool]\nsegment_size = \"5000000\"", "multiple of 4096"),
         ("[delivery]\nstarttls = \"yes\"", "write starttls = true"),
         ("[node]\nexpire = \"5d\"", "unknown key; it belongs in [retry]"),

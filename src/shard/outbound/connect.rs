@@ -4,15 +4,15 @@ use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 
+use crate::config::TlsLevel;
 use crate::limits;
 use crate::policy::failures::Failures;
 use crate::route::gate::NamedBy;
-use crate::route::site::TlsLevel;
 use crate::route::{At, Endpoint, Hop, Host, Protocol, SitePolicy};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::counts::FarEnd;
-use crate::shard::outbound::greet::{Manners, greet, name};
+use crate::shard::outbound::greet::{AskedBy, Manners, greet, name};
 use crate::shard::outbound::manners::{do_without_tls, keep_in_mind};
 use crate::shard::outbound::rates::Rights;
 use crate::shard::outbound::resolve::Unroutable;
@@ -311,9 +311,6 @@ fn failed_until<R: Runtime>(shard: &Shard<R>, host: &Host, at: &Endpoint) -> Opt
     failures.until(&name(host, at), shard.timers.recent())
 }
 
-/// Why mail waits that could go in plain text.
-const REQUIRED: &str = "a shaping file's enable_tls requires TLS";
-
 /// One address: with STARTTLS if offered, and if anything goes wrong with that, once more in plain text. RFC 3207 section 4.1 leaves that to
 /// the client; opportunistic TLS asks for nothing better than what mail had before (RFC 7435). A host that hangs up on EHLO is told HELO.
 async fn open<R: Runtime>(
@@ -329,6 +326,7 @@ async fn open<R: Runtime>(
     // Nobody listens on a socket of this machine who could not read its memory.
     let level = if to.ip().is_some() { policy.tls } else { TlsLevel::Off };
     let required = level.is_required() && !host.tls_first;
+    let asked_by = if hop.tls.is_some() { AskedBy::Route } else { AskedBy::Shaping };
     let mut manners = Manners {
         lmtp,
         timeouts: policy.timeouts,
@@ -337,6 +335,7 @@ async fn open<R: Runtime>(
         ehlo: required || lmtp || !is_known(&shard.outbound.hosts.ehlo_failures),
         starttls: level != TlsLevel::Off && !host.tls_first,
         verifies: level == TlsLevel::Verified,
+        asked_by,
     };
     let avoids_tls = manners.starttls && !required && is_known(&shard.outbound.hosts.tls_failures);
     if avoids_tls {
@@ -345,7 +344,7 @@ async fn open<R: Runtime>(
     }
     let greeted = match greet(shard, host, (to, by), (manners, rights)).await {
         Err(HopError::BrokenTls(why)) if required => {
-            Err(HopError::BadTls(format!("{}: {why}; {REQUIRED}", named())))
+            Err(HopError::BadTls(format!("{}: {why}; {}", named(), asked_by.requires())))
         }
         Err(HopError::BrokenTls(why)) => {
             let plain = Manners { starttls: false, ..manners };
@@ -375,7 +374,7 @@ async fn open<R: Runtime>(
     };
     let mut connection = greeted?;
     if required {
-        insist_on_tls(shard, &mut connection).await?;
+        insist_on_tls(shard, &mut connection, asked_by).await?;
     }
     if host.named_by == NamedBy::Operator {
         refuse_ourselves(shard, host, &mut connection).await?;
@@ -388,11 +387,12 @@ async fn open<R: Runtime>(
 async fn insist_on_tls<R: Runtime>(
     shard: &Rc<Shard<R>>,
     connection: &mut Connection<R>,
+    asked_by: AskedBy,
 ) -> Result<(), HopError> {
     if connection.tls.is_empty() {
         connection.leave(shard).await;
         let does = if connection.starttls == Starttls::Refused { "refuses" } else { "offers no" };
-        return Err(HopError::NoTls(format!("{} {does} STARTTLS; {REQUIRED}", connection.hop)));
+        return Err(HopError::NoTls(format!("{} {does} STARTTLS; {}", connection.hop, asked_by.requires())));
     }
     // Whatever comes now, plain text is not tried next.
     connection.starttls = Starttls::Settled;

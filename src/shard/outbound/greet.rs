@@ -28,6 +28,39 @@ pub(super) struct Manners {
     pub starttls: bool,
     /// Its certificate must be valid.
     pub verifies: bool,
+    pub asked_by: AskedBy,
+}
+
+/// Who says how TLS is used.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum AskedBy {
+    Shaping,
+    Route,
+}
+
+impl AskedBy {
+    /// Why mail waits that could go in plain text.
+    pub(super) fn requires(self) -> &'static str {
+        match self {
+            AskedBy::Shaping => "a shaping file's enable_tls requires TLS",
+            AskedBy::Route => "the route's tls requires TLS",
+        }
+    }
+
+    /// Why it waits though there is TLS.
+    fn wants_a_valid_one(self) -> &'static str {
+        match self {
+            AskedBy::Shaping => "a shaping file's enable_tls = \"Required\" wants a valid one",
+            AskedBy::Route => "the route's tls = \"verify\" wants a valid one",
+        }
+    }
+}
+
+impl Manners {
+    /// For whom its certificate is looked at; None: for nobody.
+    fn verified_for(&self) -> Option<AskedBy> {
+        self.verifies.then_some(self.asked_by)
+    }
 }
 
 /// A host's name and address, for records and to know it again.
@@ -71,7 +104,7 @@ async fn introduce<R: Runtime>(
     manners: Manners,
 ) -> Result<(), HopError> {
     if manners.tls_first {
-        secure(shard, connection, (host, manners.verifies)).await?;
+        secure(shard, connection, (host, manners.verified_for())).await?;
     }
     connection.owe(1);
     let greeting = connection.reply(shard, manners.timeouts.greeting).await?;
@@ -94,7 +127,7 @@ async fn introduce<R: Runtime>(
     }
     if manners.starttls && connection.capabilities.starttls {
         connection.starttls = Starttls::Begun;
-        let protected = protect(shard, connection, (host, manners.verifies)).await;
+        let protected = protect(shard, connection, (host, manners.verified_for())).await;
         if protected.is_ok() {
             shard.outbound.hosts.tls_loads.borrow_mut().forget(&connection.hop);
         }
@@ -186,14 +219,14 @@ fn names(reply: &Reply, host: &str) -> bool {
     first.strip_suffix('.').unwrap_or(first).eq_ignore_ascii_case(host)
 }
 
-/// The handshake of TLS with a host of this name, whose certificate must be valid or not.
+/// The handshake of TLS with a host of this name, whose certificate must be valid if somebody asks for that.
 async fn secure<R: Runtime>(
     shard: &Rc<Shard<R>>,
     connection: &mut Connection<R>,
-    (name, verifies): (&str, bool),
+    (name, wanted_by): (&str, Option<AskedBy>),
 ) -> Result<(), HopError> {
-    if verifies {
-        return verify(shard, connection, name).await;
+    if let Some(asked_by) = wanted_by {
+        return verify(shard, connection, (name, asked_by)).await;
     }
     let client = shard.outbound.tls_client.connection(name).map_err(WireError::Tls)?;
     shake(shard, connection, client).await
@@ -203,11 +236,11 @@ async fn secure<R: Runtime>(
 async fn verify<R: Runtime>(
     shard: &Rc<Shard<R>>,
     connection: &mut Connection<R>,
-    name: &str,
+    (name, asked_by): (&str, AskedBy),
 ) -> Result<(), HopError> {
     let unverified = |hop: &str, why: &str| {
         shard.instruments.counters.tls_unverified.add(1);
-        let wants = "a shaping file's enable_tls = \"Required\" wants a valid one";
+        let wants = asked_by.wants_a_valid_one();
         Err(HopError::BadTls(format!("the certificate of {hop} {why}; {wants}")))
     };
     let Some(client) = shard.live.get().verifying.clone() else {
@@ -240,7 +273,7 @@ async fn shake<R: Runtime>(
 async fn protect<R: Runtime>(
     shard: &Rc<Shard<R>>,
     connection: &mut Connection<R>,
-    host: (&str, bool),
+    host: (&str, Option<AskedBy>),
 ) -> Result<(), (&'static str, HopError)> {
     let patience = connection.timeouts.starttls;
     let at = |step| move |error: HopError| (step, error);

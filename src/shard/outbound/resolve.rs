@@ -169,7 +169,9 @@ impl<R: Runtime> Resolver<R> {
             Route::Fixed(hop) => {
                 hop.hosts.iter().all(|host| host.at != At::Name || self.known(host).is_some())
             }
-            Route::Mx(_) => domain.starts_with('[') || address::is_numeric(domain) || self.is_cached(domain),
+            Route::Mx { .. } => {
+                domain.starts_with('[') || address::is_numeric(domain) || self.is_cached(domain)
+            }
         }
     }
 
@@ -226,18 +228,22 @@ impl<R: Runtime> Resolver<R> {
         match live.table.route(domain) {
             // One that fails, or leads back here, waits for the operator: the connection says so.
             Route::Fixed(hop) => Ok(Rc::new(hop.clone())),
-            Route::Mx(behind) => match route::literal(domain) {
-                Some(address) => {
-                    let port = live.config.delivery.mx_port;
-                    let hop = route::to_literal(domain, address, port);
-                    self.addresses(&hop.hosts[0]).await.map(|_| Rc::new(hop))
-                }
-                None if address::is_numeric(domain) => Err(never(
-                    (1, 2),
-                    format!("{domain} is no domain; a mailbox at an address is written user@[{domain}]"),
-                )),
-                None => self.mx_hop_or(domain, behind.as_ref()).await.map(Rc::new),
-            },
+            Route::Mx { behind, tls } => {
+                let mut hop = match route::literal(domain) {
+                    Some(address) => {
+                        let port = live.config.delivery.mx_port;
+                        let hop = route::to_literal(domain, address, port);
+                        self.addresses(&hop.hosts[0]).await.map(|_| hop)
+                    }
+                    None if address::is_numeric(domain) => Err(never(
+                        (1, 2),
+                        format!("{domain} is no domain; a mailbox at an address is written user@[{domain}]"),
+                    )),
+                    None => self.mx_hop_or(domain, behind.as_ref()).await,
+                }?;
+                hop.ask_for_tls(*tls);
+                Ok(Rc::new(hop))
+            }
         }
     }
 

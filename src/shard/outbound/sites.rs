@@ -10,6 +10,7 @@ use crate::queue::schedule;
 use crate::queue::suspension::Place;
 use crate::route::{Hop, SitePolicy};
 use crate::runtime::{Defect, Runtime};
+use crate::shaping::key::Key;
 use crate::shaping::pace::Pace;
 use crate::shaping::rated::{EachRate, Rated};
 use crate::shard::Shard;
@@ -189,7 +190,9 @@ fn policy<R: Runtime>(
 ) -> Arc<SitePolicy> {
     let policy = live.table.policy_for(hop, beside);
     let destinations = shard.outbound.destinations.borrow();
-    let settings = destinations.held().settings(Place { domain: &hop.label, site: Some(&hop.site) });
+    let mut settings = destinations.held().settings(Place { domain: &hop.label, site: Some(&hop.site) });
+    // What a route says stands over what rules do, as over what the files say.
+    settings.retain(|(key, _)| *key != Key::EnableTls || hop.tls.is_none());
     let policy = if settings.is_empty() { policy } else { policy.overruled(&settings) };
     if !shard.runtime.planted(Defect::ShapingIgnored) {
         return policy;

@@ -7,8 +7,14 @@ use crate::shard::alone;
 /// A connection to a site none of whose hosts has an address is begun.
 fn begin(shard: &Rc<Shard<SimRuntime>>, number: usize) {
     let name = format!("site{number}.example");
-    let hop =
-        Hop { label: name.clone().into(), site: name, hosts: Vec::new(), protocol: Protocol::Smtp, by: None };
+    let hop = Hop {
+        label: name.clone().into(),
+        site: name,
+        hosts: Vec::new(),
+        protocol: Protocol::Smtp,
+        tls: None,
+        by: None,
+    };
     let (key, site) = sites::site(shard, Rc::new(hop));
     assert!(site.count.take(1, shard.index));
     site.connections.set(1);

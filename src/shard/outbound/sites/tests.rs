@@ -4,20 +4,22 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
-use crate::config::Config;
+use crate::config::{Config, TlsLevel};
 use crate::id::Location;
 use crate::queue::Group;
 use crate::queue::destinations::Effect;
+use crate::queue::suspension::{self, Held, Suspension, Suspensions};
 use crate::route::gate::NamedBy;
-use crate::route::site::TlsLevel;
 use crate::route::{At, Host, Protocol};
 use crate::runtime::sim::{SimRuntime, World};
 use crate::shaping::file::File;
 use crate::shaping::layers::Shaping;
+use crate::shaping::value::{Tls, Value};
 use crate::shard::alone;
 use crate::shard::live::{Contents, InForce, LiveConfig};
 use crate::shard::outbound::pump;
 use crate::shard::outbound::site::Work;
+use crate::time::UnixMillis;
 
 fn hop(name: &str) -> Rc<Hop> {
     Rc::new(Hop {
@@ -25,6 +27,7 @@ fn hop(name: &str) -> Rc<Hop> {
         site: name.to_owned(),
         hosts: Vec::new(),
         protocol: Protocol::Smtp,
+        tls: None,
         by: None,
     })
 }
@@ -76,6 +79,33 @@ fn a_reload_reaches_each_site() {
     assert_eq!(other.era.get(), era + 1, "once");
 }
 
+/// A rule that sets `enable_tls` at a site sets nothing where the route says what TLS there is.
+#[test]
+fn the_tls_of_a_route_stands_over_a_rule() {
+    let world = World::new(1);
+    let shard = alone::shard(&world, None);
+    let one = Suspension {
+        id: 1,
+        effect: suspension::Effect::Set(Key::EnableTls, Value::Tls(Tls::Disabled)),
+        scope: suspension::Scope::default(),
+        since: UnixMillis(0),
+        until: UnixMillis(u64::MAX),
+        by: "".into(),
+        reason: "".into(),
+    };
+    let held = Held::new(Arc::new(Suspensions::new(vec![one])), |_| u32::MAX);
+    shard.outbound.destinations.borrow_mut().suspend(held);
+    let tls = |level| {
+        let mut hop = Rc::unwrap_or_clone(hop("one.example"));
+        hop.ask_for_tls(level);
+        let (_, site) = site(&shard, Rc::new(hop));
+        let policy = site.policy.borrow().clone();
+        policy.tls
+    };
+    assert_eq!(tls(None), TlsLevel::Off, "the rule holds");
+    assert_eq!(tls(Some(TlsLevel::Verified)), TlsLevel::Verified);
+}
+
 /// What is said of a domain holds for its site on every shard, from when it is found to lead there.
 #[test]
 fn a_domain_has_its_say_about_its_site() {
@@ -94,7 +124,7 @@ fn a_domain_has_its_say_about_its_site() {
     let led = |domain: &str| {
         let site = "mx.example".to_owned();
         let hosts = vec![host("mx.example")];
-        Rc::new(Hop { site, hosts, label: domain.into(), protocol: Protocol::Smtp, by: None })
+        Rc::new(Hop { site, hosts, label: domain.into(), protocol: Protocol::Smtp, tls: None, by: None })
     };
     let (one_key, one) = site(&shard, led("one.example"));
     let limit = |site: &Site| site.policy.borrow().connections;
