@@ -135,7 +135,7 @@ fn named_files(config: &Config, found: &mut Findings) {
     match (&config.accounts, accounts) {
         (Some(path), Some(accounts)) if accounts.is_empty() => {
             let problem = format!("{}: there is no account in it", path.display());
-            let fix = "add lines name:hash, with hashes of `relevo hash-password`";
+            let fix = "add [[account]] sections with name and password, a hash of `relevo hash-password`";
             found.warnings.push(places.remark("auth.accounts", problem, fix));
         }
         (Some(path), Some(_)) => secret(config, "auth.accounts", path, found),

@@ -122,6 +122,7 @@ stories!("sources.py", None;
     a_proxy_that_talks_nonsense_suspends_its_source,
     a_source_that_is_gone_is_suspended,
     pools_change_by_a_reload,
+    an_account_has_a_pool,
     mail_leaves_through_a_socks_proxy,
     mail_leaves_through_an_haproxy,
 );

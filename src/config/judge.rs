@@ -122,9 +122,7 @@ fn judge_sources(config: &Config, found: &mut Vec<ConfigError>) {
     for (at, rule) in config.rules.iter().enumerate() {
         let pools = rule.set.parameters.iter().filter(|(key, _)| *key == Key::Pool);
         for pool in pools.filter_map(|(_, template)| template.text()) {
-            let known = config.pools.iter().any(|known| *known.name == *pool)
-                || config.sources.iter().any(|known| *known.name == *pool);
-            if !known {
+            if !config.knows_pool(pool) {
                 let problem = format!(
                     "no [[pool]] and no [[source]] is called {}: this mail leaves by the default",
                     quoted(pool)

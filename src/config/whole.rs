@@ -103,6 +103,11 @@ impl Config {
         if self.node.shards == 0 { cores.clamp(1, limits::SHARDS_MAX) } else { self.node.shards }
     }
 
+    /// Whether mail can leave by a pool or a source of this name.
+    pub fn knows_pool(&self, name: &str) -> bool {
+        self.pools.iter().any(|pool| *pool.name == *name) || self.sources.iter().any(|of| *of.name == *name)
+    }
+
     /// The longest wait before a retry that it asks for anywhere.
     pub fn longest_wait(&self) -> Duration {
         let own = self.routes.iter().filter_map(|route| route.retry.as_deref());

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::config::literal::quoted;
 use crate::config::{Config, ConfigError, TlsLevel, value};
 use crate::control::ShownCertificate;
 use crate::control::names::RESOLV_CONF;
@@ -92,11 +93,38 @@ pub(crate) fn fill(config: &mut Config, known: Option<&Logins>) -> Filled {
         (sources.iter().any(|of| *of.name == *name), pools.iter().any(|of| *of.name == *name))
     };
     findings.warnings.extend(check::strangers(&shaping, knows));
+    findings.warnings.extend(strange_pools(config, contents.accounts.as_deref()));
     contents.shaping = Arc::new(shaping);
     findings.errors.into_iter().for_each(|error| fail("shaping.files", FileFlaw::Shaping(Box::new(error))));
     bad.extend(logs::clashes(config));
     let own_servers = find_name_servers(config);
     Filled { contents, shown, own_servers, bad, doubts: findings.warnings }
+}
+
+/// Pools of accounts that nobody knows, each told once.
+fn strange_pools(config: &Config, logins: Option<&Logins>) -> Vec<ConfigError> {
+    // As with rules: where there is no source at all, nobody has set them up yet.
+    let logins = logins.filter(|_| !config.sources.is_empty());
+    let (Some(path), Some(logins)) = (&config.accounts, logins) else { return Vec::new() };
+    let mut strange: BTreeMap<&str, usize> = BTreeMap::new();
+    for (pool, line) in logins.accounts().pools() {
+        if !config.knows_pool(pool) {
+            let first = strange.entry(pool).or_insert(line);
+            *first = line.min(*first);
+        }
+    }
+    let told = strange.into_iter().take(limits::CONFIG_ERRORS_TOLD).map(|(pool, line)| ConfigError {
+        file: path.clone(),
+        line,
+        key: "account.pool".to_owned(),
+        value: String::new(),
+        problem: format!(
+            "no [[pool]] and no [[source]] is called {}: this mail leaves by the default",
+            quoted(pool)
+        ),
+        fix: "name one that there is, or add it".to_owned(),
+    });
+    told.collect()
 }
 
 /// TLS to hosts that show a certificate of an authority that this machine trusts, where a route or a shaping file asks for that. The authorities

@@ -1,4 +1,4 @@
-//! Names and passwords for AUTH: a file of `name:hash` lines, hashes of argon2id in PHC form.
+//! Names and passwords for AUTH: a file of `[[account]]` sections or of `name:hash` lines, hashes of argon2id in PHC form.
 //!
 //! Checking a password burns a core for a while, on purpose: callers do it away from the shard
 //! (`Runtime::compute`), and the costs a file may ask for are bounded when it is read.
@@ -13,6 +13,11 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 
 use crate::limits;
 
+mod sections;
+
+pub use sections::Flaw;
+use sections::Section;
+
 /// What an unknown name is checked against while there are no accounts; nobody knows a password for it.
 /// Default costs of this argon2 library.
 const NOBODY: &str =
@@ -25,6 +30,8 @@ pub struct Accounts {
     places: HashMap<Box<str>, usize>,
     /// PHC strings, in the order of the file; each was parsed and found within bounds.
     hashes: Vec<Box<str>>,
+    /// The pool that an account's mail leaves by, and the line that says so; most have none.
+    pools: HashMap<usize, (Box<str>, usize)>,
 }
 
 /// A line of the file that is wrong. Always the operator's to mend.
@@ -53,6 +60,8 @@ pub enum Problem {
     Costly,
     /// More accounts than ACCOUNTS_MAX.
     TooMany,
+    /// A section of a file of sections.
+    Section(Flaw),
 }
 
 /// A password no account can have.
@@ -67,21 +76,42 @@ pub enum PasswordError {
 }
 
 impl Accounts {
-    /// Reads the text of an accounts file. Empty lines and lines that begin with `#` say nothing; blanks around a line do
+    /// Reads the text of an accounts file: of sections, or of lines. Empty lines and lines that begin with `#` say nothing; blanks around a line do
     /// not count. Names are compared byte by byte.
     pub fn parse(text: &str) -> Result<Accounts, AccountsError> {
         let mut accounts = Accounts::default();
+        if sections::is_meant(text) {
+            let wrong = |(line, flaw)| AccountsError { line, problem: Problem::Section(flaw) };
+            for section in sections::read(text).map_err(wrong)? {
+                accounts.add_section(section)?;
+            }
+            return Ok(accounts);
+        }
         for (place, line) in text.lines().enumerate() {
             let line = line.trim();
             if !line.is_empty() && !line.starts_with('#') {
-                accounts.add(line).map_err(|problem| AccountsError { line: place + 1, problem })?;
+                accounts.add_line(line).map_err(|problem| AccountsError { line: place + 1, problem })?;
             }
         }
         Ok(accounts)
     }
 
-    fn add(&mut self, line: &str) -> Result<(), Problem> {
+    fn add_section(&mut self, section: Section) -> Result<(), AccountsError> {
+        let Section { name, password, pool, line } = section;
+        let place = self.hashes.len();
+        self.add(&name, &password).map_err(|problem| AccountsError { line, problem })?;
+        if let Some(pool) = pool {
+            self.pools.insert(place, pool);
+        }
+        Ok(())
+    }
+
+    fn add_line(&mut self, line: &str) -> Result<(), Problem> {
         let (name, hash) = line.split_once(':').ok_or(Problem::NoColon)?;
+        self.add(name, hash)
+    }
+
+    fn add(&mut self, name: &str, hash: &str) -> Result<(), Problem> {
         let clean = !name.chars().any(|character| character.is_whitespace() || character.is_control());
         if name.is_empty() || name.len() > limits::ACCOUNT_NAME_MAX || !clean {
             return Err(Problem::Name);
@@ -108,6 +138,18 @@ impl Accounts {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.hashes.is_empty()
+    }
+
+    /// The pool that the mail of an account leaves by, where nothing said of the mail names another.
+    pub fn pool(&self, name: &str) -> Option<&str> {
+        // Nobody looks for a name where no account has one.
+        let place = if self.pools.is_empty() { None } else { self.places.get(name) }?;
+        self.pools.get(place).map(|(pool, _)| &**pool)
+    }
+
+    /// Every pool that an account has, and in which line.
+    pub fn pools(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.pools.values().map(|(pool, line)| (&**pool, *line))
     }
 
     /// The check of one password. It takes as long for a name nobody has as for one somebody has, so that nobody learns names by
@@ -247,6 +289,7 @@ impl fmt::Display for Problem {
                 limits::ACCOUNT_LANES_MAX
             ),
             Problem::TooMany => write!(formatter, "more than {} accounts", limits::ACCOUNTS_MAX),
+            Problem::Section(flaw) => write!(formatter, "{flaw}"),
         }
     }
 }
@@ -385,5 +428,67 @@ pub(crate) mod tests {
         assert_eq!(hash(b"a\0b", &[1; 16]), Err(PasswordError::Nul));
         assert_eq!(hash(&[b'x'; limits::PASSWORD_MAX + 1], &[1; 16]), Err(PasswordError::TooLong));
         assert!(!format!("{accounts:?}").contains("argon2id"));
+    }
+
+    #[test]
+    fn accounts_as_sections() {
+        let (one, other) = (cheap("secret", 8), cheap("another", 8));
+        let text = format!(
+            "# accounts\n\n[[account]]\nname = \"shop\"\npassword = \"{one}\"\npool = \"bulk\"\n\n\
+             [[account]]\npassword = \"{other}\"\nname = \"bob@b.example\"\n\
+             [[account]]\nname = \"c\"\npassword = '{other}'\npool = \"\"\n"
+        );
+        let accounts = Accounts::parse(&text).expect("sound sections");
+        assert_eq!(accounts.len(), 3);
+        assert_eq!(accounts.stored("shop"), (&*one, Some(0)));
+        assert_eq!(accounts.stored("bob@b.example"), (&*other, Some(1)));
+        let pools = ["shop", "bob@b.example", "c", "nobody"].map(|name| accounts.pool(name));
+        assert_eq!(pools, [Some("bulk"), None, None, None]);
+        assert_eq!(accounts.pools().collect::<Vec<_>>(), [("bulk", 6)]);
+        // Lines are read as before, whatever their names begin with.
+        let lines = Accounts::parse(&format!("[bob]:{one}\n")).expect("a line");
+        assert_eq!((lines.stored("[bob]").1, lines.pool("[bob]")), (Some(0), None));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_by_its_line_and_nothing_of_it_is_repeated() {
+        let hash = cheap("secret", 8);
+        let password = format!("password = \"{hash}\"");
+        for (section, line, problem) in [
+            (format!("name = \"a\"\n{password}\npasword = \"QQ\""), 7, Problem::Section(Flaw::Key)),
+            (format!("name = \"a\"\n{password}\npool = 3"), 7, Problem::Section(Flaw::NoText)),
+            (
+                format!("name = \"a\"\n{password}\npool = \"{}\"", "QQ".repeat(500)),
+                7,
+                Problem::Section(Flaw::Pool),
+            ),
+            (format!("name = \"a\"\n{password}\npool = \"Q\\u0007Q\""), 7, Problem::Section(Flaw::Pool)),
+            (format!("{password}\nname = \"a QQ\""), 6, Problem::Name),
+            (format!("{password}\nname = \"first\""), 6, Problem::Duplicate),
+            (password.clone(), 4, Problem::Section(Flaw::NoName)),
+            ("name = \"a\"".to_owned(), 4, Problem::Section(Flaw::NoPassword)),
+            ("name = \"a\"\npassword = \"QQ\"".to_owned(), 5, Problem::Hash),
+            ("name = \"a\"\npassword = QQ".to_owned(), 6, Problem::Section(Flaw::NoToml)),
+            (format!("name = \"a\"\n{password}\n[accounts]\nQQ = 1"), 7, Problem::Section(Flaw::NoAccount)),
+        ] {
+            let text = format!("[[account]]\nname = \"first\"\n{password}\n[[account]]\n{section}\n");
+            let error = Accounts::parse(&text).unwrap_err();
+            assert_eq!(error, AccountsError { line, problem }, "{section}");
+            assert!(!error.to_string().contains("QQ"), "{error}");
+        }
+        let error = Accounts::parse("[account]\nname = \"a\"\n").unwrap_err();
+        assert_eq!(error, AccountsError { line: 1, problem: Problem::Section(Flaw::NoAccount) });
+    }
+
+    /// As many as there may be, each with a pool: a start and a reload do not wait for it.
+    #[test]
+    fn many_are_read_at_once() {
+        let hash = cheap("secret", 8);
+        let section = |number: usize| {
+            format!("[[account]]\nname = \"a{number}\"\npassword = \"{hash}\"\npool = \"p\"\n")
+        };
+        let text: String = (0..20_000).map(section).collect();
+        let accounts = Accounts::parse(&text).expect("sound sections");
+        assert_eq!((accounts.len(), accounts.pools().map(|(_, line)| line).max()), (20_000, Some(80_000)));
     }
 }

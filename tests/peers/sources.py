@@ -1,14 +1,18 @@
 """Mail that leaves by sources and pools, counted by next hops: `sources.py STORY BINARY`. Called by tests/peers.rs, one test a story."""
 import os
 import signal
+import smtplib
 import socket
+import ssl
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "attacks"))
+from certificate import certificate
 from hops import BINARY, FAST, Hop, metric, start
 from ports import free_port
 from shaping import mx, relay_with
@@ -240,6 +244,49 @@ def a_source_that_is_gone_is_suspended():
     send(relay, 60)
     hop.wait(63)
     assert len(hop.by()) == 2, hop.by()
+    relay.stop()
+
+
+def an_account_has_a_pool():
+    """Where no rule names one, before a tenant's; whether or not anybody looks into header sections; and another after a reload."""
+    hop = Door()
+    directory = tempfile.mkdtemp(prefix="relevo-accounts-")
+    certificate(directory, "relay.example")
+    hashed = subprocess.run([BINARY, "hash-password"], input=b"secret\n", stdout=subprocess.PIPE, check=True).stdout.decode().strip()
+
+    def write(pool):
+        with open(f"{directory}/accounts.toml", "w") as file:
+            file.write("".join(f'[[account]]\nname = "{name}"\npassword = "{hashed}"\npool = "{of}"\n' for name, of in (("shop", pool), ("plain", ""), ("lost", "gone"))))
+        os.chmod(f"{directory}/accounts.toml", 0o600)
+
+    write("bulk")
+    more = TWO + pool("bulk", ("ip2", 1)) + f'[delivery]\npool = "ip1"\n[auth]\naccounts = "{directory}/accounts.toml"\n'
+    listener = f'tls_certificate = "{directory}/chain.pem"\ntls_key = "{directory}/key.pem"\n'
+    relay = to(hop, more, listener=listener)
+    assert relay.told("accounts.toml:12", 'no [[pool]] and no [[source]] is called "gone"'), relay.words
+
+    def by(account, to, header=""):
+        client = smtplib.SMTP("127.0.0.1", relay.port, timeout=30)
+        client.starttls(context=ssl._create_unverified_context())
+        client.login(account, "secret")
+        client.sendmail("a@b.example", [to], f"{header}Subject: x\r\n\r\ntext\r\n")
+        client.quit()
+        wait(lambda: any(to in recipients for _, recipients, _, _ in list(hop.taken)))
+        [peer] = [talk.peer for _, recipients, _, talk in hop.taken if to in recipients]
+        return {"127.0.1.1": "ip1", "127.0.1.2": "ip2"}[peer]
+
+    assert by("shop", "u1@d.example") == "ip2" and by("plain", "u2@d.example") == "ip1" and by("lost", "u3@d.example") == "ip1"
+    assert by("shop", "u4@d.example", "X-Relevo-Pool: ip1\r\n") == "ip1", "the account's own word comes before"
+    delivered = relay.wait_log("delivered", 4)
+    assert {(event["recipients"][0], event.get("pool"), event["source"]) for event in delivered} == {
+        ("u1@d.example", "bulk", "ip2"), ("u2@d.example", None, "ip1"), ("u3@d.example", "gone", "ip1"), ("u4@d.example", "ip1", "ip1")}, delivered
+    # A rule comes before, and a tenant behind.
+    rules = '[[tenant]]\nname = "t"\npool = "ip1"\n[[rule]]\nset.tenant = "t"\n[[rule]]\nmatch.recipient = "*.rule.example"\nset.pool = "ip1"\n'
+    reload(relay, FAST + more + rules)
+    assert by("shop", "u5@d.example") == "ip2" and by("plain", "u6@d.example") == "ip1" and by("shop", "u7@a.rule.example") == "ip1"
+    write("ip1")
+    reload(relay, FAST + more)
+    assert by("shop", "u8@d.example") == "ip1"
     relay.stop()
 
 

@@ -12,6 +12,7 @@ use crate::policy::admit::{self, Admitted, NotAdmitted, Section, Submitter};
 use crate::policy::reason::Reason;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
+use crate::shard::live::LiveConfig;
 use crate::smtp::data::Summary;
 use crate::smtp::reply::words;
 use crate::time::UnixMillis;
@@ -39,6 +40,21 @@ enum Cut {
     TooLong,
     /// There was no memory for more of it.
     NoMemory,
+}
+
+/// The pool that mail leaves by is the account's, and else the tenant's, where no rule and no instruction names one. Named here it stands in the
+/// record and its events.
+fn name_pools(live: &LiveConfig, account: Option<&str>, envelope: &mut Envelope) {
+    let accounts = live.accounts.as_ref().map(|logins| logins.accounts());
+    if let Some(pool) = accounts.and_then(|accounts| accounts.pool(account?)) {
+        let all = envelope.parameters.get_or_insert_default();
+        if all.message.get(Key::Pool).is_none() {
+            all.message.put(Key::Pool, pool.into());
+        }
+    }
+    if let Some(all) = &mut envelope.parameters {
+        live.tenants.name_pools(all);
+    }
 }
 
 impl Admission {
@@ -72,13 +88,10 @@ impl Admission {
                 Err(NotAdmitted(reply)) => admission.refused = Some((reply, Reason::Rule)),
             }
             shard.gather(body.capacity() - before);
-            if let Some(all) = &mut envelope.parameters {
-                shard.live.get().tenants.name_pools(all);
-            }
-            let parameters = envelope.parameters.as_ref().map(|all| &all.message);
-            admission.max_age = parameters.and_then(|set| shard.live.get().tenants.max_age(set));
         }
+        name_pools(&shard.live.get(), client.account, envelope);
         let parameters = envelope.parameters.as_ref().map(|all| &all.message);
+        admission.max_age = parameters.and_then(|set| shard.live.get().tenants.max_age(set));
         admission.send_at = parameters.and_then(|set| SendAt::parse(set.get(Key::SendAt)?));
         admission
     }

@@ -1,0 +1,113 @@
+//! A file of accounts as sections: `[[account]]` with `name`, `password` and what else holds for it.
+
+use std::fmt;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::mail::parameters::{self, Key};
+
+/// What is wrong with a section. Nothing of it is repeated: a password may stand anywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// The file is no TOML.
+    NoToml,
+    /// Something else than `[[account]]`.
+    NoAccount,
+    /// A key that no account has.
+    Key,
+    /// A value that is no text.
+    NoText,
+    /// It has no name.
+    NoName,
+    /// It has no password.
+    NoPassword,
+    /// What cannot be the name of a pool.
+    Pool,
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Flaw::NoToml => "this is no TOML; write name = \"shop\"",
+            Flaw::NoAccount => "this is no account; write [[account]]",
+            Flaw::Key => "unknown key; known here: name, password, pool",
+            Flaw::NoText => "this is no text; write it in quotes",
+            Flaw::NoName => "the account has no name; add name = \"shop\"",
+            Flaw::NoPassword => {
+                "the account has no password; add password = \"…\", a hash of `relevo hash-password`"
+            }
+            Flaw::Pool => "no pool can have this name; name one, or a source",
+        })
+    }
+}
+
+/// What a section says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Section {
+    pub name: Box<str>,
+    /// As a hash.
+    pub password: Box<str>,
+    /// With the line where it stands.
+    pub pool: Option<(Box<str>, usize)>,
+    /// The line at which it is told what is wrong with the account.
+    pub line: usize,
+}
+
+/// Whether a file is written so: its first line that says something is a header of TOML. One of `name:hash` lines has a colon there.
+pub(super) fn is_meant(text: &str) -> bool {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.next().is_some_and(|line| line.starts_with('[') && !line.contains(':'))
+}
+
+/// Reads one; or what is wrong with it, and in which line.
+pub(super) fn read(text: &str) -> Result<Vec<Section>, (usize, Flaw)> {
+    let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at);
+    let ends: Vec<usize> = ends.collect();
+    let line = |at: usize| 1 + ends.partition_point(|end| *end < at);
+    let wrong = |(at, flaw)| (line(at), flaw);
+    let table = DeTable::parse(text);
+    let table = table.map_err(|error| wrong((error.span().map_or(0, |span| span.start), Flaw::NoToml)))?;
+    let mut sections = Vec::new();
+    for (key, value) in table.get_ref() {
+        let all = value.get_ref().as_array().filter(|_| &**key.get_ref() == "account");
+        for one in all.ok_or(wrong((key.span().start, Flaw::NoAccount)))? {
+            let start = one.span().start;
+            let table = one.get_ref().as_table().ok_or(wrong((start, Flaw::NoAccount)))?;
+            sections.push(section(table, start, line).map_err(wrong)?);
+        }
+    }
+    Ok(sections)
+}
+
+fn section(
+    table: &DeTable<'_>,
+    header: usize,
+    line: impl Fn(usize) -> usize,
+) -> Result<Section, (usize, Flaw)> {
+    let (mut name, mut password, mut pool) = (None, None, None);
+    for (key, value) in table {
+        let place = match &**key.get_ref() {
+            "name" => &mut name,
+            "password" => &mut password,
+            "pool" => &mut pool,
+            _ => return Err((key.span().start, Flaw::Key)),
+        };
+        *place = Some((text(value)?, value.span().start));
+    }
+    let (name, at) = name.ok_or((header, Flaw::NoName))?;
+    let (password, _) = password.ok_or((header, Flaw::NoPassword))?;
+    // As in other places: an empty one is none.
+    let pool = pool.filter(|(pool, _)| !pool.is_empty());
+    if let Some((pool, at)) = pool
+        && parameters::check(Key::Pool, pool).is_err()
+    {
+        return Err((at, Flaw::Pool));
+    }
+    let pool = pool.map(|(pool, at)| (pool.into(), line(at)));
+    Ok(Section { name: name.into(), password: password.into(), pool, line: line(at) })
+}
+
+fn text<'a>(value: &'a Spanned<DeValue<'_>>) -> Result<&'a str, (usize, Flaw)> {
+    value.get_ref().as_str().ok_or((value.span().start, Flaw::NoText))
+}
