@@ -67,6 +67,7 @@ fn others() -> impl Iterator<Item = &'static str> {
     all.filter(|name| !NAMES.contains(name) && *name != "id")
 }
 
+const SOURCE: &str = "That leaves by this [[source]]: others of its pool send it meanwhile; goes alone";
 const PROVIDER: &str = "Whose site is of this provider, by its name in the shaping files";
 
 impl Args for Filters {
@@ -77,7 +78,8 @@ impl Args for Filters {
             option(filter.name).value_name(filter.value).help(filter.help).help_heading("Filters")
         });
         let provider = option("provider").value_name("NAME").help(PROVIDER).help_heading("Filters");
-        command.args(known).arg(provider).args(others().map(|name| option(name).hide(true)))
+        let source = option("source").value_name("NAME").help(SOURCE).help_heading("Filters");
+        command.args(known).args([provider, source]).args(others().map(|name| option(name).hide(true)))
     }
 
     fn augment_args_for_update(command: clap::Command) -> clap::Command {

@@ -128,7 +128,7 @@ fn domain(one: &Domain, columns: usize, lines: &mut Vec<String>) {
     };
     if let Some(why) = &one.source_down {
         let look = one.source_next_look.as_deref().unwrap_or_default();
-        line("source", &format!("does not work, looked at again {look}: {why}"));
+        line("source", &format!("sends nothing, looked at again {look}: {why}"));
     }
     if let Some(why) = &one.no_site {
         line("route", &format!("not known now: {why}"));

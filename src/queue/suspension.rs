@@ -37,7 +37,7 @@ impl Effect {
 }
 
 /// The filters that mail is suspended by.
-pub const NAMES: [&str; 6] = ["domain", "site", "provider", "tenant", "campaign", "pool"];
+pub const NAMES: [&str; 7] = ["domain", "site", "provider", "tenant", "campaign", "source", "pool"];
 
 impl fmt::Display for Effect {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,6 +61,8 @@ pub struct Scope {
     pub tenant: Option<Box<str>>,
     /// Its campaign; empty: it has none.
     pub campaign: Option<Box<str>>,
+    /// The source that it leaves by, of a configuration. It is said alone: queues hold nothing back for it, the source sends nothing (`route::egress`).
+    pub source: Option<Box<str>>,
     /// Its pool; empty: it has none.
     pub pool: Option<Box<str>>,
 }
@@ -73,14 +75,18 @@ impl Scope {
             Filter::default().set(name, text)?;
             return Err(BadFilter::NotHere(name.to_owned()));
         }
-        if name == "provider" {
+        let of_configuration = match name {
+            "provider" => Some(("provider", &mut self.provider, "a provider of a shaping file")),
+            "source" => Some(("source", &mut self.source, "a [[source]] of the configuration")),
+            _ => None,
+        };
+        if let Some((name, place, want)) = of_configuration {
             let value = text.trim();
             if value.is_empty() || value.len() > limits::FILTER_TEXT_MAX {
-                let (value, want) =
-                    (value.chars().take(limits::FILTER_TEXT_MAX).collect(), "a provider of a shaping file");
-                return Err(BadFilter::Wrong { name: "provider", value, want });
+                let value = value.chars().take(limits::FILTER_TEXT_MAX).collect();
+                return Err(BadFilter::Wrong { name, value, want });
             }
-            let again = self.provider.replace(value.into()).is_some();
+            let again = place.replace(value.into()).is_some();
             return if again { Err(BadFilter::Twice(name.to_owned())) } else { Ok(()) };
         }
         let mut filter = Filter::default();
@@ -107,12 +113,19 @@ impl Scope {
             && within(&self.provider, &other.provider)
             && within(&self.tenant, &other.tenant)
             && within(&self.campaign, &other.campaign)
+            && within(&self.source, &other.source)
             && within(&self.pool, &other.pool)
     }
 
     /// Whether all mail is meant.
     pub fn is_all(&self) -> bool {
         *self == Scope::default()
+    }
+
+    /// Whether it is about a source, and about more than that: nobody can do such a thing.
+    pub fn mixes(&self) -> bool {
+        let alone = Scope { source: self.source.clone(), ..Scope::default() };
+        self.source.is_some() && *self != alone
     }
 
     /// Whether only records tell what is meant.
@@ -135,13 +148,17 @@ impl Scope {
 impl fmt::Display for Scope {
     /// As filters are written.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Scope { domain, site, provider, tenant, campaign, pool } = self;
+        let Scope { domain, site, provider, tenant, campaign, source, pool } = self;
         let mut words = Vec::new();
         words.extend(domain.as_ref().map(|domain| format!("domain={domain}")));
         words.extend(site.as_ref().map(|site| format!("site={site}")));
-        for (name, value) in
-            [("provider", provider), ("tenant", tenant), ("campaign", campaign), ("pool", pool)]
-        {
+        for (name, value) in [
+            ("provider", provider),
+            ("tenant", tenant),
+            ("campaign", campaign),
+            ("source", source),
+            ("pool", pool),
+        ] {
             words.extend(value.as_ref().map(|value| format!("{name}={value}")));
         }
         if words.is_empty() {
@@ -230,6 +247,9 @@ impl Suspensions {
     pub fn new(all: Vec<Suspension>) -> Suspensions {
         let mut suspensions = Suspensions::default();
         for (at, Suspension { scope, effect, .. }) in (0u32..).zip(&all) {
+            if scope.source.is_some() {
+                continue;
+            }
             let places = match (&scope.domain, &scope.site) {
                 (Some(Pattern::Whole(domain)), _) => suspensions.by_domain.entry(domain.clone()).or_default(),
                 (_, Some(Pattern::Whole(site))) => {
@@ -251,6 +271,7 @@ impl Suspensions {
             let Scope { domain, site, .. } = &one.scope;
             let there = |site: &Pattern| place.site.is_none_or(|name| site.matches_site(name));
             one.effect == Effect::Wait
+                && one.scope.source.is_none()
                 && domain.as_ref().is_none_or(|domain| domain.matches(place.domain))
                 && site.as_ref().is_none_or(there)
                 && one.scope.holds_of(whose)
@@ -268,6 +289,12 @@ impl Suspensions {
     /// All of them.
     pub fn all(&self) -> &[Suspension] {
         &self.all
+    }
+
+    /// Why nothing leaves by this source; of several the one that holds for longest.
+    pub fn of_source(&self, name: &str) -> Option<&Suspension> {
+        let all = self.all.iter().filter(|one| one.effect == Effect::Wait);
+        all.filter(|one| one.scope.source.as_deref() == Some(name)).max_by_key(|one| one.until)
     }
 
     /// Whether there are none.
@@ -413,6 +440,7 @@ mod tests {
                 "provider" => scope.provider = Some(value.into()),
                 "tenant" => scope.tenant = Some(value.into()),
                 "campaign" => scope.campaign = Some(value.into()),
+                "source" => scope.source = Some(value.into()),
                 _ => scope.pool = Some(value.into()),
             }
         }
@@ -511,5 +539,23 @@ mod tests {
         let held = held(&wide);
         let room = |words| held.all.has_room(&scope(words));
         assert!(room("domain=a.example tenant=shop") && !room("domain=*.a.example") && !room("campaign=x"));
+    }
+
+    #[test]
+    fn a_source_is_suspended_alone_and_holds_back_nothing_here() {
+        let wait = |words| (words, Effect::Wait);
+        let held = held(&[wait("source=ip1"), wait("source=ip2"), wait("source=ip1")]);
+        let place = Place { domain: "d.example", site: Some("ip1 mx:10 mx.d.example:25") };
+        assert!(held.at(place, 1).is_none() && held.of(place, Whose::default(), 1).is_none());
+        let all = Suspensions::new(held.all().to_vec());
+        assert!(all.why(place, Whose::default(), UnixMillis(0)).is_none());
+        let id = |name| all.of_source(name).map(|one| one.id);
+        assert_eq!([id("ip1"), id("ip2"), id("ip3"), id("")], [Some(2), Some(1), None, None]);
+        assert!(!scope("source=ip1").mixes() && !scope("pool=a tenant=b").mixes());
+        assert!(scope("source=ip1 domain=d.example").mixes());
+        let mut written = Scope::default();
+        written.set("source", " ip1 ").unwrap();
+        assert_eq!((written.to_string(), written.is_all()), ("source=ip1".to_owned(), false));
+        assert!(written.set("source", "ip2").is_err() && Scope::default().set("source", "").is_err());
     }
 }

@@ -42,9 +42,16 @@ impl EgressKey {
 pub struct Source {
     /// What the configuration says.
     pub config: SourceConfig,
-    suspended: AtomicBool,
+    /// It does not work.
+    fails: AtomicBool,
     suspension: Mutex<Suspension>,
+    /// An operator wants nothing to leave by it.
+    held: AtomicBool,
+    holding: Mutex<Option<Holding>>,
 }
+
+/// Why an operator has nothing leave by a source, and until when.
+type Holding = (Box<str>, Instant);
 
 /// That nothing leaves by a source.
 #[derive(Clone, Debug, Default)]
@@ -66,7 +73,8 @@ impl Suspension {
 
 impl Source {
     fn new(config: SourceConfig) -> Source {
-        Source { config, suspended: AtomicBool::new(false), suspension: Mutex::default() }
+        let [fails, held] = [false; 2].map(AtomicBool::new);
+        Source { config, fails, suspension: Mutex::default(), held, holding: Mutex::default() }
     }
 
     /// What it is called.
@@ -81,11 +89,40 @@ impl Source {
 
     /// Whether nothing leaves by it now.
     pub fn is_suspended(&self) -> bool {
-        self.suspended.load(Ordering::Acquire)
+        self.fails() || self.is_held()
     }
 
-    /// Why, and when it is looked at next.
+    fn fails(&self) -> bool {
+        self.fails.load(Ordering::Acquire)
+    }
+
+    /// Whether that is an operator's word, and not a failure of its own.
+    pub fn is_held(&self) -> bool {
+        self.held.load(Ordering::Acquire)
+    }
+
+    /// Why an operator has nothing leave by it.
+    pub fn held(&self) -> Option<Box<str>> {
+        // Nearly always nobody has.
+        if !self.is_held() {
+            return None;
+        }
+        let holding = self.holding.lock().unwrap_or_else(PoisonError::into_inner);
+        holding.as_ref().map(|(why, _)| why.clone())
+    }
+
+    /// Nothing leaves by it for an operator's reason, until that is over; None: no operator says so. True: that was otherwise before.
+    pub fn hold(&self, holding: Option<(Box<str>, Instant)>) -> bool {
+        let held = holding.is_some();
+        *self.holding.lock().unwrap_or_else(PoisonError::into_inner) = holding;
+        self.held.swap(held, Ordering::AcqRel) != held
+    }
+
+    /// Why, and when it is looked at next, or the operator's time is over.
     pub fn suspension(&self) -> Suspension {
+        if let Some((why, until)) = &*self.holding.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Suspension { why: why.clone(), failures: 0, until: *until };
+        }
         self.suspension.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -98,21 +135,21 @@ impl Source {
             suspension.until = now + schedule::site_pause(suspension.failures, random);
         }
         suspension.why = why.into();
-        !self.suspended.swap(true, Ordering::AcqRel)
+        !self.fails.swap(true, Ordering::AcqRel)
     }
 
     /// It works. True: it was suspended.
     pub fn resume(&self) -> bool {
-        if !self.is_suspended() {
+        if !self.fails() {
             return false;
         }
         *self.suspension.lock().unwrap_or_else(PoisonError::into_inner) = Suspension::default();
-        self.suspended.swap(false, Ordering::AcqRel)
+        self.fails.swap(false, Ordering::AcqRel)
     }
 
     /// Whether it is time to look whether it works again.
     pub fn is_due(&self, now: Instant) -> bool {
-        if !self.is_suspended() {
+        if !self.fails() {
             return false;
         }
         let suspension = self.suspension.lock().unwrap_or_else(PoisonError::into_inner);
@@ -396,6 +433,26 @@ mod tests {
         let domains =
             (0..100).map(|at| egresses.choose(Some("bulk"), seed(id(7), format!("d{at}").as_bytes())));
         assert_eq!(domains.collect::<std::collections::BTreeSet<_>>().len(), 3);
+    }
+
+    /// What an operator says and what fails are two things: either is enough, and the end of one is not that of the other.
+    #[test]
+    fn an_operator_holds_a_source() {
+        let egresses = Egresses::new(&config(BULK));
+        let source = egresses.sources().find(|source| source.name() == "ip1").expect("ip1").clone();
+        let (now, end) = (Instant(7_000_000_000), Instant(9_000_000_000));
+        assert!(source.hold(Some(("moves".into(), end))) && !source.hold(Some(("still moves".into(), end))));
+        assert!(source.is_suspended() && source.is_held());
+        assert_eq!(source.held().as_deref(), Some("still moves"));
+        assert_eq!(source.suspension().told(), ("still moves".into(), end));
+        assert!(!source.is_due(Instant(8_000_000_000)), "nobody looks whether it works");
+        assert!(!source.resume() && source.is_suspended(), "that it works is not the question");
+        let shares = shares(&egresses, Some("bulk"));
+        assert!(!shares.contains_key("bulk/ip1") && shares.len() == 2, "{shares:?}");
+        assert!(source.suspend("gone", (now, 7)));
+        assert!(source.hold(None) && !source.hold(None));
+        assert_eq!((source.is_suspended(), &*source.suspension().why), (true, "gone"));
+        assert!(source.resume() && !source.is_suspended());
     }
 
     #[test]

@@ -3,14 +3,17 @@
 //! due again.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::limits;
 use crate::queue::destinations::DomainKey;
-use crate::queue::suspension::{Effect, Held, Place, Providers, Suspension};
+use crate::queue::suspension::{Effect, Held, Place, Providers, Suspension, Suspensions};
+use crate::route::egress::Source;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::answer::change;
+use crate::shard::live::LiveConfig;
 use crate::shard::outbound::dispatch::carry_out;
 use crate::shard::outbound::{borrow, sites, suspended};
 
@@ -31,6 +34,7 @@ pub(in crate::shard) fn hear<R: Runtime>(shard: &Rc<Shard<R>>) {
         now.saturating_add(u32::try_from(left.as_millis().div_ceil(1000)).unwrap_or(u32::MAX))
     });
     let live = shard.live.get();
+    hold_sources(shard, &live, &all);
     let held = held.with(Providers::of(&all, |name| live.table.provider(name)));
     let sets = held.sets();
     let before = shard.outbound.destinations.borrow_mut().suspend(held);
@@ -49,6 +53,21 @@ pub(in crate::shard) fn hear<R: Runtime>(shard: &Rc<Shard<R>>) {
     }
     borrow::give_all_back(shard);
     begin(shard);
+}
+
+/// Nothing leaves by a source of which an operator says so: its mail goes by others of its pool, as where it does not work. Each shard says it of the
+/// sources of the node, and the last one by what holds then.
+fn hold_sources<R: Runtime>(shard: &Rc<Shard<R>>, live: &LiveConfig, all: &Suspensions) {
+    let (now, wall) = (shard.runtime.now(), shard.runtime.wall());
+    let holding = |source: &Source, one: &Suspension| {
+        let why = format!("source {} is suspended by {}: {}", source.name(), one.by, one.reason);
+        (why.into(), now + Duration::from_millis(one.until.0.saturating_sub(wall.0)))
+    };
+    let held =
+        |source: &&Arc<Source>| source.hold(all.of_source(source.name()).map(|one| holding(source, one)));
+    if live.egresses.sources().filter(held).count() > 0 {
+        live.egresses.changed();
+    }
 }
 
 /// Another configuration holds: providers may be known by something else.

@@ -247,6 +247,50 @@ def a_source_that_is_gone_is_suspended():
     relay.stop()
 
 
+def an_operator_suspends_a_source():
+    """Its mail goes by others of its pool, also over a kill; what may leave by it alone waits, is told why, and goes at once when that ends."""
+    hop = Door()
+    relay = to(hop, TWO + pool("bulk", ("ip1", 1), ("ip2", 1)) + NEWS)
+
+    def run(*words, code=0):
+        done = subprocess.run([BINARY, *words, "--config", f"{relay.directory}/relevo.toml"], capture_output=True, text=True, timeout=30)
+        assert done.returncode == code, (words, done)
+        return done.stdout + done.stderr
+
+    def by_after(count):
+        hop.taken.clear()
+        send(relay, count, domains=["a.example", "b.example"])
+        hop.wait(count, 20)
+        return hop.by()
+
+    assert len(by_after(60)) == 2, hop.by()
+    assert "as a whole" in run("suspend", "--source", "ip1", "--domain", "a.example", "--for", "1h", code=2)
+    assert "source=ip1" in run("suspend", "--source", "ip1", "--for", "1h", "--reason", "it moves")
+    words = "source ip1 is suspended by user 0"
+    wait(lambda: f"suspended: {words}" in run("status"))
+    assert ": it moves" in run("status")
+    time.sleep(0.5)
+    # Connections that are open by it carry nothing more.
+    send(relay, 4, sender="a@b.example", header="X-Virtual-MTA: ip1\r\n", domains=["a.example", "b.example"])
+    deferred = relay.wait_log("deferred", 4)
+    assert by_after(60) == {"127.0.1.2": 60}, hop.by()
+    assert all(words in event["reply"] and "it moves" in event["reply"] and event["source"] == "ip1" for event in deferred), deferred
+    assert words in run("why", "a.example", "--json") and "source=ip1" in run("suspend", "--list")
+    assert not relay.told(" error ", "ip1", seconds=0.1), relay.words
+    relay.kill()
+    relay.start()
+    assert by_after(60) == {"127.0.1.2": 60}, hop.by()
+    # A reload gives the source another name in EHLO: it is a new one, and suspended all the same.
+    reload(relay, FAST + TWO.replace("mta1.", "mta3.") + pool("bulk", ("ip1", 1), ("ip2", 1)) + NEWS)
+    assert by_after(60) == {"127.0.1.2": 60}, hop.by()
+    hop.taken.clear()
+    assert "1 suspension ended" in run("resume", "--source", "ip1")
+    hop.wait(4, 5)
+    assert hop.by() == {"127.0.1.1": 4}, hop.by()
+    assert len(by_after(60)) == 2 and "suspended" not in run("status"), hop.by()
+    relay.stop()
+
+
 def an_account_has_a_pool():
     """Where no rule names one, before a tenant's; whether or not anybody looks into header sections; and another after a reload."""
     hop = Door()

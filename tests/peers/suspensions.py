@@ -57,7 +57,7 @@ def operators_suspend_and_resume():
     command(relay, "suspend", "--domain", "free.example", "--for", "5s")
     assert "not suspended by sender" in command(relay, "suspend", "--sender", "a@b.example", "--for", "1h", code=2)
     assert "give a filter, or --all" in command(relay, "suspend", "--for", "1h", code=2)
-    assert "source" in command(relay, "resume", "--source", "ip1", code=2)
+    assert "sender" in command(relay, "resume", "--sender", "@a.example", code=2)
     send(relay, [*DOMAINS, "free.example"], 70)
     begun = time.monotonic()
     until(lambda: json.loads(command(relay, "queue", "count", "--json"))["suspended"] == 70)

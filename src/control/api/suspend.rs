@@ -83,6 +83,11 @@ fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 fn scope(filter: &BTreeMap<String, String>, all: bool) -> Result<Scope, Problem> {
     let mut scope = Scope::default();
     filter.iter().try_for_each(|(name, value)| scope.set(name, value))?;
+    if scope.mixes() {
+        let words =
+            "a source is suspended as a whole: leave the other filters out, or suspend by these alone";
+        return Err(Problem::Wrong(words.to_owned()));
+    }
     let words = match (scope.is_all(), all) {
         (true, false) => "all mail would be meant: say which by a filter, or say that all is (all, --all)",
         (false, true) => "all mail is meant, or what a filter says, not both",
@@ -97,7 +102,7 @@ fn answer(done: &Done) -> Response {
 
 fn told(one: &Suspension) -> Suspended {
     let Suspension { id, effect, scope, since, until, by, reason } = one;
-    let Scope { domain, site, provider, tenant, campaign, pool } = scope;
+    let Scope { domain, site, provider, tenant, campaign, source, pool } = scope;
     let text = |name: &Option<Box<str>>| name.as_deref().map(str::to_owned);
     let set = if let Effect::Set(key, value) = effect {
         Some((key.name().to_owned(), value.to_string()))
@@ -115,6 +120,7 @@ fn told(one: &Suspension) -> Suspended {
         provider: text(provider),
         tenant: text(tenant),
         campaign: text(campaign),
+        source: text(source),
         pool: text(pool),
         mail: scope.to_string(),
         since: iso(*since),

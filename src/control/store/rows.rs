@@ -11,8 +11,7 @@ use crate::shaping::key::Key;
 use crate::shaping::value;
 use crate::time::UnixMillis;
 
-const COLUMNS: &str =
-    "id, effect, key, value, domain, site, provider, tenant, campaign, pool, since, until, by, reason";
+const COLUMNS: &str = "id, effect, key, value, domain, site, provider, tenant, campaign, source, pool, since, until, by, reason";
 
 pub(super) fn suspensions(connection: &Connection) -> Result<(Vec<Suspension>, usize), StoreError> {
     // The latest are kept, should somebody else have written too many.
@@ -57,8 +56,12 @@ fn suspension(row: &Row<'_>) -> Result<Option<Suspension>, StoreError> {
         provider: name("provider")?,
         tenant: name("tenant")?,
         campaign: name("campaign")?,
+        source: name("source")?,
         pool: name("pool")?,
     };
+    if scope.mixes() {
+        return Ok(None);
+    }
     let time = |name| row.get::<_, i64>(name).map(|at| UnixMillis(u64::try_from(at).unwrap_or(0)));
     let id = u64::try_from(row.get::<_, i64>("id")?).ok();
     let (since, until) = (time("since")?, time("until")?);
@@ -77,7 +80,7 @@ pub(super) fn write<'a>(
 ) -> Result<(), StoreError> {
     let transaction = connection.transaction()?;
     {
-        let values = "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14";
+        let values = "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15";
         let sql = format!("INSERT OR REPLACE INTO suspension ({COLUMNS}) VALUES ({values})");
         let mut insert = transaction.prepare(&sql)?;
         for Suspension { id, effect, scope, since, until, by, reason } in put {
@@ -85,7 +88,7 @@ pub(super) fn write<'a>(
                 Effect::Set(key, value) => (Some(key.name()), Some(value.to_string())),
                 Effect::Wait | Effect::Return => (None, None),
             };
-            let Scope { domain, site, provider, tenant, campaign, pool } = scope;
+            let Scope { domain, site, provider, tenant, campaign, source, pool } = scope;
             let pattern = |pattern: &Option<Pattern>| pattern.as_ref().map(ToString::to_string);
             insert.execute(params![
                 number(*id),
@@ -97,6 +100,7 @@ pub(super) fn write<'a>(
                 provider.as_deref(),
                 tenant.as_deref(),
                 campaign.as_deref(),
+                source.as_deref(),
                 pool.as_deref(),
                 number(since.0),
                 number(until.0),

@@ -28,6 +28,7 @@ fn some() -> Vec<Suspension> {
             Effect::Set(Key::MaxMessageRate, Value::Rate(rate)),
             Scope { site: pattern("mx:10 mx.c.example:25"), ..Scope::default() },
         ),
+        suspension(4, Effect::Wait, Scope { source: Some("ip1".into()), ..Scope::default() }),
         suspension(
             9,
             Effect::Set(Key::ConnectionLimit, Value::Limit(Limit { most: 1, local: true })),
@@ -139,11 +140,11 @@ fn a_row_nobody_understands_is_counted_and_kept() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = opened(directory.path());
     store.write(some().iter(), [].into_iter()).unwrap();
-    let change =
-        "UPDATE suspension SET effect = 'dance' WHERE id = 1; UPDATE suspension SET value = 'x' WHERE id = 9";
+    let change = "UPDATE suspension SET effect = 'dance' WHERE id = 1; UPDATE suspension SET value = 'x' WHERE id = 9; \
+         UPDATE suspension SET domain = 'd.example' WHERE id = 4";
     store.connection().unwrap().execute_batch(change).unwrap();
     let (found, senseless) = store.suspensions().unwrap();
-    assert_eq!((found.iter().map(|one| one.id).collect::<Vec<_>>(), senseless), (vec![2, 3], 2));
+    assert_eq!((found.iter().map(|one| one.id).collect::<Vec<_>>(), senseless), (vec![2, 3], 3));
 }
 
 /// A full disk, as SQLite sees it.

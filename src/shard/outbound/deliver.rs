@@ -226,7 +226,8 @@ fn failed<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Site>, error
     *site.last_error.borrow_mut() = (error.status(), error.to_string());
     let of_source = matches!(error, HopError::Source(_));
     site.by_source.set(of_source);
-    if let (HopError::Source(why), Some(source)) = (error, &site.hop.borrow().by) {
+    let held = site.hop.borrow().by.as_ref().is_some_and(|source| source.is_held());
+    if let (HopError::Source(why), Some(source), false) = (error, &site.hop.borrow().by, held) {
         egress::failed(shard, source, why);
     }
     // A host that refuses the session for good speaks of us: nobody has named a recipient yet.
@@ -239,7 +240,7 @@ fn failed<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Site>, error
         site.hold(shard.runtime.now());
         return;
     }
-    let level = if refuses_us || of_source || matches!(error, HopError::Ourselves(_)) {
+    let level = if refuses_us || (of_source && !held) || matches!(error, HopError::Ourselves(_)) {
         Level::Error
     } else {
         Level::Warning

@@ -52,7 +52,11 @@ async fn see_to_sources<R: Runtime>(shard: Rc<Shard<R>>) {
         shard.outbound.sites.borrow().iter().map(|(key, site)| (*key, site.clone())).collect();
     for (key, site) in sites {
         sites::heed_source(&shard, key, &site);
-        let works = site.hop.borrow().by.as_ref().is_some_and(|source| !source.is_suspended());
+        let source = site.hop.borrow().by.clone();
+        if source.as_ref().is_some_and(|source| source.is_held()) {
+            site.end_connections();
+        }
+        let works = source.is_some_and(|source| !source.is_suspended());
         if works && site.by_source.replace(false) {
             moves::hurry(&mut shard.outbound.destinations.borrow_mut(), key);
             sites::later(&shard, [key]);

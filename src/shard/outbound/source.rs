@@ -44,6 +44,9 @@ pub(super) async fn connect<R: Runtime>(
     let Some(source) = source else {
         return ready(shard, shard.runtime.connect(None, address), patience).await.map_err(refused);
     };
+    if let Some(why) = source.held() {
+        return Err(HopError::Source(why.into()));
+    }
     if let Some(error) = no_way(source, to) {
         return Err(error);
     }
