@@ -67,6 +67,8 @@ class Hop(asyncio.Protocol):
                 break
             self.input = rest
             answers += self.answer(line)
+            if line[:4].upper() == b"QUIT":
+                asyncio.get_running_loop().call_later(ANSWER, self.transport.close)
         if answers:
             self.later(answers)
 
@@ -82,7 +84,7 @@ class Hop(asyncio.Protocol):
         if verb == b"DATA":
             self.body = self.taken
             return b"354 go on\r\n" if self.taken else b"554 5.5.1 no recipients\r\n"
-        return b"250 2.0.0 ok\r\n"
+        return b"221 2.0.0 bye\r\n" if verb == b"QUIT" else b"250 2.0.0 ok\r\n"
 
 
 def hop(port, pipe):

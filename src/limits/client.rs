@@ -47,6 +47,8 @@ pub const AHEAD_DOUBTED: Duration = Duration::from_secs(600);
 pub const PROMPT: Duration = Duration::from_secs(1);
 /// How long QUIT may take; its outcome changes nothing.
 pub const QUIT: Duration = Duration::from_secs(2);
+/// How long a hop that answered QUIT may take to close.
+pub const QUIT_CLOSE: Duration = Duration::from_millis(100);
 /// A connection carries one message after the other for so long, a quarter less or not at all, so that not all of a site end together:
 /// then its host is looked up and chosen anew.
 pub const REUSE: Duration = Duration::from_secs(300);

@@ -134,6 +134,11 @@ pub const NODE_PROMISE: Duration = Duration::from_millis(250);
 /// Shares over the node are kept so long after the last shard waited for a connection.
 pub const NODE_SHARES_KEPT: Duration = Duration::from_secs(10);
 
+/// A shard that has so many connections to a site keeps one of them free for tenants that send there now and then.
+pub const SPARE_FROM: usize = 5;
+/// It does so for this time after the last message of one that sent so.
+pub const SPARE_KEPT: Duration = Duration::from_secs(5);
+
 /// Messages that a connection carries before its place goes to another shard that waits for one and has fewer.
 pub const CONNECTION_TURN: usize = 100;
 /// For so long (seconds) after a message came its pages are surely in memory still.

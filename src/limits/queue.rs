@@ -11,6 +11,9 @@ pub const STARVED_LOOKED_AT_EACH: usize = 4;
 /// Of so many messages that a site takes, each class of priority has one at least while it has mail, whatever those above it have: what is `low`
 /// goes slowly then, and nothing waits for ever.
 pub const CLASS_TURN: u32 = 16;
+/// A tenant has had mail at a site for a while once so many messages of it were taken without a gap; before that a connection that is kept free
+/// is for it.
+pub const STEADY_FROM: u32 = 16;
 /// Tenants of each class that shares over the node tell apart at one site; beyond that two share a part.
 pub const NODE_TENANTS: usize = 64;
 /// Messages that a tenant of weight 1 may be behind the others over the node: who comes begins there, and further behind nothing is made up for.

@@ -107,6 +107,8 @@ pub enum Defect {
     FlowForgotten,
     /// Shares of tenants are those of each shard for itself.
     SharesOfShards,
+    /// No connection is kept free for tenants that send now and then.
+    NoSpareConnection,
     /// Queued mail goes on to where routes led before.
     RoutesKept,
     /// A page of the queue skips a domain.

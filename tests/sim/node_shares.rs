@@ -116,12 +116,20 @@ fn shares_hold_over_the_node() {
     });
 }
 
-/// How long each of 50 messages took, now and then, from their client to the hop, the fastest first, beside so many of another tenant.
-fn delays(seed: u64, flood_of: usize, every: Duration, plant: Option<Defect>) -> Vec<Duration> {
+/// A flood of so many messages for domains of these shards, at a site with so many connections.
+type Flood = (usize, &'static [usize], usize);
+
+/// How long each of 50 messages took, now and then, from their client to the hop, in their order, beside that much of another tenant.
+fn delays(
+    seed: u64,
+    (flood_of, shards, connections): Flood,
+    every: Duration,
+    plant: Option<Defect>,
+) -> Vec<Duration> {
     let world = World::new(seed);
-    let (hop, relay) = start(&world, plant, 4);
+    let (hop, relay) = start(&world, plant, connections);
     let mut client = 100;
-    flood(&world, &mut client, "light", &[0, 1, 2], flood_of);
+    flood(&world, &mut client, "light", shards, flood_of);
     world.run_for(Duration::from_secs(5));
     let clock = world.shard(2, 0);
     let mut began = Vec::new();
@@ -139,7 +147,10 @@ fn delays(seed: u64, flood_of: usize, every: Duration, plant: Option<Defect>) ->
     relay.drain();
     let came = hop.came.borrow();
     let came: Vec<_> = came.iter().filter(|(name, _)| name == "other").collect();
-    let mut delays: Vec<Duration> = (0..50).map(|number| came[number].1.since(began[number].1)).collect();
+    (0..50).map(|number| came[number].1.since(began[number].1)).collect()
+}
+
+fn sorted(mut delays: Vec<Duration>) -> Vec<Duration> {
     delays.sort_unstable();
     delays
 }
@@ -148,8 +159,8 @@ fn delays(seed: u64, flood_of: usize, every: Duration, plant: Option<Defect>) ->
 fn a_flood_on_other_shards_holds_up_nobody() {
     story(2, |seed| {
         for every in [300, 1_500].map(Duration::from_millis) {
-            let alone = delays(seed, 0, every, None);
-            let beside = delays(seed, 4_500, every, None);
+            let alone = sorted(delays(seed, (0, &[0, 1, 2], 4), every, None));
+            let beside = sorted(delays(seed, (4_500, &[0, 1, 2], 4), every, None));
             println!(
                 "every {every:?}: median {:?}, {:?}; last {:?}, {:?}",
                 alone[25], beside[25], alone[49], beside[49]
@@ -157,6 +168,44 @@ fn a_flood_on_other_shards_holds_up_nobody() {
             // A message of those under way, then a goodbye and a connect.
             assert!(beside[25] <= alone[25] + Duration::from_millis(150), "median {:?}", beside[25]);
             assert!(beside[49] <= alone[49] + Duration::from_millis(250), "last {:?}", beside[49]);
+        }
+    });
+}
+
+/// The slowest of one who sends now and then, alone and beside a flood that has all connections: those that come behind the first are timed, as
+/// nobody knows before that there is somebody.
+fn slowest(seed: u64, flood: Flood, every: Duration, plant: Option<Defect>) -> [Duration; 2] {
+    let slowest = |delays: Vec<Duration>| delays[3..].iter().max().copied().expect("there are 50");
+    let (_, shards, connections) = flood;
+    [(0, shards, connections), flood].map(|flood| slowest(delays(seed, flood, every, plant)))
+}
+
+/// Each of five connections takes a message in 100 ms: who finds all of them busy waits for one that ends.
+const KEPT_FREE: [(Flood, Duration); 3] = [
+    ((3_000, &[3], 20), Duration::from_millis(130)),
+    ((4_500, &[0, 1, 2, 3], 24), Duration::from_millis(170)),
+    ((3_000, &[0], 20), Duration::from_millis(170)),
+];
+
+pub fn busy_connections_are_found(defect: Defect) {
+    let [alone, beside] = slowest(1, KEPT_FREE[0].0, KEPT_FREE[0].1, Some(defect));
+    assert!(
+        beside > alone + Duration::from_millis(20),
+        "{alone:?}, {beside:?}: what is planted is not noticed"
+    );
+}
+
+#[test]
+fn a_flood_does_not_hold_up_who_sends_now_and_then() {
+    story(2, |seed| {
+        for (flood, every) in KEPT_FREE {
+            let [alone, beside] = slowest(seed, flood, every, None);
+            println!("{flood:?}, every {every:?}: the slowest {alone:?} alone, {beside:?} beside it");
+            // So much the way there makes of itself.
+            assert!(
+                beside <= alone + Duration::from_millis(3),
+                "{flood:?}: {alone:?} alone, {beside:?} beside it"
+            );
         }
     });
 }

@@ -19,6 +19,8 @@ pub enum Effect {
 pub enum Take {
     /// A group to deliver, and its domain. One credit of its lane is taken.
     Job(DomainKey, Group),
+    /// The same, and the last that its tenant has at the site, while mail of others waits there that is no more urgent.
+    Last(DomainKey, Group),
     /// A group that is past its expiry: settle it as expired. One credit is taken.
     Expired(DomainKey, Group),
     /// Nothing may be started now.

@@ -24,6 +24,15 @@ impl OverNode<'_> {
         self.sites.get_mut(self.site).rings.count_for(node);
     }
 
+    /// Whether what is next is of a tenant that has had mail here for a while, or, where all of it is of one, of more than `few` messages.
+    pub fn has_steady(self, few: usize, now: u32) -> bool {
+        let OverNode { sites, resting, site, .. } = self;
+        let mut rests = |tenant| !resting.is_empty() && resting.meets(tenant, site);
+        let state = sites.get_mut(site);
+        let ready = state.ready(now);
+        state.rings.is_steady(&mut rests, ready, few)
+    }
+
     /// Where it counts: whose mail is next.
     pub fn head(self) -> Option<Head> {
         let OverNode { sites, resting, site, .. } = self;

@@ -142,6 +142,7 @@ impl Rings {
         }
         let mut several = Box::<Several>::default();
         several.shares.enter(self.flow, self.node.as_deref());
+        several.shares.was_alone(self.flow);
         several.rings.insert(self.flow, std::mem::take(&mut self.one));
         several.push(flow, turn, self.node.as_deref());
         self.several = Some(several);
@@ -172,21 +173,32 @@ impl Rings {
         }
     }
 
-    /// A message of a flow was taken.
-    pub(super) fn serve(&mut self, flow: Flow, search: &Search, weights: &Weights) {
+    /// Whether what is next, of tenants of which `rests` does not say so, is of one that has had mail here for a while, or, where all of
+    /// it is of one, of more than `few` messages.
+    pub(super) fn is_steady(&mut self, rests: Rests<'_>, ready: usize, few: usize) -> bool {
+        match &mut self.several {
+            None => ready > few,
+            Some(several) => several.shares.is_steady(rests, self.node.as_deref()),
+        }
+    }
+
+    /// A message of a flow was taken. True: its tenant has no more of its class, and others have some that is no more urgent.
+    pub(super) fn serve(&mut self, flow: Flow, search: &Search, weights: &Weights) -> bool {
         let pass = self.node.as_ref().map(|node| node.serve(flow.class, flow.tenant));
-        let Some(several) = &mut self.several else { return };
+        let Some(several) = &mut self.several else { return false };
         several.shares.serve(flow, weights, pass);
         if search.sweep.is_some() {
             several.swept = flow;
         }
         several.prune(flow);
+        let last = several.has_run_out(flow);
         if several.rings.len() <= 1 && several.shares.is_settled() {
             if let Some((flow, ring)) = several.rings.pop_first() {
                 (self.flow, self.one) = (flow, ring);
             }
             self.several = None;
         }
+        last
     }
 
     /// One of a flow just left, and has a turn no more by what `counts` says. True: places are others now.
@@ -209,6 +221,14 @@ impl Several {
             self.rings.remove(&flow);
             self.shares.leave(flow);
         }
+    }
+
+    /// Whether its tenant has no more mail of its class, and others have some that is no more urgent.
+    fn has_run_out(&self, flow: Flow) -> bool {
+        let same = |other: &Flow| (other.class, other.tenant) == (flow.class, flow.tenant);
+        let least = |tenant| Flow { class: flow.class, tenant, campaign: 0 };
+        let mut own = self.rings.range(least(flow.tenant)..);
+        own.next().is_none_or(|(other, _)| !same(other)) && self.rings.range(least(0)..).next().is_some()
     }
 
     fn pop(

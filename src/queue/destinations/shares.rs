@@ -48,6 +48,8 @@ struct Tenant {
     campaigns: VecDeque<u32>,
     /// It was found to rest, and is not in the order until it is woken.
     sits_out: bool,
+    /// Messages it had since it last had none waiting.
+    served: u32,
 }
 
 #[derive(Debug, Default)]
@@ -75,8 +77,11 @@ impl Class {
         let reached = if node.is_some() { 0 } else { self.reached };
         let own = self.tenants.entry(tenant).or_insert_with(|| {
             self.order.insert((reached, tenant));
-            Tenant { pass: reached, weight: 0, campaigns: VecDeque::new(), sits_out: false }
+            Tenant { pass: reached, weight: 0, campaigns: VecDeque::new(), sits_out: false, served: 0 }
         });
+        if own.campaigns.is_empty() {
+            own.served = 0;
+        }
         if let Some(node) = node.filter(|_| own.campaigns.is_empty()) {
             own.weight = node.weight(tenant);
             self.weight += own.weight;
@@ -151,6 +156,7 @@ impl Class {
         self.reached = lowest;
         let Some(own) = self.take_out(tenant, campaign) else { return };
         own.campaigns.push_back(campaign);
+        own.served = own.served.saturating_add(1);
         let before = own.pass;
         own.pass = node.unwrap_or(own.pass + STRIDE / u64::from(weight.max(1)));
         let now = own.pass;
@@ -219,6 +225,23 @@ impl Shares {
             let (tenant, campaign) = if own.flows > 0 { own.next(class, rests, node)? } else { return None };
             Some(Flow { class, tenant, campaign })
         })
+    }
+
+    /// Its mail was the only one so far: how much of it was taken is not known, and who comes is next.
+    pub(super) fn was_alone(&mut self, flow: Flow) {
+        let Class { tenants, order, .. } = self.class(flow.class);
+        let Some(own) = tenants.get_mut(&flow.tenant) else { return };
+        own.served = u32::MAX;
+        if order.remove(&(own.pass, flow.tenant)) {
+            own.pass += 1;
+            order.insert((own.pass, flow.tenant));
+        }
+    }
+
+    /// Whether who is next has had mail for so long that a moment more matters little.
+    pub(super) fn is_steady(&mut self, rests: Rests<'_>, node: Option<&Node>) -> bool {
+        let Some(next) = self.next(rests, node) else { return false };
+        self.class(next.class).tenants.get(&next.tenant).is_some_and(|own| own.served >= limits::STEADY_FROM)
     }
 
     /// A message of it was taken.

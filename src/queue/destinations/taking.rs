@@ -82,7 +82,7 @@ pub(super) fn take(
         if expired {
             return Take::Expired(key, group);
         }
-        rings.serve(flow, &search, weights);
-        return Take::Job(key, group);
+        let last = rings.serve(flow, &search, weights);
+        return if last { Take::Last(key, group) } else { Take::Job(key, group) };
     }
 }

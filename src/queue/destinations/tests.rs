@@ -37,7 +37,7 @@ fn push_resolved(queue: &mut Destinations, name: &str, site: &str, offset: u32) 
 
 fn job(queue: &mut Destinations, site: SiteKey, now: u32) -> Option<(DomainKey, Group)> {
     match queue.take(site, now) {
-        Take::Job(key, group) => Some((key, group)),
+        Take::Job(key, group) | Take::Last(key, group) => Some((key, group)),
         _ => None,
     }
 }

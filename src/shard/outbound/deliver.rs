@@ -23,7 +23,7 @@ use crate::shard::outbound::session::{Connection, HopError};
 use crate::shard::outbound::site::{IdleConnection, Site, Work};
 use crate::shard::outbound::work::{After, Run, UnderWay};
 use crate::shard::outbound::{
-    adapt, borrow, connect, egress, line, local, node_order, notice, pump, settle, sites,
+    adapt, borrow, connect, egress, line, local, node_order, notice, pump, settle, sites, spare,
 };
 use crate::smtp::reply::Reply;
 use crate::time::Instant;
@@ -330,7 +330,10 @@ fn gives_up<R: Runtime>(
     if place.is_some_and(|place| place.is_wanted(site)) {
         return true;
     }
-    let long = || shard.timers.recent().since(idle_since) >= limits::IDLE_KEPT;
+    if spare::is_it(shard, site, resting) {
+        return false;
+    }
+    let long = || shard.timers.recent().since(idle_since) >= spare::idle_kept(shard, site);
     let wanted = resting.places.as_ref().is_some_and(|places| site.must_share(places, shard.index));
     (wanted && long())
         || site.count.wanted_by_others(shard.index)

@@ -69,7 +69,7 @@ pub(super) fn grant<R: Runtime>(
     let mut jobs = Vec::with_capacity(bound);
     while jobs.len() < bound {
         match tenants::take(shard, key) {
-            Take::Job(domain, group) => jobs.push(shard.own_job(domain, group)),
+            Take::Job(domain, group) | Take::Last(domain, group) => jobs.push(shard.own_job(domain, group)),
             Take::Expired(domain, group) => settle::expired(shard, &shard.own_job(domain, group)),
             Take::Nothing => break,
         }

@@ -41,6 +41,7 @@ mod local;
 pub mod connect;
 mod greet;
 pub mod source;
+pub(in crate::shard) mod spare;
 pub mod session;
 pub mod manners;
 pub mod work;

@@ -13,7 +13,7 @@ use crate::shard::outbound::lend::lend;
 use crate::shard::outbound::opening::Begun;
 use crate::shard::outbound::provider::Places;
 use crate::shard::outbound::site::{Site, Work};
-use crate::shard::outbound::{borrow, node_order, rates, sites, tenants};
+use crate::shard::outbound::{borrow, node_order, rates, sites, spare, tenants};
 
 /// Sees to it that somebody works on what the site has ready. True: a connection was begun.
 pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
@@ -38,7 +38,7 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
     if site.borrowed.waiting() == 0 && shard.outbound.destinations.borrow_mut().rests(key) {
         return false;
     }
-    if ready <= site.free_connections(borrow::is_busy(shard)) || site.wake_one() {
+    if ready <= site.free_connections(borrow::is_busy(shard)) || spare::wake_one(shard, key, &site) {
         return false;
     }
     let holds = site.connections.get() > 0 && shard.timers.recent() < site.hold_until.get();
@@ -126,6 +126,10 @@ pub(super) fn take<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site) 
     }
     match tenants::take(shard, key) {
         queue::Take::Job(domain, group) => Work::Job(shard.own_job(domain, group)),
+        queue::Take::Last(domain, group) => {
+            spare::wanted(shard, key, site);
+            Work::Job(shard.own_job(domain, group))
+        }
         queue::Take::Expired(domain, group) => Work::Expired(shard.own_job(domain, group)),
         queue::Take::Nothing => borrow::take(shard, site).unwrap_or(Work::Nothing),
     }
@@ -134,7 +138,7 @@ pub(super) fn take<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site) 
 /// Whether more waits for the site than the connections that are free or on their way will take. A busy shard spares itself the
 /// wakes of those that are free.
 pub(super) fn has_backlog<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> bool {
-    if !borrow::is_busy(shard) && !site.idle.borrow().is_empty() {
+    if !borrow::is_busy(shard) && site.idle.borrow().len() > usize::from(spare::is_kept(shard, site)) {
         return false;
     }
     let now = shard.seconds();

@@ -460,11 +460,12 @@ impl<R: Runtime> Connection<R> {
     }
 
     /// Says QUIT and waits a moment for the hop to close, so that the hop never counts more connections of ours than
-    /// we do. What it says changes nothing.
+    /// we do. What it says changes nothing; one that has answered and does not close keeps nobody from the connection's place.
     pub async fn quit(&mut self, shard: &Shard<R>) {
         self.wire.limit(&shard.timers, limits::client::QUIT);
         let said = self.wire.send(b"QUIT\r\n").await;
-        if said.is_ok() {
+        if said.is_ok() && self.reply(shard, limits::client::QUIT).await.is_ok() {
+            self.wire.limit(&shard.timers, limits::client::QUIT_CLOSE);
             self.outlast(shard).await;
         }
         self.wire.close();

@@ -101,6 +101,8 @@ pub struct Site {
     buckets: RefCell<[Option<Rc<[Bucket]>>; 2]>,
     /// The shard has told others that it waits for a connection: its number.
     pub(super) waits_at: Cell<Option<usize>>,
+    /// Until when one of its connections is kept free.
+    pub(super) spare_until: Cell<Instant>,
     /// What tenants have is counted over the node.
     pub(super) over_node: Cell<Option<OverNode>>,
     /// When it is pumped as its rate lets it begin something.
@@ -146,6 +148,7 @@ impl Site {
             paced: Cell::new(false),
             buckets: RefCell::default(),
             waits_at: Cell::new(None),
+            spare_until: Cell::new(Instant(0)),
             over_node: Cell::new(None),
             wakes_at: Cell::new(None),
         }

@@ -19,7 +19,7 @@ use crate::shard::live::LiveConfig;
 use crate::shard::outbound::bucket::{Bucket, What};
 use crate::shard::outbound::provider::Share;
 use crate::shard::outbound::site::{IdleConnection, Site};
-use crate::shard::outbound::{borrow, elsewhere, warm};
+use crate::shard::outbound::{borrow, elsewhere, spare, warm};
 use crate::smtp::client::Timeouts;
 use crate::time::Instant;
 
@@ -36,7 +36,8 @@ pub(super) fn goes_idle<R: Runtime>(
         shard.outbound.resting.borrow_mut().insert(key, site.clone());
     }
     idle.push(connection.clone());
-    site.count.set_idle(shard.index, true);
+    // Nobody is to ask for one that is kept.
+    site.count.set_idle(shard.index, idle.len() > usize::from(spare::is_kept(shard, site)));
     connection.places.iter().for_each(|places| places.set_idle(shard.index, true));
 }
 

@@ -58,6 +58,8 @@ pub(in crate::shard) struct Outbound<R: Runtime> {
     pub refused: RefCell<VecDeque<SiteKey>>,
     /// How many of them were not asked yet since a connection may be free.
     pub refused_left: Cell<usize>,
+    /// Sites that keep a connection free.
+    pub spares: RefCell<Vec<SiteKey>>,
     /// Others want connections that idle connections here hold.
     pub asked: Cell<bool>,
     /// Work lent and borrowed.
@@ -115,6 +117,7 @@ impl<R: Runtime> Outbound<R> {
             resting: RefCell::default(),
             refused: RefCell::default(),
             refused_left: Cell::default(),
+            spares: RefCell::default(),
             asked: Cell::new(false),
             lending: Lending::new(mesh.shards()),
             connections: Cell::new(0),

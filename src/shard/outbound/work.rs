@@ -15,7 +15,7 @@ use crate::shard::outbound::bucket::{Token, What};
 use crate::shard::outbound::provider::Places;
 use crate::shard::outbound::session::Connection;
 use crate::shard::outbound::site::{Site, Work};
-use crate::shard::outbound::{borrow, node_order, pump, rates, settle, sites, tally};
+use crate::shard::outbound::{borrow, node_order, pump, rates, settle, sites, spare, tally};
 use crate::time::Instant;
 
 /// What is to become of a connection after an attempt.
@@ -98,6 +98,9 @@ impl<'a, R: Runtime> Run<'a, R> {
         let Run { shard, key, site, .. } = *self;
         sites::heed(shard, key, site);
         if site.buckets(What::Messages).is_some() && !pump::has_work(shard, key, site) {
+            return None;
+        }
+        if spare::is_this(shard, key, site) {
             return None;
         }
         let token = self.next_token()?;

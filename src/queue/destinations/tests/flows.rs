@@ -94,6 +94,44 @@ fn tenants_share_a_site_by_their_weights() {
     assert!(queue.sites.get(site).rings.is_one(), "of one flow there is one ring");
 }
 
+/// Who runs out of mail while others have some is told of, and who has had it for long is known.
+#[test]
+fn who_sends_now_and_then_is_told_apart() {
+    let mut queue = Destinations::new(vec![u32::MAX]);
+    let few = limits::STEADY_FROM;
+    let mut site = SiteKey(0);
+    for number in 0..2 * few {
+        site = push(&mut queue, "a.example", normal(1, 0), 1 + number);
+    }
+    let steady = |queue: &mut Destinations, few| queue.over_node(site).has_steady(few, 10);
+    assert!(
+        steady(&mut queue, 5) && !steady(&mut queue, 2 * few as usize),
+        "it is the only one: what waits counts"
+    );
+    let tenants = [(Priority::Normal, 2), (Priority::Low, 3), (Priority::High, 4)];
+    for (class, tenant) in tenants {
+        let message = 1_000 + tenant;
+        push(&mut queue, "b.example", flow(class, tenant, 0), message);
+        let now = !steady(&mut queue, 0);
+        assert_eq!(now, tenant != 3, "what is less urgent is not next");
+        if now {
+            assert!(matches!(queue.take(site, 10), Take::Last(_, taken) if taken.key == message));
+        }
+        assert!(steady(&mut queue, 0), "{class:?}");
+    }
+    for number in 0..few + 2 {
+        push(&mut queue, "c.example", normal(5, number % 3), 2_000 + number);
+    }
+    let mut last = Vec::new();
+    while let taken @ (Take::Job(key, group) | Take::Last(key, group)) = queue.take(site, 10) {
+        if matches!(taken, Take::Last(..)) {
+            last.push(group.key);
+        }
+        queue.attempted(key, &group, &[], 10);
+    }
+    assert_eq!(last, [2_000 + few + 1], "of the last that is there nobody is told");
+}
+
 /// Mail whose lane has no credit keeps its turn, and that of others goes on meanwhile, by turns.
 #[test]
 fn who_finds_no_credit_holds_up_nobody() {
@@ -143,7 +181,7 @@ fn who_may_begin_nothing_is_passed_over_and_told_of() {
             left -= u32::from(tenant == 1 && allowed);
             allowed
         });
-        if let Take::Job(_, group) = taken { group.key } else { 0 }
+        if let Take::Job(_, group) | Take::Last(_, group) = taken { group.key } else { 0 }
     };
     assert_eq!([0, 1, 2].map(|at| take(&mut queue, sites[at])), [1, 0, 0]);
     assert!(queue.rests(sites[3]) && !queue.rests(shared));
