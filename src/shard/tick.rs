@@ -8,7 +8,7 @@ use crate::queue::destinations::SiteKey;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::outbound::dispatch::carry_out;
-use crate::shard::outbound::{asking, borrow, egress, line, overflow, reroute, spare, tend, unanswered};
+use crate::shard::outbound::{asking, borrow, egress, line, overflow, reroute, tend, unanswered};
 use crate::shard::{suspend, tell};
 use crate::time::Instant;
 
@@ -36,7 +36,6 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
         }
         line::tick(&shard);
         asking::tick(&shard);
-        spare::tick(&shard);
         if shard.outbound.asked.get() {
             line::give_up_idle(&shard);
         }

@@ -1,11 +1,11 @@
 //! The domains of one shard: by name and by key, when they have something due, and how those without mail are forgotten.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::rc::Rc;
 
 use super::domain::Domain;
-use super::keys::{DomainKey, SiteKey};
+use super::keys::{ByName, DomainKey, SiteKey};
 use super::ring::Turn;
 use super::walked::Walked;
 use crate::limits;
@@ -19,11 +19,11 @@ pub(super) struct Domains {
     slots: Vec<Option<Domain>>,
     free: Vec<u32>,
     /// Those by the node's own addresses.
-    by_name: HashMap<Rc<str>, DomainKey>,
+    by_name: ByName<DomainKey>,
     /// Those by other egresses: nobody has any where no source is configured.
-    by_egress: BTreeMap<EgressKey, HashMap<Rc<str>, DomainKey>>,
+    by_egress: BTreeMap<EgressKey, ByName<DomainKey>>,
     /// Those of tenants, campaigns and priorities, by their strands in order.
-    by_strand: HashMap<Rc<str>, Vec<(Strand, DomainKey)>>,
+    by_strand: ByName<Vec<(Strand, DomainKey)>>,
     /// When domains have something due. An entry counts if its domain says the same time.
     due: BinaryHeap<Reverse<(u32, DomainKey)>>,
     /// Domains that were found without mail, and when: mail of the next moment finds their site.

@@ -1,13 +1,13 @@
 //! The sites of one shard: which domains have mail for them, which take none now, and how those nobody needs are forgotten.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 use std::ops::Range;
 use std::rc::Rc;
 
 use super::domain::Domain;
 use super::domains::Domains;
-use super::keys::{DomainKey, SiteKey};
+use super::keys::{ByName, DomainKey, SiteKey};
 use super::ring::Turn;
 use super::rings::{Place, Rings};
 
@@ -54,7 +54,7 @@ impl SiteQueue {
 pub(super) struct Sites {
     slots: Vec<SiteQueue>,
     free: Vec<u32>,
-    by_name: HashMap<Rc<str>, SiteKey>,
+    by_name: ByName<SiteKey>,
     /// When those that are closed are tried again.
     due: BinaryHeap<Reverse<(u32, SiteKey)>>,
     /// Those that found no credit for the head of their ring.

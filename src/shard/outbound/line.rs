@@ -10,9 +10,9 @@ use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::counts::{ConnectionCount, FarEnd};
 use crate::shard::outbound::address::AddressPermit;
-use crate::shard::outbound::node_order;
 use crate::shard::outbound::pump::{needs_connection, pump};
 use crate::shard::outbound::site::Site;
+use crate::shard::outbound::{node_order, spare};
 
 /// A connection may be free again somewhere. True: not all that wait were asked, as this turn is long enough.
 pub(in crate::shard) fn retry_refused<R: Runtime>(shard: &Rc<Shard<R>>) -> bool {
@@ -147,6 +147,9 @@ pub(super) fn admit<R: Runtime>(shard: &Rc<Shard<R>>) {
 /// The same, four times a second, for whoever was passed over.
 pub(in crate::shard) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
     look(shard, limits::SITES_LOOKED_AT_TICK);
+    for key in spare::over(shard) {
+        pump(shard, key);
+    }
 }
 
 fn look<R: Runtime>(shard: &Rc<Shard<R>>, most: usize) {

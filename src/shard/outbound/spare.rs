@@ -5,15 +5,14 @@
 //! ran out of mail while others had some. Who has had mail for long leaves it alone; it costs these one connection of at least
 //! [`limits::SPARE_FROM`].
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use crate::limits;
 use crate::queue::destinations::SiteKey;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
+use crate::shard::outbound::borrow;
 use crate::shard::outbound::site::{IdleConnection, Site};
-use crate::shard::outbound::{borrow, pump};
 use crate::time::Instant;
 
 /// A tenant ran out of mail there, and others have some.
@@ -62,8 +61,8 @@ fn is_steady<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> bool {
     shard.outbound.destinations.borrow_mut().over_node(key).has_steady(site.connections.get(), now)
 }
 
-/// A few times a second: where none is needed any more, it is as any other.
-pub(in crate::shard) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
+/// Sites that need none any more: it is as any other.
+pub(super) fn over<R: Runtime>(shard: &Shard<R>) -> Vec<SiteKey> {
     let mut spares = shard.outbound.spares.take();
     let mut over = Vec::new();
     spares.retain(|key| {
@@ -72,15 +71,13 @@ pub(in crate::shard) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
         let goes_on = site.spare_until.get() > shard.timers.recent();
         if !goes_on {
             site.spare_until.set(Instant(0));
-            over.push((*key, site));
+            if !site.idle.borrow().is_empty() {
+                site.count.set_idle(shard.index, true);
+                over.push(*key);
+            }
         }
         goes_on
     });
     shard.outbound.spares.replace(spares);
-    for (key, site) in over {
-        if !site.idle.borrow().is_empty() {
-            site.count.set_idle(shard.index, true);
-            pump::pump(shard, key);
-        }
-    }
+    over
 }

@@ -51,7 +51,7 @@ pub(in crate::shard) struct Outbound<R: Runtime> {
     /// By which sources mail leaves.
     pub sources: Sources,
     /// Sites of the queues.
-    pub sites: RefCell<HashMap<SiteKey, Rc<Site>>>,
+    pub sites: RefCell<HashMap<SiteKey, Rc<Site>, ahash::RandomState>>,
     /// Sites with connections that have nothing to do.
     pub resting: RefCell<BTreeMap<SiteKey, Rc<Site>>>,
     /// Sites that found no free connection.
