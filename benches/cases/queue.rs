@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::hint::black_box;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -298,16 +297,11 @@ impl Routine for Questions {
 pub fn cache() -> Box<dyn Routine> {
     let names: Vec<Box<str>> =
         (0..50_000).map(|number| format!("customer-{number}.example").into()).collect();
-    let mut cache = Cache::new(relevo::limits::DNS_CACHE_MAX, relevo::limits::DNS_CACHE_BYTES);
+    let mut cache = Cache::new(relevo::limits::DNS_CACHE_BYTES);
     for (number, name) in names.iter().enumerate().filter(|(number, _)| number % 10 > 0) {
         let answer =
             Ok(Answer::Mx { hosts: vec![(10, format!("mx.provider-{}.example", number / 20))], cut: false });
-        cache.put(
-            QueryType::Mx,
-            name,
-            Rc::new(LookupResult { answer, ttl: Duration::from_secs(3600) }),
-            Instant(1),
-        );
+        cache.put(QueryType::Mx, name, &LookupResult { answer, ttl: Duration::from_secs(3600) }, Instant(1));
     }
     Box::new(Questions { cache, names, numbers: Numbers(1) })
 }

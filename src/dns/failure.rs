@@ -38,16 +38,6 @@ pub enum ServerError {
     Io(Box<str>),
 }
 
-impl LookupError {
-    /// Bytes it takes on the heap.
-    pub fn bytes(&self) -> usize {
-        match self {
-            LookupError::Server(_, ServerError::Io(words)) => words.len(),
-            _ => 0,
-        }
-    }
-}
-
 impl From<io::Error> for ServerError {
     fn from(error: io::Error) -> ServerError {
         ServerError::Io(error.to_string().into())

@@ -4,6 +4,7 @@ pub mod cache;
 mod failure;
 pub mod latest;
 pub mod message;
+mod packed;
 pub mod servers;
 
 pub use failure::{LookupError, ServerError};
@@ -48,19 +49,4 @@ pub struct LookupResult {
     pub answer: Result<Answer, LookupError>,
     /// For how long that may be believed.
     pub ttl: Duration,
-}
-
-impl LookupResult {
-    /// Bytes it takes in memory, about.
-    pub fn bytes(&self) -> usize {
-        let more = match &self.answer {
-            Ok(Answer::Mx { hosts, .. }) => {
-                hosts.iter().map(|(_, host)| size_of::<(u16, String)>() + host.capacity()).sum()
-            }
-            Ok(Answer::Addresses(addresses)) => addresses.capacity() * size_of::<IpAddr>(),
-            Ok(Answer::NoData | Answer::NoDomain) => 0,
-            Err(why) => why.bytes(),
-        };
-        size_of::<LookupResult>() + more
-    }
 }

@@ -211,6 +211,12 @@ impl Mesh {
         &self.memory
     }
 
+    /// Bytes of a shard's resolver cache.
+    pub fn dns_cache(&self) -> usize {
+        let all = (self.memory.most() / limits::DNS_CACHE_SHARE).min(limits::DNS_CACHE_BYTES);
+        (all / self.shards()).max(limits::DNS_CACHE_BYTES_LEAST)
+    }
+
     /// What they may in sessions, whatever these are for. It is a bound of its own: who is only connected keeps nobody's mail out.
     pub fn session_memory(&self) -> &Pool {
         &self.session_memory

@@ -64,18 +64,17 @@ pub struct Resolver<R: Runtime> {
 }
 
 impl<R: Runtime> Resolver<R> {
-    /// A resolver with an empty cache, one of so many; `own_name` is this relay's.
+    /// A resolver with an empty cache of so many bytes; `own_name` is this relay's.
     pub fn new(
         runtime: R,
         timers: Timers,
         live: Rc<InForce>,
-        (own_name, shards): (&str, usize),
+        (own_name, cache): (&str, usize),
     ) -> Resolver<R> {
         let mut gate = live.gate.clone();
         if runtime.planted(Defect::GateSkipped) {
             gate.plant_open();
         }
-        let bytes = (limits::DNS_CACHE_BYTES / shards.max(1)).max(limits::DNS_CACHE_BYTES_LEAST);
         Resolver {
             servers: NameServers::new(runtime.clone(), timers.clone(), &live.config.dns),
             runtime,
@@ -85,7 +84,7 @@ impl<R: Runtime> Resolver<R> {
             own_name: own_name.to_owned(),
             gate: RefCell::new(gate),
             own_looked: Cell::new(Instant(0)),
-            cache: RefCell::new(Cache::new(limits::DNS_CACHE_MAX, bytes)),
+            cache: RefCell::new(Cache::new(cache)),
             replaced: Cell::new(0),
             waiters: Waiters::default(),
             late: Failures::new(limits::DNS_FAILURE_TTL, limits::LATE_HOSTS_MAX).into(),
@@ -180,7 +179,9 @@ impl<R: Runtime> Resolver<R> {
     fn is_cached(&self, domain: &str) -> bool {
         let now = self.runtime.now();
         let cache = &mut *self.cache.borrow_mut();
-        let Some(found) = cache.get(QueryType::Mx, domain, now) else { return false };
+        let Some(found) = cache.get(QueryType::Mx, domain, now).and_then(|known| known.result()) else {
+            return false;
+        };
         let hosts = match &found.answer {
             Ok(Answer::Mx { hosts, .. }) => &hosts[..],
             Ok(Answer::NoDomain) | Err(_) => return true,
@@ -195,7 +196,7 @@ impl<R: Runtime> Resolver<R> {
         for host in hop.hosts.iter().filter(|host| Some(host.rank) == best) {
             let mut has_ipv4 = false;
             for kind in [QueryType::A, QueryType::Aaaa] {
-                let Some(found) = cache.get(kind, &host.name, now) else {
+                let Some(found) = cache.get(kind, &host.name, now).and_then(|known| known.result()) else {
                     let skipped = has_ipv4 && self.late_ipv6.borrow().is_known(&host.name, now);
                     if skipped {
                         continue;
@@ -360,7 +361,7 @@ impl<R: Runtime> Resolver<R> {
             return false;
         }
         let cache = &mut *self.cache.borrow_mut();
-        match cache.get(QueryType::A, name, now).as_deref() {
+        match cache.get(QueryType::A, name, now).and_then(|known| known.result()) {
             None => true,
             Some(LookupResult { answer: Ok(Answer::Addresses(some)), .. }) if !some.is_empty() => false,
             Some(_) => cache.get(QueryType::Aaaa, name, now).is_none(),
@@ -487,12 +488,16 @@ impl<R: Runtime> Resolver<R> {
         }
     }
 
+    fn remembered(&self, kind: QueryType, name: &str) -> Option<LookupResult> {
+        self.cache.borrow_mut().get(kind, name, self.runtime.now())?.result()
+    }
+
     /// From the cache, or asked for, once however many want it. Where whoever asks gives up half way, or the name servers are others by then,
     /// one of those who wait asks in his place.
     async fn lookup(&self, kind: QueryType, name: &str) -> Rc<LookupResult> {
         loop {
-            if let Some(found) = self.cache.borrow_mut().get(kind, name, self.runtime.now()) {
-                return found;
+            if let Some(found) = self.remembered(kind, name) {
+                return Rc::new(found);
             }
             let asker = match self.waiters.join((self.replaced.get(), kind, name.into())) {
                 Err(asker) => asker,
@@ -519,7 +524,7 @@ impl<R: Runtime> Resolver<R> {
         }
         match found.filter(|_| *servers == self.replaced.get()) {
             Some(found) => {
-                self.cache.borrow_mut().put(*kind, name, found.clone(), self.runtime.now());
+                self.cache.borrow_mut().put(*kind, name, &found, self.runtime.now());
                 asker.tell(|| Heard::Found(found.clone()));
                 Some(found)
             }

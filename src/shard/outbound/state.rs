@@ -96,7 +96,7 @@ impl<R: Runtime> Outbound<R> {
     ) -> Outbound<R> {
         let uncounted = u32::from(runtime.planted(Defect::CreditsUncounted));
         let credits = mesh.credits() + 1000 * uncounted;
-        let node = (&*boot.node.hostname, mesh.shards());
+        let node = (&*boot.node.hostname, mesh.dns_cache());
         let per_address = live.config.delivery.connections_per_address;
         let mut destinations = Destinations::new(vec![credits; mesh.lanes()]);
         destinations.set_weights(live.tenants.weights().clone());

@@ -46,7 +46,7 @@ fn resolver(world: &World) -> (Rc<Resolver<SimRuntime>>, Asked) {
     let (runtime, timers) = (world.shard(1, 0), Timers::new());
     runtime.spawn_vital("timers", timers.clone().run(runtime.clone()));
     let live = InForce::new(Arc::new(LiveConfig::new(settings.clone(), Contents::default(), 1)));
-    (Rc::new(Resolver::new(runtime, timers, live, (&settings.node.hostname, 1))), asked)
+    (Rc::new(Resolver::new(runtime, timers, live, (&settings.node.hostname, 1 << 20))), asked)
 }
 
 fn host(name: &str) -> Host {

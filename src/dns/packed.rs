@@ -1,0 +1,193 @@
+//! What was found of a name, in a few bytes.
+
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+
+use crate::dns::{Answer, LookupError, ServerError};
+
+const MX: u8 = 0;
+const MX_CUT: u8 = 1;
+const ADDRESSES: u8 = 2;
+const NO_DATA: u8 = 3;
+const NO_DOMAIN: u8 = 4;
+const NO_SERVERS: u8 = 5;
+const BAD_NAME: u8 = 6;
+const ENDLESS: u8 = 7;
+/// What came of a question to a server, of which there is one more byte.
+const SERVER: u8 = 8;
+
+/// Writes it.
+pub(super) fn pack(answer: &Result<Answer, LookupError>, out: &mut Vec<u8>) {
+    match answer {
+        Ok(Answer::Mx { hosts, cut }) => {
+            out.push(if *cut { MX_CUT } else { MX });
+            for (preference, host) in hosts {
+                out.extend_from_slice(&preference.to_be_bytes());
+                pack_text(host, out);
+            }
+        }
+        Ok(Answer::Addresses(addresses)) => {
+            out.push(ADDRESSES);
+            for address in addresses {
+                pack_address(*address, out);
+            }
+        }
+        Ok(Answer::NoData) => out.push(NO_DATA),
+        Ok(Answer::NoDomain) => out.push(NO_DOMAIN),
+        Err(LookupError::NoServers) => out.push(NO_SERVERS),
+        Err(LookupError::BadName) => out.push(BAD_NAME),
+        Err(LookupError::EndlessAliases) => out.push(ENDLESS),
+        Err(LookupError::Server(server, why)) => {
+            out.push(SERVER);
+            pack_address(server.ip(), out);
+            out.extend_from_slice(&server.port().to_be_bytes());
+            let scope = if let SocketAddr::V6(server) = server { server.scope_id() } else { 0 };
+            out.extend_from_slice(&scope.to_be_bytes());
+            pack_trouble(why, out);
+        }
+    }
+}
+
+fn pack_trouble(why: &ServerError, out: &mut Vec<u8>) {
+    match why {
+        ServerError::Code(code) => {
+            out.push(0);
+            out.extend_from_slice(&u16::from(*code).to_be_bytes());
+        }
+        ServerError::NotUnderstood => out.push(1),
+        ServerError::NotWhole => out.push(2),
+        ServerError::Damaged => out.push(3),
+        ServerError::Circle => out.push(4),
+        ServerError::BadName => out.push(5),
+        ServerError::Io(words) => {
+            out.push(6);
+            pack_text(words, out);
+        }
+    }
+}
+
+/// No name has 64 KiB, and no error of the system.
+fn pack_text(text: &str, out: &mut Vec<u8>) {
+    let text = if text.len() <= usize::from(u16::MAX) { text } else { "" };
+    out.extend_from_slice(&(text.len() as u16).to_be_bytes());
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn pack_address(address: IpAddr, out: &mut Vec<u8>) {
+    match address {
+        IpAddr::V4(address) => {
+            out.push(4);
+            out.extend_from_slice(&address.octets());
+        }
+        IpAddr::V6(address) => {
+            out.push(6);
+            out.extend_from_slice(&address.octets());
+        }
+    }
+}
+
+/// Reads what [`pack`] wrote. None: that did not.
+pub(super) fn unpack(mut bytes: &[u8]) -> Option<Result<Answer, LookupError>> {
+    let bytes = &mut bytes;
+    let [kind] = take(bytes)?;
+    Some(match kind {
+        MX | MX_CUT => Ok(Answer::Mx { hosts: take_all(bytes, take_host)?, cut: kind == MX_CUT }),
+        ADDRESSES => Ok(Answer::Addresses(take_all(bytes, take_address)?)),
+        NO_DATA => Ok(Answer::NoData),
+        NO_DOMAIN => Ok(Answer::NoDomain),
+        NO_SERVERS => Err(LookupError::NoServers),
+        BAD_NAME => Err(LookupError::BadName),
+        ENDLESS => Err(LookupError::EndlessAliases),
+        _ => {
+            let (ip, port) = (take_address(bytes)?, u16::from_be_bytes(take(bytes)?));
+            let scope = u32::from_be_bytes(take(bytes)?);
+            let server = match ip {
+                IpAddr::V4(_) => SocketAddr::new(ip, port),
+                IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, scope).into(),
+            };
+            Err(LookupError::Server(server, take_trouble(bytes)?))
+        }
+    })
+}
+
+fn take_trouble(bytes: &mut &[u8]) -> Option<ServerError> {
+    let [kind] = take(bytes)?;
+    Some(match kind {
+        0 => ServerError::Code(u16::from_be_bytes(take(bytes)?).into()),
+        1 => ServerError::NotUnderstood,
+        2 => ServerError::NotWhole,
+        3 => ServerError::Damaged,
+        4 => ServerError::Circle,
+        5 => ServerError::BadName,
+        _ => ServerError::Io(take_text(bytes)?.into()),
+    })
+}
+
+fn take_host(bytes: &mut &[u8]) -> Option<(u16, String)> {
+    Some((u16::from_be_bytes(take(bytes)?), take_text(bytes)?.to_owned()))
+}
+
+/// All there are.
+fn take_all<T>(bytes: &[u8], one: fn(&mut &[u8]) -> Option<T>) -> Option<Vec<T>> {
+    let mut rest = bytes;
+    let mut all = Vec::new();
+    while !rest.is_empty() {
+        all.push(one(&mut rest)?);
+    }
+    Some(all)
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (first, rest) = bytes.split_first_chunk::<N>()?;
+    *bytes = rest;
+    Some(*first)
+}
+
+fn take_text<'a>(bytes: &mut &'a [u8]) -> Option<&'a str> {
+    let length = usize::from(u16::from_be_bytes(take(bytes)?));
+    let (text, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    std::str::from_utf8(text).ok()
+}
+
+fn take_address(bytes: &mut &[u8]) -> Option<IpAddr> {
+    match take(bytes)? {
+        [4] => Some(IpAddr::from(take::<4>(bytes)?)),
+        _ => Some(IpAddr::from(take::<16>(bytes)?)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_proto::op::ResponseCode;
+
+    #[test]
+    fn what_is_packed_is_what_was_found() {
+        let server = |text: &str, why| Err(LookupError::Server(text.parse().expect("an address"), why));
+        let hosts = vec![(10, "mx.example".to_owned()), (65535, ".".to_owned())];
+        let both = vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
+        for found in [
+            Ok(Answer::Mx { hosts: hosts.clone(), cut: false }),
+            Ok(Answer::Mx { hosts, cut: true }),
+            Ok(Answer::Addresses(both)),
+            Ok(Answer::NoData),
+            Ok(Answer::NoDomain),
+            Err(LookupError::NoServers),
+            Err(LookupError::BadName),
+            Err(LookupError::EndlessAliases),
+            server("192.0.2.53:53", ServerError::Code(ResponseCode::ServFail)),
+            server("192.0.2.53:53", ServerError::Code(ResponseCode::Unknown(3000))),
+            server("[fe80::1%3]:5353", ServerError::Io("timed out".into())),
+            server("[2001:db8::53]:53", ServerError::NotUnderstood),
+            server("192.0.2.53:53", ServerError::NotWhole),
+            server("192.0.2.53:53", ServerError::Damaged),
+            server("192.0.2.53:53", ServerError::Circle),
+            server("192.0.2.53:53", ServerError::BadName),
+        ] {
+            let mut bytes = Vec::new();
+            pack(&found, &mut bytes);
+            assert_eq!(unpack(&bytes), Some(found));
+        }
+        assert_eq!(unpack(&[]), None);
+    }
+}
