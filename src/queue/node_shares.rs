@@ -70,6 +70,8 @@ struct Standing {
     head: AtomicU64,
     /// Until when a connection that is free is its own.
     promised: AtomicU64,
+    /// What is next there, while it waits for the rate; 0: it does not.
+    rated: AtomicU64,
 }
 
 /// Shares of one site.
@@ -91,6 +93,12 @@ fn unpacked(word: u64) -> Option<(Head, usize)> {
     let class = CLASSES[(word >> 60 & 3).min(2) as usize];
     let head = Head { class, tenant: (word >> 52 & 0xFF) as u32, weight: word & ((1 << 40) - 1) };
     (word != 0).then_some((head, (word >> 40 & 0xFFF) as usize))
+}
+
+/// How much further behind another must be, so that single messages make no difference.
+fn slack(head: Head, than: Head) -> u64 {
+    let same = head.tenant == than.tenant % limits::NODE_TENANTS as u32;
+    if same { 0 } else { limits::NODE_SLACK * STRIDE / head.weight.max(1) }
 }
 
 const _: () = assert!(limits::NODE_TENANTS <= 256, "a place has eight bits in a word");
@@ -138,6 +146,24 @@ impl NodeShares {
         own.promised.swap(0, SeqCst) != 0
     }
 
+    /// A shard waits for the rate of the site, for this mail; None: no more.
+    pub fn wait_for_rate(&self, shard: usize, head: Option<Head>) {
+        if let Some(own) = self.shards.get(shard) {
+            own.rated.store(head.map_or(0, |head| packed(head, 0)), SeqCst);
+        }
+    }
+
+    /// Whether what the rate lets begin is rather for another shard that waits for it than for this with what is next here.
+    pub fn is_for_others(&self, shard: usize, own: Head) -> bool {
+        let kept = (own.class, self.pass(own.class, own.tenant, own.weight));
+        let others = self.shards.iter().enumerate().filter(|(other, _)| *other != shard);
+        let mut heads = others.filter_map(|(_, other)| unpacked(other.rated.load(SeqCst)));
+        heads.any(|(head, _)| {
+            let pass = self.pass(head.class, head.tenant, head.weight);
+            (head.class, pass + slack(head, own)) < kept
+        })
+    }
+
     /// Whether it says for whose mail it waits.
     pub fn is_waiting(&self, shard: usize) -> bool {
         self.shards.get(shard).is_some_and(|own| own.head.load(SeqCst) != 0)
@@ -183,9 +209,7 @@ impl NodeShares {
         than: Head,
         limit: usize,
     ) -> (Priority, u64) {
-        let same = head.tenant == than.tenant % limits::NODE_TENANTS as u32;
-        let slack = if same { 0 } else { limits::NODE_SLACK * STRIDE / head.weight.max(1) };
-        (head.class, self.score(*head, connections + 1, limit) + slack)
+        (head.class, self.score(*head, connections + 1, limit) + slack(*head, than))
     }
 
     fn score(&self, head: Head, connections: usize, limit: usize) -> u64 {
@@ -281,6 +305,23 @@ mod tests {
         shares.wait(place(2, 2), high);
         assert!(shares.promise(place(0, 2), head(0, 1), false, NOW));
         assert_eq!((shares.promised(0, NOW), shares.promised(1, NOW)), (2, 1));
+    }
+
+    #[test]
+    fn what_a_rate_lets_begin_is_for_who_is_behind() {
+        let shares = NodeShares::new(3);
+        let low = Head { class: Priority::Low, ..head(2, 1) };
+        shares.serve(Priority::Normal, 1, 1);
+        (0..20).for_each(|_| _ = shares.serve(Priority::Normal, 0, 1));
+        assert!(!shares.is_for_others(0, head(0, 1)), "nobody waits");
+        shares.wait_for_rate(1, Some(head(1, 1)));
+        assert!(shares.is_for_others(0, head(0, 1)) && shares.is_for_others(2, low));
+        assert!(!shares.is_for_others(1, head(1, 1)), "nobody leaves it to himself");
+        assert!(!shares.is_for_others(0, Head { class: Priority::High, ..head(0, 1) }));
+        shares.wait_for_rate(1, Some(head(0, 1)));
+        assert!(!shares.is_for_others(0, head(0, 1)), "of the same tenant any shard goes on");
+        shares.wait_for_rate(1, None);
+        assert!(!shares.is_for_others(2, low));
     }
 
     #[test]

@@ -109,6 +109,8 @@ pub enum Defect {
     SharesOfShards,
     /// No connection is kept free for tenants that send now and then.
     NoSpareConnection,
+    /// What a rate lets begin is the first shard's that asks, whoever's turn it is.
+    RateOfShards,
     /// Queued mail goes on to where routes led before.
     RoutesKept,
     /// A page of the queue skips a domain.

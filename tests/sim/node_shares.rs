@@ -27,6 +27,11 @@ fn domains(tenant: &str, shard: usize) -> impl Iterator<Item = String> {
 
 /// A relay whose mail is all for one site with so few connections. `light` and `other` weigh 1, `heavy` 3.
 fn start<'a>(world: &'a World, plant: Option<Defect>, connections: usize) -> (Rc<Hop>, Relay<'a>) {
+    start_with(world, plant, &format!("connection_limit = {connections}"))
+}
+
+/// The same with another bound.
+fn start_with<'a>(world: &'a World, plant: Option<Defect>, bound: &str) -> (Rc<Hop>, Relay<'a>) {
     if let Some(defect) = plant {
         world.plant(defect, 1.0);
     }
@@ -42,8 +47,7 @@ fn start<'a>(world: &'a World, plant: Option<Defect>, connections: usize) -> (Rc
              set = {{ tenant = \"{name}\", priority = \"{priority}\" }}\n"
         );
     }
-    let relay =
-        launch(world, SHARDS, &format!("{text}#: ['mx.big.test']\n#: connection_limit = {connections}\n"));
+    let relay = launch(world, SHARDS, &format!("{text}#: ['mx.big.test']\n#: {bound}\n"));
     (hop, relay)
 }
 
@@ -96,9 +100,57 @@ const CASES: [Case; 6] = [
     (&[("light", &[0], 0.2), ("other", &[1], 0.2), ("heavy", &[2], 0.6)], 1, 2_000),
 ];
 
-pub fn is_found(defect: Defect) {
+/// What each tenant had of 800 messages behind the first 100 of its part, at a site that takes 100 a second; and how many it took a second.
+fn rated(seed: u64, parties: &[Party], plant: Option<Defect>) -> (Vec<f64>, f64) {
+    let world = World::new(seed);
+    let (hop, relay) = start_with(&world, plant, "max_message_rate = '100/s'");
+    let mut client = 100;
+    for (tenant, shards, part) in parties {
+        flood(&world, &mut client, tenant, shards, (1_600.0 * part) as usize);
+    }
+    let done = run_until_true(&world, Duration::from_secs(60), || hop.came.borrow().len() >= 900);
+    assert!(done, "{} came", hop.came.borrow().len());
+    let came = hop.came.borrow().clone();
+    relay.drain();
+    let had = |name: &str| came[100..900].iter().filter(|(came, _)| came == name).count();
+    let parts = parties.iter().map(|(name, _, part)| had(name) as f64 / 800.0 / part).collect();
+    (parts, 799.0 / came[899].1.since(came[100].1).as_secs_f64())
+}
+
+const RATED: [&[Party]; 3] = [
+    &[("light", &[0, 1, 2], 0.5), ("other", &[3], 0.5)],
+    &[("light", &[0, 1, 2, 3], 0.25), ("heavy", &[2], 0.75)],
+    &[("light", &[0], 0.2), ("other", &[1, 2], 0.2), ("heavy", &[3], 0.6)],
+];
+
+fn rates_of_shards_are_found(defect: Defect) {
+    let (found, _) = rated(1, RATED[0], Some(defect));
+    assert!(!are_right(&found), "all have their parts, and what is planted is not noticed");
+}
+
+#[test]
+fn shares_of_a_rate_hold_over_the_node() {
+    story(2, |seed| {
+        for parties in RATED {
+            let (found, rate) = rated(seed, parties, None);
+            println!("{parties:?}: {found:.3?} of their parts, {rate:.1} a second");
+            assert!(are_right(&found), "{parties:?}: {found:?}");
+            assert!((98.0..=101.0).contains(&rate), "{parties:?}: {rate} a second");
+        }
+    });
+}
+
+fn shares_of_shards_are_found(defect: Defect) {
     let (found, _) = parts(1, CASES[0], Some(defect));
     assert!(!are_right(&found), "all have their parts, and what is planted is not noticed");
+}
+
+pub fn is_found(defect: Defect) {
+    match defect {
+        Defect::NoSpareConnection => busy_connections_are_found(defect),
+        Defect::RateOfShards => rates_of_shards_are_found(defect),
+        _ => shares_of_shards_are_found(defect),
+    }
 }
 
 fn are_right(parts: &[f64]) -> bool {
@@ -187,7 +239,7 @@ const KEPT_FREE: [(Flood, Duration); 3] = [
     ((3_000, &[0], 20), Duration::from_millis(170)),
 ];
 
-pub fn busy_connections_are_found(defect: Defect) {
+fn busy_connections_are_found(defect: Defect) {
     let [alone, beside] = slowest(1, KEPT_FREE[0].0, KEPT_FREE[0].1, Some(defect));
     assert!(
         beside > alone + Duration::from_millis(20),

@@ -142,6 +142,7 @@ found! {
     JournalWithoutRoom in a_full_disk_without_room_for_the_journal_is_found,
     GivenUpTakenUp in a_policy_taken_up_though_given_up_is_found,
     SharesOfShards in shares_of_each_shard_for_itself_are_found,
+    RateOfShards in rates_of_each_shard_for_itself_are_found,
     NoSpareConnection in connections_that_are_all_busy_are_found,
     FlowForgotten in mail_of_which_nobody_knows_whose_it_is_is_found,
     SourceForgotten in a_source_that_a_start_forgets_is_found,
@@ -174,8 +175,6 @@ fn of_sites(defect: Defect) {
         Defect::SourceForgotten => sources::is_found(defect),
         Defect::FallbackForgotten => sources::fallback_is_found(defect),
         Defect::FlowForgotten => fair::is_found(defect),
-        Defect::SharesOfShards => node_shares::is_found(defect),
-        Defect::NoSpareConnection => node_shares::busy_connections_are_found(defect),
         Defect::WarmupForgotten => warmup::is_found(defect),
         _ => suspend::is_found(defect),
     }
@@ -201,10 +200,9 @@ fn is_found(defect: Defect) {
         | Defect::SuspensionForgotten
         | Defect::FallbackForgotten
         | Defect::FlowForgotten
-        | Defect::SharesOfShards
-        | Defect::NoSpareConnection
-        | Defect::WarmupForgotten => {
-            return of_sites(defect);
+        | Defect::WarmupForgotten => return of_sites(defect),
+        Defect::SharesOfShards | Defect::NoSpareConnection | Defect::RateOfShards => {
+            return node_shares::is_found(defect);
         }
         Defect::HeldForgotten => return held::is_found(defect),
         Defect::DiscardedHandedOut => return rules::is_found(defect),

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::limits;
 use crate::runtime::{Defect, Runtime};
@@ -130,6 +131,13 @@ fn again(empty: Empty, now: Instant) -> (Instant, Pace) {
         Empty::Over => limits::WARMUP_OVER_LOOK,
     };
     (now + span, Pace::every(limits::WARMUP_LOOK.as_nanos() as u64))
+}
+
+/// How late one may be taken of the slowest of these with none lost; None: nothing bounds it.
+pub(super) fn late(buckets: &[Bucket]) -> Option<Duration> {
+    let paces = buckets.iter().filter_map(|bucket| Some(bucket.level()?.1));
+    let slowest = paces.min_by(|one, other| one.a_second().total_cmp(&other.a_second()))?;
+    Some(Duration::from_nanos(slowest.late()))
 }
 
 /// How many may begin now. If none may: when one may, and by which rate.

@@ -1,6 +1,7 @@
 //! Beside pump: how shards share the connections of a site that has all it may have. See [`crate::queue::node_shares`].
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::limits;
 use crate::queue::destinations::SiteKey;
@@ -68,6 +69,55 @@ fn wanted_by_borrowers<R: Runtime>(shard: &Shard<R>, site: &Site, turn: bool) ->
     site.connections.get() > share
         && (share > 0 || turn)
         && site.count.waits().any(|other| other != shard.index && !says(other))
+}
+
+/// The rate lets the site begin nothing now: other shards are told for whose mail it waits.
+pub(super) fn waits_for_rate<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) {
+    if shard.mesh.shards() == 1 || shard.runtime.planted(Defect::RateOfShards) {
+        return;
+    }
+    let (left, _) = site.left_rate.get();
+    site.left_rate.set((left, None));
+    let shares = site.count.share(shard.mesh.shards());
+    count(shard, key, site);
+    let head = shard.outbound.destinations.borrow_mut().over_node(key).head();
+    shares.wait_for_rate(shard.index, head);
+    site.waits_for_rate_at.set(head.map(|_| shard.index));
+}
+
+/// It has what it waited for, or needs it no more.
+pub(super) fn has_rate<R: Runtime>(shard: &Shard<R>, site: &Site) {
+    site.left_rate.set((0, None));
+    waits_no_more(shard, site);
+}
+
+/// What it waited for is gone.
+pub(super) fn waits_no_more<R: Runtime>(shard: &Shard<R>, site: &Site) {
+    if site.waits_for_rate_at.take().is_some()
+        && let Some(shares) = site.count.shares()
+    {
+        shares.wait_for_rate(shard.index, None);
+    }
+}
+
+/// Whether what the rate lets begin now is left to another shard that waits for it and is behind this one: no longer than none of it is lost,
+/// and not every time, so that what is less urgent has its turns.
+pub(super) fn leaves_rate<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site, late: Duration) -> bool {
+    let Some(shares) = site.count.shares() else { return false };
+    let (left, until) = site.left_rate.get();
+    if left >= limits::CLASS_TURN {
+        return false;
+    }
+    count(shard, key, site);
+    let Some(head) = shard.outbound.destinations.borrow_mut().over_node(key).head() else { return false };
+    if !shares.is_for_others(shard.index, head) {
+        return false;
+    }
+    let now = shard.runtime.now();
+    if until.is_none() {
+        site.left_rate.set((left + 1, Some(now + late / 2)));
+    }
+    until.is_none_or(|until| now < until)
 }
 
 fn place<R: Runtime>(shard: &Shard<R>, site: &Site, limit: usize) -> Place {

@@ -16,7 +16,7 @@ use crate::shaping::window::Narrows;
 use crate::shard::Shard;
 use crate::shard::outbound::bucket::{self, Bucket, Token, What};
 use crate::shard::outbound::site::Site;
-use crate::shard::outbound::{sites, warm};
+use crate::shard::outbound::{node_order, sites, warm};
 use crate::time::Instant;
 
 /// Of so many that a site could begin as many as may now. Where none may, it is pumped when one may.
@@ -31,6 +31,9 @@ pub(super) fn allowed<R: Runtime>(
         Ok(free) => free.min(many),
         Err(until) => {
             warm::heed(shard, key, site);
+            if what == What::Messages {
+                node_order::waits_for_rate(shard, key, site);
+            }
             wait(shard, (key, site), until);
             0
         }
@@ -50,6 +53,26 @@ pub(super) fn take<R: Runtime>(
     })
 }
 
+/// Takes the right to the next transaction of a site. Where several shards wait for it, it is for the one whose mail is behind.
+pub(super) fn take_next<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    (key, site): (SiteKey, &Rc<Site>),
+) -> Result<Option<Token<R>>, ()> {
+    let Some(buckets) = buckets(shard, site, What::Messages) else { return Ok(None) };
+    if let Some(late) = bucket::late(&buckets)
+        && node_order::leaves_rate(shard, key, site, late)
+    {
+        look_again(shard, (key, site), shard.runtime.now() + late / 4);
+        return Err(());
+    }
+    let taken = take(shard, (key, site), What::Messages);
+    match taken {
+        Ok(_) => node_order::has_rate(shard, site),
+        Err(()) => node_order::waits_for_rate(shard, key, site),
+    }
+    taken
+}
+
 fn buckets<R: Runtime>(shard: &Shard<R>, site: &Site, what: What) -> Option<Rc<[Bucket]>> {
     site.buckets(what).filter(|_| !shard.runtime.planted(Defect::RateUncounted))
 }
@@ -66,12 +89,23 @@ fn wait<R: Runtime>(shard: &Rc<Shard<R>>, (key, site): (SiteKey, &Rc<Site>), (wh
         window.wants(Narrows::Messages);
     }
     shard.instruments.counters.rate_waits.add(1);
+    look_again(shard, (key, site), at);
+}
+
+/// The site is pumped then, unless it is earlier.
+fn look_again<R: Runtime>(shard: &Rc<Shard<R>>, (key, site): (SiteKey, &Rc<Site>), at: Instant) {
+    if site.wakes_at.get().is_some_and(|earlier| earlier <= at) {
+        return;
+    }
     site.wakes_at.set(Some(at));
     let (own, site) = (shard.clone(), site.clone());
     shard.runtime.spawn(async move {
         own.runtime.sleep_until(at).await;
         if site.wakes_at.get() == Some(at) {
             site.wakes_at.set(None);
+            if own.outbound.destinations.borrow().ready(key, own.seconds()) == 0 {
+                node_order::waits_no_more(&own, &site);
+            }
             sites::later(&own, [key]);
         }
     });

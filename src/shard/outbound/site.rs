@@ -103,6 +103,10 @@ pub struct Site {
     pub(super) waits_at: Cell<Option<usize>>,
     /// Until when one of its connections is kept free.
     pub(super) spare_until: Cell<Instant>,
+    /// The shard has told others that it waits for the rate: its number.
+    pub(super) waits_for_rate_at: Cell<Option<usize>>,
+    /// How often it has left what its rate let begin to other shards, and until when it does so this time.
+    pub(super) left_rate: Cell<(u32, Option<Instant>)>,
     /// What tenants have is counted over the node.
     pub(super) over_node: Cell<Option<OverNode>>,
     /// When it is pumped as its rate lets it begin something.
@@ -149,6 +153,8 @@ impl Site {
             buckets: RefCell::default(),
             waits_at: Cell::new(None),
             spare_until: Cell::new(Instant(0)),
+            waits_for_rate_at: Cell::new(None),
+            left_rate: Cell::default(),
             over_node: Cell::new(None),
             wakes_at: Cell::new(None),
         }
@@ -259,6 +265,9 @@ impl Drop for Site {
     fn drop(&mut self) {
         if let (Some(shard), Some(shares)) = (self.waits_at.get(), self.count.shares()) {
             shares.leave(shard);
+        }
+        if let (Some(shard), Some(shares)) = (self.waits_for_rate_at.get(), self.count.shares()) {
+            shares.wait_for_rate(shard, None);
         }
     }
 }

@@ -132,7 +132,7 @@ impl<'a, R: Runtime> Run<'a, R> {
 
     /// The right to one more transaction, where there is a rate; None: not now.
     pub(super) fn next_token(&self) -> Option<Option<Token<R>>> {
-        rates::take(self.shard, (self.key, self.site), What::Messages).ok()
+        rates::take_next(self.shard, (self.key, self.site)).ok()
     }
 }
 
