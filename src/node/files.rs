@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::literal::quoted;
-use crate::config::{Config, ConfigError, TlsLevel, value};
+use crate::config::{Config, ConfigError, RouteTarget, TlsLevel, value};
 use crate::control::ShownCertificate;
 use crate::control::names::RESOLV_CONF;
 use crate::limits;
@@ -20,6 +20,7 @@ use crate::policy::accounts::Accounts;
 use crate::policy::certificate::Certificate;
 use crate::policy::tls;
 use crate::policy::trust::{self, NoAuthority};
+use crate::route::{Route, Table};
 use crate::runtime::{authorities, files, process};
 use crate::shaping::check;
 use crate::shaping::layers::Shaping;
@@ -95,10 +96,24 @@ pub(crate) fn fill(config: &mut Config, known: Option<&Logins>) -> Filled {
     findings.warnings.extend(check::strangers(&shaping, knows));
     findings.warnings.extend(strange_pools(config, contents.accounts.as_deref()));
     contents.shaping = Arc::new(shaping);
+    if !config.routes.is_empty() {
+        let table = Table::new(config, contents.shaping.clone());
+        findings.warnings.extend(check::routed(&contents.shaping, |domain| led(config, &table, domain)));
+    }
     findings.errors.into_iter().for_each(|error| fail("shaping.files", FileFlaw::Shaping(Box::new(error))));
     bad.extend(logs::clashes(config));
     let own_servers = find_name_servers(config);
     Filled { contents, shown, own_servers, bad, doubts: findings.warnings }
+}
+
+/// The host that a route leads a domain to, unless it is the name of one that a route leads to.
+fn led(config: &Config, table: &Table, domain: &str) -> Option<String> {
+    let mut targets = config.routes.iter().flat_map(|route| &route.to).map(|choice| &choice.target);
+    let is_host = |target: &RouteTarget| matches!(target, RouteTarget::Host { host, .. } if host == domain);
+    match table.route(domain) {
+        Route::Fixed(hop) if !targets.any(is_host) => Some(hop.names().0).filter(|host| host != domain),
+        _ => None,
+    }
 }
 
 /// Pools of accounts that nobody knows, each told once.

@@ -131,6 +131,14 @@ impl NodeShares {
         before + stride
     }
 
+    /// Whether several tenants had mail there of late.
+    pub fn has_several(&self) -> bool {
+        self.classes.iter().any(|passes| {
+            let since = passes.reached.load(Relaxed).saturating_sub(2 * limits::NODE_CREDIT * STRIDE);
+            passes.of.iter().filter(|own| own.load(Relaxed) > since).count() > 1
+        })
+    }
+
     /// A shard waits for a connection, for this mail.
     pub fn wait(&self, at: Place, head: Head) {
         if let Some(own) = self.shards.get(at.shard) {

@@ -1,8 +1,9 @@
 //! What can never take effect, or has another effect than seems to be meant: found without sending anything.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use super::file::{Block, Setting};
+use super::file::{Block, SHIPPED, Setting};
 use super::key::Key;
 use super::layers::{Layer, Scope, Shaping};
 use super::provider::{Match, What};
@@ -20,6 +21,24 @@ fn blocks(shaping: &Shaping) -> impl Iterator<Item = (Scope, &Block)> {
     let providers = shaping.providers.iter().map(|block| (Scope::Provider, block));
     let domains = shaping.domains.iter().map(|block| (Scope::Domain, block));
     default.chain(providers).chain(domains)
+}
+
+/// Sections of domains that hold for no mail, as a route leads the domain to a host: what is said of a site goes by where it is.
+pub fn routed(shaping: &Shaping, leads: impl Fn(&str) -> Option<String>) -> Vec<ConfigError> {
+    let own = shaping.domains.iter().filter(|block| &*block.place.file != Path::new(SHIPPED));
+    let doubt = |block: &Block| {
+        let host = leads(&block.name)?;
+        let section = Layer { block, scope: Scope::Domain, of_source: false }.to_string();
+        let problem =
+            format!("mail for {} goes by a [[route]] to {host}, and this holds for no mail", block.name);
+        let fix = if address::is_domain(host.as_bytes()) {
+            format!("say it of the host: [{}]", quoted(&host))
+        } else {
+            "give the host a name in the route, and say it of that".to_owned()
+        };
+        Some(block.place.remark(&section, problem, &fix))
+    };
+    own.filter_map(doubt).collect()
 }
 
 /// All that is doubtful in files that are read and lie over each other.

@@ -118,3 +118,27 @@ fn each_number_has_its_source() {
     }
     assert_eq!(found, shaping().providers.len());
 }
+
+/// What is said of a domain whose mail a route leads elsewhere would hold for nothing.
+#[test]
+fn sections_of_domains_that_a_route_leads_are_told_of() {
+    let text = "[\"gmail.com\"]\nconnection_limit = 1\n[\"own.example\"]\nconnection_limit = 1\n[\"at.example\"]\nconnection_limit = 1\n";
+    let own = File::read(text, std::path::Path::new("own.toml")).0;
+    let (shaping, _) = Shaping::of(vec![file::shipped(), own]);
+    let leads = |domain: &str| match domain {
+        "own.example" => None,
+        "at.example" => Some("smtp://192.0.2.1:25".to_owned()),
+        _ => Some("smart.example.net".to_owned()),
+    };
+    let told: Vec<String> =
+        super::check::routed(&shaping, leads).iter().map(|doubt| doubt.to_string()).collect();
+    assert_eq!(told.len(), 2, "and none of the shipped file: {told:?}");
+    assert!(
+        told.iter().any(|line| line.contains("own.toml:1") && line.contains("[\"smart.example.net\"]")),
+        "{told:?}"
+    );
+    assert!(
+        told.iter().any(|line| line.contains("own.toml:5") && line.contains("a name in the route")),
+        "{told:?}"
+    );
+}

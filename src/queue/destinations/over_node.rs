@@ -33,6 +33,11 @@ impl OverNode<'_> {
         state.rings.is_steady(&mut rests, ready, few)
     }
 
+    /// Whether mail of several flows waits, or did a moment ago.
+    pub fn has_several(self) -> bool {
+        self.sites.get_mut(self.site).rings.are_several()
+    }
+
     /// Where it counts: whose mail is next.
     pub fn head(self) -> Option<Head> {
         let OverNode { sites, resting, site, .. } = self;

@@ -110,6 +110,11 @@ impl Rings {
         }
     }
 
+    /// Whether there are those of several flows.
+    pub(super) fn are_several(&self) -> bool {
+        self.several.is_some()
+    }
+
     /// A tenant rests no more.
     pub(super) fn wake(&mut self, tenant: u32) {
         if let Some(several) = &mut self.several {

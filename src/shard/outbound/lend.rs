@@ -56,15 +56,34 @@ fn borrowers<R: Runtime>(shard: &Shard<R>, site: &Site, ready: usize, now: Insta
     borrowers
 }
 
-/// A batch of jobs goes to a borrower.
-pub(super) fn grant<R: Runtime>(
+/// Another loan, for one that was worked off.
+pub(super) fn again<R: Runtime>(
     shard: &Rc<Shard<R>>,
     key: SiteKey,
     site: &Site,
     borrower: usize,
     share: usize,
 ) {
-    let room = limits::LOANED_MAX - shard.outbound.lending.lent.borrow()[borrower].jobs;
+    if shard.outbound.lending.busy.get() || !is_shared(shard, key, site) {
+        grant(shard, key, site, borrower, share);
+    }
+}
+
+/// Whether several tenants share what the site takes, on this shard or over the node. A borrower has no order of its own for what it was lent: no
+/// more goes ahead of theirs than is soon done, and nothing where this shard has time itself.
+fn is_shared<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> bool {
+    site.count.shares().is_some_and(|shares| shares.has_several())
+        || shard.outbound.destinations.borrow_mut().over_node(key).has_several()
+}
+
+/// A batch of jobs goes to a borrower.
+fn grant<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, borrower: usize, share: usize) {
+    let most = if is_shared(shard, key, site) {
+        limits::LOANED_MAX.min(limits::JOBS_A_CONNECTION * site.connections_max())
+    } else {
+        limits::LOANED_MAX
+    };
+    let room = most.saturating_sub(shard.outbound.lending.lent.borrow()[borrower].jobs);
     let bound = share.min(room);
     let mut jobs = Vec::with_capacity(bound);
     while jobs.len() < bound {

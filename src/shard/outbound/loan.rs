@@ -70,6 +70,6 @@ pub(in crate::shard) fn returned<R: Runtime>(shard: &Rc<Shard<R>>, from: u16, wh
     if let Some(site) = found
         && ready >= shard.mesh.lend_at() / 4
     {
-        lend::grant(shard, key, &site, from, ready.div_ceil(2));
+        lend::again(shard, key, &site, from, ready.div_ceil(2));
     }
 }
