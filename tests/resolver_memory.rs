@@ -67,7 +67,7 @@ fn a_million_names_take_less_than_256_mib() {
             kind,
             &name,
             &LookupResult { answer: Ok(answer), ttl: Duration::from_secs(3600) },
-            Instant(1),
+            (Instant(1), 0),
         );
     }
     let held = usize::try_from(HELD.get() - before).expect("it holds some");
@@ -86,7 +86,7 @@ fn a_million_names_take_less_than_256_mib() {
             kind,
             &name,
             &LookupResult { answer: Ok(answer), ttl: Duration::from_secs(3600) },
-            Instant(1),
+            (Instant(1), 0),
         );
     }
     let held = usize::try_from(HELD.get() - before).expect("it holds some");

@@ -301,7 +301,12 @@ pub fn cache() -> Box<dyn Routine> {
     for (number, name) in names.iter().enumerate().filter(|(number, _)| number % 10 > 0) {
         let answer =
             Ok(Answer::Mx { hosts: vec![(10, format!("mx.provider-{}.example", number / 20))], cut: false });
-        cache.put(QueryType::Mx, name, &LookupResult { answer, ttl: Duration::from_secs(3600) }, Instant(1));
+        cache.put(
+            QueryType::Mx,
+            name,
+            &LookupResult { answer, ttl: Duration::from_secs(3600) },
+            (Instant(1), 0),
+        );
     }
     Box::new(Questions { cache, names, numbers: Numbers(1) })
 }

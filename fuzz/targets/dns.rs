@@ -123,7 +123,7 @@ pub fn cache(data: &[u8]) {
             1 => {
                 let ttl = Duration::from_secs(u64::from(input.byte()));
                 let answer = Answer::Mx { hosts: vec![(turn, name.clone())], cut: false };
-                cache.put(kind, &name, &LookupResult { answer: Ok(answer.clone()), ttl }, now);
+                cache.put(kind, &name, &LookupResult { answer: Ok(answer.clone()), ttl }, (now, 0));
                 model.insert((kind, number), (now + ttl, answer));
                 let again = cache.get(kind, &name, now);
                 assert_eq!(again.is_some(), !ttl.is_zero(), "forgotten at once");

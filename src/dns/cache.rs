@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use crate::dns::packed::{pack, unpack};
-use crate::dns::{LookupResult, QueryType};
+use crate::dns::{Answer, LookupResult, QueryType};
 use crate::limits;
 use crate::time::Instant;
 
@@ -40,11 +40,13 @@ struct Generation {
     entries: usize,
 }
 
-/// Of an entry: its length, its kind, when it expires, the length of its name. Name and answer follow.
-const HEADER: usize = 2 + 1 + 4 + 2;
+/// Of an entry: its length, its kind, when it expires, when it is to be asked for again, the length of its name. Name and answer follow.
+const HEADER: usize = 2 + 1 + 4 + 4 + 2;
 const PLACE_BITS: u32 = 20;
 const PLACE: u32 = (1 << PLACE_BITS) - 1;
 const _: () = assert!(2 * limits::DNS_CACHE_PART <= PLACE as usize);
+/// It is not asked for again before it expires, or is already.
+const NEVER: u32 = u32::MAX;
 /// What points in time are counted in: 32 bits are 13 years.
 const TICK: u64 = 100_000_000;
 /// What a part leaves for what is held beside all of them.
@@ -66,12 +68,18 @@ struct Key<'a> {
 pub struct Known<'a> {
     answer: &'a [u8],
     left: Duration,
+    due: bool,
 }
 
 impl Known<'_> {
     /// What was found, and how long it still holds.
     pub fn result(&self) -> Option<LookupResult> {
         Some(LookupResult { answer: unpack(self.answer)?, ttl: self.left })
+    }
+
+    /// Whether it expires soon, and nobody asks for it yet.
+    pub fn is_due(&self) -> bool {
+        self.due
     }
 }
 
@@ -106,19 +114,29 @@ impl Cache {
         }
         let found = part.young.entry(place?);
         let left = Duration::from_nanos(u64::from(expires(found).checked_sub(now)?) * TICK);
-        (!left.is_zero()).then(|| Known { answer: answer(found), left })
+        (!left.is_zero()).then(|| Known { answer: answer(found), left, due: renewal(found) <= now })
     }
 
-    /// Remembers a result for its TTL.
-    pub fn put(&mut self, kind: QueryType, name: &str, found: &LookupResult, now: Instant) {
-        // Nor can it be asked for.
-        if name.len() > limits::DNS_NAME_MAX {
+    /// It is being asked for again.
+    pub fn renew(&mut self, kind: QueryType, name: &str) {
+        let key = self.key(kind, name);
+        let young = &mut self.part(key).0.young;
+        if let Some(place) = young.find(key) {
+            young.bytes[place + 7..place + 11].copy_from_slice(&NEVER.to_be_bytes());
+        }
+    }
+
+    /// Remembers a result for its TTL. What is known by the same answer is spread by a random number before it is asked for again.
+    pub fn put(&mut self, kind: QueryType, name: &str, found: &LookupResult, (now, random): (Instant, u64)) {
+        // It can be asked for neither. And what failed replaces nothing that still holds.
+        if name.len() > limits::DNS_NAME_MAX || (found.answer.is_err() && self.get(kind, name, now).is_some())
+        {
             return;
         }
         let key = self.key(kind, name);
         let generation = self.generation;
         let (part, entry) = self.part(key);
-        write(entry, key, found, now);
+        write(entry, key, found, (now, random));
         // No answer that is kept is larger.
         if let Ok(length) = u16::try_from(entry.len()) {
             entry[..2].copy_from_slice(&length.to_be_bytes());
@@ -274,12 +292,25 @@ fn ticks(at: Instant) -> u32 {
     u32::try_from(at.0 / TICK).unwrap_or(u32::MAX)
 }
 
+/// When an answer that is in use is asked for again: when a tenth to a fifth of its time is left. One that failed may do well next time, and that
+/// there is no such domain is nothing mail should not wait for.
+fn renewal_of(found: &LookupResult, expires: u32, random: u64) -> u32 {
+    let worth = matches!(found.answer, Ok(Answer::Mx { .. } | Answer::Addresses(_) | Answer::NoData));
+    if !worth || found.ttl < limits::DNS_RENEWED_TTL_MIN {
+        return NEVER;
+    }
+    let tenth = ticks(Instant(0) + found.ttl) / 10;
+    expires.saturating_sub(tenth + (random % u64::from(tenth + 1)) as u32)
+}
+
 /// An entry whose length is still to be written.
-fn write(entry: &mut Vec<u8>, key: Key<'_>, found: &LookupResult, now: Instant) {
+fn write(entry: &mut Vec<u8>, key: Key<'_>, found: &LookupResult, (now, random): (Instant, u64)) {
+    let expires = ticks(now + found.ttl);
     let name = key.name.as_bytes();
     entry.clear();
     entry.extend_from_slice(&[0, 0, key.kind]);
-    entry.extend_from_slice(&ticks(now + found.ttl).to_be_bytes());
+    entry.extend_from_slice(&expires.to_be_bytes());
+    entry.extend_from_slice(&renewal_of(found, expires, random).to_be_bytes());
     entry.extend_from_slice(&(name.len() as u16).to_be_bytes());
     entry.extend_from_slice(name);
     pack(&found.answer, entry);
@@ -289,8 +320,12 @@ fn expires(entry: &[u8]) -> u32 {
     u32::from_be_bytes([entry[3], entry[4], entry[5], entry[6]])
 }
 
+fn renewal(entry: &[u8]) -> u32 {
+    u32::from_be_bytes([entry[7], entry[8], entry[9], entry[10]])
+}
+
 fn name_end(entry: &[u8]) -> usize {
-    HEADER + usize::from(u16::from_be_bytes([entry[7], entry[8]]))
+    HEADER + usize::from(u16::from_be_bytes([entry[11], entry[12]]))
 }
 
 fn name(entry: &[u8]) -> &[u8] {
@@ -304,7 +339,6 @@ fn answer(entry: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dns::Answer;
 
     fn found(answer: Answer, seconds: u64) -> LookupResult {
         LookupResult { answer: Ok(answer), ttl: Duration::from_secs(seconds) }
@@ -314,9 +348,9 @@ mod tests {
     fn entries_end_with_their_ttl_and_what_is_used_stays() {
         let mut cache = Cache::new(8 * 1024);
         let start = Instant(1);
-        cache.put(QueryType::Mx, "kept.example", &found(Answer::NoData, 10), start);
+        cache.put(QueryType::Mx, "kept.example", &found(Answer::NoData, 10), (start, 0));
         for number in 0..1000 {
-            cache.put(QueryType::A, &format!("h{number}.example"), &found(Answer::NoDomain, 10), start);
+            cache.put(QueryType::A, &format!("h{number}.example"), &found(Answer::NoDomain, 10), (start, 0));
             assert!(cache.get(QueryType::Mx, "kept.example", start).is_some(), "what is used stays");
             assert!(cache.get(QueryType::A, &format!("h{number}.example"), start).is_some());
         }
@@ -330,12 +364,12 @@ mod tests {
             Some(LookupResult { ttl: Duration::from_millis(1_100), ..found(Answer::NoData, 0) })
         );
         assert!(cache.get(QueryType::Mx, "kept.example", start + Duration::from_secs(10)).is_none());
-        cache.put(QueryType::Mx, "kept.example", &found(Answer::NoDomain, 10), start);
+        cache.put(QueryType::Mx, "kept.example", &found(Answer::NoDomain, 10), (start, 0));
         let known = cache.get(QueryType::Mx, "kept.example", start).and_then(|known| known.result());
         assert_eq!(known.map(|known| known.answer), Some(Ok(Answer::NoDomain)), "the last one counts");
         cache.clear();
         assert!(cache.is_empty() && cache.get(QueryType::Mx, "kept.example", start).is_none());
-        cache.put(QueryType::Mx, "kept.example", &found(Answer::NoData, 10), start);
+        cache.put(QueryType::Mx, "kept.example", &found(Answer::NoData, 10), (start, 0));
         assert_eq!((cache.len(), cache.get(QueryType::Mx, "kept.example", start).is_some()), (1, true));
     }
 
@@ -350,7 +384,7 @@ mod tests {
                     (0..16).map(|rank| (rank, format!("mx{rank}.a-zone-with-a-long-name-{number}.example")));
                 let answer = Answer::Mx { hosts: hosts.collect(), cut: true };
                 let domain = format!("d{number}.example");
-                cache.put(QueryType::Mx, &domain, &found(answer.clone(), 60), Instant(1));
+                cache.put(QueryType::Mx, &domain, &found(answer.clone(), 60), (Instant(1), 0));
                 assert!(cache.bytes() <= room + 4 * 1024, "{} bytes", cache.bytes());
                 let known = cache.get(QueryType::Mx, &domain, Instant(1)).and_then(|known| known.result());
                 assert_eq!(known.map(|known| known.answer), Some(Ok(answer)));
@@ -366,17 +400,43 @@ mod tests {
         let mut cache = Cache::new(2 * limits::DNS_CACHE_PART);
         for number in 0..20_000_u32 {
             let name = format!("{number:x}");
-            cache.put(QueryType::A, &name, &found(Answer::NoData, 60), Instant(1));
+            cache.put(QueryType::A, &name, &found(Answer::NoData, 60), (Instant(1), 0));
             assert!(cache.get(QueryType::A, &name, Instant(1)).is_some(), "{name}");
         }
         for length in [0, 255, limits::DNS_NAME_MAX, 60_000, 70_000] {
             let name = "n".repeat(length);
-            cache.put(QueryType::A, &name, &found(Answer::NoData, 60), Instant(1));
+            cache.put(QueryType::A, &name, &found(Answer::NoData, 60), (Instant(1), 0));
             assert_eq!(
                 cache.get(QueryType::A, &name, Instant(1)).is_some(),
                 length <= limits::DNS_NAME_MAX,
                 "{length}"
             );
+        }
+    }
+
+    /// What is in use is asked for again before it ends, once; that there is no such domain is not, nor what ends at once anyway.
+    #[test]
+    fn what_ends_soon_is_due_once() {
+        for random in [0, 7, u64::MAX, 600] {
+            let mut cache = Cache::new(limits::DNS_CACHE_PART);
+            let at = |seconds: u64| Instant(1) + Duration::from_secs(seconds);
+            let is_due = |cache: &mut Cache, kind, seconds| {
+                cache.get(kind, "a.example", at(seconds)).expect("it holds").is_due()
+            };
+            let address = Answer::Addresses(vec!["192.0.2.1".parse().unwrap()]);
+            for (kind, answer, seconds) in [
+                (QueryType::Mx, Answer::NoDomain, 600),
+                (QueryType::A, address, 600),
+                (QueryType::Aaaa, Answer::NoData, 29),
+            ] {
+                cache.put(kind, "a.example", &found(answer, seconds), (at(0), random));
+            }
+            assert!(!is_due(&mut cache, QueryType::A, 479) && is_due(&mut cache, QueryType::A, 541));
+            assert!(!is_due(&mut cache, QueryType::Mx, 599) && !is_due(&mut cache, QueryType::Aaaa, 28));
+            cache.renew(QueryType::A, "a.example");
+            assert!(!is_due(&mut cache, QueryType::A, 541));
+            cache.put(QueryType::A, "a.example", &found(Answer::NoData, 600), (at(541), random));
+            assert!(!is_due(&mut cache, QueryType::A, 1000) && is_due(&mut cache, QueryType::A, 1085));
         }
     }
 }

@@ -21,7 +21,7 @@ pub const HOSTS_FILE_MAX: u64 = 1024 * 1024;
 /// See [`HOSTS_FILE_MAX`].
 pub const HOSTS_NAMES_MAX: usize = 20_000;
 
-/// Bytes of the resolver caches of all shards together. A name with one or two hosts or addresses takes 61: half of it, which is for what was
+/// Bytes of the resolver caches of all shards together. A name with one or two hosts or addresses takes 65: half of it, which is for what was
 /// used of late, has room for a million, and more.
 pub const DNS_CACHE_BYTES: usize = 256 * 1024 * 1024;
 /// On a machine of less than 4 GiB, the part that it is of what clients may hold in transactions: a sixteenth of the memory.
@@ -32,6 +32,11 @@ pub const DNS_CACHE_BYTES_LEAST: usize = 4 * 1024 * 1024;
 pub const DNS_CACHE_PART: usize = 128 * 1024;
 /// Letters of a name whose answer is kept: 255 octets (RFC 1035 section 2.3.4), each of which may be written as four.
 pub const DNS_NAME_MAX: usize = 1024;
+/// Answers that hold for less are not asked for again before they end: a tenth of it is to be time enough.
+pub const DNS_RENEWED_TTL_MIN: Duration = Duration::from_secs(30);
+/// Answers that a shard begins to ask for again in a second, and such questions in flight; one for which there is no place has another chance with its
+/// next use.
+pub const DNS_RENEWALS_MAX: usize = 100;
 /// DNS questions in flight on one shard, each of which is a socket.
 pub const DNS_INFLIGHT_MAX: usize = 1_000;
 /// Name servers taken from resolv.conf, which a probe asks all at once; resolv.conf(5) itself knows three.

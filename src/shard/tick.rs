@@ -46,6 +46,7 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
             tend::tick(&shard);
             unanswered::tick(&shard);
             shard.outbound.resolver.look_at_files();
+            renew_names(&shard);
             shard.publish();
             shard.runtime.spawn_vital("busy domains", resolve_busy(shard.clone()));
         }
@@ -54,6 +55,14 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
             shard.runtime.spawn(learn_own_addresses(shard.clone()));
         }
         tell::turn(&shard);
+    }
+}
+
+/// What the DNS said of busy domains is asked for again before it ends.
+fn renew_names<R: Runtime>(shard: &Rc<Shard<R>>) {
+    for due in shard.outbound.resolver.due() {
+        let own = shard.clone();
+        shard.runtime.spawn(async move { own.outbound.resolver.renew(due).await });
     }
 }
 

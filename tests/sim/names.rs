@@ -338,3 +338,33 @@ fn whoever_needs_a_slow_answer_waits_for_it() {
         assert_eq!(relay.sum(|of| &of.recipients_deferred), 0);
     });
 }
+
+/// What mail goes on to is asked for again before it ends: name servers that are silent when it would have ended hold nobody up.
+#[test]
+fn a_busy_domain_does_not_wait_for_the_dns() {
+    story(3, |seed| {
+        let world = World::new(seed);
+        let sink = Sink::start(&world, "10.0.0.2:25");
+        let hears = Rc::new(Cell::new(true));
+        let asked = [FIRST, SECOND].map(|at| {
+            let hears = hears.clone();
+            serve(&world, at, move |text, _, _| match hears.get() {
+                true => plain(text, [10, 0, 0, 2]),
+                false => Says::Silence,
+            })
+        });
+        let _relay = start(&world, "");
+        let begun = world.now();
+        for number in 0..11 {
+            let at = begun + Duration::from_secs(7 * number as u64);
+            world.run_for(at.since(world.now()));
+            // Answers hold for a minute.
+            hears.set(number < 9);
+            let took = took(&world, &sink, number, "busy.test");
+            assert!(took < Duration::from_secs(1), "message {number} took {took:?}");
+        }
+        // MX and A, each once more. There is no IPv6 address, which holds for a moment.
+        let all: usize = asked.iter().map(|asked| asked.get()).sum();
+        assert!(all <= 40, "{all} questions");
+    });
+}

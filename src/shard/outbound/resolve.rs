@@ -23,12 +23,17 @@ use crate::shard::live::InForce;
 use crate::shard::outbound::servers::NameServers;
 use crate::shard::timers::Timers;
 use crate::time::Instant;
+use counted::Counted;
+use renew::Renewals;
 use unroutable::{never, refused};
 use waiters::{Asker, Heard, Waiters};
 
+mod counted;
+mod renew;
 mod unroutable;
 mod waiters;
 
+pub use renew::Due;
 pub use unroutable::Unroutable;
 pub(super) use unroutable::not_now;
 
@@ -54,6 +59,8 @@ pub struct Resolver<R: Runtime> {
     replaced: Cell<u64>,
     /// Who else waits for a question that is being asked.
     waiters: Waiters,
+    /// Answers that end soon and are in use.
+    renewals: Renewals,
     /// Hosts whose addresses were waited for in vain, those of any kind and those of IPv6: whoever can do without them does not wait again
     /// at once. Whoever cannot asks.
     late: RefCell<Failures>,
@@ -87,6 +94,7 @@ impl<R: Runtime> Resolver<R> {
             cache: RefCell::new(Cache::new(cache)),
             replaced: Cell::new(0),
             waiters: Waiters::default(),
+            renewals: Renewals::default(),
             late: Failures::new(limits::DNS_FAILURE_TTL, limits::LATE_HOSTS_MAX).into(),
             late_ipv6: Failures::new(limits::MORE_ADDRESSES_FAILED, limits::LATE_HOSTS_MAX).into(),
             asking: Cell::new(0),
@@ -489,7 +497,21 @@ impl<R: Runtime> Resolver<R> {
     }
 
     fn remembered(&self, kind: QueryType, name: &str) -> Option<LookupResult> {
-        self.cache.borrow_mut().get(kind, name, self.runtime.now())?.result()
+        let free = self.asking.get() < self.asking_max / 2;
+        self.renewals.look(&mut self.cache.borrow_mut(), (kind, name), self.runtime.now(), free)
+    }
+
+    /// Answers in use that end soon: [`Resolver::renew`] is to ask for them.
+    pub fn due(&self) -> Vec<Due> {
+        self.renewals.take()
+    }
+
+    /// Asks for one again, unless somebody does.
+    pub async fn renew(&self, (kind, name): Due) {
+        if let Err(asker) = self.waiters.join((self.replaced.get(), kind, name)) {
+            let _counted = self.renewals.begin();
+            self.ask_for_all(asker).await;
+        }
     }
 
     /// From the cache, or asked for, once however many want it. Where whoever asks gives up half way, or the name servers are others by then,
@@ -524,7 +546,8 @@ impl<R: Runtime> Resolver<R> {
         }
         match found.filter(|_| *servers == self.replaced.get()) {
             Some(found) => {
-                self.cache.borrow_mut().put(*kind, name, &found, self.runtime.now());
+                let at = (self.runtime.now(), self.runtime.random());
+                self.cache.borrow_mut().put(*kind, name, &found, at);
                 asker.tell(|| Heard::Found(found.clone()));
                 Some(found)
             }
@@ -563,22 +586,6 @@ impl<R: Runtime> Resolver<R> {
             }
         }
         result.unwrap_or_else(|why| LookupResult { answer: Err(why), ttl: limits::DNS_FAILURE_TTL })
-    }
-}
-
-/// One of a count, as long as it is kept.
-struct Counted<'a>(&'a Cell<usize>);
-
-impl<'a> Counted<'a> {
-    fn new(count: &'a Cell<usize>) -> Counted<'a> {
-        count.set(count.get() + 1);
-        Counted(count)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
     }
 }
 

@@ -130,3 +130,40 @@ fn futures_are_small() {
     ];
     assert!(sizes.iter().all(|size| *size < 3000), "{sizes:?}");
 }
+
+/// An answer in use is asked for again before it ends, once; whatever comes of that, what is known holds until it ends.
+#[test]
+fn an_answer_in_use_does_not_end() {
+    let world = World::new(1);
+    let (resolver, asked) = resolver(&world);
+    asked.1.set(true);
+    let look = || world.block_on(resolver.lookup(QueryType::Aaaa, "mx.example"));
+    let renew = || {
+        let due = resolver.due();
+        let count = due.len();
+        due.into_iter().for_each(|due| world.block_on(resolver.renew(due)));
+        count
+    };
+    look();
+    for _ in 0..5 {
+        look();
+        assert_eq!(renew(), 0);
+    }
+    assert_eq!(asked.0.get(), 1, "it holds for long");
+    world.run_for(Duration::from_secs(550));
+    look();
+    look();
+    assert_eq!(renew(), 1);
+    assert_eq!(asked.0.get(), 2);
+    world.run_for(Duration::from_secs(300));
+    look();
+    assert_eq!(asked.0.get(), 2, "nobody waited");
+    // The next one fails.
+    asked.1.set(false);
+    world.run_for(Duration::from_secs(245));
+    look();
+    assert_eq!(renew(), 1);
+    assert!(asked.0.get() > 2 && look().answer.is_ok() && resolver.due().is_empty());
+    world.run_for(Duration::from_secs(60));
+    assert!(look().answer.is_err());
+}
