@@ -38,6 +38,8 @@ pub const MANNERS_KEPT: Duration = Duration::from_secs(3600);
 pub const LOANED_MAX: usize = 128;
 /// Jobs of a site that wait before a shard that has no time lends some of them.
 pub const LEND_AT: usize = 64;
+/// For so long a shard has had no time when it lends mail of a site that several tenants share.
+pub const LEND_SHARED_AFTER: Duration = Duration::from_secs(1);
 /// A loan nobody works on for this long goes home.
 pub const LOAN_IDLE: Duration = Duration::from_secs(2);
 /// A shard that gave back work untouched is not asked again for the same site before this.

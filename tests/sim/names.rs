@@ -361,7 +361,8 @@ fn a_busy_domain_does_not_wait_for_the_dns() {
             // Answers hold for a minute.
             hears.set(number < 9);
             let took = took(&world, &sink, number, "busy.test");
-            assert!(took < Duration::from_secs(1), "message {number} took {took:?}");
+            // For an address of IPv6 a second is waited, as that there is none holds for a moment only.
+            assert!(took < Duration::from_millis(1_500), "message {number} took {took:?}");
         }
         // MX and A, each once more. There is no IPv6 address, which holds for a moment.
         let all: usize = asked.iter().map(|asked| asked.get()).sum();

@@ -118,7 +118,9 @@ pub(super) fn measure<R: Runtime>(shard: &Shard<R>) {
     lending.measured.set((now, worked));
     let share = (worked.saturating_sub(before).as_micros() * 100 / span.as_micros().max(1)) as u64;
     shard.instruments.counters.busy_percent.set(share);
-    lending.busy.set(share >= limits::LEND_LOAD);
+    if !lending.busy.replace(share >= limits::LEND_LOAD) {
+        lending.busy_since.set(now);
+    }
     let jobs = shard.outbound.destinations.borrow().waiting_groups() + lending.waiting.get();
     shard.mesh.set_load(shard.index, jobs, lending.busy.get());
 }

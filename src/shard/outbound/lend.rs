@@ -29,7 +29,7 @@ pub(super) fn lend<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Sit
     }
     lending.next_look.set(now + limits::LEND_LOOK);
     measure(shard);
-    if !lending.busy.get() {
+    if !lending.busy.get() || (is_shared(shard, key, site) && !is_long_busy(shard)) {
         return;
     }
     let ready = shard.outbound.destinations.borrow().ready(key, shard.seconds());
@@ -64,13 +64,18 @@ pub(super) fn again<R: Runtime>(
     borrower: usize,
     share: usize,
 ) {
-    if shard.outbound.lending.busy.get() || !is_shared(shard, key, site) {
+    if !is_shared(shard, key, site) || is_long_busy(shard) {
         grant(shard, key, site, borrower, share);
     }
 }
 
+fn is_long_busy<R: Runtime>(shard: &Shard<R>) -> bool {
+    let lending = &shard.outbound.lending;
+    lending.busy.get() && shard.timers.recent().since(lending.busy_since.get()) >= limits::LEND_SHARED_AFTER
+}
+
 /// Whether several tenants share what the site takes, on this shard or over the node. A borrower has no order of its own for what it was lent: no
-/// more goes ahead of theirs than is soon done, and nothing where this shard has time itself.
+/// more goes ahead of theirs than is soon done, and nothing where this shard has time itself, or has none for a moment only.
 fn is_shared<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> bool {
     site.count.shares().is_some_and(|shares| shares.has_several())
         || shard.outbound.destinations.borrow_mut().over_node(key).has_several()

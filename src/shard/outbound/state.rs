@@ -187,6 +187,8 @@ pub struct Lending {
     pub(super) waiting: Cell<usize>,
     /// This shard works most of its time.
     pub(super) busy: Cell<bool>,
+    /// Since when.
+    pub(super) busy_since: Cell<Instant>,
     /// It counts as a lender until then.
     pub(super) lent_until: Cell<Instant>,
     /// When that was last looked at, and how long it had worked until then.
@@ -211,6 +213,7 @@ impl Lending {
             borrowing: RefCell::default(),
             waiting: Cell::new(0),
             busy: Cell::new(false),
+            busy_since: Cell::new(Instant(0)),
             lent_until: Cell::new(Instant(0)),
             measured: Cell::new((Instant(0), Duration::ZERO)),
             next_look: Cell::new(Instant(0)),
