@@ -172,8 +172,14 @@ fn tenants_have_their_parts_of_a_site_and_what_is_urgent_goes_first() {
 /// Over all shards and sites together; what others send is not held up, also where all of it is for one site.
 #[test]
 fn a_tenant_has_its_rate_and_no_more() {
-    story(2, |seed| {
+    story(4, |seed| {
         let world = World::new(seed);
+        let loses_cores = seed > 2;
+        if loses_cores {
+            // What a tenant waits for may be there before whoever waits for it has begun to.
+            world.run_new_tasks(1.0);
+            world.lose_core(Duration::from_millis(5));
+        }
         names(&world, &Rc::default(), |_| Some([10, 0, 0, 2]));
         let hop = Hop::start(&world);
         hop.takes.set(Duration::from_millis(5));
@@ -207,9 +213,11 @@ fn a_tenant_has_its_rate_and_no_more() {
         let rate = 299.0 / slow[299].since(slow[0]).as_secs_f64();
         let others = fast[299].since(fast[0]);
         println!("{most} in a second, {rate:.1} a second, others in {others:?}");
-        assert!((49..=52).contains(&most), "{most} in a second");
-        assert!(rate >= 48.0, "{rate} a second");
-        assert!(others < Duration::from_secs(3), "others took {others:?}");
+        // Where threads lose their cores, so do all hops and clients of this world.
+        let (least, most_others) = if loses_cores { (40.0, 10) } else { (48.0, 3) };
+        assert!((40..=52).contains(&most), "{most} in a second");
+        assert!(rate >= least, "{rate} a second");
+        assert!(others < Duration::from_secs(most_others), "others took {others:?}");
         assert_eq!(relay.sum(|of| &of.recipients_deferred), 0, "to wait is no failure");
         relay.drain();
     });

@@ -82,9 +82,9 @@ impl Base {
         self.clock.get()
     }
 
-    /// Time passes.
+    /// Time passes; it may have passed already.
     pub fn set_now(&self, at: u64) {
-        self.clock.set(at);
+        self.clock.set(self.clock.get().max(at));
     }
 
     /// The choices of what goes wrong.

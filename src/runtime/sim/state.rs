@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Wake;
+use std::time::Duration;
 
 use super::base::{Base, Event};
 use super::cores::{Cores, Costs};
@@ -35,6 +36,8 @@ pub(super) struct WorldState {
     outstayed: Cell<u64>,
     /// How often a new task is polled before its maker goes on.
     eager: Cell<f64>,
+    /// How long at most it has no core before that, in nanoseconds.
+    lost_most: Cell<u64>,
     /// A defect of the node's own that the test planted, and how often it shows.
     planted: Cell<Option<(Defect, f64)>>,
 }
@@ -70,6 +73,7 @@ impl WorldState {
             cores: RefCell::new(None),
             outstayed: Cell::new(0),
             eager: Cell::new(0.0),
+            lost_most: Cell::new(0),
             planted: Cell::new(None),
         }
     }
@@ -113,11 +117,25 @@ impl WorldState {
         self.eager.set(probability);
     }
 
+    pub fn lose_core(&self, most: Duration) {
+        self.lost_most.set(most.as_nanos() as u64);
+    }
+
+    /// The thread has no core for a while.
+    fn maybe_lose_core(&self) {
+        let most = self.lost_most.get();
+        if most > 0 {
+            let lost = self.schedule.borrow_mut().below(most);
+            self.base.set_now(self.base.now().saturating_add(lost));
+        }
+    }
+
     /// A new task is ready; or it runs right now, inside the one that makes it.
     pub fn spawn(&self, owner: Owner, task: BoxedTask) {
         let waker = self.executor.spawn(owner, task);
         self.base.mix(waker.id);
         if self.eager.get() > 0.0 && self.schedule.borrow_mut().chance(self.eager.get()) {
+            self.maybe_lose_core();
             if let Err(panicked) = self.executor.run(&waker) {
                 self.panicked(&panicked);
             }

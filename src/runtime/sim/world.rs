@@ -222,6 +222,12 @@ impl World {
         self.state.run_new_tasks(probability);
     }
 
+    /// From now on a thread may have no core for so long before it polls a new task before its maker goes on: what has just been looked at is
+    /// true no more.
+    pub fn lose_core(&self, most: Duration) {
+        self.state.lose_core(most);
+    }
+
     /// The most tasks that were polled one inside the other so far: 1, where none is run by its maker.
     pub fn deepest(&self) -> usize {
         self.state.executor().deepest()

@@ -53,7 +53,7 @@ fn admit<R: Runtime>(shard: &Rc<Shard<R>>) {
     }
     if admit_some(shard) {
         let own = shard.clone();
-        shard.runtime.spawn(async move {
+        shard.runtime.spawn_vital("questions", async move {
             own.runtime.yield_now().await;
             while admit_some(&own) {
                 own.runtime.yield_now().await;
@@ -92,7 +92,7 @@ fn admit_later<R: Runtime>(shard: &Rc<Shard<R>>) {
         return;
     }
     let own = shard.clone();
-    shard.runtime.spawn(async move {
+    shard.runtime.spawn_vital("questions", async move {
         own.timers.sleep_until(own.runtime.now() + own.outbound.asking.pace.every()).await;
         own.outbound.asking.paces.set(false);
         admit(&own);
@@ -110,19 +110,49 @@ fn begin<R: Runtime>(shard: &Rc<Shard<R>>, behalf: Behalf, key: DomainKey, name:
 }
 
 async fn answer_at_once<R: Runtime>(shard: Rc<Shard<R>>, key: DomainKey, name: Rc<str>, behalf: Behalf) {
-    let found = shard.outbound.resolver.next_hop(&name).await;
-    resolved(&shard, key, behalf, found);
+    let asked = Asked { shard: &shard, key, behalf, answered: false };
+    asked.answer(shard.outbound.resolver.next_hop(&name).await);
 }
 
 async fn resolve<R: Runtime>(place: QuestionPermit<R>, key: DomainKey, name: Rc<str>) {
     let (shard, behalf) = (place.shard.clone(), place.behalf);
+    let asked = Asked { shard: &shard, key, behalf, answered: false };
     let found = find(&shard, &place, &name).await;
     drop(place);
     match found {
-        Some(found) => resolved(&shard, key, behalf, found),
-        None => shard.outbound.asking.waiting.borrow_mut().push(behalf, (key, name)),
+        Some(found) => asked.answer(found),
+        None => asked.wait(name),
     }
     admit(&shard);
+}
+
+/// A domain that is asked for: however that ends, its mail hears of it.
+struct Asked<'a, R: Runtime> {
+    shard: &'a Rc<Shard<R>>,
+    key: DomainKey,
+    behalf: Behalf,
+    answered: bool,
+}
+
+impl<R: Runtime> Asked<'_, R> {
+    fn answer(mut self, found: Result<Rc<Hop>, Unroutable>) {
+        self.answered = true;
+        resolved(self.shard, self.key, self.behalf, found);
+    }
+
+    fn wait(mut self, name: Rc<str>) {
+        self.answered = true;
+        self.shard.outbound.asking.waiting.borrow_mut().push(self.behalf, (self.key, name));
+    }
+}
+
+impl<R: Runtime> Drop for Asked<'_, R> {
+    fn drop(&mut self) {
+        if !self.answered && !self.shard.draining.get() {
+            let why = not_now("this relay failed while it looked the domain up, which is an error in relevo: see relevo_panics_total".into());
+            resolved(self.shard, self.key, self.behalf, Err(why));
+        }
+    }
 }
 
 /// It is known where a domain leads, or that it leads nowhere.
@@ -253,7 +283,7 @@ pub(in crate::shard) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
         || shard.outbound.asking.deaf.get()
         || shard.outbound.resolver.servers().is_doubtful();
     if doubtful && !shard.outbound.asking.probing.replace(true) {
-        shard.runtime.spawn(probe(shard.clone()));
+        shard.runtime.spawn_vital("name servers", probe(shard.clone()));
     }
     admit(shard);
     let since = shard.outbound.asking.waits_since.get().unwrap_or(shard.runtime.now());

@@ -99,7 +99,7 @@ fn look_again<R: Runtime>(shard: &Rc<Shard<R>>, (key, site): (SiteKey, &Rc<Site>
     }
     site.wakes_at.set(Some(at));
     let (own, site) = (shard.clone(), site.clone());
-    shard.runtime.spawn(async move {
+    shard.runtime.spawn_vital("rate", async move {
         own.runtime.sleep_until(at).await;
         if site.wakes_at.get() == Some(at) {
             site.wakes_at.set(None);

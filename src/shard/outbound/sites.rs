@@ -247,7 +247,7 @@ pub(super) fn hold_back<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &R
         return;
     }
     let (own, site) = (shard.clone(), site.clone());
-    shard.runtime.spawn(async move {
+    shard.runtime.spawn_vital("held site", async move {
         while let until = site.held_until.get()
             && until > own.runtime.now()
         {
@@ -305,7 +305,7 @@ pub(super) fn give_way<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc
         return;
     }
     let (own, site) = (shard.clone(), site.clone());
-    shard.runtime.spawn(async move {
+    shard.runtime.spawn_vital("place given", async move {
         own.runtime.sleep_until(own.runtime.now() + limits::PROVIDER_YIELD).await;
         site.yields.set(false);
         later(&own, [key]);

@@ -16,12 +16,17 @@ pub(super) fn take<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> Take {
         return shard.outbound.destinations.borrow_mut().take(key, now);
     }
     let at = shard.runtime.now();
-    let mut queues = shard.outbound.destinations.borrow_mut();
-    let taken = queues.take_allowed(key, now, &mut |tenant| live.tenant_rates.take(tenant, at));
-    while let Some(tenant) = queues.take_resting() {
-        shard.runtime.spawn(wake(shard.clone(), tenant));
+    let mut allows = |tenant| live.tenant_rates.take(tenant, at);
+    let taken = shard.outbound.destinations.borrow_mut().take_allowed(key, now, &mut allows);
+    // The queues are not borrowed meanwhile: a task may run inside its spawn, and this one needs them if what it waits for is there by then.
+    while let Some(tenant) = take_resting(shard) {
+        shard.runtime.spawn_vital("tenant", wake(shard.clone(), tenant));
     }
     taken
+}
+
+fn take_resting<R: Runtime>(shard: &Shard<R>) -> Option<u32> {
+    shard.outbound.destinations.borrow_mut().take_resting()
 }
 
 /// Its sites are pumped when it may begin a message, some at a time.

@@ -87,6 +87,7 @@ fn seconds(at: u64) -> Instant {
 pub fn tell(plan: &Plan, before: impl FnOnce(&mut Day<'_>, &World)) -> Told {
     let world = World::new(plan.seed);
     world.run_new_tasks(plan.at_once);
+    world.lose_core(Duration::from_millis(2));
     if plan.busy {
         world.pretend_busy();
     }
