@@ -266,7 +266,9 @@ impl<'a> Parameters<&'a str> {
     /// As events tell them, for as long as what they were read from lives.
     pub fn to_named(self) -> Named<'a> {
         let told = Key::ALL.iter().filter(|key| key.is_told());
-        told.filter_map(|key| Some((key.name(), self.value(*key)?))).collect()
+        // A pool without a name stands in place of the message's where a recipient has none.
+        told.filter_map(|key| Some((key.name(), self.value(*key).filter(|value| !value.is_empty())?)))
+            .collect()
     }
 
     /// A value, which lives as long as what it was read from.

@@ -30,8 +30,17 @@ pub struct Accounts {
     places: HashMap<Box<str>, usize>,
     /// PHC strings, in the order of the file; each was parsed and found within bounds.
     hashes: Vec<Box<str>>,
-    /// The pool that an account's mail leaves by, and the line that says so; most have none.
-    pools: HashMap<usize, (Box<str>, usize)>,
+    /// What holds for an account's mail; most have nothing.
+    own: HashMap<usize, Own>,
+}
+
+/// What holds for the mail of an account, where nothing said of the mail says otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Own {
+    /// The pool that it leaves by, and the line that says so.
+    pub pool: Option<(Box<str>, usize)>,
+    /// Whose it is.
+    pub tenant: Option<Box<str>>,
 }
 
 /// A line of the file that is wrong. Always the operator's to mend.
@@ -97,11 +106,11 @@ impl Accounts {
     }
 
     fn add_section(&mut self, section: Section) -> Result<(), AccountsError> {
-        let Section { name, password, pool, line } = section;
+        let Section { name, password, own, line } = section;
         let place = self.hashes.len();
         self.add(&name, &password).map_err(|problem| AccountsError { line, problem })?;
-        if let Some(pool) = pool {
-            self.pools.insert(place, pool);
+        if own != Own::default() {
+            self.own.insert(place, own);
         }
         Ok(())
     }
@@ -140,16 +149,16 @@ impl Accounts {
         self.hashes.is_empty()
     }
 
-    /// The pool that the mail of an account leaves by, where nothing said of the mail names another.
-    pub fn pool(&self, name: &str) -> Option<&str> {
-        // Nobody looks for a name where no account has one.
-        let place = if self.pools.is_empty() { None } else { self.places.get(name) }?;
-        self.pools.get(place).map(|(pool, _)| &**pool)
+    /// What holds for the mail of an account.
+    pub fn own(&self, name: &str) -> Option<&Own> {
+        // Nobody looks for a name where no account has anything.
+        let place = if self.own.is_empty() { None } else { self.places.get(name) }?;
+        self.own.get(place)
     }
 
     /// Every pool that an account has, and in which line.
     pub fn pools(&self) -> impl Iterator<Item = (&str, usize)> {
-        self.pools.values().map(|(pool, line)| (&**pool, *line))
+        self.own.values().filter_map(|own| own.pool.as_ref().map(|(pool, line)| (&**pool, *line)))
     }
 
     /// The check of one password. It takes as long for a name nobody has as for one somebody has, so that nobody learns names by
@@ -434,20 +443,23 @@ pub(crate) mod tests {
     fn accounts_as_sections() {
         let (one, other) = (cheap("secret", 8), cheap("another", 8));
         let text = format!(
-            "# accounts\n\n[[account]]\nname = \"shop\"\npassword = \"{one}\"\npool = \"bulk\"\n\n\
+            "# accounts\n\n[[account]]\nname = \"shop\"\npassword = \"{one}\"\npool = \"bulk\"\ntenant = \"one\"\n\n\
              [[account]]\npassword = \"{other}\"\nname = \"bob@b.example\"\n\
-             [[account]]\nname = \"c\"\npassword = '{other}'\npool = \"\"\n"
+             [[account]]\nname = \"c\"\npassword = '{other}'\npool = \"\"\ntenant = \"\"\n\
+             [[account]]\nname = \"d\"\npassword = '{other}'\ntenant = \"one\"\n"
         );
         let accounts = Accounts::parse(&text).expect("sound sections");
-        assert_eq!(accounts.len(), 3);
+        assert_eq!(accounts.len(), 4);
         assert_eq!(accounts.stored("shop"), (&*one, Some(0)));
         assert_eq!(accounts.stored("bob@b.example"), (&*other, Some(1)));
-        let pools = ["shop", "bob@b.example", "c", "nobody"].map(|name| accounts.pool(name));
-        assert_eq!(pools, [Some("bulk"), None, None, None]);
+        let own = ["shop", "bob@b.example", "c", "d", "nobody"].map(|name| accounts.own(name));
+        let (pool, tenant) = (Some(("bulk".into(), 6)), Some("one".into()));
+        let both = Own { pool, tenant: tenant.clone() };
+        assert_eq!(own, [Some(&both), None, None, Some(&Own { pool: None, tenant }), None]);
         assert_eq!(accounts.pools().collect::<Vec<_>>(), [("bulk", 6)]);
         // Lines are read as before, whatever their names begin with.
         let lines = Accounts::parse(&format!("[bob]:{one}\n")).expect("a line");
-        assert_eq!((lines.stored("[bob]").1, lines.pool("[bob]")), (Some(0), None));
+        assert_eq!((lines.stored("[bob]").1, lines.own("[bob]")), (Some(0), None));
     }
 
     #[test]
@@ -463,6 +475,7 @@ pub(crate) mod tests {
                 Problem::Section(Flaw::Pool),
             ),
             (format!("name = \"a\"\n{password}\npool = \"Q\\u0007Q\""), 7, Problem::Section(Flaw::Pool)),
+            (format!("name = \"a\"\n{password}\ntenant = \"Q\\u0007Q\""), 7, Problem::Section(Flaw::Tenant)),
             (format!("{password}\nname = \"a QQ\""), 6, Problem::Name),
             (format!("{password}\nname = \"first\""), 6, Problem::Duplicate),
             (password.clone(), 4, Problem::Section(Flaw::NoName)),

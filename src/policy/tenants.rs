@@ -47,12 +47,15 @@ impl Tenants {
             return;
         }
         let pool = |set: &Parameters| self.of(set)?.pool.clone();
+        let of_all = pool(&all.message);
         for own in all.recipients.iter_mut().filter(|own| own.get(Key::Pool).is_none()) {
-            if let Some(pool) = pool(own) {
+            // The other tenant's is not for it: an empty name is that of no pool.
+            let none = of_all.is_some() && own.get(Key::Tenant).is_some();
+            if let Some(pool) = pool(own).or_else(|| none.then(Box::default)) {
                 own.put(Key::Pool, pool);
             }
         }
-        if let Some(pool) = pool(&all.message) {
+        if let Some(pool) = of_all {
             all.message.put(Key::Pool, pool);
         }
     }
@@ -91,6 +94,9 @@ mod tests {
         assert_eq!(named(&[shop], &[]), ["ip1", "ip1"]);
         assert_eq!(named(&[shop], &[bank]), ["ip1", "ip2"]);
         assert_eq!(named(&[], &[bank]), ["", "ip2"]);
+        assert_eq!(named(&[shop], &[(Key::Tenant, "poor")]), ["ip1", ""], "the default is its own");
+        assert_eq!(named(&[shop], &[(Key::Tenant, "other")]), ["ip1", ""]);
+        assert_eq!(named(&[shop], &[(Key::Campaign, "may")]), ["ip1", "ip1"]);
         assert_eq!(named(&[shop, (Key::Pool, "news")], &[bank]), ["news", "news"], "a rule names it");
         assert_eq!(named(&[shop], &[(Key::Pool, "news")]), ["ip1", "news"]);
         assert_eq!(named(&[(Key::Tenant, "poor")], &[(Key::Tenant, "other")]), ["", ""]);

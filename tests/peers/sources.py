@@ -301,6 +301,7 @@ def an_account_has_a_pool():
     def write(pool):
         with open(f"{directory}/accounts.toml", "w") as file:
             file.write("".join(f'[[account]]\nname = "{name}"\npassword = "{hashed}"\npool = "{of}"\n' for name, of in (("shop", pool), ("plain", ""), ("lost", "gone"))))
+            file.write(f'[[account]]\nname = "club"\npassword = "{hashed}"\ntenant = "t"\n')
         os.chmod(f"{directory}/accounts.toml", 0o600)
 
     write("bulk")
@@ -331,6 +332,13 @@ def an_account_has_a_pool():
     write("ip1")
     reload(relay, FAST + more)
     assert by("shop", "u8@d.example") == "ip1"
+    # An account has a tenant, which has a pool; what a rule or the account's own word says comes before.
+    rules = '[[tenant]]\nname = "t"\npool = "ip2"\n[[rule]]\nmatch.recipient = "*.rule.example"\nset.tenant = "other"\n'
+    reload(relay, FAST + more + rules)
+    assert by("club", "u9@d.example") == "ip2" and by("club", "v1@a.rule.example") == "ip1"
+    assert by("club", "v2@d.example", "X-Relevo-Tenant: word\r\n") == "ip1" and by("plain", "v3@d.example") == "ip1"
+    tenants = {event["recipients"][0]: event.get("tenant") for event in relay.wait_log("delivered", 12)[-4:]}
+    assert tenants == {"u9@d.example": "t", "v1@a.rule.example": "other", "v2@d.example": "word", "v3@d.example": None}, tenants
     relay.stop()
 
 

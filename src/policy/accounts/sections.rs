@@ -5,6 +5,7 @@ use std::fmt;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::Own;
 use crate::mail::parameters::{self, Key};
 
 /// What is wrong with a section. Nothing of it is repeated: a password may stand anywhere.
@@ -24,6 +25,8 @@ pub enum Flaw {
     NoPassword,
     /// What cannot be the name of a pool.
     Pool,
+    /// What cannot be the name of a tenant.
+    Tenant,
 }
 
 impl fmt::Display for Flaw {
@@ -31,13 +34,14 @@ impl fmt::Display for Flaw {
         formatter.write_str(match self {
             Flaw::NoToml => "this is no TOML; write name = \"shop\"",
             Flaw::NoAccount => "this is no account; write [[account]]",
-            Flaw::Key => "unknown key; known here: name, password, pool",
+            Flaw::Key => "unknown key; known here: name, password, pool, tenant",
             Flaw::NoText => "this is no text; write it in quotes",
             Flaw::NoName => "the account has no name; add name = \"shop\"",
             Flaw::NoPassword => {
                 "the account has no password; add password = \"…\", a hash of `relevo hash-password`"
             }
             Flaw::Pool => "no pool can have this name; name one, or a source",
+            Flaw::Tenant => "no tenant can have this name; name one",
         })
     }
 }
@@ -48,8 +52,8 @@ pub(super) struct Section {
     pub name: Box<str>,
     /// As a hash.
     pub password: Box<str>,
-    /// With the line where it stands.
-    pub pool: Option<(Box<str>, usize)>,
+    /// What holds for its mail.
+    pub own: Own,
     /// The line at which it is told what is wrong with the account.
     pub line: usize,
 }
@@ -85,27 +89,31 @@ fn section(
     header: usize,
     line: impl Fn(usize) -> usize,
 ) -> Result<Section, (usize, Flaw)> {
-    let (mut name, mut password, mut pool) = (None, None, None);
+    let (mut name, mut password, mut pool, mut tenant) = (None, None, None, None);
     for (key, value) in table {
         let place = match &**key.get_ref() {
             "name" => &mut name,
             "password" => &mut password,
             "pool" => &mut pool,
+            "tenant" => &mut tenant,
             _ => return Err((key.span().start, Flaw::Key)),
         };
         *place = Some((text(value)?, value.span().start));
     }
     let (name, at) = name.ok_or((header, Flaw::NoName))?;
     let (password, _) = password.ok_or((header, Flaw::NoPassword))?;
-    // As in other places: an empty one is none.
-    let pool = pool.filter(|(pool, _)| !pool.is_empty());
-    if let Some((pool, at)) = pool
-        && parameters::check(Key::Pool, pool).is_err()
-    {
-        return Err((at, Flaw::Pool));
+    let pool = named(pool, Key::Pool, Flaw::Pool)?.map(|(pool, at)| (pool.into(), line(at)));
+    let tenant = named(tenant, Key::Tenant, Flaw::Tenant)?.map(|(tenant, _)| tenant.into());
+    let own = Own { pool, tenant };
+    Ok(Section { name: name.into(), password: password.into(), own, line: line(at) })
+}
+
+/// A name that mail of the account gets. As in other places an empty one is none.
+fn named(given: Option<(&str, usize)>, key: Key, flaw: Flaw) -> Result<Option<(&str, usize)>, (usize, Flaw)> {
+    match given.filter(|(name, _)| !name.is_empty()) {
+        Some((name, at)) if parameters::check(key, name).is_err() => Err((at, flaw)),
+        given => Ok(given),
     }
-    let pool = pool.map(|(pool, at)| (pool.into(), line(at)));
-    Ok(Section { name: name.into(), password: password.into(), pool, line: line(at) })
 }
 
 fn text<'a>(value: &'a Spanned<DeValue<'_>>) -> Result<&'a str, (usize, Flaw)> {

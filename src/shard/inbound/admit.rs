@@ -42,14 +42,17 @@ enum Cut {
     NoMemory,
 }
 
-/// The pool that mail leaves by is the account's, and else the tenant's, where no rule and no instruction names one. Named here it stands in the
-/// record and its events.
-fn name_pools(live: &LiveConfig, account: Option<&str>, envelope: &mut Envelope) {
+/// Where no rule and no instruction names them, the tenant is the account's, and the pool that mail leaves by the account's or else the tenant's.
+/// Named here they stand in the record and its events.
+fn name_own(live: &LiveConfig, account: Option<&str>, envelope: &mut Envelope) {
     let accounts = live.accounts.as_ref().map(|logins| logins.accounts());
-    if let Some(pool) = accounts.and_then(|accounts| accounts.pool(account?)) {
+    if let Some(own) = accounts.and_then(|accounts| accounts.own(account?)) {
         let all = envelope.parameters.get_or_insert_default();
-        if all.message.get(Key::Pool).is_none() {
-            all.message.put(Key::Pool, pool.into());
+        let pool = own.pool.as_ref().map(|(pool, _)| pool);
+        for (key, name) in [(Key::Pool, pool), (Key::Tenant, own.tenant.as_ref())] {
+            if let Some(name) = name.filter(|_| all.message.get(key).is_none()) {
+                all.message.put(key, name.clone());
+            }
         }
     }
     if let Some(all) = &mut envelope.parameters {
@@ -89,7 +92,7 @@ impl Admission {
             }
             shard.gather(body.capacity() - before);
         }
-        name_pools(&shard.live.get(), client.account, envelope);
+        name_own(&shard.live.get(), client.account, envelope);
         let parameters = envelope.parameters.as_ref().map(|all| &all.message);
         admission.max_age = parameters.and_then(|set| shard.live.get().tenants.max_age(set));
         admission.send_at = parameters.and_then(|set| SendAt::parse(set.get(Key::SendAt)?));

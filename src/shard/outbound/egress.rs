@@ -70,7 +70,8 @@ pub(super) struct Wish<'a> {
 impl<'a> Wish<'a> {
     /// That of mail with these parameters.
     pub(super) fn of(parameters: Parameters<&'a str>) -> Wish<'a> {
-        Wish { pool: parameters.value(Key::Pool), flow: Flow::of(&parameters) }
+        let pool = parameters.value(Key::Pool).filter(|pool| !pool.is_empty());
+        Wish { pool, flow: Flow::of(&parameters) }
     }
 }
 
