@@ -25,4 +25,7 @@ pub trait Reload: Send + Sync {
 
     /// What is in force.
     fn standing(&self) -> Standing;
+
+    /// Whether a source that is in force is called so.
+    fn has_source(&self, name: &str) -> bool;
 }

@@ -363,6 +363,10 @@ impl Reload for Reloader {
         let suspended_sources = suspended.take(limits::SOURCES_NAMED).collect();
         Standing { suspended_sources, ..lock(&self.standing).clone() }
     }
+
+    fn has_source(&self, name: &str) -> bool {
+        lock(&self.egresses).sources().any(|source| source.name() == name)
+    }
 }
 
 /// The files that are looked at for names.

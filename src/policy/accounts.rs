@@ -15,8 +15,8 @@ use crate::limits;
 
 mod sections;
 
-pub use sections::Flaw;
 use sections::Section;
+pub use sections::{Flaw, Own};
 
 /// What an unknown name is checked against while there are no accounts; nobody knows a password for it.
 /// Default costs of this argon2 library.
@@ -32,15 +32,6 @@ pub struct Accounts {
     hashes: Vec<Box<str>>,
     /// What holds for an account's mail; most have nothing.
     own: HashMap<usize, Own>,
-}
-
-/// What holds for the mail of an account, where nothing said of the mail says otherwise.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Own {
-    /// The pool that it leaves by, and the line that says so.
-    pub pool: Option<(Box<str>, usize)>,
-    /// Whose it is.
-    pub tenant: Option<Box<str>>,
 }
 
 /// A line of the file that is wrong. Always the operator's to mend.

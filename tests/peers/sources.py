@@ -265,6 +265,8 @@ def an_operator_suspends_a_source():
 
     assert len(by_after(60)) == 2, hop.by()
     assert "as a whole" in run("suspend", "--source", "ip1", "--domain", "a.example", "--for", "1h", code=2)
+    assert 'no [[source]] of the configuration in force is called "ip7"' in run("suspend", "--source", "ip7", "--for", "1h", code=2)
+    assert "nothing is suspended" in run("suspend", "--list")
     assert "source=ip1" in run("suspend", "--source", "ip1", "--for", "1h", "--reason", "it moves")
     words = "source ip1 is suspended by user 0"
     wait(lambda: f"suspended: {words}" in run("status"))

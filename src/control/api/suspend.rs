@@ -12,6 +12,7 @@ use axum::response::Response;
 use super::answers::{Api, Problem, iso, json};
 use super::peer::Peer;
 use super::shape::{Resume, Suspend, Suspended, Suspensions};
+use crate::config::literal::quoted;
 use crate::control::decisions::{Done, Wanted, Which};
 use crate::limits;
 use crate::queue::suspension::{Effect, Scope, Suspension};
@@ -31,6 +32,11 @@ pub(super) async fn suspend(
     let asked: Suspend = read(&body)?;
     let scope = scope(&asked.filter, asked.all)?;
     let wrong = |words: String| Err(Problem::Wrong(words));
+    // A pool that is no more may have mail that waits; a source has not.
+    let strange = |name: &&str| api.reload.as_ref().is_some_and(|reload| !reload.has_source(name));
+    if let Some(name) = scope.source.as_deref().filter(strange) {
+        return wrong(format!("no [[source]] of the configuration in force is called {}", quoted(name)));
+    }
     if asked.reason.len() > limits::REASON_MAX || asked.reason.chars().any(char::is_control) {
         return wrong(format!(
             "a reason is one line of printable text, at most {} bytes",

@@ -5,7 +5,6 @@ use std::fmt;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::Own;
 use crate::mail::parameters::{self, Key};
 
 /// What is wrong with a section. Nothing of it is repeated: a password may stand anywhere.
@@ -44,6 +43,15 @@ impl fmt::Display for Flaw {
             Flaw::Tenant => "no tenant can have this name; name one",
         })
     }
+}
+
+/// What holds for the mail of an account, where nothing said of the mail says otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Own {
+    /// The pool that it leaves by, and the line that says so.
+    pub pool: Option<(Box<str>, usize)>,
+    /// Whose it is.
+    pub tenant: Option<Box<str>>,
 }
 
 /// What a section says.
