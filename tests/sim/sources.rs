@@ -301,3 +301,40 @@ pub fn is_found(defect: Defect) {
         "mail stays with its source, and what is planted is not noticed"
     );
 }
+
+/// A machine without a way out by IPv6: that is found out once, and not at each host. When there is one it is seen, too.
+#[test]
+fn a_family_without_a_way_is_tried_last() {
+    story(2, |seed| {
+        let world = World::new(seed);
+        world.faults().no_ipv6 = Some(0);
+        let hop = Hop::start(&world);
+        let route = |number: usize| {
+            let to = |host: &str, order: u8| format!("{{ to = \"smtp://{host}:25\", order = {order} }}");
+            let hosts = format!("[{}, {}]", to(&format!("[2001:db8::{number}]"), 1), to("10.0.0.2", 2));
+            format!("[[route]]\ndomain = \"d{number}.test\"\nto = {hosts}\n")
+        };
+        let relay = launch(&world, 1, &(1..=40).map(route).collect::<String>());
+        let send = |client: u16, domains: std::ops::RangeInclusive<usize>| {
+            let before = hop.taken.borrow().len();
+            let count = domains.clone().count();
+            hand_in_some(&world, client, 0..1, domains.map(|number| format!("u@d{number}.test")).collect());
+            let taken = || hop.taken.borrow().len() == before + count;
+            assert!(
+                run_until_true(&world, Duration::from_secs(30), taken),
+                "{} taken",
+                hop.taken.borrow().len()
+            );
+        };
+        send(100, 1..=1);
+        assert_eq!(world.faults().no_ipv6, Some(1));
+        send(101, 2..=20);
+        assert_eq!(world.faults().no_ipv6, Some(1), "no other host was asked there");
+        // Ten minutes later one is, again.
+        world.run_for(Duration::from_secs(610));
+        send(102, 21..=21);
+        send(103, 22..=40);
+        assert_eq!(world.faults().no_ipv6, Some(2));
+        relay.drain();
+    });
+}

@@ -202,6 +202,10 @@ impl Network {
         if source.is_some_and(|source| self.faults.absent.contains(&source)) {
             return Err(os(libc::EADDRNOTAVAIL));
         }
+        if let Some(asked) = self.faults.no_ipv6.as_mut().filter(|_| to.is_ipv6()) {
+            *asked += 1;
+            return Err(os(libc::ENETUNREACH));
+        }
         let source = source.unwrap_or_else(|| source_towards(node, to.ip()));
         let id = self.id();
         let from = SocketAddr::new(source, self.ephemeral());

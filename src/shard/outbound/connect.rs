@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use crate::config::TlsLevel;
 use crate::limits;
+use crate::observe::diagnostics::Level;
 use crate::policy::failures::Failures;
 use crate::route::gate::NamedBy;
 use crate::route::{At, Endpoint, Hop, Host, Protocol, SitePolicy};
@@ -76,7 +77,7 @@ pub async fn connect<R: Runtime>(
             if is_beyond(ours, host) {
                 break;
             }
-            if let Some(until) = failed_until(shard, host, &endpoint) {
+            if let Some(until) = failed_until(shard, hop, host, &endpoint) {
                 let choice = if choice == Choice::Only { choice } else { Choice::Last };
                 failing.push((until, host, endpoint, choice));
             } else if let Some(connection) = search.attempt(host, &endpoint, choice).await
@@ -216,6 +217,7 @@ impl<'a, R: Runtime> Search<'a, R> {
         self.tried += 1;
         match open(self.shard, (self.hop, self.policy, &self.rights), host, to).await {
             Ok(mut connection) => {
+                way(self.shard, self.hop, to, Way::Found);
                 connection.place = place;
                 connection.choice = choice;
                 connection.routed = host.named_by == NamedBy::Operator;
@@ -234,6 +236,9 @@ impl<'a, R: Runtime> Search<'a, R> {
         if choice != Choice::Only && is_silence(&error) {
             let now = self.shard.timers.recent();
             self.shard.outbound.hosts.hop_failures.borrow_mut().note(&name(host, to), now);
+            if leads_nowhere(&error) {
+                way(self.shard, self.hop, to, Way::None);
+            }
         } else {
             self.failed.push(name(host, to));
         }
@@ -303,12 +308,56 @@ fn is_silence(error: &HopError) -> bool {
     }
 }
 
-fn failed_until<R: Runtime>(shard: &Shard<R>, host: &Host, at: &Endpoint) -> Option<Instant> {
+/// There is no way there from here, which the machine itself says.
+fn leads_nowhere(error: &HopError) -> bool {
+    matches!(error, HopError::Connect(_, error) if error.kind() == io::ErrorKind::NetworkUnreachable)
+}
+
+/// Until when an address comes behind others: it failed of late, or there was no way to one of its family.
+fn failed_until<R: Runtime>(shard: &Shard<R>, hop: &Hop, host: &Host, at: &Endpoint) -> Option<Instant> {
     let failures = shard.outbound.hosts.hop_failures.borrow();
     if failures.is_empty() {
         return None;
     }
-    failures.until(&name(host, at), shard.timers.recent())
+    let now = shard.timers.recent();
+    failures.until(&name(host, at), now).or_else(|| failures.until(&family(hop, at)?, now))
+}
+
+/// Whether there was a way to an address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Found,
+    None,
+}
+
+/// What that says of all addresses of its family, by the source that was asked: many machines have IPv6 and no way out by it, and each host
+/// would be asked there first.
+fn way<R: Runtime>(shard: &Shard<R>, hop: &Hop, at: &Endpoint, way: Way) {
+    let mut failures = shard.outbound.hosts.hop_failures.borrow_mut();
+    if failures.is_empty() && way == Way::Found {
+        return;
+    }
+    let Some(family) = family(hop, at) else { return };
+    if way == Way::Found {
+        failures.forget(&family);
+    } else if failures.note(&family, shard.timers.recent()) {
+        let kept = limits::HOP_FAILURE_KEPT.as_secs() / 60;
+        shard.say(
+            Level::Info,
+            format_args!(
+                "there is no way to {family} from this machine: these addresses are tried last for {kept} min"
+            ),
+        );
+    }
+}
+
+/// As what the addresses of a family, by a source, are kept in mind; no host is called so.
+fn family(hop: &Hop, at: &Endpoint) -> Option<String> {
+    let family = if at.ip()?.is_ipv4() { "IPv4 addresses" } else { "IPv6 addresses" };
+    Some(match &hop.by {
+        Some(source) => format!("{family} by source {}", source.name()),
+        None => family.to_owned(),
+    })
 }
 
 /// One address: with STARTTLS if offered, and if anything goes wrong with that, once more in plain text. RFC 3207 section 4.1 leaves that to

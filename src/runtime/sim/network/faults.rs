@@ -37,6 +37,8 @@ pub struct Faults {
     pub blackhole: BTreeSet<SocketAddr>,
     /// Addresses that no machine has: nobody connects from them.
     pub absent: BTreeSet<IpAddr>,
+    /// No node has a way to any IPv6 address: how many connections were asked for. Default None: they have.
+    pub no_ipv6: Option<usize>,
     /// That no node is told its own addresses, as where netlink is refused.
     pub no_addresses: bool,
 }
@@ -58,6 +60,7 @@ impl Default for Faults {
             refuse: BTreeSet::new(),
             blackhole: BTreeSet::new(),
             absent: BTreeSet::new(),
+            no_ipv6: None,
             no_addresses: false,
         }
     }
