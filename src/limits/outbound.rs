@@ -100,6 +100,9 @@ pub const LENDER_KEPT: Duration = Duration::from_secs(2);
 /// Attempted jobs that go home together, unless the borrower has nothing left to do.
 pub const RETURN_AT: usize = 16;
 
+/// Flows of a site at most, of whose tenants the rates are counted when it is asked how many connections their mail wants.
+pub const TENANTS_COUNTED: usize = 32;
+
 /// Sites looked at for one that may connect when a place is free.
 pub const SITES_LOOKED_AT: usize = 16;
 /// The same in a tick.

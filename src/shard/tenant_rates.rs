@@ -52,6 +52,11 @@ impl TenantRates {
         self.0.get(&tenant).is_none_or(|rate| rate.count.take(rate.pace, now).is_ok())
     }
 
+    /// How many messages of a tenant may begin now, if it has a rate.
+    pub fn free(&self, tenant: u32, now: Instant) -> Option<usize> {
+        self.0.get(&tenant).map(|rate| rate.count.free(rate.pace, now))
+    }
+
     /// When its next message may begin, where none may now, and what says so.
     pub fn wait(&self, tenant: u32, now: Instant) -> Option<(Instant, &str)> {
         let rate = self.0.get(&tenant).filter(|rate| rate.count.free(rate.pace, now) == 0)?;

@@ -223,6 +223,36 @@ fn a_tenant_has_its_rate_and_no_more() {
     });
 }
 
+/// A tenant that may send little opens no more connections than that takes, whatever it has.
+#[test]
+fn a_rate_of_a_tenant_bounds_its_connections() {
+    story(2, |seed| {
+        let world = World::new(seed);
+        names(&world, &Rc::default(), |_| Some([10, 0, 0, 2]));
+        let hop = Hop::start(&world);
+        let text = "[[tenant]]\nname = \"slow\"\nmax_message_rate = \"20/s\"\n[[rule]]\nmatch = { recipient = \"*.slow.test\" }\n\
+                    set = { tenant = \"slow\" }\n[[route]]\ndomain = \"*.test\"\nto = \"smtp://mx.big.test\"\n\
+                    #: ['mx.big.test']\n#: connection_limit = 20\n";
+        let relay = launch(&world, 1, text);
+        let watch = world.watch_connections(1, ["10.0.0.2:25".parse().expect("an address")]);
+        for number in 0..10 {
+            hand_in_some(&world, 100 + number, 0..20, vec![format!("u@s.d{number}.slow.test")]);
+        }
+        let came =
+            |many: usize| run_until_true(&world, Duration::from_secs(30), || hop.came.borrow().len() >= many);
+        assert!(came(20));
+        let from = world.shard(2, 0).now();
+        assert!(came(200), "{} of 200 came", hop.came.borrow().len());
+        let rate = 180.0 / world.shard(2, 0).now().since(from).as_secs_f64();
+        // A message takes 100 ms: two at one time, and one that is ready.
+        let peak = world.connections_peak(watch);
+        println!("{peak} connections, {rate:.1} a second");
+        assert!(peak <= 4, "{peak} connections");
+        assert!((18.5..=20.5).contains(&rate), "{rate} a second");
+        relay.drain();
+    });
+}
+
 /// How long each of 50 messages took from their client to the hop, the fastest first, beside so many of another tenant.
 fn delays(seed: u64, flood: usize, plant: Option<Defect>) -> Vec<Duration> {
     let world = World::new(seed);

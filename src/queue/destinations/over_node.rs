@@ -38,6 +38,15 @@ impl OverNode<'_> {
         self.sites.get_mut(self.site).rings.are_several()
     }
 
+    /// Whose mail waits, where it is of so many flows at most; a tenant that has several comes once for each.
+    pub fn tenants(self, most: usize) -> Option<Vec<u32>> {
+        let mut tenants: Vec<u32> = self.sites.get_mut(self.site).rings.tenants().take(most + 1).collect();
+        let few = tenants.len() <= most;
+        tenants.sort_unstable();
+        tenants.dedup();
+        few.then_some(tenants)
+    }
+
     /// Where it counts: whose mail is next.
     pub fn head(self) -> Option<Head> {
         let OverNode { sites, resting, site, .. } = self;

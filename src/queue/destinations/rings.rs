@@ -110,6 +110,13 @@ impl Rings {
         }
     }
 
+    /// Whose mail it is; a tenant that has several flows comes once for each.
+    pub(super) fn tenants(&self) -> impl Iterator<Item = u32> {
+        let one = self.several.is_none().then_some(self.flow.tenant);
+        let several = self.several.iter().flat_map(|several| several.rings.keys());
+        one.into_iter().chain(several.map(|flow| flow.tenant))
+    }
+
     /// Whether there are those of several flows.
     pub(super) fn are_several(&self) -> bool {
         self.several.is_some()

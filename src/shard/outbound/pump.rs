@@ -34,7 +34,8 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
         lend(shard, key, &site);
         ready = shard.outbound.destinations.borrow().ready(key, now);
     }
-    let ready = rates::allowed(shard, (key, &site), What::Messages, ready + site.borrowed.waiting());
+    let ready = tenants::allowed(shard, key, ready) + site.borrowed.waiting();
+    let ready = rates::allowed(shard, (key, &site), What::Messages, ready);
     if site.borrowed.waiting() == 0 && shard.outbound.destinations.borrow_mut().rests(key) {
         return false;
     }

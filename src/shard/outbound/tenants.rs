@@ -25,6 +25,24 @@ pub(super) fn take<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> Take {
     taken
 }
 
+/// Of so many that a site could begin as many as the rates of the tenants let that have mail there, but one of each: who asks for that and may
+/// not begin it is woken when he may.
+pub(super) fn allowed<R: Runtime>(shard: &Shard<R>, key: SiteKey, many: usize) -> usize {
+    let live = shard.live.get();
+    if many <= 1 || live.tenant_rates.is_empty() || shard.runtime.planted(Defect::RateUncounted) {
+        return many;
+    }
+    let tenants = shard.outbound.destinations.borrow_mut().over_node(key).tenants(limits::TENANTS_COUNTED);
+    let Some(tenants) = tenants else { return many };
+    let now = shard.runtime.now();
+    let mut free = 0;
+    for tenant in tenants {
+        let Some(of_one) = live.tenant_rates.free(tenant, now) else { return many };
+        free = of_one.max(1).saturating_add(free);
+    }
+    free.min(many)
+}
+
 fn take_resting<R: Runtime>(shard: &Shard<R>) -> Option<u32> {
     shard.outbound.destinations.borrow_mut().take_resting()
 }
