@@ -437,7 +437,7 @@ impl Destinations {
     }
 
     fn take_back(&mut self, key: DomainKey, group: Group) {
-        self.credits.give(group.location.lane, 1);
+        self.credits.give_back(group.location.lane);
         let Some(domain) = self.domains.get_mut(key) else { return };
         domain.active -= 1;
         domain.ready.push_front(group);
@@ -530,7 +530,7 @@ impl Destinations {
                 self.sites.lost(site);
             }
         }
-        let mut effects = Vec::new();
+        let mut effects = credits::came_back(&mut self.credits, &mut self.sites);
         let (mut moved, mut looked) = (0, 0);
         while moved < bound
             && looked < bound

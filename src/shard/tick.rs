@@ -118,9 +118,7 @@ async fn forget_idle_sites<R: Runtime>(shard: Rc<Shard<R>>) {
     for first in (0..slots).step_by(limits::TURN_SITES) {
         {
             let mut sites = shard.outbound.sites.borrow_mut();
-            let busy = |key: SiteKey| {
-                sites.get(&key).is_some_and(|site| site.connections.get() > 0 || site.borrowed.waiting() > 0)
-            };
+            let busy = |key: SiteKey| sites.get(&key).is_some_and(|site| site.is_busy());
             let now = shard.seconds();
             let forgotten = shard.outbound.destinations.borrow_mut().forget_idle_sites(
                 now,

@@ -338,3 +338,28 @@ fn a_family_without_a_way_is_tried_last() {
         relay.drain();
     });
 }
+
+/// A rule acts, and control is not heard of: the site is held for a moment, and goes on by itself, whether or not anything comes for it. The
+/// connection that waits meanwhile is open.
+#[test]
+fn a_site_that_was_held_goes_on_by_itself() {
+    story(8, |seed| {
+        let world = World::new(seed);
+        names(&world, &Rc::default(), |_| Some([10, 0, 0, 2]));
+        let hop = Hop::start(&world);
+        let rule = "[retry]\nfirst = \"1h\"\n#: [[default.automation]]\n#: regex = 'not now'\n#: action = 'Suspend'\n#: duration = '1h'\n";
+        let relay = launch(&world, 1, rule);
+        hop.puts_off.set(true);
+        hand_in_some(&world, 100, 0..1, vec!["u@d0.test".to_owned()]);
+        let asked = run_until_true(&world, Duration::from_secs(10), || !hop.asked.borrow().is_empty());
+        assert!(asked);
+        hop.puts_off.set(false);
+        world.run_for(Duration::from_millis(50));
+        hand_in_some(&world, 101, 0..1, vec!["v@d0.test".to_owned()]);
+        world.run_for(Duration::from_millis(1500));
+        assert!(hop.taken.borrow().is_empty(), "it is held");
+        world.run_for(Duration::from_millis(1000));
+        assert_eq!(hop.taken.borrow().len(), 1, "nobody came");
+        drop(relay);
+    });
+}

@@ -136,8 +136,8 @@ struct Asked<'a, R: Runtime> {
 
 impl<R: Runtime> Asked<'_, R> {
     fn answer(mut self, found: Result<Rc<Hop>, Unroutable>) {
-        self.answered = true;
         resolved(self.shard, self.key, self.behalf, found);
+        self.answered = true;
     }
 
     fn wait(mut self, name: Rc<str>) {

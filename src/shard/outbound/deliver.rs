@@ -60,6 +60,7 @@ async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, begun: Begun<R>) {
         stands: Cell::new(false),
         unproven: RefCell::new(unproven),
         places: places.map(Rc::new),
+        ended: Cell::new(false),
     };
     // It asks for its place now.
     drop(coming);
@@ -71,6 +72,7 @@ async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, begun: Begun<R>) {
     } else {
         connected(&shard, key, &site, (&hop, &policy, &lease), token).await
     };
+    lease.ended.set(true);
     let wanted = lease.places.as_ref().is_some_and(|places| site.must_share(places, shard.index));
     if !lease.yields.get() && site.count.wanted_by_others(shard.index) {
         node_order::passes_on(&shard, key, &site, false);
@@ -145,6 +147,8 @@ struct Lease<R: Runtime> {
     unproven: RefCell<Option<Unproven>>,
     /// Its places at the providers of its site.
     places: Option<Rc<Places>>,
+    /// Its task came to its end, and sees to it that others go on.
+    ended: Cell<bool>,
 }
 
 impl<R: Runtime> Lease<R> {
@@ -185,6 +189,10 @@ impl<R: Runtime> Drop for Lease<R> {
         self.site.connections.set(self.site.connections.get() - 1);
         self.shard.outbound.connections.set(self.shard.outbound.connections.get() - 1);
         self.shard.mesh.release(&self.site.count);
+        if !self.ended.get() {
+            // It panicked: what waits would have nobody.
+            sites::later(&self.shard, [self.key]);
+        }
     }
 }
 
@@ -351,13 +359,12 @@ async fn idle<R: Runtime>(
 ) -> bool {
     connection.wire.limit_idle(&shard.timers, connection.timeouts.idle);
     resting.address.set(place.map(AddressPermit::address));
-    place.inspect(|place| place.set_idle(key, true));
-    sites::goes_idle(shard, key, site, resting);
+    let _rests = Rests::begin(shard, key, (site, place), resting);
     if site.holds_wanted(shard.index) {
         // It is looked at again once it has been so for a while.
         shard.outbound.asked.set(true);
     }
-    let alive = poll_fn(|context| {
+    poll_fn(|context| {
         // Who was refused a connection before this one was seen resting asked nobody.
         if resting.woken.get() || gives_up(shard, (site, place), resting, since) {
             return Poll::Ready(true);
@@ -369,10 +376,36 @@ async fn idle<R: Runtime>(
         *resting.waker.borrow_mut() = Some(context.waker().clone());
         Poll::Pending
     })
-    .await;
-    sites::goes_on(shard, key, site, resting);
-    place.inspect(|place| place.set_idle(key, false));
-    alive
+    .await
+}
+
+/// A connection that has nothing to do, for as long as that is so: a task that panics leaves none behind that nobody can wake.
+struct Rests<'a, R: Runtime> {
+    shard: &'a Shard<R>,
+    key: SiteKey,
+    site: &'a Site,
+    place: Option<&'a AddressPermit>,
+    resting: &'a Rc<IdleConnection>,
+}
+
+impl<'a, R: Runtime> Rests<'a, R> {
+    fn begin(
+        shard: &'a Shard<R>,
+        key: SiteKey,
+        (site, place): (&'a Rc<Site>, Option<&'a AddressPermit>),
+        resting: &'a Rc<IdleConnection>,
+    ) -> Rests<'a, R> {
+        place.inspect(|place| place.set_idle(key, true));
+        sites::goes_idle(shard, key, site, resting);
+        Rests { shard, key, site, place, resting }
+    }
+}
+
+impl<R: Runtime> Drop for Rests<'_, R> {
+    fn drop(&mut self) {
+        sites::goes_on(self.shard, self.key, self.site, self.resting);
+        self.place.inspect(|place| place.set_idle(self.key, false));
+    }
 }
 
 #[cfg(test)]

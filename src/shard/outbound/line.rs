@@ -34,11 +34,19 @@ pub(in crate::shard) fn retry_refused<R: Runtime>(shard: &Rc<Shard<R>>) -> bool 
             && site.refused.replace(false)
         {
             pump(shard, key);
-            node_order::asked(shard, &site);
+            was_asked(shard, &site);
         }
     }
     unpark(shard);
     false
+}
+
+/// Who waited and was asked waits no more, unless it was refused again: others would go on to make room for it.
+fn was_asked<R: Runtime>(shard: &Rc<Shard<R>>, site: &Site) {
+    if !site.refused.get() {
+        site.waits_for.take();
+        node_order::served(shard, site);
+    }
 }
 
 /// Another shard wants a connection: connections that have been without work for a while give theirs back. Asked again at every tick

@@ -1,6 +1,5 @@
 //! Beside pump: how shards share the connections of a site that has all it may have. See [`crate::queue::node_shares`].
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use crate::limits;
@@ -142,12 +141,5 @@ fn forget<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) {
     if known.wanted + limits::NODE_SHARES_KEPT < shard.timers.recent() && site.waits_at.get().is_none() {
         site.over_node.set(None);
         shard.outbound.destinations.borrow_mut().over_node(key).count_for(None);
-    }
-}
-
-/// Who waited and is asked waits no more, unless it was refused again.
-pub(super) fn asked<R: Runtime>(shard: &Rc<Shard<R>>, site: &Site) {
-    if !site.refused.get() {
-        served(shard, site);
     }
 }

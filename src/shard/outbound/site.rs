@@ -199,6 +199,11 @@ impl Site {
         while self.wake_one() {}
     }
 
+    /// Whether it has connections or other shards' mail, or may be promised a connection, which would be for nobody if it were forgotten.
+    pub fn is_busy(&self) -> bool {
+        self.connections.get() > 0 || self.borrowed.waiting() > 0 || self.waits_at.get().is_some()
+    }
+
     /// Whether it waits to be let connect, or send.
     pub fn is_waiting(&self) -> bool {
         self.parked.get().is_some()

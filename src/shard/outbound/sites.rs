@@ -248,10 +248,11 @@ pub(super) fn hold_back<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &R
     }
     let (own, site) = (shard.clone(), site.clone());
     shard.runtime.spawn_vital("held site", async move {
+        // By the clock that says whether it is held, which is a little behind: who looked a moment earlier would not come again.
         while let until = site.held_until.get()
-            && until > own.runtime.now()
+            && until > own.timers.recent()
         {
-            own.runtime.sleep_until(until).await;
+            own.timers.sleep_until(until).await;
         }
         later(&own, [key]);
     });

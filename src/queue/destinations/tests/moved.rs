@@ -153,3 +153,17 @@ fn nothing_is_taken_by_routes_that_hold_no_more() {
     let pushed = queue.push("a.example", group(7, 1), 10);
     assert!(matches!(pushed, Some(Effect::Resolve(..))), "{pushed:?}");
 }
+
+/// A credit that was not used is for a site that found none, though nothing was settled.
+#[test]
+fn what_is_put_back_lets_others_begin() {
+    let mut queue = Destinations::new(vec![1]);
+    let first = push_resolved(&mut queue, "a.example", "mx.a.example", 1);
+    let other = push_resolved(&mut queue, "b.example", "mx.b.example", 2);
+    let (key, group) = job(&mut queue, first, 10).expect("there is a credit");
+    assert_eq!(job(&mut queue, other, 10), None, "there is none");
+    assert_eq!(queue.tick(11, 10), []);
+    assert_eq!(queue.put_back(key, group), Some(Effect::Pump(first)));
+    assert_eq!(queue.tick(12, 10), [Effect::Pump(other)]);
+    assert_eq!(queue.tick(13, 10), [], "it was told");
+}
