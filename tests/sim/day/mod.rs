@@ -20,6 +20,7 @@ pub mod sites;
 pub mod talk;
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use relevo::runtime::Runtime;
@@ -28,6 +29,8 @@ use relevo::time::Instant;
 
 use relevo::limits;
 use relevo::observe::Instruments;
+use relevo::queue::select::{Filter, ScanPosition};
+use relevo::shard::ask::Ask;
 use relevo::shard::mesh::MeshLimits;
 use relevo::spool::layout;
 
@@ -178,7 +181,11 @@ impl<'a> Day<'a> {
                 break;
             }
             if self.world.now() > self.deadline() {
-                self.ledger.complain(format!("the day does not end: {}", self.levels(now)));
+                self.ledger.complain(format!(
+                    "the day does not end: {}; {}",
+                    self.levels(now),
+                    self.waits(now)
+                ));
                 *self.ledger.kept.borrow_mut() = kept::ids(self.world, NODE);
                 return;
             }
@@ -259,6 +266,15 @@ impl<'a> Day<'a> {
             self.ledger.is_settled(),
             self.clients.get(),
         )
+    }
+
+    /// Some of what waits.
+    fn waits(&self, relay: &Relay<'_>) -> String {
+        let all = Arc::new(Filter::default());
+        let some =
+            |shard| relay.ask(shard, |reply| Ask::List(all.clone(), ScanPosition::default(), 3, reply)).rows;
+        let rows = (0..relay.instruments.len()).flat_map(some);
+        rows.map(|row| format!("{row:?}; ")).collect()
     }
 
     fn end(&self, end: Option<End>) {
