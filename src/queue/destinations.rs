@@ -167,8 +167,8 @@ impl Destinations {
 
     /// A domain got ready groups: into its site's ring, or to the resolver.
     fn activate(&mut self, key: DomainKey, groups: usize) -> Option<Effect> {
-        if self.is_suspended(key, self.now) {
-            self.aside.insert(key);
+        let parts = (&mut self.domains, &mut self.sites, &mut self.aside);
+        if suspended::note(&self.held, parts, (key, groups), self.now) {
             return None;
         }
         let domain = self.domains.get_mut(key)?;

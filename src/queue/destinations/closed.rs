@@ -62,8 +62,8 @@ pub(super) fn tell(
     None
 }
 
-/// The next group at the head of a domain that is too old. Its credit is taken. Goes on where it was last, to the end of the ring at most, with no
-/// more than `looks`.
+/// The next group that is too old, wherever it stands in its domain. Its credit is taken. Goes on where it was last, to the end of the ring at most,
+/// with no more than `looks`.
 pub(super) fn expire(
     (domains, sites, credits): (&mut Domains, &mut Sites, &mut Credits),
     key: SiteKey,
@@ -71,24 +71,33 @@ pub(super) fn expire(
     is_too_old: impl Fn(&Group) -> bool,
 ) -> Option<(DomainKey, Group)> {
     let site = sites.get_mut(key);
-    while let Some((place, turn)) = site.rings.get(site.aged) {
-        site.aged = place;
+    while let Some((place, turn)) = site.rings.get(site.aged.0) {
+        if place != site.aged.0 {
+            site.aged = (place, 0);
+        }
         if *looks == 0 {
             return None;
         }
         *looks -= 1;
-        if let Some(domain) = domains.of_mut(turn)
-            && let Some(group) = domain.ready.front().copied()
-            && is_too_old(&group)
-            && credits.take(group.location.lane)
-        {
-            domain.ready.pop_front();
-            domain.active += 1;
-            sites.lose(key, 1);
-            return Some((turn.key, group));
+        let within = site.aged.1;
+        let Some(domain) = domains.of_mut(turn).filter(|domain| within < domain.ready.len()) else {
+            site.aged = (place.next(), 0);
+            continue;
+        };
+        site.aged.1 += 1;
+        let group = domain.ready[within];
+        if !is_too_old(&group) || !credits.take(group.location.lane) {
+            continue;
         }
-        site.aged = place.next();
+        // The first takes its place, and all stand one place further in front then.
+        site.aged.1 = within;
+        let first = domain.ready.front().copied();
+        domain.ready.swap_remove_front(within);
+        domain.active += 1;
+        domains.displaced(turn.key, first);
+        sites.lose(key, 1);
+        return Some((turn.key, group));
     }
-    site.aged = Place::default();
+    site.aged = Default::default();
     None
 }

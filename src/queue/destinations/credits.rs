@@ -52,9 +52,9 @@ impl Credits {
 /// Whether no connection of a site would get work now, as the credits of its lanes are all out.
 pub(super) fn is_starved((domains, sites, credits): (&Domains, &mut Sites, &Credits), site: SiteKey) -> bool {
     let takes = |turn| {
-        // Behind one that left there may be others.
-        let Some(domain) = domains.of(turn) else { return true };
-        domain.ready.front().is_some_and(|group| credits.has(group.location.lane))
+        // Behind one that left, or whose mail was taken out, there may be others.
+        let first = domains.of(turn).and_then(|domain| domain.ready.front());
+        first.is_none_or(|group| credits.has(group.location.lane))
     };
     if sites.get(site).rings.some().take(limits::STARVED_LOOKED_AT).any(takes) {
         return false;

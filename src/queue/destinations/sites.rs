@@ -31,7 +31,7 @@ pub(super) struct SiteQueue {
     /// While it is closed: which of its groups is looked at next, by the places of domain and group.
     pub(super) looked: (Place, usize),
     /// And at which domain of the ring it is looked next for what is too old.
-    pub(super) aged: Place,
+    pub(super) aged: (Place, usize),
 }
 
 impl SiteQueue {

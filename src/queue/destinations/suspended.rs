@@ -64,6 +64,26 @@ pub(super) fn returns(held: &Held, domains: &Domains, key: DomainKey, now: u32) 
     found.is_some_and(|found| found.suspension.effect == suspension::Effect::Return)
 }
 
+/// A domain got ready groups: whether these are suspended, and noted.
+pub(super) fn note(
+    held: &Held,
+    (domains, sites, aside): (&mut Domains, &mut Sites, &mut BTreeSet<DomainKey>),
+    (key, groups): (DomainKey, usize),
+    now: u32,
+) -> bool {
+    if of(held, (domains, sites), key, now).is_none() {
+        return false;
+    }
+    aside.insert(key);
+    // As long as it has its turn, all of it that is ready counts.
+    if let Some(domain) = domains.get_mut(key).filter(|domain| domain.in_ring)
+        && let Some(site) = domain.site()
+    {
+        sites.gain(site, key, domain, groups);
+    }
+    true
+}
+
 /// Whether a domain that is next at its site is suspended: it leaves the ring.
 pub(super) fn stops(
     held: &Held,

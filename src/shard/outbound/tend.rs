@@ -87,9 +87,9 @@ async fn tend<R: Runtime>(shard: &Rc<Shard<R>>) {
         shard.outbound.tending.place.set(place + 1);
         pace.looked(1);
         let key = shard.outbound.destinations.borrow().site_at(place);
-        let closed = fails(shard, key);
-        let waits = shard.outbound.sites.borrow().get(&key).is_some_and(|site| site.is_waiting());
-        if closed || waits {
+        // Also where its connections have work: what is at the end of a long line would be given up when its turn comes.
+        let waits = shard.outbound.destinations.borrow().ready(key, shard.seconds()) > 0;
+        if waits || fails(shard, key) {
             look_at(shard, key, &mut pace).await;
         }
     }

@@ -185,3 +185,26 @@ fn what_is_noted_in_vain_goes_on() {
     assert_eq!(queue.ready(site, 10), 3);
     assert!(matches!(queue.take(site, 10), Take::Job(..)));
 }
+
+/// What comes between a suspension and the look at all domains counts like all else while its domain has its turn: nothing is counted twice, and
+/// what is resumed before that is found.
+#[test]
+fn what_comes_before_the_look_is_counted() {
+    let mut queue = Destinations::new(vec![10]);
+    let (_, site) = led(&mut queue, 1..3);
+    queue.suspend(wait("domain", "a.example", 500));
+    assert_eq!(queue.push("a.example", group(3), 20), None);
+    assert_eq!(queue.ready(site, 20), 3);
+    // It ends again before anybody looked.
+    queue.suspend(Held::default());
+    for offset in 1..=3 {
+        let Take::Job(_, taken) = queue.take(site, 20) else { panic!("{offset} is not taken") };
+        assert_eq!(taken.location.offset, offset);
+    }
+    assert_eq!(queue.ready(site, 20), 0);
+    assert_eq!(queue.push("a.example", group(4), 20), Some(Effect::Pump(site)));
+    queue.suspend(wait("domain", "a.example", 500));
+    assert_eq!(queue.push("a.example", group(6), 20), None);
+    queue.look_at_suspended(20, 0..9);
+    assert_eq!(queue.ready(site, 20), 0);
+}

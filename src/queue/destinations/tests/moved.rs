@@ -167,3 +167,47 @@ fn what_is_put_back_lets_others_begin() {
     assert_eq!(queue.tick(12, 10), [Effect::Pump(other)]);
     assert_eq!(queue.tick(13, 10), [], "it was told");
 }
+
+/// Domains whose mail was taken out have their turns until these come: they say nothing of credits.
+#[test]
+fn domains_without_mail_starve_no_site() {
+    use crate::queue::destinations::aside::Aside;
+
+    let mut queue = Destinations::new(vec![10]);
+    let mut site = None;
+    for number in 0..crate::limits::STARVED_LOOKED_AT as u32 + 9 {
+        site = Some(push_resolved(&mut queue, &format!("d{number}.example"), "mx", number));
+    }
+    let site = site.expect("there are some");
+    for number in 0..crate::limits::STARVED_LOOKED_AT as u32 + 8 {
+        let key = queue.domains.find(&format!("d{number}.example"), 0).expect("it has mail");
+        let taken = Aside::take(&mut queue, key, true);
+        assert!(taken.is_some());
+    }
+    assert_eq!(queue.ready(site, 10), 1);
+    assert!(!queue.is_starved(site));
+    assert!(job(&mut queue, site, 10).is_some());
+}
+
+/// Whose time is over is given up wherever it stands.
+#[test]
+fn what_is_too_old_behind_others_is_found() {
+    let mut queue = Destinations::new(vec![10]);
+    let mut site = None;
+    for offset in 1..=5 {
+        let expiry = if offset % 2 == 0 { 50 } else { 1000 };
+        let effect = queue.push("a.example", Group { expiry, ..group(offset, 1) }, 10);
+        site = match effect {
+            Some(Effect::Resolve(key, _)) => queue.resolved(key, "mx"),
+            effect => Some(site_of(effect)),
+        };
+    }
+    let site = site.expect("it is resolved");
+    let gone = std::iter::from_fn(|| queue.expire(site, &mut 2, |group| group.is_expired(60)));
+    let gone: Vec<u32> = gone.map(|(_, group)| group.location.offset).collect();
+    assert_eq!((gone, queue.ready(site, 60)), (vec![2, 4], 3));
+    let left: Vec<u32> =
+        std::iter::from_fn(|| job(&mut queue, site, 60)).map(|(_, group)| group.location.offset).collect();
+    assert_eq!(left.len(), 3);
+    assert!(left.iter().all(|offset| offset % 2 == 1), "{left:?}");
+}
