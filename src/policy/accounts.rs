@@ -448,6 +448,8 @@ pub(crate) mod tests {
         let both = Own { pool, tenant: tenant.clone() };
         assert_eq!(own, [Some(&both), None, None, Some(&Own { pool: None, tenant }), None]);
         assert_eq!(accounts.pools().collect::<Vec<_>>(), [("bulk", 6)]);
+        let text = format!("[[account]] # note: the shop's\nname = \"shop\"\npassword = \"{one}\"\n");
+        assert_eq!(Accounts::parse(&text).expect("a comment").len(), 1);
         // Lines are read as before, whatever their names begin with.
         let lines = Accounts::parse(&format!("[bob]:{one}\n")).expect("a line");
         assert_eq!((lines.stored("[bob]").1, lines.own("[bob]")), (Some(0), None));

@@ -1,5 +1,6 @@
 //! What can never take effect, or has another effect than seems to be meant: found without sending anything.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -388,7 +389,12 @@ fn domain(block: &Block, found: &mut Findings) {
     let name = &*block.name;
     let key = quoted(name);
     let mut warn = |problem: &str, fix: &str| found.warn(block.place.remark(&key, problem, fix));
-    if !address::is_domain(name.as_bytes()) && !address::is_literal(name.as_bytes()) {
+    if name.parse::<IpAddr>().is_ok() {
+        warn(
+            "this is an address and no domain: no mail is for it, also where a route leads to this address",
+            "give the host a name in the route, and say it of that; mail to an address literal is for [\"[192.0.2.1]\"]",
+        );
+    } else if !address::is_domain(name.as_bytes()) && !address::is_literal(name.as_bytes()) {
         warn("this is no domain: no mail is for it", "leave the section out; it changes nothing");
     } else if !name.contains('.') {
         warn("this is no domain that mail is for", "write the whole name in quotes, as [\"example.com\"]");

@@ -309,3 +309,33 @@ fn a_flood_holds_up_nobody_else() {
         assert!(one[25] > alone[49] + turn, "{:?}: what is planted is not noticed", one[25]);
     });
 }
+
+/// Mail is given up at its time wherever it waits: for its tenant's rate, for its turn at a slow hop, or behind others of its domain.
+#[test]
+fn mail_is_given_up_in_time_wherever_it_waits() {
+    story(4, |seed| {
+        let world = World::new(seed);
+        names(&world, &Rc::default(), |_| Some([10, 0, 0, 2]));
+        let hop = Hop::start(&world);
+        let (rate, takes) = if seed % 2 == 0 { ("1/h", 100) } else { ("1000/s", 3_600_000) };
+        hop.takes.set(Duration::from_millis(takes));
+        let text = format!(
+            "[[tenant]]\nname = \"shop\"\nmax_message_rate = \"{rate}\"\n[[rule]]\nset = {{ tenant = \"shop\" }}\n\
+             [[rule]]\nmatch = {{ header = {{ name = \"Message-Id\", pattern = \"^<0-77\" }} }}\nset = {{ expire = \"10s\" }}\n\
+             [[route]]\ndomain = \"*.test\"\nto = \"smtp://mx.big.test\"\n#: ['mx.big.test']\n#: connection_limit = 2\n"
+        );
+        let relay = launch(&world, 1, &text);
+        for number in 0..4 {
+            hand_in_some(&world, 100 + number, 0..3, vec![format!("u@d{number}.a.test")]);
+        }
+        world.run_for(Duration::from_secs(2));
+        hand_in_some(&world, 200, 77..78, vec!["code@d1.a.test".to_owned()]);
+        hand_in_some(&world, 201, 77..78, vec!["code@alone.a.test".to_owned()]);
+        let expired = || relay.sum(|of| &of.recipients_expired);
+        world.run_for(Duration::from_secs(8));
+        assert_eq!(expired(), 0, "before its time");
+        world.run_for(Duration::from_secs(5));
+        assert_eq!(expired(), 2, "in time");
+        drop(relay);
+    });
+}

@@ -66,10 +66,14 @@ pub(super) struct Section {
     pub line: usize,
 }
 
-/// Whether a file is written so: its first line that says something is a header of TOML. One of `name:hash` lines has a colon there.
+/// Whether a file is written so: its first line that says something is a header of TOML. One of `name:hash` lines has a colon there, which a
+/// header has at most in a comment.
 pub(super) fn is_meant(text: &str) -> bool {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines.next().is_some_and(|line| line.starts_with('[') && !line.contains(':'))
+    let header = |line: &str| {
+        line.split('#').next().is_some_and(|line| !line.contains(':') && line.trim_end().ends_with(']'))
+    };
+    lines.next().is_some_and(|line| line.starts_with('[') && header(line))
 }
 
 /// Reads one; or what is wrong with it, and in which line.

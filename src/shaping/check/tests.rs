@@ -56,6 +56,7 @@ fn what_can_never_take_effect_is_told() {
             "4: provider.\"a\".provider_connection_limit: provider_connection_limit is 5, so that connection_limit = 10 (shaping.toml:3) is never reached"),
         ("['a.example']\nretry_interval = '2h'\nmax_retry_interval = '1h'\n".to_owned(), "3: \"a.example\".max_retry_interval: max_retry_interval is 1h, shorter than"),
         ("['a.example']\nconnection_limit = 10\nmax_connection_rate = '5/d'\n".to_owned(), "10 connections are never opened in a day"),
+        ("['127.0.0.1']\nmx_rollup = false\n".to_owned(), "this is an address and no domain"),
         ("['http://127.0.0.1:8008.tsa']\nmx_rollup = false\n".to_owned(), "this is no domain: no mail is for it"),
         ("[gmail]\nconnection_limit = 3\n".to_owned(), "no domain that mail is for"),
         ("[default]\nconnection_limit = 3\n[[default.automation]]\nregex = 'a'\nduration = '1h'\naction = {SetConfig={name='connection_limit', value=5}}\n".to_owned(),

@@ -52,6 +52,11 @@ pub enum Cause {
         /// What the last one was.
         error: Box<str>,
     },
+    /// The source that it leaves by is suspended.
+    Source {
+        /// Why.
+        why: Box<str>,
+    },
     /// A rate: whose, and which.
     Rate {
         /// What it is of.

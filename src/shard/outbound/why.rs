@@ -36,6 +36,9 @@ pub(in crate::shard) fn cause<R: Runtime>(
         return (Cause::LookUp { seconds, line: asking.levels().0, deaf: asking.is_deaf() }, None);
     };
     let Some(site) = shard.outbound.sites.borrow().get(&key).cloned() else { return (Cause::Turn, None) };
+    if let Some(suspended) = source(shard, domain.egress).filter(|_| site.sent_by.borrow().is_none()) {
+        return suspended;
+    }
     if let Some((until, failures, error)) = closed(shard, key, &site) {
         return (Cause::Closed { failures, error }, Some(until));
     }
@@ -61,6 +64,15 @@ pub(in crate::shard) fn cause<R: Runtime>(
         return (Cause::Credits, None);
     }
     no_connection(shard, &site)
+}
+
+/// Whether the source of its mail is suspended, and until when.
+fn source<R: Runtime>(shard: &Shard<R>, egress: EgressKey) -> Option<(Cause, Option<UnixMillis>)> {
+    let live = shard.live.get();
+    let source =
+        live.egresses.get(egress).map(|egress| &egress.source).filter(|source| source.is_suspended())?;
+    let (why, look) = source.suspension().told();
+    Some((Cause::Source { why }, Some(wall(shard, look))))
 }
 
 /// Whether the source has had its day of warm-up there.

@@ -79,6 +79,9 @@ pub(super) fn ready(
             let times = if *failures > 1 { format!("{failures} times in a row") } else { "once".to_owned() };
             ("site_closed", format!("the site failed {times} and is tried next {until}: {error}"))
         }
+        Cause::Source { why } => {
+            ("source", format!("its source is suspended, and looked at next {until}: {why}"))
+        }
         Cause::Rate { of, words } => rate(*of, words, &until, site),
         Cause::WarmUp { provider, used, volume, asked } => {
             ("warm-up", warm_up(provider, (*used, *volume, *asked), &until))
