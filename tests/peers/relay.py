@@ -1,6 +1,7 @@
 """The real binary in a scratch directory, and a client for it."""
 import atexit
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -31,8 +32,11 @@ def tell_what_relays_said(kind, error, trace):
 
 
 sys.excepthook = tell_what_relays_said
-# A story that takes too long is told to end, and must not leave its relays behind.
-signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
+# A story that takes too long is told to end, and must not leave its relays behind. Its children have none, and end at once: Python acts on a signal
+# that comes just before a read only after the read, so a child that reads from its parent for ever would not end, nor the parent that waits for it.
+if multiprocessing.parent_process() is None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
+    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
 class Relay:
