@@ -174,7 +174,7 @@ def from_elsewhere(attack, target, stop):
     attack(target, stop)
 
 
-def measure(pair, attack, seconds=4, rounds=3, warm=1.0, domain=None):
+def measure(pair, attack, seconds=4, rounds=3 if STRICT else 2, warm=1.0, domain=None):
     """Throws `attack(target, stop)` at each of the two in turn, and takes the times of the well-behaved session at the first."""
     result, neighbour = Result(), Neighbour(pair.attacked.port, domain)
     neighbour.run("warm", 0.5)
