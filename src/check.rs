@@ -429,7 +429,10 @@ fn log(config: &Config, log: &LogConfig, found: &mut Findings) {
 /// A log, or what a rotation made of it, that others can read.
 fn open_logs(config: &Config, key: &str, path: &Path, found: &mut Findings) {
     let (real, rotated) = beside::log_and_rotated(path, limits::LOG_DIRECTORY_MAX);
+    // Who checks may be root, and the relay the owner of the log.
+    let owner = |path: &Path| std::fs::symlink_metadata(path).ok().map(|found| found.uid());
     let is_open = |path: &&PathBuf| matches!(files::mend(path, false), Ok(Mended::Others));
+    let is_own = |path: &&PathBuf| owner(path) == owner(&real) || owner(path) == Some(process::user().0);
     let mut tell = |problem: String, fix: &str| found.warnings.push(config.places.remark(key, problem, fix));
     if is_open(&&real) {
         let at = path.display();
@@ -440,7 +443,7 @@ fn open_logs(config: &Config, key: &str, path: &Path, found: &mut Findings) {
             "chmod 600 it, and have a log rotator make it so (nocreate, or create 0600)",
         );
     }
-    let open: Vec<&PathBuf> = rotated.iter().filter(is_open).collect();
+    let open: Vec<&PathBuf> = rotated.iter().filter(is_own).filter(is_open).collect();
     if let Some(first) = open.first() {
         let (count, first) = (open.len(), first.display());
         tell(

@@ -1,6 +1,5 @@
 //! `relevo spool`: what lies in the spool, whether it is sound, and mail that moves to another node.
 
-use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +8,7 @@ use relevo::id::MessageId;
 use relevo::inspect::adopt::adopt;
 use relevo::inspect::{LaneView, Look, Spool, SpoolError};
 use relevo::limits;
+use relevo::runtime::files;
 use relevo::runtime::os::probe;
 use relevo::spool::index::{Entry, LiveRange};
 use relevo::spool::inspect::{self, FoundSegment, Placed};
@@ -367,7 +367,8 @@ fn export(message: &Message, output: Option<&Path>) -> Result<(), Failure> {
         return Ok(out.flush()?);
     };
     let fail = |error: io::Error| Failure(UNUSABLE, format!("{}: {error}", path.display()));
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(fail)?;
+    // It is mail: for whoever asked alone, whatever the umask.
+    let mut file = files::make_new_file(path).map_err(fail)?;
     let done = copy_body(&seen, &view, &mut file, fail).and_then(|()| file.sync_all().map_err(fail));
     if done.is_err() {
         let _ = std::fs::remove_file(path);

@@ -91,7 +91,8 @@ impl Modes {
         if let Some(path) = &self.not_ours {
             let path = path.display();
             words.push(format!(
-                "{path} can be read by others and belongs to another user: as that user, `chmod -R go= {at}`"
+                "{path} can be read by others and belongs to another user, so a start cannot change that: as root, `chown -R USER {at}` with the user \
+                 that runs the relay, and `chmod -R go= {at}`"
             ));
         }
         if let Some(name) = &self.shared {

@@ -62,8 +62,8 @@ pub fn is_in(file: &Path, place: &Path, most: usize) -> bool {
         && entries().any(|entry| entry.ino() == found.ino())
 }
 
-/// A log as it is called where it lies, and what a rotation made of it, among so many names in a directory: files called as it is, with something
-/// behind.
+/// A log as it is called where it lies, and what a rotation made of it, among so many names in a directory: files called as it is, with what
+/// rotators write behind. Other files beside it may have a name that begins alike.
 pub fn log_and_rotated(path: &Path, most: usize) -> (PathBuf, Vec<PathBuf>) {
     let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mut found = rotated(&real, most);
@@ -79,18 +79,83 @@ fn rotated(path: &Path, most: usize) -> Vec<PathBuf> {
     let is_rotated = |entry: &DirEntry| {
         let other = entry.file_name();
         let behind = other.to_str().and_then(|other| other.strip_prefix(name));
-        behind.is_some_and(|behind| behind.starts_with(['.', '-', '_', '~']))
-            && entry.file_type().is_ok_and(|kind| kind.is_file())
+        behind.is_some_and(is_of_rotator)
+            && entry.metadata().is_ok_and(|found| found.is_file() && found.mode() & 0o111 == 0)
     };
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
     entries.take(most).flatten().filter(is_rotated).map(|entry| entry.path()).collect()
 }
 
+/// Whether rotators write this behind the name of a log: a number, a time, or that it is an old one, compressed or not.
+fn is_of_rotator(behind: &str) -> bool {
+    const COMPRESSED: [&str; 7] = [".gz", ".xz", ".zst", ".bz2", ".lz4", ".lzma", ".Z"];
+    if behind == "~" {
+        return true;
+    }
+    let behind = COMPRESSED.iter().find_map(|end| behind.strip_suffix(end)).unwrap_or(behind);
+    let Some((mark, rest)) = behind.split_at_checked(1) else { return false };
+    let digits = rest.bytes().filter(u8::is_ascii_digit).count();
+    match mark {
+        "." if matches!(rest, "old" | "bak" | "prev") => true,
+        "." if digits > 0 && digits == rest.len() => true,
+        // A day, with or without an hour; or seconds since 1970.
+        "." | "-" | "_" => {
+            let is_of_time = |byte: u8| byte.is_ascii_digit() || b"-_:.TZ+".contains(&byte);
+            digits >= "20260101".len()
+                && rest.starts_with(|first: char| first.is_ascii_digit())
+                && rest.bytes().all(is_of_time)
+        }
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn only_what_rotators_write_behind_a_name_is_theirs() {
+        for behind in [
+            ".1",
+            ".12.gz",
+            ".0.xz",
+            "-20260101",
+            "-20260101.zst",
+            "-20260101-120000.bz2",
+            "-1798761600",
+            ".old",
+            ".bak",
+            ".old.gz",
+            "~",
+        ]
+        .iter()
+        .chain(&[".2026-01-01T12:00:00Z", "_2026-01-01.lz4"])
+        {
+            assert!(is_of_rotator(behind), "{behind}");
+        }
+        for behind in [
+            "",
+            ".",
+            "-",
+            ".gz",
+            ".err",
+            ".log",
+            "-backup.sh",
+            "_users",
+            "-load",
+            ".d",
+            "2",
+            "-2",
+            ".1a",
+            ".1.sh",
+            "~~",
+            "é",
+        ] {
+            assert!(!is_of_rotator(behind), "{behind}");
+        }
+    }
 
     #[test]
     fn a_file_is_known_by_every_name() {
@@ -132,9 +197,22 @@ mod tests {
     fn what_a_rotation_left_is_found() {
         let scratch = tempfile::tempdir().unwrap();
         let at = |name: &str| scratch.path().join(name);
-        for name in ["log", "log.1", "log-20260101.gz", "log2", "other", "catalog.1"] {
+        for name in [
+            "log",
+            "log.1",
+            "log-20260101.gz",
+            "log2",
+            "other",
+            "catalog.1",
+            "log.log",
+            "log-load",
+            "log_users",
+        ] {
             std::fs::write(at(name), b"").unwrap();
         }
+        // A program, whatever it is called.
+        std::fs::write(at("log.3"), b"").unwrap();
+        std::fs::set_permissions(at("log.3"), std::fs::Permissions::from_mode(0o755)).unwrap();
         std::fs::create_dir(at("log.d")).unwrap();
         symlink(at("other"), at("log.2")).unwrap();
         let both = vec![at("log-20260101.gz"), at("log.1")];

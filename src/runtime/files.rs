@@ -48,6 +48,13 @@ pub fn make_file(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// The same where nothing of that name may be there.
+pub fn make_new_file(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path)?;
+    file.set_permissions(Permissions::from_mode(FILE_MODE))?;
+    Ok(file)
+}
+
 /// What tells that a file is not as it was: which one it is, its size, and when it and its name were changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp([i64; 6]);
@@ -91,7 +98,8 @@ pub fn mend(path: &Path, change: bool) -> io::Result<Mended> {
     let is_open = found.mode() & 0o077 != 0;
     let mended = if is_open { Mended::Others } else { Mended::Sound };
     if !change {
-        return Ok(mended);
+        let ours = [found.uid(), 0].contains(&rustix::process::geteuid().as_raw());
+        return Ok(if is_open && !ours { Mended::NotOurs } else { mended });
     }
     let kept = found.mode() & 0o7000;
     match std::fs::set_permissions(path, Permissions::from_mode(kept | wanted)) {
@@ -99,6 +107,15 @@ pub fn mend(path: &Path, change: bool) -> io::Result<Mended> {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !is_open => Ok(Mended::Sound),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Mended::NotOurs),
         Err(error) => Err(error),
+    }
+}
+
+/// The same of a file that only looks like one of ours by its name: one of another user is left as it is, even by root.
+pub fn mend_own(path: &Path, change: bool) -> io::Result<Mended> {
+    let is_ours = std::fs::symlink_metadata(path)?.uid() == rustix::process::geteuid().as_raw();
+    match mend(path, change && is_ours)? {
+        Mended::Others if !is_ours => Ok(Mended::NotOurs),
+        found => Ok(found),
     }
 }
 

@@ -10,6 +10,7 @@ mod watch;
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -286,8 +287,10 @@ impl Plan {
         let directory = self.scratch.join(format!("relay-{}-{}-{run}", std::process::id(), self.seed));
         // Of a run that was cut short.
         let _ = std::fs::remove_dir_all(&directory);
-        std::fs::create_dir_all(&directory)
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", directory.display())))?;
+        // The relay's key is in it, and mail.
+        let made = std::fs::create_dir_all(&self.scratch)
+            .and_then(|()| std::fs::DirBuilder::new().mode(0o700).create(&directory));
+        made.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", directory.display())))?;
         // Freed at once: somebody else may take it before the relay does, which then says so.
         let listen = port::free()?;
         let surroundings = Surroundings {

@@ -28,7 +28,7 @@ pub(super) fn close_to_others(path: &Path) -> io::Result<()> {
         ),
     }
     let mended: Vec<_> =
-        rotated.iter().filter_map(|path| Some((path, files::mend(path, true).ok()?))).collect();
+        rotated.iter().filter_map(|path| Some((path, files::mend_own(path, true).ok()?))).collect();
     // Each told with one name: there may be hundreds.
     let of = |wanted| mended.iter().filter(move |(_, mended)| *mended == wanted);
     if let Some((first, _)) = of(Mended::Others).next() {

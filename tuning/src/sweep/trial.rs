@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -69,7 +70,8 @@ impl Relays {
         let data_dir = data_dir.canonicalize().map_err(name(data_dir))?;
         let relay = relay.canonicalize().map_err(name(relay))?;
         let scratch = data_dir.join(format!(".relevo-tune-sweep-{}", std::process::id()));
-        fs::create_dir(&scratch).map_err(name(&scratch))?;
+        // Spools and accounting are in it.
+        fs::DirBuilder::new().mode(0o700).create(&scratch).map_err(name(&scratch))?;
         let scratch = Scratch(scratch);
         Ok(Relays { relay, mail, step, interrupted, scratch, homes: [None, None], made: 0 })
     }
