@@ -5,8 +5,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -15,18 +15,17 @@ use crate::config::judge::{clashes, judge};
 use crate::config::literal::quoted;
 use crate::config::value::show_size;
 use crate::config::warmup::written;
-use crate::config::{Config, ConfigError, LogConfig, RuntimeChoice, TlsFiles};
+use crate::config::{Config, ConfigError, RuntimeChoice, TlsFiles};
 use crate::control::{ShownCertificate, exact};
-use crate::inspect::{self, state};
+use crate::inspect::state;
 use crate::limits;
 use crate::node;
 use crate::node::files::Filled;
 pub use crate::node::source::{DEFAULT_PATH, ReadError, read};
 use crate::policy::accounts::Accounts;
-use crate::runtime::beside;
-use crate::runtime::files::{self, Mended};
+use crate::runtime::files;
 use crate::runtime::os::probe;
-use crate::runtime::process::{self, LockError};
+use crate::runtime::process;
 use crate::shard::inbound::listener::ListenError;
 
 /// What came of a check.
@@ -79,7 +78,7 @@ fn look(config: &Config, cores: &[usize], found: &mut Findings) {
         found.warnings.push(places.remark("shard", words, "pin each to a core of its own"));
     }
     limits_of_process(config, cores, found);
-    let running = data_dir(config, found);
+    let running = places::data_dir(config, found);
     if let Some(words) = state::room(config, config.shard_count(cores.len())) {
         found.warnings.push(config.places.told("node.data_dir", &words));
     }
@@ -88,10 +87,11 @@ fn look(config: &Config, cores: &[usize], found: &mut Findings) {
     }
     found.warnings.extend(more_than_the_disk(config));
     ports(config, running, found);
+    places::socket(config, running, found);
     sources(config, found);
     warmups(config, found);
     named_files(config, found);
-    config.logs.iter().for_each(|one| log(config, one, found));
+    config.logs.iter().for_each(|one| places::log(config, one, found));
 }
 
 /// Bounds that are larger than the file system which they are to keep some of: they bound nothing.
@@ -197,68 +197,6 @@ fn limits_of_process(config: &Config, cores: &[usize], found: &mut Findings) {
             }
             _ => found.errors.push(places.remark("tuning.runtime", problem, fix)),
         }
-    }
-}
-
-/// Looks at the data directory. Whether a relay runs on it now.
-fn data_dir(config: &Config, found: &mut Findings) -> bool {
-    const KEY: &str = "node.data_dir";
-    let (places, directory) = (&config.places, &config.node.data_dir);
-    let at = directory.display();
-    let mut fail = |problem: String, fix: &str| found.errors.push(places.remark(KEY, problem, fix));
-    let writable = "make it a directory that this user may write, or check as the user that runs the relay";
-    if !directory.exists() {
-        let above =
-            directory.ancestors().find(|above| above.exists()).map_or(PathBuf::from("."), Path::to_owned);
-        if !above.is_dir() {
-            fail(format!("{at}: {} is no directory", above.display()), "name another directory");
-        } else if let Err(error) = process::may_write(&above) {
-            fail(format!("{at} is not there, and cannot be made in {}: {error}", above.display()), writable);
-        }
-        memory(config, &above, found);
-        return false;
-    }
-    let running = match process::lock_existing(directory) {
-        Ok(lock) => {
-            lock.undo();
-            false
-        }
-        Err(LockError::Taken) => true,
-        Err(LockError::Io(error)) => {
-            fail(format!("{at}: {error}"), writable);
-            return false;
-        }
-    };
-    match process::read_node_id(directory) {
-        Err(error) => fail(format!("{at}: {error}"), "restore it from a copy, or name another directory"),
-        Ok(Some(_)) => {}
-        Ok(None) => {
-            if let Ok(Some(words)) = inspect::lost_node(directory) {
-                found.errors.push(config.places.told(KEY, &words));
-            }
-        }
-    }
-    for words in state::modes(directory, false).words(directory, false) {
-        found.warnings.push(config.places.told(KEY, &words));
-    }
-    let lanes = node::directory::lanes(directory).max(config.shard_count(probe::cores().len()));
-    for unopened in inspect::unopened_lanes(directory, lanes) {
-        found.errors.push(config.places.told(KEY, &unopened.to_string()));
-    }
-    memory(config, directory, found);
-    running
-}
-
-fn memory(config: &Config, directory: &Path, found: &mut Findings) {
-    if process::is_memory_file_system(directory) {
-        let problem = format!(
-            "{} is in memory: accepted mail is lost with the power, and every sync is a lie",
-            config.node.data_dir.display()
-        );
-        let warning =
-            config.places.propose("node.data_dir", problem, "\"/var/lib/relevo\"", ", a directory on a disk");
-        found.warnings.retain(|other| other.key != "node.data_dir");
-        found.warnings.push(warning);
     }
 }
 
@@ -387,74 +325,6 @@ impl Reader {
     }
 }
 
-/// Whether the log can be written, without making it.
-fn log(config: &Config, log: &LogConfig, found: &mut Findings) {
-    let key = format!("{}.path", log.section);
-    let Some(path) = log.path.as_ref().filter(|_| !log.is_nowhere()) else { return };
-    let at = path.display();
-    let mut fail = |problem: String, fix: &str| found.errors.push(config.places.remark(&key, problem, fix));
-    let writable = "name a file that this user may write, or check as the user that runs the relay";
-    match std::fs::metadata(path).map(|found| found.file_type()) {
-        Ok(kind) if kind.is_dir() => fail(format!("{at} is a directory"), "name a file in it"),
-        Ok(kind) if kind.is_file() => match process::may_write(path) {
-            Err(error) => fail(format!("{at}: {error}"), writable),
-            Ok(()) => open_logs(config, &key, path, found),
-        },
-        Ok(kind) if kind.is_socket() || kind.is_block_device() => {
-            let what = if kind.is_socket() { "a socket" } else { "a disk" };
-            fail(
-                format!("{at} is {what}, not a file"),
-                "name a file, or \"-\" for standard output, be it a socket",
-            );
-        }
-        Ok(_) => {
-            let problem = format!(
-                "{at} is no file: what nobody reads from it waits in the journal, up to control.journal_size_max"
-            );
-            let fix = "name a file, or \"-\" for standard output";
-            found.warnings.push(config.places.remark(&key, problem, fix));
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let Some(above) = path.ancestors().skip(1).find(|above| above.exists()) else { return };
-            if !above.is_dir() {
-                fail(format!("{at}: {} is no directory", above.display()), "name another file");
-            } else if let Err(error) = process::may_write(above) {
-                fail(format!("{at} cannot be made in {}: {error}", above.display()), writable);
-            }
-        }
-        Err(error) => fail(format!("{at}: {error}"), writable),
-    }
-}
-
-/// A log, or what a rotation made of it, that others can read.
-fn open_logs(config: &Config, key: &str, path: &Path, found: &mut Findings) {
-    let (real, rotated) = beside::log_and_rotated(path, limits::LOG_DIRECTORY_MAX);
-    // Who checks may be root, and the relay the owner of the log.
-    let owner = |path: &Path| std::fs::symlink_metadata(path).ok().map(|found| found.uid());
-    let is_open = |path: &&PathBuf| matches!(files::mend(path, false), Ok(Mended::Others));
-    let is_own = |path: &&PathBuf| owner(path) == owner(&real) || owner(path) == Some(process::user().0);
-    let mut tell = |problem: String, fix: &str| found.warnings.push(config.places.remark(key, problem, fix));
-    if is_open(&&real) {
-        let at = path.display();
-        tell(
-            format!(
-                "{at} can be read by others: it has senders and recipients; a start takes that from them"
-            ),
-            "chmod 600 it, and have a log rotator make it so (nocreate, or create 0600)",
-        );
-    }
-    let open: Vec<&PathBuf> = rotated.iter().filter(is_own).filter(is_open).collect();
-    if let Some(first) = open.first() {
-        let (count, first) = (open.len(), first.display());
-        tell(
-            format!(
-                "{count} rotated logs can be read by others, {first} for one: they have senders and recipients; a start takes that from them"
-            ),
-            "chmod 600 them, and have the log rotator make them so",
-        );
-    }
-}
-
 /// One finding as JSON.
 #[derive(Debug, Serialize)]
 pub struct Told<'a> {
@@ -510,5 +380,6 @@ impl Checked {
     }
 }
 
+mod places;
 #[cfg(test)]
 mod tests;

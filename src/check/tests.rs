@@ -9,6 +9,8 @@ use super::*;
 use crate::policy::certificate::Certificate;
 use crate::time::UnixMillis;
 
+mod places;
+
 /// A configuration that is right wherever the tests run, and what stands behind it.
 struct Scratch(tempfile::TempDir);
 

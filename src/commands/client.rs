@@ -30,6 +30,8 @@ pub struct Relay {
 /// Asks one question after the other.
 pub struct Client {
     socket: PathBuf,
+    /// Where that is was read in a file that may have been changed since the relay read it.
+    by_file: bool,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -39,6 +41,8 @@ pub enum Reached {
     Relay(Client),
     /// Nobody needs be asked: it is no TOML, and this is what a relay would say.
     NoToml(Reloaded),
+    /// The same: it cannot be read, and this is why.
+    Unread(String),
 }
 
 impl Relay {
@@ -49,24 +53,39 @@ impl Relay {
             None => self.configured()?,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Client { socket, runtime })
+        Ok(Client { socket, by_file: false, runtime })
     }
 
     /// The same, also where its configuration is broken: which socket it has may be told all the same. Where it is no TOML nobody needs be asked.
     pub fn client_of_any(&self) -> Result<Reached, Failure> {
         let path = self.config.as_deref().unwrap_or(Path::new(relevo::check::DEFAULT_PATH));
-        let text = if self.socket.is_none() { relevo::check::read(path).ok() } else { None };
-        let Some(text) = text else { return self.client().map(Reached::Relay) };
+        if self.socket.is_some() {
+            return self.client().map(Reached::Relay);
+        }
+        let text = match relevo::check::read(path) {
+            Ok(text) => text,
+            // Which relay is meant was not said at all.
+            Err(_) if self.config.is_none() && !path.exists() => return self.client().map(Reached::Relay),
+            Err(error) => return Ok(Reached::Unread(format!("{error}"))),
+        };
         let (config, errors) = Config::examine(&text, path);
         let Some(config) = config else {
             let (file, errors) = (path.display().to_string(), errors.iter().map(Finding::from).collect());
             return Ok(Reached::NoToml(Reloaded { file, errors, ..Reloaded::default() }));
         };
         match config.control.socket {
-            Some(socket) => Relay { socket: Some(socket), config: None }.client(),
+            Some(socket) => Relay { socket: Some(socket), config: None }.client().map(|mut client| {
+                client.by_file = true;
+                client
+            }),
             None => self.client(),
         }
         .map(Reached::Relay)
+    }
+
+    /// The file that is meant.
+    pub fn file(&self) -> String {
+        self.config.as_deref().unwrap_or(Path::new(relevo::check::DEFAULT_PATH)).display().to_string()
     }
 
     fn configured(&self) -> Result<PathBuf, Failure> {
@@ -149,7 +168,13 @@ impl Client {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Failure(
                 NO,
                 format!(
-                    "no relay answers at {socket} ({error}); is it running, and is this its configuration?"
+                    "no relay answers at {socket} ({error}); is it running, and is this its configuration?{}",
+                    if self.by_file {
+                        " If node.data_dir or control.socket was changed in it since the relay started, --socket PATH with the path of before \
+                         reaches it, or SIGHUP"
+                    } else {
+                        ""
+                    }
                 ),
             ),
             io::ErrorKind::PermissionDenied => Failure(

@@ -139,7 +139,7 @@ impl FromArgMatches for Filters {
     }
 }
 
-const READ: &str = "Filters for which messages are read (50,000 a second)";
+const READ: &str = "Filters that read mail (50,000/s)";
 
 impl Filters {
     /// By their names. What is wrong in them, or not built, is told without asking the relay.

@@ -1,7 +1,7 @@
 //! `relevo reload`.
 
 use clap::Args;
-use relevo::control::api::shape::{LedElsewhere, Reload};
+use relevo::control::api::shape::{Finding, LedElsewhere, Reload, Reloaded};
 
 use super::client::{Reached, Relay};
 use super::output::{Failure, NO, say};
@@ -26,6 +26,23 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let done = match relay.client_of_any()? {
         Reached::Relay(client) => client.post("/control/v1/reload", &Reload { dry_run: *dry_run })?,
         Reached::NoToml(refused) => refused,
+        Reached::Unread(words) if !*json => {
+            let file = relay.file();
+            return Err(Failure(NO, format!("{words}\nrelevo: {file}: refused, nothing changed")));
+        }
+        Reached::Unread(problem) => {
+            let file = relay.file();
+            let (problem, fix) = problem.rsplit_once("; ").unwrap_or((&problem, "mend it"));
+            let error = Finding {
+                file: file.clone(),
+                line: None,
+                key: String::new(),
+                value: String::new(),
+                problem: problem.to_owned(),
+                fix: fix.to_owned(),
+            };
+            Reloaded { file, errors: vec![error], ..Reloaded::default() }
+        }
     };
     if *json {
         say!("{}", serde_json::to_string_pretty(&done).map_err(|error| error.to_string())?);

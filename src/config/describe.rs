@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::config::{
     BareNewlines, Choice, Config, DomainPattern, PrivateNetworks, RouteTarget, RuntimeChoice, Scheme,
-    ShardConfig, rule, value,
+    ShardConfig, TlsLevel, rule, value,
 };
 
 /// Says what the relay would do.
@@ -151,6 +151,13 @@ fn write_routes(config: &Config, out: &mut String) -> std::fmt::Result {
         };
         write!(out, "mail for {domain} {}", ways(&route.to))?;
         match route.tls {
+            // From the first byte: said with the way.
+            Some(TlsLevel::Opportunistic | TlsLevel::Required) if route.to.iter().all(is_smtps) => {
+                writeln!(out)?
+            }
+            Some(TlsLevel::Verified) if route.to.iter().all(is_smtps) => {
+                writeln!(out, ", to hosts with a valid certificate")?;
+            }
             Some(level) => writeln!(out, ", {}", level.words())?,
             None => writeln!(out)?,
         }
@@ -217,6 +224,10 @@ fn write_delivery(config: &Config, out: &mut String) -> std::fmt::Result {
     )
 }
 
+fn is_smtps(choice: &Choice) -> bool {
+    matches!(choice.target, RouteTarget::Host { scheme: Scheme::Smtps, .. })
+}
+
 /// Where a route leads, in words.
 fn ways(choices: &[Choice]) -> String {
     let one = |choice: &Choice| match &choice.target {
@@ -274,6 +285,22 @@ mod tests {
             let told = super::describe(&told);
             let line = format!("mail for x.example {words}\n");
             assert!(told.contains(&line), "{told}");
+        }
+        for (tls, words) in
+            [("opportunistic", ""), ("require", ""), ("verify", ", to hosts with a valid certificate")]
+        {
+            let text = format!("[[route]]\ndomain = \"*\"\nto = \"smtps://a.example\"\ntls = \"{tls}\"\n");
+            let told = super::describe(&Config::parse(&text, Path::new("relevo.toml")).expect("one"));
+            let line = format!("mail for every other domain goes to a.example port 465 under TLS{words}\n");
+            assert!(told.contains(&line), "{told}");
+        }
+        for to in ["lmtp:/run/x", "discard"] {
+            for tls in ["off", "opportunistic", "require", "verify"] {
+                let text = format!("[[route]]\ndomain = \"*\"\nto = \"{to}\"\ntls = \"{tls}\"\n");
+                let refused =
+                    Config::parse(&text, Path::new("relevo.toml")).expect_err("it means nothing there");
+                assert!(refused.len() == 1 && refused[0].key == "route[0].tls", "{refused:?}");
+            }
         }
         for (tls, words) in [
             ("off", "in plain text"),

@@ -102,9 +102,31 @@ pub(crate) fn text<'a>(value: &'a DeValue<'a>, usual: &str) -> Result<&'a str, W
         .ok_or_else(|| Wrong::write(format!("this is {}, not a text", kind(value)), quoted(usual), ""))
 }
 
-/// A path; an empty one is none.
+/// A path; an empty one is none. One that no file can have is told here: each call of the system would say it in other words.
 pub(super) fn path(value: &DeValue<'_>, usual: &str) -> Result<Option<PathBuf>, Wrong> {
-    Ok(Some(text(value, usual)?).filter(|path| !path.trim().is_empty()).map(PathBuf::from))
+    let Some(path) = Some(text(value, usual)?).filter(|path| !path.trim().is_empty()) else {
+        return Ok(None);
+    };
+    let problem = if path.contains('\0') {
+        "there is a zero byte in this path".to_owned()
+    } else if path.split('/').any(|name| name.len() > limits::FILE_NAME_MAX) {
+        format!("a name in this path has more than {} bytes", limits::FILE_NAME_MAX)
+    } else {
+        return Ok(Some(PathBuf::from(path)));
+    };
+    Err(Wrong::write(problem, quoted(usual), ""))
+}
+
+/// The path of a file that is made: one with a slash at its end is that of a directory.
+pub(super) fn of_made(path: PathBuf, usual: &str) -> Result<PathBuf, Wrong> {
+    if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return Err(Wrong::write(
+            "this is the path of a directory: it ends in a slash",
+            quoted(usual),
+            ", a file in it or elsewhere",
+        ));
+    }
+    Ok(path)
 }
 
 /// A path that there must be.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use crate::config::literal::{Fix, Wrong, list, quoted, some_path, word};
+use crate::config::literal::{Fix, Wrong, list, of_made, quoted, some_path, word};
 use crate::config::nearest::nearest;
 use crate::config::section::Section;
 use crate::config::value::BadValue;
@@ -61,7 +61,8 @@ pub(super) fn read(root: &Section<'_>) -> Vec<LogConfig> {
 fn one(section: &Section<'_>, several: bool) -> LogConfig {
     const USUAL: &str = "/var/log/relevo/relevo.jsonl";
     let path = section.read("path", Some(USUAL.into()), |value| {
-        Ok(Some(some_path(value, USUAL)?).filter(|path| !is_standard_output(path)))
+        let path = Some(some_path(value, USUAL)?).filter(|path| !is_standard_output(path));
+        path.map(|path| of_made(path, USUAL)).transpose()
     });
     if several && section.lacks("path") {
         section.fail(

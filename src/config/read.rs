@@ -9,7 +9,8 @@ use toml::de::DeValue;
 
 use crate::config::choices::choices;
 use crate::config::literal::{
-    Fix, Wrong, boolean, bytes, integer, list, parsed, path, port, quoted, some_path, span, text, word,
+    Fix, Wrong, boolean, bytes, integer, list, of_made, parsed, path, port, quoted, some_path, span, text,
+    word,
 };
 use crate::config::retry;
 use crate::config::section::Section;
@@ -159,6 +160,9 @@ pub(super) fn routes(root: &Section<'_>, of_all: &Retry) -> Vec<RouteConfig> {
         if tls == Some(TlsLevel::Off) {
             refuse_plain_text(&section, &to);
         }
+        if tls.is_some() {
+            refuse_without_meaning(&section, &to);
+        }
         let retry = retry::read_own(&section, of_all);
         section.finish();
         if let Some(domain) = domain {
@@ -175,6 +179,18 @@ fn refuse_plain_text(section: &Section<'_>, to: &[Choice]) {
         let problem = format!("{target} is spoken to under TLS from the first byte");
         let more = ", or remove the key, or write smtp://".to_owned();
         section.fail("tls", "", &problem, Fix::Write(quoted(TlsLevel::Required.name()), more));
+    }
+}
+
+/// A socket of this machine, and what is thrown away, have no TLS: who wants it there would believe to have it.
+fn refuse_without_meaning(section: &Section<'_>, to: &[Choice]) {
+    let has_tls = |one: &Choice| matches!(one.target, RouteTarget::Host { .. } | RouteTarget::Mx);
+    if let Some(Choice { target, .. }) = to.first().filter(|_| !to.iter().any(has_tls)) {
+        let problem = match target {
+            RouteTarget::Socket(path) => format!("the socket {} is spoken to without TLS", path.display()),
+            _ => "mail that stays here goes over no connection".to_owned(),
+        };
+        section.fail("tls", "", &problem, Fix::Do("remove the key".to_owned()));
     }
 }
 
@@ -276,7 +292,9 @@ pub(super) fn control(section: &Section<'_>, data_dir: &Path) -> Control {
     let mut socket_left_out = usual.is_none();
     let socket = section.read("socket", usual, |value| {
         socket_left_out = false;
-        let Some(path) = path(value, SOCKET)?.map(|path| data_dir.join(path)) else { return Ok(None) };
+        const USUAL: &str = "/run/relevo/control.sock";
+        let Some(path) = path(value, USUAL)? else { return Ok(None) };
+        let path = data_dir.join(of_made(path, USUAL)?);
         // The shipped file says what holds without it: that asks for nothing.
         socket_named = path != data_dir.join(SOCKET);
         if fits(&path) && path.file_name().is_some() {
@@ -285,7 +303,7 @@ pub(super) fn control(section: &Section<'_>, data_dir: &Path) -> Control {
         let problem = format!("{} is no path of a socket", quoted(&path.display().to_string()));
         let more =
             format!(", a file in node.data_dir or elsewhere, at most {} bytes", limits::SOCKET_PATH_MAX);
-        Err(Wrong::write(problem, quoted("/run/relevo/control.sock"), &more))
+        Err(Wrong::write(problem, quoted(USUAL), &more))
     });
     let journal = limits::JOURNAL_SIZE_DEFAULT;
     let journal_size_max = section.read("journal_size_max", journal, |value| {

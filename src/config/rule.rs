@@ -417,9 +417,43 @@ fn header_add(value: &DeValue<'_>) -> Result<Vec<(String, Template)>, Wrong> {
         let Some(text) = text.filter(fits).filter(|_| is_field_name(name)) else {
             return Err(wrong(format!("{} is no field of printable ASCII within a line", quoted(name))));
         };
+        if let Some(problem) = not_to_be_added(name) {
+            return Err(wrong(format!("{} {problem}", quoted(name))));
+        }
         fields.push((name.to_string(), Template::parse(text)));
     }
     Ok(fields)
+}
+
+/// Why no rule may add a field of this name. A field is added behind those that there are: where there may be one, that would be a second.
+fn not_to_be_added(name: &str) -> Option<&'static str> {
+    const ONCE: [&str; 10] = [
+        "from",
+        "sender",
+        "reply-to",
+        "to",
+        "cc",
+        "message-id",
+        "in-reply-to",
+        "references",
+        "subject",
+        "date",
+    ];
+    match &*name.to_ascii_lowercase() {
+        "received" | "return-path" => {
+            Some("is a trace field, which only who takes mail in writes (RFC 5321 4.4)")
+        }
+        "bcc" | "resent-bcc" => {
+            Some("would name to all who they are that should not be seen (RFC 5322 3.6.3)")
+        }
+        name if name.starts_with("x-relevo-") => {
+            Some("is what clients tell this relay, and leaves with no mail; set the parameter itself")
+        }
+        name if ONCE.contains(&name) => {
+            Some("may be in a message once (RFC 5322 3.6), and the client writes it")
+        }
+        _ => None,
+    }
 }
 
 fn header_remove(value: &DeValue<'_>) -> Result<Vec<String>, Wrong> {

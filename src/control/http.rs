@@ -154,6 +154,11 @@ impl Hosts {
             ([_, _, ..], _) => return Some((StatusCode::BAD_REQUEST, "a request has one Host field\n")),
             _ => {}
         }
+        // RFC 9112 section 3.2: so is one that cannot be right. What stands behind the colon is no name that could be known.
+        let whole = |host: Option<&str>| host.is_none_or(has_port);
+        if !fields.iter().copied().chain(named.map(Some)).all(whole) {
+            return Some((StatusCode::BAD_REQUEST, "the port in the Host field is no number\n"));
+        }
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         if reads && !self.loopback {
             return None;
@@ -166,6 +171,13 @@ impl Hosts {
         let words = "this node does not go by that name: ask by its address, or by node.hostname\n";
         (!known).then_some((StatusCode::MISDIRECTED_REQUEST, words))
     }
+}
+
+/// Whether what stands behind the host is a port, or nothing (RFC 3986 section 3.2).
+fn has_port(authority: &str) -> bool {
+    let host = authority.rfind(']').map_or(0, |end| end + 1);
+    let port = authority[host..].split_once(':').map_or("", |(_, port)| port);
+    port.is_empty() || (port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok())
 }
 
 fn fields(headers: &HeaderMap) -> Vec<Option<&str>> {
@@ -223,6 +235,23 @@ mod tests {
         ] {
             assert_eq!(get(host), 421, "{host}");
         }
+    }
+
+    #[test]
+    fn behind_a_host_stands_a_port_or_nothing() {
+        for host in [
+            "localhost:80@evil.example",
+            "localhost:evil",
+            "[::1]:x.evil",
+            "localhost:65536",
+            "localhost:+1",
+            "127.0.0.1:80:1",
+        ] {
+            for loopback in [true, false] {
+                assert_eq!(asked(loopback, "GET", Version::HTTP_11, &[host]), 400, "{host}");
+            }
+        }
+        assert_eq!(asked(true, "GET", Version::HTTP_11, &["localhost:"]), 200);
     }
 
     #[test]

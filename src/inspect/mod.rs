@@ -4,6 +4,7 @@
 //! meanwhile; so what was read counts only if the headers are the same afterwards, and damage only if it is seen twice.
 
 pub mod adopt;
+pub mod barred;
 pub mod state;
 
 use std::cell::RefCell;

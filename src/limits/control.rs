@@ -34,6 +34,8 @@ pub const DIAGNOSTICS_QUEUE: usize = 1024;
 /// Longest of them, bytes: who reads them reads lines.
 pub const DIAGNOSTIC_MAX: usize = 1024;
 
+/// Bytes of a name in a path: no file system of Linux takes more (NAME_MAX, limits.h).
+pub const FILE_NAME_MAX: usize = 255;
 /// Links that are followed to where a log would be made: as many as the kernel follows (path_resolution(7)).
 pub const LINKS_FOLLOWED: usize = 40;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::control::say;
+use crate::inspect::barred::barred;
 use crate::inspect::{self, state};
 use crate::limits;
 use crate::node::error::StartError;
@@ -24,7 +25,11 @@ pub(super) fn take(config: &Config, shards: usize) -> Result<DirectoryLock, Star
     for words in modes.into_iter().chain(state::bound(config, shards)) {
         say(Level::Warning, format_args!("{words}"));
     }
-    Ok(lock)
+    let with_journal = config.logs.iter().any(|log| !log.is_nowhere());
+    match barred(data_dir, with_journal, true).into_iter().next() {
+        Some(barred) => Err(StartError::Barred(barred)),
+        None => Ok(lock),
+    }
 }
 
 /// Locks the data directory. A process that was just killed may take a moment to let go of it.
@@ -41,7 +46,9 @@ fn lock(data_dir: &Path) -> Result<DirectoryLock, StartError> {
                 return Err(StartError::InUse(data_dir.to_owned()));
             }
             Err(LockError::Io(error)) => {
-                return Err(StartError::DataDir(data_dir.to_owned(), error));
+                let culprit = barred(data_dir, false, true).into_iter().next();
+                return Err(culprit
+                    .map_or_else(|| StartError::DataDir(data_dir.to_owned(), error), StartError::Barred));
             }
         }
     }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::config::{ConfigError, Places, value};
 use crate::control;
 use crate::inspect::SpoolError;
+use crate::inspect::barred::Barred;
 use crate::limits;
 use crate::policy::accounts::AccountsError;
 use crate::policy::descriptors::Standing;
@@ -30,6 +31,8 @@ pub enum StartError {
     InUse(PathBuf),
     /// The data directory cannot be locked.
     DataDir(PathBuf, io::Error),
+    /// Something in it is in the way.
+    Barred(Barred),
     /// The node's id cannot be read or written there.
     NodeId(PathBuf, io::Error),
     /// There is mail and no id: what is to be done.
@@ -73,6 +76,7 @@ impl fmt::Display for StartError {
                 "{}: {error}; make node.data_dir a directory that this user may write",
                 path.display()
             ),
+            StartError::Barred(barred) => write!(formatter, "{barred}"),
             StartError::NodeId(path, error) => write!(formatter, "{}: {error}", path.display()),
             StartError::LostNode(words) => formatter.write_str(words),
             StartError::Spool(error) => write!(formatter, "{error}"),

@@ -19,6 +19,12 @@ pub(super) fn clashes(config: &Config) -> Vec<BadFile> {
         })
         .collect();
     let mut found = Vec::new();
+    if let Some(path) = &config.control.socket
+        && let Some((other, there)) = of_node(config, path).or_else(|| of_spool(config, path))
+    {
+        let same = SameFile { path: path.clone(), other, there };
+        found.push(BadFile { key: "control.socket".to_owned(), flaw: FileFlaw::Same(same) });
+    }
     for log in &config.logs {
         let Some(path) = log.path.as_ref().filter(|_| !log.is_nowhere()) else { continue };
         let key = format!("{}.path", log.section);
@@ -59,14 +65,38 @@ fn named(config: &Config) -> impl Iterator<Item = (String, PathBuf)> {
     named.into_iter()
 }
 
-/// Whether a log lies in the journal or a lane, or is another name of one of their files.
+/// Whether a path is that of one of the node's own files.
+fn of_node(config: &Config, path: &Path) -> Option<(String, PathBuf)> {
+    let mut own = layout::NODE_FILES.iter().map(|own| config.node.data_dir.join(own));
+    own.find(|own| own == path).map(|own| ("node.data_dir".to_owned(), own))
+}
+
+/// Whether a file lies in the journal or a lane, would make one, is the directory itself or above it, or is another name of one of their files.
 fn of_spool(config: &Config, path: &Path) -> Option<(String, PathBuf)> {
     let data_dir = &config.node.data_dir;
+    let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let there = beside::directory(data_dir);
+    // Also where nothing of that is there yet, or by way of a link.
+    let is_data_dir = |place: &Path| {
+        whole(place) == whole(data_dir) || (there.is_some() && beside::directory(place) == there)
+    };
+    let is_own = |name: &str| {
+        layout::lane_number(name).is_some() || layout::journal_directory(data_dir).ends_with(name)
+    };
+    let within = path.ancestors().find(|place| {
+        let name = place.file_name().and_then(|name| name.to_str());
+        name.is_some_and(is_own) && place.parent().is_some_and(is_data_dir)
+    });
     let names = files::list(data_dir).unwrap_or_default();
     let lanes = layout::lanes(&names).into_iter().map(|lane| layout::lane_directory(data_dir, lane));
     let mut places = std::iter::once(layout::journal_directory(data_dir)).chain(lanes);
-    let place =
-        places.find(|place| path.starts_with(place) || beside::is_in(path, place, limits::SEGMENTS_MAX))?;
+    let place = if whole(data_dir).starts_with(whole(path)) {
+        data_dir.clone()
+    } else if let Some(within) = within {
+        within.to_owned()
+    } else {
+        places.find(|place| beside::is_in(path, place, limits::SEGMENTS_MAX))?
+    };
     Some(("node.data_dir".to_owned(), place))
 }
 
@@ -116,6 +146,9 @@ mod tests {
             (&["segment"], "log[0].path", "node.data_dir"),
             (&["spool/journal/log"], "log[0].path", "node.data_dir"),
             (&["here/spool/lane-000/log"], "log[0].path", "node.data_dir"),
+            (&["spool/lane-007/log"], "log[0].path", "node.data_dir"),
+            (&["here/spool/lane-007"], "log[0].path", "node.data_dir"),
+            (&["spool"], "log[0].path", "node.data_dir"),
         ] {
             let told = told(scratch.path(), logs);
             assert!(
@@ -123,6 +156,14 @@ mod tests {
                 "{logs:?} {told:?}"
             );
         }
-        assert_eq!(told(scratch.path(), &["file", "other", "new", "spool/log"]), Vec::<String>::new());
+        assert_eq!(
+            told(scratch.path(), &["file", "other", "new", "spool/log", "lane-007"]),
+            Vec::<String>::new()
+        );
+        std::fs::remove_dir_all(at("spool")).unwrap();
+        for log in ["spool", "spool/lane-000/log", "spool/journal/log", "spool/lane-007"] {
+            assert_eq!(told(scratch.path(), &[log]).len(), 1, "{log}");
+        }
+        assert!(told(scratch.path(), &["spool/log"]).is_empty());
     }
 }

@@ -52,6 +52,8 @@ pub enum Flaw {
     Unreadable(io::Error),
     /// What is in it is no PEM.
     Pem(pem::Error),
+    /// A section that begins in this line has no end.
+    CutOff(usize),
     /// There is no certificate in the file for it.
     NoCertificate,
     /// There is no key in the file for it.
@@ -68,6 +70,26 @@ pub enum Flaw {
     Refused(rustls::Error),
     /// The machine gives no random key for session tickets.
     NoTickets(rustls::Error),
+}
+
+/// What is wrong with a text that is no PEM.
+fn of_pem(text: &[u8], error: pem::Error) -> Flaw {
+    if !matches!(error, pem::Error::MissingSectionEnd { .. }) {
+        return Flaw::Pem(error);
+    }
+    let lines = text.split(|byte| *byte == b'\n').enumerate();
+    let mut begun = None;
+    for (at, line) in lines {
+        if line.starts_with(b"-----BEGIN ") {
+            if begun.is_some() {
+                break;
+            }
+            begun = Some(at + 1);
+        } else if line.starts_with(b"-----END ") {
+            begun = None;
+        }
+    }
+    begun.map_or(Flaw::Pem(error), Flaw::CutOff)
 }
 
 impl Flaw {
@@ -91,6 +113,16 @@ impl fmt::Display for Flaw {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Flaw::Unreadable(error) => write!(formatter, "{error}"),
+            Flaw::CutOff(line) => {
+                write!(
+                    formatter,
+                    "line {line}: the section of PEM that begins here has no end (a line -----END ...-----)"
+                )
+            }
+            Flaw::Pem(pem::Error::IllegalSectionStart { line }) => {
+                let line = String::from_utf8_lossy(line);
+                write!(formatter, "this line begins no section of PEM: {:?}", line.trim_end())
+            }
             Flaw::Pem(error) => write!(formatter, "{error}"),
             Flaw::NoCertificate => write!(formatter, "there is no certificate in it"),
             Flaw::NoKey => write!(formatter, "there is no private key in it"),
@@ -156,7 +188,9 @@ pub fn server(
 }
 
 fn read_chain(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, Flaw> {
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>().map_err(Flaw::Pem)?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(text)
+        .collect::<Result<_, _>>()
+        .map_err(|error| of_pem(text, error))?;
     if chain.is_empty() { Err(Flaw::NoCertificate) } else { Ok(chain) }
 }
 
@@ -169,7 +203,7 @@ fn read_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, Flaw> {
     PrivateKeyDer::from_pem_slice(text).map_err(|error| match error {
         pem::Error::NoItemsFound if has("-----BEGIN CERTIFICATE-----") => Flaw::CertificateForKey,
         pem::Error::NoItemsFound => Flaw::NoKey,
-        error => Flaw::Pem(error),
+        error => of_pem(text, error),
     })
 }
 

@@ -80,9 +80,18 @@ pub struct Failure {
     pub record: Vec<u8>,
     /// For whoever waits until it is on disk.
     pub receipt: Option<Receipt>,
+    /// It was ended here, without an attempt: by the operator, or by a rule that returns mail.
+    pub unattempted: bool,
 }
 
 impl Failure {
+    /// The same without an attempt that came before it.
+    pub fn unattempted(status: (u8, u16, u16), diagnostic: String) -> Box<Failure> {
+        let mut failure = Failure::ours(status, diagnostic);
+        failure.unattempted = true;
+        failure
+    }
+
     /// In our own words: no hop said so.
     pub fn ours(status: (u8, u16, u16), diagnostic: String) -> Box<Failure> {
         Box::new(Failure {
@@ -91,6 +100,7 @@ impl Failure {
             diagnostic,
             record: Vec::new(),
             receipt: None,
+            unattempted: false,
         })
     }
 }
@@ -188,6 +198,7 @@ impl Ended {
                 diagnostic: reply.describe(),
                 record: Vec::new(),
                 receipt: None,
+                unattempted: false,
             })),
         }
     }
@@ -197,7 +208,9 @@ impl Ended {
         match self {
             Disposition::Delivered => (taken, before.saturating_add(1)),
             Disposition::Deferred(deferral) => (&deferral.reply, deferral.attempts),
-            Disposition::Bounced(failure) => (&failure.diagnostic, before.saturating_add(1)),
+            Disposition::Bounced(failure) => {
+                (&failure.diagnostic, before.saturating_add(u16::from(!failure.unattempted)))
+            }
             Disposition::Expired(failure) => (&failure.diagnostic, before),
             Disposition::Discarded => ("", before),
         }
@@ -315,6 +328,9 @@ mod tests {
     fn ended() -> [Ended; 5] {
         let deferral = Deferral { attempts: 3, next: 70, reply: "451 4.4.1 no route".into(), ours: false };
         let failure = || Failure::ours((5, 1, 1), "no such user".to_owned());
+        let ended_here = Failure::unattempted((5, 7, 1), "ended".to_owned());
+        assert_eq!(Disposition::Bounced(failure()).told("", 1).1, 2);
+        assert_eq!(Disposition::Bounced(ended_here).told("", 1).1, 1, "only attempts count");
         [
             Disposition::Delivered,
             Disposition::Bounced(failure()),

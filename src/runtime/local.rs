@@ -6,6 +6,8 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use crate::runtime::process;
+
 /// Why it cannot be served. The operator's to mend.
 #[derive(Debug)]
 pub enum LocalError {
@@ -75,6 +77,21 @@ fn bind(path: &Path) -> Result<socket2::Socket, LocalError> {
     Ok(socket)
 }
 
+/// Whether [`listen`] could be done there now. Nothing is made or taken away.
+pub fn probe(path: &Path) -> Result<(), LocalError> {
+    socket2::SockAddr::unix(path)?;
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => look(path).map(drop)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error.into()),
+    }
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !std::fs::metadata(directory)?.is_dir() {
+        return Err(LocalError::Io(io::ErrorKind::NotADirectory.into()));
+    }
+    Ok(process::may_write(directory)?)
+}
+
 /// Connects to one.
 pub async fn connect(path: &Path) -> io::Result<tokio::net::UnixStream> {
     tokio::net::UnixStream::connect(path).await
@@ -82,6 +99,11 @@ pub async fn connect(path: &Path) -> io::Result<tokio::net::UnixStream> {
 
 /// A file that nobody serves any more.
 fn take_away(path: &Path) -> Result<(), LocalError> {
+    if look(path)? { Ok(std::fs::remove_file(path)?) } else { Ok(()) }
+}
+
+/// Whether a socket that nobody serves any more stands there. One that is served, and what is no socket, is in the way.
+fn look(path: &Path) -> Result<bool, LocalError> {
     match std::fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => return Err(LocalError::NotASocket),
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
@@ -93,8 +115,8 @@ fn take_away(path: &Path) -> Result<(), LocalError> {
     match socket.connect(&socket2::SockAddr::unix(path)?) {
         Ok(()) => Err(LocalError::InUse),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(LocalError::InUse),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(std::fs::remove_file(path)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(true),
         Err(error) => Err(error.into()),
     }
 }

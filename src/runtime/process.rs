@@ -324,6 +324,17 @@ pub fn may_write(path: &Path) -> io::Result<()> {
     Ok(rustix::fs::access(path, wanted)?)
 }
 
+/// Whether it may read a file.
+pub fn may_read(path: &Path) -> io::Result<()> {
+    Ok(rustix::fs::access(path, rustix::fs::Access::READ_OK)?)
+}
+
+/// Whether it may do both with a file, or list a directory and make files in it.
+pub fn may_read_and_write(path: &Path) -> io::Result<()> {
+    may_read(path)?;
+    may_write(path)
+}
+
 /// Signals that are waited for.
 const HELD: [libc::c_int; 5] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2];
 

@@ -212,9 +212,18 @@ pub fn compare(one: &Path, other: &Path) -> io::Result<ExitCode> {
 /// `relevo-load scenarios`
 pub fn scenarios(name: Option<&str>) -> io::Result<ExitCode> {
     let Some(name) = name else {
+        // Where help wraps, and where what scenarios are about begins.
+        const COLUMNS: usize = 100;
+        const NAME: usize = 16;
         for (name, text) in SHIPPED {
             let about = Scenario::parse(text).map(|scenario| scenario.about).unwrap_or_default();
-            say!("{name:<16}{about}");
+            let room =
+                sys::columns().map_or(COLUMNS, |columns| columns.min(COLUMNS)).saturating_sub(NAME).max(NAME);
+            let mut name: &str = name;
+            for line in wrapped(&about, room) {
+                say!("{name:<NAME$}{line}");
+                name = "";
+            }
         }
         return Ok(ExitCode::SUCCESS);
     };
@@ -224,4 +233,33 @@ pub fn scenarios(name: Option<&str>) -> io::Result<ExitCode> {
         found.ok_or_else(|| invalid(name, "no shipped scenario has this name"))?.1
     ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A text in lines of so many columns at the most, where its words let it.
+fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines
+            .last_mut()
+            .filter(|line| line.chars().count() + 1 + word.chars().count() <= columns || line.is_empty());
+        match line {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) => line.extend([" ", word]),
+            None => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_wrapped_between_words() {
+        let text = "a relay of three hundred receivers";
+        assert_eq!(wrapped(text, 12), ["a relay of", "three", "hundred", "receivers"]);
+        assert_eq!(wrapped(text, 100), [text]);
+        assert_eq!(wrapped("", 9), [""]);
+    }
 }

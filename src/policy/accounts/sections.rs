@@ -12,6 +12,8 @@ use crate::mail::parameters::{self, Key};
 pub enum Flaw {
     /// The file is no TOML.
     NoToml,
+    /// A line of the other kind of file.
+    Mixed,
     /// Something else than `[[account]]`.
     NoAccount,
     /// A key that no account has.
@@ -32,6 +34,9 @@ impl fmt::Display for Flaw {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Flaw::NoToml => "this is no TOML; write name = \"shop\"",
+            Flaw::Mixed => {
+                "a line of name:hash in a file that begins with [[account]]; write it as [[account]] with name = and password = below, each in quotes"
+            }
             Flaw::NoAccount => "this is no account; write [[account]]",
             Flaw::Key => "unknown key; known here: name, password, pool, tenant",
             Flaw::NoText => "this is no text; write it in quotes",
@@ -83,7 +88,13 @@ pub(super) fn read(text: &str) -> Result<Vec<Section>, (usize, Flaw)> {
     let line = |at: usize| 1 + ends.partition_point(|end| *end < at);
     let wrong = |(at, flaw)| (line(at), flaw);
     let table = DeTable::parse(text);
-    let table = table.map_err(|error| wrong((error.span().map_or(0, |span| span.start), Flaw::NoToml)))?;
+    let table = table.map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        let begin = text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |end| end + 1);
+        let of_line = text.get(begin..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+        let is_mixed = of_line.split_once(':').is_some_and(|(_, hash)| hash.trim_start().starts_with('$'));
+        wrong((at, if is_mixed { Flaw::Mixed } else { Flaw::NoToml }))
+    })?;
     let mut sections = Vec::new();
     for (key, value) in table.get_ref() {
         let all = value.get_ref().as_array().filter(|_| &**key.get_ref() == "account");

@@ -330,7 +330,7 @@ async fn give_up<R: Runtime>(
         returns.handed.set(returns.handed.get() + 1);
         // RFC 3463 3.8: refused for a reason of policy, which is ours and no next hop's.
         let words = format!("the operator of this relay ended the delivery: {}", returns.reason);
-        let mut failure = Failure::ours((5, 7, 1), words);
+        let mut failure = Failure::unattempted((5, 7, 1), words);
         failure.receipt = Some(returns.receipt.clone());
         let disposition = Ended::Bounced(failure);
         let outcomes = Outcomes::One(RangeOutcome::new(group.first, group.count, disposition));

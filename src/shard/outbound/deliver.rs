@@ -214,6 +214,7 @@ async fn return_all<R: Runtime>(
                     diagnostic: reply.describe(),
                     record: Vec::new(),
                     receipt: None,
+                    unattempted: false,
                 };
                 let ended = Ended::Bounced(Box::new(failure));
                 let told = || {

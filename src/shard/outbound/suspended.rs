@@ -50,7 +50,7 @@ pub(in crate::shard) async fn put_aside<R: Runtime>(
 fn returned(suspension: &Suspension) -> Ended {
     // RFC 3463 3.8: refused for a reason of policy, which is ours.
     let words = format!("returned by this relay, as {} says: {}", suspension.by, suspension.reason);
-    Ended::Bounced(Failure::ours((5, 7, 1), words))
+    Ended::Bounced(Failure::unattempted((5, 7, 1), words))
 }
 
 /// Which recipients of a group an attempt is made for: those that are not suspended. What is to go back is settled in `tally`, what waits is noted

@@ -1,0 +1,249 @@
+//! Where the relay keeps things: its data directory, its logs, its socket for commands. What a start would say of them, without making any.
+
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use super::Findings;
+use crate::config::literal::quoted;
+use crate::config::{Config, LogConfig};
+use crate::control;
+use crate::inspect::barred::barred;
+use crate::inspect::{self, state};
+use crate::limits;
+use crate::node;
+use crate::runtime::beside;
+use crate::runtime::files::{self, Mended};
+use crate::runtime::local::{self, LocalError};
+use crate::runtime::os::probe;
+use crate::runtime::process::{self, LockError};
+
+/// What stands at a path; None: nothing does. A link to nothing is in the way of what would be made there, and no error of the system says "there
+/// is nothing" but that one.
+fn standing(path: &Path) -> Result<Option<Metadata>, String> {
+    match std::fs::metadata(path) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Err(error.to_string())
+        }
+        Err(_) if std::fs::symlink_metadata(path).is_ok() => Err("it is a link to nothing".to_owned()),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Whether a directory is there, or could be made with those above it: the one that is there, and may be written. Else why not.
+fn may_be_made(directory: &Path) -> Result<PathBuf, String> {
+    let at = directory.display();
+    let mut above = PathBuf::from(".");
+    for place in directory.ancestors().filter(|place| !place.as_os_str().is_empty()) {
+        if let Some(found) = standing(place).map_err(|problem| match place == directory {
+            true => format!("{at}: {problem}"),
+            false => format!("{at} cannot be made: {}: {problem}", place.display()),
+        })? {
+            if !found.is_dir() {
+                return Err(format!("{at}: {} is no directory", place.display()));
+            }
+            above = place.to_owned();
+            break;
+        }
+    }
+    match process::may_write(&above) {
+        Ok(()) => Ok(above),
+        Err(error) => Err(format!("{at} is not there, and cannot be made in {}: {error}", above.display())),
+    }
+}
+
+/// Where a file is made whose path leads to nothing: behind all links.
+fn made_at(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..limits::LINKS_FOLLOWED {
+        match std::fs::read_link(&path) {
+            Ok(target) => path = path.parent().unwrap_or(Path::new("/")).join(target),
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(rustix::io::Errno::LOOP.into())
+}
+
+/// Whether commands could be answered. Where nobody asked for a socket, a start without one is told of, and not refused.
+pub(super) fn socket(config: &Config, running: bool, found: &mut Findings) {
+    const KEY: &str = "control.socket";
+    let Some(path) = &config.control.socket else { return };
+    let data_dir = &config.node.data_dir;
+    let in_data_dir = path.parent() == Some(data_dir);
+    // It is made before the socket is; and what is wrong with it is told of it alone.
+    if in_data_dir && (!data_dir.exists() || found.errors.iter().any(|error| error.key == "node.data_dir")) {
+        return;
+    }
+    let error = match local::probe(path) {
+        Ok(()) => return,
+        // Its own.
+        Err(LocalError::InUse) if running => return,
+        Err(error) => error,
+    };
+    let words = control::StartError::Socket(path.clone(), error).to_string();
+    let mut told = config.places.told(KEY, &words);
+    if config.control.socket_named {
+        found.errors.push(told);
+    } else {
+        if told.value.is_empty() {
+            told.value = quoted(&path.display().to_string());
+        }
+        found.warnings.push(told);
+    }
+}
+
+/// Looks at the data directory. Whether a relay runs on it now.
+pub(super) fn data_dir(config: &Config, found: &mut Findings) -> bool {
+    const KEY: &str = "node.data_dir";
+    let (places, directory) = (&config.places, &config.node.data_dir);
+    let at = directory.display();
+    let mut fail = |problem: String, fix: &str| found.errors.push(places.remark(KEY, problem, fix));
+    let writable = "make it a directory that this user may write, or check as the user that runs the relay";
+    match standing(directory) {
+        Ok(Some(found)) if !found.is_dir() => {
+            fail(format!("{at}: it is no directory"), "name another directory");
+            return false;
+        }
+        Ok(Some(_)) => {}
+        Ok(None) => {
+            match may_be_made(directory) {
+                Ok(above) => memory(config, &above, found),
+                Err(problem) => fail(problem, writable),
+            }
+            return false;
+        }
+        Err(problem) => {
+            fail(format!("{at}: {problem}"), writable);
+            return false;
+        }
+    }
+    let with_journal = config.logs.iter().any(|log| !log.is_nowhere());
+    let barred = barred(directory, with_journal, false);
+    if !barred.is_empty() {
+        found.errors.extend(barred.iter().map(|barred| places.told(KEY, &barred.to_string())));
+        return false;
+    }
+    let running = match process::lock_existing(directory) {
+        Ok(lock) => {
+            lock.undo();
+            false
+        }
+        Err(LockError::Taken) => true,
+        Err(LockError::Io(error)) => {
+            fail(format!("{at}: {error}"), writable);
+            return false;
+        }
+    };
+    match process::read_node_id(directory) {
+        Err(error) => fail(format!("{at}: {error}"), "restore it from a copy, or name another directory"),
+        Ok(Some(_)) => {}
+        Ok(None) => {
+            if let Ok(Some(words)) = inspect::lost_node(directory) {
+                found.errors.push(config.places.told(KEY, &words));
+            }
+        }
+    }
+    for words in state::modes(directory, false).words(directory, false) {
+        found.warnings.push(config.places.told(KEY, &words));
+    }
+    let lanes = node::directory::lanes(directory).max(config.shard_count(probe::cores().len()));
+    for unopened in inspect::unopened_lanes(directory, lanes) {
+        found.errors.push(config.places.told(KEY, &unopened.to_string()));
+    }
+    memory(config, directory, found);
+    running
+}
+
+fn memory(config: &Config, directory: &Path, found: &mut Findings) {
+    if process::is_memory_file_system(directory) {
+        let problem = format!(
+            "{} is in memory: accepted mail is lost with the power, and every sync is a lie",
+            config.node.data_dir.display()
+        );
+        let warning =
+            config.places.propose("node.data_dir", problem, "\"/var/lib/relevo\"", ", a directory on a disk");
+        found.warnings.retain(|other| other.key != "node.data_dir");
+        found.warnings.push(warning);
+    }
+}
+
+/// Whether the log can be written, without making it.
+pub(super) fn log(config: &Config, log: &LogConfig, found: &mut Findings) {
+    let key = format!("{}.path", log.section);
+    let Some(path) = log.path.as_ref().filter(|_| !log.is_nowhere()) else { return };
+    let at = path.display();
+    let mut fail = |problem: String, fix: &str| found.errors.push(config.places.remark(&key, problem, fix));
+    let writable = "name a file that this user may write, or check as the user that runs the relay";
+    match std::fs::metadata(path).map(|found| found.file_type()) {
+        Ok(kind) if kind.is_dir() => fail(format!("{at} is a directory"), "name a file in it"),
+        Ok(kind) if kind.is_file() => match process::may_write(path) {
+            Err(error) => fail(format!("{at}: {error}"), writable),
+            Ok(()) => open_logs(config, &key, path, found),
+        },
+        Ok(kind) if kind.is_socket() || kind.is_block_device() => {
+            let what = if kind.is_socket() { "a socket" } else { "a disk" };
+            fail(
+                format!("{at} is {what}, not a file"),
+                "name a file, or \"-\" for standard output, be it a socket",
+            );
+        }
+        Ok(_) if process::may_write(path).is_err() => {
+            fail(format!("{at}: this user may not write it"), writable);
+        }
+        Ok(_) => {
+            let problem = format!(
+                "{at} is no file: what nobody reads from it waits in the journal, up to control.journal_size_max"
+            );
+            let fix = "name a file, or \"-\" for standard output";
+            found.warnings.push(config.places.remark(&key, problem, fix));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if let Err(problem) = log_may_be_made(path) {
+                fail(format!("{at}: {problem}"), writable);
+            }
+        }
+        Err(error) => fail(format!("{at}: {error}"), writable),
+    }
+}
+
+/// Whether a log that is not there could be made. Directories are made of the name that is written, not of what a link names.
+fn log_may_be_made(path: &Path) -> Result<(), String> {
+    let real = made_at(path).map_err(|error| error.to_string())?;
+    let directory = real.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if real == *path {
+        return may_be_made(directory).map(drop);
+    }
+    let fail = |error| format!("it is a link to {}, which cannot be made: {error}", real.display());
+    process::may_write(directory).map_err(fail)
+}
+
+/// A log, or what a rotation made of it, that others can read.
+fn open_logs(config: &Config, key: &str, path: &Path, found: &mut Findings) {
+    let (real, rotated) = beside::log_and_rotated(path, limits::LOG_DIRECTORY_MAX);
+    // Who checks may be root, and the relay the owner of the log.
+    let owner = |path: &Path| std::fs::symlink_metadata(path).ok().map(|found| found.uid());
+    let is_open = |path: &&PathBuf| matches!(files::mend(path, false), Ok(Mended::Others));
+    let is_own = |path: &&PathBuf| owner(path) == owner(&real) || owner(path) == Some(process::user().0);
+    let mut tell = |problem: String, fix: &str| found.warnings.push(config.places.remark(key, problem, fix));
+    if is_open(&&real) {
+        let at = path.display();
+        tell(
+            format!(
+                "{at} can be read by others: it has senders and recipients; a start takes that from them"
+            ),
+            "chmod 600 it, and have a log rotator make it so (nocreate, or create 0600)",
+        );
+    }
+    let open: Vec<&PathBuf> = rotated.iter().filter(is_own).filter(is_open).collect();
+    if let Some(first) = open.first() {
+        let (count, first) = (open.len(), first.display());
+        tell(
+            format!(
+                "{count} rotated logs can be read by others, {first} for one: they have senders and recipients; a start takes that from them"
+            ),
+            "chmod 600 them, and have the log rotator make them so",
+        );
+    }
+}
