@@ -397,6 +397,7 @@ mod tests {
                 diagnostic: reply.describe(),
                 record: Vec::new(),
                 receipt: None,
+                unattempted: false,
             };
             assert_eq!(of(&Verdict::Failed(0), reply), Disposition::Bounced(Box::new(failure)));
         }
