@@ -123,6 +123,7 @@ fn rules_about_accounts_that_nobody_has_are_told() {
 fn what_a_start_would_refuse_is_an_error_of_its_line() {
     let scratch = Scratch::new();
     fs::write(scratch.path("file"), "no PEM").unwrap();
+    fs::create_dir(scratch.path("directory")).unwrap();
     fs::write(scratch.path("other.pem"), rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap();
     let _socket = std::os::unix::net::UnixDatagram::bind(scratch.path("socket")).unwrap();
     fs::write(scratch.path("bad accounts"), "# one\nshop:secret\n").unwrap();
@@ -145,7 +146,8 @@ fn what_a_start_would_refuse_is_an_error_of_its_line() {
             3,
             "cannot be made in /proc",
         ),
-        (replaced("log.jsonl", ""), 12, "is a directory"),
+        (replaced("log.jsonl", "directory"), 12, "is a directory"),
+        (replaced("log.jsonl", ""), 12, "ends in a slash"),
         (replaced("log.jsonl", "socket"), 12, "is a socket"),
         (replaced("log.jsonl", "file/log"), 12, "log.path: "),
         (

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::config::literal::{quoted, quoted_list};
 use crate::config::rule::order::{self, Doubt};
 use crate::config::value::{show_duration, show_size};
-use crate::config::{Choice, Config, ConfigError, ListenerConfig, Network, RouteTarget, SourceConfig};
+use crate::config::{Config, ConfigError, ListenerConfig, Network, RouteTarget, SourceConfig};
 use crate::limits;
 use crate::mail::parameters::Key;
 
@@ -330,14 +330,9 @@ fn judge_expiry(config: &Config, found: &mut Vec<ConfigError>) {
     }
 }
 
-/// Mail that comes back to where it came from, and TLS where there is none.
+/// Mail that comes back to where it came from.
 fn judge_routes(config: &Config, found: &mut Vec<ConfigError>) {
     for (at, route) in config.routes.iter().enumerate() {
-        let none = |choice: &Choice| matches!(choice.target, RouteTarget::Local(_) | RouteTarget::Socket(_));
-        if route.tls.is_some() && route.to.iter().all(none) {
-            let problem = "there is no TLS on the way there, so this has no effect".to_owned();
-            found.push(config.places.remark(&format!("route[{at}].tls"), problem, "remove the key"));
-        }
         for choice in &route.to {
             let RouteTarget::Host { host, port, .. } = &choice.target else { continue };
             let mut listeners = config.listeners.iter();

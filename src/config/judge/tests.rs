@@ -63,8 +63,6 @@ const DOUBTFUL: &[(&str, &str)] = &[
         "is this relay itself",
     ),
     ("[[route]]\ndomain = \"a.example\"\nto = \"smtp://relay.example.net:2525\"\n", "is this relay itself"),
-    ("[[route]]\ndomain = \"*\"\nto = \"discard\"\ntls = \"require\"\n", "no TLS on the way there"),
-    ("[[route]]\ndomain = \"*\"\nto = \"lmtp:/run/x\"\ntls = \"verify\"\n", "no TLS on the way there"),
     ("[delivery]\nmx_port = 26\n", "no MX host of the internet listens on port 26"),
     ("[delivery]\nallow_loopback_mx = true\n", "connect to services of this machine"),
     ("[delivery]\nstarttls = false\n", "unencrypted"),

@@ -188,14 +188,14 @@ fn logs_and_what_was_rotated_from_them_are_closed_to_others() {
     let scratch = tempfile::tempdir().unwrap();
     let at = |name: &str| scratch.path().join(name);
     let mode = |name: &str| std::fs::metadata(at(name)).unwrap().permissions().mode() & 0o777;
-    for name in ["real", "log.1", "log.2.gz", "real-1", "other"] {
+    for name in ["real", "log.1", "log.2.gz", "real-20260101", "other"] {
         std::fs::write(at(name), b"").unwrap();
         std::fs::set_permissions(at(name), std::fs::Permissions::from_mode(0o644)).unwrap();
     }
     std::os::unix::fs::symlink("real", at("log")).unwrap();
     life(&at("log"), "one\n");
     assert_eq!(
-        ["real", "log.1", "log.2.gz", "real-1", "other"].map(mode),
+        ["real", "log.1", "log.2.gz", "real-20260101", "other"].map(mode),
         [0o600, 0o600, 0o600, 0o600, 0o644]
     );
     let said = crate::observe::diagnostics::said_of(&at("log").to_string_lossy());
