@@ -30,6 +30,8 @@ pub enum ServerError {
     NotWhole,
     /// The answer cannot be read.
     Damaged,
+    /// It answers another question.
+    OffTheQuestion,
     /// The aliases in it run in a circle.
     Circle,
     /// The name is none that can be asked for.
@@ -64,6 +66,9 @@ impl fmt::Display for ServerError {
             }
             ServerError::NotWhole => write!(formatter, "the name server gave no whole answer"),
             ServerError::Damaged => write!(formatter, "the name server's answer is damaged"),
+            ServerError::OffTheQuestion => {
+                write!(formatter, "the name server answers another question")
+            }
             ServerError::Circle => write!(formatter, "the name's aliases run in a circle"),
             ServerError::BadName => write!(formatter, "the name is no DNS name"),
             ServerError::Io(words) => formatter.write_str(words),

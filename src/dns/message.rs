@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use hickory_proto::op::{Edns, Header, HeaderCounts, Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::rdata::MX;
+use hickory_proto::rr::rdata::{MX, SOA};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, EncodedSize};
 
@@ -162,7 +162,7 @@ fn read_records(message: &Message, asked: Name, wanted: RecordType) -> Reading {
         let mut addresses = Vec::new();
         let mut alias = None;
         let mut shortest = ttl;
-        for record in message.answers.iter().filter(|record| record.name.eq_ignore_root(&name)) {
+        for record in message.answers.iter().filter(|record| is_of(record, &name)) {
             let lifetime = Duration::from_secs(u64::from(record.ttl));
             match &record.data {
                 RData::MX(mx) if wanted == RecordType::MX => exchanges.push(mx),
@@ -195,6 +195,10 @@ fn read_records(message: &Message, asked: Name, wanted: RecordType) -> Reading {
                 aliased = true;
             }
             None if aliased && !has_soa(message) => return Reading::Alias(host_name(&name), ttl),
+            // RFC 2308 section 2.2: that there is nothing is said with an answer section without records.
+            None if !aliased && speaks_of_others(message, &name) => {
+                return Reading::Failed(ServerError::OffTheQuestion);
+            }
             None => {
                 return Reading::Found(LookupResult {
                     answer: Ok(Answer::NoData),
@@ -230,16 +234,33 @@ fn keep_preferred(mut exchanges: Vec<&MX>) -> (Vec<(u16, String)>, bool) {
     (hosts, false)
 }
 
+/// Whether a record is about this name, in the class that was asked for (RFC 1035 section 3.2.4: each class is a tree of its own).
+fn is_of(record: &Record, name: &Name) -> bool {
+    record.dns_class == DNSClass::IN && record.name.eq_ignore_root(name)
+}
+
+/// Whether there are answers, and all of them to another question.
+fn speaks_of_others(message: &Message, name: &Name) -> bool {
+    let none = !message.answers.iter().any(|record| is_of(record, name));
+    !message.answers.is_empty() && none && !has_soa(message)
+}
+
 fn has_soa(message: &Message) -> bool {
-    message.authorities.iter().any(|record| matches!(record.data, RData::SOA(_)))
+    soas(message).next().is_some()
+}
+
+/// Start-of-authority records, each with its own TTL.
+fn soas(message: &Message) -> impl Iterator<Item = (u32, &SOA)> {
+    let of_class = message.authorities.iter().filter(|record| record.dns_class == DNSClass::IN);
+    of_class.filter_map(|record| match &record.data {
+        RData::SOA(soa) => Some((record.ttl, soa)),
+        _ => None,
+    })
 }
 
 /// RFC 2308 section 5: the smaller of the SOA's own TTL and its minimum.
 fn negative_ttl(message: &Message) -> Duration {
-    let seconds = message.authorities.iter().find_map(|record| match &record.data {
-        RData::SOA(soa) => Some(record.ttl.min(soa.minimum)),
-        _ => None,
-    });
+    let seconds = soas(message).next().map(|(ttl, soa)| ttl.min(soa.minimum));
     let ttl = seconds.map_or(limits::DNS_FAILURE_TTL, |seconds| Duration::from_secs(u64::from(seconds)));
     ttl.clamp(limits::DNS_TTL_MIN, limits::DNS_NEGATIVE_TTL_MAX)
 }
@@ -256,7 +277,7 @@ fn host_name(name: &Name) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hickory_proto::rr::rdata::{A, CNAME, SOA};
+    use hickory_proto::rr::rdata::{A, CNAME};
 
     fn name(text: &str) -> Name {
         Name::from_ascii(text).unwrap()
@@ -358,11 +379,16 @@ mod tests {
         assert_eq!(hosts, best);
         let turned = reply(QueryType::Mx, all.into_iter().rev().collect(), |_| {});
         assert_eq!(kept(read(&turned, QueryType::Mx)), hosts, "one site however the answer is turned");
-        // Long names: fewer of them, and one always.
+        // Usual long names, all of them.
+        let label = "m".repeat(46);
+        let usual = |number: u16| mx(number, &format!("{label}{number:02}.mail.example."));
+        let hosts = kept(read(&reply(QueryType::Mx, (1..26).map(usual).collect(), |_| {}), QueryType::Mx));
+        assert_eq!((hosts.len(), hosts[0].1.len()), (limits::MX_HOSTS_KEPT, 61));
+        // Longer ones: fewer of them, and one always.
         let label = "x".repeat(60);
         let long = |number| mx(number, &format!("{label}.{label}.{label}.h{number}.example."));
         let hosts = kept(read(&reply(QueryType::Mx, (1..40).map(long).collect(), |_| {}), QueryType::Mx));
-        assert_eq!(hosts.iter().map(|(rank, _)| *rank).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(hosts.iter().map(|(rank, _)| *rank).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7]);
         let twice = reply(QueryType::Mx, vec![mx(20, "a.example."), mx(10, "A.example.")], |_| {});
         let once = Answer::Mx { hosts: vec![(10, "a.example".to_owned())], cut: false };
         assert_eq!(read(&twice, QueryType::Mx), found(once, 300));
@@ -375,6 +401,57 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    /// RFC 1035 section 3.2.4: what another class has of the name is none of ours.
+    #[test]
+    fn only_the_internet_is_asked() {
+        let of = |mut record: Record, class| {
+            record.dns_class = class;
+            record
+        };
+        let chaos = of(mx(5, "bad.example."), DNSClass::CH);
+        let both = reply(QueryType::Mx, vec![chaos.clone(), mx(10, "ok.example.")], |_| {});
+        let hosts = vec![(10, "ok.example".to_owned())];
+        assert_eq!(read(&both, QueryType::Mx), found(Answer::Mx { hosts, cut: false }, 300));
+        let address = |last| Record::from_rdata(name("d.example."), 300, RData::A(A::new(192, 0, 2, last)));
+        let both = reply(QueryType::A, vec![of(address(1), DNSClass::HS), address(2)], |_| {});
+        assert_eq!(
+            read(&both, QueryType::A),
+            found(Answer::Addresses(vec!["192.0.2.2".parse().unwrap()]), 300)
+        );
+        let alias = Record::from_rdata(name("d.example."), 30, RData::CNAME(CNAME(name("t.example."))));
+        let both = reply(QueryType::A, vec![of(alias, DNSClass::CH), address(2)], |_| {});
+        assert!(matches!(read(&both, QueryType::A), Reading::Found(_)));
+        let soa = SOA::new(name("ns.example."), name("h.example."), 1, 2, 3, 4, 60);
+        let soa = of(Record::from_rdata(name("example."), 900, RData::SOA(soa)), DNSClass::CH);
+        let none = reply(QueryType::Mx, vec![], |message| {
+            message.add_authority(soa);
+        });
+        assert_eq!(read(&none, QueryType::Mx), found(Answer::NoData, limits::DNS_FAILURE_TTL.as_secs()));
+        assert!(matches!(
+            read(&reply(QueryType::Mx, vec![chaos], |_| {}), QueryType::Mx),
+            Reading::Failed(_)
+        ));
+    }
+
+    /// RFC 2308 section 2.2: that there is nothing is not said with the records of another name.
+    #[test]
+    fn answers_to_another_question_are_none() {
+        let other = Record::from_rdata(name("e.example."), 300, RData::MX(MX::new(5, name("m.example."))));
+        let soa = SOA::new(name("ns.example."), name("h.example."), 1, 2, 3, 4, 60);
+        let soa = Record::from_rdata(name("example."), 900, RData::SOA(soa));
+        let failed = Reading::Failed(ServerError::OffTheQuestion);
+        assert_eq!(read(&reply(QueryType::Mx, vec![other.clone()], |_| {}), QueryType::Mx), failed);
+        let none = reply(QueryType::Mx, vec![other], |message| {
+            message.add_authority(soa);
+        });
+        assert_eq!(read(&none, QueryType::Mx), found(Answer::NoData, 60));
+        let of_its_own = Record::from_rdata(name("d.example."), 300, RData::A(A::new(192, 0, 2, 1)));
+        assert!(matches!(
+            read(&reply(QueryType::Mx, vec![of_its_own], |_| {}), QueryType::Mx),
+            Reading::Found(LookupResult { answer: Ok(Answer::NoData), .. })
+        ));
     }
 
     #[test]

@@ -58,6 +58,7 @@ fn pack_trouble(why: &ServerError, out: &mut Vec<u8>) {
         ServerError::Damaged => out.push(3),
         ServerError::Circle => out.push(4),
         ServerError::BadName => out.push(5),
+        ServerError::OffTheQuestion => out.push(7),
         ServerError::Io(words) => {
             out.push(6);
             pack_text(words, out);
@@ -118,6 +119,7 @@ fn take_trouble(bytes: &mut &[u8]) -> Option<ServerError> {
         3 => ServerError::Damaged,
         4 => ServerError::Circle,
         5 => ServerError::BadName,
+        7 => ServerError::OffTheQuestion,
         _ => ServerError::Io(take_text(bytes)?.into()),
     })
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 pub const MX_ADDRESSES_MAX: usize = 20;
 /// MX hosts of a domain that are kept, the preferred ones: more than large receivers have.
 pub const MX_HOSTS_KEPT: usize = 24;
-/// Bytes of their names. Ten hosts of 40 letters fit, and a site, whose name they are, stays small.
-pub const MX_NAMES_MAX: usize = 512;
+/// Bytes of their names: all of them fit where each has 64 letters. A site, whose name they are, has as many as there are, and so has what is
+/// remembered of the answer: what one may cost, and not what it does.
+pub const MX_NAMES_MAX: usize = MX_HOSTS_KEPT * 64;
 /// Addresses of a host that are kept.
 pub const HOST_ADDRESSES_KEPT: usize = 64;
 /// How long what is known of this machine's addresses counts before they are looked at for the next host: mail to one that is new comes back.
