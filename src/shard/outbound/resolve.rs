@@ -25,7 +25,7 @@ use crate::shard::timers::Timers;
 use crate::time::Instant;
 use counted::Counted;
 use renew::Renewals;
-use unroutable::{never, refused};
+use unroutable::{never, no_domain, refused};
 use waiters::{Asker, Heard, Waiters};
 
 mod counted;
@@ -244,10 +244,7 @@ impl<R: Runtime> Resolver<R> {
                         let hop = route::to_literal(domain, address, port);
                         self.addresses(&hop.hosts[0]).await.map(|_| hop)
                     }
-                    None if address::is_numeric(domain) => Err(never(
-                        (1, 2),
-                        format!("{domain} is no domain; a mailbox at an address is written user@[{domain}]"),
-                    )),
+                    None if address::is_numeric(domain) => Err(no_domain(domain)),
                     None => self.mx_hop_or(domain, behind.as_ref()).await,
                 }?;
                 hop.ask_for_tls(*tls);

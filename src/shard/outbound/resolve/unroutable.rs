@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::mail::address;
 use crate::route::gate::GateRefusal;
 use crate::route::{At, Host};
 
@@ -28,6 +29,16 @@ pub(super) fn never(detail: (u16, u16), text: String) -> Unroutable {
     Unroutable { permanent: true, status: (5, detail.0, detail.1), text, loops: false }
 }
 
+/// It is a number. Where it is an address as it is written in mail too, its mailboxes may be written so.
+pub(super) fn no_domain(domain: &str) -> Unroutable {
+    let literal = format!("[{domain}]");
+    let advice = match address::is_literal(literal.as_bytes()) {
+        true => format!("; a mailbox at an address is written user@{literal}"),
+        false => String::new(),
+    };
+    never((1, 2), format!("{domain} is no domain{advice}"))
+}
+
 pub(in crate::shard::outbound) fn not_now(text: String) -> Unroutable {
     Unroutable { permanent: false, status: (4, 4, 3), text, loops: false }
 }
@@ -43,4 +54,19 @@ pub(super) fn refused(host: &Host, address: IpAddr, refusal: GateRefusal) -> Unr
     };
     let class = if permanent { 5 } else { 4 };
     Unroutable { permanent, status: (class, subject, detail), text, loops: refusal == GateRefusal::Loop }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_is_given_where_it_helps() {
+        let words = no_domain("192.0.2.1").text;
+        assert_eq!(words, "192.0.2.1 is no domain; a mailbox at an address is written user@[192.0.2.1]");
+        for numeric in ["0177.0.0.1", "0x7f.1", "127.0.1", "017700000001", "256.1.1.1"] {
+            assert!(address::is_numeric(numeric));
+            assert_eq!(no_domain(numeric).text, format!("{numeric} is no domain"));
+        }
+    }
 }
