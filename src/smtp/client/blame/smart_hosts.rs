@@ -61,7 +61,19 @@ fn odd(routed: bool, expected: (bool, &str), lines: &[(At, &str)]) -> Vec<String
 }
 
 /// Said by a host to which a route leads: our right to relay, our login, our TLS, our address or our account is at fault.
-const OF_US: [(At, &str); 221] = [
+const OF_US: [(At, &str); 233] = [
+    (At::Mail, "550 5.7.1 You have exceeded your daily quota of outgoing messages"),
+    (At::Rcpt, "550 5.7.1 You have exceeded your daily quota of outgoing messages"),
+    (At::Rcpt, "550 You've reached your monthly sending limit"),
+    (At::Rcpt, "550 Daily user sending quota exceeded"),
+    (At::Rcpt, "550 Message quota exceeded for your account"),
+    (At::Mail, "500 5.5.1 unrecognized command"),
+    (At::Rcpt, "500 5.5.1 unrecognized command"),
+    (At::Rcpt, "500 Syntax error, command unrecognized"),
+    (At::Rcpt, "551 5.7.1 Forwarding to remote hosts disabled"),
+    (At::Rcpt, "571 Delivery not authorized, message refused"),
+    (At::Rcpt, "554 5.3.0 Mail gateway license expired"),
+    (At::Dot, "550 License of this mail gateway has expired"),
     (At::Rcpt, "553 sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)"),
     (
         At::Rcpt,
@@ -316,7 +328,13 @@ const OF_US: [(At, &str); 221] = [
 ];
 
 /// Said by such a host of a recipient, of the sender or of the message.
-const OF_THE_MAIL: [(At, &str); 98] = [
+const OF_THE_MAIL: [(At, &str); 104] = [
+    (At::Dot, "500 Line too long"),
+    (At::Rcpt, "500 Error: bad syntax"),
+    (At::Rcpt, "550 5.7.1 You have exceeded the quota of this mailbox"),
+    (At::Rcpt, "551 User not local; please try forwarding to <z@y.example>"),
+    (At::Dot, "554 5.7.1 Your message has a license key that has expired"),
+    (At::Dot, "550 5.7.1 Delivery not authorized, message refused"),
     (At::Rcpt, "550 5.1.1 User unknown"),
     (At::Rcpt, "550 5.1.1 <x@y.example>: Recipient address rejected: User unknown in local recipient table"),
     (At::Rcpt, "550 No such user here"),
@@ -459,4 +477,11 @@ fn relaying_is_denied_to_us_where_it_is_for_all() {
         let expected = if routed { "d" } else { "F" };
         assert_eq!((forgiven, letters.as_str()), (routed, expected), "an MX that does not know the domain");
     }
+}
+
+/// Said through an MX as well: it knows the command no better for others.
+#[test]
+fn a_command_nobody_knows_returns_nobody() {
+    let lines = [(At::Mail, "500 5.5.1 unrecognized command"), (At::Rcpt, "500 5.5.1 unrecognized command")];
+    assert_eq!(odd(false, (true, "d"), &lines), Vec::<String>::new());
 }
