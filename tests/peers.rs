@@ -63,6 +63,7 @@ stories!("hops.py", None;
     nothing_before_the_dot_is_its_answer,
     a_reply_that_is_begun_before_the_dot_holds_nothing,
     replies_nobody_asked_for_end_the_connection,
+    strays_before_a_command_answer_none,
     codes_that_do_not_fit_end_the_session,
     the_rest_of_many_recipients_goes_at_once,
     the_rest_is_told_what_ended_the_session,

@@ -21,6 +21,8 @@ pub enum Defect {
     RefusalOutOfStep,
     /// A reply nobody asked for is kept.
     StrayReplyKept,
+    /// A reply nobody asked for is taken for the answer to the next command.
+    StrayBeforeCommand,
     /// An early reply is taken for the answer.
     EarlyReplyBelieved,
     /// A retry comes late.

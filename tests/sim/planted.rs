@@ -103,6 +103,7 @@ found! {
     PlaceTakenBack in a_place_that_is_taken_back_is_found,
     RefusalOutOfStep in a_refusal_out_of_step_that_is_believed_is_found,
     StrayReplyKept in a_reply_nobody_asked_for_that_is_kept_is_found,
+    StrayBeforeCommand in a_stray_reply_taken_for_the_next_answer_is_found,
     EarlyReplyBelieved in an_early_reply_taken_for_the_answer_is_found,
     RetryLate in a_retry_that_comes_late_is_found,
     RetryForgotten in a_forgotten_retry_is_found,
@@ -214,6 +215,7 @@ fn is_found(defect: Defect) {
         Defect::HandoffRepeated => (|plan, _| plan.inbox = 1, 0.5, &["delivered again"]),
         Defect::RefusalOutOfStep => (twice_and_gone, 1.0, RETURNED),
         Defect::StrayReplyKept => (twice, 1.0, RETURNED),
+        Defect::StrayBeforeCommand => (strays, 1.0, LOST),
         Defect::EarlyReplyBelieved => (early, 1.0, LOST),
         // Nothing else on these days makes mail wait.
         Defect::RetryLate => (no_manners_at_the_dot, 0.05, &["starved"]),
@@ -469,6 +471,14 @@ fn early(plan: &mut Plan, _: &mut Dice) {
 
 fn twice(plan: &mut Plan, _: &mut Dice) {
     rule_breakers(plan, |site| (site.twice, site.pipelining) = (0.5, false));
+}
+
+/// What they say behind the answer to MAIL opens the data, whose end they refuse.
+fn strays(plan: &mut Plan, _: &mut Dice) {
+    rule_breakers(plan, |site| {
+        (site.strays, site.pipelining) = (0.3, false);
+        site.manners[DOT] = Manner { soft: 0.5, ..Manner::default() };
+    });
 }
 
 /// What they say twice comes when the commands of the next message are under way already; and then they leave.

@@ -133,7 +133,7 @@ async fn introduce<R: Runtime>(
         }
         protected.map_err(|(step, error)| match error {
             HopError::Refused(reply) if is_load(shard, connection, &reply) => HopError::Refused(reply),
-            error @ HopError::BadTls(_) => error,
+            error @ (HopError::BadTls(_) | HopError::Unasked) => error,
             error => HopError::BrokenTls(words(connection.starttls, step, &error)),
         })?;
     }

@@ -121,7 +121,7 @@ pub enum HopError {
     Early(Reply),
     /// The hop began to say something while the message was being sent, and did not go on.
     Halting,
-    /// The hop said something before it was asked.
+    /// The hop said something before it was asked: what it said before may have been no answer either.
     Unasked,
     /// What came of STARTTLS, when plain text is to be tried next.
     BrokenTls(String),
@@ -292,7 +292,8 @@ impl<R: Runtime> Connection<R> {
     }
 
     /// Sends commands that have so many replies, within a deadline. Where that fails but the hop said something before, the replies are
-    /// read first, and then the failure is told.
+    /// read first, and then the failure is told. What was said before the commands would be taken for the answer to them: then nothing is
+    /// sent ([`HopError::Unasked`]).
     pub async fn send(
         &mut self,
         shard: &Shard<R>,
@@ -302,6 +303,10 @@ impl<R: Runtime> Connection<R> {
     ) -> Result<(), HopError> {
         if let Some(error) = self.broken.take() {
             return Err(error.into());
+        }
+        let planted = [Defect::StrayBeforeCommand, Defect::StrayReplyKept];
+        if self.has_stray() && !planted.into_iter().any(|defect| shard.runtime.planted(defect)) {
+            return Err(HopError::Unasked);
         }
         self.owed += replies;
         self.wire.limit(&shard.timers, patience);
@@ -400,6 +405,12 @@ impl<R: Runtime> Connection<R> {
 
     fn is_surplus(&self) -> bool {
         !self.input.is_empty() || self.reader.is_midway()
+    }
+
+    /// Whether something came behind the last reply that was owed: as far as it was received, for a command costs no look at the socket. A hop
+    /// may say at any time that it closes (421, RFC 5321 3.8), and that is heard in place of the answer.
+    fn has_stray(&self) -> bool {
+        self.owed == 0 && self.is_surplus() && !self.input.starts_with(b"421")
     }
 
     /// What came, as far as is known without asking the kernel, that is no reply to any command. If anything did, the session is over.

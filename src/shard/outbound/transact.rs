@@ -175,13 +175,13 @@ pub(super) async fn transact<R: Runtime>(
         manners::notice_lost_group(shard, &connection.hop, begun_at);
     }
     if moves_on(run, connection, (how, broke), &mut transaction).await {
-        adapt::leaves(run, connection, reused, &transaction);
+        adapt::leaves(run, connection, reused || run.done > 1, &transaction);
         return (After::Stale, false);
     }
     understand(run, connection, &mut transaction).await;
     notice::of_transaction(run, view, part, &transaction);
-    count(run, connection, part, &transaction, tally);
-    (if transaction.must_close() { After::Close } else { After::Keep }, transaction.made_progress())
+    let got_on = count(run, connection, part, &transaction, tally);
+    (if transaction.must_close() { After::Close } else { After::Keep }, got_on)
 }
 
 /// What its refusals mean: for whom they were refused, and whether that is final.
@@ -215,6 +215,10 @@ async fn moves_on<R: Runtime>(
         } else {
             confirm(run.shard, connection, transaction).await;
         }
+    }
+    // It has carried recipients enough: each that follows takes some.
+    if run.done > 1 && run.took.get() && transaction.is_turned_away() {
+        return true;
     }
     let reused = how.reused;
     let put_off = transaction.is_put_off();
@@ -260,6 +264,12 @@ fn break_off<R: Runtime>(
         );
         transaction.on_trouble(&format!("the spool: {error}"));
         return false;
+    }
+    if matches!(error, HopError::Unasked) {
+        unasked(shard);
+        transaction.on_stray();
+        *site.last_error.borrow_mut() = (NO_ANSWER, error.to_string());
+        return true;
     }
     let words = format!("{error} (waiting for the answer to {})", transaction.awaiting());
     *site.last_error.borrow_mut() = (NO_ANSWER, words.clone());
@@ -346,17 +356,19 @@ fn refused<R: Runtime>(run: &Run<'_, R>, routed: bool, transaction: &mut Transac
     }
 }
 
-/// Notes what became of each recipient.
+/// Notes what became of each recipient. Whether the transaction brought something: an end for somebody, or how many are to be named at once.
 fn count<R: Runtime>(
     run: &Run<'_, R>,
     connection: &Connection<R>,
     part: &Part<'_>,
     transaction: &Transaction<'_>,
     tally: &mut Tally,
-) {
+) -> bool {
     let (shard, shown) = (run.shard, &run.site.shown);
     let now = shard.timers.recent();
-    let got_on = transaction.made_progress();
+    // Each time fewer are named; a hop that goes meanwhile is asked over many connections, and these are bounded.
+    let names_fewer = transaction.names_fewer() && (!transaction.must_close() || shown.may_move(now));
+    let got_on = transaction.made_progress() || names_fewer;
     if transaction.must_close() && !got_on {
         tally.ended_by = transaction.ended_by().cloned().map(Box::new);
     }
@@ -365,6 +377,8 @@ fn count<R: Runtime>(
         let kept = limits::client::FEW_RECIPIENTS.max(run.site.policy.borrow().retry.max * 2);
         shown.recipients.set((1, now + kept));
     } else if let Some(taken) = transaction.recipients_taken() {
+        let known = if transaction.names_fewer() { shown.recipients(now) } else { usize::MAX };
+        let taken = taken.min(known);
         shown.recipients.set((taken, now + limits::client::FEW_RECIPIENTS));
     }
     for place in 0..part.count {
@@ -388,6 +402,7 @@ fn count<R: Runtime>(
         }
         tally.merge(part.first + place, 1, ended(shard, run.site, verdict, reply, part, &connection.hop));
     }
+    got_on
 }
 
 /// RSET, before anybody is told what the transaction brought: an answer that is none to RSET shows that those before were not in step.
@@ -559,36 +574,4 @@ async fn send_body<R: Runtime>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::smtp::client::{Capabilities, local};
-
-    #[test]
-    fn a_site_rests_for_what_is_said_of_any_mail() {
-        let sick = |code| local(code, (4, 3, 0), "no");
-        let fine = |code| local(code, (2, 0, 0), "yes");
-        for (replies, last, only) in [
-            (vec![sick(451)], true, false),
-            (vec![sick(421)], true, true),
-            (vec![fine(250), sick(451)], false, false),
-            (vec![fine(250), sick(421)], false, false),
-            (vec![fine(250), fine(250), sick(451)], false, false),
-            (vec![fine(250), fine(250), fine(354), sick(451)], false, false),
-            (vec![fine(250), fine(250), fine(354), sick(421)], false, false),
-        ] {
-            let words: Vec<_> = replies.iter().map(Reply::describe).collect();
-            let mut recipients = client::Recipients::new();
-            recipients.push(b"x@z");
-            let plain = Capabilities::default();
-            let mut transaction =
-                Transaction::new(&plain, b"a@b", recipients, 10, Body::default()).expect("fits");
-            for reply in replies {
-                transaction.on_reply(reply);
-            }
-            assert!(transaction.blames_host(), "the next host is asked: {words:?}");
-            let rests =
-                [Choice::Last, Choice::Only, Choice::First].map(|choice| refuses_all(choice, &transaction));
-            assert_eq!(rests, [last, only, false], "{words:?}");
-        }
-    }
-}
+mod tests;

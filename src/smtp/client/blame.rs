@@ -12,6 +12,9 @@ const OF_AUTHENTICATION: [u16; 4] = [530, 534, 535, 538];
 /// RFC 5321 4.2.2: the hop does not know the command, or not here. It had the same for others.
 const OF_SEQUENCE: [u16; 2] = [502, 503];
 
+/// What a 500 says of the command itself, which is that of all mail; it may be said of an argument as well, or of a line of the text.
+const OF_A_COMMAND: [&str; 4] = ["unrecognized", "unrecognised", "not recognized", "unknown command"];
+
 /// RFC 5321 4.3.2, RFC 1870: said of the argument of MAIL or its parameters.
 const OF_MAIL: [u16; 4] = [501, 552, 553, 555];
 
@@ -19,16 +22,44 @@ const OF_MAIL: [u16; 4] = [501, 552, 553, 555];
 const OF_A_RECIPIENT: [&str; 5] = ["recipient", "mailbox", "quota", "user", "rcpt"];
 
 /// How hosts say that a transaction has recipients enough.
-const OF_TOO_MANY: [&str; 8] = [
-    "too many recipients",
+const OF_TOO_MANY: [&str; 16] = [
     "too many rcpt",
     "too many to",
     "many recipients",
+    "many addressees",
     "number of recipients",
+    "maximum recipients",
+    "max recipients",
+    "max rcpt",
     "recipient limit",
     "recipients limit",
+    "recipient count",
     "recipients per",
+    "recipients allowed",
+    "recipients reached",
+    "recipients exceeded",
+    "limit of recipients",
 ];
+
+/// What else is said under the status of a policy in such words: how many a client names in a while.
+const OF_A_RATE: [&str; 9] =
+    [" from ", " rate", "hour", "minute", "second", "day", "daily", "quota", "period"];
+
+/// How hosts say that the others are to have a transaction of their own.
+const OF_ONE_AT_A_TIME: [&str; 8] = [
+    "one recipient at a time",
+    "one at a time",
+    "only one recipient",
+    "one recipient per",
+    "one recipient only",
+    "single recipient",
+    "multiple recipients",
+    "per transaction",
+];
+
+/// The same of those of another domain.
+const OF_ONE_DOMAIN: [&str; 5] =
+    ["destination domains", "multiple domains", "different domains", "one domain", "recipient domains"];
 
 /// Words that make a 452 one of the mailbox it answers for, or of the host's disk.
 const OF_ROOM: [&str; 11] = [
@@ -44,7 +75,8 @@ pub fn speaks_of_us(reply: &Reply, judged: Judged) -> bool {
     if !reply.is_permanent() || of_an_address(reply) {
         return false;
     }
-    let out_of_place = OF_SEQUENCE.contains(&reply.code) && !judged.class.is_of_the_mail();
+    let unknown = || reply.code == 500 && has(&reply.text.to_ascii_lowercase(), &OF_A_COMMAND);
+    let out_of_place = (OF_SEQUENCE.contains(&reply.code) || unknown()) && !judged.class.is_of_the_mail();
     judged.about_us || out_of_place || OF_AUTHENTICATION.contains(&reply.code)
 }
 
@@ -86,11 +118,25 @@ pub fn speaks_of_the_host(reply: &Reply) -> bool {
 
 /// A reply to RCPT that says that the transaction has recipients enough (RFC 3463 X.5.3).
 pub fn says_too_many(reply: &Reply) -> bool {
+    let text = || reply.text.to_ascii_lowercase();
     match reply.enhanced {
         Some((_, 5, 3)) => true,
-        Some((_, 1 | 2 | 7, _)) => false,
-        _ => reply.code >= 400 && has(&reply.text.to_ascii_lowercase(), &OF_TOO_MANY),
+        Some((_, 1 | 2, _)) => false,
+        Some((_, 7, _)) => reply.code >= 400 && has(&text(), &OF_TOO_MANY) && !has(&text(), &OF_A_RATE),
+        _ => reply.code >= 400 && has(&text(), &OF_TOO_MANY),
     }
+}
+
+/// A 4yz to RCPT that puts a recipient off, when others were taken, to another transaction: he is named in the next one.
+pub fn wants_them_apart(reply: &Reply) -> bool {
+    reply.code / 100 == 4
+        && !of_an_address(reply)
+        && (wants_domains_apart(reply) || has(&reply.text.to_ascii_lowercase(), &OF_ONE_AT_A_TIME))
+}
+
+/// The same where that is as his domain is another: how many it takes of one domain is not known by that.
+pub fn wants_domains_apart(reply: &Reply) -> bool {
+    has(&reply.text.to_ascii_lowercase(), &OF_ONE_DOMAIN)
 }
 
 /// The same, or a code that stands for it unless its enhanced code or its words say what else is meant (RFC 5321 4.5.3.1.10: 452, and

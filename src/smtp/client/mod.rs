@@ -3,6 +3,7 @@
 pub mod blame;
 mod capabilities;
 mod commands;
+mod enough;
 pub mod lmtp;
 mod local;
 mod phase;
@@ -22,30 +23,18 @@ pub use blame::never_takes_mail;
 pub use capabilities::{Capabilities, Missing};
 pub use commands::Body;
 use commands::{Mail, write_rcpt};
+use enough::Enough;
 use lmtp::Answers;
 pub use local::local;
+pub use phase::Next;
 use phase::Phase;
 pub use stuffing::stuff;
 pub use timeouts::Timeouts;
 pub use verdicts::Verdict;
 use verdicts::Verdicts;
 
-/// What the driver does next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// Wait for another reply.
-    AwaitReply,
-    /// Wait for the answer to the body of another recipient.
-    AwaitAnswer,
-    /// Call [`Transaction::write_commands`], send, wait.
-    WriteCommands,
-    /// Send the body, stuffed if need be, and the final dot; wait.
-    SendBody,
-    /// Send a lone dot: 354 came although nobody is left to receive (RFC 2920 section 3.1). Wait.
-    SendDot,
-    /// The transaction is over; read [`Transaction::verdict`].
-    Done,
-}
+/// What those are told of whom nobody knows what the hop said.
+const SURPLUS: &str = "the next hop sent more replies than it was sent commands";
 
 /// Recipients of a transaction.
 pub type Recipients<'a> = SmallVec<[&'a [u8]; limits::RECIPIENTS_INLINE]>;
@@ -74,8 +63,8 @@ pub struct Transaction<'a> {
     cut_short: bool,
     /// It was answered with a 5yz.
     mail_failed: bool,
-    /// The connection ended at this RCPT, when others had been taken.
-    cut_at: Option<usize>,
+    /// What shows that the hop has recipients enough.
+    enough: Enough,
     /// MAIL was refused, and yet a RCPT was not: either the hop is sloppy, or its replies are not those to our commands.
     suspicious: bool,
     sent: bool,
@@ -125,7 +114,7 @@ impl<'a> Transaction<'a> {
             given_up: false,
             cut_short: false,
             mail_failed: false,
-            cut_at: None,
+            enough: Enough::default(),
             suspicious: false,
             sent: false,
             in_step: false,
@@ -203,6 +192,7 @@ impl<'a> Transaction<'a> {
             Phase::Dot if self.answers.is_some() => self.on_answer(reply),
             Phase::Data | Phase::Dot => {
                 self.finished = self.phase == Phase::Dot;
+                self.enough.heed(self.accepted, &reply);
                 self.decide_rest(reply);
                 self.over()
             }
@@ -290,7 +280,7 @@ impl<'a> Transaction<'a> {
         self.must_close = true;
         self.unbegun = self.phase == Phase::Mail;
         self.put_off = self.unbegun;
-        self.cut();
+        self.cut(Some(&reply));
         if reply.is_positive() {
             let words = format!("the next hop answered {} with: {}", self.awaiting(), reply.describe());
             self.decide_rest(local(451, (4, 4, 2), &words));
@@ -358,12 +348,12 @@ impl<'a> Transaction<'a> {
     /// another command, and to return mail for it would be wrong. No further command is sent: it might become part of a message.
     fn misfit(&mut self, reply: &Reply) -> Next {
         let words = format!("the next hop answered {} with: {}", self.awaiting(), reply.describe());
-        self.doubt(&words);
+        self.doubt(&words, matches!(self.phase, Phase::Dot | Phase::LoneDot));
         self.over()
     }
 
-    fn doubt(&mut self, words: &str) {
-        let in_step = matches!(self.phase, Phase::Dot | Phase::LoneDot) || self.finished;
+    /// `in_step`: what was decided before was said to our commands.
+    fn doubt(&mut self, words: &str, in_step: bool) {
         self.must_close = true;
         let verdict = Verdict::Deferred(self.decided.keep(local(451, (4, 5, 0), words)));
         self.decided.set_rest(&verdict);
@@ -381,7 +371,13 @@ impl<'a> Transaction<'a> {
     /// A reply came that nobody asked for, when the transaction was over: what was delivered is, but unless the data was answered,
     /// the replies before may have been to other commands than ours.
     pub fn on_surplus(&mut self) {
-        self.doubt("the next hop sent more replies than it was sent commands");
+        self.doubt(SURPLUS, self.finished);
+    }
+
+    /// One was there before the next command was sent, and those before may have been none to ours either: nothing of it stands.
+    pub fn on_stray(&mut self) {
+        self.doubt(SURPLUS, false);
+        self.phase = Phase::Over;
     }
 
     /// RSET behind it was answered as it should be.
@@ -402,10 +398,11 @@ impl<'a> Transaction<'a> {
     pub fn on_early(&mut self, reply: Reply) {
         self.must_close = true;
         if matches!(reply.code / 100, 4 | 5) {
+            self.enough.heed(self.accepted, &reply);
             self.decide_rest(reply);
         } else {
             let words = format!("the next hop answered before the end of data: {}", reply.describe());
-            self.decide_rest(local(451, (4, 5, 0), &words));
+            self.doubt(&words, false);
         }
         self.phase = Phase::Over;
     }
@@ -444,7 +441,17 @@ impl<'a> Transaction<'a> {
 
     /// How many recipients the hop takes in one transaction, where its replies say that it takes no more.
     pub fn recipients_taken(&self) -> Option<usize> {
-        self.cut_at.or_else(|| self.decided.taken_at_most())
+        self.enough.fewer.or_else(|| self.decided.taken_at_most())
+    }
+
+    /// Whether the hop is to be asked again, without a wait, for fewer recipients at once than it was.
+    pub fn names_fewer(&self) -> bool {
+        self.enough.at_once
+    }
+
+    /// Whether the connection ended at the first RCPT, perhaps as it had carried recipients enough before.
+    pub fn is_turned_away(&self) -> bool {
+        self.enough.turned_away
     }
 
     /// The hop's replies that refused recipients or put them off, each with its number: their words may mean something else than their codes.
@@ -470,17 +477,14 @@ impl<'a> Transaction<'a> {
         words
     }
 
-    /// The hop ends the connection at a RCPT: where it took others before, it may want no more of them at once. To ask for all of them
-    /// each time would deliver to none of them ever.
-    fn cut(&mut self) {
+    /// The hop ends the connection, in these words or in none.
+    fn cut(&mut self, words: Option<&Reply>) {
         if self.is_decided() {
             return;
         }
         self.cut_short = self.pipelining && matches!(self.phase, Phase::Rcpt(_) | Phase::Data);
-        if let Phase::Rcpt(place) = self.phase
-            && self.accepted > 0
-        {
-            self.cut_at = Some(place);
+        if let Phase::Rcpt(place) = self.phase {
+            self.enough.cut_at(place, self.accepted, words);
         }
     }
 
@@ -492,7 +496,7 @@ impl<'a> Transaction<'a> {
             self.phase = Phase::Over;
             return;
         }
-        self.cut();
+        self.cut(None);
         self.give_up(local(451, (4, 4, 2), why));
     }
 
@@ -528,7 +532,7 @@ impl<'a> Transaction<'a> {
     /// said, at MAIL, at each RCPT, at DATA or at the dot. One that leaves when it took some recipients may only want no more of them: that
     /// is told by the next transaction, which names fewer.
     pub fn blames_host(&self) -> bool {
-        self.deferred && !self.given_up && self.cut_at.is_none() && self.decided.blame_host()
+        self.deferred && !self.given_up && self.enough.fewer.is_none() && self.decided.blame_host()
     }
 
     /// The connection ended when the hop had answered some commands, and not all, of those sent together.
@@ -580,7 +584,8 @@ impl<'a> Transaction<'a> {
 
     fn decide_rest(&mut self, reply: Reply) {
         let reply = self.decided.keep(reply);
-        let verdict = self.decided.class(reply, None);
+        let verdict =
+            if self.enough.at_once { Verdict::Later(reply) } else { self.decided.class(reply, None) };
         // What is said when all is decided is said of nobody: a 421 behind the refusals, say.
         self.deferred |= matches!(verdict, Verdict::Deferred(_)) && !self.is_decided();
         self.decided.set_rest(&verdict);

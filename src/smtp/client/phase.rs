@@ -1,8 +1,25 @@
-//! How far a transaction is.
+//! How far a transaction is, and what comes next.
 
 use std::time::Duration;
 
 use crate::smtp::client::timeouts::Timeouts;
+
+/// What the driver does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Wait for another reply.
+    AwaitReply,
+    /// Wait for the answer to the body of another recipient.
+    AwaitAnswer,
+    /// Call [`super::Transaction::write_commands`], send, wait.
+    WriteCommands,
+    /// Send the body, stuffed if need be, and the final dot; wait.
+    SendBody,
+    /// Send a lone dot: 354 came although nobody is left to receive (RFC 2920 section 3.1). Wait.
+    SendDot,
+    /// The transaction is over; read [`super::Transaction::verdict`].
+    Done,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {

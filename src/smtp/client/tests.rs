@@ -362,12 +362,26 @@ fn a_hop_that_leaves_at_a_recipient() {
     assert_eq!(after(&[250, 250, 250, 250, 250, 250, 421], false), (None, true), "at DATA");
 }
 
-fn recipients_of(count: usize) -> Vec<String> {
+/// A stray reply before a command undoes all of it, whatever was said before.
+#[test]
+fn a_stray_reply_undoes_the_transaction() {
+    let names = recipients_of(2);
+    let mut transaction = begun_for(&names);
+    let _ = [250, 550, 250, 354].map(|code| transaction.on_reply(reply(code)));
+    transaction.on_stray();
+    for place in 0..2 {
+        let verdict = transaction.verdict(place);
+        assert!(matches!(verdict, Some((Verdict::Deferred(_), reply)) if reply.status() == "4.5.0"));
+    }
+    assert!(transaction.must_close() && !transaction.made_progress());
+}
+
+pub(super) fn recipients_of(count: usize) -> Vec<String> {
     (0..count).map(|place| format!("r{place}@z")).collect()
 }
 
 /// A transaction for them.
-fn begun_for(names: &[String]) -> Transaction<'_> {
+pub(super) fn begun_for(names: &[String]) -> Transaction<'_> {
     let names = names.iter().map(|name| name.as_bytes()).collect();
     Transaction::new(&PIPELINING, b"a@b", names, 10, Body::default()).expect("fits")
 }

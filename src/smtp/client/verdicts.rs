@@ -62,7 +62,7 @@ impl Verdicts {
         let (at_rcpt, accepted) = (after.is_some(), after.unwrap_or_default());
         if answer.is_positive() {
             Verdict::Delivered(reply)
-        } else if accepted > 0 && blame::means_too_many(answer) {
+        } else if accepted > 0 && (blame::means_too_many(answer) || blame::wants_them_apart(answer)) {
             Verdict::Later(reply)
         // RFC 5321 4.5.3.1.10: a 552 to RCPT means too many recipients and is to be taken as 452.
         } else if answer.is_permanent() && !(at_rcpt && (answer.code == 552 || blame::means_too_many(answer)))
@@ -142,8 +142,9 @@ impl Verdicts {
             return None;
         }
         let (_, reply) = self.with_reply(first)?;
-        // One full mailbox at the end must not make every transaction smaller.
-        (first > 0 && (blame::says_too_many(reply) || self.of.len() - first > 1)).then_some(first)
+        // One full mailbox at the end must not make every transaction smaller, nor those of another domain.
+        let says = blame::says_too_many(reply) || self.of.len() - first > 1;
+        (first > 0 && says && !blame::wants_domains_apart(reply)).then_some(first)
     }
 
     /// What was refused for good in words about us is to be tried again: those words. `routed`: the operator sends mail there, so it should

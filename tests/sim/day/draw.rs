@@ -132,6 +132,7 @@ pub fn site(dice: &mut Dice, number: u64) -> SitePlan {
         early: 0.0,
         twice: 0.0,
         midway: 0.0,
+        strays: 0.0,
         coded: false,
     }
 }

@@ -75,10 +75,11 @@ pub struct SitePlan {
     /// Recipients it takes in a transaction, 0: any number.
     pub few: usize,
     /// How often, in bad weather, it says 250 before it has the end of a message, which it then does not take; says two things to one end;
-    /// and refuses in the middle of a body.
+    /// and refuses in the middle of a body; and says more than the answer to MAIL.
     pub early: f64,
     pub twice: f64,
     pub midway: f64,
+    pub strays: f64,
     /// Recipients it puts off hear so in words alone: the code says that they are refused for good.
     pub coded: bool,
 }
@@ -99,7 +100,7 @@ impl SitePlan {
         let calm = |verb: usize| self.manners[verb].soft + self.manners[verb].hard == 0.0;
         !self.is_permanent_failure()
             && self.few == 0
-            && self.early + self.twice + self.midway == 0.0
+            && self.early + self.twice + self.midway + self.strays == 0.0
             && self.manners.iter().all(quick)
             && [BANNER, HELLO, MAIL, OTHER].into_iter().all(calm)
             && self.hosts.iter().all(|host| host.state == HostState::Up)

@@ -262,7 +262,11 @@ impl Session {
             }
         }
         self.sender = matches!(act, Act::Yes).then_some(sender);
-        self.say(&act, "250 2.1.0 ok\r\n").await
+        let mut yes = "250 2.1.0 ok\r\n".to_owned();
+        if matches!(act, Act::Yes) && self.breaks(self.site.plan.strays) {
+            yes += self.site.dice.borrow_mut().pick(&["550 5.1.1 who\r\n", "250 ok\r\n354 go\r\n", "25"]);
+        }
+        self.say(&act, &yes).await
     }
 
     async fn rcpt(&mut self, line: &str) -> io::Result<()> {

@@ -210,11 +210,36 @@ fn too_many_recipients() {
         ("452 4.3.1 no", false, false),
         ("452 4.2.2 over it", false, false),
         ("450 4.7.1 Error: too many recipients from 192.0.2.1", false, false),
+        ("450 4.7.1 Too many recipients this hour", false, false),
+        ("550 5.7.1 Too many recipients in this message", true, true),
+        ("553 Maximum recipients reached", true, true),
+        ("421 4.5.3 too many recipients", true, true),
+        ("421 Too many recipients per connection", true, true),
         ("450 try later", false, false),
         ("550 no such user", false, false),
     ] {
         let reply = reply(&line.replace("452-", "452 "));
         assert_eq!((says_too_many(&reply), means_too_many(&reply)), (says, means), "{line}");
+    }
+}
+
+#[test]
+fn recipients_that_are_to_go_apart() {
+    for (line, apart, by_domain) in [
+        ("450 4.7.1 only one recipient at a time", true, false),
+        (
+            "451 4.3.0 Multiple destination domains per transaction is unsupported. Please try again.",
+            true,
+            true,
+        ),
+        ("450 4.2.0 Greylisted, try again", false, false),
+        ("450 4.1.1 only one recipient is known", false, false),
+        ("451 4.3.0 Temporary failure", false, false),
+        ("550 5.7.1 only one recipient at a time", false, false),
+    ] {
+        let reply = reply(line);
+        assert_eq!(wants_them_apart(&reply), apart, "{line}");
+        assert_eq!(wants_domains_apart(&reply), by_domain, "{line}");
     }
 }
 

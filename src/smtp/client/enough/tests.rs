@@ -1,0 +1,45 @@
+use crate::smtp::client::tests::{begun_for, recipients_of, reply};
+use crate::smtp::client::{Next, Verdict};
+use crate::smtp::reply::Reply;
+
+/// It had taken each of them, and says at DATA or behind the dot that they are too many: half of them are named next, and one has the reply.
+#[test]
+fn too_many_recipients_of_data_are_halved() {
+    let after = |count: usize, codes: &[u16], said: (u16, Option<(u8, u16, u16)>, &str)| {
+        let names = recipients_of(count);
+        let mut transaction = begun_for(&names);
+        for code in codes {
+            transaction.on_reply(reply(*code));
+        }
+        let next = transaction.on_reply(Reply { enhanced: said.1, text: said.2.into(), ..reply(said.0) });
+        assert_eq!(next, Next::Done);
+        let letter = |place| match transaction.verdict(place).expect("decided").0 {
+            Verdict::Later(_) => 'l',
+            Verdict::Failed(_) => 'F',
+            Verdict::Deferred(_) => 'd',
+            Verdict::Delivered(_) => 'D',
+        };
+        let letters: String = (0..count).map(letter).collect();
+        (letters, transaction.recipients_taken(), transaction.names_fewer())
+    };
+    let words = [
+        (452, Some((4, 5, 3)), "too many recipients"),
+        (552, Some((5, 5, 3)), "no"),
+        (554, Some((5, 5, 3)), "no"),
+        (550, None, "Too many recipients"),
+    ];
+    for said in words {
+        assert_eq!(after(5, &[250; 6], said), ("lllll".into(), Some(2), true), "{said:?}");
+        assert_eq!(after(4, &[250, 250, 250, 250, 250, 354], said), ("llll".into(), Some(2), true));
+        assert_eq!(after(3, &[250, 250, 550, 250, 354], said), ("lFl".into(), Some(1), true));
+        let one = if said.0 == 452 { "d" } else { "F" };
+        assert_eq!(after(1, &[250, 250], said), (one.into(), None, false));
+    }
+    assert_eq!(after(2, &[250; 3], (451, Some((4, 3, 0)), "later")), ("dd".into(), None, false));
+    assert_eq!(after(2, &[250; 3], (450, Some((4, 7, 1)), "too many recipients from 0.0.0.0")).2, false);
+    // At a RCPT, with the end of the connection.
+    let many = (421, Some((4, 5, 3)), "too many recipients");
+    assert_eq!(after(4, &[250; 3], many), ("llll".into(), Some(2), true));
+    assert_eq!(after(4, &[250; 3], (421, Some((4, 3, 2)), "going down")), ("dddd".into(), Some(2), false));
+    assert_eq!(after(4, &[250], many), ("dddd".into(), None, false));
+}
