@@ -27,7 +27,8 @@ pub const HOP_FAILURES_MAX: usize = 10_000;
 /// reach another host, and short enough for the best host to have its mail again soon after it recovered.
 pub const HOP_FAILURE_KEPT: Duration = Duration::from_secs(600);
 /// Times in that span that messages of a site, on each shard, go from a host in trouble to the next with nothing counted: more than
-/// connections that are open when the trouble begins, and an end to it where a host takes some mail and is in trouble with other.
+/// connections that are open when the trouble begins, and an end to it where a host takes some mail and is in trouble with other. Counted with
+/// them: messages that go on over another connection as a host ends each at one recipient too many.
 pub const MOVES_MAX: u32 = 100;
 /// Hosts kept in mind, on each shard, because they hang up on EHLO, and as many because they lose commands that are sent together.
 pub const MANNERS_MAX: usize = 10_000;

@@ -43,3 +43,19 @@ fn too_many_recipients_of_data_are_halved() {
     assert_eq!(after(4, &[250; 3], (421, Some((4, 3, 2)), "going down")), ("dddd".into(), Some(2), false));
     assert_eq!(after(4, &[250], many), ("dddd".into(), None, false));
 }
+
+/// Those who are to go apart are named in the next transaction; how many of one domain go together is not known by that.
+#[test]
+fn who_is_to_go_apart_is_named_next() {
+    let after = |words: &str| {
+        let names = recipients_of(3);
+        let mut transaction = begun_for(&names);
+        let _ = [250, 250].map(|code| transaction.on_reply(reply(code)));
+        let said = || Reply { enhanced: Some((4, 7, 1)), text: words.into(), ..reply(450) };
+        let _ = [said(), said()].map(|said| transaction.on_reply(said));
+        (transaction.has_later(), transaction.recipients_taken())
+    };
+    assert_eq!(after("only one recipient at a time"), (true, Some(1)));
+    assert_eq!(after("Multiple destination domains per transaction is unsupported"), (true, None));
+    assert_eq!(after("Greylisted"), (false, None));
+}
