@@ -105,21 +105,13 @@ struct Meant {
 /// Which mail: that of which all holds. An option for each filter of [`select`].
 struct Filters(Vec<(&'static str, String)>);
 
-/// Their names, those that are not built last.
-fn names() -> impl Iterator<Item = &'static str> {
-    let built = select::BUILT.iter().map(|filter| filter.name);
-    built.chain(select::NOT_BUILT.iter().map(|(name, _)| *name))
-}
-
 impl Args for Filters {
     fn augment_args(command: clap::Command) -> clap::Command {
-        let option = |name: &'static str| Arg::new(name).long(name);
-        let built = select::BUILT.iter().map(|filter| {
+        command.args(select::FILTERS.iter().map(|filter| {
             let heading = if filter.reads { READ } else { "Filters" };
-            option(filter.name).value_name(filter.value).help(filter.help).help_heading(heading)
-        });
-        let others = select::NOT_BUILT.iter().map(|(name, _)| option(name).hide(true));
-        command.args(built).args(others)
+            let option = Arg::new(filter.name).long(filter.name).value_name(filter.value);
+            option.help(filter.help).help_heading(heading)
+        }))
     }
 
     fn augment_args_for_update(command: clap::Command) -> clap::Command {
@@ -130,7 +122,7 @@ impl Args for Filters {
 impl FromArgMatches for Filters {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Filters, clap::Error> {
         let given = |name| matches.get_one::<String>(name).map(|value| (name, value.clone()));
-        Ok(Filters(names().filter_map(given).collect()))
+        Ok(Filters(select::FILTERS.iter().map(|filter| filter.name).filter_map(given).collect()))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {

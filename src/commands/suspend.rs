@@ -25,7 +25,7 @@ pub struct SuspendArguments {
     #[arg(long)]
     all: bool,
     /// For how long: 90s, 30m, 2h, 3d.
-    #[arg(long = "for", value_name = "TIME", value_parser = span, required_unless_present = "list")]
+    #[arg(long = "for", value_name = "TIME", value_parser = value::duration, required_unless_present = "list")]
     lasts: Option<Duration>,
     /// Why; whoever lists what waits is told.
     #[arg(long, value_name = "TEXT", default_value = "")]
@@ -61,25 +61,22 @@ struct Filters(Vec<(&'static str, String)>);
 
 /// Filters of other commands.
 fn others() -> impl Iterator<Item = &'static str> {
-    let built = select::BUILT.iter().map(|filter| filter.name);
-    let all = built.chain(select::NOT_BUILT.iter().map(|(name, _)| *name));
+    let all = select::FILTERS.iter().map(|filter| filter.name);
     // `resume` has an `--id` of its own.
     all.filter(|name| !NAMES.contains(name) && *name != "id")
 }
 
 const SOURCE: &str = "That leaves by this [[source]]: others of its pool send it meanwhile; goes alone";
-const PROVIDER: &str = "Whose site is of this provider, by its name in the shaping files";
 
 impl Args for Filters {
     fn augment_args(command: clap::Command) -> clap::Command {
         let option = |name: &'static str| Arg::new(name).long(name);
-        let known = select::BUILT.iter().filter(|filter| NAMES.contains(&filter.name));
+        let known = select::FILTERS.iter().filter(|filter| NAMES.contains(&filter.name));
         let known = known.map(|filter| {
-            option(filter.name).value_name(filter.value).help(filter.help).help_heading("Filters")
+            let help = if filter.name == "source" { SOURCE } else { filter.help };
+            option(filter.name).value_name(filter.value).help(help).help_heading("Filters")
         });
-        let provider = option("provider").value_name("NAME").help(PROVIDER).help_heading("Filters");
-        let source = option("source").value_name("NAME").help(SOURCE).help_heading("Filters");
-        command.args(known).args([provider, source]).args(others().map(|name| option(name).hide(true)))
+        command.args(known).args(others().map(|name| option(name).hide(true)))
     }
 
     fn augment_args_for_update(command: clap::Command) -> clap::Command {
@@ -109,10 +106,6 @@ impl Filters {
         }
         Ok(by_name)
     }
-}
-
-fn span(text: &str) -> Result<Duration, String> {
-    value::duration(text).map_err(|bad| bad.to_string())
 }
 
 /// Exit 0: done; 1: no relay, or no room; 2: wrong use.

@@ -2,6 +2,7 @@
 
 use crate::control::api::shape::{Reloaded, Standing};
 use crate::observe::families::{Family, What};
+use crate::queue::select::{BadFilter, Filter, Judged};
 
 /// Reloads by what came of them; one that only asked what would change is none.
 pub const RELOADS: What = What {
@@ -28,4 +29,7 @@ pub trait Reload: Send + Sync {
 
     /// Whether a source that is in force is called so.
     fn has_source(&self, name: &str) -> bool;
+
+    /// Says which domains a filter means by its provider and its source, as what is in force knows them.
+    fn judge(&self, filter: &Filter) -> Result<Judged, BadFilter>;
 }

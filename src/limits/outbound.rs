@@ -1,5 +1,6 @@
 //! Towards next hops: sites, replies, loans, retries that are due.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 /// Longest reply line accepted from a next hop; the rest of a longer one is dropped (RFC 5321 4.5.3.1.5 says 512).
@@ -23,6 +24,10 @@ pub const TLS_LOAD_MAX: Duration = Duration::from_secs(600);
 pub const EIGHT_BIT_KEPT: Duration = Duration::from_secs(3600);
 /// Hosts kept in mind, on each shard, because they took no message; beyond it the oldest is forgotten and asked first again.
 pub const HOP_FAILURES_MAX: usize = 10_000;
+/// What there is a way to where there is one out of the machine's networks, of each family: a root name server, which has the same addresses for
+/// good. Nothing is sent there.
+pub const FAR_ADDRESSES: (Ipv4Addr, Ipv6Addr) =
+    (Ipv4Addr::new(198, 41, 0, 4), Ipv6Addr::new(0x2001, 0x503, 0xba3e, 0, 0, 0, 2, 0x30));
 /// How long a host that broke a transaction is asked after the others of its site: longer than the first retries are apart, so that these
 /// reach another host, and short enough for the best host to have its mail again soon after it recovered.
 pub const HOP_FAILURE_KEPT: Duration = Duration::from_secs(600);
@@ -135,7 +140,7 @@ pub const LEND_LOOK: Duration = Duration::from_millis(2);
 /// Milliseconds that the wall clock and the queues' clock may be apart over a message before the wall clock counts as set since.
 pub const CLOCK_APART_MS: u64 = 5_000;
 
-/// How long the next connection to be free is kept for the shard that it was promised to: who passes it on says goodbye to the hop first.
+/// How long the next connection to be free is kept for the shard that it was promised to: who passes it on sends QUIT first.
 pub const NODE_PROMISE: Duration = Duration::from_millis(250);
 /// Shares over the node are kept so long after the last shard waited for a connection.
 pub const NODE_SHARES_KEPT: Duration = Duration::from_secs(10);

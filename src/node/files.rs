@@ -151,6 +151,7 @@ fn verifying(config: &Config, shaping: &Shaping) -> Result<Option<tls::Client>, 
         return Ok(None);
     }
     let client = authorities::trusted()
+        .map_err(|none| none.to_string())
         .and_then(|all| trust::verifying(all).map_err(|NoAuthority| "none of them can be used".to_owned()));
     client.map(Some).map_err(|why| {
         let problem = format!(

@@ -23,7 +23,7 @@ use crate::node::room::ListenerRoom;
 use crate::node::source;
 use crate::observe::diagnostics::Level;
 use crate::observe::families::Family;
-use crate::route::egress::Egresses;
+use crate::queue::select::{BadFilter, Filter, Judged};
 use crate::runtime::process;
 use crate::shard::ask::{Ask, Reply};
 use crate::shard::inbound::listener::ListenError;
@@ -32,6 +32,7 @@ use crate::shard::live::LiveConfig;
 use crate::shard::mesh::Mesh;
 
 mod elsewhere;
+mod judge;
 
 /// Reads it again.
 pub(super) struct Reloader {
@@ -46,8 +47,8 @@ pub(super) struct Reloader {
     /// One reload at a time.
     state: Mutex<CurrentConfig>,
     standing: Mutex<Standing>,
-    /// The sources in force.
-    egresses: Mutex<Egresses>,
+    /// What is in force, for those who may not wait for a reload.
+    in_force: Mutex<Arc<LiveConfig>>,
     room: ListenerRoom,
     /// Counted by [`Reloader::count`] alone.
     counts: Family,
@@ -104,7 +105,7 @@ impl Reloader {
         let file = config.places.file();
         let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
         let logins = live.accounts.clone();
-        let egresses = Mutex::new(live.egresses.clone());
+        let in_force = Mutex::new(live.clone());
         let state = CurrentConfig { live, written, last: 0, logins, replaced: VecDeque::new() };
         let (state, standing) = (Mutex::new(state), Mutex::default());
         Reloader {
@@ -116,7 +117,7 @@ impl Reloader {
             shown,
             state,
             standing,
-            egresses,
+            in_force,
             room,
             counts: Family::new(&RELOADS),
             counting: Mutex::default(),
@@ -305,7 +306,7 @@ impl Reloader {
         let keys = needs_restart.into_iter().map(|waits| waits.key).collect();
         let generation = live.generation;
         *lock(&self.standing) = Standing { generation, needs_restart: keys, ..Standing::default() };
-        lock(&self.egresses).clone_from(&live.egresses);
+        lock(&self.in_force).clone_from(&live);
         state.logins = live.accounts.clone().or(state.logins.take());
         state.replaced.push_back(std::mem::replace(&mut state.live, live));
         state.replaced.retain(|live| Arc::strong_count(live) > 1);
@@ -355,8 +356,8 @@ impl Reload for Reloader {
     }
 
     fn standing(&self) -> Standing {
-        let egresses = lock(&self.egresses);
-        let suspended = egresses.sources().filter(|source| source.is_suspended()).map(|source| {
+        let live = lock(&self.in_force).clone();
+        let suspended = live.egresses.sources().filter(|source| source.is_suspended()).map(|source| {
             let (source, why) = (source.name().to_owned(), source.suspension().why.into());
             SuspendedSource { source, why }
         });
@@ -365,7 +366,11 @@ impl Reload for Reloader {
     }
 
     fn has_source(&self, name: &str) -> bool {
-        lock(&self.egresses).sources().any(|source| source.name() == name)
+        lock(&self.in_force).egresses.sources().any(|source| source.name() == name)
+    }
+
+    fn judge(&self, filter: &Filter) -> Result<Judged, BadFilter> {
+        judge::domains(&lock(&self.in_force), filter)
     }
 }
 

@@ -10,8 +10,11 @@ use std::time::Duration;
 use crate::config::value;
 use crate::id::MessageId;
 use crate::limits;
+use crate::mail::address;
 use crate::queue::lifetimes::Times;
 use crate::queue::{Group, Standing};
+use crate::route::egress::EgressKey;
+use crate::shaping::provider::{self, Match};
 
 mod bad;
 mod found;
@@ -22,7 +25,7 @@ mod recorded;
 pub use bad::BadFilter;
 pub use found::{FoundRecipients, Run};
 pub use judged::Judged;
-pub use names::{BUILT, FilterName, NOT_BUILT};
+pub use names::{FILTERS, FilterName};
 use recorded::Given;
 pub use recorded::{Recorded, TextPattern};
 
@@ -64,6 +67,26 @@ impl GroupState {
     }
 }
 
+/// Where mail goes, as far as queues know.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Its domain, in lower case.
+    pub domain: &'a str,
+    /// The site that the domain leads to, while that is known.
+    pub site: Option<&'a str>,
+}
+
+impl Place<'_> {
+    /// Whether it is a site of the provider that is known by these.
+    pub fn is_of(&self, matches: &[Match]) -> bool {
+        let Some(site) = self.site else { return false };
+        let mut hosts: Vec<String> = hosts(site).map(provider::canonical).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        provider::is_of(matches, self.domain, &hosts)
+    }
+}
+
 /// A name, or `*.` and a domain: all names below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pattern {
@@ -84,6 +107,17 @@ impl Pattern {
             None if plain(&text) => Some(Pattern::Whole(text.into())),
             _ => None,
         }
+    }
+
+    /// The same of what is a domain of an address, or would be without the dot of the root behind it: no mail has another.
+    pub fn of_domain(text: &str) -> Option<Pattern> {
+        let text = text.trim();
+        let pattern = Pattern::parse(text.strip_suffix('.').unwrap_or(text))?;
+        let name = match &pattern {
+            Pattern::Whole(name) => name,
+            Pattern::Below(end) => end.strip_prefix('.')?,
+        };
+        (address::is_domain(name.as_bytes()) || address::is_literal(name.as_bytes())).then_some(pattern)
     }
 
     /// Whether this name, in lower case, is meant.
@@ -136,7 +170,12 @@ pub struct Filter {
     pub domain: Option<Pattern>,
     /// The site it leads to. Mail that waits for its next attempt has none until then.
     pub site: Option<Pattern>,
-    /// Domains of which somebody says that they are meant. It has no name: no operator asks for it by himself.
+    /// Who runs that site, by the name that shaping files have for him.
+    pub provider: Option<Box<str>>,
+    /// The source that it leaves by, of a configuration.
+    pub source: Option<Box<str>>,
+    /// Says which domains are meant by what no pattern describes. Whoever asks finds it for a provider and a source; alone it has no name, and no
+    /// operator asks for it.
     pub judged: Option<Judged>,
     /// What they wait for.
     pub state: Option<GroupState>,
@@ -155,17 +194,14 @@ pub struct Filter {
 impl Filter {
     /// One more filter, by its name.
     pub fn set(&mut self, name: &str, text: &str) -> Result<(), BadFilter> {
-        if let Some((name, means)) = NOT_BUILT.into_iter().find(|(other, _)| *other == name) {
-            return Err(BadFilter::NotBuilt { name, means });
-        }
         let cut = |text: &str| text.chars().take(limits::FILTER_TEXT_MAX).collect::<String>();
-        let Some(name) = BUILT.iter().map(|built| built.name).find(|built| *built == name) else {
+        let Some(name) = FILTERS.iter().map(|filter| filter.name).find(|other| *other == name) else {
             return Err(BadFilter::Unknown(cut(name)));
         };
         let wrong = |want| BadFilter::Wrong { name, value: cut(text), want };
         let again = match name {
             "domain" => {
-                let pattern = Pattern::parse(text).ok_or(wrong("a domain, or *. and a domain"))?;
+                let pattern = Pattern::of_domain(text).ok_or(wrong("a domain, or *. and a domain"))?;
                 self.domain.replace(pattern).is_some()
             }
             "site" => {
@@ -173,9 +209,20 @@ impl Filter {
                     Pattern::parse(text).ok_or(wrong("a site or one of its hosts, or *. and a domain"))?;
                 self.site.replace(pattern).is_some()
             }
+            "provider" | "source" => {
+                let (meant, want) = match name {
+                    "provider" => (&mut self.provider, "a provider of a shaping file"),
+                    _ => (&mut self.source, "a [[source]] of the configuration"),
+                };
+                let value = text.trim();
+                if value.is_empty() || value.len() > limits::FILTER_TEXT_MAX {
+                    return Err(wrong(want));
+                }
+                meant.replace(value.into()).is_some()
+            }
             "state" => {
                 let state = GroupState::ALL.into_iter().find(|state| state.name() == text);
-                self.state.replace(state.ok_or(wrong("deferred, ready or suspended"))?).is_some()
+                self.state.replace(state.ok_or(wrong("deferred, ready, suspended or held"))?).is_some()
             }
             "older" => {
                 let span = value::duration(text).map_err(|_| wrong("a time like 30m, 2h or 3d"))?;
@@ -203,11 +250,19 @@ impl Filter {
 
     /// Whether the same is asked for, whatever was found of it.
     pub fn same_question_as(&self, other: &Filter) -> bool {
-        let asked = |filter: &Filter| Filter { entries: Vec::new(), found: None, ..filter.clone() };
+        let asked = |filter: &Filter| {
+            let judged = filter.judged.clone().filter(|_| !filter.wants_judge());
+            Filter { entries: Vec::new(), found: None, judged, ..filter.clone() }
+        };
         asked(self) == asked(other)
     }
 
-    /// Whether only the domain and the site are asked for: then all of a domain's mail is meant, or none.
+    /// Whether it is to be found first which domains are meant, by what the configuration in force says.
+    pub fn wants_judge(&self) -> bool {
+        self.provider.is_some() || self.source.is_some()
+    }
+
+    /// Whether only the domain is asked for, and where it leads: then all of a domain's mail is meant, or none.
     pub fn is_of_domains(&self) -> bool {
         self.state.is_none() && self.older.is_none() && self.id.is_none() && self.recorded.is_empty()
     }
@@ -227,11 +282,19 @@ impl Filter {
         if self.judged.is_some() { limits::JUDGED_LOOK_COST } else { 1 }
     }
 
-    /// Whether mail of this domain, in lower case, that leads there can be meant.
-    pub fn wants_domain(&self, name: &str, site: Option<&str>) -> bool {
-        self.domain.as_ref().is_none_or(|pattern| pattern.matches(name))
-            && self.site.as_ref().is_none_or(|pattern| site.is_some_and(|site| pattern.matches_site(site)))
-            && self.judged.as_ref().is_none_or(|judged| judged.means(name))
+    /// Whether the site that a domain leads to is to be known.
+    pub fn asks_site(&self) -> bool {
+        self.site.is_some() || self.provider.is_some()
+    }
+
+    /// Whether mail of a domain that leads there can be meant. Its site is known where that is asked for.
+    pub fn wants_domain(&self, place: Place<'_>, egress: EgressKey) -> bool {
+        let there = |site: &Pattern| place.site.is_some_and(|name| site.matches_site(name));
+        let judged = self.judged.as_ref().is_some_and(|judged| judged.means(place, egress));
+        self.domain.as_ref().is_none_or(|pattern| pattern.matches(place.domain))
+            && self.site.as_ref().is_none_or(there)
+            // Where nobody has found out what that is, nothing is meant.
+            && (judged || self.judged.is_none() && !self.wants_judge())
     }
 
     /// Whether a group of such a domain is meant, or some recipients of it.
@@ -274,6 +337,8 @@ impl fmt::Display for Filter {
         let mut parts = Vec::new();
         parts.extend(self.domain.as_ref().map(|domain| format!("domain={domain}")));
         parts.extend(self.site.as_ref().map(|site| format!("site={site}")));
+        parts.extend(self.provider.as_ref().map(|provider| format!("provider={provider}")));
+        parts.extend(self.source.as_ref().map(|source| format!("source={source}")));
         parts.extend(self.state.map(|state| format!("state={}", state.name())));
         parts.extend(self.older.map(|older| format!("older={older}s")));
         parts.extend(self.id.map(|id| format!("id={id}")));
@@ -413,22 +478,41 @@ mod tests {
 
     #[test]
     fn names_and_what_lies_below_them() {
+        let wants = |filter: &Filter, domain: &str| {
+            filter.wants_domain(Place { domain, site: None }, EgressKey::NODE)
+        };
         let whole = filter(&[("domain", " Example.ORG ")]).unwrap();
-        assert!(whole.wants_domain("example.org", None));
-        assert!(!whole.wants_domain("a.example.org", None) && !whole.wants_domain("example.or", None));
+        assert!(wants(&whole, "example.org"));
+        assert!(!wants(&whole, "a.example.org") && !wants(&whole, "example.or"));
+        assert_eq!(filter(&[("domain", "example.org.")]).unwrap(), whole);
+        assert!(wants(&filter(&[("domain", "[192.0.2.1]")]).unwrap(), "[192.0.2.1]"));
         let below = filter(&[("domain", "*.example.org")]).unwrap();
-        assert!(below.wants_domain("a.example.org", None) && below.wants_domain("b.a.example.org", None));
-        assert!(!below.wants_domain("example.org", None) && !below.wants_domain("anexample.org", None));
-        for wrong in
-            ["", "*", "*.", "a*b", "*example.org", "*.*.org", &"x".repeat(limits::FILTER_TEXT_MAX + 1)]
-        {
+        assert!(wants(&below, "a.example.org") && wants(&below, "b.a.example.org"));
+        assert!(!wants(&below, "example.org") && !wants(&below, "anexample.org"));
+        for wrong in [
+            "",
+            "*",
+            "*.",
+            "a*b",
+            "*example.org",
+            "*.*.org",
+            "u@example.org",
+            "@example.org",
+            "a..b",
+            ".",
+            "*.[192.0.2.1",
+            &"x".repeat(limits::FILTER_TEXT_MAX + 1),
+        ] {
             assert!(matches!(filter(&[("domain", wrong)]), Err(BadFilter::Wrong { .. })), "{wrong}");
         }
     }
 
     #[test]
     fn a_site_is_meant_by_each_of_its_hosts() {
-        let wants = |text: &str, site: &str| filter(&[("site", text)]).unwrap().wants_domain("d", Some(site));
+        let at = |text: &str, site: Option<&str>| {
+            filter(&[("site", text)]).unwrap().wants_domain(Place { domain: "d", site }, EgressKey::NODE)
+        };
+        let wants = |text: &str, site: &str| at(text, Some(site));
         assert!(wants("smtp://10.0.0.2:25", "smtp://10.0.0.2:25") && wants("10.0.0.2", "smtp://10.0.0.2:25"));
         assert!(wants("192.0.2.7", "[192.0.2.7]:25") && wants("2001:db8::1", "[2001:db8::1]:25"));
         const TWO: &str = "mx:10 mx1.example.org,20 mx2.example.org:25";
@@ -443,7 +527,7 @@ mod tests {
         assert!(wants("mx1.example.org", APART) && wants("spare.example", APART) && wants(APART, APART));
         assert!(!wants("d.example", APART) && !wants("ip1", APART) && !wants("tls=verify", APART));
         assert!(wants("lmtp:/run/Store", "lmtp:/run/Store") && wants("discard", "discard"));
-        assert!(!filter(&[("site", "x")]).unwrap().wants_domain("d", None), "it leads nowhere yet");
+        assert!(!at("x", None), "it leads nowhere yet");
     }
 
     #[test]
@@ -476,15 +560,27 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_built_is_named() {
-        for (name, means) in NOT_BUILT {
-            let bad = filter(&[(name, "x")]).unwrap_err();
-            assert_eq!(bad, BadFilter::NotBuilt { name, means });
-            assert!(bad.to_string().starts_with(&format!("the filter {name} ({means}) is not built yet; ")));
-        }
-        for built in BUILT {
-            // Each is known, and says itself for which messages are read.
-            assert!(matches!(filter(&[(built.name, "")]), Err(BadFilter::Wrong { .. })), "{}", built.name);
+    fn providers_and_sources_are_found_by_who_asks() {
+        let pairs = [("provider", "large"), ("source", " ip1 ")];
+        let asked = filter(&pairs).unwrap();
+        assert!(asked.wants_judge() && asked.asks_site() && asked.is_of_domains() && !asked.is_empty());
+        assert_eq!(asked.to_string(), "provider=large source=ip1");
+        let place = Place { domain: "d", site: Some("mx:10 mx1.large.example:25") };
+        assert!(!asked.wants_domain(place, EgressKey::NODE), "nobody said what that is");
+        let by_one = EgressKey::of_number(1);
+        let judged =
+            Some(Judged::new(move |place: Place<'_>, egress| place.site.is_some() && egress == by_one));
+        let found = Filter { judged, ..asked.clone() };
+        assert!(found.wants_domain(place, by_one) && !found.wants_domain(place, EgressKey::NODE));
+        assert!(!found.wants_domain(Place { site: None, ..place }, by_one));
+        assert!(found.same_question_as(&asked) && !found.same_question_as(&filter(&pairs[1..]).unwrap()));
+        assert!(!filter(&pairs[1..]).unwrap().asks_site());
+    }
+
+    #[test]
+    fn what_is_no_filter_is_told() {
+        for known in FILTERS {
+            assert!(matches!(filter(&[(known.name, "")]), Err(BadFilter::Wrong { .. })), "{}", known.name);
         }
         assert!(matches!(filter(&[("domian", "x")]), Err(BadFilter::Unknown(_))));
         assert!(matches!(filter(&[("domain", "a.b"), ("domain", "c.d")]), Err(BadFilter::Twice(_))));

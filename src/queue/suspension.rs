@@ -8,9 +8,9 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::limits;
-use crate::queue::select::{BadFilter, Filter, Pattern, hosts};
+use crate::queue::select::{BadFilter, Filter, Pattern, Place, hosts};
 use crate::shaping::key::Key;
-use crate::shaping::provider::{self, Match};
+use crate::shaping::provider::Match;
 use crate::shaping::value::Value;
 use crate::time::UnixMillis;
 
@@ -71,31 +71,19 @@ impl Scope {
     /// One more of what is to hold, by the name of its filter. What the queues and the parameters of messages do not know is refused.
     pub fn set(&mut self, name: &str, text: &str) -> Result<(), BadFilter> {
         if !NAMES.contains(&name) {
-            // What is no filter, or not built, is told so; what is one, that it is none here.
+            // What is no filter is told so; what is one, that it is none here.
             Filter::default().set(name, text)?;
             return Err(BadFilter::NotHere(name.to_owned()));
         }
-        let of_configuration = match name {
-            "provider" => Some(("provider", &mut self.provider, "a provider of a shaping file")),
-            "source" => Some(("source", &mut self.source, "a [[source]] of the configuration")),
-            _ => None,
-        };
-        if let Some((name, place, want)) = of_configuration {
-            let value = text.trim();
-            if value.is_empty() || value.len() > limits::FILTER_TEXT_MAX {
-                let value = value.chars().take(limits::FILTER_TEXT_MAX).collect();
-                return Err(BadFilter::Wrong { name, value, want });
-            }
-            let again = place.replace(value.into()).is_some();
-            return if again { Err(BadFilter::Twice(name.to_owned())) } else { Ok(()) };
-        }
         let mut filter = Filter::default();
         filter.set(name, text)?;
-        let Filter { domain, site, mut recorded, .. } = filter;
+        let Filter { domain, site, provider, source, mut recorded, .. } = filter;
         let value = recorded.parameters.pop().map(|(_, value)| value);
         let again = match name {
             "domain" => std::mem::replace(&mut self.domain, domain).is_some(),
             "site" => std::mem::replace(&mut self.site, site).is_some(),
+            "provider" => std::mem::replace(&mut self.provider, provider).is_some(),
+            "source" => std::mem::replace(&mut self.source, source).is_some(),
             "tenant" => std::mem::replace(&mut self.tenant, value).is_some(),
             "campaign" => std::mem::replace(&mut self.campaign, value).is_some(),
             _ => std::mem::replace(&mut self.pool, value).is_some(),
@@ -168,15 +156,6 @@ impl fmt::Display for Scope {
     }
 }
 
-/// Where mail goes, as far as queues know.
-#[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
-    /// Its domain, in lower case.
-    pub domain: &'a str,
-    /// The site that the domain leads to, while that is known.
-    pub site: Option<&'a str>,
-}
-
 /// What providers are known by, of those that something is suspended of.
 #[derive(Clone, Debug, Default)]
 pub struct Providers(HashMap<Box<str>, Vec<Match>>);
@@ -189,11 +168,7 @@ impl Providers {
     }
 
     fn runs(&self, provider: &str, place: Place<'_>) -> bool {
-        let (Some(matches), Some(site)) = (self.0.get(provider), place.site) else { return false };
-        let mut hosts: Vec<String> = hosts(site).map(provider::canonical).collect();
-        hosts.sort_unstable();
-        hosts.dedup();
-        provider::is_of(matches, place.domain, &hosts)
+        self.0.get(provider).is_some_and(|matches| place.is_of(matches))
     }
 }
 
@@ -277,6 +252,30 @@ impl Suspensions {
                 && one.scope.holds_of(whose)
         };
         self.all.iter().filter(may).min_by_key(|one| one.until.0.abs_diff(until.0))
+    }
+
+    /// What holds mail back that is due at that time, and for longest; `runs`: whether this provider runs its site.
+    pub fn beyond(
+        &self,
+        place: Place<'_>,
+        whose: Whose<'_>,
+        due: UnixMillis,
+        runs: impl Fn(&str) -> bool,
+    ) -> Option<&Suspension> {
+        let holds = |one: &&Suspension| {
+            let scope = &one.scope;
+            one.effect == Effect::Wait
+                && one.until > due
+                && scope.source.is_none()
+                && scope.domain.as_ref().is_none_or(|domain| domain.matches(place.domain))
+                && scope
+                    .site
+                    .as_ref()
+                    .is_none_or(|site| place.site.is_some_and(|name| site.matches_site(name)))
+                && scope.provider.as_deref().is_none_or(&runs)
+                && scope.holds_of(whose)
+        };
+        self.all.iter().filter(holds).max_by_key(|one| one.until)
     }
 
     /// One more may be made.

@@ -105,6 +105,8 @@ pub trait Runtime: Clone + 'static {
     fn own_addresses(&self) -> impl Future<Output = io::Result<Vec<IpAddr>>>;
     /// Whether what is sent to an address stays on this machine. For where the list of its addresses cannot be had.
     fn leads_here(&self, address: IpAddr) -> io::Result<bool>;
+    /// Whether this machine knows a way to an address, by its own table: nothing is sent, and what hosts and routers say does not count.
+    fn knows_way(&self, to: IpAddr) -> bool;
 
     /// Whether connections may be made from an address: this machine has it.
     fn has_address(&self, address: IpAddr) -> io::Result<bool>;

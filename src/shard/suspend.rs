@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::queue::destinations::DomainKey;
-use crate::queue::suspension::{Effect, Held, Place, Providers, Suspension, Suspensions};
+use crate::queue::select::Place;
+use crate::queue::suspension::{Effect, Held, Providers, Suspension, Suspensions};
 use crate::route::egress::Source;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;

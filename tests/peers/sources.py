@@ -282,6 +282,8 @@ def an_operator_suspends_a_source():
     relay.kill()
     relay.start()
     assert by_after(60) == {"127.0.1.2": 60}, hop.by()
+    count = lambda *words: json.loads(run("queue", "count", *words, "--json"))["recipients"]
+    assert (count("--source", "ip1"), count("--source", "ip2"), count("--source", "ip1", "--domain", "a.example")) == (4, 0, 2)
     # A reload gives the source another name in EHLO: it is a new one, and suspended all the same.
     reload(relay, FAST + TWO.replace("mta1.", "mta3.") + pool("bulk", ("ip1", 1), ("ip2", 1)) + NEWS)
     assert by_after(60) == {"127.0.1.2": 60}, hop.by()

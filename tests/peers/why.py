@@ -201,6 +201,35 @@ def a_suspended_tenant_goes_on_when_it_says():
     relay.stop()
 
 
+def what_is_suspended_beyond_its_next_try_says_so():
+    """By what it goes to and by what only its record says; also mail that a sender holds back."""
+    port, times = free_port(), {}
+
+    def later(talk, verb, line):
+        if verb == "RCPT":
+            of = times.setdefault(line.decode().partition("@")[2].partition(">")[0], [])
+            of.append(time.time())
+            return b"451 4.7.1 greylisted, come back\r\n"
+
+    Hop(later, host="127.0.0.2", port=port)
+    rule = '[[rule]]\nmatch = { recipient = "*" }\nset = { tenant = "shop" }\n'
+    relay = relay_of(led_to("d.example", "e.example", "f.example"), port, retry(5) + rule)
+    config = ["--config", f"{relay.directory}/relevo.toml"]
+    suspend = lambda *words: subprocess.run([BINARY, "suspend", *words, *config], check=True, stdout=subprocess.DEVNULL)
+    for domain, scope in (("d.example", "--domain=d.example"), ("e.example", "--tenant=shop"), ("f.example", "--site=mx.f.example")):
+        relay.send("a@b.example", [f"u@{domain}"], TEXT)
+        wait(lambda: domain in times)
+        until(relay, domain, "next_try")
+        suspend(scope, "--for", "12s", "--reason", f"that of {domain}")
+        why, cause = until(relay, domain, "suspended")
+        assert f"that of {domain}" in cause["words"] and "next try at" in cause["words"], why
+        before = len(times[domain])
+        assert before == 1, times
+        readable(relay, domain, "but suspended until")
+        comes_at(stamp(cause["until"]), times[domain], before)
+    relay.stop()
+
+
 def a_domain_that_does_not_resolve_is_asked_for_when_it_says():
     port, dead = free_port(), [True]
 

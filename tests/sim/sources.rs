@@ -33,9 +33,13 @@ pub struct Hop {
 
 impl Hop {
     pub fn start(world: &World) -> Rc<Hop> {
+        Hop::start_at(world, "10.0.0.2:25")
+    }
+
+    fn start_at(world: &World, at: &str) -> Rc<Hop> {
         let hop = Rc::new(Hop::default());
         let runtime = world.shard(2, 0);
-        let listener = runtime.listen("10.0.0.2:25".parse().expect("an address")).expect("a free address");
+        let listener = runtime.listen(at.parse().expect("an address")).expect("a free address");
         let (own, serving) = (runtime.clone(), hop.clone());
         runtime.spawn(async move {
             while let Ok((stream, from)) = listener.accept().await {
@@ -335,6 +339,30 @@ fn a_family_without_a_way_is_tried_last() {
         send(102, 21..=21);
         send(103, 22..=40);
         assert_eq!(world.faults().no_ipv6, Some(2));
+        relay.drain();
+    });
+}
+
+/// That there is no way to one address says nothing of the others of its family: whoever published it would move the mail of all.
+#[test]
+fn an_address_without_a_way_moves_no_other() {
+    story(2, |seed| {
+        let world = World::new(seed);
+        let nowhere: IpAddr = "2001:db8::bad".parse().expect("an address");
+        world.faults().absent.insert(nowhere);
+        let (first, second) = (Hop::start_at(&world, "[2001:db8::2]:25"), Hop::start(&world));
+        let route = |domain: &str, first: &str| {
+            let to = |host: &str, order: u8| format!("{{ to = \"smtp://{host}:25\", order = {order} }}");
+            let hosts = format!("[{}, {}]", to(first, 1), to("10.0.0.2", 2));
+            format!("[[route]]\ndomain = \"{domain}\"\nto = {hosts}\n")
+        };
+        let routes = route("bad.test", &format!("[{nowhere}]")) + &route("good.test", "[2001:db8::2]");
+        let relay = launch(&world, 1, &routes);
+        for (client, domain, hop) in [(100, "bad.test", &second), (101, "good.test", &first)] {
+            hand_in_some(&world, client, 0..1, vec![format!("u@{domain}")]);
+            let taken = || hop.taken.borrow().len() == 1;
+            assert!(run_until_true(&world, Duration::from_secs(30), taken), "{domain}");
+        }
         relay.drain();
     });
 }

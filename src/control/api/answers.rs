@@ -46,7 +46,7 @@ pub(super) enum Problem {
     NoSearch(NoSearch),
     /// The record of a message cannot be read.
     Damaged(String),
-    /// A filter is wrong, or not built.
+    /// A filter is wrong.
     Filter(BadFilter),
     /// Something else in the request is wrong.
     Wrong(String),
@@ -101,9 +101,6 @@ impl IntoResponse for Problem {
             }
             Problem::NoSearch(why) => no_search(&why),
             Problem::Damaged(words) => (StatusCode::INTERNAL_SERVER_ERROR, "damaged", words),
-            Problem::Filter(bad @ BadFilter::NotBuilt { .. }) => {
-                (StatusCode::BAD_REQUEST, "not_built", bad.to_string())
-            }
             Problem::Filter(bad) => (StatusCode::BAD_REQUEST, "bad_filter", bad.to_string()),
             Problem::Wrong(words) => (StatusCode::BAD_REQUEST, "bad_request", words),
             Problem::NotFound(words) => (StatusCode::NOT_FOUND, "not_found", words),

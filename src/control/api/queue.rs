@@ -15,8 +15,8 @@ use crate::id::MessageId;
 use crate::limits;
 use crate::queue::group::ANY_LIFETIME;
 use crate::queue::lifetimes::age_by_record;
-use crate::queue::select::{Filter, GroupState, ScanPosition, Tally};
-use crate::queue::suspension::{Place, Suspensions, Whose};
+use crate::queue::select::{Filter, GroupState, Place, ScanPosition, Tally};
+use crate::queue::suspension::{Suspension, Suspensions, Whose};
 use crate::shard::ask::{self, Ask, Detail, StoredRecipients, Untold};
 use crate::time::UnixMillis;
 
@@ -153,7 +153,12 @@ pub(super) fn why(all: &Suspensions, row: &ask::Row, detail: &Result<Detail, Unt
     let place = Place { domain: &seen.domain, site: seen.site.as_deref() };
     let [tenant, campaign, pool] = detail.as_ref().ok().map(|detail| &detail.whose)?;
     let one = all.why(place, Whose { tenant, campaign, pool }, row.next.unwrap_or_default())?;
-    Some(format!("{} by {}: {}", one.id, one.by, one.reason))
+    Some(told_as(one))
+}
+
+/// A suspension in words.
+pub(super) fn told_as(one: &Suspension) -> String {
+    format!("{} by {}: {}", one.id, one.by, one.reason)
 }
 
 /// How much waits.

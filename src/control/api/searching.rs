@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::answers::{Api, Problem};
 use super::shape::Scanned;
+use crate::control::asker::Unanswered;
 use crate::limits;
 use crate::queue::select::{Filter, ScanPosition};
 
@@ -39,6 +40,11 @@ pub(super) async fn ready(api: &Api, filter: Filter, cursor: Option<&str>) -> Re
         None => (None, cursor),
     };
     let place = api.asker.place(Some(cursor))?;
+    let mut filter = filter;
+    if filter.wants_judge() {
+        let reload = api.reload.as_ref().ok_or(Problem::Unanswered(Unanswered::NotServing))?;
+        filter.judged = Some(reload.judge(&filter)?);
+    }
     let Some(filter) = api.asker.prepared(filter).await? else { return Ok(Ready::Nothing) };
     if !filter.wants_search() {
         return Ok(Ready::Go(Question { filter, place, search: None, scanned: None }));

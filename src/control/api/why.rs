@@ -22,10 +22,13 @@ use crate::shard::ask::why::{DomainWait, SiteState};
 use crate::shard::ask::{self, Ask, Untold};
 use crate::time::UnixMillis;
 
+mod later;
 mod words;
 
+use later::{Due, Later};
+
 /// What of a domain is meant.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 struct Meant {
     deferred: u64,
     /// When the first of these is due.
@@ -38,6 +41,8 @@ struct Meant {
     /// When the first of these is to go.
     released: Option<UnixMillis>,
     ready: u64,
+    /// What is looked at of those that wait for a point of time.
+    due: Vec<Due>,
 }
 
 impl Meant {
@@ -93,11 +98,14 @@ pub(super) async fn why(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) 
         meant.entry(name).or_default();
     }
     let mut told = Why { asked: words.clone(), complete: complete || of_domain, ..Why::default() };
-    let by;
-    (told.replies, by) = replies(&api, filter, &rows).await?;
-    for (name, words) in by {
+    let heard = replies(&api, filter, &rows).await?;
+    for (name, words) in heard.by {
         meant.entry(name).or_default().by = Some(words);
     }
+    for (name, due) in heard.due {
+        meant.entry(name).or_default().due = due;
+    }
+    told.replies = heard.replies;
     told.under_way = under_way(&api, filter, &meant, complete).await?;
     tell(&api, meant, of_domain, &mut told).await?;
     if told.recipients == 0 && told.under_way == 0 { Err(gone()) } else { Ok(json(&told)) }
@@ -130,18 +138,27 @@ async fn rows(
     Ok((rows, next.is_none()))
 }
 
-/// What was said last of the first of them, that which most heard first; and by what mail of domains is suspended.
-async fn replies(
-    api: &Api,
-    filter: &Filter,
-    rows: &[ask::Row],
-) -> Result<(Vec<Heard>, BTreeMap<String, String>), Unanswered> {
+/// What lanes know of the first of them.
+#[derive(Default)]
+struct Stored {
+    /// What was said last, that which most heard first.
+    replies: Vec<Heard>,
+    /// By what mail of domains is suspended.
+    by: BTreeMap<String, String>,
+    /// What waits in domains for a point of time.
+    due: BTreeMap<String, Vec<Due>>,
+}
+
+async fn replies(api: &Api, filter: &Filter, rows: &[ask::Row]) -> Result<Stored, Unanswered> {
     let rows = &rows[..rows.len().min(limits::PAGE_ROWS)];
     let mut heard: BTreeMap<String, u64> = BTreeMap::new();
-    let (mut by, suspensions) = (BTreeMap::new(), api.mesh.suspensions());
+    let (mut stored, suspensions) = (Stored::default(), api.mesh.suspensions());
     for (row, detail) in rows.iter().zip(details(api, filter, rows).await?) {
         if let Some(words) = suspended_by(&suspensions, row, &detail) {
-            by.entry(row.seen.domain.to_string()).or_insert(words);
+            stored.by.entry(row.seen.domain.to_string()).or_insert(words);
+        }
+        if let Some(due) = detail.as_ref().ok().and_then(|detail| Due::of(row, &detail.whose)) {
+            stored.due.entry(row.seen.domain.to_string()).or_default().push(due);
         }
         let reply = match detail {
             Ok(detail) => detail.reply,
@@ -156,7 +173,7 @@ async fn replies(
         heard.into_iter().map(|(reply, recipients)| Heard { reply, recipients }).collect();
     heard.sort_by_key(|one| std::cmp::Reverse(one.recipients));
     heard.truncate(limits::WHY_REPLIES);
-    Ok((heard, by))
+    Ok(Stored { replies: heard, ..stored })
 }
 
 /// Recipients of a message that are in no queue.
@@ -183,7 +200,7 @@ async fn tell(
     meant.sort_by_key(|(_, of)| std::cmp::Reverse(of.recipients()));
     told.more_domains = meant.len().saturating_sub(limits::WHY_DOMAINS) as u64;
     let mut causes = Vec::new();
-    let now = process::wall();
+    let (now, suspensions) = (process::wall(), api.mesh.suspensions());
     told.now = iso(now);
     for (place, (name, of)) in meant.into_iter().enumerate() {
         let mut waits = Vec::new();
@@ -192,12 +209,14 @@ async fn tell(
             waits = api.asker.ask(home, |reply| Ask::Why(name.as_str().into(), reply)).await?;
         }
         let parts = match of_domain {
-            true => waits.iter().map(|wait| by_queue(wait, of.by.clone())).collect(),
+            true => waits.iter().map(|wait| by_queue(wait, &of)).collect(),
             false => vec![(of, &waits[..])],
         };
         for (of, waits) in parts {
             told.recipients += of.recipients();
-            causes.extend(reasons(&of, waits, now));
+            let later = [GroupState::Deferred, GroupState::Held]
+                .map(|state| Later::of(state, (&name, &of.due), waits, &suspensions));
+            causes.extend(reasons(&of, waits, &later, now));
         }
         for wait in &waits {
             if of_domain {
@@ -211,14 +230,15 @@ async fn tell(
 }
 
 /// All that waits in a queue.
-fn by_queue(wait: &DomainWait, by: Option<String>) -> (Meant, &[DomainWait]) {
+fn by_queue<'a>(wait: &'a DomainWait, of: &Meant) -> (Meant, &'a [DomainWait]) {
     let DomainWait { deferred, next, suspended, resumes, held, released, ready, .. } = wait;
     let meant = Meant {
         deferred: deferred.recipients,
         next: *next,
         suspended: suspended.recipients,
         resumes: *resumes,
-        by,
+        by: of.by.clone(),
+        due: of.due.clone(),
         held: held.recipients,
         released: *released,
         ready: ready.recipients,
@@ -227,7 +247,12 @@ fn by_queue(wait: &DomainWait, by: Option<String>) -> (Meant, &[DomainWait]) {
 }
 
 /// Why these wait, in queues of their domain of which this is known.
-fn reasons(of: &Meant, waits: &[DomainWait], now: UnixMillis) -> Vec<(Because, Option<UnixMillis>)> {
+fn reasons(
+    of: &Meant,
+    waits: &[DomainWait],
+    [deferred, held]: &[Later; 2],
+    now: UnixMillis,
+) -> Vec<(Because, Option<UnixMillis>)> {
     let mut reasons = Vec::new();
     if of.deferred > 0 {
         // Of several sites the one that is tried first counts.
@@ -237,14 +262,14 @@ fn reasons(of: &Meant, waits: &[DomainWait], now: UnixMillis) -> Vec<(Because, O
         };
         let opens = waits.iter().map(closed).min().unwrap_or(UnixMillis(0));
         let next = of.next.map(|next| next.max(opens));
-        reasons.push((words::next_try(of.deferred, next, now), next));
+        reasons.push(words::later(words::next_try, of.deferred, next, deferred, now));
     }
     if of.suspended > 0 {
         let told = words::suspended(of.suspended, of.resumes, of.by.as_deref(), now);
         reasons.push((told, of.resumes));
     }
     if of.held > 0 {
-        reasons.push((words::held(of.held, of.released, now), of.released));
+        reasons.push(words::later(words::held, of.held, of.released, held, now));
     }
     if of.ready > 0 {
         let held = waits.iter().find_map(|wait| Some((wait.cause.as_ref()?, wait)));
@@ -282,7 +307,7 @@ fn together(all: Vec<(Because, Option<UnixMillis>)>) -> Vec<Because> {
 async fn domain(api: &Api, name: &str, wait: &DomainWait, now: UnixMillis) -> Result<Domain, Unanswered> {
     let (site, no_site) = match &wait.way {
         Some(Ok(site)) => (Some(self::site(api, site).await?), None),
-        Some(Err(why)) => (None, Some(why.clone())),
+        Some(Err(why)) => (None, Some(why.to_string())),
         None => (None, None),
     };
     let state = wait.way.as_ref().and_then(|way| way.as_deref().ok());
@@ -354,12 +379,13 @@ mod tests {
     use crate::shard::ask::why::Cause;
 
     const NOW: UnixMillis = UnixMillis(1_795_867_200_000);
+    const NOTHING: [Later; 2] = [const { Later { free: None, suspended: None } }; 2];
 
     fn at(seconds: u64) -> UnixMillis {
         UnixMillis(NOW.0 + 1000 * seconds)
     }
 
-    fn closed(until: u64) -> Option<Result<Box<SiteState>, String>> {
+    fn closed(until: u64) -> Option<Result<Box<SiteState>, ask::why::NoWay>> {
         let closed = Some((at(until), 2, "connection refused".into()));
         Some(Ok(Box::new(SiteState { closed, ..SiteState::default() })))
     }
@@ -369,11 +395,11 @@ mod tests {
         let of = Meant { deferred: 3, next: Some(at(10)), ..Meant::default() };
         for (until, next) in [(5, 10), (60, 60)] {
             let wait = DomainWait { way: closed(until), ..DomainWait::default() };
-            let [(because, found)] = &reasons(&of, &[wait], NOW)[..] else { panic!("one cause") };
+            let [(because, found)] = &reasons(&of, &[wait], &NOTHING, NOW)[..] else { panic!("one cause") };
             assert_eq!((&*because.cause, because.recipients, *found), ("next_try", 3, Some(at(next))));
         }
         let two = [5, 60].map(|until| DomainWait { way: closed(until), ..DomainWait::default() });
-        assert_eq!(reasons(&of, &two, NOW)[0].1, Some(at(10)), "one of them is tried before");
+        assert_eq!(reasons(&of, &two, &NOTHING, NOW)[0].1, Some(at(10)), "one of them is tried before");
     }
 
     #[test]
@@ -384,17 +410,22 @@ mod tests {
             way: closed(until),
             ..DomainWait::default()
         };
-        let waits = [wait(4, 50), wait(6, 20)];
+        let (waits, none) = ([wait(4, 50), wait(6, 20)], Meant::default());
         let mut all: Vec<_> = waits
             .iter()
-            .flat_map(|wait| reasons(&by_queue(wait, None).0, by_queue(wait, None).1, NOW))
+            .flat_map(|wait| reasons(&by_queue(wait, &none).0, by_queue(wait, &none).1, &NOTHING, NOW))
             .collect();
-        all.extend(reasons(&Meant { deferred: 400, next: Some(at(7)), ..Meant::default() }, &[], NOW));
+        all.extend(reasons(
+            &Meant { deferred: 400, next: Some(at(7)), ..Meant::default() },
+            &[],
+            &NOTHING,
+            NOW,
+        ));
         let causes = together(all);
         let told: Vec<_> = causes.iter().map(|one| (&*one.cause, one.recipients, one.domains)).collect();
         assert_eq!(told, [("next_try", 400, 1), ("site_closed", 10, 2)]);
         assert_eq!(causes[1].until, Some(iso(at(20))), "the first of them");
-        let unknown = reasons(&Meant { ready: 1, ..Meant::default() }, &[], NOW);
+        let unknown = reasons(&Meant { ready: 1, ..Meant::default() }, &[], &NOTHING, NOW);
         assert_eq!(unknown[0].0.cause, "unknown");
     }
 }

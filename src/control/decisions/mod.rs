@@ -96,7 +96,7 @@ pub(super) fn start(
         say(Level::Error, format_args!("{at}: {problem}; what sites take is learned anew"));
     }
     let warmups = Warmups::resume(mesh, &mut store, plans);
-    let mut keeper = Keeper {
+    let mut decider = Decider {
         store,
         book,
         unread,
@@ -109,10 +109,10 @@ pub(super) fn start(
         failed: None,
         value: Arc::default(),
     };
-    keeper.book.expire(process::wall());
-    keeper.put_in_force();
+    decider.book.expire(process::wall());
+    decider.put_in_force();
     let (orders, given) = sync_channel(limits::ORDERS_MAX);
-    let worker = Worker::start("relevo-decide", move |turn| keeper.run(&given, turn))?;
+    let worker = Worker::start("relevo-decide", move |turn| decider.run(&given, turn))?;
     let desk = Desk { orders, thread: worker.waker() };
     Ok((worker, desk))
 }
@@ -141,7 +141,7 @@ fn read(store: &mut Store) -> Option<Vec<Suspension>> {
 }
 
 /// Whoever decides.
-struct Keeper {
+struct Decider {
     store: Store,
     book: Book,
     /// What was decided in earlier lives could not be read: when that was tried last.
@@ -158,7 +158,7 @@ struct Keeper {
     value: Arc<Suspensions>,
 }
 
-impl Keeper {
+impl Decider {
     fn run(&mut self, orders: &Receiver<Order>, turn: &Turn) {
         let clock = turn.clock();
         while !turn.is_over() {

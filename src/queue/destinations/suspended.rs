@@ -10,7 +10,8 @@ use super::domains::Domains;
 use super::effect::Effect;
 use super::keys::{DomainKey, SiteKey};
 use super::sites::Sites;
-use crate::queue::suspension::{self, Found, Held, Place, Suspension};
+use crate::queue::select::Place;
+use crate::queue::suspension::{self, Found, Held, Suspension};
 use crate::queue::{Group, Standing};
 
 /// What a step with suspended mail brought.

@@ -13,7 +13,7 @@ use super::keys::DomainKey;
 use super::walked::Walked;
 use crate::queue::Group;
 use crate::queue::lifetimes::Times;
-use crate::queue::select::{Filter, GroupState, Order, Pattern, ScanPosition, Seen, Tally, order};
+use crate::queue::select::{Filter, GroupState, Order, Pattern, Place, ScanPosition, Seen, Tally, order};
 
 /// One walk, and what it has found.
 #[derive(Debug)]
@@ -198,8 +198,8 @@ impl Walk {
 pub(super) fn wanted<'a>(queues: &'a Destinations, key: DomainKey, filter: &Filter) -> Option<&'a Domain> {
     let domain = queues.domains.get(key)?;
     // Not looked up for nothing: it lies elsewhere in memory, and there may be a hundred thousand domains.
-    let site = filter.site.as_ref().and_then(|_| domain.site()).map(|site| queues.sites.get(site).name());
-    filter.wants_domain(&domain.name, site).then_some(domain)
+    let site = domain.site().filter(|_| filter.asks_site()).map(|site| queues.sites.get(site).name());
+    filter.wants_domain(Place { domain: &domain.name, site }, domain.egress).then_some(domain)
 }
 
 /// Of a group that was met on its way: by its time.

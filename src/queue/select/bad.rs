@@ -7,19 +7,19 @@ use super::names;
 /// Why a filter is not taken. The asker's to mend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BadFilter {
-    /// It is a filter, and nothing answers it yet.
-    NotBuilt {
-        /// Which filter.
-        name: &'static str,
-        /// What it will mean.
-        means: &'static str,
-    },
     /// There is no such filter.
     Unknown(String),
     /// It is none of those that mail is suspended by.
     NotHere(String),
     /// Given twice.
     Twice(String),
+    /// The configuration in force has nobody of that name.
+    Nobody {
+        /// What it is of the configuration.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
     /// Its value is wrong.
     Wrong {
         /// Which filter.
@@ -34,15 +34,8 @@ pub enum BadFilter {
 impl fmt::Display for BadFilter {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BadFilter::NotBuilt { name, means } => {
-                write!(
-                    formatter,
-                    "the filter {name} ({means}) is not built yet; there are {}",
-                    names::built()
-                )
-            }
             BadFilter::Unknown(name) => {
-                write!(formatter, "there is no filter {name:?}; there are {}", names::built())
+                write!(formatter, "there is no filter {name:?}; there are {}", names::all())
             }
             BadFilter::NotHere(name) => {
                 write!(
@@ -51,6 +44,9 @@ impl fmt::Display for BadFilter {
                 )
             }
             BadFilter::Twice(name) => write!(formatter, "the filter {name} is given twice"),
+            BadFilter::Nobody { what, name } => {
+                write!(formatter, "no {what} of the configuration in force is called {name:?}")
+            }
             BadFilter::Wrong { name, value, want } => {
                 write!(formatter, "the filter {name} cannot be {value:?}: {want}")
             }

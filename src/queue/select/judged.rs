@@ -3,19 +3,22 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// Says it of a domain in lower case.
+use super::Place;
+use crate::route::egress::EgressKey;
+
+/// Says it of a domain by where its mail goes, and by which egress.
 #[derive(Clone)]
-pub struct Judged(Arc<dyn Fn(&str) -> bool + Send + Sync>);
+pub struct Judged(Arc<dyn Fn(Place<'_>, EgressKey) -> bool + Send + Sync>);
 
 impl Judged {
     /// By this judgement, which must not wait for anything: it is made on the shard's thread.
-    pub fn new(means: impl Fn(&str) -> bool + Send + Sync + 'static) -> Judged {
+    pub fn new(means: impl Fn(Place<'_>, EgressKey) -> bool + Send + Sync + 'static) -> Judged {
         Judged(Arc::new(means))
     }
 
     /// Whether it is meant.
-    pub fn means(&self, domain: &str) -> bool {
-        (self.0)(domain)
+    pub fn means(&self, place: Place<'_>, egress: EgressKey) -> bool {
+        (self.0)(place, egress)
     }
 }
 

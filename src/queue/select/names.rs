@@ -21,8 +21,8 @@ const fn of_records(name: &'static str, value: &'static str, help: &'static str)
     FilterName { name, value, help, reads: true }
 }
 
-/// Those that are built: whatever stands here is an option of each command.
-pub const BUILT: [FilterName; 12] = [
+/// All of them: whatever stands here is an option of each command.
+pub const FILTERS: [FilterName; 14] = [
     of_queues("domain", "DOMAIN", "In this domain, or below it: *.example.org"),
     of_queues(
         "site",
@@ -30,9 +30,15 @@ pub const BUILT: [FilterName; 12] = [
         "At this site, named as `list` does or by one of its hosts. Mail that waits for its next attempt has none until then",
     ),
     of_queues(
+        "provider",
+        "NAME",
+        "At a site of this provider, by its name in the shaping files. Mail that waits for its next attempt has no site until then",
+    ),
+    of_queues("source", "NAME", "That leaves by this [[source]]"),
+    of_queues(
         "state",
         "STATE",
-        "`deferred` waits for its next attempt, `ready` for a connection, `suspended` for a suspension to end",
+        "`deferred` waits for its next attempt, `ready` for a connection, `suspended` for a suspension to end, `held` for its send_at",
     ),
     of_queues("older", "TIME", "Came so long ago, or longer: 30m, 2h, 3d"),
     of_queues("id", "ID", "Of this message"),
@@ -57,13 +63,7 @@ pub const BUILT: [FilterName; 12] = [
     ),
 ];
 
-/// Those that nothing answers yet, and what they will mean.
-pub const NOT_BUILT: [(&str, &str); 2] = [
-    ("provider", "who runs the hosts of a site, by its MX"),
-    ("source", "which of the relay's own addresses mail goes out from"),
-];
-
-/// The names of those that are built, for refusals.
-pub fn built() -> String {
-    BUILT.map(|filter| filter.name).join(", ")
+/// Their names, for refusals.
+pub fn all() -> String {
+    FILTERS.map(|filter| filter.name).join(", ")
 }

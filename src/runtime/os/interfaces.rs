@@ -34,13 +34,28 @@ pub(super) fn addresses() -> io::Result<Vec<IpAddr>> {
     Ok(found)
 }
 
+/// Whether the table that the kernel would send it by has a way to an address. Nothing is sent. It has one where that cannot be asked.
+pub(super) fn knows_way(to: IpAddr) -> bool {
+    let socket = match socket_for(to) {
+        Ok(Some(socket)) => socket,
+        // The kernel has no such addresses.
+        Ok(None) => return false,
+        Err(_) => return true,
+    };
+    !matches!(net::connect(&socket, &at(to)), Err(Errno::NETUNREACH | Errno::ADDRNOTAVAIL))
+}
+
+/// Any port: nothing goes there.
+fn at(address: IpAddr) -> SocketAddr {
+    const PORT: u16 = 9;
+    SocketAddr::new(address, PORT)
+}
+
 /// Whether what is sent to an address stays on this machine, by the table that the kernel would send it by: of its own addresses it takes the
 /// same for both ends. Nothing is sent. For a second address of a network it takes the first one for the other end; but that it is ours it
 /// says to who would have it for his own.
 pub(super) fn leads_here(address: IpAddr) -> io::Result<bool> {
-    // Any port: nothing goes there.
-    const PORT: u16 = 9;
-    let to = SocketAddr::new(address, PORT);
+    let to = at(address);
     let Some(socket) = socket_for(address)? else { return Ok(false) };
     match net::connect(&socket, &to) {
         Ok(()) => {}
@@ -124,6 +139,7 @@ mod tests {
         for address in addresses().unwrap().into_iter().filter(|address| !one_link(address)) {
             assert!(leads_here(address).unwrap(), "{address}");
         }
+        assert!(knows_way(Ipv4Addr::LOCALHOST.into()));
         for elsewhere in ["192.0.2.1", "8.8.8.8", "2001:db8::1", "255.255.255.255"] {
             assert!(!leads_here(elsewhere.parse().unwrap()).unwrap(), "{elsewhere}");
         }

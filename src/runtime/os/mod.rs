@@ -337,6 +337,10 @@ impl<E: Engine> Runtime for OsRuntime<E> {
         interfaces::leads_here(address)
     }
 
+    fn knows_way(&self, to: IpAddr) -> bool {
+        interfaces::knows_way(to)
+    }
+
     fn has_address(&self, address: IpAddr) -> io::Result<bool> {
         interfaces::may_be_bound(address)
     }

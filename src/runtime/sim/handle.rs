@@ -151,6 +151,11 @@ impl Runtime for SimRuntime {
         Ok(address == network::address(self.0.node()) || address.is_loopback())
     }
 
+    fn knows_way(&self, to: IpAddr) -> bool {
+        let state = self.0.state();
+        !(to.is_ipv6() && state.network().faults().no_ipv6.is_some())
+    }
+
     fn has_address(&self, address: IpAddr) -> io::Result<bool> {
         self.0.alive()?;
         Ok(!self.0.state().network().faults().absent.contains(&address))

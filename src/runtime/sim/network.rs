@@ -202,6 +202,9 @@ impl Network {
         if source.is_some_and(|source| self.faults.absent.contains(&source)) {
             return Err(os(libc::EADDRNOTAVAIL));
         }
+        if self.faults.absent.contains(&to.ip()) {
+            return Err(os(libc::ENETUNREACH));
+        }
         if let Some(asked) = self.faults.no_ipv6.as_mut().filter(|_| to.is_ipv6()) {
             *asked += 1;
             return Err(os(libc::ENETUNREACH));

@@ -13,7 +13,7 @@ use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::answer::rest;
 use crate::shard::ask::Reply;
-use crate::shard::ask::why::{DomainWait, SiteState};
+use crate::shard::ask::why::{DomainWait, NoWay, SiteState};
 use crate::shard::outbound::why::{by_source, cause, hop_of, site_state};
 use crate::time::UnixMillis;
 
@@ -86,7 +86,7 @@ fn told<R: Runtime>(shard: &Shard<R>, domain: &DomainState, waiting: &Waiting) -
 }
 
 /// What is due before its site is tried again waits for that.
-fn later(wait: &mut DomainWait, way: &Result<Box<SiteState>, String>) {
+fn later(wait: &mut DomainWait, way: &Result<Box<SiteState>, NoWay>) {
     let closed = way.as_ref().ok().and_then(|site| site.closed.as_ref()).map(|(until, ..)| *until);
     wait.next = wait.next.map(|next| next.max(closed.unwrap_or(UnixMillis(0))));
 }
@@ -96,7 +96,7 @@ async fn way<R: Runtime>(
     shard: &Rc<Shard<R>>,
     name: &str,
     egress: EgressKey,
-) -> Result<Box<SiteState>, String> {
+) -> Result<Box<SiteState>, NoWay> {
     let mut hop = pin!(shard.outbound.resolver.next_hop(name));
     let mut late = shard.timers.sleep_until(shard.runtime.now() + limits::WHY_LOOK_UP);
     let found = poll_fn(|context| match hop.as_mut().poll(context) {
@@ -105,7 +105,7 @@ async fn way<R: Runtime>(
     });
     match found.await {
         Some(Ok(hop)) => Ok(Box::new(site_state(shard, &by_source(shard, egress, &hop)))),
-        Some(Err(why)) => Err(why.to_string()),
-        None => Err(format!("the name servers did not say within {} s", limits::WHY_LOOK_UP.as_secs())),
+        Some(Err(why)) => Err(NoWay::Unroutable(why.to_string().into())),
+        None => Err(NoWay::Late),
     }
 }

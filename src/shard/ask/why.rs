@@ -1,5 +1,8 @@
 //! What a home shard tells of a domain, for whoever asks why its mail waits.
 
+use std::fmt;
+
+use crate::limits;
 use crate::queue::destinations::known::Amount;
 use crate::shaping::rated::{EachRate, Rated};
 use crate::time::UnixMillis;
@@ -30,7 +33,27 @@ pub struct DomainWait {
     /// What holds up that which is ready, and until when, as far as that can be told.
     pub cause: Option<(Cause, Option<UnixMillis>)>,
     /// Where it goes, or why that is not known.
-    pub way: Option<Result<Box<SiteState>, String>>,
+    pub way: Option<Result<Box<SiteState>, NoWay>>,
+}
+
+/// Why it is not known where a domain leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoWay {
+    /// It leads nowhere, or that could not be found out: in the words of the resolver.
+    Unroutable(Box<str>),
+    /// The name servers did not say it as soon as the question wants to know.
+    Late,
+}
+
+impl fmt::Display for NoWay {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoWay::Unroutable(why) => formatter.write_str(why),
+            NoWay::Late => {
+                write!(formatter, "the name servers did not say within {} s", limits::WHY_LOOK_UP.as_secs())
+            }
+        }
+    }
 }
 
 /// Why mail waits whose time has come.

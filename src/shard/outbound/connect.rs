@@ -236,7 +236,7 @@ impl<'a, R: Runtime> Search<'a, R> {
         if choice != Choice::Only && is_silence(&error) {
             let now = self.shard.timers.recent();
             self.shard.outbound.hosts.hop_failures.borrow_mut().note(&name(host, to), now);
-            if leads_nowhere(&error) {
+            if leads_nowhere(self.shard, self.hop, to, &error) {
                 way(self.shard, self.hop, to, Way::None);
             }
         } else {
@@ -308,9 +308,18 @@ fn is_silence(error: &HopError) -> bool {
     }
 }
 
-/// There is no way there from here, which the machine itself says.
-fn leads_nowhere(error: &HopError) -> bool {
-    matches!(error, HopError::Connect(_, error) if error.kind() == io::ErrorKind::NetworkUnreachable)
+/// There is no way from here to any address of this family, which the machine itself says: a router, a proxy or a prefix that it has no way to
+/// says nothing of the others, and whoever has such an address would move all mail by it.
+fn leads_nowhere<R: Runtime>(shard: &Shard<R>, hop: &Hop, at: &Endpoint, error: &HopError) -> bool {
+    let by_proxy = hop.by.as_ref().is_some_and(|source| source.config.proxy.is_some());
+    let is_said =
+        matches!(error, HopError::Connect(_, error) if error.kind() == io::ErrorKind::NetworkUnreachable);
+    let root = match at.ip() {
+        Some(address) if address.is_ipv4() => limits::FAR_ADDRESSES.0.into(),
+        Some(_) => limits::FAR_ADDRESSES.1.into(),
+        None => return false,
+    };
+    is_said && !by_proxy && !shard.runtime.knows_way(root)
 }
 
 /// Until when an address comes behind others: it failed of late, or there was no way to one of its family.

@@ -62,52 +62,53 @@ fn tell_unknown<R: Runtime>(shard: &Shard<R>, live: &InForce, pool: &str) {
 
 /// What says by which strand a recipient's mail is queued: its pool, and its flow.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Wish<'a> {
+pub(super) struct PoolAndFlow<'a> {
     pool: Option<&'a str>,
     flow: Flow,
 }
 
-impl<'a> Wish<'a> {
+impl<'a> PoolAndFlow<'a> {
     /// That of mail with these parameters.
-    pub(super) fn of(parameters: Parameters<&'a str>) -> Wish<'a> {
+    pub(super) fn of(parameters: Parameters<&'a str>) -> PoolAndFlow<'a> {
         let pool = parameters.value(Key::Pool).filter(|pool| !pool.is_empty());
-        Wish { pool, flow: Flow::of(&parameters) }
+        PoolAndFlow { pool, flow: Flow::of(&parameters) }
     }
 }
 
-/// A group in parts of one strand each; `alike` says of a recipient how many from it on have the same parameters, and what these wish. None:
+/// A group in parts of one strand each; `alike` says of a recipient how many from it on have the same parameters, and what these wanted. None:
 /// no recipient has any.
 pub(super) fn parts<'a, R: Runtime>(
     shard: &'a Shard<R>,
     chooser: Option<&'a Chooser>,
     (group, domain): (Group, &'a [u8]),
-    alike: Option<impl Fn(u16) -> (u16, Wish<'a>) + 'a>,
+    alike: Option<impl Fn(u16) -> (u16, PoolAndFlow<'a>) + 'a>,
 ) -> impl Iterator<Item = (Group, Strand)> + 'a {
     let mut left = Some(group);
     std::iter::from_fn(move || {
         let group = left.take()?;
-        let (count, wish) = alike.as_ref().map_or((group.count, Wish::default()), |alike| run(&group, alike));
+        let (count, wanted) =
+            alike.as_ref().map_or((group.count, PoolAndFlow::default()), |alike| run(&group, alike));
         if count < group.count {
             left = Some(Group { first: group.first + count, count: group.count - count, ..group });
         }
-        let flow = if shard.runtime.planted(Defect::FlowForgotten) { Flow::default() } else { wish.flow };
-        let egress = chooser.map_or(EgressKey::NODE, |chooser| chooser.choose(shard, wish.pool, domain));
+        let flow = if shard.runtime.planted(Defect::FlowForgotten) { Flow::default() } else { wanted.flow };
+        let egress = chooser.map_or(EgressKey::NODE, |chooser| chooser.choose(shard, wanted.pool, domain));
         Some((Group { count, ..group }, Strand { egress, flow }))
     })
 }
 
-/// How many recipients of a group wish for the same as its first, and what: their other parameters may differ.
-fn run<'a>(group: &Group, alike: impl Fn(u16) -> (u16, Wish<'a>)) -> (u16, Wish<'a>) {
-    let (first, wish) = alike(group.first);
+/// How many recipients of a group wanted for the same as its first, and what: their other parameters may differ.
+fn run<'a>(group: &Group, alike: impl Fn(u16) -> (u16, PoolAndFlow<'a>)) -> (u16, PoolAndFlow<'a>) {
+    let (first, wanted) = alike(group.first);
     let mut count = first.clamp(1, group.count);
     while count < group.count {
         let (more, other) = alike(group.first + count);
-        if other != wish {
+        if other != wanted {
             break;
         }
         count += more.clamp(1, group.count - count);
     }
-    (count, wish)
+    (count, wanted)
 }
 
 /// A connection by a source came up, or not by its fault.
@@ -158,7 +159,10 @@ async fn look_at<R: Runtime>(shard: &Shard<R>, source: &Source) {
 /// What is wrong with a source, as far as can be told without a host to connect to.
 async fn trouble<R: Runtime>(shard: &Shard<R>, source: &Source) -> Option<String> {
     if let Some(proxy) = &source.config.proxy {
-        return source::is_there(shard, source, proxy, limits::PROXY_LOOK).await.err();
+        return source::is_there(shard, source, proxy, limits::PROXY_LOOK)
+            .await
+            .err()
+            .map(|error| error.to_string());
     }
     let is_gone = |address: &IpAddr| !shard.runtime.has_address(*address).unwrap_or(false);
     source.config.addresses().find(is_gone).map(|address| source::gone(source, address))

@@ -2,7 +2,7 @@
 //! the site's section while the source does not work. Nothing is begun by the source meanwhile; `overflow` moves what waits.
 
 use crate::queue::destinations::SiteKey;
-use crate::queue::suspension::Place;
+use crate::queue::select::Place;
 use crate::route::SitePolicy;
 use crate::runtime::{Defect, Runtime};
 use crate::shaping::key::Key;

@@ -15,7 +15,7 @@ use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::message::Handoff;
 use crate::shard::outbound::dispatch;
-use crate::shard::outbound::egress::{Chooser, Wish, parts};
+use crate::shard::outbound::egress::{Chooser, PoolAndFlow, parts};
 use crate::shard::store::at_once;
 use crate::spool::record::{self, MessageView};
 use crate::time::UnixMillis;
@@ -66,13 +66,13 @@ pub(in crate::shard) fn stored<'a, R: Runtime>(
     }
 }
 
-/// How many recipients from this one on have the same parameters, and what these wish.
-fn wish_from(envelope: &Envelope, first: u16) -> (u16, Wish<'_>) {
-    let Some(parameters) = &envelope.parameters else { return (u16::MAX, Wish::default()) };
+/// How many recipients from this one on have the same parameters, and what these wanted.
+fn wish_from(envelope: &Envelope, first: u16) -> (u16, PoolAndFlow<'_>) {
+    let Some(parameters) = &envelope.parameters else { return (u16::MAX, PoolAndFlow::default()) };
     let mut rest = envelope.recipients[usize::from(first)..].iter().map(|one| one.parameters);
     let own = rest.next().unwrap_or_default();
     let count = 1 + rest.take_while(|other| *other == own).count();
-    (u16::try_from(count).unwrap_or(u16::MAX), Wish::of(parameters.of(own)))
+    (u16::try_from(count).unwrap_or(u16::MAX), PoolAndFlow::of(parameters.of(own)))
 }
 
 /// Who brought a message, for whoever is to be fair: the account, or else the client's network (a /64 of IPv6). Never 0.
@@ -131,7 +131,7 @@ pub(in crate::shard) fn recovered<R: Runtime>(
                     expiry,
                 };
                 let client = client(view.account, view.origin().client);
-                let alike = |first| (view.alike_from(first), Wish::of(view.parameters_of(first)));
+                let alike = |first| (view.alike_from(first), PoolAndFlow::of(view.parameters_of(first)));
                 for (group, strand) in parts(shard, chooser.as_ref(), (group, domain), Some(alike)) {
                     hand_off(shard, (domain, strand), group, client);
                 }

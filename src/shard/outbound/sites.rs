@@ -7,7 +7,7 @@ use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::queue::destinations::SiteKey;
 use crate::queue::schedule;
-use crate::queue::suspension::Place;
+use crate::queue::select::Place;
 use crate::route::{Hop, SitePolicy};
 use crate::runtime::{Defect, Runtime};
 use crate::shaping::key::Key;

@@ -3,6 +3,7 @@
 //! What is the source's fault, its address that is not on this machine or its proxy that does not answer, is told apart from what is the
 //! host's: that says nothing of the host, and no other host would fare better.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -72,7 +73,7 @@ pub(super) fn gone(source: &Source, by: IpAddr) -> String {
 }
 
 /// What is said of a source whose proxy does not work.
-fn dead(source: &Source, proxy: &Proxy, why: impl std::fmt::Display) -> HopError {
+fn dead(source: &Source, proxy: &Proxy, why: impl fmt::Display) -> HopError {
     HopError::Source(format!("source {}: its proxy {proxy}: {why}", source.name()))
 }
 
@@ -95,13 +96,11 @@ pub(super) async fn is_there<R: Runtime>(
     source: &Source,
     proxy: &Proxy,
     patience: Duration,
-) -> Result<(), String> {
-    let mut wire = match ready(shard, shard.runtime.connect(None, proxy.at), patience).await {
-        Ok(wire) => wire,
-        Err(error) => return Err(dead(source, proxy, error).to_string()),
-    };
+) -> Result<(), HopError> {
+    let stream = shard.runtime.connect(None, proxy.at);
+    let mut wire = ready(shard, stream, patience).await.map_err(|error| dead(source, proxy, error))?;
     if proxy.kind == ProxyKind::Socks5 {
-        greet(&mut wire, proxy).await.map_err(|why| dead(source, proxy, why).to_string())?;
+        greet(&mut wire, proxy).await.map_err(|why| dead(source, proxy, why))?;
     }
     wire.close();
     Ok(())
@@ -166,13 +165,41 @@ enum Refused {
     Proxy(String),
 }
 
+/// Why a proxy takes no request.
+enum NoGreeting {
+    /// The connection broke.
+    Broken(WireError),
+    Refused,
+    NoLogins,
+    WantsLogin,
+    NotSocks,
+}
+
+impl From<WireError> for NoGreeting {
+    fn from(error: WireError) -> NoGreeting {
+        NoGreeting::Broken(error)
+    }
+}
+
+impl fmt::Display for NoGreeting {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            NoGreeting::Broken(error) => return error.fmt(formatter),
+            NoGreeting::Refused => "it refuses the user and password",
+            NoGreeting::NoLogins => "it takes no user and password",
+            NoGreeting::WantsLogin => "it wants a user and password",
+            NoGreeting::NotSocks => "it does not speak SOCKS5",
+        })
+    }
+}
+
 /// How to authenticate (RFC 1928 section 3), and that (RFC 1929 section 2).
-async fn greet<R: Runtime>(wire: &mut Wire<R>, proxy: &Proxy) -> Result<(), String> {
+async fn greet<R: Runtime>(wire: &mut Wire<R>, proxy: &Proxy) -> Result<(), NoGreeting> {
     let (none, password) = (0, 2);
     let method = if proxy.login.is_some() { password } else { none };
-    wire.send(&[5, 1, method]).await.map_err(|error| error.to_string())?;
+    wire.send(&[5, 1, method]).await?;
     let mut chosen = [0; 2];
-    read(wire, &mut chosen).await.map_err(|error| error.to_string())?;
+    read(wire, &mut chosen).await?;
     match (chosen, &proxy.login) {
         ([5, chosen], None) if chosen == none => Ok(()),
         ([5, chosen], Some(login)) if chosen == password => {
@@ -181,14 +208,14 @@ async fn greet<R: Runtime>(wire: &mut Wire<R>, proxy: &Proxy) -> Result<(), Stri
                 said.push(u8::try_from(part.len()).unwrap_or(u8::MAX));
                 said.extend_from_slice(part.as_bytes());
             }
-            wire.send(&said).await.map_err(|error| error.to_string())?;
+            wire.send(&said).await?;
             let mut answer = [0; 2];
-            read(wire, &mut answer).await.map_err(|error| error.to_string())?;
-            if answer[1] == 0 { Ok(()) } else { Err("it refuses the user and password".to_owned()) }
+            read(wire, &mut answer).await?;
+            if answer[1] == 0 { Ok(()) } else { Err(NoGreeting::Refused) }
         }
-        ([5, _], Some(_)) => Err("it takes no user and password".to_owned()),
-        ([5, _], None) => Err("it wants a user and password".to_owned()),
-        _ => Err("it does not speak SOCKS5".to_owned()),
+        ([5, _], Some(_)) => Err(NoGreeting::NoLogins),
+        ([5, _], None) => Err(NoGreeting::WantsLogin),
+        _ => Err(NoGreeting::NotSocks),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::later::Later;
 use crate::config::value::show_duration;
 use crate::control::api::shape::why::Because;
 use crate::shard::ask::why::{Cause, RateOf, SiteState};
@@ -51,6 +52,30 @@ pub(super) fn held(recipients: u64, until: Option<UnixMillis>, now: UnixMillis) 
     let first = if recipients > 1 { ", the first" } else { "" };
     let until = until.map_or("until its time comes".to_owned(), |until| when(until, now));
     because("held", format!("held until its send_at{first} {until}"), recipients)
+}
+
+/// What mail waits for that is to go at a point of time, `then`, and what is suspended beyond that: the words for it without, and with.
+pub(super) fn later(
+    words: impl Fn(u64, Option<UnixMillis>, UnixMillis) -> Because,
+    recipients: u64,
+    then: Option<UnixMillis>,
+    later: &Later,
+    now: UnixMillis,
+) -> (Because, Option<UnixMillis>) {
+    let Some((until, by)) = &later.suspended else { return (words(recipients, then, now), then) };
+    let until = (*until).max(then.unwrap_or(*until));
+    let ends = when(until, now);
+    let ends = ends.strip_prefix("at ").unwrap_or(&ends);
+    let Some(free) = later.free else {
+        let due = words(recipients, then, now).words;
+        return (
+            because("suspended", format!("{due}, but suspended until {ends}: {by}"), recipients),
+            Some(until),
+        );
+    };
+    let free = then.map(|then| then.max(free));
+    let told = words(recipients, free, now);
+    (Because { words: format!("{}; some is suspended until {ends}: {by}", told.words), ..told }, free)
 }
 
 pub(super) fn because(cause: &str, words: String, recipients: u64) -> Because {
@@ -124,7 +149,7 @@ fn warm_up(provider: &str, (used, volume, asked): (u32, u32, bool), until: &str)
         return format!("warm-up: waiting to hear what its source has left at {provider} today");
     }
     format!(
-        "warm-up: {used} of {volume} messages of its source at {provider} have left today; the next {until}"
+        "warm-up: its source has used {used} of the {volume} messages of today at {provider} (a kill uses up some that did not leave); the next {until}"
     )
 }
 

@@ -111,7 +111,7 @@ fn filters_leave_the_others_out() {
 fn domains_are_judged_few_at_a_time() {
     let mut queues = queues(90);
     let judged = |name| Filter {
-        judged: Some(Judged::new(move |domain: &str| domain.starts_with(name))),
+        judged: Some(Judged::new(move |place, _| place.domain.starts_with(name))),
         ..Filter::default()
     };
     let mut slices = 0;

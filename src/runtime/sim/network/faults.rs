@@ -35,7 +35,7 @@ pub struct Faults {
     pub refuse: BTreeSet<SocketAddr>,
     /// Addresses that never answer a connection attempt or a datagram.
     pub blackhole: BTreeSet<SocketAddr>,
-    /// Addresses that no machine has: nobody connects from them.
+    /// Addresses that no machine has: nobody connects from them, and there is no way to them.
     pub absent: BTreeSet<IpAddr>,
     /// No node has a way to any IPv6 address: how many connections were asked for. Default None: they have.
     pub no_ipv6: Option<usize>,
