@@ -28,6 +28,11 @@ use crate::runtime::os::probe;
 use crate::runtime::process;
 use crate::shard::inbound::listener::ListenError;
 
+mod findings;
+mod places;
+
+use findings::Findings;
+
 /// What came of a check.
 #[derive(Debug)]
 pub struct Checked {
@@ -65,11 +70,6 @@ pub fn check(text: &str, file: &Path, machine: bool) -> Checked {
     errors.dedup();
     warnings.sort_by_key(place);
     Checked { config: Some(config), errors, warnings }
-}
-
-struct Findings {
-    errors: Vec<ConfigError>,
-    warnings: Vec<ConfigError>,
 }
 
 fn look(config: &Config, cores: &[usize], found: &mut Findings) {
@@ -380,6 +380,5 @@ impl Checked {
     }
 }
 
-mod places;
 #[cfg(test)]
 mod tests;

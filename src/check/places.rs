@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::Findings;
+use super::findings::Findings;
 use crate::config::literal::quoted;
 use crate::config::{Config, LogConfig};
 use crate::control;

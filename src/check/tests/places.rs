@@ -40,7 +40,8 @@ fn a_socket_for_commands_that_cannot_be_had_is_told() {
     fs::set_permissions(scratch.path("spool"), fs::Permissions::from_mode(0o700)).unwrap();
     fs::write(scratch.path("file"), "").unwrap();
     let other = crate::runtime::local::listen(Path::new(&scratch.path("served")), 8).unwrap();
-    drop(std::os::unix::net::UnixListener::bind(scratch.path("left")).unwrap());
+    // One that was killed leaves its file behind.
+    drop(crate::runtime::local::listen(Path::new(&scratch.path("left")), 8).unwrap().into_parts());
     let told = |socket: &str| {
         let socket = format!("http = \"\"\nsocket = \"{socket}\"");
         let found = scratch.check(|text| text.replace("http = \"\"", &socket));

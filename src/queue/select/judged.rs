@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::Place;
+use super::place::Place;
 use crate::route::egress::EgressKey;
 
 /// Says it of a domain by where its mail goes, and by which egress.

@@ -269,7 +269,7 @@ mod tests {
             ),
             named(
                 "warm-up",
-                "warm-up: 50 of 50 messages of its source at big have left today; the next at 2026-11-29 00:00:00Z (in 12h)"
+                "warm-up: its source has used 50 of the 50 messages of today at big (a kill uses up some that did not leave); the next at 2026-11-29 00:00:00Z (in 12h)"
             )
         );
         assert_eq!(said(Cause::Turn, None), named("turn", "next in line: 7 ready for 20 of 20 connections"));
