@@ -198,6 +198,10 @@ impl Runtime for PipeRuntime {
         Ok(false)
     }
 
+    fn knows_way(&self, _: IpAddr) -> bool {
+        true
+    }
+
     fn has_address(&self, _: IpAddr) -> io::Result<bool> {
         Ok(false)
     }

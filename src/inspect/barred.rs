@@ -169,7 +169,7 @@ mod tests {
         let told = told();
         assert!(told.len() == 2 && told[0].starts_with("lock: it is no regular file"), "{told:?}");
         assert!(told[1].starts_with("lane-003: it is no directory; move it away"), "{told:?}");
-        fs::set_permissions(at("node"), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(at("node"), Permissions::from_mode(0o000)).unwrap();
         let other = Barred { path: "/srv/lane-000".into(), why: Why::Owner(7) }.to_string();
         assert!(other.contains("belongs to the user 7") && other.contains("chown -R "), "{other}");
     }
