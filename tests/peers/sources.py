@@ -1,4 +1,5 @@
 """Mail that leaves by sources and pools, counted by next hops: `sources.py STORY BINARY`. Called by tests/peers.rs, one test a story."""
+import json
 import os
 import signal
 import smtplib

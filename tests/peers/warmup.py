@@ -85,7 +85,7 @@ def a_stop_in_order_wastes_nothing():
     until(lambda: len(hop.taken) == 40)
     # Of some domain there is nothing left.
     [left, *_] = [json.loads(line)["domain"] for line in command(relay, "queue", "list", "--json").splitlines()]
-    until(lambda: "warm-up: 40 of 40" in " ".join(command(relay, "why", left).split()))
+    until(lambda: "warm-up: its source has used 40 of the 40" in " ".join(command(relay, "why", left).split()))
     time.sleep(2)
     assert hop.by() == {COLD: 40}, hop.by()
     assert not [event for event in relay.log() if event["event"] == "deferred"], "it waits, and nothing is tried"
