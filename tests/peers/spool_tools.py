@@ -150,9 +150,9 @@ def stored_mail_can_be_listed_shown_and_exported():
     only = listed("--data-dir", data, "--domain", "D3.example")
     assert [message["sender"] for message in only] == ["s3@b.example"], only
     eml = f"{relay.directory}/one.eml"
-    before = os.umask(0)
+    mask = os.umask(0)
     spool("export", messages[0]["id"], "--data-dir", data, "--output", eml)
-    os.umask(before)
+    os.umask(mask)
     assert os.stat(eml).st_mode & 0o777 == 0o600, "others may read exported mail"
     with open(eml, "rb") as file:
         assert file.read() == BODY % int(messages[0]["sender"][1])

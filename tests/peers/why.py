@@ -124,9 +124,15 @@ def a_deferred_recipient_is_tried_when_it_says():
 
 def a_site_that_rests_is_tried_when_it_says():
     port, times = free_port(), []
-    relay = relay_of(led_to("d.example"), port, retry(20))
+    provider = '[provider.one]\nmatch = [{ MXSuffix = ".d.example" }]\n[provider.other]\nmatch = [{ MXSuffix = ".e.example" }]\n'
+    relay = relay_of(led_to("d.example"), port, retry(20), provider)
     relay.send("a@b.example", ["u@d.example"], TEXT)
     why, cause = until(relay, "d.example", "site_closed")
+    # Ready mail is found by who runs its site.
+    count = [BINARY, "queue", "count", "--json", "--config", f"{relay.directory}/relevo.toml"]
+    counted = lambda name: json.loads(subprocess.run([*count, "--provider", name], check=True, capture_output=True).stdout)["recipients"]
+    wait(lambda: counted("one") == 1)
+    assert counted("other") == 0
     assert "refused" in cause["words"] and why["domains"][0]["site"]["failures"] >= 1, why
     # Of several rests the next that is long enough to be asked about.
     while stamp(cause["until"]) - time.time() < 1:
