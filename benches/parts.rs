@@ -14,7 +14,7 @@ use relevo::runtime::os::Settings;
 use relevo::runtime::{Bell, Runtime, Segment};
 use relevo::spool::Lane;
 use relevo::spool::batch::Item;
-use relevo::spool::lane::{Begin, Done, StoredMessage};
+use relevo::spool::lane::{Begin, DurableItem, StoredMessage};
 use relevo::spool::layout;
 
 mod cases;
@@ -67,7 +67,7 @@ impl Store {
     }
 
     /// Makes one commit of these, as `shard::store::persist` does: the time it took, and the messages in it.
-    async fn commit(&mut self, items: impl Iterator<Item = Item>) -> (Duration, Vec<Done>) {
+    async fn commit(&mut self, items: impl Iterator<Item = Item>) -> (Duration, Vec<DurableItem>) {
         let mut queue = items.collect();
         let begun = self.runtime.now();
         let Begin::Commit(batch) = self.lane.begin(&mut queue, self.runtime.random()) else {
@@ -93,7 +93,7 @@ impl Store {
             let (took, stored) = self.commit((0..TOGETHER).map(|_| message(vec![b'x'; size]))).await;
             sum += took;
             let outcomes = stored.into_iter().filter_map(|done| match done {
-                Done::Message(StoredMessage { key, location, .. }, ()) => {
+                DurableItem::Message(StoredMessage { key, location, .. }, ()) => {
                     Some(outcome((key, location), Stored::Delivered))
                 }
                 _ => None,

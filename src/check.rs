@@ -327,7 +327,7 @@ impl Reader {
 
 /// One finding as JSON.
 #[derive(Debug, Serialize)]
-pub struct Told<'a> {
+pub struct JsonFinding<'a> {
     file: String,
     /// None: about something the file does not say.
     line: Option<usize>,
@@ -337,11 +337,11 @@ pub struct Told<'a> {
     fix: &'a str,
 }
 
-impl<'a> From<&'a ConfigError> for Told<'a> {
-    fn from(error: &'a ConfigError) -> Told<'a> {
+impl<'a> From<&'a ConfigError> for JsonFinding<'a> {
+    fn from(error: &'a ConfigError) -> JsonFinding<'a> {
         let ConfigError { file, line, key, value, problem, fix } = error;
         let line = Some(*line).filter(|line| *line > 0);
-        Told { file: file.to_string_lossy().into_owned(), line, key, value, problem, fix }
+        JsonFinding { file: file.to_string_lossy().into_owned(), line, key, value, problem, fix }
     }
 }
 
@@ -351,9 +351,9 @@ pub struct Summary<'a> {
     /// Whether the relay would start.
     pub ok: bool,
     /// Why not.
-    pub errors: Vec<Told<'a>>,
+    pub errors: Vec<JsonFinding<'a>>,
     /// What should not be so.
-    pub warnings: Vec<Told<'a>>,
+    pub warnings: Vec<JsonFinding<'a>>,
     /// What the configuration means, a sentence each; empty where it has errors.
     pub summary: Vec<String>,
 }
@@ -373,8 +373,8 @@ impl Checked {
     pub fn summary(&self) -> Summary<'_> {
         Summary {
             ok: self.is_fine(),
-            errors: self.errors.iter().map(Told::from).collect(),
-            warnings: self.warnings.iter().map(Told::from).collect(),
+            errors: self.errors.iter().map(JsonFinding::from).collect(),
+            warnings: self.warnings.iter().map(JsonFinding::from).collect(),
             summary: self.description().lines().map(|line| line.trim().to_owned()).collect(),
         }
     }

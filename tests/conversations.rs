@@ -32,7 +32,7 @@ use relevo::policy::admit::{Admitted, NotAdmitted, Section, Submitter, admit};
 use relevo::policy::reason::{Reason, Refused};
 use relevo::policy::rules::{self, Facts};
 use relevo::smtp::server::{
-    Answer, BodyEnd, Intake, Open, Question, Questions, Session, SessionConfig, Step,
+    Answer, BodyEnd, Intake, OpenTransaction, Question, Questions, Session, SessionConfig, Step,
 };
 use relevo::time::UnixMillis;
 
@@ -255,7 +255,7 @@ impl Replay {
         let Some(summary) = self.session.scanner().map(|scanner| scanner.summary()) else {
             return Ok(Admitted::default());
         };
-        let Open { account, trusted, envelope } = self.session.open().expect("a transaction");
+        let OpenTransaction { account, trusted, envelope } = self.session.open().expect("a transaction");
         if !self.acceptance.stages().header && !summary.may_instruct {
             return Ok(Admitted::default());
         }

@@ -14,7 +14,7 @@ use relevo::id::Location;
 use relevo::queue::destinations::{Destinations, Effect, Take};
 use relevo::queue::flow::Strand;
 use relevo::queue::outcome::{Disposition, Outcomes, RangeOutcome, Settled};
-use relevo::queue::{Group, Standing, schedule};
+use relevo::queue::{Group, GroupPhase, schedule};
 use relevo::runtime::Bell;
 use relevo::shard::assignment::Assignment;
 use relevo::shard::mesh::Mesh;
@@ -38,7 +38,7 @@ fn group(number: u32, not_before: u32) -> Group {
         first: 0,
         count: 1,
         attempts: 0,
-        standing: Standing::Resident,
+        standing: GroupPhase::Resident,
         life: 0,
         not_before,
         expiry: FAR,

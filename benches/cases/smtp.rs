@@ -7,7 +7,7 @@ use relevo::config::BareNewlines;
 use relevo::id::{Durable, MessageId};
 use relevo::limits;
 use relevo::mail::envelope::Envelopes;
-use relevo::smtp::client::{self, Body, Capabilities, Next, Recipients, Transaction};
+use relevo::smtp::client::{self, Body, Capabilities, NextStep, Recipients, Transaction};
 use relevo::smtp::command;
 use relevo::smtp::data::Scanner;
 use relevo::smtp::reply::ReplyReader;
@@ -177,8 +177,8 @@ const ANSWERS: &[u8] = b"250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n354 End data with <CR><
 const TAKEN: &[u8] = b"250 2.0.0 Ok: queued as 4XyZab1c2d3e4f\r\n";
 
 impl Delivery {
-    fn answered(&mut self, transaction: &mut Transaction<'_>, mut input: &[u8]) -> Next {
-        let mut next = Next::AwaitReply;
+    fn answered(&mut self, transaction: &mut Transaction<'_>, mut input: &[u8]) -> NextStep {
+        let mut next = NextStep::AwaitReply;
         while !input.is_empty() {
             let (used, reply) = self.reader.read(input).expect("sound replies");
             input = &input[used..];
@@ -198,11 +198,11 @@ impl Routine for Delivery {
                     .expect("the hop can take it");
             self.out.clear();
             transaction.write_commands(&mut self.out);
-            assert_eq!(self.answered(&mut transaction, ANSWERS), Next::SendBody);
+            assert_eq!(self.answered(&mut transaction, ANSWERS), NextStep::SendBody);
             let mut pieces = 0;
             client::stuff(black_box(&self.body), true).for_each(|piece| pieces += piece.len());
             black_box(pieces);
-            assert_eq!(self.answered(&mut transaction, TAKEN), Next::Done);
+            assert_eq!(self.answered(&mut transaction, TAKEN), NextStep::Done);
             black_box(transaction.verdict(0).expect("a verdict"));
         }
     }

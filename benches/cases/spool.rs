@@ -14,7 +14,7 @@ use relevo::runtime::sim::{SimSegment, World};
 use relevo::runtime::{Runtime, Segment, Synced};
 use relevo::spool::batch::{Batch, Item, NewMessage, Outcome};
 use relevo::spool::fold::{self, Files, Folded};
-use relevo::spool::lane::{Begin, Done, Lane, Shape, StoredMessage};
+use relevo::spool::lane::{Begin, DurableItem, Lane, Shape, StoredMessage};
 use relevo::spool::segment::LaneOrigin;
 use relevo::time::UnixMillis;
 
@@ -126,7 +126,7 @@ impl Store {
     fn done(&mut self, batch: Batch, proof: Synced) {
         let stored = &mut self.stored;
         self.lane.done(batch, proof, |_, done| {
-            if let Done::Message(StoredMessage { key, location, .. }, ()) = done {
+            if let DurableItem::Message(StoredMessage { key, location, .. }, ()) = done {
                 stored.push((key, location));
             }
         });
@@ -153,7 +153,7 @@ impl Store {
         let batch = self.begin().expect("one message");
         let (proof, mut found) = (self.proof(), None);
         self.lane.done(batch, proof, |_, done| {
-            if let Done::Message(StoredMessage { id, .. }, ()) = done {
+            if let DurableItem::Message(StoredMessage { id, .. }, ()) = done {
                 found = Some(id);
             }
         });

@@ -6,7 +6,7 @@ use relevo::id::Location;
 use relevo::queue::outcome::{Stored, StoredDeferral};
 use relevo::spool::batch::{Item, NewMessage, Outcome};
 use relevo::spool::fold::{Folded, fold as recover};
-use relevo::spool::lane::{Done, Lane, StoredMessage};
+use relevo::spool::lane::{DurableItem, Lane, StoredMessage};
 use relevo::spool::record::{self, Extent, HEADER};
 use relevo::spool::segment::COMMIT_HEADER;
 
@@ -125,18 +125,18 @@ impl History {
         self.bench.commit(|lane, done| {
             *void = false;
             match done {
-                Done::Message(StoredMessage { id, location, message, .. }, ())
-                | Done::Own(StoredMessage { id, location, message, .. }, ()) => {
+                DurableItem::Message(StoredMessage { id, location, message, .. }, ())
+                | DurableItem::Own(StoredMessage { id, location, message, .. }, ()) => {
                     let place = (id.get().sequence, id.get().offset);
                     assert_eq!(place, (lane.segment(location.slot).expect("a segment").1, location.offset));
                     let fresh = vec![Some((0, 0, String::new())); message.envelope.recipients.len()];
                     live.insert(place, fresh);
                     ever.insert(place);
                 }
-                Done::Chunk(extent, ()) => chunks.push(*extent.get()),
-                Done::Outcome { outcome, settled, .. } => note(live, lane, &outcome, settled),
+                DurableItem::Chunk(extent, ()) => chunks.push(*extent.get()),
+                DurableItem::Outcome { outcome, settled, .. } => note(live, lane, &outcome, settled),
                 // Nothing is moved here.
-                Done::Snapshot | Done::Piece(..) | Done::Moved { .. } => {}
+                DurableItem::Snapshot | DurableItem::Piece(..) | DurableItem::Moved { .. } => {}
             }
         });
     }

@@ -11,7 +11,7 @@ use relevo::runtime::sim::{SimSegment, World};
 use relevo::runtime::{Runtime, Segment, Synced};
 use relevo::spool::batch::{Batch, Item, NewMessage};
 use relevo::spool::fold::Files;
-use relevo::spool::lane::{Begin, Done, Lane, Shape, StoredMessage};
+use relevo::spool::lane::{Begin, DurableItem, Lane, Shape, StoredMessage};
 use relevo::spool::segment::LaneOrigin;
 use relevo::time::UnixMillis;
 
@@ -47,7 +47,7 @@ pub fn durable() -> Durable<MessageId> {
             bench.queue.push_back(Item::Message(message(b"", 1, b"x".to_vec()), ()));
             let mut made = None;
             bench.commit(|_, done| {
-                if let Done::Message(StoredMessage { id, .. }, ()) = done {
+                if let DurableItem::Message(StoredMessage { id, .. }, ()) = done {
                     made = Some(id);
                 }
             });
@@ -146,7 +146,7 @@ impl Bench {
     }
 
     /// Commits all that waits.
-    pub fn commit(&mut self, mut each: impl FnMut(&mut Lane, Done)) {
+    pub fn commit(&mut self, mut each: impl FnMut(&mut Lane, DurableItem)) {
         for _ in 0..64 {
             let Some(batch) = self.begin() else { return };
             self.append(&batch);

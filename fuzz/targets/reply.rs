@@ -2,7 +2,7 @@
 
 use relevo::limits;
 use relevo::mail::envelope::Needs;
-use relevo::smtp::client::{Body, Capabilities, Next, Timeouts, Transaction, Verdict};
+use relevo::smtp::client::{Body, Capabilities, NextStep, Timeouts, Transaction, Verdict};
 use relevo::smtp::reply::{HostileReply, Reply, ReplyReader};
 
 use super::input::{Input, splits};
@@ -118,19 +118,19 @@ fn converse(mut transaction: Transaction<'_>, with: &Capabilities, names: &[Stri
         }
         let _ = (transaction.patience(&Timeouts::default()), transaction.awaiting());
         match transaction.on_reply(reply) {
-            Next::AwaitReply => assert!(with.pipelining),
-            Next::WriteCommands => {
+            NextStep::AwaitReply => assert!(with.pipelining),
+            NextStep::WriteCommands => {
                 assert!(!with.pipelining);
                 transaction.write_commands(&mut sent);
             }
-            Next::AwaitAnswer => panic!("SMTP has one answer to a body"),
-            Next::SendBody => {
+            NextStep::AwaitAnswer => panic!("SMTP has one answer to a body"),
+            NextStep::SendBody => {
                 assert_eq!((number, code), (names.len() + 1, 354));
                 assert!(seen.answers.iter().any(|answer| answer / 100 == 2), "a body for nobody");
                 seen.body_sent = true;
             }
-            Next::SendDot => assert!(code == 354 && with.pipelining && !seen.body_sent),
-            Next::Done => {
+            NextStep::SendDot => assert!(code == 354 && with.pipelining && !seen.body_sent),
+            NextStep::Done => {
                 over = true;
                 break;
             }

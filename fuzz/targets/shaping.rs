@@ -6,7 +6,7 @@ use relevo::config::ConfigError;
 use relevo::limits;
 use relevo::shaping::check::check;
 use relevo::shaping::file::{Block, File, Setting};
-use relevo::shaping::layers::{Asked, Shaping};
+use relevo::shaping::layers::{ShapingQuery, Shaping};
 use relevo::shaping::provider::canonical;
 use relevo::shaping::value::{self, Value};
 
@@ -28,7 +28,7 @@ pub fn shaping(data: &[u8]) {
             block.matches.iter().map(|entry| canonical(&format!("mx{}", entry.written))).collect();
         let source = block.sources.first().map_or("", |(name, _)| name);
         let beside: Vec<&str> = shaping.rolled_up().filter(|other| other.len() % 2 == 0).collect();
-        let asked = Asked { domain: &block.name, hosts: &hosts, source, beside: &beside };
+        let asked = ShapingQuery { domain: &block.name, hosts: &hosts, source, beside: &beside };
         let held = shaping.effective(asked);
         assert!(held.meaning(reply, false).count() <= held.rules.len());
         let _ = held.answers().map(|answers| answers.judge(reply, true));

@@ -36,7 +36,7 @@ pub struct Client {
 }
 
 /// Who answers for a configuration, whatever its state.
-pub enum Reached {
+pub enum ReloadTarget {
     /// The relay that runs with it.
     Relay(Client),
     /// Nobody needs be asked: it is no TOML, and this is what a relay would say.
@@ -57,21 +57,21 @@ impl Relay {
     }
 
     /// The same, also where its configuration is broken: which socket it has may be told all the same. Where it is no TOML nobody needs be asked.
-    pub fn client_of_any(&self) -> Result<Reached, Failure> {
+    pub fn client_of_any(&self) -> Result<ReloadTarget, Failure> {
         let path = self.config.as_deref().unwrap_or(Path::new(relevo::check::DEFAULT_PATH));
         if self.socket.is_some() {
-            return self.client().map(Reached::Relay);
+            return self.client().map(ReloadTarget::Relay);
         }
         let text = match relevo::check::read(path) {
             Ok(text) => text,
             // Which relay is meant was not said at all.
-            Err(_) if self.config.is_none() && !path.exists() => return self.client().map(Reached::Relay),
-            Err(error) => return Ok(Reached::Unread(format!("{error}"))),
+            Err(_) if self.config.is_none() && !path.exists() => return self.client().map(ReloadTarget::Relay),
+            Err(error) => return Ok(ReloadTarget::Unread(format!("{error}"))),
         };
         let (config, errors) = Config::examine(&text, path);
         let Some(config) = config else {
             let (file, errors) = (path.display().to_string(), errors.iter().map(Finding::from).collect());
-            return Ok(Reached::NoToml(Reloaded { file, errors, ..Reloaded::default() }));
+            return Ok(ReloadTarget::NoToml(Reloaded { file, errors, ..Reloaded::default() }));
         };
         match config.control.socket {
             Some(socket) => Relay { socket: Some(socket), config: None }.client().map(|mut client| {
@@ -80,7 +80,7 @@ impl Relay {
             }),
             None => self.client(),
         }
-        .map(Reached::Relay)
+        .map(ReloadTarget::Relay)
     }
 
     /// The file that is meant.

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use relevo::control::api::shape::Scanned;
+use relevo::control::api::shape::ScanProgress;
 
 use super::output::complain;
 use super::words::count;
@@ -10,15 +10,15 @@ use super::words::count;
 /// What was told so far.
 #[derive(Default)]
 pub(super) struct Progress {
-    last: Option<Scanned>,
+    last: Option<ScanProgress>,
     is_shown: bool,
 }
 
 impl Progress {
     /// It is so far by now.
-    pub(super) fn show(&mut self, scanned: Option<Scanned>) {
+    pub(super) fn show(&mut self, scanned: Option<ScanProgress>) {
         self.last = scanned.or(self.last);
-        let Some(Scanned { messages, of, .. }) = scanned.filter(|scanned| scanned.messages < scanned.of)
+        let Some(ScanProgress { messages, of, .. }) = scanned.filter(|scanned| scanned.messages < scanned.of)
         else {
             return self.clear();
         };
@@ -30,9 +30,9 @@ impl Progress {
     }
 
     /// It is over: what of it is to be known.
-    pub(super) fn end(&mut self) -> Option<Scanned> {
+    pub(super) fn end(&mut self) -> Option<ScanProgress> {
         self.clear();
-        if let Some(Scanned { unreadable: unreadable @ 1.., .. }) = self.last {
+        if let Some(ScanProgress { unreadable: unreadable @ 1.., .. }) = self.last {
             let words = "cannot be read, and may be meant too; `relevo spool verify` says more";
             complain!("{} {words}", count(unreadable, "message"));
         }

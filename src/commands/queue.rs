@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 
 use clap::{Arg, ArgMatches, Args, FromArgMatches, Subcommand};
-use relevo::control::api::shape::{Change, Changed, Count, Counted, Message, Page, Row, Scanned};
+use relevo::control::api::shape::{Change, Changed, Count, CountPage, Message, Page, Row, ScanProgress};
 use relevo::limits;
 use relevo::queue::select::{self, Filter};
 use serde::Serialize;
@@ -72,7 +72,7 @@ enum Tool {
         #[command(flatten)]
         relay: Relay,
         #[command(flatten)]
-        change: Box<Meant>,
+        change: Box<ChangeArguments>,
     },
     /// Return it to its sender now. Exit 1: nothing matched.
     #[command(
@@ -82,7 +82,7 @@ enum Tool {
         #[command(flatten)]
         relay: Relay,
         #[command(flatten)]
-        change: Box<Meant>,
+        change: Box<ChangeArguments>,
         /// Why; the sender is told.
         #[arg(long, value_name = "TEXT", default_value = "")]
         reason: String,
@@ -91,7 +91,7 @@ enum Tool {
 
 /// What a change is of.
 #[derive(Args)]
-struct Meant {
+struct ChangeArguments {
     #[command(flatten)]
     filters: Filters,
     /// All mail that waits; instead of a filter.
@@ -248,7 +248,7 @@ fn count(relay: &Relay, filters: &Filters, json: bool) -> Result<(), Failure> {
     loop {
         let mut query = form_urlencoded::Serializer::new(query.clone());
         query.append_pair("cursor", &cursor);
-        let part: Counted = client.get(&format!("/control/v1/queue/count?{}", query.finish()))?;
+        let part: CountPage = client.get(&format!("/control/v1/queue/count?{}", query.finish()))?;
         progress.show(part.scanned);
         all.recipients += part.count.recipients;
         all.deferred += part.count.deferred;
@@ -287,7 +287,7 @@ struct AllCounted {
     #[serde(flatten)]
     count: Count,
     #[serde(skip_serializing_if = "Option::is_none")]
-    scanned: Option<Scanned>,
+    scanned: Option<ScanProgress>,
 }
 
 fn show(relay: &Relay, id: &str, json: bool) -> Result<(), Failure> {
@@ -340,7 +340,7 @@ fn show(relay: &Relay, id: &str, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn change(relay: &Relay, meant: &Meant, verb: &str, reason: &str) -> Result<(), Failure> {
+fn change(relay: &Relay, meant: &ChangeArguments, verb: &str, reason: &str) -> Result<(), Failure> {
     let filter = meant.filters.by_name()?;
     if filter.is_empty() != meant.all {
         let words = if meant.all {

@@ -3,7 +3,7 @@
 use clap::Args;
 use relevo::control::api::shape::{Finding, LedElsewhere, Reload, Reloaded};
 
-use super::client::{Reached, Relay};
+use super::client::{ReloadTarget, Relay};
 use super::output::{Failure, NO, say};
 use super::words;
 
@@ -24,13 +24,13 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { relay, dry_run, json } = arguments;
     let done = match relay.client_of_any()? {
-        Reached::Relay(client) => client.post("/control/v1/reload", &Reload { dry_run: *dry_run })?,
-        Reached::NoToml(refused) => refused,
-        Reached::Unread(words) if !*json => {
+        ReloadTarget::Relay(client) => client.post("/control/v1/reload", &Reload { dry_run: *dry_run })?,
+        ReloadTarget::NoToml(refused) => refused,
+        ReloadTarget::Unread(words) if !*json => {
             let file = relay.file();
             return Err(Failure(NO, format!("{words}\nrelevo: {file}: refused, nothing changed")));
         }
-        Reached::Unread(problem) => {
+        ReloadTarget::Unread(problem) => {
             let file = relay.file();
             let (problem, fix) = problem.rsplit_once("; ").unwrap_or((&problem, "mend it"));
             let error = Finding {

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use relevo::check::{DEFAULT_PATH, Told};
+use relevo::check::{DEFAULT_PATH, JsonFinding};
 use relevo::config::value::show_duration;
 use relevo::limits;
 use relevo::node::shaping::{Shaped, read};
-use relevo::shaping::layers::{Asked, Effective, Held, Shaping};
+use relevo::shaping::layers::{ShapingQuery, Effective, EffectiveSetting, Shaping};
 use relevo::shaping::provider::canonical;
 use relevo::shaping::rule::{Rule, Trigger};
 use serde_json::{Value, json};
@@ -45,12 +45,12 @@ enum Tool {
     #[command(
         after_help = "Examples:\n  relevo shaping show gmail.com --mx gmail-smtp-in.l.google.com\n  relevo shaping show example.com --source ip1 --file my.toml --json\n\nNo name server is asked: --mx says which hosts a domain leads to."
     )]
-    Show(Shown),
+    Show(ShowArguments),
 }
 
 /// What is to be shown.
 #[derive(Args)]
-struct Shown {
+struct ShowArguments {
     /// Of the recipients.
     domain: String,
     /// Who sends.
@@ -95,7 +95,7 @@ fn check(files: &[PathBuf], alone: bool, json: bool) -> Result<(), Failure> {
     let code = if shaped.is_unread() { WRONG_USE } else { NO };
     let findings = shaped.findings;
     if json {
-        let told = |all: &[_]| all.iter().map(Told::from).map(|one| json!(one)).collect::<Vec<_>>();
+        let told = |all: &[_]| all.iter().map(JsonFinding::from).map(|one| json!(one)).collect::<Vec<_>>();
         let ok = findings.errors.is_empty();
         let all = json!({ "ok": ok, "errors": told(&findings.errors), "warnings": told(&findings.warnings) });
         say!("{all:#}");
@@ -121,7 +121,7 @@ fn check(files: &[PathBuf], alone: bool, json: bool) -> Result<(), Failure> {
 }
 
 /// What the files say that are asked about. None of them may have errors.
-fn usable(shown: &Shown) -> Result<Shaping, Failure> {
+fn usable(shown: &ShowArguments) -> Result<Shaping, Failure> {
     let named = match &shown.config {
         Some(path) => Some(path.as_path()),
         None => Some(Path::new(DEFAULT_PATH)).filter(|path| shown.files.is_empty() && path.exists()),
@@ -154,11 +154,11 @@ fn hosts(mx: &[String]) -> Result<Vec<String>, Failure> {
     Ok(hosts)
 }
 
-fn show(shown: &Shown) -> Result<(), Failure> {
+fn show(shown: &ShowArguments) -> Result<(), Failure> {
     let (hosts, domain) = (hosts(&shown.mx)?, canonical(shown.domain.trim()));
     let (domain, source) = (domain.as_str(), shown.source.as_str());
     let shaping = usable(shown)?;
-    let held = shaping.effective(Asked { domain, hosts: &hosts, source, beside: &[] });
+    let held = shaping.effective(ShapingQuery { domain, hosts: &hosts, source, beside: &[] });
     if shown.json {
         say!("{:#}", as_json(&held, domain, &hosts, source));
         return Ok(());
@@ -171,7 +171,7 @@ fn show(shown: &Shown) -> Result<(), Failure> {
     say!("{}{of_source}: {}", plain(domain.as_bytes()), plain(whose.as_bytes()));
     let of_providers = held.providers.iter().flat_map(|provider| provider.limits.values());
     for one in held.settings.values().chain(of_providers) {
-        let Held { setting, layer } = one;
+        let EffectiveSetting { setting, layer } = one;
         let value = plain(setting.value.to_string().as_bytes());
         say!("  {:<29}  {value:<16}  {}  {layer}", setting.key.name(), setting.place);
     }
@@ -217,14 +217,14 @@ fn cut(text: &str) -> String {
 }
 
 fn as_json(held: &Effective<'_>, domain: &str, hosts: &[String], source: &str) -> Value {
-    let one = |held: &Held<'_>| {
-        let Held { setting, layer } = held;
+    let one = |held: &EffectiveSetting<'_>| {
+        let EffectiveSetting { setting, layer } = held;
         json!({
             "value": setting.value.to_string(), "file": setting.place.file.display().to_string(),
             "line": setting.place.line, "section": layer.to_string(), "of_source": layer.of_source,
         })
     };
-    let all = |settings: &BTreeMap<_, Held<'_>>| {
+    let all = |settings: &BTreeMap<_, EffectiveSetting<'_>>| {
         let named = settings.values().map(|held| (held.setting.key.name().to_owned(), one(held)));
         Value::Object(named.collect())
     };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use relevo::id::MessageId;
 use relevo::inspect::adopt::adopt;
-use relevo::inspect::{LaneView, Look, Spool, SpoolError};
+use relevo::inspect::{LaneView, FoldedLane, Spool, SpoolError};
 use relevo::limits;
 use relevo::runtime::files;
 use relevo::runtime::os::probe;
@@ -17,7 +17,7 @@ use relevo::spool::record::MessageView;
 
 use super::output::{Failure, NO as DAMAGE, WRONG_USE as UNUSABLE, complain};
 use super::table;
-use super::words::{self, Listed, Shown};
+use super::words::{self, Listed, MessageReport};
 
 /// `relevo spool …`
 #[derive(Args)]
@@ -241,7 +241,7 @@ fn list(place: &SpoolArguments, domain: Option<&str>, limit: Option<u64>, json: 
 }
 
 /// A live message for the list; None if it is not wanted, or gone, or (with words on standard error) damaged.
-fn listed(look: &Look, found: &FoundSegment, entry: &Entry, domain: Option<&str>) -> Option<Listed> {
+fn listed(look: &FoldedLane, found: &FoundSegment, entry: &Entry, domain: Option<&str>) -> Option<Listed> {
     let lane = &look.seen.lane;
     let placed = match inspect::read_message(lane, found, entry.offset) {
         Ok(placed) => placed,
@@ -346,7 +346,7 @@ fn show(message: &Message, json: bool) -> Result<(), Failure> {
         return Err(Failure(DAMAGE, format!("message {} was settled just now", view.id)));
     }
     let (lane, slot) = (lane.number, placed.slot);
-    let shown = Shown { view, lane, slot, counts: history.counts, states: &history.recipients, header };
+    let shown = MessageReport { view, lane, slot, counts: history.counts, states: &history.recipients, header };
     let mut out = out();
     if json {
         writeln!(out, "{}", shown.json())?;

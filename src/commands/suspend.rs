@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Args, FromArgMatches};
 use relevo::config::value;
-use relevo::control::api::shape::{Resume, Suspend, Suspended, Suspensions};
+use relevo::control::api::shape::{Resume, Suspend, SuspensionEntry, Suspensions};
 use relevo::queue::select;
 use relevo::queue::suspension::{NAMES, Scope};
 
@@ -168,7 +168,7 @@ fn unkept(done: &Suspensions) {
     }
 }
 
-fn print(one: &Suspended) -> Result<(), Failure> {
+fn print(one: &SuspensionEntry) -> Result<(), Failure> {
     say!("{}", serde_json::to_string(one).map_err(|error| error.to_string())?);
     Ok(())
 }

@@ -194,7 +194,7 @@ fn wrap(head: &str, text: &str, columns: usize, lines: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use relevo::control::api::shape::why::{Heard, Share};
+    use relevo::control::api::shape::why::{LastReply, Share};
 
     #[test]
     fn what_is_asked_for_is_known_by_its_looks() {
@@ -242,7 +242,7 @@ mod tests {
                     1,
                 ),
             ],
-            replies: vec![Heard { reply: "451 4.7.1 greylisted\u{1b}[2J".to_owned(), recipients: 400 }],
+            replies: vec![LastReply { reply: "451 4.7.1 greylisted\u{1b}[2J".to_owned(), recipients: 400 }],
             domains: vec![Domain { domain: "example.org".to_owned(), site: Some(site), ..Domain::default() }],
             ..Why::default()
         };

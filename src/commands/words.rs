@@ -193,7 +193,7 @@ pub fn lane_report_json(lane: u16, report: &LaneReport) -> Value {
 
 /// One message for `show`.
 #[derive(Debug)]
-pub struct Shown<'a> {
+pub struct MessageReport<'a> {
     /// Its record.
     pub view: MessageView<'a>,
     /// The lane it lies in now.
@@ -208,7 +208,7 @@ pub struct Shown<'a> {
     pub header: Result<Vec<u8>, Fault>,
 }
 
-impl Shown<'_> {
+impl MessageReport<'_> {
     fn live(&self) -> usize {
         self.states.iter().filter(|state| state.is_live()).count()
     }

@@ -41,19 +41,19 @@ impl fmt::Display for ConfigError {
 
 /// Where each key of the file stands, for what is found out later: by `check`, or at the start.
 #[derive(Clone, Default)]
-pub struct Places {
+pub struct KeyLines {
     pub(super) file: PathBuf,
     pub(super) lines: BTreeMap<String, (usize, String)>,
 }
 
-impl fmt::Debug for Places {
+impl fmt::Debug for KeyLines {
     /// Two configurations that mean the same look the same.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Places")
     }
 }
 
-impl Places {
+impl KeyLines {
     /// Whether the file has this key.
     pub fn has(&self, key: &str) -> bool {
         self.lines.contains_key(key)

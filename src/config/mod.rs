@@ -31,7 +31,7 @@ pub mod warmup;
 mod whole;
 
 pub use boot::Boot;
-pub use error::{ConfigError, Places};
+pub use error::{ConfigError, KeyLines};
 pub use log::LogConfig;
 pub use retry::Retry;
 pub use rule::{AddressPattern, RuleConfig};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-use crate::config::error::{ConfigError, Places, excerpt, on_one_line};
+use crate::config::error::{ConfigError, KeyLines, excerpt, on_one_line};
 use crate::config::literal::{Fix, Wrong, assignment};
 use crate::config::nearest::nearest;
 
@@ -167,8 +167,8 @@ impl<'a> Section<'a> {
     }
 
     /// Where each key stands that was asked for so far.
-    pub(super) fn places(&self) -> Places {
-        Places { file: self.reader.file.to_owned(), lines: self.reader.places.borrow().clone() }
+    pub(super) fn places(&self) -> KeyLines {
+        KeyLines { file: self.reader.file.to_owned(), lines: self.reader.places.borrow().clone() }
     }
 
     /// Says what is wrong with a key that was read already, or is not there. Told of `beside` where only that is there.

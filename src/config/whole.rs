@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
-use crate::config::error::{ConfigError, Places};
+use crate::config::error::{ConfigError, KeyLines};
 use crate::config::literal::path;
 use crate::config::section::{Reader, Section};
 use crate::config::shaping::ShapingConfig;
@@ -60,7 +60,7 @@ pub struct Config {
     /// `[[shard]]`
     pub shards: Vec<ShardConfig>,
     /// Where its keys stand in the file.
-    pub places: Places,
+    pub places: KeyLines,
 }
 
 impl Config {
@@ -168,7 +168,7 @@ fn read(root: &Section<'_>) -> Config {
         logs: log::read(root),
         control,
         tuning: tuning::read(&root.section("tuning")),
-        places: Places::default(),
+        places: KeyLines::default(),
     };
     if config.node.shards > 0 && root.errors().borrow().is_empty() {
         // Else only the start knows how many there are; and one wrong key should not look like several.

@@ -22,7 +22,7 @@ pub(super) struct Asker {
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unanswered {
+pub(super) enum AskFailure {
     /// The node starts, or stops.
     NotServing,
     /// Too much is asked of this shard already.
@@ -35,24 +35,24 @@ pub(super) enum Unanswered {
     NoCursor,
 }
 
-impl fmt::Display for Unanswered {
+impl fmt::Display for AskFailure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unanswered::NotServing => {
+            AskFailure::NotServing => {
                 formatter.write_str("the relay is starting or stopping; ask again in a moment")
             }
-            Unanswered::Busy(shard) => {
+            AskFailure::Busy(shard) => {
                 write!(formatter, "too much is asked of shard {shard} already; ask again in a moment")
             }
-            Unanswered::Late(shard) => write!(
+            AskFailure::Late(shard) => write!(
                 formatter,
                 "shard {shard} did not answer within {} s: it is busy or stands still, `relevo status` says which",
                 limits::ASK_WAIT.as_secs()
             ),
-            Unanswered::OldCursor => {
+            AskFailure::OldCursor => {
                 formatter.write_str("the relay was started again since that page: begin with the first one")
             }
-            Unanswered::NoCursor => {
+            AskFailure::NoCursor => {
                 formatter.write_str("that is no cursor: give `next` of the page before as it is")
             }
         }
@@ -80,24 +80,24 @@ impl Asker {
         &self,
         shard: usize,
         ask: impl FnOnce(Reply<T>) -> Ask,
-    ) -> Result<T, Unanswered> {
+    ) -> Result<T, AskFailure> {
         if !self.health.is_open() || self.mesh.stopping() {
-            return Err(Unanswered::NotServing);
+            return Err(AskFailure::NotServing);
         }
         // Dropped with this future: then nobody waits any more, and the shard does no more of it.
         let asker = Arc::new(());
         let (tell, told) = oneshot::channel();
         let reply = Reply::new(&asker, move |answer| drop(tell.send(answer)));
-        self.mesh.asks().ask(shard, ask(reply)).map_err(|_| Unanswered::Busy(shard))?;
+        self.mesh.asks().ask(shard, ask(reply)).map_err(|_| AskFailure::Busy(shard))?;
         match tokio::time::timeout(limits::ASK_WAIT, told).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) if self.mesh.stopping() => Err(Unanswered::NotServing),
-            _ => Err(Unanswered::Late(shard)),
+            Ok(Err(_)) if self.mesh.stopping() => Err(AskFailure::NotServing),
+            _ => Err(AskFailure::Late(shard)),
         }
     }
 
     /// Where lanes have a message of this id.
-    pub(super) async fn find(&self, id: MessageId) -> Result<Vec<(u16, u32)>, Unanswered> {
+    pub(super) async fn find(&self, id: MessageId) -> Result<Vec<(u16, u32)>, AskFailure> {
         let mut found = Vec::new();
         for shard in 0..self.shards() {
             found.extend(self.ask(shard, |reply| Ask::Find(id, reply)).await?);
@@ -106,7 +106,7 @@ impl Asker {
     }
 
     /// A filter as shards want it. None: it asks for a message that is not there.
-    pub(super) async fn prepared(&self, mut filter: Filter) -> Result<Option<Arc<Filter>>, Unanswered> {
+    pub(super) async fn prepared(&self, mut filter: Filter) -> Result<Option<Arc<Filter>>, AskFailure> {
         if let Some(id) = filter.id {
             filter.entries = self.find(id).await?;
             if filter.entries.is_empty() {
@@ -130,13 +130,13 @@ impl Asker {
     }
 
     /// Shard and place of a cursor; those of the first page without one.
-    pub(super) fn place(&self, cursor: Option<&str>) -> Result<(usize, ScanPosition), Unanswered> {
+    pub(super) fn place(&self, cursor: Option<&str>) -> Result<(usize, ScanPosition), AskFailure> {
         let Some(cursor) = cursor.filter(|cursor| !cursor.is_empty()) else {
             return Ok((0, ScanPosition::default()));
         };
-        let cursor = PageStart::parse(cursor).ok_or(Unanswered::NoCursor)?;
+        let cursor = PageStart::parse(cursor).ok_or(AskFailure::NoCursor)?;
         if cursor.start != self.start || usize::from(cursor.shard) >= self.shards() {
-            return Err(Unanswered::OldCursor);
+            return Err(AskFailure::OldCursor);
         }
         Ok((cursor.shard.into(), cursor.from))
     }

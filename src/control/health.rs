@@ -16,13 +16,13 @@ type ShutNow = Box<dyn Fn() -> String + Send + Sync>;
 pub struct Health {
     shut_now: OnceLock<ShutNow>,
     stage: AtomicU8,
-    told: Mutex<Told>,
+    told: Mutex<HealthReport>,
     /// The second in which control looked last, of its own clock.
     looked: AtomicU64,
 }
 
 #[derive(Debug, Default)]
-struct Told {
+struct HealthReport {
     /// Shards that do not move, in words; empty: all do.
     standstill: String,
     /// Why mail is refused, as far as more than a moment is needed to see it.
@@ -52,7 +52,7 @@ impl Health {
 
     /// What control saw in this second of its clock.
     pub(super) fn look(&self, second: u64, standstill: String, (shut, journal): (String, String)) {
-        *self.told() = Told { standstill, shut, journal };
+        *self.told() = HealthReport { standstill, shut, journal };
         self.looked.store(second, Ordering::SeqCst);
     }
 
@@ -61,7 +61,7 @@ impl Health {
         let _ = self.shut_now.set(shut_now);
     }
 
-    fn told(&self) -> MutexGuard<'_, Told> {
+    fn told(&self) -> MutexGuard<'_, HealthReport> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::value::show_size;
-use crate::control::journal::{Feed, FramePosition, Held, Journal, ReadPosition, Resumed, Select};
+use crate::control::journal::{Feed, FramePosition, LogLines, Journal, ReadPosition, Resumed, Select};
 use crate::control::say::say;
 use crate::limits;
 use crate::observe::diagnostics::Level;
@@ -44,7 +44,7 @@ pub(super) struct Log {
     unsaved: bool,
     saved_at: Duration,
     /// Lines, of which `at` bytes are written.
-    held: Option<Held>,
+    held: Option<LogLines>,
     at: usize,
     /// The file ends in the middle of a line that could not be cut off.
     torn: bool,

@@ -276,7 +276,7 @@ async fn look_after(
 ) {
     let clock = turn.clock();
     let (mut pulse, mut refusals) = (watch::Pulse::new(setup.instruments.len()), watch::Refusals::default());
-    let (free, mut spare) = (Arc::new(Free::default()), spare::Spare::default());
+    let (free, mut spare) = (Arc::new(RoomProbe::default()), spare::Spare::default());
     let (shards, data_dir, room) = (setup.instruments.clone(), setup.data_dir.clone(), free.clone());
     setup.health.ask_for_shut(Box::new(move || watch::shut_now(&shards, &data_dir, |_| room.there())));
     let mut certificates = certificates::Certificates::new(setup.certificates.clone());
@@ -304,7 +304,7 @@ async fn look_after(
 
 /// How much room there is for the spool: asked where a disk that hangs holds up nobody.
 #[derive(Default)]
-struct Free {
+struct RoomProbe {
     asking: AtomicBool,
     /// Bytes and one; 0: not known.
     bytes: AtomicU64,
@@ -312,10 +312,10 @@ struct Free {
     spare: AtomicU64,
 }
 
-impl Free {
+impl RoomProbe {
     /// Asks anew if a shard takes no mail, and the last question was answered. Waits a moment for the answer.
     async fn ask(
-        self: &Arc<Free>,
+        self: &Arc<RoomProbe>,
         data_dir: &Path,
         journal: Option<&Path>,
         instruments: &[Arc<Instruments>],
@@ -336,9 +336,9 @@ impl Free {
         let _ = tokio::time::timeout(limits::CONTROL_ROUND, asked).await;
     }
 
-    fn there(&self) -> Option<watch::Free> {
+    fn there(&self) -> Option<watch::DiskRoom> {
         let bytes = self.bytes.load(Ordering::SeqCst).checked_sub(1)?;
-        Some(watch::Free { bytes, spare: self.spare.load(Ordering::SeqCst) })
+        Some(watch::DiskRoom { bytes, spare: self.spare.load(Ordering::SeqCst) })
     }
 }
 

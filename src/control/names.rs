@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::config::{DnsConfig, value};
 use crate::control::say::say;
-use crate::dns::latest::{Known, Latest};
+use crate::dns::latest::{ResolverFiles, Latest};
 use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::runtime::files::{self, Stamp};
@@ -24,7 +24,7 @@ pub struct Files {
     /// Name servers; None: others are configured.
     servers: Option<Watched>,
     hosts: Option<Watched>,
-    known: Known,
+    known: ResolverFiles,
     latest: Arc<Latest>,
 }
 
@@ -132,7 +132,7 @@ impl Files {
         Files {
             servers: servers.map(Watched::new),
             hosts: settings.hosts.as_deref().map(Watched::new),
-            known: Known { servers: settings.servers.clone(), hosts: settings.known.clone() },
+            known: ResolverFiles { servers: settings.servers.clone(), hosts: settings.known.clone() },
             latest: settings.latest.clone(),
         }
     }

@@ -1,11 +1,11 @@
 //! What may be asked about the configuration of the running node; the node answers.
 
-use crate::control::api::shape::{Reloaded, Standing};
-use crate::observe::families::{Family, What};
-use crate::queue::select::{BadFilter, Filter, Judged};
+use crate::control::api::shape::{Reloaded, ConfigStatus};
+use crate::observe::families::{Family, FamilyInfo};
+use crate::queue::select::{BadFilter, Filter, PlacePredicate};
 
 /// Reloads by what came of them; one that only asked what would change is none.
-pub const RELOADS: What = What {
+pub const RELOADS: FamilyInfo = FamilyInfo {
     name: "reloads",
     help: "Reloads of the configuration by what came of them",
     label: "result",
@@ -25,11 +25,11 @@ pub trait Reload: Send + Sync {
     fn counts(&self) -> &Family;
 
     /// What is in force.
-    fn standing(&self) -> Standing;
+    fn standing(&self) -> ConfigStatus;
 
     /// Whether a source that is in force is called so.
     fn has_source(&self, name: &str) -> bool;
 
     /// Says which domains a filter means by its provider and its source, as what is in force knows them.
-    fn judge(&self, filter: &Filter) -> Result<Judged, BadFilter>;
+    fn judge(&self, filter: &Filter) -> Result<PlacePredicate, BadFilter>;
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-use crate::control::api::shape::Scanned;
+use crate::control::api::shape::ScanProgress;
 use crate::control::asker::Asker;
 use crate::limits;
 use crate::queue::select::Filter;
@@ -41,7 +41,7 @@ enum SearchState {
     /// A request goes on with it.
     Taken,
     /// The filter with what was found.
-    Over(Arc<Filter>, Scanned),
+    Over(Arc<Filter>, ScanProgress),
 }
 
 /// Why a search does not go on.
@@ -59,7 +59,7 @@ pub(super) enum NoSearch {
 
 /// How far a search is.
 pub(super) struct Searched {
-    pub scanned: Scanned,
+    pub scanned: ScanProgress,
     /// The filter as shards want it; None: it is not over.
     pub filter: Option<Arc<Filter>>,
 }
@@ -118,7 +118,7 @@ impl Searches {
             }
         };
         // A request that is given up, or fails, ends the search.
-        let mut taken = Taken { searches: self, id, state: None };
+        let mut taken = SearchLease { searches: self, id, state: None };
         let found = scan.go_on(asker, &self.pace, until).await.map_err(NoSearch::Unfinished)?;
         let scanned = scan.scanned;
         let filter = found.map(|found| Arc::new(Filter { found: Some(Arc::new(found)), ..filter.clone() }));
@@ -160,13 +160,13 @@ async fn forget(searches: std::sync::Weak<Searches>, id: u32) {
 }
 
 /// The right to go on with a search.
-struct Taken<'a> {
+struct SearchLease<'a> {
     searches: &'a Searches,
     id: u32,
     state: Option<SearchState>,
 }
 
-impl Drop for Taken<'_> {
+impl Drop for SearchLease<'_> {
     fn drop(&mut self) {
         let Some(state) = self.state.take() else { return self.searches.end(self.id) };
         if let Some(search) = self.searches.kept().iter_mut().find(|search| search.id == self.id) {

@@ -63,7 +63,7 @@ impl Pulse {
 
 /// Room on a file system.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Free {
+pub(super) struct DiskRoom {
     /// Bytes that are free.
     pub bytes: u64,
     /// Bytes of these that are to stay free for the journal.
@@ -115,14 +115,14 @@ pub(super) fn joined<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
 pub(super) fn shut_now(
     instruments: &[Arc<Instruments>],
     data_dir: &Path,
-    free: impl Fn(&Path) -> Option<Free>,
+    free: impl Fn(&Path) -> Option<DiskRoom>,
 ) -> String {
     let words: Vec<String> = instruments.iter().filter_map(|shard| why(shard, data_dir, &free)).collect();
     words.join("; ")
 }
 
 /// Why this shard takes no mail: how much it wants, and where.
-fn why(shard: &Instruments, data_dir: &Path, free: &impl Fn(&Path) -> Option<Free>) -> Option<String> {
+fn why(shard: &Instruments, data_dir: &Path, free: &impl Fn(&Path) -> Option<DiskRoom>) -> Option<String> {
     let room = &shard.room;
     let lane = u16::try_from(room.lane.get()).unwrap_or(u16::MAX);
     let (directory, segment) = (lane_directory(data_dir, lane), room.wanted.get());
@@ -138,7 +138,7 @@ fn why(shard: &Instruments, data_dir: &Path, free: &impl Fn(&Path) -> Option<Fre
             let problem = room.problem();
             let problem = if problem.is_empty() { "it is not made yet".to_owned() } else { problem };
             let (there, missing) = match free(&directory) {
-                Some(Free { bytes, spare }) => {
+                Some(DiskRoom { bytes, spare }) => {
                     let for_journal = match spare {
                         0 => String::new(),
                         spare => format!(" and {} stay free for the journal of events", exact(spare)),
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn what_is_wanted_and_where_is_said() {
         let shards = shards(2);
-        let free = |_: &Path| Some(Free { bytes: 12 << 20, spare: 0 });
+        let free = |_: &Path| Some(DiskRoom { bytes: 12 << 20, spare: 0 });
         assert_eq!(shut_now(&shards, Path::new("/d"), free), "");
         let room = &shards[1].room;
         room.lane.set(1);
@@ -229,7 +229,7 @@ mod tests {
             "lane 1 needs a new segment of 64MiB in /d/lane-001, where 12.0 MiB are free (No space left \
              on device); free 52.0 MiB more there"
         );
-        let beside = |_: &Path| Some(Free { bytes: 70 << 20, spare: 30 << 20 });
+        let beside = |_: &Path| Some(DiskRoom { bytes: 70 << 20, spare: 30 << 20 });
         let words = shut_now(&shards, Path::new("/d"), beside);
         assert!(
             words.contains("where 70.0 MiB are free and 30.0 MiB stay free for the journal of events (")

@@ -65,13 +65,13 @@ struct Key<'a> {
 
 /// What is known of a name.
 #[derive(Clone, Copy, Debug)]
-pub struct Known<'a> {
+pub struct CachedAnswer<'a> {
     answer: &'a [u8],
     left: Duration,
     due: bool,
 }
 
-impl Known<'_> {
+impl CachedAnswer<'_> {
     /// What was found, and how long it still holds.
     pub fn result(&self) -> Option<LookupResult> {
         Some(LookupResult { answer: unpack(self.answer)?, ttl: self.left })
@@ -97,7 +97,7 @@ impl Cache {
     }
 
     /// What is known and still holds.
-    pub fn get(&mut self, kind: QueryType, name: &str, now: Instant) -> Option<Known<'_>> {
+    pub fn get(&mut self, kind: QueryType, name: &str, now: Instant) -> Option<CachedAnswer<'_>> {
         let key = self.key(kind, name);
         let generation = self.generation;
         let (part, entry) = self.part(key);
@@ -114,7 +114,7 @@ impl Cache {
         }
         let found = part.young.entry(place?);
         let left = Duration::from_nanos(u64::from(expires(found).checked_sub(now)?) * TICK);
-        (!left.is_zero()).then(|| Known { answer: answer(found), left, due: renewal(found) <= now })
+        (!left.is_zero()).then(|| CachedAnswer { answer: answer(found), left, due: renewal(found) <= now })
     }
 
     /// It is being asked for again.

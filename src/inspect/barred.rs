@@ -13,11 +13,11 @@ use crate::spool::layout;
 #[derive(Debug)]
 pub struct Barred {
     path: PathBuf,
-    why: Why,
+    why: BarReason,
 }
 
 #[derive(Debug)]
-enum Why {
+enum BarReason {
     /// It is to be a directory.
     NoDirectory,
     /// It is to be a file.
@@ -34,18 +34,18 @@ impl fmt::Display for Barred {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = self.path.display();
         match &self.why {
-            Why::NoDirectory => {
+            BarReason::NoDirectory => {
                 write!(
                     formatter,
                     "{at}: it is no directory; move it away, or bring back the lane or journal that was there"
                 )
             }
-            Why::NoFile => write!(formatter, "{at}: it is no regular file; move it away"),
-            Why::Mode => write!(
+            BarReason::NoFile => write!(formatter, "{at}: it is no regular file; move it away"),
+            BarReason::Mode => write!(
                 formatter,
                 "{at}: this user may not read and write it, though it is theirs; `chmod u+rwX {at}`"
             ),
-            Why::Owner(owner) => {
+            BarReason::Owner(owner) => {
                 let (user, group) = process::user();
                 write!(
                     formatter,
@@ -53,7 +53,7 @@ impl fmt::Display for Barred {
                      belongs to, or, as root, `chown -R {user}:{group} {at}`"
                 )
             }
-            Why::System(error) => {
+            BarReason::System(error) => {
                 write!(formatter, "{at}: {error}; mend what keeps it from being read and written")
             }
         }
@@ -62,7 +62,7 @@ impl fmt::Display for Barred {
 
 /// All that is in the way, in order. `mended`: what a start mends by itself has been mended, which are modes of files of this user.
 pub fn barred(data_dir: &Path, with_journal: bool, mended: bool) -> Vec<Barred> {
-    let mut look = Look { mended, found: Vec::new() };
+    let mut look = AccessCheck { mended, found: Vec::new() };
     if !look.directory(data_dir, true) {
         return look.found;
     }
@@ -92,13 +92,13 @@ pub fn barred(data_dir: &Path, with_journal: bool, mended: bool) -> Vec<Barred> 
 /// Whether this process may do what is wanted.
 type May = fn(&Path) -> io::Result<()>;
 
-struct Look {
+struct AccessCheck {
     mended: bool,
     found: Vec<Barred>,
 }
 
-impl Look {
-    fn tell(&mut self, path: &Path, why: Why) -> bool {
+impl AccessCheck {
+    fn tell(&mut self, path: &Path, why: BarReason) -> bool {
         self.found.push(Barred { path: path.to_owned(), why });
         false
     }
@@ -106,17 +106,17 @@ impl Look {
     /// Whether it is one in which files can be made. `first`: a start needs it before it mends anything.
     fn directory(&mut self, path: &Path, first: bool) -> bool {
         match std::fs::metadata(path) {
-            Ok(found) if !found.is_dir() => self.tell(path, Why::NoDirectory),
+            Ok(found) if !found.is_dir() => self.tell(path, BarReason::NoDirectory),
             Ok(_) => self.access(path, process::may_read_and_write, first),
             // Of a lane: told where lanes are looked at.
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(error) => self.tell(path, Why::System(error)),
+            Err(error) => self.tell(path, BarReason::System(error)),
         }
     }
 
     fn file(&mut self, path: &Path, may: May, first: bool) -> bool {
         match std::fs::metadata(path) {
-            Ok(found) if !found.is_file() => self.tell(path, Why::NoFile),
+            Ok(found) if !found.is_file() => self.tell(path, BarReason::NoFile),
             Ok(_) => self.access(path, may, first),
             Err(_) => true,
         }
@@ -129,13 +129,13 @@ impl Look {
             return true;
         };
         if error.kind() != io::ErrorKind::PermissionDenied {
-            return self.tell(path, Why::System(error));
+            return self.tell(path, BarReason::System(error));
         }
         if found.uid() != process::user().0 {
-            return self.tell(path, Why::Owner(found.uid()));
+            return self.tell(path, BarReason::Owner(found.uid()));
         }
         if self.mended || first || itself.is_symlink() {
-            return self.tell(path, Why::Mode);
+            return self.tell(path, BarReason::Mode);
         }
         // A start makes it so: what is in it cannot be looked at before.
         false
@@ -170,7 +170,7 @@ mod tests {
         assert!(told.len() == 2 && told[0].starts_with("lock: it is no regular file"), "{told:?}");
         assert!(told[1].starts_with("lane-003: it is no directory; move it away"), "{told:?}");
         fs::set_permissions(at("node"), Permissions::from_mode(0o000)).unwrap();
-        let other = Barred { path: "/srv/lane-000".into(), why: Why::Owner(7) }.to_string();
+        let other = Barred { path: "/srv/lane-000".into(), why: BarReason::Owner(7) }.to_string();
         assert!(other.contains("belongs to the user 7") && other.contains("chown -R "), "{other}");
     }
 }

@@ -256,7 +256,7 @@ pub type Meeting = (LaneView, Result<Placed, Fault>);
 
 /// A lane folded as a start would.
 #[derive(Debug)]
-pub struct Look {
+pub struct FoldedLane {
     /// What was looked at.
     pub seen: LaneView,
     /// What is live.
@@ -298,7 +298,7 @@ impl LaneFiles {
     }
 
     /// Folds the lane as a start would, again if the relay recycled segments meanwhile.
-    pub fn look(self) -> Result<Look, SpoolError> {
+    pub fn look(self) -> Result<FoldedLane, SpoolError> {
         let mut lane = self;
         let mut looks = 0;
         loop {
@@ -311,7 +311,7 @@ impl LaneFiles {
                 || looks == limits::INSPECTION_LOOKS_MAX
                 || (same && looks > 1)
             {
-                return Ok(Look { seen: LaneView { lane, survey: after }, folded, unsettled: !same });
+                return Ok(FoldedLane { seen: LaneView { lane, survey: after }, folded, unsettled: !same });
             }
             lane = LaneFiles::open(lane.directory, lane.number, lane.origin)?;
         }

@@ -162,7 +162,7 @@ struct Entry {
     class: Class,
     pattern: String,
     permanent: Option<bool>,
-    about: Option<About>,
+    about: Option<ReplySubject>,
     provider: Option<String>,
     #[cfg_attr(not(test), expect(dead_code, reason = "tests hold the patterns to them"))]
     example: Vec<String>,
@@ -170,7 +170,7 @@ struct Entry {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum About {
+enum ReplySubject {
     Us,
 }
 
@@ -221,7 +221,7 @@ impl Classes {
                 .dfa_size_limit(limits::CLASS_CACHE_MAX)
                 .build()
                 .ok()?;
-            let about_us = entry.about == Some(About::Us);
+            let about_us = entry.about == Some(ReplySubject::Us);
             let judged = Judged { class: entry.class, permanent: entry.permanent, about_us };
             entries.push(Compiled { pattern, judged, provider });
         }

@@ -11,7 +11,7 @@ use crate::id::MessageId;
 use crate::limits;
 use crate::mail::encoding::QuotedPrintable;
 use crate::mail::envelope::{BodyFacts, Envelope, Recipient};
-use crate::mail::trace::{Folded, append, is_plain_path, write_date, write_name};
+use crate::mail::trace::{HeaderFolder, append, is_plain_path, write_date, write_name};
 use crate::time::UnixMillis;
 
 /// Longest line of a returned header section, CRLF excluded (RFC 5322 2.1.1).
@@ -165,7 +165,7 @@ fn write_head(out: &mut Vec<u8>, notice: &Notice<'_>, answered: Option<&[u8]>) {
     if let Some(answered) = answered {
         // RFC 3834 3.1.5: so that the report lands beside the message it speaks of.
         for name in ["In-Reply-To:", "References:"] {
-            let mut field = Folded::begin(out, name);
+            let mut field = HeaderFolder::begin(out, name);
             field.word(|out| out.extend_from_slice(answered));
             field.end();
         }
@@ -236,7 +236,7 @@ fn write_list(out: &mut Vec<u8>, notice: &Notice<'_>, cause: Cause, room: &mut u
             out.extend_from_slice(if failure.text.is_empty() { b" was asked.\r\n" } else { b" said:\r\n" });
         }
         if !failure.text.trim().is_empty() {
-            let mut paragraph = Folded::begin(out, "\t");
+            let mut paragraph = HeaderFolder::begin(out, "\t");
             write_text(&mut paragraph, failure.text);
             paragraph.end();
         }
@@ -273,7 +273,7 @@ fn write_status(out: &mut Vec<u8>, notice: &Notice<'_>) {
             // RFC 3464 2.3.6: the type says whose words these are.
             let theirs = remote(failure).is_some() || failure.cause == Cause::Expired;
             let kind = if theirs && reply_code(failure.text).is_some() { "smtp;" } else { "x-relevo;" };
-            let mut field = Folded::begin(out, "Diagnostic-Code:");
+            let mut field = HeaderFolder::begin(out, "Diagnostic-Code:");
             field.word(|out| out.extend_from_slice(kind.as_bytes()));
             write_text(&mut field, failure.text);
             field.end();
@@ -343,7 +343,7 @@ fn enhanced_code(word: &str) -> Option<(u8, u16, u16)> {
 }
 
 /// The words of `text`, folded.
-fn write_text(field: &mut Folded<'_>, text: &str) {
+fn write_text(field: &mut HeaderFolder<'_>, text: &str) {
     let text = &text.as_bytes()[..text.len().min(limits::DSN_TEXT_MAX)];
     for word in text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
         field.word(|out| write_printable(out, word, limits::DSN_TEXT_MAX));

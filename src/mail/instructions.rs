@@ -54,18 +54,18 @@ pub struct Instructions {
     /// The fields, all of which are taken out.
     pub fields: Vec<Range<usize>>,
     /// The first that cannot be understood.
-    pub wrong: Option<Wrong>,
+    pub wrong: Option<BadInstruction>,
 }
 
 /// An instruction that cannot be understood: the client's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wrong {
+pub struct BadInstruction {
     field: &'static str,
     /// None: it is no time.
     problem: Option<Problem>,
 }
 
-impl fmt::Display for Wrong {
+impl fmt::Display for BadInstruction {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.problem {
             Some(problem) => write!(formatter, "{} {problem}", self.field),
@@ -105,7 +105,7 @@ pub fn read(section: &[u8], mailbox_line: bool) -> Instructions {
             }
         };
         if let Err(problem) = problem {
-            found.wrong = Some(Wrong { field, problem });
+            found.wrong = Some(BadInstruction { field, problem });
         }
     }
     found

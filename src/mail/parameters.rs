@@ -151,7 +151,7 @@ impl fmt::Display for Problem {
 }
 
 /// Parameters by name. Without any it needs no memory.
-pub type Named<'a> = Vec<(&'a str, &'a str)>;
+pub type NamedParameters<'a> = Vec<(&'a str, &'a str)>;
 
 /// The parameters of a message, or those that some of its recipients have in place of the message's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,7 +208,7 @@ impl<Text: AsRef<str>> Parameters<Text> {
     }
 
     /// As events tell them: name and text.
-    pub fn named(&self) -> Named<'_> {
+    pub fn named(&self) -> NamedParameters<'_> {
         self.borrowed().to_named()
     }
 
@@ -264,7 +264,7 @@ impl<'a> Parameters<&'a str> {
     }
 
     /// As events tell them, for as long as what they were read from lives.
-    pub fn to_named(self) -> Named<'a> {
+    pub fn to_named(self) -> NamedParameters<'a> {
         let told = Key::ALL.iter().filter(|key| key.is_told());
         // A pool without a name stands in place of the message's where a recipient has none.
         told.filter_map(|key| Some((key.name(), self.value(*key).filter(|value| !value.is_empty())?)))

@@ -39,7 +39,7 @@ pub fn write_received<'a>(
 ) {
     let origin = origin.into();
     out.reserve(limits::TRACE_FIELD_ROOM);
-    let mut field = Folded::begin(out, "Received:");
+    let mut field = HeaderFolder::begin(out, "Received:");
     if let Some(client) = origin.client {
         write_from(&mut field, origin.helo, client);
         field.new_line();
@@ -95,7 +95,7 @@ pub(super) fn append(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
 }
 
 /// `from name ([address])`. A name the grammar has no room for moves into the comment.
-fn write_from(field: &mut Folded<'_>, helo: &str, client: SocketAddr) {
+fn write_from(field: &mut HeaderFolder<'_>, helo: &str, client: SocketAddr) {
     field.word(|out| out.extend_from_slice(b"from"));
     if address::is_domain(helo.as_bytes()) || address::is_literal(helo.as_bytes()) {
         field.word(|out| out.extend_from_slice(helo.as_bytes()));
@@ -132,7 +132,7 @@ pub(super) fn write_name(out: &mut Vec<u8>, name: &str) {
 }
 
 /// `(label text)`, word by word, anything with a meaning inside comments replaced (RFC 5322 3.2.2).
-fn write_comment(field: &mut Folded<'_>, label: &str, text: &str) {
+fn write_comment(field: &mut HeaderFolder<'_>, label: &str, text: &str) {
     let text = &text.as_bytes()[..text.len().min(limits::TRACE_COMMENT_MAX)];
     let mut words = text.split(|byte| *byte == b' ').filter(|word| !word.is_empty()).peekable();
     let mut opening = true;
@@ -172,18 +172,18 @@ pub(super) fn is_plain_path(path: &[u8]) -> bool {
 }
 
 /// Writes a header field word by word and breaks lines where they grow too long.
-pub(super) struct Folded<'a> {
+pub(super) struct HeaderFolder<'a> {
     out: &'a mut Vec<u8>,
     /// Where the current line begins in `out`.
     line: usize,
 }
 
-impl<'a> Folded<'a> {
+impl<'a> HeaderFolder<'a> {
     /// A field with this name (colon included).
-    pub(super) fn begin(out: &'a mut Vec<u8>, name: &str) -> Folded<'a> {
+    pub(super) fn begin(out: &'a mut Vec<u8>, name: &str) -> HeaderFolder<'a> {
         let line = out.len();
         out.extend_from_slice(name.as_bytes());
-        Folded { out, line }
+        HeaderFolder { out, line }
     }
 
     /// A word, on this line if it fits and on a line of its own otherwise. `write` must write at least one visible byte

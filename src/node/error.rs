@@ -4,13 +4,13 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::config::{ConfigError, Places, value};
+use crate::config::{ConfigError, KeyLines, value};
 use crate::control;
 use crate::inspect::SpoolError;
 use crate::inspect::barred::Barred;
 use crate::limits;
 use crate::policy::accounts::AccountsError;
-use crate::policy::descriptors::Standing;
+use crate::policy::descriptors::FixedDescriptors;
 use crate::policy::tls;
 use crate::runtime::os::probe;
 use crate::shard::inbound::listener::ListenError;
@@ -123,7 +123,7 @@ pub struct FewFiles {
     /// Where the segments are.
     pub data_dir: PathBuf,
     /// What has files open whoever connects.
-    pub standing: Standing,
+    pub standing: FixedDescriptors,
     /// Files that these need.
     pub needed: u64,
     /// Files that may be open.
@@ -138,7 +138,7 @@ pub(super) fn more_files(needed: u64) -> String {
 
 impl fmt::Display for FewFiles {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let FewFiles { data_dir, standing: Standing { shards, segments, listeners }, needed, allowed } = self;
+        let FewFiles { data_dir, standing: FixedDescriptors { shards, segments, listeners }, needed, allowed } = self;
         let of_listeners = if *listeners == 1 { "listener" } else { "listeners" };
         write!(
             formatter,
@@ -154,7 +154,7 @@ impl fmt::Display for FewFiles {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ManyListeners {
     /// What would have files open; those listeners that go are open until the new ones are.
-    pub standing: Standing,
+    pub standing: FixedDescriptors,
     /// Files that these need, with the connections.
     pub needed: u64,
     /// Files that may be open.
@@ -163,7 +163,7 @@ pub struct ManyListeners {
 
 impl fmt::Display for ManyListeners {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ManyListeners { standing: Standing { shards, listeners, .. }, needed, allowed } = self;
+        let ManyListeners { standing: FixedDescriptors { shards, listeners, .. }, needed, allowed } = self;
         write!(
             formatter,
             "{listeners} listeners on {shards} shards, those that go included, need {needed} open files beside all connections there may be, \
@@ -217,7 +217,7 @@ impl fmt::Display for SameFile {
 
 impl BadFile {
     /// The same as an error of the configuration.
-    pub fn told(&self, places: &Places) -> ConfigError {
+    pub fn told(&self, places: &KeyLines) -> ConfigError {
         match &self.flaw {
             // It says where itself.
             FileFlaw::Shaping(error) if error.line > 0 => (**error).clone(),
@@ -304,7 +304,7 @@ mod tests {
         let path = PathBuf::from("/srv/x");
         let few = FewFiles {
             data_dir: path.clone(),
-            standing: Standing { shards: 1, segments: 20, listeners: 30 },
+            standing: FixedDescriptors { shards: 1, segments: 20, listeners: 30 },
             needed: 1 << 20,
             allowed: 179,
         };

@@ -13,7 +13,7 @@ use crossbeam::channel::{Receiver, unbounded};
 use crate::config::differences::differences;
 use crate::config::judge::{clashes, judge};
 use crate::config::{Boot, Config, ConfigError};
-use crate::control::api::shape::{Finding, Reloaded, Standing, SuspendedSource};
+use crate::control::api::shape::{Finding, Reloaded, ConfigStatus, SuspendedSource};
 use crate::control::names::{Current, Files, RESOLV_CONF};
 use crate::control::reload::{RELOADS, Reload};
 use crate::control::{Health, Showing, ShownCertificate, say};
@@ -23,7 +23,7 @@ use crate::node::room::ListenerRoom;
 use crate::node::source;
 use crate::observe::diagnostics::Level;
 use crate::observe::families::Family;
-use crate::queue::select::{BadFilter, Filter, Judged};
+use crate::queue::select::{BadFilter, Filter, PlacePredicate};
 use crate::runtime::process;
 use crate::shard::ask::{Ask, Reply};
 use crate::shard::inbound::listener::ListenError;
@@ -46,7 +46,7 @@ pub(super) struct Reloader {
     pub(super) shown: Showing,
     /// One reload at a time.
     state: Mutex<CurrentConfig>,
-    standing: Mutex<Standing>,
+    standing: Mutex<ConfigStatus>,
     /// What is in force, for those who may not wait for a reload.
     in_force: Mutex<Arc<LiveConfig>>,
     room: ListenerRoom,
@@ -305,7 +305,7 @@ impl Reloader {
         self.shown.replace(shown);
         let keys = needs_restart.into_iter().map(|waits| waits.key).collect();
         let generation = live.generation;
-        *lock(&self.standing) = Standing { generation, needs_restart: keys, ..Standing::default() };
+        *lock(&self.standing) = ConfigStatus { generation, needs_restart: keys, ..ConfigStatus::default() };
         lock(&self.in_force).clone_from(&live);
         state.logins = live.accounts.clone().or(state.logins.take());
         state.replaced.push_back(std::mem::replace(&mut state.live, live));
@@ -355,21 +355,21 @@ impl Reload for Reloader {
         &self.counts
     }
 
-    fn standing(&self) -> Standing {
+    fn standing(&self) -> ConfigStatus {
         let live = lock(&self.in_force).clone();
         let suspended = live.egresses.sources().filter(|source| source.is_suspended()).map(|source| {
             let (source, why) = (source.name().to_owned(), source.suspension().why.into());
             SuspendedSource { source, why }
         });
         let suspended_sources = suspended.take(limits::SOURCES_NAMED).collect();
-        Standing { suspended_sources, ..lock(&self.standing).clone() }
+        ConfigStatus { suspended_sources, ..lock(&self.standing).clone() }
     }
 
     fn has_source(&self, name: &str) -> bool {
         lock(&self.in_force).egresses.sources().any(|source| source.name() == name)
     }
 
-    fn judge(&self, filter: &Filter) -> Result<Judged, BadFilter> {
+    fn judge(&self, filter: &Filter) -> Result<PlacePredicate, BadFilter> {
         judge::domains(&lock(&self.in_force), filter)
     }
 }

@@ -6,7 +6,7 @@ use super::directory;
 use crate::config::Particulars;
 use crate::limits;
 use crate::node::error::{FewFiles, ManyListeners, more_files};
-use crate::policy::descriptors::{self, Shares, Standing};
+use crate::policy::descriptors::{self, Shares, FixedDescriptors};
 use crate::runtime::{files, process};
 use crate::spool::layout;
 
@@ -17,14 +17,14 @@ pub fn share(data_dir: &Path, (shards, listeners): (usize, usize), allowed: u64)
     descriptors::share(allowed, standing).map_err(few)
 }
 
-fn standing(data_dir: &Path, shards: usize, listeners: usize) -> Standing {
+fn standing(data_dir: &Path, shards: usize, listeners: usize) -> FixedDescriptors {
     let names = |lane: usize| {
         let directory = layout::lane_directory(data_dir, u16::try_from(lane).unwrap_or(u16::MAX));
         files::list(&directory).unwrap_or_default()
     };
     let lanes = directory::lanes(data_dir);
     let segments = (0..lanes).flat_map(names).filter(|name| layout::segment_slot(name).is_some()).count();
-    Standing { shards: shards as u64, segments: segments as u64, listeners: listeners as u64 }
+    FixedDescriptors { shards: shards as u64, segments: segments as u64, listeners: listeners as u64 }
 }
 
 /// The listeners that a reload may add: what a start shared out does not change until the next.

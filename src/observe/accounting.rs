@@ -15,7 +15,7 @@ use crossbeam::queue::ArrayQueue;
 use crate::id::{MessageId, Position};
 use crate::limits;
 use crate::observe::event::{self, Encoder, Event, Notice};
-use crate::observe::journaled::{Chunk, Journaled, Readers, Recorded};
+use crate::observe::journaled::{Chunk, Journaled, Readers, LaneWatermark};
 use crate::time::{Instant, UnixMillis};
 
 /// Chunks of records between the shards and the log writer, first in, first out over all shards. Empty buffers go back the same way.
@@ -275,7 +275,7 @@ impl EventQueue {
         let voucher = &mut self.vouchers[place];
         if let Some((_, until)) = voucher.next.take_if(|(at, _)| *at < all) {
             voucher.said = Some(until);
-            self.push(Chunk { lines: Vec::new(), recorded: Some(Recorded { lane, until }) });
+            self.push(Chunk { lines: Vec::new(), recorded: Some(LaneWatermark { lane, until }) });
         }
         let voucher = &mut self.vouchers[place];
         if voucher.next.is_none() && voucher.said != Some(until) {
@@ -286,7 +286,7 @@ impl EventQueue {
     /// A lane that the journal knows nothing of: where it stands is vouched for at once, as nothing of it is recorded behind that yet.
     pub fn begin_lane(&mut self, lane: u16, until: Position) {
         self.vouchers.push(Voucher { lane, said: Some(until), next: None });
-        self.push(Chunk { lines: Vec::new(), recorded: Some(Recorded { lane, until }) });
+        self.push(Chunk { lines: Vec::new(), recorded: Some(LaneWatermark { lane, until }) });
     }
 
     /// Whether the queue to the journal has no room for what is told now.
@@ -525,7 +525,7 @@ mod tests {
             "no shard has passed all on to 10"
         );
         assert_eq!(turn(40, 40, 30), Instant(40));
-        assert_eq!(chunks.take().and_then(|chunk| chunk.recorded), Some(Recorded { lane: 1, until: end }));
+        assert_eq!(chunks.take().and_then(|chunk| chunk.recorded), Some(LaneWatermark { lane: 1, until: end }));
         assert_eq!(turn(50, 50, 50), Instant(50));
         assert!(chunks.take().is_none() && events.is_done(), "once is enough");
     }

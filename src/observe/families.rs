@@ -1,7 +1,7 @@
 //! Counters that differ by labels. Written by one shard and read by anyone, like all counters: whoever counts has the place at hand, so
 //! counting looks up, locks and allocates nothing.
 //!
-//! A [`Family`] has one label whose values are known when it is written. A [`Named`] has one more, whose values are names that come up
+//! A [`Family`] has one label whose values are known when it is written. A [`NamedCounters`] has one more, whose values are names that come up
 //! while the relay runs: so many and no more; what comes later is counted as [`OTHER`].
 
 use std::fmt;
@@ -16,7 +16,7 @@ pub const OTHER: &str = "other";
 
 /// What a family is called, and its label.
 #[derive(Debug)]
-pub struct What {
+pub struct FamilyInfo {
     /// Its name, without prefix and suffix.
     pub name: &'static str,
     /// What it counts.
@@ -30,22 +30,22 @@ pub struct What {
 /// Counters, one a value of a label.
 #[derive(Debug)]
 pub struct Family {
-    what: &'static What,
+    what: &'static FamilyInfo,
     counters: Box<[Counter]>,
 }
 
 impl Family {
     /// All 0.
-    pub fn new(what: &'static What) -> Family {
+    pub fn new(what: &'static FamilyInfo) -> Family {
         Family { what, counters: what.values.iter().map(|_| Counter::default()).collect() }
     }
 
     /// What it is.
-    pub fn what(&self) -> &'static What {
+    pub fn what(&self) -> &'static FamilyInfo {
         self.what
     }
 
-    /// Adds to the counter of a value, by its place in [`What::values`].
+    /// Adds to the counter of a value, by its place in [`FamilyInfo::values`].
     pub fn add(&self, place: usize, count: u64) {
         debug_assert!(place < self.counters.len(), "{}: there is no value {place}", self.what.name);
         if let Some(counter) = self.counters.get(place) {
@@ -69,27 +69,27 @@ impl Family {
 pub struct NamePlace(u16);
 
 /// Counters, one a name and value of a label.
-pub struct Named {
+pub struct NamedCounters {
     /// The label whose values are names.
     label: &'static str,
-    what: &'static What,
+    what: &'static FamilyInfo,
     /// The first is [`OTHER`].
     names: Box<[OnceLock<Box<str>>]>,
     counters: Box<[Counter]>,
 }
 
-impl Named {
+impl NamedCounters {
     /// All 0, and no names.
-    pub fn new(label: &'static str, what: &'static What) -> Named {
+    pub fn new(label: &'static str, what: &'static FamilyInfo) -> NamedCounters {
         let rows = limits::METRIC_NAMES_MAX;
         let names: Box<[OnceLock<Box<str>>]> = (0..rows).map(|_| OnceLock::new()).collect();
         let _ = names[0].set(OTHER.into());
         let counters = (0..rows * what.values.len()).map(|_| Counter::default()).collect();
-        Named { label, what, names, counters }
+        NamedCounters { label, what, names, counters }
     }
 
     /// What it is, and its other label.
-    pub fn what(&self) -> (&'static str, &'static What) {
+    pub fn what(&self) -> (&'static str, &'static FamilyInfo) {
         (self.label, self.what)
     }
 
@@ -122,7 +122,7 @@ impl Named {
     }
 }
 
-impl fmt::Debug for Named {
+impl fmt::Debug for NamedCounters {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_map().entries(self.each().map(|(name, value, count)| ((name, value), count))).finish()
     }
@@ -160,44 +160,44 @@ pub struct Families {
     /// Adaptive windows, by what was narrowed ([`crate::shaping::window::Narrows`]).
     pub narrowed: Family,
     /// Recipients in attempts over a connection, by route and [`Tried`].
-    pub attempted: Named,
+    pub attempted: NamedCounters,
     /// The same, by source and [`Tried`]; what left by the node's own addresses is not in it.
-    pub by_source: Named,
+    pub by_source: NamedCounters,
 }
 
 impl Default for Families {
     fn default() -> Families {
         Families {
-            rejected: Family::new(&What {
+            rejected: Family::new(&FamilyInfo {
                 name: "rejected",
                 help: "Refusals to clients by their reason",
                 label: "reason",
                 values: &REJECTED,
             }),
-            classified: Family::new(&What {
+            classified: Family::new(&FamilyInfo {
                 name: "classified_recipients",
                 help: "Recipients deferred, bounced or expired, by what the reply to them is about",
                 label: "class",
                 values: &CLASSES,
             }),
-            narrowed: Family::new(&What {
+            narrowed: Family::new(&FamilyInfo {
                 name: "windows_narrowed",
                 help: "Times that a site got less for what it refused, by what it got less of",
                 label: "of",
                 values: &["connections", "messages"],
             }),
-            attempted: Named::new(
+            attempted: NamedCounters::new(
                 "route",
-                &What {
+                &FamilyInfo {
                     name: "attempted_recipients",
                     help: "Recipients in attempts over a connection, by route and by what became of them",
                     label: "outcome",
                     values: &["delivered", "deferred", "bounced"],
                 },
             ),
-            by_source: Named::new(
+            by_source: NamedCounters::new(
                 "source",
-                &What {
+                &FamilyInfo {
                     name: "source_recipients",
                     help: "Recipients in attempts over a connection by a source, and what became of them",
                     label: "outcome",
@@ -215,7 +215,7 @@ impl Families {
     }
 
     /// Those with names.
-    pub fn named(&self) -> [&Named; 2] {
+    pub fn named(&self) -> [&NamedCounters; 2] {
         [&self.attempted, &self.by_source]
     }
 }

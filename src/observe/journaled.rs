@@ -12,12 +12,12 @@ pub struct Chunk {
     /// Whole lines.
     pub lines: Vec<u8>,
     /// What holds of all chunks before this one, and of its lines.
-    pub recorded: Option<Recorded>,
+    pub recorded: Option<LaneWatermark>,
 }
 
 /// The events of all records of a lane that stand before a position have been passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Recorded {
+pub struct LaneWatermark {
     /// The lane.
     pub lane: u16,
     /// The first position of which that is not so.
@@ -80,7 +80,7 @@ impl Journaled {
     }
 
     /// The journal has this on the disk.
-    pub fn publish(&self, Recorded { lane, until }: Recorded) {
+    pub fn publish(&self, LaneWatermark { lane, until }: LaneWatermark) {
         if let Some(place) = self.lanes.get(usize::from(lane)) {
             place.store(until.0.saturating_add(1), Ordering::Release);
         }
@@ -103,10 +103,10 @@ mod tests {
         let journaled = Journaled::new(3, known);
         assert_eq!((journaled.of(0), journaled.of(1)), (None, Some(Position::new(3, 4096))));
         for until in [Position(0), Position::new(9, 8192), Position::new(1, 4096)] {
-            journaled.publish(Recorded { lane: 2, until });
+            journaled.publish(LaneWatermark { lane: 2, until });
             assert_eq!(journaled.of(2), Some(until));
         }
-        journaled.publish(Recorded { lane: 3, until: Position(5) });
+        journaled.publish(LaneWatermark { lane: 3, until: Position(5) });
         assert_eq!(journaled.of(3), None, "there is no such lane");
     }
 

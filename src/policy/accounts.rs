@@ -16,7 +16,7 @@ use crate::limits;
 mod sections;
 
 use sections::Section;
-pub use sections::{Flaw, Own};
+pub use sections::{Flaw, AccountDefaults};
 
 /// What an unknown name is checked against while there are no accounts; nobody knows a password for it.
 /// Default costs of this argon2 library.
@@ -31,7 +31,7 @@ pub struct Accounts {
     /// PHC strings, in the order of the file; each was parsed and found within bounds.
     hashes: Vec<Box<str>>,
     /// What holds for an account's mail; most have nothing.
-    own: HashMap<usize, Own>,
+    own: HashMap<usize, AccountDefaults>,
 }
 
 /// A line of the file that is wrong. Always the operator's to mend.
@@ -100,7 +100,7 @@ impl Accounts {
         let Section { name, password, own, line } = section;
         let place = self.hashes.len();
         self.add(&name, &password).map_err(|problem| AccountsError { line, problem })?;
-        if own != Own::default() {
+        if own != AccountDefaults::default() {
             self.own.insert(place, own);
         }
         Ok(())
@@ -141,7 +141,7 @@ impl Accounts {
     }
 
     /// What holds for the mail of an account.
-    pub fn own(&self, name: &str) -> Option<&Own> {
+    pub fn own(&self, name: &str) -> Option<&AccountDefaults> {
         // Nobody looks for a name where no account has anything.
         let place = if self.own.is_empty() { None } else { self.places.get(name) }?;
         self.own.get(place)
@@ -445,8 +445,8 @@ pub(crate) mod tests {
         assert_eq!(accounts.stored("bob@b.example"), (&*other, Some(1)));
         let own = ["shop", "bob@b.example", "c", "d", "nobody"].map(|name| accounts.own(name));
         let (pool, tenant) = (Some(("bulk".into(), 6)), Some("one".into()));
-        let both = Own { pool, tenant: tenant.clone() };
-        assert_eq!(own, [Some(&both), None, None, Some(&Own { pool: None, tenant }), None]);
+        let both = AccountDefaults { pool, tenant: tenant.clone() };
+        assert_eq!(own, [Some(&both), None, None, Some(&AccountDefaults { pool: None, tenant }), None]);
         assert_eq!(accounts.pools().collect::<Vec<_>>(), [("bulk", 6)]);
         let text = format!("[[account]] # note: the shop's\nname = \"shop\"\npassword = \"{one}\"\n");
         assert_eq!(Accounts::parse(&text).expect("a comment").len(), 1);

@@ -15,7 +15,7 @@ pub struct Shares {
 
 /// What has files open whoever connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct FixedDescriptors {
     /// Shards.
     pub shards: u64,
     /// Segments of the spool.
@@ -24,7 +24,7 @@ pub struct Standing {
     pub listeners: u64,
 }
 
-impl Standing {
+impl FixedDescriptors {
     /// Files that it has open.
     fn files(self) -> u64 {
         limits::DESCRIPTORS_OF_CONTROL
@@ -49,10 +49,10 @@ impl Standing {
 }
 
 /// What each shard may have of `allowed` open files, with room for some more listeners. Err: how many are needed.
-pub fn share(allowed: u64, standing: Standing) -> Result<Shares, u64> {
+pub fn share(allowed: u64, standing: FixedDescriptors) -> Result<Shares, u64> {
     let shards = standing.shards;
     let files =
-        Standing { listeners: standing.listeners + limits::DESCRIPTORS_LISTENERS, ..standing }.files();
+        FixedDescriptors { listeners: standing.listeners + limits::DESCRIPTORS_LISTENERS, ..standing }.files();
     let (reserve, least) = (files + standing.growth(), shards * 4 * limits::CONNECTIONS_LEAST);
     if allowed < files + least {
         return Err(files + least);
@@ -68,8 +68,8 @@ pub fn share(allowed: u64, standing: Standing) -> Result<Shares, u64> {
 mod tests {
     use super::*;
 
-    fn of(shards: u64, segments: u64, listeners: u64) -> Standing {
-        Standing { shards, segments, listeners }
+    fn of(shards: u64, segments: u64, listeners: u64) -> FixedDescriptors {
+        FixedDescriptors { shards, segments, listeners }
     }
 
     #[test]

@@ -44,7 +44,7 @@ const ANYWHERE: u8 = 3;
 
 /// What a client is to its network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum ClientTrust {
     /// It has been this account, from there, before.
     Known,
     /// Nothing is known against it.
@@ -59,7 +59,7 @@ pub enum Ruling {
     /// Its password is checked: before those of a higher rank and the same standing.
     Try {
         /// How it stands.
-        standing: Standing,
+        standing: ClientTrust,
         /// Failures and attempts under way.
         rank: u32,
         /// To be given back with what became of it, whatever that is.
@@ -162,7 +162,7 @@ impl Guesses {
             if failures < PAIR.most && entry.trying < limits::GUESSES_AT_ONCE {
                 let rank = rank(failures + u64::from(entry.trying));
                 entry.trying += 1;
-                return Ruling::Try { standing: Standing::Known, rank, attempt };
+                return Ruling::Try { standing: ClientTrust::Known, rank, attempt };
             }
         }
         let (failures, trying) = self.clients.state(address, now, ADDRESS);
@@ -182,7 +182,7 @@ impl Guesses {
         let against = failures + around_here;
         let forgiven = failures <= limits::GUESSES_FORGIVEN && around_here == 0;
         let few = trying < limits::GUESSES_AT_ONCE / 2 || self.calm(now);
-        let standing = if forgiven && few { Standing::New } else { Standing::Suspect };
+        let standing = if forgiven && few { ClientTrust::New } else { ClientTrust::Suspect };
         attempt.known = false;
         // A network with many addresses has one turn before all of them have one.
         let under_way = u64::from(trying) + u64::from(trying_around) + u64::from(trying_account);
@@ -339,7 +339,7 @@ mod tests {
         client: &str,
         account: &str,
         now: Instant,
-    ) -> Option<(Standing, Duration)> {
+    ) -> Option<(ClientTrust, Duration)> {
         match guesses.ask(at(client), account, fresh(), now) {
             Ruling::Try { standing, attempt, .. } => Some((standing, guesses.failed(attempt, now))),
             Ruling::Refuse(_) => None,
@@ -347,7 +347,7 @@ mod tests {
         }
     }
 
-    fn succeed(guesses: &mut Guesses, client: &str, account: &str, now: Instant) -> Standing {
+    fn succeed(guesses: &mut Guesses, client: &str, account: &str, now: Instant) -> ClientTrust {
         let Ruling::Try { standing, attempt, .. } = guesses.ask(at(client), account, fresh(), now) else {
             panic!("{client} may not try")
         };
@@ -362,10 +362,10 @@ mod tests {
             (0..limits::GUESSES_MAX).map(|_| guess(&mut guesses, "192.0.2.1", "bob", START)).collect();
         let seconds: Vec<_> = met.iter().map(|met| met.expect("not refused").1.as_secs()).collect();
         assert_eq!(seconds[..5], [1, 2, 4, 4, 4]);
-        assert_eq!(met[0].expect("not refused").0, Standing::New);
+        assert_eq!(met[0].expect("not refused").0, ClientTrust::New);
         // Who mistyped once or twice is no suspect.
         let standings: Vec<_> = met.iter().map(|met| met.expect("not refused").0).collect();
-        assert_eq!(standings[..4], [Standing::New, Standing::New, Standing::New, Standing::Suspect]);
+        assert_eq!(standings[..4], [ClientTrust::New, ClientTrust::New, ClientTrust::New, ClientTrust::Suspect]);
         // Another account makes no difference.
         let refused = guesses.ask(at("192.0.2.1"), "alice", fresh(), START);
         assert!(matches!(refused, Ruling::Refuse(delay) if delay == limits::GUESS_DELAY_MAX), "{refused:?}");
@@ -391,7 +391,7 @@ mod tests {
             assert!(matches!(again, Ruling::Again(delay) if delay == limits::GUESS_DELAY), "{again:?}");
         }
         // Elsewhere it is a guess like any other; here, others may try still.
-        assert_eq!(succeed(&mut guesses, "192.0.2.1", "alice", START), Standing::New);
+        assert_eq!(succeed(&mut guesses, "192.0.2.1", "alice", START), ClientTrust::New);
         assert!(matches!(guesses.ask(at("192.0.3.1"), "bob", old, START), Ruling::Try { .. }));
     }
 
@@ -410,39 +410,39 @@ mod tests {
             // A neighbour is under suspicion, and may try.
             assert_eq!(
                 guess(&mut guesses, neighbour, "bob", START).map(|met| met.0),
-                Some(Standing::Suspect)
+                Some(ClientTrust::Suspect)
             );
-            assert_eq!(guess(&mut guesses, stranger, "bob", START).map(|met| met.0), Some(Standing::New));
+            assert_eq!(guess(&mut guesses, stranger, "bob", START).map(|met| met.0), Some(ClientTrust::New));
         }
         let mut guesses = guesses();
         let neighbours = (0..=255).map(|last| format!("198.51.100.{last}"));
         let tried = neighbours.filter(|client| guess(&mut guesses, client, "bob", START).is_some()).count();
         assert_eq!(tried as u64, limits::GUESSES_MAX * limits::GUESSES_NETWORK);
-        assert_eq!(guess(&mut guesses, "198.51.101.1", "bob", START).map(|met| met.0), Some(Standing::New));
+        assert_eq!(guess(&mut guesses, "198.51.101.1", "bob", START).map(|met| met.0), Some(ClientTrust::New));
     }
 
     /// Who was here before keeps its way in, whatever others of its network do; what it may guess there is bounded, too.
     #[test]
     fn the_owner_is_not_locked_out() {
         let mut guesses = guesses();
-        assert_eq!(succeed(&mut guesses, "192.0.2.1", "bob", START), Standing::New);
+        assert_eq!(succeed(&mut guesses, "192.0.2.1", "bob", START), ClientTrust::New);
         for round in 0..1000u64 {
             let now = START + Duration::from_millis(round);
             let _ = guess(&mut guesses, "192.0.2.1", "alice", now);
             let _ = guess(&mut guesses, &format!("203.0.{}.{}", round % 200, round % 7), "bob", now);
-            assert_eq!(succeed(&mut guesses, "192.0.2.1", "bob", now), Standing::Known);
+            assert_eq!(succeed(&mut guesses, "192.0.2.1", "bob", now), ClientTrust::Known);
         }
         // Of its network, and at this account: a few are let through, and then they are guesses like others.
         let mut known = 0;
-        while let Some((Standing::Known, _)) = guess(&mut guesses, "192.0.2.1", "bob", START) {
+        while let Some((ClientTrust::Known, _)) = guess(&mut guesses, "192.0.2.1", "bob", START) {
             known += 1;
         }
         assert_eq!(known, limits::GUESSES_KNOWN_MAX);
         // A password that was verified lately needs no attempt at all: `Verified`.
         let later = START + limits::GUESS_FORGOTTEN;
-        assert_eq!(succeed(&mut guesses, "192.0.2.1", "bob", later), Standing::Known);
+        assert_eq!(succeed(&mut guesses, "192.0.2.1", "bob", later), ClientTrust::Known);
         guesses.recognised(at("192.0.2.77"), "bob", later);
-        assert_eq!(succeed(&mut guesses, "192.0.2.77", "bob", later), Standing::Known);
+        assert_eq!(succeed(&mut guesses, "192.0.2.77", "bob", later), ClientTrust::Known);
     }
 
     /// What is under way counts before anybody knows what becomes of it, and what was not checked does not count after.
@@ -461,7 +461,7 @@ mod tests {
                 Ruling::Try { standing, rank, attempt } => {
                     // Its own, those around it, and those at the same account.
                     assert_eq!(rank, 3 * number);
-                    assert_eq!(standing == Standing::New, number < limits::GUESSES_AT_ONCE / 2);
+                    assert_eq!(standing == ClientTrust::New, number < limits::GUESSES_AT_ONCE / 2);
                     under_way.push(attempt);
                 }
                 other => panic!("{other:?}"),
@@ -470,7 +470,7 @@ mod tests {
         assert!(matches!(guesses.ask(at("192.0.2.1"), "bob", fresh(), START), Ruling::Busy(Duration::ZERO)));
         assert!(matches!(guesses.ask(at("192.0.2.2"), "bob", fresh(), START), Ruling::Try { .. }));
         under_way.into_iter().for_each(|attempt| guesses.withdrawn(attempt));
-        assert_eq!(succeed(&mut guesses, "192.0.2.1", "bob", START), Standing::New);
+        assert_eq!(succeed(&mut guesses, "192.0.2.1", "bob", START), ClientTrust::New);
     }
 
     /// However many addresses a network has, a quiet one goes before its second attempt, and is not after it either.
@@ -522,7 +522,7 @@ mod tests {
             fresh(),
             START,
         ) {
-            Ruling::Try { standing: Standing::New, rank, .. } => rank,
+            Ruling::Try { standing: ClientTrust::New, rank, .. } => rank,
             other => panic!("{other:?}"),
         };
         for network in 0..=255 {
@@ -532,7 +532,7 @@ mod tests {
         assert_eq!(rank(&mut guesses, "192.0.2.1", "bob"), 512);
         assert_eq!(rank(&mut guesses, "192.0.3.1", "alice"), 0);
         guesses.recognised(at("192.0.4.1"), "bob", START);
-        assert_eq!(succeed(&mut guesses, "192.0.4.1", "bob", START), Standing::Known);
+        assert_eq!(succeed(&mut guesses, "192.0.4.1", "bob", START), ClientTrust::Known);
     }
 
     /// More networks than there is room for: the table does not grow, and those that guessed most are not forgotten for them.
@@ -551,6 +551,6 @@ mod tests {
         }
         assert_eq!((guesses.clients.0.len(), guesses.pairs.0.len()), places);
         assert!(guess(&mut guesses, "192.0.2.1", "bob", START).is_none(), "it is remembered still");
-        assert_eq!(guess(&mut guesses, "192.0.3.1", "bob", START).map(|met| met.0), Some(Standing::New));
+        assert_eq!(guess(&mut guesses, "192.0.3.1", "bob", START).map(|met| met.0), Some(ClientTrust::New));
     }
 }

@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::limits;
 use crate::queue::Group;
 use crate::queue::flow::{Strand, Weights};
-use crate::queue::suspension::Held;
+use crate::queue::suspension::ActiveSuspensions;
 use crate::route::egress::EgressKey;
 
 pub mod aside;
@@ -54,7 +54,7 @@ pub struct Destinations {
     /// Which group is looked at next of those whose domain is asked for.
     unanswered: Sweep,
     /// What is suspended, and the domains with mail that is to be put aside for that.
-    held: Held,
+    held: ActiveSuspensions,
     /// What tenants weigh.
     weights: Weights,
     /// Those that may begin nothing now.
@@ -72,7 +72,7 @@ impl Destinations {
             sites: Sites::default(),
             credits: Credits::new(credits),
             unanswered: Sweep::default(),
-            held: Held::default(),
+            held: ActiveSuspensions::default(),
             weights: Weights::default(),
             resting: Resting::default(),
             aside: BTreeSet::new(),
@@ -186,12 +186,12 @@ impl Destinations {
 
     /// This is suspended from now on. Nothing is taken any more of what that means; [`Destinations::look_at_suspended`] is to be called for
     /// all slots.
-    pub fn suspend(&mut self, held: Held) -> Held {
+    pub fn suspend(&mut self, held: ActiveSuspensions) -> ActiveSuspensions {
         std::mem::replace(&mut self.held, held)
     }
 
     /// What is suspended.
-    pub fn held(&self) -> &Held {
+    pub fn held(&self) -> &ActiveSuspensions {
         &self.held
     }
 
@@ -211,8 +211,8 @@ impl Destinations {
         let parts = (&mut self.domains, &mut self.sites, &mut self.credits);
         let next = suspended::next(&self.held, parts, &mut self.aside, now, looks);
         match next {
-            suspended::Next::Told(told) => told,
-            suspended::Next::Over(key) => {
+            suspended::PutAsideStep::Told(told) => told,
+            suspended::PutAsideStep::Over(key) => {
                 let ready = self.domains.get(key).map_or(0, |domain| domain.ready.len());
                 let effect = if ready > 0 { self.activate(key, ready) } else { None };
                 self.rest(key);

@@ -104,29 +104,29 @@ impl FairCounts {
 }
 
 #[derive(Debug)]
-struct Waiting<T> {
+struct FairEntry<T> {
     turn: u64,
     number: u64,
     behalf: Behalf,
     what: T,
 }
 
-impl<T> PartialEq for Waiting<T> {
-    fn eq(&self, other: &Waiting<T>) -> bool {
+impl<T> PartialEq for FairEntry<T> {
+    fn eq(&self, other: &FairEntry<T>) -> bool {
         self.number == other.number
     }
 }
 
-impl<T> Eq for Waiting<T> {}
+impl<T> Eq for FairEntry<T> {}
 
-impl<T> PartialOrd for Waiting<T> {
-    fn partial_cmp(&self, other: &Waiting<T>) -> Option<std::cmp::Ordering> {
+impl<T> PartialOrd for FairEntry<T> {
+    fn partial_cmp(&self, other: &FairEntry<T>) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl<T> Ord for Waiting<T> {
-    fn cmp(&self, other: &Waiting<T>) -> std::cmp::Ordering {
+impl<T> Ord for FairEntry<T> {
+    fn cmp(&self, other: &FairEntry<T>) -> std::cmp::Ordering {
         (self.turn, self.number).cmp(&(other.turn, other.number))
     }
 }
@@ -134,7 +134,7 @@ impl<T> Ord for Waiting<T> {
 /// A queue of this order. It holds what is put into it, and its owner puts in each thing once.
 #[derive(Debug)]
 pub struct FairQueue<T> {
-    clients: BTreeMap<u32, BinaryHeap<Reverse<Waiting<T>>>>,
+    clients: BTreeMap<u32, BinaryHeap<Reverse<FairEntry<T>>>>,
     ring: VecDeque<u32>,
     tally: FairCounts,
     number: u64,
@@ -182,14 +182,14 @@ impl<T> FairQueue<T> {
             self.ring.push_back(behalf.client);
             BinaryHeap::new()
         });
-        line.push(Reverse(Waiting { turn: number + limits::FAIR_STEP * before, number, behalf, what }));
+        line.push(Reverse(FairEntry { turn: number + limits::FAIR_STEP * before, number, behalf, what }));
     }
 
     /// Takes what is next.
     pub fn pop(&mut self) -> Option<(Behalf, T)> {
         let client = self.ring.pop_front()?;
         let line = self.clients.get_mut(&client)?;
-        let Reverse(Waiting { behalf, what, .. }) = line.pop()?;
+        let Reverse(FairEntry { behalf, what, .. }) = line.pop()?;
         if line.is_empty() {
             self.clients.remove(&client);
         } else {

@@ -16,7 +16,7 @@ pub struct Group {
     /// Attempts so far.
     pub attempts: u16,
     /// What is peculiar about it.
-    pub standing: Standing,
+    pub standing: GroupPhase,
     /// How long its message lives, from the first to its expiry: a number of [`Lifetimes`](crate::queue::lifetimes::Lifetimes).
     pub life: u8,
     /// Not before this time (seconds of the queues' clock); 0 is at once. In the queue of a closed site: when it is said again that
@@ -31,7 +31,7 @@ pub const ANY_LIFETIME: u8 = u8::MAX;
 
 /// What few groups are, or none for long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum GroupPhase {
     /// Nothing peculiar.
     Usual,
     /// The record was written just now, so that its pages are in memory.
@@ -53,7 +53,7 @@ impl Group {
             first: 0,
             count: 1,
             attempts: 0,
-            standing: Standing::Usual,
+            standing: GroupPhase::Usual,
             life: ANY_LIFETIME,
             not_before: 0,
             expiry: u32::MAX,
@@ -72,7 +72,7 @@ impl Group {
 
     /// Whether it is tried for the last time.
     pub fn is_last_try(&self) -> bool {
-        self.standing == Standing::LastTry
+        self.standing == GroupPhase::LastTry
     }
 
     /// Whether it is given up without another attempt.
@@ -86,7 +86,7 @@ impl Group {
         self.attempts = self.attempts.saturating_add(1);
         self.not_before = next;
         if self.is_last_try() {
-            self.standing = Standing::Usual;
+            self.standing = GroupPhase::Usual;
             self.lasts_until(self.expiry.max(next));
         }
     }
@@ -94,8 +94,8 @@ impl Group {
     /// It is to be tried as soon as may be, and waits neither for a suspension nor for its hour any more.
     pub fn resume(&mut self) {
         self.not_before = 0;
-        if matches!(self.standing, Standing::Suspended | Standing::Held) {
-            self.standing = Standing::Usual;
+        if matches!(self.standing, GroupPhase::Suspended | GroupPhase::Held) {
+            self.standing = GroupPhase::Usual;
         }
     }
 

@@ -95,7 +95,7 @@ pub fn age_by_record(group: &Group, now: u32, lives: u32) -> u32 {
 mod tests {
     use super::*;
     use crate::id::Location;
-    use crate::queue::group::Standing;
+    use crate::queue::group::GroupPhase;
 
     #[test]
     fn a_group_is_as_old_as_its_message_however_long_that_lives() {
@@ -123,7 +123,7 @@ mod tests {
         let at = |group: &Group, begun| Times { now: 0, lifetimes: &lifetimes }.too_old_at(group, 100, begun);
         assert_eq!((at(&group, 900), at(&group, 1_099), at(&group, 1_100)), (Some(1_100), Some(1_100), None));
         assert_eq!(at(&Group { not_before: 1_300, ..group }, 1_200), Some(1_100), "it was put off since");
-        assert_eq!(at(&Group { standing: Standing::LastTry, ..group }, 900), None);
+        assert_eq!(at(&Group { standing: GroupPhase::LastTry, ..group }, 900), None);
         assert_eq!(at(&Group { life: ANY_LIFETIME, ..group }, 900), None, "nobody knows");
     }
 
@@ -142,7 +142,7 @@ mod tests {
         let times = Times { now: 2_000_000_000 - 60, lifetimes: &lifetimes };
         assert_eq!(times.age(&group), 366 * 86_400 - 60);
         assert_eq!(times.age_by_record(&group, 100), 40, "its record knows better");
-        let last = Group { standing: Standing::LastTry, ..group };
+        let last = Group { standing: GroupPhase::LastTry, ..group };
         assert_eq!(times.age_by_record(&last, 100), 100, "it is past its life");
         let known = Group { life: lifetimes.number(200), ..group };
         assert_eq!(times.age_by_record(&known, 100), 140, "its queue knows");

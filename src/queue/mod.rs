@@ -13,4 +13,4 @@ pub mod select;
 pub mod suspension;
 
 pub use clock::Clock;
-pub use group::{Group, Standing};
+pub use group::{Group, GroupPhase};

@@ -65,7 +65,7 @@ impl Passes {
 
 /// What a shard says of itself.
 #[derive(Debug, Default)]
-struct Standing {
+struct ShardDemand {
     /// What is next there, while it waits for a connection; 0: it does not.
     head: AtomicU64,
     /// Until when a connection that is free is its own.
@@ -79,7 +79,7 @@ struct Standing {
 pub struct NodeShares {
     /// By [`Priority`].
     classes: [Passes; 3],
-    shards: Box<[Standing]>,
+    shards: Box<[ShardDemand]>,
 }
 
 /// A head and how many connections its shard has, in one word. The highest bit says that there is one.
@@ -106,7 +106,7 @@ const _: () = assert!(limits::NODE_TENANTS <= 256, "a place has eight bits in a 
 impl NodeShares {
     /// Those of a node with so many shards.
     pub fn new(shards: usize) -> NodeShares {
-        NodeShares { classes: Default::default(), shards: (0..shards).map(|_| Standing::default()).collect() }
+        NodeShares { classes: Default::default(), shards: (0..shards).map(|_| ShardDemand::default()).collect() }
     }
 
     /// How far a tenant of this weight has come.

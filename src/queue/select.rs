@@ -1,6 +1,6 @@
 //! Which of the mail that waits is meant: the filters of commands and of the control API, and what is told of it.
 //!
-//! Most are answered from what the queues know, without reading a message. What only records tell ([`Recorded`]) is looked for by whoever asks
+//! Most are answered from what the queues know, without reading a message. What only records tell ([`RecipientFilter`]) is looked for by whoever asks
 //! (`control::search`); for shards it is then a list of recipients ([`FoundRecipients`]).
 
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::config::value;
 use crate::id::MessageId;
 use crate::limits;
 use crate::queue::lifetimes::Times;
-use crate::queue::{Group, Standing};
+use crate::queue::{Group, GroupPhase};
 use crate::route::egress::EgressKey;
 
 mod bad;
@@ -23,11 +23,11 @@ mod recorded;
 
 pub use bad::BadFilter;
 pub use found::{FoundRecipients, Run};
-pub use judged::Judged;
+pub use judged::PlacePredicate;
 pub use names::{FILTERS, FilterName};
 pub use place::{Pattern, Place, hosts};
-use recorded::Given;
-pub use recorded::{Recorded, TextPattern};
+use recorded::FilterResult;
+pub use recorded::{RecipientFilter, TextPattern};
 
 /// What a group waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +60,8 @@ impl GroupState {
     /// That of a group which stands among these.
     pub fn of(self, group: &Group) -> GroupState {
         match (self, group.standing) {
-            (GroupState::Deferred, Standing::Suspended) => GroupState::Suspended,
-            (GroupState::Deferred, Standing::Held) => GroupState::Held,
+            (GroupState::Deferred, GroupPhase::Suspended) => GroupState::Suspended,
+            (GroupState::Deferred, GroupPhase::Held) => GroupState::Held,
             _ => self,
         }
     }
@@ -80,7 +80,7 @@ pub struct Filter {
     pub source: Option<Box<str>>,
     /// Says which domains are meant by what no pattern describes. Whoever asks finds it for a provider and a source; alone it has no name, and no
     /// operator asks for it.
-    pub judged: Option<Judged>,
+    pub judged: Option<PlacePredicate>,
     /// What they wait for.
     pub state: Option<GroupState>,
     /// They came so long ago, or longer, seconds.
@@ -90,7 +90,7 @@ pub struct Filter {
     /// Where the lanes have a message of that id: lane and key. Found by whoever asks, for the shards to look for.
     pub entries: Vec<(u16, u32)>,
     /// What records say of them.
-    pub recorded: Recorded,
+    pub recorded: RecipientFilter,
     /// The recipients of which that holds. Found by whoever asks, as `entries`.
     pub found: Option<Arc<FoundRecipients>>,
 }
@@ -139,9 +139,9 @@ impl Filter {
                 self.id.replace(id).is_some()
             }
             _ => match self.recorded.set(name, text) {
-                Given::Set { again } => again,
-                Given::Wrong(grammar) => return Err(wrong(grammar)),
-                Given::Unknown => return Err(BadFilter::Unknown(cut(name))),
+                FilterResult::Set { again } => again,
+                FilterResult::Wrong(grammar) => return Err(wrong(grammar)),
+                FilterResult::Unknown => return Err(BadFilter::Unknown(cut(name))),
             },
         };
         if again { Err(BadFilter::Twice(name.to_owned())) } else { Ok(()) }
@@ -352,7 +352,7 @@ impl PageStart {
 
 /// A group that waits, and what its queue knows of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct WaitingGroup {
     /// Its domain.
     pub domain: Box<str>,
     /// Where that leads, while that is known.
@@ -473,7 +473,7 @@ mod tests {
         assert!(!asked.wants_domain(place, EgressKey::NODE), "nobody said what that is");
         let by_one = EgressKey::of_number(1);
         let judged =
-            Some(Judged::new(move |place: Place<'_>, egress| place.site.is_some() && egress == by_one));
+            Some(PlacePredicate::new(move |place: Place<'_>, egress| place.site.is_some() && egress == by_one));
         let found = Filter { judged, ..asked.clone() };
         assert!(found.wants_domain(place, by_one) && !found.wants_domain(place, EgressKey::NODE));
         assert!(!found.wants_domain(Place { site: None, ..place }, by_one));

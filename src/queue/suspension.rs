@@ -324,7 +324,7 @@ impl Suspensions {
 
 /// Those that are in force as a shard's queues have them: until when, by their clock.
 #[derive(Clone, Debug, Default)]
-pub struct Held {
+pub struct ActiveSuspensions {
     all: Arc<Suspensions>,
     ends: Arc<[u32]>,
     providers: Arc<Providers>,
@@ -339,16 +339,16 @@ pub struct Found<'a> {
     pub until: u32,
 }
 
-impl Held {
+impl ActiveSuspensions {
     /// All of these, each until the time that `end` says of it.
-    pub fn new(all: Arc<Suspensions>, end: impl Fn(UnixMillis) -> u32) -> Held {
+    pub fn new(all: Arc<Suspensions>, end: impl Fn(UnixMillis) -> u32) -> ActiveSuspensions {
         let ends = all.all.iter().map(|one| end(one.until)).collect();
-        Held { all, ends, providers: Arc::default() }
+        ActiveSuspensions { all, ends, providers: Arc::default() }
     }
 
     /// The same, where providers are known by this.
-    pub fn with(self, providers: Providers) -> Held {
-        Held { providers: Arc::new(providers), ..self }
+    pub fn with(self, providers: Providers) -> ActiveSuspensions {
+        ActiveSuspensions { providers: Arc::new(providers), ..self }
     }
 
     fn places(&self, place: Place<'_>) -> SmallVec<[usize; 4]> {
@@ -447,7 +447,7 @@ mod tests {
     }
 
     /// Those of these scopes, by number; each holds for ten seconds longer than the one before.
-    fn held(all: &[(&str, Effect)]) -> Held {
+    fn held(all: &[(&str, Effect)]) -> ActiveSuspensions {
         let one = |(id, (words, effect)): (u64, &(&str, Effect))| Suspension {
             id,
             effect: effect.clone(),
@@ -458,7 +458,7 @@ mod tests {
             reason: "".into(),
         };
         let all = (0..).zip(all).map(one).collect();
-        Held::new(Arc::new(Suspensions::new(all)), UnixMillis::seconds)
+        ActiveSuspensions::new(Arc::new(Suspensions::new(all)), UnixMillis::seconds)
     }
 
     const SITE: &str = "mx:10 mx1.Example.org:25,20 mx2.example.org:25,";
@@ -484,7 +484,7 @@ mod tests {
         }
         let mut exact = held(&[("", Effect::Wait)]).all()[0].clone();
         exact.scope.site = Some(Pattern::Whole(SITE.into()));
-        let exact = Held::new(Arc::new(Suspensions::new(vec![exact])), UnixMillis::seconds);
+        let exact = ActiveSuspensions::new(Arc::new(Suspensions::new(vec![exact])), UnixMillis::seconds);
         assert!(exact.at(Place { domain: "d.example", site: Some(SITE) }, 5).is_some());
     }
 

@@ -62,9 +62,9 @@ impl fmt::Display for GateRefusal {
 
 /// An address that passed the gate. Only [`Gate::admit`] makes one, and connections for mail are opened to nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Admitted(SocketAddr);
+pub struct AdmittedAddress(SocketAddr);
 
-impl Admitted {
+impl AdmittedAddress {
     /// Where it is.
     pub fn address(self) -> SocketAddr {
         self.0
@@ -168,10 +168,10 @@ impl Gate {
     }
 
     /// Judges one address.
-    pub fn admit(&self, to: SocketAddr, named_by: NamedBy) -> Result<Admitted, GateRefusal> {
+    pub fn admit(&self, to: SocketAddr, named_by: NamedBy) -> Result<AdmittedAddress, GateRefusal> {
         let to = canonical(to);
         if self.open {
-            return Ok(Admitted(to));
+            return Ok(AdmittedAddress(to));
         }
         if self.is_listener(to) {
             return Err(GateRefusal::Loop);
@@ -191,7 +191,7 @@ impl Gate {
                 return Err(GateRefusal::Private);
             }
         }
-        Ok(Admitted(to))
+        Ok(AdmittedAddress(to))
     }
 
     /// Whether one of our own listeners has this port.

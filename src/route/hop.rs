@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::config::{Choice, Local, RouteTarget, Scheme, TlsLevel};
 use crate::route::draw::wait;
 use crate::route::egress;
-use crate::route::gate::{Admitted, NamedBy};
+use crate::route::gate::{AdmittedAddress, NamedBy};
 use crate::shaping::provider::canonical;
 
 /// What is spoken with a next hop.
@@ -27,7 +27,7 @@ pub enum Protocol {
 
 /// How a host is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum At {
+pub enum HostAddress {
     /// By the addresses that its name has.
     Name,
     /// At this address.
@@ -40,7 +40,7 @@ pub enum At {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// Over the network.
-    Network(Admitted),
+    Network(AdmittedAddress),
     /// To a Unix socket.
     Socket(Arc<Path>),
 }
@@ -80,7 +80,7 @@ pub struct Host {
     /// Its name, or its address or the path of its socket as text.
     pub name: String,
     /// How it is reached.
-    pub at: At,
+    pub at: HostAddress,
     /// TCP port; 0 for a socket.
     pub port: u16,
     /// Who named it.
@@ -147,7 +147,7 @@ impl Hop {
     /// its hosts, sorted. What stands behind MX hosts is no part of that.
     pub fn names(&self) -> (String, Vec<String>) {
         let first = if self.is_of_dns() { NamedBy::Stranger } else { NamedBy::Operator };
-        let named = self.hosts.iter().filter(|host| host.named_by == first && host.at == At::Name);
+        let named = self.hosts.iter().filter(|host| host.named_by == first && host.at == HostAddress::Name);
         let mut hosts: Vec<String> = named.map(|host| canonical(&host.name)).collect();
         let domain = match (first, hosts.first()) {
             (NamedBy::Operator, Some(host)) => host.clone(),
@@ -224,11 +224,11 @@ impl Host {
         let (name, at, port, tls_first) = match &choice.target {
             RouteTarget::Mx | RouteTarget::Local(_) => return None,
             RouteTarget::Host { scheme, host, port } => {
-                let at = host.parse().map_or(At::Name, At::Address);
+                let at = host.parse().map_or(HostAddress::Name, HostAddress::Address);
                 (host.clone(), at, *port, *scheme == Scheme::Smtps)
             }
             RouteTarget::Socket(path) => {
-                (path.display().to_string(), At::Socket(path.as_path().into()), 0, false)
+                (path.display().to_string(), HostAddress::Socket(path.as_path().into()), 0, false)
             }
         };
         let named_by = NamedBy::Operator;
@@ -284,7 +284,7 @@ mod tests {
         }
         let hosts = hop("[{ to = \"smtps://c\" }, { to = \"smtp://192.0.2.1\", order = 4 }]").hosts;
         assert_eq!((hosts[0].tls_first, hosts[1].tls_first), (true, false));
-        assert_eq!((&hosts[1].at, hosts[1].rank), (&At::Address("192.0.2.1".parse().unwrap()), 4));
+        assert_eq!((&hosts[1].at, hosts[1].rank), (&HostAddress::Address("192.0.2.1".parse().unwrap()), 4));
         assert!(hop("\"discard\"").hosts.is_empty());
         assert_eq!((hop("\"smtp://a\"").route(), hop("\"discard\"").route()), ("smtp://a:25", "discard"));
         let mut by_mx = hop("\"smtp://a\"");

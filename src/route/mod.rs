@@ -13,11 +13,11 @@ use std::sync::Arc;
 use crate::config::{Config, DomainPattern, Retry, RouteConfig, RouteTarget, TlsLevel};
 use crate::limits;
 use crate::mail::address;
-use crate::shaping::layers::{Asked, Effective, Shaping};
+use crate::shaping::layers::{ShapingQuery, Effective, Shaping};
 use crate::shaping::provider::Match;
 use draw::mix;
 use gate::NamedBy;
-pub use hop::{At, Endpoint, Hop, Host, Protocol};
+pub use hop::{HostAddress, Endpoint, Hop, Host, Protocol};
 pub use site::SitePolicy;
 
 /// Where a domain's mail goes, as far as its name tells.
@@ -157,7 +157,7 @@ impl Table {
     pub fn shaped(&self, hop: &Hop, beside: &[Box<str>]) -> Effective<'_> {
         let (domain, hosts) = hop.names();
         let beside: Vec<&str> = beside.iter().map(|name| &**name).collect();
-        let asked = Asked { domain: &domain, hosts: &hosts, source: hop.source(), beside: &beside };
+        let asked = ShapingQuery { domain: &domain, hosts: &hosts, source: hop.source(), beside: &beside };
         self.shaping.effective(asked)
     }
 
@@ -178,14 +178,14 @@ impl Table {
 pub fn to_literal(domain: &str, address: IpAddr, port: u16) -> Hop {
     let name = address.to_string();
     let site = format!("[{name}]:{port}");
-    let host = Host { at: At::Address(address), ..stranger(name, port, 0) };
+    let host = Host { at: HostAddress::Address(address), ..stranger(name, port, 0) };
     to_strangers(site, vec![host], domain)
 }
 
 /// A host that the DNS names.
 fn stranger(name: String, port: u16, rank: u16) -> Host {
     let rank = u32::from(rank);
-    Host { name, at: At::Name, port, named_by: NamedBy::Stranger, rank, weight: 0, tls_first: false }
+    Host { name, at: HostAddress::Name, port, named_by: NamedBy::Stranger, rank, weight: 0, tls_first: false }
 }
 
 fn to_strangers(site: String, hosts: Vec<Host>, domain: &str) -> Hop {

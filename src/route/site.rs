@@ -288,7 +288,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::shaping::file::File;
-    use crate::shaping::layers::{Asked, Shaping};
+    use crate::shaping::layers::{ShapingQuery, Shaping};
 
     fn shaped(text: &str) -> (Arc<SitePolicy>, Arc<SitePolicy>) {
         let (file, findings) = File::read(text, Path::new("a.toml"));
@@ -296,7 +296,7 @@ mod tests {
         let shaping = Shaping::of(vec![file]).0;
         let of_all = SitePolicy::of(&Config::embedded());
         let asked =
-            Asked { domain: "a.example", hosts: &["mx.a.example".to_owned()], source: "", beside: &[] };
+            ShapingQuery { domain: "a.example", hosts: &["mx.a.example".to_owned()], source: "", beside: &[] };
         let own = of_all.shaped(&shaping.effective(asked), None);
         (of_all, own)
     }

@@ -53,16 +53,16 @@ pub struct Noticed {
 
 /// How many replies came of late, for each rule with a threshold and what it would act on.
 #[derive(Debug, Default)]
-pub struct Thresholds(HashMap<Box<str>, Counted>);
+pub struct Thresholds(HashMap<Box<str>, RecentReplies>);
 
 /// Moments at which replies came, and how many in each, within the time of the rate.
 #[derive(Debug, Default)]
-struct Counted {
+struct RecentReplies {
     moments: VecDeque<(Duration, u64)>,
     total: u64,
 }
 
-impl Counted {
+impl RecentReplies {
     fn forget(&mut self, period: Duration, now: Duration) {
         while let Some((at, count)) = self.moments.front().copied()
             && now.saturating_sub(at) >= period
@@ -82,7 +82,7 @@ impl Thresholds {
     pub fn reach(&mut self, what: &str, rate: &Rate, now: Duration) -> bool {
         if !self.0.contains_key(what) {
             self.make_room();
-            self.0.insert(what.into(), Counted::default());
+            self.0.insert(what.into(), RecentReplies::default());
         }
         let Some(counted) = self.0.get_mut(what) else { return false };
         counted.forget(rate.period, now);
@@ -105,7 +105,7 @@ impl Thresholds {
         if self.0.len() < limits::THRESHOLDS_MAX {
             return;
         }
-        let mut last: Vec<Duration> = self.0.values().map(Counted::last).collect();
+        let mut last: Vec<Duration> = self.0.values().map(RecentReplies::last).collect();
         // A part of them at once, so that this is seldom.
         let place = last.len() / 8;
         let (_, oldest, _) = last.select_nth_unstable(place);

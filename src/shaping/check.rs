@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::file::{Block, SHIPPED, Setting};
 use super::key::Key;
 use super::layers::{Layer, Scope, Shaping};
-use super::provider::{Match, What};
+use super::provider::{Match, MatchKind};
 use super::reading::{FileLine, Findings};
 use super::rule::{Action, Rule, Trigger};
 use super::value::{Limit, Value};
@@ -372,7 +372,7 @@ fn suffix(key: &str, entry: &Match, found: &mut Findings) {
         let problem = format!("{what} = {} has {why}: KumoMTA matches nothing by it", quoted(written));
         warn(problem, format!("write {}, which is how it is taken here", quoted(&canonical)));
     }
-    let alone = *what != What::HostName && !canonical.starts_with('.') && canonical.contains('.');
+    let alone = *what != MatchKind::HostName && !canonical.starts_with('.') && canonical.contains('.');
     if alone {
         let problem =
             format!("{what} = {} is the end of other names too, as of not{canonical}", quoted(written));

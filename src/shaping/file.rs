@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::key::{Key, without_meaning};
-use super::provider::{Match, What, canonical};
+use super::provider::{Match, MatchKind, canonical};
 use super::reading::{FileLine, Findings, Reading};
 use super::rule::{self, Rule};
 use super::value::{self, Value};
@@ -61,7 +61,7 @@ pub struct Setting {
 
 /// What kind of section it is: which keys it may have.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Of {
+enum SectionKind {
     Default,
     Domain,
     Provider,
@@ -110,13 +110,13 @@ impl File {
             };
             match name {
                 "default" => {
-                    self.default = Some(block(reading, name, "default", table, value.span(), Of::Default));
+                    self.default = Some(block(reading, name, "default", table, value.span(), SectionKind::Default));
                 }
                 "provider" => self.providers(reading, table),
                 _ => {
                     let section = format!("\"{name}\"");
                     let name = canonical(name);
-                    self.domains.push(block(reading, &name, &section, table, value.span(), Of::Domain));
+                    self.domains.push(block(reading, &name, &section, table, value.span(), SectionKind::Domain));
                 }
             }
         }
@@ -134,7 +134,7 @@ impl File {
                 continue;
             };
             let section = format!("provider.\"{name}\"");
-            self.providers.push(block(reading, name, &section, table, value.span(), Of::Provider));
+            self.providers.push(block(reading, name, &section, table, value.span(), SectionKind::Provider));
         }
     }
 }
@@ -152,7 +152,7 @@ fn block(
     section: &str,
     table: &DeTable<'_>,
     span: Range<usize>,
-    of: Of,
+    of: SectionKind,
 ) -> Block {
     let mut block = Block {
         name: name.into(),
@@ -168,8 +168,8 @@ fn block(
     for (key, at, value) in in_order(table) {
         match key {
             "replace_base" => block.replace_base = flag(value, key).unwrap_or_default(),
-            "mx_rollup" if of == Of::Domain => block.mx_rollup = flag(value, key).unwrap_or(true),
-            "match" if of == Of::Provider => block.matches = matches(reading, section, value),
+            "mx_rollup" if of == SectionKind::Domain => block.mx_rollup = flag(value, key).unwrap_or(true),
+            "match" if of == SectionKind::Provider => block.matches = matches(reading, section, value),
             "automation" => block.rules = rules(reading, section, value),
             "sources" => block.sources = sources(reading, section, value, of),
             _ => block.settings.extend(setting(reading, section, key, at, value, of)),
@@ -185,7 +185,7 @@ fn setting(
     name: &str,
     at: Range<usize>,
     value: &Spanned<DeValue<'_>>,
-    of: Of,
+    of: SectionKind,
 ) -> Option<Setting> {
     let path = format!("{section}.{name}");
     let Some(key) = Key::named(name) else {
@@ -204,7 +204,7 @@ fn setting(
         }
         return None;
     };
-    if key.is_of_providers() && !matches!(of, Of::Provider | Of::Source { provider: true }) {
+    if key.is_of_providers() && !matches!(of, SectionKind::Provider | SectionKind::Source { provider: true }) {
         let fix = "move it to [provider.\"name\"], or write connection_limit and max_message_rate here";
         reading.fail(value.span(), &path, "it is a limit of a whole provider", fix);
         return None;
@@ -214,12 +214,12 @@ fn setting(
 }
 
 /// What to do about a key that nobody knows.
-fn meant(reading: &Reading<'_>, section: &str, name: &str, value: &Spanned<DeValue<'_>>, of: Of) -> String {
+fn meant(reading: &Reading<'_>, section: &str, name: &str, value: &Spanned<DeValue<'_>>, of: SectionKind) -> String {
     let own: &[&'static str] = match of {
-        Of::Source { .. } => &[],
-        Of::Default => &["automation", "sources", "replace_base"],
-        Of::Domain => &["automation", "sources", "replace_base", "mx_rollup"],
-        Of::Provider => &["automation", "sources", "replace_base", "match"],
+        SectionKind::Source { .. } => &[],
+        SectionKind::Default => &["automation", "sources", "replace_base"],
+        SectionKind::Domain => &["automation", "sources", "replace_base", "mx_rollup"],
+        SectionKind::Provider => &["automation", "sources", "replace_base", "match"],
     };
     if matches!(name, "mx_rollup" | "match" | "replace_base") && !own.contains(&name) {
         return if name == "match" {
@@ -231,7 +231,7 @@ fn meant(reading: &Reading<'_>, section: &str, name: &str, value: &Spanned<DeVal
     if matches!(name, "regex" | "trigger" | "action" | "duration" | "example" | "class" | "permanent") {
         return format!("it belongs in a rule, below [[{section}.automation]]");
     }
-    if of == Of::Domain && value.get_ref().is_table() {
+    if of == SectionKind::Domain && value.get_ref().is_table() {
         let whole = format!("{}.{name}", section.trim_matches('"'));
         return format!("a name with dots stands in quotes: write [{}]", quoted(&whole));
     }
@@ -261,7 +261,7 @@ fn matches(reading: &Reading<'_>, section: &str, value: &Spanned<DeValue<'_>>) -
             let wrong = || Wrong::write("an entry has one of MXSuffix, DomainSuffix, HostName", SHAPE, "");
             let table = value.as_table().filter(|table| table.len() == 1).ok_or_else(wrong)?;
             let (word, name) = table.iter().next().ok_or_else(wrong)?;
-            let known = What::ALL.iter().find(|(known, _)| known == word.get_ref());
+            let known = MatchKind::ALL.iter().find(|(known, _)| known == word.get_ref());
             let (_, what) = known.ok_or_else(wrong)?;
             Ok((*what, text(name.get_ref(), ".example.com")?.to_owned()))
         })?;
@@ -280,9 +280,9 @@ fn sources(
     reading: &Reading<'_>,
     section: &str,
     value: &Spanned<DeValue<'_>>,
-    of: Of,
+    of: SectionKind,
 ) -> Vec<(Box<str>, Vec<Setting>)> {
-    let of = Of::Source { provider: of == Of::Provider };
+    let of = SectionKind::Source { provider: of == SectionKind::Provider };
     let path = format!("{section}.sources");
     let Some(all) = value.get_ref().as_table() else {
         reading.fail(value.span(), &path, "this is no section", format!("write [{path}.\"name\"]"));

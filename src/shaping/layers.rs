@@ -33,7 +33,7 @@ pub struct Shaping {
 
 /// What is asked about. Names are canonical ([`provider::canonical`]).
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct ShapingQuery<'a> {
     /// Of the recipients.
     pub domain: &'a str,
     /// Its MX hosts, sorted; none where it has none or a route leads elsewhere.
@@ -79,7 +79,7 @@ impl fmt::Display for Layer<'_> {
 
 /// A value, and who says so.
 #[derive(Clone, Copy, Debug)]
-pub struct Held<'a> {
+pub struct EffectiveSetting<'a> {
     /// The key, the value and the line.
     pub setting: &'a Setting,
     /// The section.
@@ -92,14 +92,14 @@ pub struct Provided<'a> {
     /// Its section.
     pub block: &'a Block,
     /// `provider_connection_limit` and `provider_max_message_rate`, if they are set.
-    pub limits: BTreeMap<Key, Held<'a>>,
+    pub limits: BTreeMap<Key, EffectiveSetting<'a>>,
 }
 
 /// What holds.
 #[derive(Clone, Debug, Default)]
 pub struct Effective<'a> {
     /// Of the source at the site, by key.
-    pub settings: BTreeMap<Key, Held<'a>>,
+    pub settings: BTreeMap<Key, EffectiveSetting<'a>>,
     /// Whose site it is.
     pub providers: Vec<Provided<'a>>,
     /// What replies change, from the bottom layer to the top.
@@ -199,7 +199,7 @@ impl Shaping {
     }
 
     /// What holds.
-    pub fn effective<'a>(&'a self, asked: Asked<'_>) -> Effective<'a> {
+    pub fn effective<'a>(&'a self, asked: ShapingQuery<'_>) -> Effective<'a> {
         let mut held = Effective::default();
         let default = self.default.iter().map(|block| (Scope::Default, block));
         let of_hosts = |block: &&Block| provider::is_of(&block.matches, asked.domain, asked.hosts);
@@ -296,7 +296,7 @@ impl<'a> Effective<'a> {
 
     fn put_over(&mut self, layer: Layer<'a>, settings: &'a [Setting]) {
         for setting in settings {
-            let held = Held { setting, layer };
+            let held = EffectiveSetting { setting, layer };
             if !setting.key.is_of_providers() {
                 self.settings.insert(setting.key, held);
                 continue;
@@ -390,7 +390,7 @@ mod tests {
         let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
         let beside: &[&str] = if domain == "other.example" { &["rolled.example"] } else { &[] };
         assert_eq!(shaping.rolled_up().collect::<Vec<_>>(), ["rolled.example"]);
-        let held = shaping.effective(Asked { domain, hosts: &hosts, source, beside });
+        let held = shaping.effective(ShapingQuery { domain, hosts: &hosts, source, beside });
         let of_providers = held.providers.iter().flat_map(|provider| provider.limits.values());
         let all = held.settings.values().chain(of_providers);
         all.map(|held| {
@@ -472,7 +472,7 @@ mod tests {
             "[default]\nconnection_limit = '1,000'\nmax_deliveries_per_connection = 7\nmax_message_rate = '2/min'\n\
              max_age = '1h'\nenable_tls = 'Required'\nadaptive = true\n",
         ]);
-        let held = shaping.effective(Asked { domain: "a.example", hosts: &[], source: "", beside: &[] });
+        let held = shaping.effective(ShapingQuery { domain: "a.example", hosts: &[], source: "", beside: &[] });
         assert_eq!(held.limit(Key::ConnectionLimit), Some(1_000));
         assert_eq!(held.limit(Key::MaxDeliveriesPerConnection), Some(7));
         assert_eq!(held.rate(Key::MaxMessageRate).map(|rate| rate.per_day()), Some(2_880.0));
@@ -517,7 +517,7 @@ mod tests {
         .concat();
         let shaping = shaping(&[&text]);
         let hosts = ["mx.a.example".to_owned()];
-        let of = |hosts| shaping.effective(Asked { domain: "b.example", hosts, source: "", beside: &[] });
+        let of = |hosts| shaping.effective(ShapingQuery { domain: "b.example", hosts, source: "", beside: &[] });
         assert_eq!(
             of(&hosts).answers().unwrap().judge(b"550 slow", false),
             (Some(Class::Throttled), Some(false))

@@ -9,7 +9,7 @@ use crate::limits;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Match {
     /// What is compared.
-    pub what: What,
+    pub what: MatchKind,
     /// As it stands in the file.
     pub written: Box<str>,
     /// In lower case, without the dot at the end.
@@ -20,7 +20,7 @@ pub struct Match {
 
 /// What an entry of `match` is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum MatchKind {
     /// `MXSuffix`: how the name of an MX host ends.
     MxSuffix,
     /// `DomainSuffix`: how the name of the domain ends.
@@ -29,36 +29,36 @@ pub enum What {
     HostName,
 }
 
-impl What {
+impl MatchKind {
     /// Its name in the file, and what it is.
-    pub const ALL: [(&'static str, What); 3] =
-        [("MXSuffix", What::MxSuffix), ("DomainSuffix", What::DomainSuffix), ("HostName", What::HostName)];
+    pub const ALL: [(&'static str, MatchKind); 3] =
+        [("MXSuffix", MatchKind::MxSuffix), ("DomainSuffix", MatchKind::DomainSuffix), ("HostName", MatchKind::HostName)];
 }
 
-impl fmt::Display for What {
+impl fmt::Display for MatchKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(What::ALL.iter().find(|(_, what)| what == self).map_or("", |(name, _)| name))
+        formatter.write_str(MatchKind::ALL.iter().find(|(_, what)| what == self).map_or("", |(name, _)| name))
     }
 }
 
 impl Match {
-    pub(super) fn new(what: What, written: &str, place: FileLine) -> Match {
+    pub(super) fn new(what: MatchKind, written: &str, place: FileLine) -> Match {
         Match { what, written: written.into(), name: canonical(written).into(), place }
     }
 
     /// Whether a name is meant, which is in lower case and without a dot at its end.
     fn fits(&self, name: &str) -> bool {
         match self.what {
-            What::HostName => name == &*self.name,
-            What::MxSuffix | What::DomainSuffix => name.ends_with(&*self.name),
+            MatchKind::HostName => name == &*self.name,
+            MatchKind::MxSuffix | MatchKind::DomainSuffix => name.ends_with(&*self.name),
         }
     }
 
     /// Whether each name that fits this one fits that one too.
     pub fn is_within(&self, other: &Match) -> bool {
-        let of_hosts = |what| matches!(what, What::MxSuffix | What::HostName);
+        let of_hosts = |what| matches!(what, MatchKind::MxSuffix | MatchKind::HostName);
         match (self.what, other.what) {
-            (What::DomainSuffix, What::DomainSuffix) => other.fits(&self.name),
+            (MatchKind::DomainSuffix, MatchKind::DomainSuffix) => other.fits(&self.name),
             (one, another) => of_hosts(one) && of_hosts(another) && other.fits(&self.name),
         }
     }
@@ -91,7 +91,7 @@ impl Match {
         {
             return Some("no name in the DNS ends so");
         }
-        (self.what == What::HostName && name.starts_with('.')).then_some("no name begins with a dot")
+        (self.what == MatchKind::HostName && name.starts_with('.')).then_some("no name begins with a dot")
     }
 }
 
@@ -102,7 +102,7 @@ pub fn canonical(name: &str) -> String {
 
 /// Whether a domain, led to these MX hosts, is a provider's: its own name fits, or each of its hosts does. Names are canonical.
 pub fn is_of(entries: &[Match], domain: &str, hosts: &[String]) -> bool {
-    let of_domain = |entry: &&Match| entry.what == What::DomainSuffix;
+    let of_domain = |entry: &&Match| entry.what == MatchKind::DomainSuffix;
     if entries.iter().filter(of_domain).any(|entry| entry.fits(domain)) {
         return true;
     }
@@ -115,7 +115,7 @@ pub fn is_of(entries: &[Match], domain: &str, hosts: &[String]) -> bool {
 mod tests {
     use super::*;
 
-    fn entry(what: What, name: &str) -> Match {
+    fn entry(what: MatchKind, name: &str) -> Match {
         Match::new(what, name, FileLine { file: std::path::Path::new("a.toml").into(), line: 1 })
     }
 
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn every_host_must_be_a_provider_s() {
-        let entries = [entry(What::MxSuffix, ".Google.com."), entry(What::HostName, "mx.example.net")];
+        let entries = [entry(MatchKind::MxSuffix, ".Google.com."), entry(MatchKind::HostName, "mx.example.net")];
         assert!(is_of(&entries, "a.example", &hosts(&["ASPMX.L.Google.com.", "alt1.aspmx.l.google.com"])));
         assert!(is_of(&entries, "a.example", &hosts(&["aspmx.l.google.com", "mx.example.net"])));
         assert!(!is_of(&entries, "a.example", &hosts(&["aspmx.l.google.com", "mx.other.example"])));
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_domain_is_known_by_its_own_name() {
-        let entries = [entry(What::DomainSuffix, ".mil"), entry(What::MxSuffix, ".b.example")];
+        let entries = [entry(MatchKind::DomainSuffix, ".mil"), entry(MatchKind::MxSuffix, ".b.example")];
         assert!(is_of(&entries, "navy.mil", &hosts(&["mx.a.example"])));
         assert!(is_of(&entries, "a.example", &hosts(&["mx.b.example"])));
         assert!(!is_of(&entries, "mil", &hosts(&["mx.mil"])));
@@ -155,11 +155,11 @@ mod tests {
             "a..b",
             ".a/b",
         ] {
-            assert!(entry(What::MxSuffix, wrong).cannot_match().is_some(), "{wrong}");
+            assert!(entry(MatchKind::MxSuffix, wrong).cannot_match().is_some(), "{wrong}");
         }
         for right in [".google.com", "example.com.", "_x.example", ".XN--p1ai"] {
-            assert_eq!(entry(What::MxSuffix, right).cannot_match(), None, "{right}");
+            assert_eq!(entry(MatchKind::MxSuffix, right).cannot_match(), None, "{right}");
         }
-        assert!(entry(What::HostName, ".a.example").cannot_match().is_some());
+        assert!(entry(MatchKind::HostName, ".a.example").cannot_match().is_some());
     }
 }

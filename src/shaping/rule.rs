@@ -138,7 +138,7 @@ pub(super) fn read(
     span: Range<usize>,
 ) -> Option<Rule> {
     explain_unknown(reading, section, table);
-    let of = Of { reading, section, table };
+    let of = RuleKeys { reading, section, table };
     let patterns = of.patterns(span.clone());
     let trigger = of.get("trigger", trigger);
     let actions = of.actions();
@@ -203,13 +203,13 @@ fn explain_unknown(reading: &Reading<'_>, section: &str, table: &DeTable<'_>) {
 }
 
 /// The keys of one rule.
-struct Of<'a, 'b> {
+struct RuleKeys<'a, 'b> {
     reading: &'a Reading<'b>,
     section: &'a str,
     table: &'a DeTable<'a>,
 }
 
-impl Of<'_, '_> {
+impl RuleKeys<'_, '_> {
     /// None: it is wrong, and that is told; Some(None): it is not there.
     fn get<T>(&self, key: &str, parse: impl FnOnce(&DeValue<'_>) -> Result<T, Wrong>) -> Option<Option<T>> {
         match self.table.get(key) {

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::check::check;
 use super::file::{self, Block, File};
-use super::layers::{Asked, Shaping};
-use super::provider::What;
+use super::layers::{ShapingQuery, Shaping};
+use super::provider::MatchKind;
 use super::rule::{Action, Rule};
 use crate::mail::classify::judge::Judge;
 use crate::mail::classify::{Class, Classes, Judged};
@@ -28,8 +28,8 @@ fn the_shipped_file_is_clean() {
 
 /// A host of a provider.
 fn host(block: &Block) -> String {
-    let entry = block.matches.iter().find(|entry| entry.what != What::DomainSuffix).expect("a host");
-    if entry.what == What::HostName { entry.written.to_string() } else { format!("mx{}", entry.written) }
+    let entry = block.matches.iter().find(|entry| entry.what != MatchKind::DomainSuffix).expect("a host");
+    if entry.what == MatchKind::HostName { entry.written.to_string() } else { format!("mx{}", entry.written) }
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn each_provider_is_known_by_each_of_its_names() {
     let shaping = shaping();
     for block in &shaping.providers {
         let hosts = [host(block)];
-        let held = shaping.effective(Asked { domain: "a.example", hosts: &hosts, source: "", beside: &[] });
+        let held = shaping.effective(ShapingQuery { domain: "a.example", hosts: &hosts, source: "", beside: &[] });
         let names: Vec<_> = held.providers.iter().map(|provider| &*provider.block.name).collect();
         assert_eq!(names, [&*block.name]);
         assert!(held.settings.len() + held.providers[0].limits.len() > 1, "{names:?} says nothing");
@@ -56,7 +56,7 @@ fn each_provider_is_known_by_each_of_its_names() {
         ("us-smtp-inbound-1.mimecast.com", "mimecast"),
     ] {
         let hosts = [host.to_owned()];
-        let held = shaping.effective(Asked { domain: "a.example", hosts: &hosts, source: "", beside: &[] });
+        let held = shaping.effective(ShapingQuery { domain: "a.example", hosts: &hosts, source: "", beside: &[] });
         assert_eq!(held.providers.first().map(|one| &*one.block.name), Some(name), "{host}");
     }
 }

@@ -74,7 +74,7 @@ pub struct WarmDay {
 
 /// Where a source stands at a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum WarmupStage {
     /// Its plan has not begun: it gets nothing.
     Before,
     /// A day of the plan, and its volume.
@@ -83,23 +83,23 @@ pub enum Standing {
     Warm,
 }
 
-impl Standing {
+impl WarmupStage {
     /// That of a plan which is so many days behind.
-    pub fn of(plan: &WarmupConfig, today: u32, behind: u32) -> Standing {
-        let Some(since) = today.checked_sub(plan.start) else { return Standing::Before };
+    pub fn of(plan: &WarmupConfig, today: u32, behind: u32) -> WarmupStage {
+        let Some(since) = today.checked_sub(plan.start) else { return WarmupStage::Before };
         let day = since.saturating_sub(behind).saturating_add(1);
         match plan.plan.iter().rposition(|step| step.day <= day) {
             Some(place) if day <= plan.plan.last().map_or(0, |last| last.day) => {
-                Standing::Day(day, plan.plan[place].volume)
+                WarmupStage::Day(day, plan.plan[place].volume)
             }
-            _ => Standing::Warm,
+            _ => WarmupStage::Warm,
         }
     }
 }
 
 /// What is given out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Given {
+pub enum Grant {
     /// So many messages.
     Block(u32),
     /// Any number: the source is warm.
@@ -131,8 +131,8 @@ impl Account {
     }
 
     /// Where it stands.
-    pub fn standing(&self, plan: &WarmupConfig, today: u32) -> Standing {
-        Standing::of(plan, today, self.behind(plan, today))
+    pub fn standing(&self, plan: &WarmupConfig, today: u32) -> WarmupStage {
+        WarmupStage::of(plan, today, self.behind(plan, today))
     }
 
     /// What happened on this day so far.
@@ -163,17 +163,17 @@ impl Account {
     }
 
     /// Gives out the next block of a day. It is to be on disk before anybody uses it.
-    pub fn give(&mut self, plan: &WarmupConfig, today: u32) -> Given {
+    pub fn give(&mut self, plan: &WarmupConfig, today: u32) -> Grant {
         let volume = match self.standing(plan, today) {
-            Standing::Before => return Given::Nothing,
-            Standing::Warm => return Given::All,
-            Standing::Day(_, volume) => volume,
+            WarmupStage::Before => return Grant::Nothing,
+            WarmupStage::Warm => return Grant::All,
+            WarmupStage::Day(_, volume) => volume,
         };
         let day = self.of_day(plan, today);
         let left = volume.saturating_sub(day.used);
         let block = left.min(block(volume));
         day.used += block;
-        if block == 0 { Given::Nothing } else { Given::Block(block) }
+        if block == 0 { Grant::Nothing } else { Grant::Block(block) }
     }
 
     /// So much of what was given out on a day was not used and will not be.
@@ -185,7 +185,7 @@ impl Account {
     /// So many more messages went by other sources, and the provider said this. True: that is news.
     pub fn note(&mut self, plan: &WarmupConfig, today: u32, overflowed: u32, complaint: Complaint) -> bool {
         let known = self.day(today).complaint;
-        let limited = matches!(self.standing(plan, today), Standing::Day(..));
+        let limited = matches!(self.standing(plan, today), WarmupStage::Day(..));
         let complaint = if limited { complaint } else { Complaint::None };
         if overflowed == 0 && complaint <= known {
             return false;
@@ -216,7 +216,7 @@ mod tests {
     /// All that an account gives out on a day.
     fn all(account: &mut Account, today: u32) -> (u32, usize) {
         let (mut sum, mut blocks) = (0, 0);
-        while let Given::Block(block) = account.give(&plan(), today) {
+        while let Grant::Block(block) = account.give(&plan(), today) {
             sum += block;
             blocks += 1;
         }
@@ -226,18 +226,18 @@ mod tests {
     #[test]
     fn each_day_has_its_volume_and_no_more() {
         let mut account = Account::default();
-        assert_eq!(account.give(&plan(), 99), Given::Nothing, "it has not begun");
+        assert_eq!(account.give(&plan(), 99), Grant::Nothing, "it has not begun");
         assert_eq!(all(&mut account, 100), (50, 10), "blocks of 5");
         assert_eq!([101, 102, 103, 104].map(|day| all(&mut account, day).0), [100, 200, 200, 400]);
-        assert_eq!(account.give(&plan(), 105), Given::All);
-        assert_eq!(account.standing(&plan(), 105), Standing::Warm);
+        assert_eq!(account.give(&plan(), 105), Grant::All);
+        assert_eq!(account.standing(&plan(), 105), WarmupStage::Warm);
         assert_eq!((block(1), block(9), block(3_000_000)), (1, 1, 1_000));
     }
 
     #[test]
     fn a_day_that_repeats_has_what_was_used() {
         let mut account = Account::default();
-        assert_eq!(account.give(&plan(), 100), Given::Block(5));
+        assert_eq!(account.give(&plan(), 100), Grant::Block(5));
         assert_eq!(all(&mut account, 3_000), (0, 0), "warm by then");
         assert_eq!(all(&mut account, 101).0, 100, "the clock was set back");
         assert_eq!((all(&mut account, 100).0, all(&mut account, 101).0), (45, 0));
@@ -250,9 +250,9 @@ mod tests {
         let mut account = Account::default();
         let long =
             WarmupConfig { plan: vec![Step { day: 1, volume: 9 }, Step { day: 700, volume: 10 }], ..plan() };
-        assert_eq!(account.give(&long, 500), Given::Block(1));
+        assert_eq!(account.give(&long, 500), Grant::Block(1));
         for day in 100..400 {
-            assert_eq!(account.give(&long, day), Given::Block(1), "{day}");
+            assert_eq!(account.give(&long, day), Grant::Block(1), "{day}");
             assert!(account.0.len() <= limits::WARMUP_DAYS_KEPT);
         }
     }
@@ -270,24 +270,24 @@ mod tests {
         assert!(account.note(&plan(), 103, 2, Complaint::Throttled));
         assert_eq!((account.day(103).overflowed, account.day(103).complaint), (5, Complaint::Blocked));
         // The day after is the second again, and the plan goes on from there, whether or not mail goes out each day.
-        assert_eq!(account.standing(&plan(), 104), Standing::Day(2, 100));
-        assert_eq!(account.standing(&plan(), 107), Standing::Day(5, 400));
-        assert_eq!(account.standing(&plan(), 108), Standing::Warm);
+        assert_eq!(account.standing(&plan(), 104), WarmupStage::Day(2, 100));
+        assert_eq!(account.standing(&plan(), 107), WarmupStage::Day(5, 400));
+        assert_eq!(account.standing(&plan(), 108), WarmupStage::Warm);
     }
 
     #[test]
     fn a_plan_never_falls_behind_its_first_day() {
         let mut account = Account::default();
         for day in 100..110 {
-            assert_eq!(account.standing(&plan(), day), Standing::Day(1, 50), "{day}");
+            assert_eq!(account.standing(&plan(), day), WarmupStage::Day(1, 50), "{day}");
             account.note(&plan(), day, 0, Complaint::Blocked);
         }
-        assert_eq!(account.standing(&plan(), 111), Standing::Day(2, 100), "it goes on when that is over");
+        assert_eq!(account.standing(&plan(), 111), WarmupStage::Day(2, 100), "it goes on when that is over");
         let later = WarmupConfig { start: 109, ..plan() };
-        assert_eq!(account.standing(&later, 110), Standing::Day(1, 50), "that of the last day counts");
-        assert_eq!(Account::default().standing(&later, 110), Standing::Day(2, 100));
+        assert_eq!(account.standing(&later, 110), WarmupStage::Day(1, 50), "that of the last day counts");
+        assert_eq!(Account::default().standing(&later, 110), WarmupStage::Day(2, 100));
         account.note(&plan(), 120, 0, Complaint::Blocked);
-        assert_eq!(account.standing(&plan(), 121), Standing::Warm, "who is warm is not slowed by it");
+        assert_eq!(account.standing(&plan(), 121), WarmupStage::Warm, "who is warm is not slowed by it");
     }
 
     #[test]

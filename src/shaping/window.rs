@@ -28,7 +28,7 @@ pub enum Narrows {
 
 /// What happened since a window was looked at last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Heard {
+pub struct WindowEvents {
     /// When the latest of what was taken had begun.
     pub taken: Option<Instant>,
     /// More was to be done than the window let.
@@ -88,7 +88,7 @@ impl Connections {
     }
 
     /// A look now and then. Whether more are let.
-    pub fn look(&mut self, heard: Heard, ceiling: usize, now: Instant) -> bool {
+    pub fn look(&mut self, heard: WindowEvents, ceiling: usize, now: Instant) -> bool {
         let Some(most) = self.most else { return false };
         if !heard.wanted || heard.taken.is_none_or(|begun| begun < self.widened) {
             return false;
@@ -190,7 +190,7 @@ impl Messages {
     }
 
     /// A look now and then. `ceiling`: what the operator allows. Whether more are let.
-    pub fn look(&mut self, heard: Heard, ceiling: f64, now: Instant) -> bool {
+    pub fn look(&mut self, heard: WindowEvents, ceiling: f64, now: Instant) -> bool {
         let Some(rate) = self.rate else { return false };
         let span = now.since(self.looked).min(limits::WINDOW_SPAN_MAX);
         self.looked = now;

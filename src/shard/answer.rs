@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::limits;
 use crate::queue::destinations::aside::next_domain;
 use crate::queue::destinations::walk::{Slice, Walk};
-use crate::queue::select::{Filter, ScanPosition, Seen};
+use crate::queue::select::{Filter, ScanPosition, WaitingGroup};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::answer::change::{Change, Returns};
@@ -35,7 +35,7 @@ pub async fn answer<R: Runtime>(shard: Rc<Shard<R>>) {
         }
         let is_small = ask.is_small();
         let (done, end) = promise();
-        let (own, done) = (shard.clone(), Done(Some(done)));
+        let (own, done) = (shard.clone(), TurnGuard(Some(done)));
         shard.runtime.spawn(async move {
             let _done = done;
             answer_one(&own, ask).await;
@@ -52,9 +52,9 @@ pub async fn answer<R: Runtime>(shard: Rc<Shard<R>>) {
 }
 
 /// However a task ends, the next has its turn.
-struct Done(Option<Fulfil<()>>);
+struct TurnGuard(Option<Fulfil<()>>);
 
-impl Drop for Done {
+impl Drop for TurnGuard {
     fn drop(&mut self) {
         if let Some(done) = self.0.take() {
             done.fulfil(());
@@ -118,7 +118,7 @@ async fn walk<R: Runtime>(
     };
     let skips = u32::from(shard.runtime.planted(Defect::PageSkips));
     let next = next.map(|from| ScanPosition { domain: from.domain + skips, ..from });
-    let row = |seen: Seen| {
+    let row = |seen: WaitingGroup| {
         let group = &seen.group;
         Row {
             next: (group.not_before > 0).then(|| shard.wall_of(group.not_before)),

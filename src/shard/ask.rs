@@ -12,7 +12,7 @@ use crossbeam::queue::ArrayQueue;
 
 use crate::id::{Location, MessageId};
 use crate::limits;
-use crate::queue::select::{Filter, ScanPosition, Seen, Tally};
+use crate::queue::select::{Filter, ScanPosition, WaitingGroup, Tally};
 use crate::runtime::Bell;
 use crate::shard::inbound::listener::ListenError;
 use crate::shard::live::LiveConfig;
@@ -77,7 +77,7 @@ pub enum Ask {
     /// Which configuration is in force there.
     Generation(Reply<u64>),
     /// All that a lane of this shard knows of a live message: its key there.
-    Show(u16, u32, MessageId, Reply<Result<Shown, Untold>>),
+    Show(u16, u32, MessageId, Reply<Result<MessageDetail, Untold>>),
     /// Where the live messages of a lane of this shard lie, and, if that is asked for, what was said last of their recipients.
     Index(u16, Keys, bool, Reply<IndexPage>),
     /// Why the mail of a domain of this shard, in lower case, waits: by each egress that has some.
@@ -154,7 +154,7 @@ pub struct IndexPage {
     /// The messages.
     pub entries: Vec<StoredAt>,
     /// What was said of their recipients, in the order of the messages.
-    pub said: Vec<Said>,
+    pub said: Vec<ReplyRange>,
     /// The texts of that.
     pub texts: Vec<String>,
     /// Messages of whose recipients nothing was said, where that is asked for: they are left out.
@@ -178,7 +178,7 @@ pub struct StoredAt {
 
 /// Recipients of a message who heard the same last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Said {
+pub struct ReplyRange {
     /// The message's place among those told.
     pub entry: u32,
     /// The first ordinal.
@@ -193,7 +193,7 @@ pub struct Said {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// The group, and what the queue knows of it.
-    pub seen: Seen,
+    pub seen: WaitingGroup,
     /// When it is tried next, where it waits for that.
     pub next: Option<UnixMillis>,
     /// When its site is tried next, where that failed.
@@ -240,7 +240,7 @@ pub struct Detail {
 
 /// A stored message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shown {
+pub struct MessageDetail {
     /// What is told in each row.
     pub detail: Detail,
     /// When it is given up.
@@ -248,14 +248,14 @@ pub struct Shown {
     /// Recipients it came with.
     pub recipients: u16,
     /// Those that are not settled, as many as a page has rows.
-    pub live: Vec<Live>,
+    pub live: Vec<UnsettledRecipient>,
     /// How many these are.
     pub left: u32,
 }
 
 /// A recipient that is not settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Live {
+pub struct UnsettledRecipient {
     /// Its address.
     pub address: String,
     /// Attempts so far.

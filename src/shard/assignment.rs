@@ -6,13 +6,13 @@
 /// The table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
-    lanes: Box<[Kept]>,
+    lanes: Box<[LaneOwner]>,
     shards: usize,
 }
 
 /// One lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Kept {
+struct LaneOwner {
     shard: u16,
     /// Its place among the lanes of that shard; the own one is the first.
     place: u16,
@@ -53,7 +53,7 @@ impl Assignment {
                 open[(next - 1) % open.len()]
             };
             count[shard] += 1;
-            Kept { shard: shard as u16, place: count[shard] - 1 }
+            LaneOwner { shard: shard as u16, place: count[shard] - 1 }
         };
         Assignment { lanes: (0..lanes).map(&mut assign).collect(), shards }
     }

@@ -16,7 +16,7 @@ use crate::shard::window::SiteWindow;
 use crate::time::Instant;
 
 /// What may be forgotten when nobody holds it.
-pub(super) trait Forgotten {
+pub(super) trait Forgettable {
     /// Whether it says nothing by then.
     fn is_empty(&self, now: Instant) -> bool;
 }
@@ -31,7 +31,7 @@ impl<K, Count> Default for Counts<K, Count> {
     }
 }
 
-impl<K: Eq + std::hash::Hash, Count: Default + Forgotten> Counts<K, Count> {
+impl<K: Eq + std::hash::Hash, Count: Default + Forgettable> Counts<K, Count> {
     pub(super) fn get(&self, key: K, now: Instant) -> Arc<Count> {
         let (counts, room) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.len() > *room {
@@ -47,7 +47,7 @@ impl<K: Eq + std::hash::Hash, Count: Default + Forgotten> Counts<K, Count> {
 #[derive(Debug, Default)]
 pub struct ClientCounts(Mutex<Clients>);
 
-impl Forgotten for ClientCounts {
+impl Forgettable for ClientCounts {
     fn is_empty(&self, _: Instant) -> bool {
         true
     }
@@ -107,7 +107,7 @@ impl fmt::Display for FarEnd {
     }
 }
 
-impl Forgotten for ConnectionCount {
+impl Forgettable for ConnectionCount {
     /// A rate of one an hour is kept to by whoever has mail again half an hour later.
     fn is_empty(&self, now: Instant) -> bool {
         self.rates.iter().all(|(_, count)| count.is_full(now))

@@ -67,10 +67,10 @@ impl Handed {
     }
 
     /// An outcome is handed in now, and told only later: when this is dropped. Until then nothing is vouched for that was recorded since.
-    pub fn untold(&self, now: Instant) -> Untold<'_> {
+    pub fn untold(&self, now: Instant) -> HandedGuard<'_> {
         let (count, since) = self.untold.get();
         self.untold.set((count + 1, if count == 0 { now } else { since }));
-        Untold(self)
+        HandedGuard(self)
     }
 
     /// Since when there are any of these.
@@ -81,9 +81,9 @@ impl Handed {
 }
 
 /// An outcome that is handed in and not told yet.
-pub(super) struct Untold<'a>(&'a Handed);
+pub(super) struct HandedGuard<'a>(&'a Handed);
 
-impl Drop for Untold<'_> {
+impl Drop for HandedGuard<'_> {
     fn drop(&mut self) {
         let (count, since) = self.0.untold.get();
         self.0.untold.set((count.saturating_sub(1), since));

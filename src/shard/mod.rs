@@ -25,6 +25,7 @@ mod progress;
 pub mod mesh;
 mod rate_count;
 mod tenant_rates;
+mod count_guard;
 mod counts;
 mod window;
 pub mod warm;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::limits;
 use crate::queue::destinations::DomainKey;
 use crate::queue::select::Place;
-use crate::queue::suspension::{Effect, Held, Providers, Suspension, Suspensions};
+use crate::queue::suspension::{Effect, ActiveSuspensions, Providers, Suspension, Suspensions};
 use crate::route::egress::Source;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
@@ -29,7 +29,7 @@ pub(in crate::shard) fn hear<R: Runtime>(shard: &Rc<Shard<R>>) {
     }
     let (now, wall) = (shard.seconds_up(), shard.runtime.wall());
     let all = shard.mesh.suspensions();
-    let held = Held::new(all.clone(), |until| {
+    let held = ActiveSuspensions::new(all.clone(), |until| {
         let left = Duration::from_millis(until.0.saturating_sub(wall.0));
         // Late by a second rather than early.
         now.saturating_add(u32::try_from(left.as_millis().div_ceil(1000)).unwrap_or(u32::MAX))

@@ -13,7 +13,7 @@ use crossbeam::queue::ArrayQueue;
 
 use crate::config::WarmupConfig;
 use crate::limits;
-use crate::shaping::warmup::{Complaint, Day, Names, Standing, block};
+use crate::shaping::warmup::{Complaint, Day, Names, WarmupStage, block};
 
 /// Why nothing may be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,11 +26,11 @@ pub enum Empty {
 
 /// What control says of a source at a provider.
 #[derive(Clone, Debug, Default)]
-pub struct Told {
+pub struct AnnouncedStage {
     /// What happened on the day that it is of.
     pub day: Day,
     /// Where the source stood then; None: nothing was said yet.
-    pub standing: Option<Standing>,
+    pub standing: Option<WarmupStage>,
 }
 
 /// What a source has left at a provider.
@@ -51,7 +51,7 @@ pub struct WarmCount {
     overflowed: AtomicU32,
     complaint: AtomicU8,
     plan: Mutex<Arc<WarmupConfig>>,
-    told: Mutex<Told>,
+    told: Mutex<AnnouncedStage>,
 }
 
 /// The source is warm: it has any number.
@@ -197,14 +197,14 @@ impl WarmCount {
     }
 
     /// What is to be shown.
-    pub fn told(&self) -> Told {
+    pub fn told(&self) -> AnnouncedStage {
         lock(&self.told).clone()
     }
 
     /// This is to be shown.
-    pub fn tell(&self, told: Told) {
+    pub fn tell(&self, told: AnnouncedStage) {
         let low = match told.standing {
-            Some(Standing::Day(_, volume)) => block(volume) / limits::WARMUP_LOW_PART,
+            Some(WarmupStage::Day(_, volume)) => block(volume) / limits::WARMUP_LOW_PART,
             _ => 0,
         };
         self.low.store(low, Ordering::Relaxed);

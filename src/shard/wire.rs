@@ -234,7 +234,7 @@ impl<R: Runtime> Wire<R> {
         let Some(tls) = &mut self.tls else { return Ok(true) };
         loop {
             while tls.wants_write() {
-                match tls.write_tls(&mut Outgoing(&self.stream)) {
+                match tls.write_tls(&mut RecordWriter(&self.stream)) {
                     Ok(_) => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -255,7 +255,7 @@ impl<R: Runtime> Wire<R> {
             if !tls.wants_write() {
                 return Ok(());
             }
-            match tls.write_tls(&mut Outgoing(&self.stream)) {
+            match tls.write_tls(&mut RecordWriter(&self.stream)) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
                 Err(error) => return Err(error.into()),
@@ -275,11 +275,11 @@ impl<R: Runtime> Wire<R> {
                 return Ok(());
             }
             let Tls { connection, records } = &mut **tls;
-            match connection.read_tls(&mut Incoming(&self.stream, records)) {
+            match connection.read_tls(&mut RecordReader(&self.stream, records)) {
                 Ok(0) => return Err(WireError::Lost(io::ErrorKind::UnexpectedEof.into())),
                 Ok(came) => {
                     if let Err(error) = tls.process_new_packets() {
-                        let _ = tls.write_tls(&mut Outgoing(&self.stream));
+                        let _ = tls.write_tls(&mut RecordWriter(&self.stream));
                         return Err(WireError::Tls(error));
                     }
                     left = left.saturating_sub(came);
@@ -321,7 +321,7 @@ impl<R: Runtime> Wire<R> {
     pub fn close(&mut self) {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
-            let _ = tls.write_tls(&mut Outgoing(&self.stream));
+            let _ = tls.write_tls(&mut RecordWriter(&self.stream));
         }
         let _ = self.stream.shutdown(Shutdown::Write);
     }
@@ -377,7 +377,7 @@ fn recv_tls(
                 Ok(state) => *ended |= state.peer_has_closed(),
                 Err(error) => {
                     // The alert that names the reason is owed to the peer; whether it arrives changes nothing.
-                    let _ = tls.write_tls(&mut Outgoing(stream));
+                    let _ = tls.write_tls(&mut RecordWriter(stream));
                     return if filled > 0 { Ok(filled) } else { Err(WireError::Tls(error)) };
                 }
             }
@@ -396,9 +396,9 @@ fn recv_tls(
     }
 }
 
-struct Incoming<'a, S>(&'a S, &'a mut Records);
+struct RecordReader<'a, S>(&'a S, &'a mut Records);
 
-impl<S: Stream> Read for Incoming<'_, S> {
+impl<S: Stream> Read for RecordReader<'_, S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let came = self.0.try_recv(buffer)?;
         self.1.follow(&buffer[..came]);
@@ -406,9 +406,9 @@ impl<S: Stream> Read for Incoming<'_, S> {
     }
 }
 
-struct Outgoing<'a, S>(&'a S);
+struct RecordWriter<'a, S>(&'a S);
 
-impl<S: Stream> Write for Outgoing<'_, S> {
+impl<S: Stream> Write for RecordWriter<'_, S> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         self.0.try_send(&[IoSlice::new(buffer)])
     }

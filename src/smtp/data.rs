@@ -17,7 +17,7 @@ mod normalise;
 mod tests;
 
 pub use lines::Summary;
-use lines::{At, Lines, has_no_bare};
+use lines::{ScanState, Lines, has_no_bare};
 
 /// What one call found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl Scanner {
         // A block with a bare CR or LF is walked line by line, and looked at as a whole only once.
         let mut plain = true;
         while read < fresh.len() {
-            if plain && !self.lines.in_header && matches!(self.lines.at, At::LineStart | At::Text) {
+            if plain && !self.lines.in_header && matches!(self.lines.at, ScanState::LineStart | ScanState::Text) {
                 match self.plain(&fresh[read..fresh.len().min(read + limits::PLAIN_AT_ONCE)]) {
                     Some(0) => {}
                     Some(length) => {
@@ -90,33 +90,33 @@ impl Scanner {
                 }
             }
             match self.lines.at {
-                At::LineStart | At::BareStart => {
+                ScanState::LineStart | ScanState::BareStart => {
                     self.lines.begin();
                     if fresh[read] == b'.' {
-                        self.lines.at = At::Dot;
+                        self.lines.at = ScanState::Dot;
                         read += 1;
                     } else {
-                        self.lines.at = At::Text;
+                        self.lines.at = ScanState::Text;
                     }
                 }
-                At::Dot if fresh[read] == b'\r' => {
-                    self.lines.at = At::DotCr;
+                ScanState::Dot if fresh[read] == b'\r' => {
+                    self.lines.at = ScanState::DotCr;
                     read += 1;
                 }
-                At::Dot => {
+                ScanState::Dot => {
                     self.lines.summary.needs_stuffing |= fresh[read] == b'.';
-                    self.lines.at = At::Text;
+                    self.lines.at = ScanState::Text;
                 }
-                At::DotCr if fresh[read] == b'\n' => {
+                ScanState::DotCr if fresh[read] == b'\n' => {
                     read += 1;
                     done = true;
                     break;
                 }
-                At::DotCr => {
+                ScanState::DotCr => {
                     self.lines.bare();
-                    self.lines.at = At::Text;
+                    self.lines.at = ScanState::Text;
                 }
-                At::Text | At::Cr => {
+                ScanState::Text | ScanState::Cr => {
                     let end = self.text(fresh, read);
                     kept = self.keep(fresh, read, end, kept);
                     read = end;
@@ -132,14 +132,14 @@ impl Scanner {
     /// Text of the body as it mostly is, in one go: up to the next line that begins with a dot, if every CR in it is followed
     /// by an LF and every LF follows a CR. Returns its length; None if there is a bare one.
     fn plain(&mut self, block: &[u8]) -> Option<usize> {
-        if self.lines.at == At::LineStart && block.first() == Some(&b'.') {
+        if self.lines.at == ScanState::LineStart && block.first() == Some(&b'.') {
             return Some(0);
         }
         let block = LINE_WITH_DOT.find(block).map_or(block, |end| &block[..=end]);
         if !has_no_bare(block) {
             return None;
         }
-        if self.lines.at == At::LineStart {
+        if self.lines.at == ScanState::LineStart {
             self.lines.line_length = 0;
         }
         match (memchr::memchr(b'\n', block), memchr::memrchr(b'\n', block)) {
@@ -152,12 +152,12 @@ impl Scanner {
             _ => self.lines.line_length += block.len(),
         }
         self.lines.at = match block.last() {
-            Some(b'\n') => At::LineStart,
+            Some(b'\n') => ScanState::LineStart,
             Some(b'\r') => {
                 self.lines.line_length -= 1;
-                At::Cr
+                ScanState::Cr
             }
-            _ => At::Text,
+            _ => ScanState::Text,
         };
         Some(block.len())
     }
@@ -165,8 +165,8 @@ impl Scanner {
     /// Walks text up to the end of its line or of the buffer; returns where.
     fn text(&mut self, fresh: &[u8], from: usize) -> usize {
         let mut place = from;
-        if self.lines.at == At::Cr {
-            self.lines.at = At::Text;
+        if self.lines.at == ScanState::Cr {
+            self.lines.at = ScanState::Text;
             if fresh[place] == b'\n' {
                 self.lines.end();
                 return place + 1;
@@ -196,7 +196,7 @@ impl Scanner {
                 }
                 None => {
                     self.lines.line_length += found - from;
-                    self.lines.at = At::Cr;
+                    self.lines.at = ScanState::Cr;
                     return found + 1;
                 }
             }

@@ -91,7 +91,7 @@ pub trait Tickets: std::fmt::Debug {
     /// With a client's message.
     type Message: std::fmt::Debug;
     /// With a message of the relay's own.
-    type Own: std::fmt::Debug;
+    type Notification: std::fmt::Debug;
     /// With a piece of a body on its way in.
     type Chunk: std::fmt::Debug;
     /// With a piece of the body of a stored message that is to move.
@@ -105,7 +105,7 @@ pub trait Tickets: std::fmt::Debug {
 /// Nobody waits for anything.
 impl Tickets for () {
     type Message = ();
-    type Own = ();
+    type Notification = ();
     type Chunk = ();
     type Piece = ();
     type Outcome = ();
@@ -118,7 +118,7 @@ pub enum Item<T: Tickets = ()> {
     /// A client's message.
     Message(NewMessage, T::Message),
     /// A message of the relay's own, as a bounce is.
-    Own(NewMessage, T::Own),
+    Own(NewMessage, T::Notification),
     /// A piece of a body.
     Chunk(Vec<u8>, T::Chunk),
     /// A piece of the body of a stored message that is to move.
@@ -133,18 +133,18 @@ pub enum Item<T: Tickets = ()> {
 
 /// What a client brings: all that is refused where there is no room for it.
 #[derive(Debug)]
-pub enum Incoming<T: Tickets = ()> {
+pub enum ClientItem<T: Tickets = ()> {
     /// A message.
     Message(NewMessage, T::Message),
     /// A piece of a body.
     Chunk(Vec<u8>, T::Chunk),
 }
 
-impl<T: Tickets> From<Incoming<T>> for Item<T> {
-    fn from(incoming: Incoming<T>) -> Item<T> {
+impl<T: Tickets> From<ClientItem<T>> for Item<T> {
+    fn from(incoming: ClientItem<T>) -> Item<T> {
         match incoming {
-            Incoming::Message(message, ticket) => Item::Message(message, ticket),
-            Incoming::Chunk(body, ticket) => Item::Chunk(body, ticket),
+            ClientItem::Message(message, ticket) => Item::Message(message, ticket),
+            ClientItem::Chunk(body, ticket) => Item::Chunk(body, ticket),
         }
     }
 }
@@ -174,10 +174,10 @@ impl<T: Tickets> Item<T> {
     }
 
     /// Itself, unless a client brought it and it may have to be refused.
-    pub fn unless_incoming(self) -> Result<Item<T>, Incoming<T>> {
+    pub fn unless_incoming(self) -> Result<Item<T>, ClientItem<T>> {
         match self {
-            Item::Message(message, ticket) => Err(Incoming::Message(message, ticket)),
-            Item::Chunk(body, ticket) => Err(Incoming::Chunk(body, ticket)),
+            Item::Message(message, ticket) => Err(ClientItem::Message(message, ticket)),
+            Item::Chunk(body, ticket) => Err(ClientItem::Chunk(body, ticket)),
             other => Ok(other),
         }
     }
@@ -253,13 +253,13 @@ pub struct Batch<T: Tickets = ()> {
     pub header: Option<Vec<u8>>,
     end: u32,
     items: Vec<(Item<T>, RecordPlace)>,
-    spare: Spare,
+    spare: CommitBuffers,
     padding: usize,
 }
 
 /// Memory of one commit after the other.
 #[derive(Debug, Default)]
-pub(in crate::spool) struct Spare {
+pub(in crate::spool) struct CommitBuffers {
     /// CommitHeader and records.
     front: Vec<u8>,
     /// Start and end of each record in `front`, and where its own extent stands.
@@ -283,7 +283,7 @@ impl<T: Tickets> Batch<T> {
     }
 
     /// Where it ends, what is in it and where that lies, and the memory that it used.
-    pub(in crate::spool) fn into_parts(self) -> (u32, Vec<(Item<T>, RecordPlace)>, Spare) {
+    pub(in crate::spool) fn into_parts(self) -> (u32, Vec<(Item<T>, RecordPlace)>, CommitBuffers) {
         (self.end, self.items, self.spare)
     }
 
@@ -345,10 +345,10 @@ pub(in crate::spool) fn build<T: Tickets>(
     target: Target,
     names: &impl Names,
     header: Option<Vec<u8>>,
-    spare: Spare,
+    spare: CommitBuffers,
 ) -> Batch<T> {
     let room = room(target.room.min(limits::COMMIT_BYTES_MAX));
-    let Spare { mut front, mut records } = spare;
+    let CommitBuffers { mut front, mut records } = spare;
     front.clear();
     front.resize(COMMIT_HEADER, 0);
     records.clear();
@@ -399,7 +399,7 @@ pub(in crate::spool) fn build<T: Tickets>(
         header,
         end,
         items,
-        spare: Spare { front, records },
+        spare: CommitBuffers { front, records },
         padding,
     }
 }
@@ -439,7 +439,7 @@ pub(in crate::spool) fn closing<T: Tickets>(
     target: Target,
     header: Option<Vec<u8>>,
     clean: bool,
-    mut spare: Spare,
+    mut spare: CommitBuffers,
 ) -> Batch<T> {
     let Target { salt, offset, .. } = target;
     let commit_header = CommitHeader { salt, offset, records: 0, records_length: 0, bodies_length: 0, clean };

@@ -15,14 +15,14 @@ pub use crate::spool::files::Files;
 use crate::spool::headed::Headed;
 use crate::spool::index::{self, Entry, Index, Replies};
 use crate::spool::lane::{Lane, Shape};
-use crate::spool::missing::{Missing, Spot};
+use crate::spool::missing::{MissingRecords, Spot};
 use crate::spool::record::{self, Extent, MessageView, RecordError, RecordKind};
 use crate::spool::salvage::{self, Piece};
 use crate::spool::segment::{self, COMMIT_HEADER, FieldReader};
 use crate::spool::segments::Segments;
 use crate::spool::since::{Happened, Since};
 use crate::spool::slot::{SegmentState, Slot};
-use crate::spool::survey::{self, Lookout, MISSING, Said, Seen, UNKNOWN};
+use crate::spool::survey::{self, Lookout, MISSING, FileState, SegmentFile, UNKNOWN};
 pub use crate::spool::trouble::{Damage, SpoolRefusal};
 
 /// What the fold found.
@@ -93,7 +93,7 @@ struct Fold<'a, F> {
     /// Where messages lie now that moved, by where they were first stored.
     moved: HashMap<Spot, Spot>,
     replies: Replies,
-    missing: Missing,
+    missing: MissingRecords,
     found_damage: Vec<Damage>,
     quarantined: Vec<u16>,
     torn: u32,
@@ -120,7 +120,7 @@ pub fn fold_since(
         segments: BTreeMap::new(),
         moved: HashMap::new(),
         replies: Replies::default(),
-        missing: Missing::default(),
+        missing: MissingRecords::default(),
         found_damage: Vec::new(),
         quarantined: Vec::new(),
         torn: 0,
@@ -183,33 +183,33 @@ impl<F: Files> Fold<'_, F> {
             self.file(one, &mut survey);
         }
         // With a later segment, it failed, and its clients were told so.
-        let last = |one: &Seen| matches!(one.said, Said::Torn(Some(sequence)) if sequence > survey.highest);
+        let last = |one: &SegmentFile| matches!(one.said, FileState::Torn(Some(sequence)) if sequence > survey.highest);
         self.torn += seen.iter().filter(|one| last(one)).count() as u32;
         Ok(survey)
     }
 
     /// What becomes of one file.
-    fn file(&mut self, one: &Seen, survey: &mut Survey) {
-        let Seen { slot, size, ref said } = *one;
+    fn file(&mut self, one: &SegmentFile, survey: &mut Survey) {
+        let SegmentFile { slot, size, ref said } = *one;
         survey.highest = survey.highest.max(said.header().map_or(0, |header| header.sequence));
         let place = &mut survey.slots[usize::from(slot)];
         place.size = size;
         match said {
-            Said::Unused | Said::Torn(_) => {
+            FileState::Unused | FileState::Torn(_) => {
                 place.state = SegmentState::Free;
                 survey.pool.push(slot);
             }
-            Said::Free(_) => {
+            FileState::Free(_) => {
                 place.state = SegmentState::Free;
                 survey.pool.push(slot);
                 self.unsure.free.push(slot);
             }
-            Said::Active(header) => {
+            FileState::Active(header) => {
                 (place.state, place.sequence, place.salt) =
                     (SegmentState::Sealed, header.sequence, header.salt);
                 survey.found.push(Headed { slot, header: *header, size });
             }
-            Said::Damaged { what, header, messages } => {
+            FileState::Damaged { what, header, messages } => {
                 if let Some(header) = *header {
                     (place.sequence, place.salt) = (header.sequence, header.salt);
                     survey.found.push(Headed { slot, header, size });

@@ -8,7 +8,7 @@ use crate::limits;
 use crate::queue::outcome::{Stored, StoredDeferral};
 use crate::spool::record::Extent;
 
-use live::{Live, cut};
+use live::{LiveRecipients, cut};
 pub use live::{LiveRange, Ranges};
 use replies::NO_REPLY;
 pub use replies::Replies;
@@ -16,7 +16,7 @@ pub use replies::Replies;
 /// What is known of a message beside where it lies. Nearly all have one recipient or one history and lie where they came to, which costs
 /// nothing beside the entry.
 #[derive(Clone, Debug)]
-enum Known {
+enum EntryState {
     All,
     One(LiveRange),
     None,
@@ -34,7 +34,7 @@ pub struct Entry {
     pub total: u16,
     /// Bytes of its record and of its body in that file.
     bytes: u32,
-    known: Known,
+    known: EntryState,
 }
 
 const _: () = assert!(size_of::<Option<Entry>>() <= 32, "one of these for each message that waits");
@@ -71,7 +71,7 @@ pub(in crate::spool) fn parts(
 /// What only large and moved messages have, and those of several histories.
 #[derive(Clone, Debug, Default)]
 struct More {
-    live: Live,
+    live: LiveRecipients,
     /// Other files that hold pieces of the body.
     elsewhere: Vec<Part>,
     /// Sequence number and offset the message was first stored with, if it lies elsewhere now: its name in outcome records.
@@ -97,7 +97,7 @@ impl Entry {
         bytes: u32,
         elsewhere: Vec<Part>,
     ) -> Entry {
-        let mut entry = Entry { slot, offset, total, bytes, known: Known::All };
+        let mut entry = Entry { slot, offset, total, bytes, known: EntryState::All };
         if !elsewhere.is_empty() {
             entry.more_mut().elsewhere = elsewhere;
         }
@@ -106,42 +106,42 @@ impl Entry {
 
     fn more(&self) -> Option<&More> {
         match &self.known {
-            Known::More(more) => Some(more),
+            EntryState::More(more) => Some(more),
             _ => None,
         }
     }
 
     fn more_mut(&mut self) -> &mut More {
-        if !matches!(self.known, Known::More(_)) {
+        if !matches!(self.known, EntryState::More(_)) {
             let live = self.take_live();
-            self.known = Known::More(Box::new(More { live, ..More::default() }));
+            self.known = EntryState::More(Box::new(More { live, ..More::default() }));
         }
         match &mut self.known {
-            Known::More(more) => more,
+            EntryState::More(more) => more,
             _ => unreachable!("it was put there"),
         }
     }
 
     /// What is live, taken out: [`Entry::set_live`] puts it back.
-    fn take_live(&mut self) -> Live {
+    fn take_live(&mut self) -> LiveRecipients {
         match &mut self.known {
-            Known::More(more) => std::mem::take(&mut more.live),
-            known => match std::mem::replace(known, Known::None) {
-                Known::All => Live::All,
-                Known::One(range) => Live::One(range),
-                Known::None | Known::More(_) => Live::None,
+            EntryState::More(more) => std::mem::take(&mut more.live),
+            known => match std::mem::replace(known, EntryState::None) {
+                EntryState::All => LiveRecipients::All,
+                EntryState::One(range) => LiveRecipients::One(range),
+                EntryState::None | EntryState::More(_) => LiveRecipients::None,
             },
         }
     }
 
-    fn set_live(&mut self, live: Live) {
+    fn set_live(&mut self, live: LiveRecipients) {
         match (&mut self.known, live) {
-            (Known::More(more), live) if more.is_needed() => more.live = live,
-            (known, Live::All) => *known = Known::All,
-            (known, Live::One(range)) => *known = Known::One(range),
-            (known, Live::None) => *known = Known::None,
-            (Known::More(more), many) => more.live = many,
-            (known, many) => *known = Known::More(Box::new(More { live: many, ..More::default() })),
+            (EntryState::More(more), live) if more.is_needed() => more.live = live,
+            (known, LiveRecipients::All) => *known = EntryState::All,
+            (known, LiveRecipients::One(range)) => *known = EntryState::One(range),
+            (known, LiveRecipients::None) => *known = EntryState::None,
+            (EntryState::More(more), many) => more.live = many,
+            (known, many) => *known = EntryState::More(Box::new(More { live: many, ..More::default() })),
         }
     }
 
@@ -195,19 +195,19 @@ impl Entry {
     /// The live ranges.
     pub fn live(&self) -> Ranges<'_> {
         match &self.known {
-            Known::All => Ranges::one(LiveRange::all(self.total)),
-            Known::One(range) => Ranges::one(*range),
-            Known::None => Ranges::many(&[]),
-            Known::More(more) => more.live.ranges(self.total),
+            EntryState::All => Ranges::one(LiveRange::all(self.total)),
+            EntryState::One(range) => Ranges::one(*range),
+            EntryState::None => Ranges::many(&[]),
+            EntryState::More(more) => more.live.ranges(self.total),
         }
     }
 
     /// Whether no recipient is live.
     pub fn is_dead(&self) -> bool {
         match &self.known {
-            Known::None => true,
-            Known::More(more) => matches!(more.live, Live::None),
-            Known::All | Known::One(_) => false,
+            EntryState::None => true,
+            EntryState::More(more) => matches!(more.live, LiveRecipients::None),
+            EntryState::All | EntryState::One(_) => false,
         }
     }
 
@@ -217,17 +217,17 @@ impl Entry {
         let about = (first, first.saturating_add(count));
         let before = self.take_live();
         let (live, touched) = match before {
-            Live::Many(mut ranges) => {
+            LiveRecipients::Many(mut ranges) => {
                 // Only these: a message may have thousands, and hears of each in an outcome of its own.
                 let from = ranges.partition_point(|range| range.first + range.count <= about.0);
                 let to = ranges.partition_point(|range| range.first < about.1).max(from);
                 let mut kept = Vec::new();
                 let touched = cut(&ranges[from..to], about, disposition, replies, |range| kept.push(range));
                 ranges.splice(from..to, kept);
-                (Live::of(ranges), touched)
+                (LiveRecipients::of(ranges), touched)
             }
             before => {
-                let mut live = Live::None;
+                let mut live = LiveRecipients::None;
                 let ranges = before.ranges(self.total);
                 let touched = cut(&ranges, about, disposition, replies, |range| live.push(range));
                 (live, touched)
@@ -240,7 +240,7 @@ impl Entry {
     /// Replaces what is known by a snapshot.
     pub(in crate::spool) fn replace(&mut self, ranges: &[(u16, u16, Stored)], replies: &mut Replies) {
         self.forget(replies);
-        let mut live = Live::None;
+        let mut live = LiveRecipients::None;
         for (first, count, disposition) in ranges {
             if let Stored::Deferred(StoredDeferral { attempts, next, reply }) = disposition {
                 let reply = if *attempts == 0 { NO_REPLY } else { replies.keep(reply) };
@@ -422,7 +422,7 @@ mod tests {
         let mut entry = Entry::new(0, 4096, 1, 0, Vec::new());
         for attempt in 1..4 {
             entry.apply(0, 1, &deferred(attempt, "451 later"), &mut replies);
-            assert!(matches!(entry.known, Known::One(_)));
+            assert!(matches!(entry.known, EntryState::One(_)));
         }
         assert_eq!((ranges(&entry), replies.texts[0].1), (vec![(0, 1, 3)], 1));
         entry.apply(0, 1, &Stored::Delivered, &mut replies);
@@ -432,7 +432,7 @@ mod tests {
         entry.apply(1, 1, &Stored::Delivered, &mut replies);
         assert_eq!(ranges(&entry), [(0, 1, 0), (2, 1, 0)]);
         entry.apply(2, 1, &Stored::Delivered, &mut replies);
-        assert!(matches!(entry.known, Known::One(_)));
+        assert!(matches!(entry.known, EntryState::One(_)));
     }
 
     /// What few messages have costs memory as long as they have it, and no longer.
@@ -451,9 +451,9 @@ mod tests {
         }
         let mut entry = Entry::new(1, 4096, 3, 10, Vec::new());
         entry.apply(1, 1, &Stored::Delivered, &mut replies);
-        assert!(matches!(entry.known, Known::More(_)));
+        assert!(matches!(entry.known, EntryState::More(_)));
         entry.apply(2, 1, &Stored::Delivered, &mut replies);
-        assert!(matches!(entry.known, Known::One(_)));
+        assert!(matches!(entry.known, EntryState::One(_)));
         assert!(replies.by_text.is_empty());
     }
 

@@ -11,7 +11,7 @@ use crate::id::{Durable, Location, MessageId, Position};
 use crate::limits;
 use crate::runtime::Synced;
 use crate::spool::batch::{
-    self, Batch, Incoming, Item, Moved, Names, NewMessage, Outcome, RecordPlace, Snapshot, Spare, Tickets,
+    self, Batch, ClientItem, Item, Moved, Names, NewMessage, Outcome, RecordPlace, Snapshot, CommitBuffers, Tickets,
 };
 use crate::spool::compact::{self, Candidate, Compaction};
 use crate::spool::index::{self, Entry, Index, Replies};
@@ -28,7 +28,7 @@ pub struct Lane {
     replies: Replies,
     compaction: Compaction,
     /// Memory of the next commit.
-    spare: Spare,
+    spare: CommitBuffers,
 }
 
 /// What [`Lane::begin`] found.
@@ -37,9 +37,9 @@ pub enum Begin<T: Tickets = ()> {
     /// Write this.
     Commit(Batch<T>),
     /// No segment is left for these: tell the clients; then begin again.
-    Refused(Vec<Incoming<T>>),
+    Refused(Vec<ClientItem<T>>),
     /// No segment is left for these, and one is being made: they wait for that; begin again with the others.
-    Held(Vec<Incoming<T>>),
+    Held(Vec<ClientItem<T>>),
     /// Outcomes wait and even the reserve is used up: begin again when a segment was created or freed.
     Stalled,
     /// The queue is empty.
@@ -61,11 +61,11 @@ pub struct StoredMessage {
 
 /// An item that is on stable storage now, and who waits for that.
 #[derive(Debug)]
-pub enum Done<T: Tickets = ()> {
+pub enum DurableItem<T: Tickets = ()> {
     /// A client's message.
     Message(StoredMessage, T::Message),
     /// A message of the relay's own.
-    Own(StoredMessage, T::Own),
+    Own(StoredMessage, T::Notification),
     /// A piece of a body; it stays until [`Lane::drop_chunks`] or the end of its message.
     Chunk(Durable<Extent>, T::Chunk),
     /// The same of a message that is to move.
@@ -101,7 +101,7 @@ impl Lane {
 
     /// What a start found.
     pub(in crate::spool) fn found(segments: Segments, index: Index, replies: Replies) -> Lane {
-        Lane { segments, index, replies, compaction: Compaction::default(), spare: Spare::default() }
+        Lane { segments, index, replies, compaction: Compaction::default(), spare: CommitBuffers::default() }
     }
 
     /// Its files may have so many bytes, those kept aside included; a few it has in any case ([`limits::SEGMENTS_LEAST`]).
@@ -288,7 +288,7 @@ impl Lane {
         &mut self,
         batch: Batch<T>,
         _proof: Synced,
-        mut each: impl FnMut(&mut Lane, Done<T>),
+        mut each: impl FnMut(&mut Lane, DurableItem<T>),
     ) {
         let (slot, sequence) = (batch.slot, batch.sequence);
         let (end, items, spare) = batch.into_parts();
@@ -297,25 +297,25 @@ impl Lane {
         for (item, place) in items {
             let done = match item {
                 Item::Message(message, ticket) => {
-                    Done::Message(self.message_done(slot, sequence, place, message), ticket)
+                    DurableItem::Message(self.message_done(slot, sequence, place, message), ticket)
                 }
                 Item::Own(message, ticket) => {
-                    Done::Own(self.message_done(slot, sequence, place, message), ticket)
+                    DurableItem::Own(self.message_done(slot, sequence, place, message), ticket)
                 }
-                Item::Chunk(_, ticket) => Done::Chunk(self.chunk_done(slot, place), ticket),
-                Item::Piece(_, ticket) => Done::Piece(self.chunk_done(slot, place), ticket),
+                Item::Chunk(_, ticket) => DurableItem::Chunk(self.chunk_done(slot, place), ticket),
+                Item::Piece(_, ticket) => DurableItem::Piece(self.chunk_done(slot, place), ticket),
                 Item::Move(moved, ticket) => {
                     let Lane { segments, index, compaction, .. } = self;
                     let to = compaction.moved(segments, index, (slot, place), &moved);
-                    Done::Moved { key: moved.key, to, ticket }
+                    DurableItem::Moved { key: moved.key, to, ticket }
                 }
                 Item::Outcome(outcome, ticket) => {
                     let settled = self.outcome_done(slot, &outcome);
-                    Done::Outcome { outcome, settled, ticket }
+                    DurableItem::Outcome { outcome, settled, ticket }
                 }
                 Item::Snapshot(of) => {
                     self.segments.snapshot_done(slot, of.of(), place.length > 0);
-                    Done::Snapshot
+                    DurableItem::Snapshot
                 }
             };
             each(self, done);

@@ -10,12 +10,12 @@ pub(in crate::spool) type Spot = (u32, u32);
 
 /// What outcomes and snapshots say of messages whose records are not there, though their segments are.
 #[derive(Debug, Default)]
-pub(in crate::spool) struct Missing {
+pub(in crate::spool) struct MissingRecords {
     /// Where each was stored: which of its recipients are left.
     left: BTreeMap<Spot, BTreeSet<u16>>,
 }
 
-impl Missing {
+impl MissingRecords {
     /// An outcome of one.
     pub fn outcome(&mut self, origin: Spot, first: u16, count: u16, disposition: &Stored) {
         let recipients = first..first.saturating_add(count.min(limits::RECIPIENTS_MAX as u16));

@@ -98,15 +98,15 @@ fn runs<T: PartialEq>(
 }
 
 /// What is written for RECIPIENT_PARAMETERS. None where it is cut off or names a set that is not there.
-struct Own<'a> {
+struct RecipientSets<'a> {
     /// Lengths and parameters.
     sets: &'a [u8],
     count: u16,
     runs: &'a [u8],
 }
 
-impl<'a> Own<'a> {
-    fn read(value: &'a [u8]) -> Option<Own<'a>> {
+impl<'a> RecipientSets<'a> {
+    fn read(value: &'a [u8]) -> Option<RecipientSets<'a>> {
         let mut rest = FieldReader(value);
         let count = if value.is_empty() { 0 } else { rest.u16()? };
         let sets = rest.0;
@@ -115,7 +115,7 @@ impl<'a> Own<'a> {
             rest.bytes(usize::from(length))?;
         }
         let sets = &sets[..sets.len() - rest.0.len()];
-        (rest.0.len() % 6 == 0).then_some(Own { sets, count, runs: rest.0 })
+        (rest.0.len() % 6 == 0).then_some(RecipientSets { sets, count, runs: rest.0 })
     }
 
     /// First ordinal, how many, and the number of their set.
@@ -140,7 +140,7 @@ impl<'a> Own<'a> {
 
 /// What this recipient has in place of the message's parameters.
 pub(in crate::spool) fn own(value: &[u8], ordinal: u16) -> Option<Parameters<&str>> {
-    let own = Own::read(value)?;
+    let own = RecipientSets::read(value)?;
     let (.., set) =
         own.runs().find(|(first, count, _)| (*first..first.saturating_add(*count)).contains(&ordinal))?;
     Parameters::read(own.sets().nth(usize::from(set))?)
@@ -149,7 +149,7 @@ pub(in crate::spool) fn own(value: &[u8], ordinal: u16) -> Option<Parameters<&st
 /// How many recipients from this one on are in one run, or in none.
 pub(in crate::spool) fn alike_from(value: &[u8], ordinal: u16) -> u16 {
     let mut end = u16::MAX;
-    for (first, count, _) in Own::read(value).iter().flat_map(Own::runs) {
+    for (first, count, _) in RecipientSets::read(value).iter().flat_map(RecipientSets::runs) {
         let behind = first.saturating_add(count);
         if (first..behind).contains(&ordinal) {
             return behind - ordinal;
@@ -164,7 +164,7 @@ pub(in crate::spool) fn alike_from(value: &[u8], ordinal: u16) -> u16 {
 /// Which of so many recipients from this one on have the same parameters: their ordinals, in the order of the first of each.
 pub(in crate::spool) fn alike(value: &[u8], first: u16, count: u16) -> Vec<Vec<u16>> {
     let mut sets = vec![None; usize::from(count)];
-    for (from, length, set) in Own::read(value).iter().flat_map(Own::runs) {
+    for (from, length, set) in RecipientSets::read(value).iter().flat_map(RecipientSets::runs) {
         let behind = from.saturating_add(length).min(first.saturating_add(count));
         for ordinal in from.max(first)..behind {
             sets[usize::from(ordinal - first)] = Some(set);
@@ -206,7 +206,7 @@ pub(in crate::spool) fn is_whole(tags: &Tags, tag: u16, value: &[u8]) -> bool {
     if tag == tags.message || tag == tags.critical {
         Parameters::read(value).is_some()
     } else if tag == tags.recipients {
-        Own::read(value).is_some_and(|own| own.is_whole())
+        RecipientSets::read(value).is_some_and(|own| own.is_whole())
     } else {
         value.len().is_multiple_of(4)
     }

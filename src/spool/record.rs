@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use crate::id::MessageId;
 use crate::mail::envelope::{AtOnce, Envelope, Needs, OriginRef, WithProtocol};
 use crate::mail::front::Front;
-use crate::mail::parameters::{Named, Parameters};
+use crate::mail::parameters::{NamedParameters, Parameters};
 use crate::queue::outcome::Stored;
 pub(in crate::spool) use crate::spool::disposition::{
     DISPOSITION, RangeDisposition, read_disposition, write_disposition, write_outcome,
@@ -527,9 +527,9 @@ impl<'a> MessageView<'a> {
     }
 
     /// What holds for a recipient, as events tell it. Of mail without parameters nothing is looked up.
-    pub fn named_parameters(&self, ordinal: u16) -> Named<'a> {
+    pub fn named_parameters(&self, ordinal: u16) -> NamedParameters<'a> {
         if self.parameters.is_empty() && self.critical.is_empty() && self.recipient_parameters.is_empty() {
-            return Named::new();
+            return NamedParameters::new();
         }
         self.parameters_of(ordinal).to_named()
     }

@@ -24,15 +24,15 @@ pub(in crate::spool) const MISSING: &str =
 
 /// One file.
 #[derive(Clone, Debug)]
-pub(in crate::spool) struct Seen {
+pub(in crate::spool) struct SegmentFile {
     pub slot: u16,
     pub size: u64,
-    pub said: Said,
+    pub said: FileState,
 }
 
 /// What is known of it.
 #[derive(Clone, Debug)]
-pub(in crate::spool) enum Said {
+pub(in crate::spool) enum FileState {
     /// Created and never used.
     Unused,
     /// Nothing in it is live.
@@ -45,19 +45,19 @@ pub(in crate::spool) enum Said {
     Damaged { what: String, header: Option<Header>, messages: Vec<MessageId> },
 }
 
-impl Said {
+impl FileState {
     pub fn header(&self) -> Option<&Header> {
         match self {
-            Said::Free(header) | Said::Active(header) => Some(header),
-            Said::Damaged { header, .. } => header.as_ref(),
-            Said::Unused | Said::Torn(_) => None,
+            FileState::Free(header) | FileState::Active(header) => Some(header),
+            FileState::Damaged { header, .. } => header.as_ref(),
+            FileState::Unused | FileState::Torn(_) => None,
         }
     }
 }
 
 /// All files of a lane.
 pub(in crate::spool) struct Lookout {
-    pub seen: Vec<Seen>,
+    pub seen: Vec<SegmentFile>,
     /// Slots without a file, though later ones have one. Files are made one after the other and never deleted.
     pub missing: Vec<u16>,
 }
@@ -76,10 +76,10 @@ pub(in crate::spool) fn look(
             HeaderRead::Said(said) => said,
             HeaderRead::Lost(block) => {
                 lost.push((seen.len(), block));
-                Said::Torn(None)
+                FileState::Torn(None)
             }
         };
-        seen.push(Seen { slot, size, said });
+        seen.push(SegmentFile { slot, size, said });
     }
     for (place, block) in lost {
         let said = Search::new(files, &seen, place, origin).said(&block);
@@ -107,23 +107,23 @@ pub(in crate::spool) fn read_patchy(files: &impl Files, slot: u16, at: u64, leng
     bytes
 }
 
-fn damaged(what: String) -> Said {
-    Said::Damaged { what, header: None, messages: Vec::new() }
+fn damaged(what: String) -> FileState {
+    FileState::Damaged { what, header: None, messages: Vec::new() }
 }
 
 /// Names are given to whole files only, so a short one was cut off since.
-fn cut_off(one: &mut Seen, least: u64) {
+fn cut_off(one: &mut SegmentFile, least: u64) {
     let size = one.size;
     if size >= least && size.is_multiple_of(limits::BLOCK) {
         return;
     }
     let short = || format!("the file is cut off at {size}; some mail may be lost");
     match &mut one.said {
-        Said::Damaged { what, .. } => *what = format!("{}; {what}", short()),
-        Said::Active(header) => {
-            one.said = Said::Damaged { what: short(), header: Some(*header), messages: Vec::new() };
+        FileState::Damaged { what, .. } => *what = format!("{}; {what}", short()),
+        FileState::Active(header) => {
+            one.said = FileState::Damaged { what: short(), header: Some(*header), messages: Vec::new() };
         }
-        Said::Free(_) | Said::Unused | Said::Torn(_) => {
+        FileState::Free(_) | FileState::Unused | FileState::Torn(_) => {
             one.said =
                 damaged(if size == 0 { "the file is empty; some mail may be lost".into() } else { short() });
         }
@@ -133,7 +133,7 @@ fn cut_off(one: &mut Seen, least: u64) {
 /// What comes of reading a header.
 enum HeaderRead {
     /// This is what it says.
-    Said(Said),
+    Said(FileState),
     /// It is lost; this is the block it should stand in.
     Lost(Vec<u8>),
 }
@@ -153,12 +153,12 @@ fn header(files: &impl Files, slot: u16, size: u64, origin: LaneOrigin) -> Resul
             let what = format!("its header is that of segment {slot} of lane {lane}; its mail is kept aside");
             Ok(HeaderRead::Said(damaged(what)))
         }
-        Ok(header) if header.life == Life::Free => Ok(HeaderRead::Said(Said::Free(header))),
-        Ok(header) => Ok(HeaderRead::Said(Said::Active(header))),
+        Ok(header) if header.life == Life::Free => Ok(HeaderRead::Said(FileState::Free(header))),
+        Ok(header) => Ok(HeaderRead::Said(FileState::Active(header))),
         Err(HeaderError::Version(version)) => {
             Err(SpoolRefusal::Newer(format!("segment {slot} has version {version}")))
         }
-        Err(HeaderError::Blank) if is_blank(files, slot, size) => Ok(HeaderRead::Said(Said::Unused)),
+        Err(HeaderError::Blank) if is_blank(files, slot, size) => Ok(HeaderRead::Said(FileState::Unused)),
         Err(HeaderError::Blank | HeaderError::Damaged) => Ok(HeaderRead::Lost(block)),
     }
 }
@@ -174,7 +174,7 @@ fn is_blank(files: &impl Files, slot: u16, size: u64) -> bool {
 /// The search for what a lost header said.
 struct Search<'a, F> {
     files: &'a F,
-    all: &'a [Seen],
+    all: &'a [SegmentFile],
     slot: u16,
     size: u64,
     origin: LaneOrigin,
@@ -216,18 +216,18 @@ impl std::fmt::Display for NoSequence {
 }
 
 impl<'a, F: Files> Search<'a, F> {
-    fn new(files: &'a F, all: &'a [Seen], place: usize, origin: LaneOrigin) -> Search<'a, F> {
-        let Seen { slot, size, .. } = all[place];
+    fn new(files: &'a F, all: &'a [SegmentFile], place: usize, origin: LaneOrigin) -> Search<'a, F> {
+        let SegmentFile { slot, size, .. } = all[place];
         Search { files, all, slot, size, origin }
     }
 
-    fn said(&self, block: &[u8]) -> Said {
+    fn said(&self, block: &[u8]) -> FileState {
         const LOST: &str = "its header is damaged";
         let belongs = |header: &Header| header.belongs(self.origin, self.slot);
         if let Some(header) = Header::mended(block).filter(belongs) {
             let what = format!("{LOST} (one bit); all of its mail counts, and the file is kept aside");
             let header = (header.life == Life::Active).then_some(header);
-            return Said::Damaged { what, header, messages: Vec::new() };
+            return FileState::Damaged { what, header, messages: Vec::new() };
         }
         if Header::seems_free(block, self.origin.node) {
             return damaged(format!("{LOST}; it had no mail"));
@@ -239,7 +239,7 @@ impl<'a, F: Files> Search<'a, F> {
             }
             Some(Before::Active(header)) => {
                 let what = format!("{LOST}, as it was about to be freed; what is left of its mail counts");
-                return Said::Damaged { what, header: Some(header), messages: Vec::new() };
+                return FileState::Damaged { what, header: Some(header), messages: Vec::new() };
             }
             None => {}
         }
@@ -247,27 +247,27 @@ impl<'a, F: Files> Search<'a, F> {
         // synced.
         let blank = block.iter().all(|byte| *byte == 0);
         if blank && commit_headers.is_empty() {
-            return Said::Torn(None);
+            return FileState::Torn(None);
         }
         let Some((salt, first)) = life(&commit_headers, block) else {
             let (messages, what) =
                 (self.named(&commit_headers), "nothing tells which of its mail is of its last life");
             let what = if commit_headers.is_empty() { "no commit was found in it" } else { what };
-            return Said::Damaged { what: format!("{LOST}; {what}"), header: None, messages };
+            return FileState::Damaged { what: format!("{LOST}; {what}"), header: None, messages };
         };
         let evidence = self.evidence(&commit_headers, salt);
         let sequence = self.sequence(&evidence);
         let alone = commit_headers.len() == 1 && first && blank;
         match sequence {
-            found if alone => Said::Torn(found.ok()),
-            Ok(sequence) => Said::Damaged {
+            found if alone => FileState::Torn(found.ok()),
+            Ok(sequence) => FileState::Damaged {
                 what: format!("{LOST}; its mail was found by its commit headers, and the file is kept aside"),
                 header: Some(self.header(sequence, salt)),
                 messages: Vec::new(),
             },
             Err(why) => {
                 let what = format!("{LOST}; its mail is not delivered, because {why}");
-                Said::Damaged { what, header: None, messages: evidence.messages }
+                FileState::Damaged { what, header: None, messages: evidence.messages }
             }
         }
     }
@@ -372,7 +372,7 @@ impl<'a, F: Files> Search<'a, F> {
         if sequences.is_empty() {
             // A later segment names this one and where it ends.
             let named = self.all.iter().filter_map(|one| match &one.said {
-                Said::Active(header) => Some((header.predecessor, header.predecessor_end)),
+                FileState::Active(header) => Some((header.predecessor, header.predecessor_end)),
                 _ => None,
             });
             let fits = named.filter(|(sequence, end)| !known(*sequence) && evidence.ends.contains(end));

@@ -20,7 +20,7 @@ use crate::queue::outcome::{Stored, StoredDeferral};
 use crate::runtime::Synced;
 use crate::spool::batch::{Batch, Item, NewMessage, Outcome};
 use crate::spool::fold::{self, Files, SpoolRefusal};
-use crate::spool::lane::{Begin, Done, Lane, Shape, StoredMessage};
+use crate::spool::lane::{Begin, DurableItem, Lane, Shape, StoredMessage};
 use crate::spool::record::{self, Extent, MessageView};
 use crate::spool::segment::{self, LaneOrigin};
 use crate::time::UnixMillis;
@@ -107,7 +107,7 @@ impl Bench {
         self.last = (batch.slot, batch.offset, bytes.len());
     }
 
-    fn commit(&mut self) -> Vec<Done> {
+    fn commit(&mut self) -> Vec<DurableItem> {
         let mut all = Vec::new();
         while let Some(batch) = self.begin() {
             self.append(&batch);
@@ -121,7 +121,7 @@ impl Bench {
         self.queue.push_back(Item::Message(message, ()));
         let done = self.commit();
         let key = done.iter().rev().find_map(|done| {
-            if let Done::Message(StoredMessage { key, .. }, ()) = done { Some(*key) } else { None }
+            if let DurableItem::Message(StoredMessage { key, .. }, ()) = done { Some(*key) } else { None }
         });
         key.expect("a message was stored")
     }
@@ -236,7 +236,7 @@ fn a_chunked_body_is_put_together_and_pins_its_segments() {
     for piece in pieces {
         bench.queue.push_back(Item::Chunk(piece, ()));
         match bench.commit().pop() {
-            Some(Done::Chunk(extent, ())) => chunks.push(*extent.get()),
+            Some(DurableItem::Chunk(extent, ())) => chunks.push(*extent.get()),
             other => panic!("{other:?}"),
         }
     }
@@ -474,7 +474,7 @@ fn a_lost_piece_frees_nobody_elses_segment() {
     for number in 0..17u8 {
         bench.queue.push_back(Item::Chunk(vec![number; 250_000], ()));
         match bench.commit().pop() {
-            Some(Done::Chunk(extent, ())) => chunks.push(*extent.get()),
+            Some(DurableItem::Chunk(extent, ())) => chunks.push(*extent.get()),
             other => panic!("{other:?}"),
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, MX};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
-use relevo::dns::latest::Known;
+use relevo::dns::latest::ResolverFiles;
 use relevo::runtime::sim::World;
 
 use super::peers::{Sink, hand_in};
@@ -275,7 +275,7 @@ fn other_name_servers_are_asked_when_the_machine_has_others() {
         world.run_for(Duration::from_secs(60));
         assert!(sink.received.borrow().is_empty());
         let servers = vec!["10.0.9.55:53".parse().expect("an address")];
-        relay.latest.publish(Known { servers, ..Known::default() });
+        relay.latest.publish(ResolverFiles { servers, ..ResolverFiles::default() });
         took(&world, &sink, 1, "e.test");
         assert!(run_until_true(&world, Duration::from_secs(300), || sink.received.borrow().len() == 2));
     });
@@ -305,7 +305,7 @@ fn what_other_name_servers_said_is_forgotten() {
         hand_in(&world, 61, 2, vec!["v@e.test".to_owned()]);
         world.run_for(Duration::from_millis(500));
         let servers = vec!["10.0.9.55:53".parse().expect("an address")];
-        relay.latest.publish(Known { servers, ..Known::default() });
+        relay.latest.publish(ResolverFiles { servers, ..ResolverFiles::default() });
         world.run_for(Duration::from_millis(1_500));
         let took = took(&world, &sink, 3, "d.test");
         assert!(took < Duration::from_secs(1), "{took:?}");

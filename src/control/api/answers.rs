@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use super::shape::Refusal;
 use crate::control::Health;
 use crate::control::admin::Teller;
-use crate::control::asker::{Asker, Unanswered};
+use crate::control::asker::{Asker, AskFailure};
 use crate::control::decisions::Desk;
 use crate::control::reload::Reload;
 use crate::control::search::{NoSearch, Searches, Unfinished};
@@ -41,7 +41,7 @@ pub(in crate::control) struct Api {
 #[derive(Debug)]
 pub(super) enum Problem {
     /// No shard could answer.
-    Unanswered(Unanswered),
+    Unanswered(AskFailure),
     /// What only records tell could not be found out.
     NoSearch(NoSearch),
     /// The record of a message cannot be read.
@@ -64,8 +64,8 @@ pub(super) enum Problem {
     NoSuchQuestion(StatusCode),
 }
 
-impl From<Unanswered> for Problem {
-    fn from(unanswered: Unanswered) -> Problem {
+impl From<AskFailure> for Problem {
+    fn from(unanswered: AskFailure) -> Problem {
         Problem::Unanswered(unanswered)
     }
 }
@@ -73,7 +73,7 @@ impl From<Unanswered> for Problem {
 impl From<NoSearch> for Problem {
     fn from(why: NoSearch) -> Problem {
         match why {
-            NoSearch::Gone => Problem::Unanswered(Unanswered::OldCursor),
+            NoSearch::Gone => Problem::Unanswered(AskFailure::OldCursor),
             NoSearch::Unfinished(Unfinished::Unanswered(why)) => Problem::Unanswered(why),
             why => Problem::NoSearch(why),
         }
@@ -91,11 +91,11 @@ impl IntoResponse for Problem {
         let (status, code, error) = match self {
             Problem::Unanswered(why) => {
                 let (status, code) = match why {
-                    Unanswered::NotServing => (StatusCode::SERVICE_UNAVAILABLE, "not_serving"),
-                    Unanswered::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
-                    Unanswered::Late(_) => (StatusCode::GATEWAY_TIMEOUT, "late"),
-                    Unanswered::OldCursor => (StatusCode::GONE, "old_cursor"),
-                    Unanswered::NoCursor => (StatusCode::BAD_REQUEST, "no_cursor"),
+                    AskFailure::NotServing => (StatusCode::SERVICE_UNAVAILABLE, "not_serving"),
+                    AskFailure::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+                    AskFailure::Late(_) => (StatusCode::GATEWAY_TIMEOUT, "late"),
+                    AskFailure::OldCursor => (StatusCode::GONE, "old_cursor"),
+                    AskFailure::NoCursor => (StatusCode::BAD_REQUEST, "no_cursor"),
                 };
                 (status, code, why.to_string())
             }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::answers::{Api, Problem, json};
 use super::peer::Peer;
-use super::searching::{Ready, ready};
+use super::searching::{PreparedQuestion, ready};
 use super::shape::{Change, Changed};
 use crate::control::say::say;
 use crate::limits;
@@ -91,11 +91,11 @@ async fn change_all(
     let mut filter = Filter::default();
     change.filter.iter().try_for_each(|(name, value)| filter.set(name, value))?;
     let asked = match ready(api, filter, change.cursor.as_deref()).await? {
-        Ready::Nothing => return Ok(json(&Changed::default())),
-        Ready::Searching(scanned, next) => {
+        PreparedQuestion::Nothing => return Ok(json(&Changed::default())),
+        PreparedQuestion::Searching(scanned, next) => {
             return Ok(json(&Changed { next: Some(next), scanned: Some(scanned), ..Changed::default() }));
         }
-        Ready::Go(asked) => asked,
+        PreparedQuestion::Go(asked) => asked,
     };
     let filter = &asked.filter;
     let question =

@@ -8,9 +8,9 @@ use axum::response::Response;
 use tokio::time::Instant;
 
 use super::answers::{Api, Problem, iso, json};
-use super::searching::{Ready, ready};
-use super::shape::{Count, Counted, Message, Page, Recipient, Row, Waiting};
-use crate::control::asker::Unanswered;
+use super::searching::{PreparedQuestion, ready};
+use super::shape::{Count, CountPage, Message, Page, Recipient, Row, QueuedPart};
+use crate::control::asker::AskFailure;
 use crate::id::MessageId;
 use crate::limits;
 use crate::queue::group::ANY_LIFETIME;
@@ -21,15 +21,15 @@ use crate::shard::ask::{self, Ask, Detail, StoredRecipients, Untold};
 use crate::time::UnixMillis;
 
 /// What a question has behind its `?`.
-pub(super) struct Asked {
+pub(super) struct QueueQuery {
     pub filter: Filter,
     pub cursor: Option<String>,
     limit: usize,
 }
 
 /// Reads it.
-pub(super) fn asked(query: Option<String>) -> Result<Asked, Problem> {
-    let mut asked = Asked { filter: Filter::default(), cursor: None, limit: limits::PAGE_ROWS };
+pub(super) fn asked(query: Option<String>) -> Result<QueueQuery, Problem> {
+    let mut asked = QueueQuery { filter: Filter::default(), cursor: None, limit: limits::PAGE_ROWS };
     for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         match &*name {
             "cursor" => asked.cursor = Some(value.into_owned()),
@@ -49,13 +49,13 @@ pub(super) async fn list(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let Asked { filter, cursor, limit } = asked(query)?;
+    let QueueQuery { filter, cursor, limit } = asked(query)?;
     let question = match ready(&api, filter, cursor.as_deref()).await? {
-        Ready::Nothing => return Ok(json(&Page::default())),
-        Ready::Searching(scanned, next) => {
+        PreparedQuestion::Nothing => return Ok(json(&Page::default())),
+        PreparedQuestion::Searching(scanned, next) => {
             return Ok(json(&Page { next: Some(next), scanned: Some(scanned), ..Page::default() }));
         }
-        Ready::Go(question) => question,
+        PreparedQuestion::Go(question) => question,
     };
     let filter = &question.filter;
     let (mut shard, mut from) = question.place;
@@ -89,7 +89,7 @@ pub(super) async fn details(
     api: &Api,
     filter: &Filter,
     rows: &[ask::Row],
-) -> Result<Vec<Result<Detail, Untold>>, Unanswered> {
+) -> Result<Vec<Result<Detail, Untold>>, AskFailure> {
     let mut details = vec![Err(Untold::Gone); rows.len()];
     let mut by_shard: BTreeMap<usize, Vec<(usize, StoredRecipients)>> = BTreeMap::new();
     for (at, row) in rows.iter().enumerate() {
@@ -166,13 +166,13 @@ pub(super) async fn count(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let Asked { filter, cursor, .. } = asked(query)?;
+    let QueueQuery { filter, cursor, .. } = asked(query)?;
     let question = match ready(&api, filter, cursor.as_deref()).await? {
-        Ready::Nothing => return Ok(json(&Counted::default())),
-        Ready::Searching(scanned, next) => {
-            return Ok(json(&Counted { next: Some(next), scanned: Some(scanned), ..Counted::default() }));
+        PreparedQuestion::Nothing => return Ok(json(&CountPage::default())),
+        PreparedQuestion::Searching(scanned, next) => {
+            return Ok(json(&CountPage { next: Some(next), scanned: Some(scanned), ..CountPage::default() }));
         }
-        Ready::Go(question) => question,
+        PreparedQuestion::Go(question) => question,
     };
     let until = Instant::now() + limits::REQUEST_TIME;
     let (mut tally, mut next) = (Tally::default(), Some(question.place));
@@ -192,7 +192,7 @@ pub(super) async fn count(
         groups: tally.groups,
         under_way: tally.under_way,
     };
-    Ok(json(&Counted { count, next: question.next(&api, next), scanned: question.scanned }))
+    Ok(json(&CountPage { count, next: question.next(&api, next), scanned: question.scanned }))
 }
 
 /// One message.
@@ -243,7 +243,7 @@ pub(super) async fn show(State(api): State<Arc<Api>>, Path(id): Path<String>) ->
     }))
 }
 
-fn recipient(live: ask::Live) -> Recipient {
+fn recipient(live: ask::UnsettledRecipient) -> Recipient {
     Recipient {
         address: live.address,
         attempts: live.attempts,
@@ -252,8 +252,8 @@ fn recipient(live: ask::Live) -> Recipient {
     }
 }
 
-fn waits(row: &ask::Row) -> Waiting {
-    Waiting {
+fn waits(row: &ask::Row) -> QueuedPart {
+    QueuedPart {
         domain: row.seen.domain.to_string(),
         site: row.seen.site.as_deref().map(str::to_owned),
         state: row.seen.state.name().to_owned(),
@@ -268,13 +268,13 @@ mod tests {
     use super::*;
     use crate::id::Location;
     use crate::queue::group::Group;
-    use crate::queue::select::Seen;
+    use crate::queue::select::WaitingGroup;
 
     /// The wall clock has been set by years since it came.
     #[test]
     fn a_row_is_as_old_as_its_queue_says() {
         let group = Group { expiry: 1_000_000, ..Group::bare(Location { lane: 0, slot: 0, offset: 0 }, 1) };
-        let seen = Seen {
+        let seen = WaitingGroup {
             domain: "d.example".into(),
             site: None,
             group,

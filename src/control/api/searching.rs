@@ -5,17 +5,17 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::answers::{Api, Problem};
-use super::shape::Scanned;
-use crate::control::asker::Unanswered;
+use super::shape::ScanProgress;
+use crate::control::asker::AskFailure;
 use crate::limits;
 use crate::queue::select::{Filter, ScanPosition};
 
 /// What is asked for, as shards want it.
-pub(super) enum Ready {
+pub(super) enum PreparedQuestion {
     /// There is no such mail.
     Nothing,
     /// It is looked for: where to go on.
-    Searching(Scanned, String),
+    Searching(ScanProgress, String),
     /// Ask.
     Go(Question),
 }
@@ -26,14 +26,14 @@ pub(super) struct Question {
     pub place: (usize, ScanPosition),
     /// The search it comes from.
     search: Option<u32>,
-    pub scanned: Option<Scanned>,
+    pub scanned: Option<ScanProgress>,
 }
 
 /// Between the number of a search and the cursor among what it found.
 const OF_SEARCH: char = '~';
 
 /// Searches, if that is wanted, for as long as an answer may be waited for.
-pub(super) async fn ready(api: &Api, filter: Filter, cursor: Option<&str>) -> Result<Ready, Problem> {
+pub(super) async fn ready(api: &Api, filter: Filter, cursor: Option<&str>) -> Result<PreparedQuestion, Problem> {
     let cursor = cursor.unwrap_or_default();
     let (search, cursor) = match cursor.split_once(OF_SEARCH) {
         Some((search, rest)) => (u32::from_str_radix(search, 16).ok(), rest),
@@ -42,12 +42,12 @@ pub(super) async fn ready(api: &Api, filter: Filter, cursor: Option<&str>) -> Re
     let place = api.asker.place(Some(cursor))?;
     let mut filter = filter;
     if filter.wants_judge() {
-        let reload = api.reload.as_ref().ok_or(Problem::Unanswered(Unanswered::NotServing))?;
+        let reload = api.reload.as_ref().ok_or(Problem::Unanswered(AskFailure::NotServing))?;
         filter.judged = Some(reload.judge(&filter)?);
     }
-    let Some(filter) = api.asker.prepared(filter).await? else { return Ok(Ready::Nothing) };
+    let Some(filter) = api.asker.prepared(filter).await? else { return Ok(PreparedQuestion::Nothing) };
     if !filter.wants_search() {
-        return Ok(Ready::Go(Question { filter, place, search: None, scanned: None }));
+        return Ok(PreparedQuestion::Go(Question { filter, place, search: None, scanned: None }));
     }
     let messages = || api.instruments.iter().map(|shard| shard.counters.spool_messages.get()).sum();
     let id = match search {
@@ -58,8 +58,8 @@ pub(super) async fn ready(api: &Api, filter: Filter, cursor: Option<&str>) -> Re
     let searched = api.searches.go_on(&api.asker, id, &filter, until).await?;
     let scanned = searched.scanned;
     Ok(match searched.filter {
-        Some(filter) => Ready::Go(Question { filter, place, search: Some(id), scanned: Some(scanned) }),
-        None => Ready::Searching(scanned, format!("{id:x}{OF_SEARCH}")),
+        Some(filter) => PreparedQuestion::Go(Question { filter, place, search: Some(id), scanned: Some(scanned) }),
+        None => PreparedQuestion::Searching(scanned, format!("{id:x}{OF_SEARCH}")),
     })
 }
 

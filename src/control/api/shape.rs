@@ -30,12 +30,12 @@ pub struct Page {
     pub next: Option<String>,
     /// Where records are looked through first: until that is over there are no rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scanned: Option<Scanned>,
+    pub scanned: Option<ScanProgress>,
 }
 
 /// How far records were looked through for what only they tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Scanned {
+pub struct ScanProgress {
     /// Messages that were looked at.
     pub messages: u64,
     /// About how many there are; when it is over, how many were looked at.
@@ -106,7 +106,7 @@ pub struct Count {
 
 /// A count, or a part of one that took long.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Counted {
+pub struct CountPage {
     /// How much.
     #[serde(flatten)]
     pub count: Count,
@@ -114,7 +114,7 @@ pub struct Counted {
     pub next: Option<String>,
     /// As in a page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scanned: Option<Scanned>,
+    pub scanned: Option<ScanProgress>,
 }
 
 /// A change of what waits.
@@ -171,7 +171,7 @@ pub struct Resume {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Suspensions {
     /// In the order in which they were made.
-    pub suspensions: Vec<Suspended>,
+    pub suspensions: Vec<SuspensionEntry>,
     /// That they are so is in memory alone: the disk does not take it, and the next start would not know.
     #[serde(default)]
     pub unkept: bool,
@@ -179,7 +179,7 @@ pub struct Suspensions {
 
 /// A suspension.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Suspended {
+pub struct SuspensionEntry {
     /// Its number.
     pub id: u64,
     /// `wait`, `return` or `set`.
@@ -241,7 +241,7 @@ pub struct Changed {
     pub next: Option<String>,
     /// As in a page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scanned: Option<Scanned>,
+    pub scanned: Option<ScanProgress>,
 }
 
 /// All about a message that is not settled.
@@ -266,7 +266,7 @@ pub struct Message {
     /// The first of these.
     pub live: Vec<Recipient>,
     /// What waits in queues.
-    pub waiting: Vec<Waiting>,
+    pub waiting: Vec<QueuedPart>,
     /// Recipients that are under way: a connection has them, or they are on the way to their queue.
     pub under_way: u32,
 }
@@ -286,7 +286,7 @@ pub struct Recipient {
 
 /// A part of it that waits in a queue.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Waiting {
+pub struct QueuedPart {
     /// Its domain.
     pub domain: String,
     /// Where that leads, while it is known.
@@ -331,7 +331,7 @@ pub struct Status {
 
 /// Which configuration is in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct ConfigStatus {
     /// 0 is that of the start.
     pub generation: u64,
     /// Keys that wait for a restart.

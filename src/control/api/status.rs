@@ -7,12 +7,12 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::answers::{Api, json};
-use super::shape::{ShardStatus, Standing, Status};
+use super::shape::{ShardStatus, ConfigStatus, Status};
 
 pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
     let second = (api.second)();
     let (code, words) = api.health.takes_mail(second);
-    let Standing { generation, needs_restart, suspended_sources } =
+    let ConfigStatus { generation, needs_restart, suspended_sources } =
         api.reload.as_ref().map(|reload| reload.standing()).unwrap_or_default();
     let shards = api.instruments.iter().enumerate().map(|(shard, instruments)| {
         let of = &instruments.counters;

@@ -11,9 +11,9 @@ use axum::response::Response;
 
 use super::answers::{Api, Problem, iso, json};
 use super::peer::Peer;
-use super::shape::{Resume, Suspend, Suspended, Suspensions};
+use super::shape::{Resume, Suspend, SuspensionEntry, Suspensions};
 use crate::config::literal::quoted;
-use crate::control::decisions::{Done, Wanted, Which};
+use crate::control::decisions::{OrderResult, SuspensionRequest, Which};
 use crate::limits;
 use crate::queue::suspension::{Effect, Scope, Suspension};
 use crate::runtime::process;
@@ -50,7 +50,7 @@ pub(super) async fn suspend(
     let until = process::wall().after(lasts);
     let reason = if asked.reason.is_empty() { "no reason was given" } else { &asked.reason };
     let by = peer.to_string().into();
-    let wanted = Wanted { effect: Effect::Wait, scope, until, by, reason: reason.into() };
+    let wanted = SuspensionRequest { effect: Effect::Wait, scope, until, by, reason: reason.into() };
     let done = api.desk.suspend(wanted).await.ok_or(Problem::Undecided)?;
     if done.full {
         return Err(Problem::Full(format!(
@@ -102,11 +102,11 @@ fn scope(filter: &BTreeMap<String, String>, all: bool) -> Result<Scope, Problem>
     Err(Problem::Wrong(words.to_owned()))
 }
 
-fn answer(done: &Done) -> Response {
+fn answer(done: &OrderResult) -> Response {
     json(&Suspensions { suspensions: done.all.iter().map(told).collect(), unkept: !done.kept })
 }
 
-fn told(one: &Suspension) -> Suspended {
+fn told(one: &Suspension) -> SuspensionEntry {
     let Suspension { id, effect, scope, since, until, by, reason } = one;
     let Scope { domain, site, provider, tenant, campaign, source, pool } = scope;
     let text = |name: &Option<Box<str>>| name.as_deref().map(str::to_owned);
@@ -116,7 +116,7 @@ fn told(one: &Suspension) -> Suspended {
         None
     };
     let (key, value) = set.unzip();
-    Suspended {
+    SuspensionEntry {
         id: *id,
         effect: effect.name().to_owned(),
         key,

@@ -10,8 +10,8 @@ use super::shape::warmup::{Warming, Warmup};
 use crate::config::warmup::written;
 use crate::queue::select::hosts;
 use crate::runtime::process;
-use crate::shaping::warmup::{Complaint, Day, Standing};
-use crate::shard::warm::{Told, WarmCount};
+use crate::shaping::warmup::{Complaint, Day, WarmupStage};
+use crate::shard::warm::{AnnouncedStage, WarmCount};
 
 /// All that are known.
 pub(super) async fn show(State(api): State<Arc<Api>>) -> Response {
@@ -21,21 +21,21 @@ pub(super) async fn show(State(api): State<Arc<Api>>) -> Response {
 }
 
 fn told(count: &WarmCount, today: u32) -> Warming {
-    let (plan, Told { day, standing }) = (count.plan(), count.told());
+    let (plan, AnnouncedStage { day, standing }) = (count.plan(), count.told());
     // Control has not come to this day yet where nothing was asked for on it.
     let (day, standing) = match standing {
         Some(standing) if day.day == today => (day, standing),
-        _ => (Day { day: today, ..Day::default() }, Standing::of(&plan, today, day.behind)),
+        _ => (Day { day: today, ..Day::default() }, WarmupStage::of(&plan, today, day.behind)),
     };
     let unused = u32::try_from(count.free(today)).unwrap_or(u32::MAX);
     let (of_plan, volume, used) = match standing {
-        Standing::Day(of_plan, volume) => (Some(of_plan), Some(volume), day.used.saturating_sub(unused)),
-        Standing::Before => (None, Some(0), 0),
-        Standing::Warm => (None, None, day.used),
+        WarmupStage::Day(of_plan, volume) => (Some(of_plan), Some(volume), day.used.saturating_sub(unused)),
+        WarmupStage::Before => (None, Some(0), 0),
+        WarmupStage::Warm => (None, None, day.used),
     };
     let state = match (standing, day.complaint) {
-        (Standing::Before, _) => "not yet",
-        (Standing::Warm, _) => "warm",
+        (WarmupStage::Before, _) => "not yet",
+        (WarmupStage::Warm, _) => "warm",
         (_, Complaint::Blocked) => "blocked",
         (_, Complaint::Throttled) => "throttled",
         _ if count.is_over(today) => "used up",

@@ -11,9 +11,9 @@ use tokio::time::Instant;
 
 use super::answers::{Api, Problem, iso, json};
 use super::queue::{asked, details, why as suspended_by};
-use super::searching::{Question, Ready, ready};
-use super::shape::why::{Because, Domain, Heard, Provider, RateLines, Share, Site, Why};
-use crate::control::asker::Unanswered;
+use super::searching::{Question, PreparedQuestion, ready};
+use super::shape::why::{Because, Domain, LastReply, Provider, RateLines, Share, Site, Why};
+use crate::control::asker::AskFailure;
 use crate::limits;
 use crate::queue::select::{Filter, GroupState, Pattern};
 use crate::route::home_shard;
@@ -25,7 +25,7 @@ use crate::time::UnixMillis;
 mod later;
 mod words;
 
-use later::{Due, Later};
+use later::{DueMail, Later};
 
 /// What of a domain is meant.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +42,7 @@ struct Meant {
     released: Option<UnixMillis>,
     ready: u64,
     /// What is looked at of those that wait for a point of time.
-    due: Vec<Due>,
+    due: Vec<DueMail>,
 }
 
 impl Meant {
@@ -80,11 +80,11 @@ pub(super) async fn why(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) 
     let words = asked.filter.to_string();
     let gone = || Problem::NotFound(format!("nothing of {words} waits; the log tells what became of it"));
     let question = match ready(&api, asked.filter, asked.cursor.as_deref()).await? {
-        Ready::Nothing => return Err(gone()),
-        Ready::Searching(scanned, next) => {
+        PreparedQuestion::Nothing => return Err(gone()),
+        PreparedQuestion::Searching(scanned, next) => {
             return Ok(json(&Why { next: Some(next), scanned: Some(scanned), ..Why::default() }));
         }
-        Ready::Go(question) => question,
+        PreparedQuestion::Go(question) => question,
     };
     let (rows, complete) = rows(&api, &question, whole.as_deref()).await?;
     question.next(&api, None);
@@ -116,7 +116,7 @@ async fn rows(
     api: &Api,
     question: &Question,
     domain: Option<&str>,
-) -> Result<(Vec<ask::Row>, bool), Unanswered> {
+) -> Result<(Vec<ask::Row>, bool), AskFailure> {
     let most = if question.filter.is_of_domains() { limits::PAGE_ROWS } else { limits::WHY_ROWS };
     let until = Instant::now() + limits::REQUEST_TIME;
     let home = domain.map(|name| home_shard(name.as_bytes(), api.asker.shards()));
@@ -142,14 +142,14 @@ async fn rows(
 #[derive(Default)]
 struct Stored {
     /// What was said last, that which most heard first.
-    replies: Vec<Heard>,
+    replies: Vec<LastReply>,
     /// By what mail of domains is suspended.
     by: BTreeMap<String, String>,
     /// What waits in domains for a point of time.
-    due: BTreeMap<String, Vec<Due>>,
+    due: BTreeMap<String, Vec<DueMail>>,
 }
 
-async fn replies(api: &Api, filter: &Filter, rows: &[ask::Row]) -> Result<Stored, Unanswered> {
+async fn replies(api: &Api, filter: &Filter, rows: &[ask::Row]) -> Result<Stored, AskFailure> {
     let rows = &rows[..rows.len().min(limits::PAGE_ROWS)];
     let mut heard: BTreeMap<String, u64> = BTreeMap::new();
     let (mut stored, suspensions) = (Stored::default(), api.mesh.suspensions());
@@ -157,7 +157,7 @@ async fn replies(api: &Api, filter: &Filter, rows: &[ask::Row]) -> Result<Stored
         if let Some(words) = suspended_by(&suspensions, row, &detail) {
             stored.by.entry(row.seen.domain.to_string()).or_insert(words);
         }
-        if let Some(due) = detail.as_ref().ok().and_then(|detail| Due::of(row, &detail.whose)) {
+        if let Some(due) = detail.as_ref().ok().and_then(|detail| DueMail::of(row, &detail.whose)) {
             stored.due.entry(row.seen.domain.to_string()).or_default().push(due);
         }
         let reply = match detail {
@@ -169,8 +169,8 @@ async fn replies(api: &Api, filter: &Filter, rows: &[ask::Row]) -> Result<Stored
             *heard.entry(reply).or_default() += u64::from(filter.meant(&row.seen.group));
         }
     }
-    let mut heard: Vec<Heard> =
-        heard.into_iter().map(|(reply, recipients)| Heard { reply, recipients }).collect();
+    let mut heard: Vec<LastReply> =
+        heard.into_iter().map(|(reply, recipients)| LastReply { reply, recipients }).collect();
     heard.sort_by_key(|one| std::cmp::Reverse(one.recipients));
     heard.truncate(limits::WHY_REPLIES);
     Ok(Stored { replies: heard, ..stored })
@@ -182,7 +182,7 @@ async fn under_way(
     filter: &Filter,
     meant: &BTreeMap<String, Meant>,
     complete: bool,
-) -> Result<u64, Unanswered> {
+) -> Result<u64, AskFailure> {
     let (Some(id), Some((lane, key))) = (filter.id, filter.entries.first().copied()) else { return Ok(0) };
     let shown = api.asker.ask(api.asker.shard_of(lane), |reply| Ask::Show(lane, key, id, reply)).await?;
     let queued = meant.values().map(Meant::recipients).sum();
@@ -195,7 +195,7 @@ async fn tell(
     meant: BTreeMap<String, Meant>,
     of_domain: bool,
     told: &mut Why,
-) -> Result<(), Unanswered> {
+) -> Result<(), AskFailure> {
     let mut meant: Vec<(String, Meant)> = meant.into_iter().collect();
     meant.sort_by_key(|(_, of)| std::cmp::Reverse(of.recipients()));
     told.more_domains = meant.len().saturating_sub(limits::WHY_DOMAINS) as u64;
@@ -304,7 +304,7 @@ fn together(all: Vec<(Because, Option<UnixMillis>)>) -> Vec<Because> {
     causes
 }
 
-async fn domain(api: &Api, name: &str, wait: &DomainWait, now: UnixMillis) -> Result<Domain, Unanswered> {
+async fn domain(api: &Api, name: &str, wait: &DomainWait, now: UnixMillis) -> Result<Domain, AskFailure> {
     let (site, no_site) = match &wait.way {
         Some(Ok(site)) => (Some(self::site(api, site).await?), None),
         Some(Err(why)) => (None, Some(why.to_string())),
@@ -334,7 +334,7 @@ async fn domain(api: &Api, name: &str, wait: &DomainWait, now: UnixMillis) -> Re
 }
 
 /// A site, and which shards have connections to it.
-async fn site(api: &Api, state: &SiteState) -> Result<Site, Unanswered> {
+async fn site(api: &Api, state: &SiteState) -> Result<Site, AskFailure> {
     let name: Arc<str> = state.name.as_str().into();
     let mut shards = Vec::new();
     for shard in (0..api.asker.shards()).filter(|_| state.used > 0) {

@@ -8,7 +8,7 @@ use crate::time::UnixMillis;
 
 /// What somebody wants suspended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::control) struct Wanted {
+pub(in crate::control) struct SuspensionRequest {
     pub effect: Effect,
     pub scope: Scope,
     pub until: UnixMillis,
@@ -16,7 +16,7 @@ pub(in crate::control) struct Wanted {
     pub reason: Box<str>,
 }
 
-impl Wanted {
+impl SuspensionRequest {
     /// Whether the same is done by the same.
     fn is_as(&self, one: &Suspension) -> bool {
         one.effect == self.effect && one.scope == self.scope && one.by == self.by
@@ -85,9 +85,9 @@ impl Book {
     }
 
     /// Suspends it, or prolongs what does the same by the same. None: there is no room.
-    pub(super) fn add(&mut self, wanted: Wanted, now: UnixMillis, room: &Suspensions) -> Option<&Suspension> {
+    pub(super) fn add(&mut self, wanted: SuspensionRequest, now: UnixMillis, room: &Suspensions) -> Option<&Suspension> {
         let known = self.all.values().find(|one| wanted.is_as(one)).map(|one| (one.id, one.since));
-        let Wanted { effect, scope, until, by, reason } = wanted;
+        let SuspensionRequest { effect, scope, until, by, reason } = wanted;
         let full = self.all.len() >= limits::SUSPENSIONS_MAX || !room.has_room(&scope);
         if known.is_none() && full {
             return None;
@@ -101,7 +101,7 @@ impl Book {
     }
 
     /// Until when the same is suspended by the same.
-    pub(super) fn until(&self, wanted: &Wanted) -> Option<UnixMillis> {
+    pub(super) fn until(&self, wanted: &SuspensionRequest) -> Option<UnixMillis> {
         self.all.values().find(|one| wanted.is_as(one)).map(|one| one.until)
     }
 
@@ -137,12 +137,12 @@ impl Book {
 mod tests {
     use super::*;
 
-    fn wanted(words: &str, until: u64) -> Wanted {
+    fn wanted(words: &str, until: u64) -> SuspensionRequest {
         let mut scope = Scope::default();
         for (name, value) in words.split(' ').filter_map(|word| word.split_once('=')) {
             scope.set(name, value).unwrap();
         }
-        Wanted {
+        SuspensionRequest {
             effect: Effect::Wait,
             scope,
             until: UnixMillis(until),
@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(id(&mut book, wanted("tenant=shop", 10)), 1);
         assert_eq!(id(&mut book, wanted("tenant=shop", 90)), 1);
         assert_eq!(id(&mut book, wanted("tenant=other", 90)), 2);
-        assert_eq!(id(&mut book, Wanted { by: "a.toml:3".into(), ..wanted("tenant=shop", 20) }), 3);
+        assert_eq!(id(&mut book, SuspensionRequest { by: "a.toml:3".into(), ..wanted("tenant=shop", 20) }), 3);
         let all: Vec<_> = book.value().all().iter().map(|one| one.until.0).collect();
         assert_eq!(all, [90, 90, 20]);
         let found = Book::found(book.value().all().to_vec());

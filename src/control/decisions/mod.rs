@@ -27,20 +27,20 @@ use crate::runtime::process;
 use crate::shaping::automation::Thresholds;
 use crate::shard::mesh::Mesh;
 use book::Book;
-pub(in crate::control) use book::{Wanted, Which};
+pub(in crate::control) use book::{SuspensionRequest, Which};
 pub(in crate::control) use rules::FIRED;
 use warmups::Warmups;
 use windows::Windows;
 
 /// What is ordered.
 enum Order {
-    Suspend(Wanted, oneshot::Sender<Done>),
-    Resume(Which, Box<str>, oneshot::Sender<Done>),
+    Suspend(SuspensionRequest, oneshot::Sender<OrderResult>),
+    Resume(Which, Box<str>, oneshot::Sender<OrderResult>),
 }
 
 /// What came of an order.
 #[derive(Debug)]
-pub(super) struct Done {
+pub(super) struct OrderResult {
     /// What is suspended now by it, or is not any more.
     pub all: Vec<Suspension>,
     /// There was no room for it.
@@ -58,16 +58,16 @@ pub(super) struct Desk {
 
 impl Desk {
     /// Suspends mail. None: it was not heard in time.
-    pub(super) async fn suspend(&self, wanted: Wanted) -> Option<Done> {
+    pub(super) async fn suspend(&self, wanted: SuspensionRequest) -> Option<OrderResult> {
         self.order(|done| Order::Suspend(wanted, done)).await
     }
 
     /// Ends suspensions.
-    pub(super) async fn resume(&self, which: Which, by: &str) -> Option<Done> {
+    pub(super) async fn resume(&self, which: Which, by: &str) -> Option<OrderResult> {
         self.order(|done| Order::Resume(which, by.into(), done)).await
     }
 
-    async fn order(&self, order: impl FnOnce(oneshot::Sender<Done>) -> Order) -> Option<Done> {
+    async fn order(&self, order: impl FnOnce(oneshot::Sender<OrderResult>) -> Order) -> Option<OrderResult> {
         let (done, told) = oneshot::channel();
         self.orders.try_send(order(done)).ok()?;
         self.thread.unpark();
@@ -244,12 +244,12 @@ impl Decider {
         self.mesh.suspend(self.value.clone());
     }
 
-    fn carry_out(&mut self, order: Order) -> (Done, oneshot::Sender<Done>) {
-        let told = |all: Vec<Suspension>| Done { all, full: false, kept: false };
+    fn carry_out(&mut self, order: Order) -> (OrderResult, oneshot::Sender<OrderResult>) {
+        let told = |all: Vec<Suspension>| OrderResult { all, full: false, kept: false };
         let (done, asker) = match order {
             Order::Suspend(wanted, asker) => match self.suspend(wanted) {
                 Some(one) => (told(vec![one]), asker),
-                None => (Done { full: true, ..told(Vec::new()) }, asker),
+                None => (OrderResult { full: true, ..told(Vec::new()) }, asker),
             },
             Order::Resume(which, by, asker) => {
                 let over = self.book.remove(&which);
@@ -264,7 +264,7 @@ impl Decider {
         (done, asker)
     }
 
-    fn suspend(&mut self, wanted: Wanted) -> Option<Suspension> {
+    fn suspend(&mut self, wanted: SuspensionRequest) -> Option<Suspension> {
         let one = self.book.add(wanted, process::wall(), &self.value)?.clone();
         let Suspension { id, effect, scope, by, reason, .. } = &one;
         say(Level::Info, format_args!("suspension {id} ({scope}: {effect}) by {by}: {reason}"));

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::book::Wanted;
-use crate::observe::families::What;
+use super::book::SuspensionRequest;
+use crate::observe::families::FamilyInfo;
 use crate::queue::select::Pattern;
 use crate::queue::suspension::{Effect, Scope};
 use crate::shaping::automation::{Noticed, Thresholds};
@@ -13,7 +13,7 @@ use crate::shaping::value::Value;
 use crate::time::UnixMillis;
 
 /// Suspensions by rules, by what they do.
-pub(in crate::control) const FIRED: What = What {
+pub(in crate::control) const FIRED: FamilyInfo = FamilyInfo {
     name: "automation_fired",
     help: "Times that a rule for replies suspended, returned or set something",
     label: "action",
@@ -49,7 +49,7 @@ pub(super) fn wanted(
     noticed: &Noticed,
     thresholds: &mut Thresholds,
     (clock, wall): (Duration, UnixMillis),
-) -> Vec<(usize, Duration, Wanted)> {
+) -> Vec<(usize, Duration, SuspensionRequest)> {
     let rule = &noticed.rule;
     let Some(lasts) = rule.duration else { return Vec::new() };
     let mut all = Vec::new();
@@ -65,7 +65,7 @@ pub(super) fn wanted(
             }
         }
         let by = rule.place.to_string().into();
-        let wanted = Wanted { effect, scope, until: wall.after(lasts), by, reason: noticed.reply.clone() };
+        let wanted = SuspensionRequest { effect, scope, until: wall.after(lasts), by, reason: noticed.reply.clone() };
         all.push((place, lasts, wanted));
     }
     all
@@ -107,14 +107,14 @@ mod tests {
 
     use super::*;
     use crate::shaping::file::File;
-    use crate::shaping::layers::{Asked, Shaping};
+    use crate::shaping::layers::{ShapingQuery, Shaping};
 
     fn noticed(rule: &str) -> Noticed {
         let text = format!("[[default.automation]]\nregex = '^4'\n{rule}\nduration = '1h'\n");
         let (file, findings) = File::read(&text, Path::new("a.toml"));
         assert!(findings.errors.is_empty(), "{findings:?}");
         let shaping = Shaping::of(vec![file]).0;
-        let asked = Asked { domain: "a.example", hosts: &[], source: "", beside: &[] };
+        let asked = ShapingQuery { domain: "a.example", hosts: &[], source: "", beside: &[] };
         let held = shaping.effective(asked);
         Noticed {
             rule: Arc::clone(held.rules[0].1),
@@ -129,7 +129,7 @@ mod tests {
     fn all(noticed: &Noticed, thresholds: &mut Thresholds, seconds: u64) -> Vec<String> {
         let clock = Duration::from_secs(seconds);
         let found = wanted(noticed, thresholds, (clock, UnixMillis(1_000)));
-        let words = |(place, lasts, wanted): (usize, Duration, Wanted)| {
+        let words = |(place, lasts, wanted): (usize, Duration, SuspensionRequest)| {
             assert_eq!((lasts, wanted.until), (Duration::from_secs(3600), UnixMillis(3_601_000)));
             assert_eq!((&*wanted.by, &*wanted.reason), ("a.toml:1", "421 no"));
             format!("{}: {} {}", FIRED.values[place], wanted.effect, wanted.scope)

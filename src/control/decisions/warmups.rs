@@ -10,7 +10,7 @@ use crate::control::store::Store;
 use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::runtime::process;
-use crate::shaping::warmup::{Complaint, Day, Standing, WarmDay};
+use crate::shaping::warmup::{Complaint, Day, WarmupStage, WarmDay};
 use crate::shard::mesh::Mesh;
 use crate::shard::warm::ledger::{Keeps, Ledger, Slowed};
 
@@ -103,8 +103,8 @@ fn tell((count, complaint, tomorrow): &Slowed) {
     let (source, provider) = (&count.source, &count.provider);
     let said = if *complaint == Complaint::Blocked { "blocks it" } else { "throttles it" };
     let next = match tomorrow {
-        Standing::Day(day, volume) => format!("tomorrow is day {day} of its plan, {volume} messages"),
-        Standing::Before | Standing::Warm => "its plan ends all the same".to_owned(),
+        WarmupStage::Day(day, volume) => format!("tomorrow is day {day} of its plan, {volume} messages"),
+        WarmupStage::Before | WarmupStage::Warm => "its plan ends all the same".to_owned(),
     };
     say(Level::Warning, format_args!("source {source} is in warm-up and {provider} {said}: {next}"));
 }

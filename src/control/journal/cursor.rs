@@ -58,7 +58,7 @@ impl Cursor {
 }
 
 /// A log that is not configured any more, and has not read all.
-pub(super) struct Forgotten {
+pub(super) struct RemovedLog {
     /// What it was called.
     pub reader: String,
     /// Its cursor. It stays until what is behind it was counted.

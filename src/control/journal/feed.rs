@@ -15,20 +15,20 @@ use crate::limits;
 
 /// Lines for a log.
 #[derive(Debug)]
-pub(in crate::control) struct Held {
+pub(in crate::control) struct LogLines {
     piece: Piece,
     /// Those that it wants; None: all of them.
     selected: Option<Vec<u8>>,
 }
 
-impl Held {
+impl LogLines {
     /// The bytes to be written; none where the log wants none of these lines.
     pub(in crate::control) fn bytes(&self) -> &[u8] {
         self.selected.as_deref().unwrap_or_else(|| self.piece.lines())
     }
 }
 
-impl AsRef<[u8]> for Held {
+impl AsRef<[u8]> for LogLines {
     fn as_ref(&self) -> &[u8] {
         self.bytes()
     }
@@ -71,10 +71,10 @@ impl Feed {
     }
 
     /// The next lines. None: there are none yet. After an error the same ones are tried again.
-    pub(in crate::control) fn next(&mut self) -> io::Result<Option<Held>> {
+    pub(in crate::control) fn next(&mut self) -> io::Result<Option<LogLines>> {
         let Some(piece) = self.reader.next()? else { return Ok(None) };
         let selected = self.select.of(piece.lines());
-        Ok(Some(Held { piece, selected }))
+        Ok(Some(LogLines { piece, selected }))
     }
 
     /// Gives again what is behind this point.
@@ -93,7 +93,7 @@ impl Feed {
     }
 
     /// How far it is when so many bytes of these lines are written: behind the last of them that is whole, and how many bytes are behind that.
-    pub(in crate::control) fn settled(&self, held: Option<&Held>, written: usize) -> (ReadPosition, usize) {
+    pub(in crate::control) fn settled(&self, held: Option<&LogLines>, written: usize) -> (ReadPosition, usize) {
         let Some(held) = held else { return (self.reader.at(), 0) };
         let bytes = &held.bytes()[..written];
         let whole = memchr::memrchr(b'\n', bytes).map_or(0, |end| end + 1);
@@ -129,7 +129,7 @@ impl Feed {
         file: &File,
         length: u64,
         until: FramePosition,
-    ) -> io::Result<Resumed<Held>> {
+    ) -> io::Result<Resumed<LogLines>> {
         let from = self.reader.at();
         let file = Written { file, length: file.metadata()?.len() };
         self.reader.searches = true;
@@ -167,9 +167,9 @@ struct Unwritten<'a> {
 }
 
 impl Stream for Unwritten<'_> {
-    type Piece = Held;
+    type Piece = LogLines;
 
-    fn next(&mut self) -> io::Result<Option<Held>> {
+    fn next(&mut self) -> io::Result<Option<LogLines>> {
         while self.feed.reader.at().frame < self.until {
             match self.feed.next()? {
                 Some(held) if held.bytes().is_empty() => {}

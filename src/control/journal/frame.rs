@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::control::journal::place::Known;
+use crate::control::journal::place::LaneCheckpoint;
 use crate::id::Position;
 use crate::limits;
 
@@ -72,9 +72,9 @@ pub(super) fn end(at: usize, out: &mut [u8]) {
 }
 
 /// A frame with these positions.
-pub(super) fn positions(of: &BTreeMap<u16, Known>, out: &mut Vec<u8>) {
+pub(super) fn positions(of: &BTreeMap<u16, LaneCheckpoint>, out: &mut Vec<u8>) {
     let at = begin(Kind::Lanes, out);
-    for (lane, Known { until, origin }) in of {
+    for (lane, LaneCheckpoint { until, origin }) in of {
         out.extend_from_slice(&lane.to_le_bytes());
         out.extend_from_slice(&origin.to_le_bytes());
         out.extend_from_slice(&until.0.to_le_bytes());
@@ -83,13 +83,13 @@ pub(super) fn positions(of: &BTreeMap<u16, Known>, out: &mut Vec<u8>) {
 }
 
 /// Takes over the positions that a frame carries, if it does.
-pub(super) fn read_positions(kind: Kind, carried: &[u8], into: &mut BTreeMap<u16, Known>) {
+pub(super) fn read_positions(kind: Kind, carried: &[u8], into: &mut BTreeMap<u16, LaneCheckpoint>) {
     match kind {
         Kind::Lines => {}
         Kind::Positions => {
             for one in carried.as_chunks::<POSITION>().0 {
                 let [lane, lane_high, until @ ..] = *one;
-                let known = Known { until: Position(u64::from_le_bytes(until)), origin: 0 };
+                let known = LaneCheckpoint { until: Position(u64::from_le_bytes(until)), origin: 0 };
                 into.insert(u16::from_le_bytes([lane, lane_high]), known);
             }
         }
@@ -97,7 +97,7 @@ pub(super) fn read_positions(kind: Kind, carried: &[u8], into: &mut BTreeMap<u16
             for one in carried.as_chunks::<KNOWN>().0 {
                 let [lane, lane_high, o0, o1, o2, o3, o4, o5, o6, o7, until @ ..] = *one;
                 let origin = u64::from_le_bytes([o0, o1, o2, o3, o4, o5, o6, o7]);
-                let known = Known { until: Position(u64::from_le_bytes(until)), origin };
+                let known = LaneCheckpoint { until: Position(u64::from_le_bytes(until)), origin };
                 into.insert(u16::from_le_bytes([lane, lane_high]), known);
             }
         }
@@ -168,7 +168,7 @@ mod tests {
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
         lines(b"one\ntwo\n", &mut bytes);
         ends.push(bytes.len());
-        let known = |until, origin| Known { until: Position(until), origin };
+        let known = |until, origin| LaneCheckpoint { until: Position(until), origin };
         positions(&BTreeMap::from([(0, known(7, 9)), (3, known(u64::MAX, u64::MAX))]), &mut bytes);
         ends.push(bytes.len());
         lines(b"three\n", &mut bytes);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::value::show_size;
-use crate::control::journal::cursor::Forgotten;
+use crate::control::journal::cursor::RemovedLog;
 use crate::control::journal::frame::{HEADER, Kind};
 use crate::control::journal::place::{FramePosition, ReadPosition};
 use crate::control::journal::segment::{self, FrameRead};
@@ -16,7 +16,7 @@ use crate::control::journal::{retain, writer};
 use crate::control::say::say;
 use crate::limits;
 use crate::observe::diagnostics::Level;
-use crate::observe::journaled::{Journaled, Recorded};
+use crate::observe::journaled::{Journaled, LaneWatermark};
 use crate::observe::repeat::Repeat;
 
 /// The looking after.
@@ -29,7 +29,7 @@ pub(super) struct Keep {
     told: u64,
     said: Repeat,
     /// What these have not read is counted before any of it goes; of the first of them, so many events were.
-    forgotten: Vec<Forgotten>,
+    forgotten: Vec<RemovedLog>,
     counted: u64,
     /// The last segment that was there when they were forgotten.
     found: u64,
@@ -40,7 +40,7 @@ impl Keep {
         shared: Arc<Shared>,
         size_max: u64,
         journaled: Arc<Journaled>,
-        forgotten: Vec<Forgotten>,
+        forgotten: Vec<RemovedLog>,
     ) -> Keep {
         let found = shared.end().segment;
         Keep {
@@ -89,7 +89,7 @@ impl Keep {
                     for (lane, known) in
                         positions.iter().filter(|(lane, known)| before.get(lane) != Some(known))
                     {
-                        self.journaled.publish(Recorded { lane: *lane, until: known.until });
+                        self.journaled.publish(LaneWatermark { lane: *lane, until: known.until });
                     }
                 }
             }
@@ -122,7 +122,7 @@ impl Keep {
 
     /// One more segment of what a log that is forgotten has not read. Events that are lost to it.
     fn count_forgotten(&mut self, now: Duration) -> u64 {
-        let Some(Forgotten { reader, cursor, at, bytes }) = self.forgotten.first_mut() else { return 0 };
+        let Some(RemovedLog { reader, cursor, at, bytes }) = self.forgotten.first_mut() else { return 0 };
         let (from, until) = (*at, self.found);
         let next = self.shared.kept(now).0.into_iter().map(|kept| kept.sequence);
         if let Some(sequence) = next.into_iter().find(|next| *next >= from.frame.segment && *next <= until) {

@@ -22,7 +22,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::control::journal::place::Known;
+use crate::control::journal::place::LaneCheckpoint;
 use crate::control::say::say;
 use crate::control::thread::{Turn, Worker};
 use crate::limits;
@@ -33,7 +33,7 @@ use crate::runtime::files::{self, Reserve};
 use crate::runtime::process;
 use crate::spool::layout;
 
-pub(super) use feed::{Feed, Held};
+pub(super) use feed::{Feed, LogLines};
 pub(super) use place::{FramePosition, ReadPosition};
 pub(super) use resume::Resumed;
 pub(super) use select::Select;
@@ -49,7 +49,7 @@ pub(super) struct Journal {
     pub shared: Arc<Shared>,
     /// The segment that is written next.
     next: u64,
-    forgotten: Vec<cursor::Forgotten>,
+    forgotten: Vec<cursor::RemovedLog>,
 }
 
 /// Its threads.
@@ -86,7 +86,7 @@ impl Journal {
             let behind = of.map(|(reader, at)| (reader, at, self.shared.behind(at.frame)));
             match behind.filter(|(.., bytes)| *bytes > 0) {
                 Some((reader, at, bytes)) => {
-                    self.forgotten.push(cursor::Forgotten { reader, cursor, at, bytes })
+                    self.forgotten.push(cursor::RemovedLog { reader, cursor, at, bytes })
                 }
                 None => _ = std::fs::remove_file(cursor),
             }
@@ -258,7 +258,7 @@ fn set_aside(directory: &Path, sequence: u64) -> io::Result<()> {
 }
 
 /// Cuts a segment behind its last whole frame, and takes the positions in it. Whether there is one.
-fn cut(directory: &Path, sequence: u64, positions: &mut BTreeMap<u16, Known>) -> io::Result<bool> {
+fn cut(directory: &Path, sequence: u64, positions: &mut BTreeMap<u16, LaneCheckpoint>) -> io::Result<bool> {
     let path = segment::path(directory, sequence);
     let file = File::options().read(true).write(true).open(&path)?;
     let mut frames = 0u64;

@@ -28,7 +28,7 @@ impl From<FramePosition> for ReadPosition {
 
 /// How far the journal is with a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::control) struct Known {
+pub(in crate::control) struct LaneCheckpoint {
     /// It has what is recorded before this.
     pub until: Position,
     /// Which lane it was that had this number. 0: that was not written down.

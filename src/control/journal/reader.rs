@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::control::journal::frame::{HEADER, Kind};
 use crate::control::journal::place::{FramePosition, ReadPosition};
 use crate::control::journal::segment::{self, FrameRead};
-use crate::control::journal::shared::{Batch, Look, Shared};
+use crate::control::journal::shared::{Batch, NextRead, Shared};
 use crate::control::say::say;
 use crate::observe::diagnostics::Level;
 
@@ -78,9 +78,9 @@ impl Reader {
         loop {
             let (at, within) = (self.at, usize::try_from(self.at.within).unwrap_or(usize::MAX));
             match self.shared.look(self.number, at, self.searches) {
-                Look::End => return Ok(None),
-                Look::Elsewhere(place) => self.at = place.into(),
-                Look::Recent(batch) => {
+                NextRead::End => return Ok(None),
+                NextRead::Elsewhere(place) => self.at = place.into(),
+                NextRead::Recent(batch) => {
                     let (next, at) = (batch.end, ReadPosition { frame: batch.frame, ..at });
                     self.at = next.into();
                     let piece = Piece { lines: Lines::Recent(batch, within), at, next };
@@ -89,7 +89,7 @@ impl Reader {
                     }
                 }
                 // After an error the file is opened anew.
-                Look::Disk(end) => match self.read(at.frame, end).inspect_err(|_| self.open = None)? {
+                NextRead::Disk(end) => match self.read(at.frame, end).inspect_err(|_| self.open = None)? {
                     FrameRead::Frame(kind, mut lines, next) => {
                         let next = FramePosition { offset: next, ..at.frame };
                         self.at = next.into();

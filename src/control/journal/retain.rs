@@ -6,7 +6,7 @@ use crate::limits;
 
 /// A segment, as far as this matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Kept {
+pub(super) struct SegmentInfo {
     pub sequence: u64,
     pub bytes: u64,
     /// Since something was written to it.
@@ -15,7 +15,7 @@ pub(super) struct Kept {
 
 /// How many of these, from the oldest on, go. `read` is the segment that the slowest reader is in, as its cursor says; `most` is how many bytes there
 /// may be. The newest stays: it is written.
-pub(super) fn expendable(segments: &[Kept], read: u64, most: u64) -> usize {
+pub(super) fn expendable(segments: &[SegmentInfo], read: u64, most: u64) -> usize {
     let mut left: u64 = segments.iter().map(|segment| segment.bytes).sum();
     let mut count = 0;
     for segment in segments.iter().take(segments.len().saturating_sub(1)) {
@@ -32,8 +32,8 @@ pub(super) fn expendable(segments: &[Kept], read: u64, most: u64) -> usize {
 mod tests {
     use super::*;
 
-    fn segments(ages: &[u64]) -> Vec<Kept> {
-        let of = |(at, age): (usize, &u64)| Kept {
+    fn segments(ages: &[u64]) -> Vec<SegmentInfo> {
+        let of = |(at, age): (usize, &u64)| SegmentInfo {
             sequence: 10 + at as u64,
             bytes: 100,
             age: Duration::from_secs(*age),

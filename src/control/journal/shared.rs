@@ -10,8 +10,8 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use crate::control::journal::frame::HEADER;
-use crate::control::journal::place::{FramePosition, Known, ReadPosition};
-use crate::control::journal::retain::Kept;
+use crate::control::journal::place::{FramePosition, LaneCheckpoint, ReadPosition};
+use crate::control::journal::retain::SegmentInfo;
 use crate::limits;
 use crate::observe::repeat::Repeat;
 
@@ -51,8 +51,8 @@ struct JournalState {
     /// What is written and not synced yet.
     unsynced: Option<Arc<File>>,
     /// The positions that stand in what is written, and in what is synced.
-    positions: BTreeMap<u16, Known>,
-    published: BTreeMap<u16, Known>,
+    positions: BTreeMap<u16, LaneCheckpoint>,
+    published: BTreeMap<u16, LaneCheckpoint>,
     /// A sync failed: nobody knows what of the lines before it is on the disk.
     frozen: Option<String>,
     unsynced_said: Repeat,
@@ -81,7 +81,7 @@ struct Reading {
 
 /// What a reader finds where it is.
 #[derive(Debug)]
-pub(super) enum Look {
+pub(super) enum NextRead {
     /// Nothing yet.
     End,
     /// This.
@@ -109,7 +109,7 @@ pub(super) struct Beginning {
     /// Each segment: its sequence, its bytes, and since when it counts as written.
     pub segments: Vec<(u64, u64, Duration)>,
     /// The positions in them.
-    pub positions: BTreeMap<u16, Known>,
+    pub positions: BTreeMap<u16, LaneCheckpoint>,
     /// The segment that is written next.
     pub next: u64,
 }
@@ -178,7 +178,7 @@ impl Shared {
     }
 
     /// What a reader finds there; it has all before that, unless it only searches.
-    pub(super) fn look(&self, reader: usize, at: ReadPosition, searches: bool) -> Look {
+    pub(super) fn look(&self, reader: usize, at: ReadPosition, searches: bool) -> NextRead {
         let mut state = self.state();
         if let Some(reading) = state.readers.get_mut(reader) {
             reading.at = if searches { reading.at } else { at };
@@ -199,7 +199,7 @@ impl Shared {
         &self,
         batch: Batch,
         file: &Arc<File>,
-        positions: &BTreeMap<u16, Known>,
+        positions: &BTreeMap<u16, LaneCheckpoint>,
         at: Duration,
     ) -> Option<Vec<u8>> {
         let mut state = self.state();
@@ -230,7 +230,7 @@ impl Shared {
     }
 
     /// What is to be synced, by the thread that asks, and the positions that may be published then.
-    pub(super) fn unsynced(&self) -> Option<(Arc<File>, BTreeMap<u16, Known>)> {
+    pub(super) fn unsynced(&self) -> Option<(Arc<File>, BTreeMap<u16, LaneCheckpoint>)> {
         let mut state = self.state();
         state.keep.get_or_insert_with(std::thread::current);
         let file = state.unsynced.take()?;
@@ -238,7 +238,7 @@ impl Shared {
     }
 
     /// It is synced. Whether they may be published.
-    pub(super) fn synced(&self, positions: &BTreeMap<u16, Known>) -> bool {
+    pub(super) fn synced(&self, positions: &BTreeMap<u16, LaneCheckpoint>) -> bool {
         let mut state = self.state();
         if state.frozen.is_none() {
             state.published.clone_from(positions);
@@ -255,13 +255,13 @@ impl Shared {
     }
 
     /// The positions to begin a segment with, if a sync failed: else those that its writer knows.
-    pub(super) fn frozen(&self) -> Option<BTreeMap<u16, Known>> {
+    pub(super) fn frozen(&self) -> Option<BTreeMap<u16, LaneCheckpoint>> {
         let state = self.state();
         state.frozen.as_ref().map(|_| state.published.clone())
     }
 
     /// The positions in what is synced.
-    pub(in crate::control) fn published(&self) -> BTreeMap<u16, Known> {
+    pub(in crate::control) fn published(&self) -> BTreeMap<u16, LaneCheckpoint> {
         self.state().published.clone()
     }
 
@@ -277,9 +277,9 @@ impl Shared {
     }
 
     /// The segments, the oldest first, and the one that the slowest reader is in as its cursor says.
-    pub(super) fn kept(&self, now: Duration) -> (Vec<Kept>, u64) {
+    pub(super) fn kept(&self, now: Duration) -> (Vec<SegmentInfo>, u64) {
         let state = self.state();
-        let kept = |(sequence, segment): (&u64, &Segment)| Kept {
+        let kept = |(sequence, segment): (&u64, &Segment)| SegmentInfo {
             sequence: *sequence,
             bytes: segment.bytes,
             age: now.saturating_sub(segment.last),
@@ -347,7 +347,7 @@ impl Shared {
 impl JournalState {
     /// A shard waits for the first position of a lane; and for the first one in a segment, as those before it may be used again then: else
     /// a lane that is written fast makes more of them.
-    fn is_awaited(&self, lane: u16, known: Known) -> bool {
+    fn is_awaited(&self, lane: u16, known: LaneCheckpoint) -> bool {
         self.published.get(&lane).is_none_or(|before| {
             before.origin != known.origin
                 || before.until > known.until
@@ -355,22 +355,22 @@ impl JournalState {
         })
     }
 
-    fn look(&self, at: FramePosition) -> Look {
+    fn look(&self, at: FramePosition) -> NextRead {
         if at >= self.end {
-            return Look::End;
+            return NextRead::End;
         }
         let next = || {
             let next = self.segments.range(at.segment + 1..).next();
-            next.map_or(Look::End, |(segment, _)| {
-                Look::Elsewhere(FramePosition { segment: *segment, offset: HEADER as u64 })
+            next.map_or(NextRead::End, |(segment, _)| {
+                NextRead::Elsewhere(FramePosition { segment: *segment, offset: HEADER as u64 })
             })
         };
         let Some(segment) = self.segments.get(&at.segment).filter(|segment| at.offset < segment.bytes) else {
             return next();
         };
         match self.recent.binary_search_by_key(&at, |batch| batch.start) {
-            Ok(found) => self.recent.get(found).map_or(Look::End, |batch| Look::Recent(batch.clone())),
-            Err(_) => Look::Disk(segment.bytes),
+            Ok(found) => self.recent.get(found).map_or(NextRead::End, |batch| NextRead::Recent(batch.clone())),
+            Err(_) => NextRead::Disk(segment.bytes),
         }
     }
 
@@ -390,7 +390,7 @@ mod tests {
 
     #[test]
     fn a_shard_waits_for_a_first_position_and_for_a_new_segment() {
-        let known = |sequence, offset, origin| Known { until: Position::new(sequence, offset), origin };
+        let known = |sequence, offset, origin| LaneCheckpoint { until: Position::new(sequence, offset), origin };
         let published = BTreeMap::from([(1, known(3, 8192, 7))]);
         let state = JournalState { published, ..JournalState::default() };
         for (lane, known, awaited) in [
@@ -424,12 +424,12 @@ mod tests {
         let quick = shared.register("quick", place(200).into());
         let slow = shared.register("slow", place(200).into());
         assert_eq!((write(&shared, 2, 10), write(&shared, 3, 10)), (1, 2));
-        assert!(matches!(shared.look(quick, place(400).into(), false), Look::End));
+        assert!(matches!(shared.look(quick, place(400).into(), false), NextRead::End));
         assert_eq!(write(&shared, 4, 10), 3, "the slow one has not read");
-        assert!(matches!(shared.look(slow, place(200).into(), false), Look::Recent(_)));
-        assert!(matches!(shared.look(slow, place(300).into(), false), Look::Recent(_)));
+        assert!(matches!(shared.look(slow, place(200).into(), false), NextRead::Recent(_)));
+        assert!(matches!(shared.look(slow, place(300).into(), false), NextRead::Recent(_)));
         assert_eq!(write(&shared, 5, 10), 3, "it has one more");
         assert_eq!(write(&shared, 6, limits::JOURNAL_RECENT), 1, "and then it reads from the disk");
-        assert!(matches!(shared.look(slow, place(300).into(), false), Look::Disk(_)));
+        assert!(matches!(shared.look(slow, place(300).into(), false), NextRead::Disk(_)));
     }
 }

@@ -9,7 +9,7 @@ use crate::control::journal::place::ReadPosition;
 use crate::control::log::Log;
 use crate::id::Position;
 use crate::observe::accounting::Chunks;
-use crate::observe::journaled::{Chunk, Recorded};
+use crate::observe::journaled::{Chunk, LaneWatermark};
 
 /// One life, its threads played by hand. Dropped at any time, it was killed.
 pub(in crate::control) struct Life {
@@ -59,7 +59,7 @@ impl Life {
         self.tell_until(lines, None);
     }
 
-    fn tell_until(&mut self, lines: &str, recorded: Option<Recorded>) {
+    fn tell_until(&mut self, lines: &str, recorded: Option<LaneWatermark>) {
         self.chunks.pass(Chunk { lines: lines.into(), recorded }).unwrap();
     }
 
@@ -179,7 +179,7 @@ fn a_power_cut_takes_only_what_is_told_again() {
             assert!(from <= told);
             let tell = |life: &mut Life, number: usize| {
                 let until = Position(number as u64 + 1);
-                life.tell_until(&line(number), Some(Recorded { lane: 3, until }));
+                life.tell_until(&line(number), Some(LaneWatermark { lane: 3, until }));
             };
             (from..told).for_each(|number| tell(&mut life, number));
             let mut synced = FramePosition::default();
@@ -351,7 +351,7 @@ fn behind_a_failed_sync_no_position_counts() {
     let scratch = tempfile::tempdir().unwrap();
     let (data_dir, path) = (scratch.path().join("spool"), scratch.path().join("log"));
     let mut life = Life::begin(&data_dir, &[(&path, None)]);
-    let until = |until| Some(Recorded { lane: 1, until: Position(until) });
+    let until = |until| Some(LaneWatermark { lane: 1, until: Position(until) });
     life.tell_until(&line(0), until(5));
     life.journal();
     assert_eq!(life.journaled.of(1), None, "it is not on the disk yet");
@@ -396,7 +396,7 @@ fn without_a_log_there_is_no_journal() {
 fn a_position_is_of_the_lane_that_it_was_written_for() {
     let scratch = tempfile::tempdir().unwrap();
     let (data_dir, path) = (scratch.path().join("spool"), scratch.path().join("log"));
-    let until = |lane, until| Some(Recorded { lane, until: Position(until) });
+    let until = |lane, until| Some(LaneWatermark { lane, until: Position(until) });
     let mut life = Life::begin(&data_dir, &[(&path, None)]);
     assert_eq!(life.journaled.opened(1, 77, Position(0)), None);
     life.tell_until(&line(0), until(1, 5));

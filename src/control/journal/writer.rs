@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::control::journal::frame::{self, Kind};
-use crate::control::journal::place::{FramePosition, Known};
+use crate::control::journal::place::{FramePosition, LaneCheckpoint};
 use crate::control::journal::segment;
 use crate::control::journal::shared::{Batch, Shared};
 use crate::control::say::say;
@@ -28,20 +28,20 @@ pub(super) struct Writer {
     reserve: Arc<Reserve>,
     journaled: Arc<Journaled>,
     /// The segment that is written.
-    open: Option<Open>,
+    open: Option<OpenSegment>,
     /// The next one.
     next: u64,
     /// Bytes after which the next one begins.
     pub segment_max: u64,
     /// Each lane's position in what was taken.
-    positions: BTreeMap<u16, Known>,
-    pending: Option<Pending>,
+    positions: BTreeMap<u16, LaneCheckpoint>,
+    pending: Option<PendingBatch>,
     spare: Vec<u8>,
     looked_at: Duration,
     unwritten: Repeat,
 }
 
-struct Open {
+struct OpenSegment {
     file: Arc<File>,
     sequence: u64,
     length: u64,
@@ -49,11 +49,11 @@ struct Open {
 }
 
 /// A batch that is being written.
-struct Pending {
+struct PendingBatch {
     batch: Batch,
     written: usize,
     /// Positions in it.
-    positions: BTreeMap<u16, Known>,
+    positions: BTreeMap<u16, LaneCheckpoint>,
 }
 
 impl Writer {
@@ -100,14 +100,14 @@ impl Writer {
 
     /// Lines that were taken and are not written.
     pub(super) fn unwritten(&self) -> usize {
-        let Some(Pending { batch, .. }) = &self.pending else { return 0 };
+        let Some(PendingBatch { batch, .. }) = &self.pending else { return 0 };
         memchr::memchr_iter(b'\n', &batch.bytes[batch.lines.clone()]).count()
     }
 
     /// Makes a batch of what shards have passed on. Whether there was anything.
     fn gather(&mut self, chunks: &Chunks, now: Duration) -> bool {
         let Some(mut chunk) = chunks.take() else { return false };
-        let is_old = |open: &Open| {
+        let is_old = |open: &OpenSegment| {
             let age = now.saturating_sub(open.began);
             open.length >= self.segment_max || age > limits::JOURNAL_SEGMENT_AGE
         };
@@ -132,7 +132,7 @@ impl Writer {
             bytes.extend_from_slice(&chunk.lines);
             if let Some(recorded) = chunk.recorded {
                 let origin = self.journaled.origin(recorded.lane);
-                positions.insert(recorded.lane, Known { until: recorded.until, origin });
+                positions.insert(recorded.lane, LaneCheckpoint { until: recorded.until, origin });
             }
             chunks.give_back(chunk.lines);
             if bytes.len() >= limits::JOURNAL_BATCH {
@@ -152,7 +152,7 @@ impl Writer {
         let start = place(offset.max(frame::HEADER as u64));
         let end = place(offset + bytes.len() as u64);
         let batch = Batch { start, frame: place(lines_at), end, bytes, lines };
-        self.pending = Some(Pending { batch, written: 0, positions });
+        self.pending = Some(PendingBatch { batch, written: 0, positions });
         true
     }
 
@@ -163,7 +163,7 @@ impl Writer {
             none => {
                 let directory = self.shared.directory();
                 let file = self.reserve.with(|| segment::make(directory, self.next))?;
-                let open = Open { file: Arc::new(file), sequence: self.next, length: 0, began: now };
+                let open = OpenSegment { file: Arc::new(file), sequence: self.next, length: 0, began: now };
                 self.next += 1;
                 none.insert(open)
             }
@@ -182,7 +182,7 @@ impl Writer {
             File::open(self.shared.directory())?.sync_all()?;
         }
         open.length = pending.batch.end.offset;
-        if let Some(Pending { batch, positions, .. }) = self.pending.take() {
+        if let Some(PendingBatch { batch, positions, .. }) = self.pending.take() {
             self.spare = self.shared.wrote(batch, &open.file, &positions, now).unwrap_or_default();
         }
         Ok(())
@@ -198,7 +198,7 @@ impl Writer {
 
     /// Somebody may have removed the file: what is written to it then, nobody reads after a start.
     fn look_at_file(&mut self) {
-        let is_gone = |open: &Open| open.file.metadata().is_ok_and(|meta| meta.nlink() == 0);
+        let is_gone = |open: &OpenSegment| open.file.metadata().is_ok_and(|meta| meta.nlink() == 0);
         if self.pending.is_none()
             && let Some(open) = self.open.take_if(|open| is_gone(open))
         {

@@ -13,7 +13,7 @@ use crate::spool::record::{self, MessageView, RecordKind};
 
 /// A message whose record is to be read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted {
+pub(super) struct RecordToRead {
     pub stored: StoredAt,
     /// How often it was not found where it was said to lie.
     pub tries: u32,
@@ -25,7 +25,7 @@ pub(super) struct Step {
     /// Who is meant.
     pub runs: Vec<Run>,
     /// These lie elsewhere by now, or nobody can read them.
-    pub stale: Vec<Wanted>,
+    pub stale: Vec<RecordToRead>,
     /// Bytes that were read.
     pub bytes: u64,
 }
@@ -35,11 +35,11 @@ pub(super) struct Step {
 pub(super) struct Reader {
     data_dir: PathBuf,
     filter: Arc<Filter>,
-    open: Option<Open>,
+    open: Option<OpenFile>,
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenFile {
     place: (u16, u16),
     file: ReadFile,
     size: u64,
@@ -55,10 +55,10 @@ impl Reader {
     }
 
     /// Reads the records of some messages of a lane, in the order in which they lie.
-    pub(super) fn step(&mut self, lane: u16, wanted: &[Wanted]) -> Step {
+    pub(super) fn step(&mut self, lane: u16, wanted: &[RecordToRead]) -> Step {
         let mut step = Step::default();
         for one in wanted {
-            let Wanted { stored, .. } = one;
+            let RecordToRead { stored, .. } = one;
             let filter = self.filter.clone();
             let view = self.record(lane, stored.at, &mut step.bytes).and_then(|payload| {
                 let view = MessageView::parse(payload).ok();
@@ -83,7 +83,7 @@ impl Reader {
             let file = ReadFile::open(&segment_path(&lane_directory(&self.data_dir, lane), slot))?;
             let size = file.size()?;
             let (window, at, bytes) = Default::default();
-            self.open = Some(Open { place: (lane, slot), file, size, window, at, bytes });
+            self.open = Some(OpenFile { place: (lane, slot), file, size, window, at, bytes });
         }
         let open = self.open.as_mut().ok_or_else(wrong)?;
         let record = open.record(offset.into());
@@ -94,7 +94,7 @@ impl Reader {
     }
 }
 
-impl Open {
+impl OpenFile {
     /// Where in the window the record lies that begins there; what of it is missing is read.
     fn record(&mut self, offset: u64) -> io::Result<(usize, usize)> {
         let header = self.within(offset, record::HEADER)?;

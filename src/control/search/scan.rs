@@ -10,9 +10,9 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::read::{Reader, Step, Wanted};
-use crate::control::api::shape::Scanned;
-use crate::control::asker::{Asker, Unanswered};
+use super::read::{Reader, Step, RecordToRead};
+use crate::control::api::shape::ScanProgress;
+use crate::control::asker::{Asker, AskFailure};
 use crate::limits;
 use crate::queue::select::{Filter, FoundRecipients, Run};
 use crate::shard::ask::{Ask, IndexPage, Keys};
@@ -24,15 +24,15 @@ pub(super) type Pace = Mutex<Instant>;
 #[derive(Debug)]
 pub(in crate::control) enum Unfinished {
     /// A shard did not answer.
-    Unanswered(Unanswered),
+    Unanswered(AskFailure),
     /// More is meant than can be kept.
     TooMany,
     /// It broke off, by our fault.
     Broken,
 }
 
-impl From<Unanswered> for Unfinished {
-    fn from(unanswered: Unanswered) -> Unfinished {
+impl From<AskFailure> for Unfinished {
+    fn from(unanswered: AskFailure) -> Unfinished {
         Unfinished::Unanswered(unanswered)
     }
 }
@@ -46,16 +46,16 @@ pub(super) struct Scan {
     /// From where the index of this lane is asked for; None: all of it was told.
     next: Option<Keys>,
     /// What is to be read, by place.
-    pass: Vec<Wanted>,
+    pass: Vec<RecordToRead>,
     read: usize,
     /// Recipients of these who heard what is asked for, by key: where a reply is.
     heard: Vec<(u32, u16, u16)>,
-    stale: Vec<Wanted>,
+    stale: Vec<RecordToRead>,
     /// What was found in this lane, and before it.
     runs: Vec<Run>,
     found: FoundRecipients,
     reader: Option<Reader>,
-    pub(super) scanned: Scanned,
+    pub(super) scanned: ScanProgress,
 }
 
 impl Scan {
@@ -75,7 +75,7 @@ impl Scan {
             runs: Vec::new(),
             found: FoundRecipients::default(),
             reader,
-            scanned: Scanned { of, ..Scanned::default() },
+            scanned: ScanProgress { of, ..ScanProgress::default() },
         };
         scan.next = scan.first();
         scan
@@ -141,7 +141,7 @@ impl Scan {
         // The index said all that was asked for.
         self.scanned.messages += self.pass.len() as u64;
         let mut heard = &self.heard[..];
-        for Wanted { stored, .. } in std::mem::take(&mut self.pass) {
+        for RecordToRead { stored, .. } in std::mem::take(&mut self.pass) {
             let (slot, offset) = stored.told;
             let own = heard.iter().take_while(|(key, ..)| *key == stored.key).count();
             let (these, rest) = heard.split_at(own);
@@ -161,7 +161,7 @@ impl Scan {
     /// These are to be read, or those of them who heard what is asked for.
     fn take(&mut self, page: IndexPage) {
         self.scanned.messages += u64::from(page.passed);
-        let wanted = |stored| Wanted { stored, tries: 0 };
+        let wanted = |stored| RecordToRead { stored, tries: 0 };
         let Some(reply) = &self.filter.recorded.reply else {
             self.pass.extend(page.entries.into_iter().map(wanted));
             return;
@@ -229,7 +229,7 @@ impl Scan {
             .filter_map(|stored| {
                 let at = before.binary_search_by_key(&stored.key, |(key, _)| *key).ok()?;
                 let known = before[at].1;
-                (known.stored.id == stored.id).then_some(Wanted { stored, tries: known.tries + 1 })
+                (known.stored.id == stored.id).then_some(RecordToRead { stored, tries: known.tries + 1 })
             })
             .collect();
         self.scanned.messages += (before.len() - self.pass.len()) as u64;

@@ -9,7 +9,7 @@ use crate::time::Instant;
 pub struct Judge {
     classes: Classes,
     /// By the hash of text and provider; a text takes the place of another.
-    seen: Box<[Option<Seen>]>,
+    seen: Box<[Option<JudgedReply>]>,
     masked: Vec<u8>,
     /// The second in which texts are looked through, and how many were.
     second: u64,
@@ -18,7 +18,7 @@ pub struct Judge {
 }
 
 #[derive(Clone, Debug)]
-struct Seen {
+struct JudgedReply {
     masked: Box<[u8]>,
     provider: Option<u8>,
     judged: Judged,
@@ -90,7 +90,7 @@ impl Judge {
     fn look_through(&mut self, slot: usize, provider: Option<u8>) -> Judged {
         self.looks += 1;
         let judged = self.classes.find(&self.masked, provider);
-        self.seen[slot] = Some(Seen { masked: self.masked.as_slice().into(), provider, judged });
+        self.seen[slot] = Some(JudgedReply { masked: self.masked.as_slice().into(), provider, judged });
         judged
     }
 }

@@ -9,7 +9,7 @@ use crossbeam::channel::unbounded;
 
 use crate::control::api::shape::LedElsewhere;
 use crate::limits;
-use crate::queue::select::{Filter, Judged, ScanPosition};
+use crate::queue::select::{Filter, PlacePredicate, ScanPosition};
 use crate::runtime::process;
 use crate::shard::ask::{Ask, Part, Reply};
 use crate::shard::live::LiveConfig;
@@ -18,7 +18,7 @@ use crate::shard::mesh::Mesh;
 /// Recipients in domains that are led one way now and another by what would be in force; as many as are counted within
 /// [`limits::REQUEST_TIME`], and none where shards do not serve.
 pub(super) fn count(mesh: &Mesh, serves: bool, (now, then): (Arc<LiveConfig>, LiveConfig)) -> LedElsewhere {
-    let judged = Judged::new(move |place, _| !then.same_route_as(&now, place.domain));
+    let judged = PlacePredicate::new(move |place, _| !then.same_route_as(&now, place.domain));
     let filter = Arc::new(Filter { judged: Some(judged), ..Filter::default() });
     let until = process::since_boot() + limits::REQUEST_TIME;
     let mut led = LedElsewhere { recipients: 0, counted: serves };

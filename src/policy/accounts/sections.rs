@@ -52,7 +52,7 @@ impl fmt::Display for Flaw {
 
 /// What holds for the mail of an account, where nothing said of the mail says otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Own {
+pub struct AccountDefaults {
     /// The pool that it leaves by, and the line that says so.
     pub pool: Option<(Box<str>, usize)>,
     /// Whose it is.
@@ -66,7 +66,7 @@ pub(super) struct Section {
     /// As a hash.
     pub password: Box<str>,
     /// What holds for its mail.
-    pub own: Own,
+    pub own: AccountDefaults,
     /// The line at which it is told what is wrong with the account.
     pub line: usize,
 }
@@ -127,7 +127,7 @@ fn section(
     let (password, _) = password.ok_or((header, Flaw::NoPassword))?;
     let pool = named(pool, Key::Pool, Flaw::Pool)?.map(|(pool, at)| (pool.into(), line(at)));
     let tenant = named(tenant, Key::Tenant, Flaw::Tenant)?.map(|(tenant, _)| tenant.into());
-    let own = Own { pool, tenant };
+    let own = AccountDefaults { pool, tenant };
     Ok(Section { name: name.into(), password: password.into(), own, line: line(at) })
 }
 

@@ -10,12 +10,12 @@ use super::walk::wanted;
 use super::{Destinations, Effect};
 use crate::queue::lifetimes::Times;
 use crate::queue::select::{Filter, GroupState, Pattern, Tally};
-use crate::queue::{Group, Standing};
+use crate::queue::{Group, GroupPhase};
 
-/// What is set aside. To be ended with [`Aside::end`], which gives back what is left.
+/// What is set aside. To be ended with [`AsideGroups::end`], which gives back what is left.
 #[derive(Debug)]
 #[must_use = "what is set aside is in no queue"]
-pub struct Aside {
+pub struct AsideGroups {
     key: DomainKey,
     deferred: Vec<Deferred>,
     ready: VecDeque<Group>,
@@ -25,7 +25,7 @@ pub struct Aside {
 
 /// What became of the next group that is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum NextGroup {
     /// It is the caller's, with a credit: to be settled as an attempt is.
     Taken(DomainKey, Group),
     /// All credits of its lane are out. It is still set aside.
@@ -57,14 +57,14 @@ pub fn next_domain(
     }
 }
 
-impl Aside {
+impl AsideGroups {
     /// Sets aside what of this domain waits for its next attempt; what is ready too, if that is to change. How many are under way.
-    pub fn take(queues: &mut Destinations, key: DomainKey, ready: bool) -> Option<(Aside, u32)> {
+    pub fn take(queues: &mut Destinations, key: DomainKey, ready: bool) -> Option<(AsideGroups, u32)> {
         let domain = queues.domains.get_mut(key)?;
         let under_way = domain.active;
         domain.active += 1;
         let deferred = std::mem::take(&mut domain.deferred).into_vec();
-        let mut aside = Aside { key, deferred, ready: VecDeque::new(), hurried: false };
+        let mut aside = AsideGroups { key, deferred, ready: VecDeque::new(), hurried: false };
         if ready {
             aside.ready = std::mem::take(&mut domain.ready);
             if let Some(site) = domain.site().filter(|_| domain.in_ring) {
@@ -103,7 +103,7 @@ impl Aside {
         let mut effect = None;
         for _ in 0..looks {
             let Some(Deferred(mut group)) = self.deferred.pop() else { break };
-            if group.standing == Standing::Suspended {
+            if group.standing == GroupPhase::Suspended {
                 group.resume();
             }
             queues.now = now;
@@ -163,17 +163,17 @@ impl Aside {
         times: Times<'_>,
         looks: usize,
         effect: &mut Option<Effect>,
-    ) -> Next {
+    ) -> NextGroup {
         for _ in 0..looks {
             let (group, state) = match (self.deferred.last(), self.ready.front()) {
                 (Some(Deferred(group)), _) => (*group, GroupState::Deferred),
                 (None, Some(group)) => (*group, GroupState::Ready),
-                (None, None) => return Next::Nothing,
+                (None, None) => return NextGroup::Nothing,
             };
             let meant = filter.wants(&group, state, times).then(|| filter.first(&group)).flatten();
             if meant.is_some() {
                 if !queues.take_credit(group.location.lane) {
-                    return Next::Starved;
+                    return NextGroup::Starved;
                 }
                 if let Some(domain) = queues.domains.get_mut(self.key) {
                     domain.active += 1;
@@ -199,9 +199,9 @@ impl Aside {
                     GroupState::Ready => self.ready.push_front(part),
                 }
             }
-            return Next::Taken(self.key, meant);
+            return NextGroup::Taken(self.key, meant);
         }
-        Next::Unfinished
+        NextGroup::Unfinished
     }
 
     fn put_back(

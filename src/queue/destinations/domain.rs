@@ -9,7 +9,7 @@ use super::keys::{DomainKey, SiteKey};
 use super::ring::Turn;
 use crate::mail::parameters::Priority;
 use crate::queue::flow::{Flow, Strand};
-use crate::queue::{Group, Standing};
+use crate::queue::{Group, GroupPhase};
 use crate::route::egress::EgressKey;
 
 /// A group that waits, the earliest due first in a heap.
@@ -163,7 +163,7 @@ impl Domain {
             && first.0.due() <= now
         {
             let mut group = PeekMut::pop(first).0;
-            if matches!(group.standing, Standing::Suspended | Standing::Held) {
+            if matches!(group.standing, GroupPhase::Suspended | GroupPhase::Held) {
                 group.resume();
             }
             self.ready.push_back(group);
@@ -177,7 +177,7 @@ impl Domain {
 
     /// Whether some of what waits was put aside for a suspension; where there is more than so many looks that is not looked up.
     pub(super) fn has_aside(&self, looks: usize) -> bool {
-        let is_aside = |waits: &Deferred| waits.0.standing == Standing::Suspended;
+        let is_aside = |waits: &Deferred| waits.0.standing == GroupPhase::Suspended;
         self.deferred.len() > looks || self.deferred.iter().any(is_aside)
     }
 

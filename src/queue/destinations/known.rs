@@ -3,7 +3,7 @@
 use super::Destinations;
 use super::keys::{DomainKey, SiteKey};
 use crate::limits;
-use crate::queue::Standing;
+use crate::queue::GroupPhase;
 use crate::queue::flow::Flow;
 use crate::route::egress::EgressKey;
 
@@ -81,7 +81,7 @@ impl Amount {
 
 /// How much of a domain waits, counted a slice at a time: what comes and goes meanwhile may be counted or not.
 #[derive(Clone, Debug, Default)]
-pub struct Waiting {
+pub struct DomainBacklog {
     /// For its next attempt.
     pub deferred: Amount,
     /// When the first of that is due (seconds of the queues' clock); what is given up before that does not count.
@@ -99,7 +99,7 @@ pub struct Waiting {
     place: usize,
 }
 
-impl Waiting {
+impl DomainBacklog {
     /// Goes on, with so many looks. True: that is all.
     pub fn count(&mut self, queues: &Destinations, key: DomainKey, looks: usize) -> bool {
         let Some(domain) = queues.domains.get(key) else { return true };
@@ -110,8 +110,8 @@ impl Waiting {
                 Some(deferred) => {
                     let group = &deferred.0;
                     let (amount, due) = match group.standing {
-                        Standing::Suspended => (&mut self.suspended, &mut self.resumes),
-                        Standing::Held => (&mut self.held, &mut self.released),
+                        GroupPhase::Suspended => (&mut self.suspended, &mut self.resumes),
+                        GroupPhase::Held => (&mut self.held, &mut self.released),
                         _ => (&mut self.deferred, &mut self.next),
                     };
                     amount.add(group.count);
@@ -143,8 +143,8 @@ mod tests {
         Group { count: 2, not_before, expiry, ..Group::bare(location, offset) }
     }
 
-    fn counted(queues: &Destinations, key: DomainKey) -> Waiting {
-        let mut waiting = Waiting::default();
+    fn counted(queues: &Destinations, key: DomainKey) -> DomainBacklog {
+        let mut waiting = DomainBacklog::default();
         while !waiting.count(queues, key, 2) {}
         waiting
     }
@@ -157,9 +157,9 @@ mod tests {
         {
             queues.push("a.example", group(offset, not_before, expiry), 10);
         }
-        let suspended = Group { standing: Standing::Suspended, ..group(6, 40, 500) };
+        let suspended = Group { standing: GroupPhase::Suspended, ..group(6, 40, 500) };
         queues.push("a.example", suspended, 10);
-        queues.push("a.example", Group { standing: Standing::Held, ..group(7, 300, 500) }, 10);
+        queues.push("a.example", Group { standing: GroupPhase::Held, ..group(7, 300, 500) }, 10);
         let [state] = domains(&queues, "a.example", 9)[..] else { panic!("there is one") };
         assert_eq!((state.asked_since, state.site, state.egress), (Some(10), None, EgressKey::NODE));
         let waiting = counted(&queues, state.key);

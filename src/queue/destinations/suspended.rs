@@ -11,8 +11,8 @@ use super::effect::Effect;
 use super::keys::{DomainKey, SiteKey};
 use super::sites::Sites;
 use crate::queue::select::Place;
-use crate::queue::suspension::{self, Found, Held, Suspension};
-use crate::queue::{Group, Standing};
+use crate::queue::suspension::{self, Found, ActiveSuspensions, Suspension};
+use crate::queue::{Group, GroupPhase};
 
 /// What a step with suspended mail brought.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub enum PutAside {
     Nothing,
 }
 
-pub(super) enum Next {
+pub(super) enum PutAsideStep {
     Told(PutAside),
     /// Nothing of this domain is to be put aside any more.
     Over(DomainKey),
@@ -39,7 +39,7 @@ pub(super) enum Next {
 
 /// What holds for all mail of a domain.
 pub(super) fn of<'a>(
-    held: &'a Held,
+    held: &'a ActiveSuspensions,
     (domains, sites): (&Domains, &Sites),
     key: DomainKey,
     now: u32,
@@ -50,13 +50,13 @@ pub(super) fn of<'a>(
     domains.get(key).and_then(|domain| of_domain(held, sites, domain, now))
 }
 
-fn of_domain<'a>(held: &'a Held, sites: &Sites, domain: &Domain, now: u32) -> Option<Found<'a>> {
+fn of_domain<'a>(held: &'a ActiveSuspensions, sites: &Sites, domain: &Domain, now: u32) -> Option<Found<'a>> {
     let site = domain.site().map(|site| sites.get(site).name());
     held.at(Place { domain: &domain.name, site }, now)
 }
 
 /// Whether all mail of a domain is returned, wherever it leads: also what is not due.
-pub(super) fn returns(held: &Held, domains: &Domains, key: DomainKey, now: u32) -> bool {
+pub(super) fn returns(held: &ActiveSuspensions, domains: &Domains, key: DomainKey, now: u32) -> bool {
     if held.is_empty() {
         return false;
     }
@@ -67,7 +67,7 @@ pub(super) fn returns(held: &Held, domains: &Domains, key: DomainKey, now: u32) 
 
 /// A domain got ready groups: whether these are suspended, and noted.
 pub(super) fn note(
-    held: &Held,
+    held: &ActiveSuspensions,
     (domains, sites, aside): (&mut Domains, &mut Sites, &mut BTreeSet<DomainKey>),
     (key, groups): (DomainKey, usize),
     now: u32,
@@ -87,7 +87,7 @@ pub(super) fn note(
 
 /// Whether a domain that is next at its site is suspended: it leaves the ring.
 pub(super) fn stops(
-    held: &Held,
+    held: &ActiveSuspensions,
     sites: &mut Sites,
     (site, domain): (SiteKey, &mut Domain),
     now: u32,
@@ -102,7 +102,7 @@ pub(super) fn stops(
 
 /// Those of these slots whose mail is suspended leave the rings of their sites, and are noted.
 pub(super) fn leave(
-    held: &Held,
+    held: &ActiveSuspensions,
     (domains, sites, aside): (&mut Domains, &mut Sites, &mut BTreeSet<DomainKey>),
     now: u32,
     slots: Range<usize>,
@@ -130,34 +130,34 @@ pub(super) fn leave(
 
 /// The next step with the domains that were noted.
 pub(super) fn next(
-    held: &Held,
+    held: &ActiveSuspensions,
     (domains, sites, credits): (&mut Domains, &mut Sites, &mut Credits),
     aside: &mut BTreeSet<DomainKey>,
     now: u32,
     looks: &mut usize,
-) -> Next {
+) -> PutAsideStep {
     loop {
-        let Some(key) = aside.first().copied() else { return Next::Told(PutAside::Nothing) };
+        let Some(key) = aside.first().copied() else { return PutAsideStep::Told(PutAside::Nothing) };
         let Some(found) = of(held, (domains, sites), key, now) else {
             aside.remove(&key);
-            return Next::Over(key);
+            return PutAsideStep::Over(key);
         };
         let Some(domain) = domains.get_mut(key) else { continue };
         let returns = found.suspension.effect == suspension::Effect::Return;
         let waits = if returns { domain.deferred.peek().map(|first| first.0) } else { None };
         let Some(group) = domain.ready.front().copied().or(waits) else {
             aside.remove(&key);
-            return Next::Over(key);
+            return PutAsideStep::Over(key);
         };
         if *looks == 0 {
-            return Next::Told(PutAside::Unfinished);
+            return PutAsideStep::Told(PutAside::Unfinished);
         }
         *looks -= 1;
         // Whose time is over is given up, also what a start found so: it would not be tried before the suspension ends.
         let expired = group.expiry <= now;
         let ends = (returns || expired) && credits.take(group.location.lane);
         if returns && !ends {
-            return Next::Told(PutAside::Starved);
+            return PutAsideStep::Told(PutAside::Starved);
         }
         if domain.ready.pop_front().is_none() {
             domain.deferred.pop();
@@ -165,13 +165,13 @@ pub(super) fn next(
         if ends {
             domain.active += 1;
             let suspension = Box::new(found.suspension.clone());
-            return Next::Told(match expired {
+            return PutAsideStep::Told(match expired {
                 true => PutAside::Expired(key, group, suspension),
                 false => PutAside::Returned(key, group, suspension),
             });
         }
         // One that is too old and finds no credit is due again at once.
-        domains.defer(key, Group { standing: Standing::Suspended, not_before: found.until, ..group });
+        domains.defer(key, Group { standing: GroupPhase::Suspended, not_before: found.until, ..group });
     }
 }
 

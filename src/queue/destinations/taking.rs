@@ -10,7 +10,7 @@ use super::resting::Resting;
 use super::sites::Sites;
 use super::{routes, suspended};
 use crate::queue::flow::Weights;
-use crate::queue::suspension::Held;
+use crate::queue::suspension::ActiveSuspensions;
 
 /// The parts of the queues that are changed by it.
 pub(super) struct Parts<'a> {
@@ -25,7 +25,7 @@ pub(super) struct Parts<'a> {
 /// has no credit is passed over.
 pub(super) fn take(
     Parts { domains, sites, credits, aside, resting }: Parts<'_>,
-    (held, weights): (&Held, &Weights),
+    (held, weights): (&ActiveSuspensions, &Weights),
     (site, now): (SiteKey, u32),
     allows: &mut dyn FnMut(u32) -> bool,
 ) -> Take {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::id::Location;
-use crate::queue::Standing;
+use crate::queue::GroupPhase;
 
 mod flows;
 mod moved;
@@ -14,7 +14,7 @@ fn group(offset: u32, count: u16) -> Group {
         first: 0,
         count,
         attempts: 0,
-        standing: Standing::Resident,
+        standing: GroupPhase::Resident,
         life: 0,
         not_before: 0,
         expiry: 1000,
@@ -205,11 +205,11 @@ fn what_waits_for_a_closed_site_is_told_once_and_goes_out_when_it_opens() {
 #[test]
 fn what_was_found_past_its_time_is_tried_once() {
     let mut queue = Destinations::new(vec![9]);
-    let late = |offset| Group { standing: Standing::LastTry, expiry: 5, ..group(offset, 1) };
+    let late = |offset| Group { standing: GroupPhase::LastTry, expiry: 5, ..group(offset, 1) };
     let Some(Effect::Resolve(key, _)) = queue.push("a.example", late(1), 10) else { panic!() };
     let site = queue.resolved(key, "mx").expect("a site");
     let (key, tried) = job(&mut queue, site, 10).expect("a last try");
-    queue.attempted(key, &tried, &[Group { standing: Standing::Usual, not_before: 5, ..tried }], 10);
+    queue.attempted(key, &tried, &[Group { standing: GroupPhase::Usual, not_before: 5, ..tried }], 10);
     queue.tick(12, 9);
     let _ = queue.resolved(key, "mx");
     assert!(matches!(queue.take(site, 12), Take::Expired(..)));
@@ -256,7 +256,7 @@ fn what_waits_for_an_answer_is_told_and_given_up_in_time() {
     queue.credit(0, 9);
     assert_eq!(all(&mut queue, 141, 99), [(1, 2), (3, 2)], "again by their own schedule");
     // A last try goes on until it is told again.
-    queue.push("e.example", Group { standing: Standing::LastTry, expiry: 5, ..group(7, 1) }, 141);
+    queue.push("e.example", Group { standing: GroupPhase::LastTry, expiry: 5, ..group(7, 1) }, 141);
     assert_eq!(all(&mut queue, 180, 99), [(7, 1)]);
     assert_eq!(all(&mut queue, 279, 99), []);
     assert_eq!(all(&mut queue, 280, 99), [(7, 1000)]);

@@ -13,7 +13,7 @@ use super::keys::DomainKey;
 use super::walked::Walked;
 use crate::queue::Group;
 use crate::queue::lifetimes::Times;
-use crate::queue::select::{Filter, GroupState, Order, Pattern, Place, ScanPosition, Seen, Tally, order};
+use crate::queue::select::{Filter, GroupState, Order, Pattern, Place, ScanPosition, WaitingGroup, Tally, order};
 
 /// One walk, and what it has found.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub struct Walk {
     /// There are more in it.
     more: bool,
     /// What it found, unless it counts.
-    pub rows: Vec<Seen>,
+    pub rows: Vec<WaitingGroup>,
     /// How much it found.
     pub tally: Tally,
 }
@@ -177,7 +177,7 @@ impl Walk {
         let last = self.first.last_key_value().map(|(order, _)| *order);
         for (group, state) in std::mem::take(&mut self.first).into_values() {
             self.tally.add(self.filter.meant(&group), state);
-            self.rows.push(Seen {
+            self.rows.push(WaitingGroup {
                 domain: domain.map(|domain| Box::from(&*domain.name)).unwrap_or_default(),
                 site: site.map(|site| Box::from(site.name())),
                 closed_until: site.map(|site| site.closed_until).filter(|until| *until > queues.now),

@@ -8,12 +8,12 @@ use crate::route::egress::EgressKey;
 
 /// Says it of a domain by where its mail goes, and by which egress.
 #[derive(Clone)]
-pub struct Judged(Arc<dyn Fn(Place<'_>, EgressKey) -> bool + Send + Sync>);
+pub struct PlacePredicate(Arc<dyn Fn(Place<'_>, EgressKey) -> bool + Send + Sync>);
 
-impl Judged {
+impl PlacePredicate {
     /// By this judgement, which must not wait for anything: it is made on the shard's thread.
-    pub fn new(means: impl Fn(Place<'_>, EgressKey) -> bool + Send + Sync + 'static) -> Judged {
-        Judged(Arc::new(means))
+    pub fn new(means: impl Fn(Place<'_>, EgressKey) -> bool + Send + Sync + 'static) -> PlacePredicate {
+        PlacePredicate(Arc::new(means))
     }
 
     /// Whether it is meant.
@@ -23,15 +23,15 @@ impl Judged {
 }
 
 /// Only the same one is known to say the same.
-impl PartialEq for Judged {
-    fn eq(&self, other: &Judged) -> bool {
+impl PartialEq for PlacePredicate {
+    fn eq(&self, other: &PlacePredicate) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
-impl Eq for Judged {}
+impl Eq for PlacePredicate {}
 
-impl fmt::Debug for Judged {
+impl fmt::Debug for PlacePredicate {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Judged")
     }

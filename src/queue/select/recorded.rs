@@ -10,7 +10,7 @@ use crate::mail::parameters::Key;
 
 /// Which recipients are meant: those of which all that is set holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recorded {
+pub struct RecipientFilter {
     /// The reverse path.
     pub sender: Option<AddressPattern>,
     /// Their own address.
@@ -61,7 +61,7 @@ const PATTERN: &str =
     "a regular expression that is found in the reply, such as '4\\.7\\.1' or 'try again', and no large one";
 
 /// What became of a filter that is given.
-pub(super) enum Given {
+pub(super) enum FilterResult {
     /// It is set. `again`: and was set before.
     Set {
         /// Whether it was set before.
@@ -73,9 +73,9 @@ pub(super) enum Given {
     Unknown,
 }
 
-impl Recorded {
+impl RecipientFilter {
     /// One more filter, by its name.
-    pub(super) fn set(&mut self, name: &str, text: &str) -> Given {
+    pub(super) fn set(&mut self, name: &str, text: &str) -> FilterResult {
         let address = || AddressPattern::parse(text.trim()).map_err(|_| ADDRESS);
         let word = || {
             let fits = !text.is_empty() && text.len() <= limits::FILTER_TEXT_MAX;
@@ -94,7 +94,7 @@ impl Recorded {
             _ => {
                 let keys = [Key::Tenant, Key::Campaign, Key::Pool];
                 let Some(key) = keys.into_iter().find(|key| key.name() == name) else {
-                    return Given::Unknown;
+                    return FilterResult::Unknown;
                 };
                 word().map(|value| {
                     let again = self.parameters.iter().any(|(other, _)| *other == key);
@@ -103,17 +103,17 @@ impl Recorded {
                 })
             }
         };
-        set.map_or_else(Given::Wrong, |again| Given::Set { again })
+        set.map_or_else(FilterResult::Wrong, |again| FilterResult::Set { again })
     }
 
     /// Whether nothing is asked for.
     pub fn is_empty(&self) -> bool {
-        *self == Recorded::default()
+        *self == RecipientFilter::default()
     }
 
     /// Whether records are to be read: the index knows what was said last.
     pub fn wants_records(&self) -> bool {
-        let Recorded { sender, recipient, account, parameters, reply: _ } = self;
+        let RecipientFilter { sender, recipient, account, parameters, reply: _ } = self;
         sender.is_some() || recipient.is_some() || account.is_some() || !parameters.is_empty()
     }
 
@@ -122,7 +122,7 @@ impl Recorded {
         fn word(name: &str, value: impl fmt::Display) -> String {
             format!("{name}={value}")
         }
-        let Recorded { sender, recipient, account, parameters, reply } = self;
+        let RecipientFilter { sender, recipient, account, parameters, reply } = self;
         let mut words = Vec::new();
         words.extend(sender.iter().map(|pattern| word("sender", pattern)));
         words.extend(recipient.iter().map(|pattern| word("recipient", pattern)));

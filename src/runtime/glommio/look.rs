@@ -27,12 +27,12 @@ use crate::runtime::os::rest::Rest;
 use crate::runtime::os::{Tally, YieldNow};
 
 /// What the task looks at.
-pub(super) struct Look {
+pub(super) struct ReactorTask {
     pub(super) reactor: Rc<Reactor>,
     pub(super) bell: Arc<Bell>,
     pub(super) rest: Rest,
     pub(super) tally: Rc<Tally>,
-    pub(super) pending: Rc<Pending>,
+    pub(super) pending: Rc<PendingWork>,
     /// glommio's rings, if they are known.
     pub(super) rings: Vec<Rc<Source>>,
     pub(super) parked: Rc<Parked>,
@@ -40,7 +40,7 @@ pub(super) struct Look {
 
 /// What is under way in glommio.
 #[derive(Default)]
-pub(super) struct Pending {
+pub(super) struct PendingWork {
     /// A sync was begun that glommio has not passed to the kernel yet.
     pub(super) begun: Cell<bool>,
     /// Syncs under way.
@@ -59,7 +59,7 @@ pub(super) struct Parked {
     pulse: RefCell<Option<Waker>>,
 }
 
-impl Look {
+impl ReactorTask {
     /// Adds to the set what calls from other threads, and glommio's rings.
     pub(super) fn prepare(&mut self, call: OwnedFd, rings: Vec<OwnedFd>) -> io::Result<()> {
         self.reactor.register(call, EventFlags::IN, false)?;

@@ -29,7 +29,7 @@ mod look;
 mod rings;
 mod watchdog;
 
-use look::{Look, Parked, Pending};
+use look::{ReactorTask, Parked, PendingWork};
 pub use watchdog::Watchdog;
 
 /// One core's runtime on glommio.
@@ -38,7 +38,7 @@ pub type GlommioRuntime = OsRuntime<GlommioEngine>;
 /// glommio's part of it.
 pub struct GlommioEngine {
     rest: Rest,
-    pending: Rc<Pending>,
+    pending: Rc<PendingWork>,
 }
 
 /// Starts a thread pinned to its core and runs `body` on it.
@@ -127,8 +127,8 @@ where
 {
     let (reactor, clock, tally) = (Rc::new(Reactor::new()?), Clock::start(), Rc::<Tally>::default());
     let (rest, parked) = (Rest::new(clock, settings.spin), Rc::<Parked>::default());
-    let pending = Rc::new(Pending { helped: calls.helped, ..Pending::default() });
-    let mut look = Look {
+    let pending = Rc::new(PendingWork { helped: calls.helped, ..PendingWork::default() });
+    let mut look = ReactorTask {
         reactor: reactor.clone(),
         bell: bell.clone(),
         rest: rest.clone(),
@@ -172,16 +172,16 @@ impl Engine for GlommioEngine {
 }
 
 /// Counts something that is under way for as long as it lives.
-struct UnderWay<'a>(&'a Cell<usize>);
+struct SyncGuard<'a>(&'a Cell<usize>);
 
-impl UnderWay<'_> {
-    fn new(count: &Cell<usize>) -> UnderWay<'_> {
+impl SyncGuard<'_> {
+    fn new(count: &Cell<usize>) -> SyncGuard<'_> {
         count.set(count.get() + 1);
-        UnderWay(count)
+        SyncGuard(count)
     }
 }
 
-impl Drop for UnderWay<'_> {
+impl Drop for SyncGuard<'_> {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
     }
@@ -190,12 +190,12 @@ impl Drop for UnderWay<'_> {
 /// A file as glommio's ring knows it.
 pub struct RingFile {
     file: BufferedFile,
-    pending: Rc<Pending>,
+    pending: Rc<PendingWork>,
 }
 
 impl Syncer for RingFile {
     async fn fdatasync(&self) -> io::Result<()> {
-        let _under_way = UnderWay::new(&self.pending.syncs);
+        let _under_way = SyncGuard::new(&self.pending.syncs);
         self.pending.begun.set(true);
         self.file.fdatasync().await.map_err(|error| io::Error::other(error.to_string()))
     }

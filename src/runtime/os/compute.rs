@@ -19,7 +19,7 @@ use crate::limits;
 use crate::runtime::{Priority, Uncomputed, Urgency, Workspace};
 
 /// What tells a shard that one of its tasks was woken by another thread.
-pub(in crate::runtime) type Done = Arc<dyn Fn() + Send + Sync>;
+pub(in crate::runtime) type WakeShard = Arc<dyn Fn() + Send + Sync>;
 
 /// The threads. They end when this is dropped; what they are at then, nobody waits for.
 pub struct Compute(Arc<Shared>);
@@ -33,7 +33,7 @@ struct Shared {
 
 /// Work that waits, by urgency.
 struct Queues {
-    waiting: [BTreeMap<QueueKey, Waiting>; Urgency::COUNT],
+    waiting: [BTreeMap<QueueKey, QueuedWork>; Urgency::COUNT],
     serial: u64,
     calm: bool,
 }
@@ -41,7 +41,7 @@ struct Queues {
 /// The rank, and which piece it was of all that ever came.
 type QueueKey = (u32, u64);
 
-struct Waiting {
+struct QueuedWork {
     work: Box<dyn Work>,
     since: std::time::Instant,
 }
@@ -72,7 +72,7 @@ enum Slot {
 struct Piece<T, F> {
     work: F,
     promised: Arc<Promised<Result<T, Uncomputed>>>,
-    done: Done,
+    done: WakeShard,
 }
 
 impl<T: Send + 'static, F: FnOnce(&mut Workspace) -> T + Send> Work for Piece<T, F> {
@@ -130,7 +130,7 @@ impl Compute {
     pub(in crate::runtime) async fn run<T: Send + 'static>(
         &self,
         priority: Priority,
-        done: Done,
+        done: WakeShard,
         work: impl FnOnce(&mut Workspace) -> T + Send + 'static,
     ) -> Result<T, Uncomputed> {
         let promised = Arc::new(Promised::open());
@@ -163,7 +163,7 @@ impl Queues {
         let urgency = priority.urgency;
         let since = now();
         let place = (priority.rank, self.serial);
-        self.waiting[urgency as usize].insert(place, Waiting { work, since });
+        self.waiting[urgency as usize].insert(place, QueuedWork { work, since });
         let mut displaced = Vec::new();
         while self.waiting[urgency as usize].len() > urgency.waiting_max(self.calm) {
             displaced.extend(self.take(urgency, false));
@@ -215,7 +215,7 @@ impl Queues {
         let most = if self.calm { limits::COMPUTE_PATIENCE } else { limits::COMPUTE_WAIT_MAX };
         for line in &mut self.waiting {
             let old =
-                |(place, waiting): (&QueueKey, &Waiting)| (waiting.since.elapsed() > most).then_some(*place);
+                |(place, waiting): (&QueueKey, &QueuedWork)| (waiting.since.elapsed() > most).then_some(*place);
             let places: Vec<QueueKey> = line.iter().filter_map(old).collect();
             stale.extend(places.iter().filter_map(|place| line.remove(place)).map(|waiting| waiting.work));
         }

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use super::compute::{Compute, Done};
+use super::compute::{Compute, WakeShard};
 use super::promise::{Promised, lock};
 use crate::limits;
 
@@ -22,12 +22,12 @@ pub(in crate::runtime) struct Helpers {
     /// The node's threads that compute, if it has any.
     pub compute: Option<Arc<Compute>>,
     /// Called by another thread when it has woken a task.
-    pub done: Done,
+    pub done: WakeShard,
 }
 
 impl Helpers {
     /// Starts the threads, which may run on the cores that their starter may.
-    pub(in crate::runtime) fn start(compute: Option<Arc<Compute>>, done: Done) -> io::Result<Helpers> {
+    pub(in crate::runtime) fn start(compute: Option<Arc<Compute>>, done: WakeShard) -> io::Result<Helpers> {
         let fills = Helper::start("relevo-fill", limits::FILLS_WAITING_MAX, done.clone())?;
         // Each read is waited for by a task, and tasks are bounded: none is ever refused.
         let reads = Helper::start("relevo-read", usize::MAX, done.clone())?;
@@ -56,7 +56,7 @@ struct HelperQueue {
 
 impl Helper {
     /// Starts the thread, which may run on the cores its starter may. It calls `done` after each job.
-    pub(in crate::runtime) fn start(name: &str, waiting_max: usize, done: Done) -> io::Result<Helper> {
+    pub(in crate::runtime) fn start(name: &str, waiting_max: usize, done: WakeShard) -> io::Result<Helper> {
         let shared = Arc::new(Shared::default());
         let theirs = shared.clone();
         let thread = thread::Builder::new().name(name.to_owned()).spawn(move || theirs.work(&*done))?;

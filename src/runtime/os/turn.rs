@@ -22,7 +22,7 @@ pub(super) struct Turns {
 }
 
 /// A poll that began.
-pub(super) struct Begun {
+pub(super) struct PollStart {
     now: u64,
     outer: u64,
 }
@@ -43,12 +43,12 @@ impl Default for Turns {
 impl Turns {
     /// A poll begins. To be ended with [`Turns::over`], which is given what this returns.
     #[inline]
-    pub(super) fn begin(&self) -> Begun {
+    pub(super) fn begin(&self) -> PollStart {
         let (now, outer) = (ticks(), self.begun.get());
         if outer == 0 {
             self.begun.set(now);
         }
-        Begun { now, outer }
+        PollStart { now, outer }
     }
 
     /// Whether the running poll has lasted long.
@@ -70,7 +70,7 @@ impl Turns {
 
     /// A poll is over.
     #[inline]
-    pub(super) fn over(&self, begun: Begun) {
+    pub(super) fn over(&self, begun: PollStart) {
         let since = self.begun.replace(begun.outer).max(begun.now);
         let took = ticks().saturating_sub(since);
         if took > limits::POLL_SHORT && took > self.longest.get() {

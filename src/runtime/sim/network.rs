@@ -16,7 +16,7 @@ mod event;
 mod faults;
 
 pub(super) use connection::{Connection, gather};
-pub(super) use datagram::{Datagrams, Reached};
+pub(super) use datagram::{Datagrams, DatagramTarget};
 pub(super) use event::{EndId, NetworkEvent};
 pub(super) use faults::Conditions;
 pub use faults::Faults;
@@ -36,7 +36,7 @@ const EPHEMERAL: std::ops::Range<u16> = 32_768..61_000;
 pub(super) struct Network {
     faults: Faults,
     connections: BTreeMap<u64, Connection>,
-    listeners: BTreeMap<u64, Listening>,
+    listeners: BTreeMap<u64, SimSocket>,
     datagrams: Datagrams,
     watches: Vec<Watch>,
     serial: u64,
@@ -50,7 +50,7 @@ struct Watch {
     peak: usize,
 }
 
-struct Listening {
+struct SimSocket {
     node: u32,
     address: SocketAddr,
     queue: VecDeque<u64>,
@@ -134,7 +134,7 @@ impl Network {
         if !exact.is_empty() {
             return exact;
         }
-        let wild = |one: &Listening| {
+        let wild = |one: &SimSocket| {
             one.address.ip().is_unspecified()
                 && one.address.port() == to.port()
                 && one.address.is_ipv4() == to.is_ipv4()
@@ -151,7 +151,7 @@ impl Network {
             return Err(os(libc::EADDRINUSE));
         }
         let id = self.id();
-        let listening = Listening { node, address, queue: VecDeque::new(), waiter: Waiter::default() };
+        let listening = SimSocket { node, address, queue: VecDeque::new(), waiter: Waiter::default() };
         self.listeners.insert(id, listening);
         base.note("listen", id, u64::from(address.port()));
         Ok(id)
@@ -269,7 +269,7 @@ impl Network {
     }
 
     /// Where a datagram comes to that arrives.
-    pub fn reached(&self, socket: u64) -> Reached {
+    pub fn reached(&self, socket: u64) -> DatagramTarget {
         self.datagrams.reached(socket, &self.faults)
     }
 

@@ -10,7 +10,7 @@ use super::base::{Base, Event};
 use super::cores::{Cores, Costs};
 use super::disk::{Disks, Loss};
 use super::executor::{BoxedTask, Executor, Owner, Panicked, TaskWaker};
-use super::network::{Network, NetworkEvent, Reached};
+use super::network::{Network, NetworkEvent, DatagramTarget};
 use super::random::Random;
 use crate::runtime::Defect;
 
@@ -278,10 +278,10 @@ impl WorldState {
         };
         let reached = self.network().reached(socket);
         match reached {
-            Reached::Nothing => {}
-            Reached::Nobody => self.network().answer(socket, None, &self.base),
+            DatagramTarget::Nothing => {}
+            DatagramTarget::Nobody => self.network().answer(socket, None, &self.base),
             // The handler is the test's: no part of the world is borrowed while it runs.
-            Reached::Handler(handler) => {
+            DatagramTarget::Handler(handler) => {
                 let answer = (handler.borrow_mut())(&bytes);
                 if let Some(answer) = answer {
                     self.network().answer(socket, Some(&answer), &self.base);

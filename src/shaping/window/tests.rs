@@ -7,8 +7,8 @@ fn at(seconds: f64) -> Instant {
     Instant(1000 * SECOND + (seconds * SECOND as f64) as u64)
 }
 
-fn taking(begun: Instant) -> Heard {
-    Heard { taken: Some(begun), wanted: true }
+fn taking(begun: Instant) -> WindowEvents {
+    WindowEvents { taken: Some(begun), wanted: true }
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn send(limit: impl Fn(f64) -> f64, ceiling: f64, seconds: u32) -> (f64, f64, Me
     let (mut window, mut credit, mut due) = (Messages::default(), limit(0.0), 0.0);
     let (mut taken, mut refused, mut would) = (0.0, 0.0, 0.0);
     let mut answers = std::collections::VecDeque::new();
-    let (mut heard, mut looked) = (Heard::default(), 0.0);
+    let (mut heard, mut looked) = (WindowEvents::default(), 0.0);
     for step in 0..(f64::from(seconds) / STEP) as u64 {
         let time = step as f64 * STEP;
         let now = at(time);
@@ -179,7 +179,7 @@ fn what_is_not_used_is_not_widened() {
     let before = window.clone();
     for second in 1..1000 {
         let now = at(f64::from(second));
-        for heard in [Heard { taken: Some(now), wanted: false }, Heard { taken: None, wanted: true }] {
+        for heard in [WindowEvents { taken: Some(now), wanted: false }, WindowEvents { taken: None, wanted: true }] {
             assert!(!window.messages.look(heard, 1000.0, now) && !window.connections.look(heard, 20, now));
         }
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::limits;
-use crate::queue::destinations::aside::{Aside, Next};
+use crate::queue::destinations::aside::{AsideGroups, NextGroup};
 use crate::queue::destinations::{DomainKey, Effect};
 use crate::queue::group::Group;
 use crate::queue::lifetimes::Times;
@@ -61,13 +61,13 @@ impl Returns {
 }
 
 /// A group that left its queue. However its task ends, it goes back unless it is told what became of it.
-struct Taken<R: Runtime> {
+struct GroupGuard<R: Runtime> {
     shard: Rc<Shard<R>>,
     job: Job,
     is_settled: Cell<bool>,
 }
 
-impl<R: Runtime> Drop for Taken<R> {
+impl<R: Runtime> Drop for GroupGuard<R> {
     fn drop(&mut self) {
         if !self.is_settled.get()
             && let Ok(mut queues) = self.shard.outbound.destinations.try_borrow_mut()
@@ -78,12 +78,12 @@ impl<R: Runtime> Drop for Taken<R> {
 }
 
 /// What is set aside of a domain goes back, however this ends.
-struct Held<R: Runtime> {
+struct AsideGuard<R: Runtime> {
     shard: Rc<Shard<R>>,
-    aside: Option<Aside>,
+    aside: Option<AsideGroups>,
 }
 
-impl<R: Runtime> Held<R> {
+impl<R: Runtime> AsideGuard<R> {
     /// What is left goes back a slice at a time.
     async fn end(mut self) {
         while let Some(aside) = &mut self.aside {
@@ -98,7 +98,7 @@ impl<R: Runtime> Held<R> {
     }
 }
 
-impl<R: Runtime> Drop for Held<R> {
+impl<R: Runtime> Drop for AsideGuard<R> {
     fn drop(&mut self) {
         let Some(mut aside) = self.aside.take() else { return };
         // Its task ended in the middle: better one long turn than mail that waits for the next start.
@@ -127,9 +127,9 @@ async fn rest<R: Runtime>(shard: &Rc<Shard<R>>, effect: Option<Effect>) {
 
 /// What of this domain was put aside for a suspension is due now.
 pub(in crate::shard) async fn resume<R: Runtime>(shard: &Rc<Shard<R>>, key: DomainKey) {
-    let taken = Aside::take(&mut shard.outbound.destinations.borrow_mut(), key, false);
+    let taken = AsideGroups::take(&mut shard.outbound.destinations.borrow_mut(), key, false);
     let Some((aside, _)) = taken else { return };
-    let mut held = Held { shard: shard.clone(), aside: Some(aside) };
+    let mut held = AsideGuard { shard: shard.clone(), aside: Some(aside) };
     while let Some(aside) = &mut held.aside {
         let now = shard.seconds();
         let (all, effect) =
@@ -144,9 +144,9 @@ pub(in crate::shard) async fn resume<R: Runtime>(shard: &Rc<Shard<R>>, key: Doma
 
 /// What of this domain waits for its next attempt, and is to go back as its record tells, does; others stay.
 pub(in crate::shard) async fn give_back<R: Runtime>(shard: &Rc<Shard<R>>, key: DomainKey) {
-    let taken = Aside::take(&mut shard.outbound.destinations.borrow_mut(), key, false);
+    let taken = AsideGroups::take(&mut shard.outbound.destinations.borrow_mut(), key, false);
     let Some((aside, _)) = taken else { return };
-    let mut held = Held { shard: shard.clone(), aside: Some(aside) };
+    let mut held = AsideGuard { shard: shard.clone(), aside: Some(aside) };
     let all = Filter::default();
     while let Some(aside) = &mut held.aside
         && !shard.draining.get()
@@ -162,12 +162,12 @@ pub(in crate::shard) async fn give_back<R: Runtime>(shard: &Rc<Shard<R>>, key: D
                 &mut effect,
             );
             match next {
-                Next::Nothing => break,
-                Next::Unfinished => {}
-                Next::Starved => starved = true,
-                Next::Taken(domain, group) => {
+                NextGroup::Nothing => break,
+                NextGroup::Unfinished => {}
+                NextGroup::Starved => starved = true,
+                NextGroup::Taken(domain, group) => {
                     let job = shard.own_job(domain, group);
-                    found = Some(Taken { shard: shard.clone(), job, is_settled: Cell::new(false) });
+                    found = Some(GroupGuard { shard: shard.clone(), job, is_settled: Cell::new(false) });
                 }
             }
         }
@@ -185,7 +185,7 @@ pub(in crate::shard) async fn give_back<R: Runtime>(shard: &Rc<Shard<R>>, key: D
 }
 
 /// One group: what of it is suspended, and what is not.
-async fn sort_out<R: Runtime>(shard: &Rc<Shard<R>>, taken: &Taken<R>) {
+async fn sort_out<R: Runtime>(shard: &Rc<Shard<R>>, taken: &GroupGuard<R>) {
     let (job, group) = (&taken.job, &taken.job.group);
     let _settling = Settling::new(shard);
     let place = Pinned::new(shard, group.key, group.location);
@@ -210,9 +210,9 @@ impl Change {
         is_wanted: impl Fn() -> bool,
     ) -> bool {
         let returns = matches!(self, Change::Bounce(_));
-        let taken = Aside::take(&mut shard.outbound.destinations.borrow_mut(), key, returns);
+        let taken = AsideGroups::take(&mut shard.outbound.destinations.borrow_mut(), key, returns);
         let Some((aside, under_way)) = taken else { return true };
-        let mut held = Held { shard: shard.clone(), aside: Some(aside) };
+        let mut held = AsideGuard { shard: shard.clone(), aside: Some(aside) };
         let whole = match self {
             Change::Retry => {
                 retry(shard, &mut held, filter, part).await;
@@ -230,7 +230,7 @@ impl Change {
     }
 }
 
-async fn retry<R: Runtime>(shard: &Rc<Shard<R>>, held: &mut Held<R>, filter: &Filter, part: &mut Part) {
+async fn retry<R: Runtime>(shard: &Rc<Shard<R>>, held: &mut AsideGuard<R>, filter: &Filter, part: &mut Part) {
     let Some(aside) = &mut held.aside else { return };
     // What is ready already is counted before more of it is.
     let ready = aside.ready(&shard.outbound.destinations.borrow());
@@ -264,7 +264,7 @@ async fn retry<R: Runtime>(shard: &Rc<Shard<R>>, held: &mut Held<R>, filter: &Fi
 /// True: all that is meant was returned.
 async fn bounce<R: Runtime>(
     shard: &Rc<Shard<R>>,
-    held: &mut Held<R>,
+    held: &mut AsideGuard<R>,
     filter: &Filter,
     (until, returns): (Instant, &Returns),
     part: &mut Part,
@@ -289,12 +289,12 @@ async fn bounce<R: Runtime>(
                 dispatch::carry_out(shard, effect);
             }
             match next {
-                Next::Nothing => return true,
-                Next::Unfinished => {}
-                Next::Starved => part.starved = true,
-                Next::Taken(domain, group) => {
+                NextGroup::Nothing => return true,
+                NextGroup::Unfinished => {}
+                NextGroup::Starved => part.starved = true,
+                NextGroup::Taken(domain, group) => {
                     let job = shard.own_job(domain, group);
-                    let taken = Taken { shard: shard.clone(), job, is_settled: Cell::new(false) };
+                    let taken = GroupGuard { shard: shard.clone(), job, is_settled: Cell::new(false) };
                     assert!(!shard.runtime.planted(Defect::AnswerBreaksOff), "as planted");
                     if give_up(shard, &taken, filter, returns).await {
                         part.tally.add(group.count, GroupState::Ready);
@@ -314,7 +314,7 @@ async fn bounce<R: Runtime>(
 /// again.
 async fn give_up<R: Runtime>(
     shard: &Rc<Shard<R>>,
-    taken: &Taken<R>,
+    taken: &GroupGuard<R>,
     filter: &Filter,
     returns: &Returns,
 ) -> bool {

@@ -8,7 +8,7 @@ use crate::queue::suspension::Whose;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::answer::rest;
-use crate::shard::ask::{Detail, Live, Reply, Shown, StoredRecipients, Untold};
+use crate::shard::ask::{Detail, UnsettledRecipient, Reply, MessageDetail, StoredRecipients, Untold};
 use crate::shard::outbound::suspended;
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::StoredRecord;
@@ -84,7 +84,7 @@ pub(super) async fn show<R: Runtime>(
     lane: u16,
     key: u32,
     id: MessageId,
-) -> Result<Shown, Untold> {
+) -> Result<MessageDetail, Untold> {
     let writer = own_lane(shard, lane).ok_or(Untold::Gone)?;
     let location = {
         let lane = writer.lane.borrow();
@@ -110,7 +110,7 @@ pub(super) async fn show<R: Runtime>(
             break;
         }
         last = last_reply(shard, lane, *range);
-        live.push(Live {
+        live.push(UnsettledRecipient {
             address: text(address),
             attempts: range.attempts,
             next: range.next,
@@ -119,7 +119,7 @@ pub(super) async fn show<R: Runtime>(
     }
     let first = live.iter().take(limits::ROW_RECIPIENTS).map(|live| live.address.clone()).collect();
     let detail = Detail { recipients: first, ..of(&view, last) };
-    Ok(Shown { detail, expiry: view.expiry, recipients: view.count, live, left })
+    Ok(MessageDetail { detail, expiry: view.expiry, recipients: view.count, live, left })
 }
 
 fn of(view: &MessageView<'_>, reply: String) -> Detail {

@@ -8,7 +8,7 @@ use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::answer::detail::{own_lane, text};
 use crate::shard::answer::rest;
-use crate::shard::ask::{IndexPage, Keys, Reply, Said, StoredAt};
+use crate::shard::ask::{IndexPage, Keys, Reply, ReplyRange, StoredAt};
 use crate::spool::Lane;
 
 /// A part of the index. None: nobody waits for it.
@@ -67,7 +67,7 @@ fn tell(page: &mut IndexPage, lane: &Lane, key: u32, texts: Option<&mut HashMap<
             })
         });
         let entry = page.entries.len() as u32;
-        let said = place.map(|text| Said { entry, first: range.first, count: range.count, text });
+        let said = place.map(|text| ReplyRange { entry, first: range.first, count: range.count, text });
         page.said.extend(said);
     }
     if page.said.len() > said {

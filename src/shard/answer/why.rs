@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use crate::limits;
-use crate::queue::destinations::known::{DomainState, Waiting, domains};
+use crate::queue::destinations::known::{DomainState, DomainBacklog, domains};
 use crate::route::egress::EgressKey;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
@@ -21,7 +21,7 @@ pub(super) async fn why<R: Runtime>(shard: &Rc<Shard<R>>, name: Arc<str>, reply:
     let found = domains(&shard.outbound.destinations.borrow(), &name, limits::WHY_EGRESSES);
     let mut waits = Vec::new();
     for domain in found {
-        let mut waiting = Waiting::default();
+        let mut waiting = DomainBacklog::default();
         loop {
             let begun = shard.runtime.now();
             if waiting.count(&shard.outbound.destinations.borrow(), domain.key, limits::ASK_LOOKS) {
@@ -54,7 +54,7 @@ pub(super) async fn why<R: Runtime>(shard: &Rc<Shard<R>>, name: Arc<str>, reply:
     });
 }
 
-fn told<R: Runtime>(shard: &Shard<R>, domain: &DomainState, waiting: &Waiting) -> DomainWait {
+fn told<R: Runtime>(shard: &Shard<R>, domain: &DomainState, waiting: &DomainBacklog) -> DomainWait {
     let live = shard.live.get();
     let egress = live.egresses.get(domain.egress);
     let suspended = egress.map(|egress| &egress.source).filter(|source| source.is_suspended());

@@ -11,14 +11,14 @@ use crate::policy::clients::{TOO_BUSY, TOO_MANY_OF_CLIENT};
 use crate::policy::reason::Refused;
 use crate::runtime::{Listener as _, Runtime, Stream};
 use crate::shard::Shard;
-use crate::shard::inbound::listener::{Listener, Listening};
+use crate::shard::inbound::listener::{Listener, ListeningSocket};
 use crate::shard::inbound::permit::Permit;
 use crate::shard::inbound::{receive, reject};
 use crate::time::Instant;
 
 /// Accepts until the node drains or the listener is closed; then takes what waits in the accept queue, and ends. Connections that are left in
 /// the queue of a socket that closes are reset, also where another shard has one of the same address.
-pub(super) async fn accept<R: Runtime>(shard: Rc<Shard<R>>, socket: R::Listener, listening: Rc<Listening>) {
+pub(super) async fn accept<R: Runtime>(shard: Rc<Shard<R>>, socket: R::Listener, listening: Rc<ListeningSocket>) {
     let drain = shard.timers.deadline();
     // Whoever keeps connecting does not keep it open.
     let mut last = limits::LISTEN_BACKLOG;

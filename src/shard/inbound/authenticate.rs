@@ -14,10 +14,11 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::observe::diagnostics::Level;
-use crate::policy::guesses::{Attempt, Ruling, Standing};
+use crate::policy::guesses::{Attempt, Ruling, ClientTrust};
 use crate::policy::verified::Digest;
 use crate::runtime::{Priority, Runtime, Uncomputed, Urgency};
 use crate::shard::Shard;
+use crate::shard::count_guard::CountGuard;
 use crate::shard::inbound::logins::{Check, Login, LoginOutcome, Logins, POSTPONED, lock};
 use crate::smtp::server::Credentials;
 
@@ -43,7 +44,7 @@ pub(super) async fn authenticate<R: Runtime>(
     let check = running.unwrap_or_else(|| {
         let check = Rc::<Check>::default();
         shard.inbound.checks.under_way.borrow_mut().insert(key, check.clone());
-        let told = Told { shard: shard.clone(), key, check: check.clone() };
+        let told = CheckGuard { shard: shard.clone(), key, check: check.clone() };
         let credentials = Credentials { name: name.clone(), password: credentials.password.clone() };
         shard.runtime.spawn(async move {
             let outcome = outcome_of(&told.shard, &logins, credentials, client, digest).await;
@@ -89,9 +90,9 @@ async fn outcome_of<R: Runtime>(
     };
     let mut trying = Trying { logins, attempt: Some(attempt) };
     let urgency = match standing {
-        Standing::Known => Urgency::Prompt,
-        Standing::New => Urgency::Ordinary,
-        Standing::Suspect => Urgency::Spare,
+        ClientTrust::Known => Urgency::Prompt,
+        ClientTrust::New => Urgency::Ordinary,
+        ClientTrust::Suspect => Urgency::Spare,
     };
     let theirs = logins.clone();
     let (name, password) = (credentials.name.clone(), credentials.password);
@@ -147,8 +148,7 @@ async fn delay<R: Runtime>(shard: &Shard<R>, delay: Duration) -> bool {
     if delayed.get() >= limits::GUESSERS_DELAYED_MAX {
         return false;
     }
-    delayed.set(delayed.get() + 1);
-    let _counted = Counted(delayed);
+    let _counted = CountGuard::new(delayed);
     let deadline = shard.timers.deadline();
     deadline.set_idle(shard.runtime.now() + delay);
     poll_fn(|context| deadline.poll_passed(context)).await;
@@ -156,13 +156,13 @@ async fn delay<R: Runtime>(shard: &Shard<R>, delay: Duration) -> bool {
 }
 
 /// Tells those who wait for a check, also when its task panics.
-struct Told<R: Runtime> {
+struct CheckGuard<R: Runtime> {
     shard: Rc<Shard<R>>,
     key: (Digest, IpAddr),
     check: Rc<Check>,
 }
 
-impl<R: Runtime> Drop for Told<R> {
+impl<R: Runtime> Drop for CheckGuard<R> {
     fn drop(&mut self) {
         self.shard.inbound.checks.under_way.borrow_mut().remove(&self.key);
         self.check.outcome.set(self.check.outcome.get().or(Some(POSTPONED)));
@@ -181,15 +181,6 @@ impl Drop for Trying<'_> {
         if let Some(attempt) = self.attempt.take() {
             lock(&self.logins.guesses).withdrawn(attempt);
         }
-    }
-}
-
-/// Counts down.
-struct Counted<'a>(&'a Cell<usize>);
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
     }
 }
 

@@ -30,17 +30,17 @@ pub struct Listener {
 }
 
 /// An open socket, as others than the task that accepts there see it.
-pub struct Listening {
+pub struct ListeningSocket {
     /// What holds for the next connection.
     listener: RefCell<Rc<Listener>>,
     closing: Cell<bool>,
     accepting: RefCell<Option<Waker>>,
 }
 
-impl Listening {
+impl ListeningSocket {
     /// A socket that was just opened.
-    pub fn new(listener: Rc<Listener>) -> Listening {
-        Listening {
+    pub fn new(listener: Rc<Listener>) -> ListeningSocket {
+        ListeningSocket {
             listener: RefCell::new(listener),
             closing: Cell::new(false),
             accepting: RefCell::default(),

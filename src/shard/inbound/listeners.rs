@@ -9,7 +9,7 @@ use std::rc::Rc;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::inbound::accept;
-use crate::shard::inbound::listener::{ListenError, Listener, Listening};
+use crate::shard::inbound::listener::{ListenError, Listener, ListeningSocket};
 
 /// What a shard is to listen on, with sockets where it does not yet. Dropped instead of applied, it closes these.
 pub struct Prepared<R: Runtime>(Vec<(Rc<Listener>, Option<R::Listener>)>);
@@ -40,7 +40,7 @@ pub fn apply<R: Runtime>(shard: &Rc<Shard<R>>, prepared: Prepared<R>) {
                 here
             }
             (None, Some(socket)) => {
-                let here = Rc::new(Listening::new(listener));
+                let here = Rc::new(ListeningSocket::new(listener));
                 shard.runtime.spawn_vital("accept", accept::accept(shard.clone(), socket, here.clone()));
                 here
             }

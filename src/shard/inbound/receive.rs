@@ -24,7 +24,7 @@ use crate::shard::inbound::upload::{Unwanted, Upload, Whole};
 use crate::shard::inbound::{reject, submit};
 use crate::shard::wire::{Wire, WireError};
 use crate::smtp::reply::words;
-use crate::smtp::server::{Answer, BodyEnd, Intake, Open, Overdue, Question, Session, Step};
+use crate::smtp::server::{Answer, BodyEnd, Intake, OpenTransaction, Overdue, Question, Session, Step};
 use crate::time::Instant;
 
 struct Connection<R: Runtime> {
@@ -36,7 +36,7 @@ struct Connection<R: Runtime> {
     input: Vec<u8>,
     /// Replies not yet sent.
     out: Vec<u8>,
-    since: Since,
+    since: SessionActivity,
     /// What it is too late for when the deadline passes. None: the client does not read, so nothing is said to it.
     overdue: Option<Overdue>,
     /// Bytes of its transaction, but for the body, as they were counted.
@@ -47,7 +47,7 @@ struct Connection<R: Runtime> {
 }
 
 /// Since when a session is in the middle of something.
-struct Since {
+struct SessionActivity {
     began: Instant,
     /// The last message, in seconds after that; 0: there was none.
     message: u32,
@@ -71,7 +71,7 @@ pub(super) fn receive<R: Runtime>(
     let mut session = Session::new(listener.session.clone(), peer, may_relay);
     session.begins(shard.runtime.wall());
     let now = shard.timers.recent();
-    let since = Since { began: now, message: 0, line: 0, lines: 0, within: false };
+    let since = SessionActivity { began: now, message: 0, line: 0, lines: 0, within: false };
     let (input, out) = (Vec::new(), Vec::new());
     let mut connection = Connection {
         shard,
@@ -287,7 +287,7 @@ impl<R: Runtime> Connection<R> {
     /// When the patience with this client ends, and with what.
     fn deadline(&self) -> (Instant, Overdue) {
         use limits::server;
-        let Since { began, message, line, .. } = self.since;
+        let SessionActivity { began, message, line, .. } = self.since;
         let after = |seconds: u32| began + Duration::from_secs(seconds.into());
         if self.shard.runtime.planted(Defect::SessionWithoutEnd) {
             return (self.shard.timers.recent() + server::COMMAND, Overdue::Command);
@@ -464,7 +464,7 @@ impl<R: Runtime> Connection<R> {
         let section =
             self.session.scanner().map(|scanner| (scanner.summary(), !goes_on || !scanner.is_in_header()));
         let admission = match (section, self.session.open()) {
-            (Some(section), Some(Open { account, trusted, envelope })) => {
+            (Some(section), Some(OpenTransaction { account, trusted, envelope })) => {
                 let client = Submitter { account, listener: Some(self.listener.place.into()), trusted };
                 let by = (&self.listener.live.acceptance, client);
                 Admission::decide(&self.shard, by, envelope, section, &mut upload.body).await

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use crate::id::{Durable, MessageId};
 use crate::mail::envelope::Envelopes;
 use crate::shard::inbound::allowance::Allowance;
-use crate::shard::inbound::listener::Listening;
+use crate::shard::inbound::listener::ListeningSocket;
 use crate::shard::inbound::logins::Checks;
 use crate::shard::memory::Memory;
 use crate::shard::promise::Promises;
@@ -36,5 +36,5 @@ pub(in crate::shard) struct Inbound {
     /// The same, for waits until they are stored.
     pub promises: Promises<Result<Durable<MessageId>, NotStored>>,
     /// Sockets that are open, by address.
-    pub listening: RefCell<BTreeMap<SocketAddr, Rc<Listening>>>,
+    pub listening: RefCell<BTreeMap<SocketAddr, Rc<ListeningSocket>>>,
 }

@@ -5,7 +5,7 @@ use crate::mail::envelope::Envelope;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::inbound::reject;
-use crate::shard::store::writer::About;
+use crate::shard::store::writer::NoticeSubject;
 use crate::smtp::server::NotStored;
 use crate::spool::batch::NewMessage;
 use crate::spool::record::Extent;
@@ -61,7 +61,7 @@ impl Submission {
     }
 
     /// Queues a message of our own, which is about one of this lane, before what depends on it.
-    pub(in crate::shard) fn of_ours<R: Runtime>(self, shard: &Shard<R>, lane: u16, about: Box<About>) {
+    pub(in crate::shard) fn of_ours<R: Runtime>(self, shard: &Shard<R>, lane: u16, about: Box<NoticeSubject>) {
         shard.gather(self.body.capacity());
         shard.writer(lane).push_own(shard.runtime.now(), self.into_message(), about);
     }

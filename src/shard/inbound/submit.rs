@@ -33,7 +33,7 @@ pub fn gate<R: Runtime>(shard: &Shard<R>) -> Intake {
 
 /// A message that is there whole.
 #[derive(Debug)]
-pub struct Incoming<'a> {
+pub struct SubmittedMessage<'a> {
     /// Sender and recipients, the account, and how it came. All else is put in here.
     pub envelope: Box<Envelope>,
     /// Header and body; every line ends with CRLF.
@@ -69,14 +69,14 @@ impl NotTaken {
 /// Takes a message in: its id, when it is on stable storage. To be waited for to its end: what it holds in memory is counted.
 pub async fn submit<R: Runtime>(
     shard: &Shard<R>,
-    incoming: Incoming<'_>,
+    incoming: SubmittedMessage<'_>,
 ) -> Result<Durable<MessageId>, NotTaken> {
     let gate = gate(shard);
     if gate != Intake::Open {
         return Err(NotTaken::Closed(gate));
     }
     let live = shard.live.get();
-    let Incoming { mut envelope, message, size_max, trusted } = incoming;
+    let SubmittedMessage { mut envelope, message, size_max, trusted } = incoming;
     let account = envelope.account.clone();
     let client = Submitter { account: account.as_deref(), listener: None, trusted };
     let count = envelope.recipients.len();

@@ -22,14 +22,14 @@ pub struct Addresses {
     shard: usize,
     /// Connections that the node may have to one address.
     limit: Cell<usize>,
-    known: RefCell<BTreeMap<FarEnd, Known>>,
+    known: RefCell<BTreeMap<FarEnd, AddressState>>,
     /// Sites that wait, at all addresses: nearly always none.
     waiting: Cell<usize>,
     /// The address of which sites were asked last.
     asked: Cell<Option<FarEnd>>,
 }
 
-struct Known {
+struct AddressState {
     count: Arc<ConnectionCount>,
     /// Connections of this shard, connecting ones included.
     connections: usize,
@@ -41,7 +41,7 @@ struct Known {
     parked: Option<Box<FairQueue<SiteKey>>>,
 }
 
-impl Known {
+impl AddressState {
     fn is_unused(&self) -> bool {
         self.connections == 0 && self.coming == 0 && self.parked.is_none()
     }
@@ -169,8 +169,8 @@ impl Addresses {
         self.known.borrow().get(&address).is_some_and(|entry| entry.idle.iter().any(is_so))
     }
 
-    fn entry<'a>(&self, known: &'a mut BTreeMap<FarEnd, Known>, address: FarEnd) -> &'a mut Known {
-        known.entry(address).or_insert_with(|| Known {
+    fn entry<'a>(&self, known: &'a mut BTreeMap<FarEnd, AddressState>, address: FarEnd) -> &'a mut AddressState {
+        known.entry(address).or_insert_with(|| AddressState {
             count: self.mesh.address_count(address),
             connections: 0,
             coming: 0,

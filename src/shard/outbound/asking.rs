@@ -110,13 +110,13 @@ fn begin<R: Runtime>(shard: &Rc<Shard<R>>, behalf: Behalf, key: DomainKey, name:
 }
 
 async fn answer_at_once<R: Runtime>(shard: Rc<Shard<R>>, key: DomainKey, name: Rc<str>, behalf: Behalf) {
-    let asked = Asked { shard: &shard, key, behalf, answered: false };
+    let asked = DomainLookup { shard: &shard, key, behalf, answered: false };
     asked.answer(shard.outbound.resolver.next_hop(&name).await);
 }
 
 async fn resolve<R: Runtime>(place: QuestionPermit<R>, key: DomainKey, name: Rc<str>) {
     let (shard, behalf) = (place.shard.clone(), place.behalf);
-    let asked = Asked { shard: &shard, key, behalf, answered: false };
+    let asked = DomainLookup { shard: &shard, key, behalf, answered: false };
     let found = find(&shard, &place, &name).await;
     drop(place);
     match found {
@@ -127,14 +127,14 @@ async fn resolve<R: Runtime>(place: QuestionPermit<R>, key: DomainKey, name: Rc<
 }
 
 /// A domain that is asked for: however that ends, its mail hears of it.
-struct Asked<'a, R: Runtime> {
+struct DomainLookup<'a, R: Runtime> {
     shard: &'a Rc<Shard<R>>,
     key: DomainKey,
     behalf: Behalf,
     answered: bool,
 }
 
-impl<R: Runtime> Asked<'_, R> {
+impl<R: Runtime> DomainLookup<'_, R> {
     fn answer(mut self, found: Result<Rc<Hop>, Unroutable>) {
         resolved(self.shard, self.key, self.behalf, found);
         self.answered = true;
@@ -146,7 +146,7 @@ impl<R: Runtime> Asked<'_, R> {
     }
 }
 
-impl<R: Runtime> Drop for Asked<'_, R> {
+impl<R: Runtime> Drop for DomainLookup<'_, R> {
     fn drop(&mut self) {
         if !self.answered && !self.shard.draining.get() {
             let why = not_now("this relay failed while it looked the domain up, which is an error in relevo: see relevo_panics_total".into());

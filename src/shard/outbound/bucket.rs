@@ -16,19 +16,19 @@ use crate::time::Instant;
 
 /// What is begun at a site. It takes of all rates that bound it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum RateKind {
     /// A connection: each time that a host is asked for one.
     Connections,
     /// A transaction.
     Messages,
 }
 
-impl What {
+impl RateKind {
     /// What a rate bounds.
-    pub fn of(rated: Rated) -> What {
+    pub fn of(rated: Rated) -> RateKind {
         match rated {
-            Rated::Connections => What::Connections,
-            Rated::Messages => What::Messages,
+            Rated::Connections => RateKind::Connections,
+            Rated::Messages => RateKind::Messages,
         }
     }
 }

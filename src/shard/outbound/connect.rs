@@ -9,7 +9,7 @@ use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::policy::failures::Failures;
 use crate::route::gate::NamedBy;
-use crate::route::{At, Endpoint, Hop, Host, Protocol, SitePolicy};
+use crate::route::{HostAddress, Endpoint, Hop, Host, Protocol, SitePolicy};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::counts::FarEnd;
@@ -102,7 +102,7 @@ pub async fn connect<R: Runtime>(
 
 /// Where a host may be connected to.
 async fn endpoints<R: Runtime>(shard: &Shard<R>, host: &Host) -> Result<Vec<Endpoint>, Unroutable> {
-    if let At::Socket(path) = &host.at {
+    if let HostAddress::Socket(path) = &host.at {
         return Ok(vec![Endpoint::Socket(path.clone())]);
     }
     let addresses = shard.outbound.resolver.addresses(host).await?;

@@ -16,12 +16,12 @@ use crate::shard::Shard;
 use crate::shard::outbound::address::AddressPermit;
 use crate::shard::outbound::attempt::attempt;
 use crate::shard::outbound::bucket::Token;
-use crate::shard::outbound::opening::{Begun, Unproven};
-use crate::shard::outbound::provider::Places;
+use crate::shard::outbound::opening::{OpeningConnection, Unproven};
+use crate::shard::outbound::provider::ConnectionPlaces;
 use crate::shard::outbound::rates::Rights;
 use crate::shard::outbound::session::{Connection, HopError};
 use crate::shard::outbound::site::{IdleConnection, Site, Work};
-use crate::shard::outbound::work::{After, Run, UnderWay};
+use crate::shard::outbound::work::{After, Run, GroupUnderWay};
 use crate::shard::outbound::{
     adapt, borrow, connect, egress, line, local, node_order, notice, pump, settle, sites, spare,
 };
@@ -47,8 +47,8 @@ pub(in crate::shard) fn open_begun<R: Runtime>(shard: &Rc<Shard<R>>) -> bool {
 }
 
 /// Opens a connection and works until there is nothing to do.
-async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, begun: Begun<R>) {
-    let Begun { key, site, unproven, coming, places, token } = begun;
+async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, begun: OpeningConnection<R>) {
+    let OpeningConnection { key, site, unproven, coming, places, token } = begun;
     let lease = Lease {
         shard: shard.clone(),
         site: site.clone(),
@@ -146,7 +146,7 @@ struct Lease<R: Runtime> {
     stands: Cell<bool>,
     unproven: RefCell<Option<Unproven>>,
     /// Its places at the providers of its site.
-    places: Option<Rc<Places>>,
+    places: Option<Rc<ConnectionPlaces>>,
     /// Its task came to its end, and sees to it that others go on.
     ended: Cell<bool>,
 }
@@ -207,7 +207,7 @@ async fn return_all<R: Runtime>(
         match pump::take(shard, key, site) {
             Work::Expired(job) => settle::expired(shard, &job),
             Work::Job(job) => {
-                let under_way = UnderWay::new(shard, site, job);
+                let under_way = GroupUnderWay::new(shard, site, job);
                 let failure = Failure {
                     status: reply.enhanced.or(Some((5, 3, 2))),
                     remote: Some(named.to_owned()),

@@ -13,22 +13,22 @@ use crate::shard::outbound::tally::Part;
 use crate::shard::outbound::work::Run;
 use crate::shard::outbound::{body, session};
 use crate::shard::store::load;
-use crate::smtp::client::{self, Body, Missing};
+use crate::smtp::client::{self, Body, MissingExtension};
 use crate::smtp::reply::Reply;
 use crate::spool::record::MessageView;
 
 /// A message that may be offered to a hop.
-pub(super) struct Ready {
+pub(super) struct PreparedMessage {
     pub(super) body: Body,
     /// What is encoded of it.
     pub(super) plan: Plan,
     /// It cannot go there: what is missing, and what those are told whom the hop would take it for.
-    pub(super) withheld: Option<(Missing, Reply)>,
+    pub(super) withheld: Option<(MissingExtension, Reply)>,
 }
 
-impl Ready {
-    fn new(body: Body, plan: Plan) -> Ready {
-        Ready { body, plan, withheld: None }
+impl PreparedMessage {
+    fn new(body: Body, plan: Plan) -> PreparedMessage {
+        PreparedMessage { body, plan, withheld: None }
     }
 
     /// Not by this hop. For good only when there was time to meet one that offers more.
@@ -36,14 +36,14 @@ impl Ready {
         shard: &Shard<R>,
         connection: &Connection<R>,
         for_good: bool,
-        (missing, why): (Missing, &str),
-    ) -> Ready {
+        (missing, why): (MissingExtension, &str),
+    ) -> PreparedMessage {
         if !for_good {
             // One that hung up on EHLO once may offer it when it is told EHLO again.
             shard.outbound.hosts.ehlo_failures.borrow_mut().forget(&connection.hop);
         }
         let withheld = Some((missing, missing.reply(for_good, why)));
-        Ready { withheld, ..Ready::new(Body::default(), Plan::default()) }
+        PreparedMessage { withheld, ..PreparedMessage::new(Body::default(), Plan::default()) }
     }
 }
 
@@ -59,7 +59,7 @@ pub(super) async fn prepare<R: Runtime>(
     connection: &Connection<R>,
     view: &MessageView<'_>,
     part: &Part<'_>,
-) -> Result<Ready, (Reply, bool)> {
+) -> Result<PreparedMessage, (Reply, bool)> {
     let shard = run.shard;
     if connection.loops {
         // RFC 3463: 5.4.6, a routing loop.
@@ -69,22 +69,22 @@ pub(super) async fn prepare<R: Runtime>(
     // most hops take them.
     let offered = &connection.capabilities;
     let Some(missing) = offered.missing(&view.needs) else {
-        return Ok(Ready::new(as_stored(view), Plan::default()));
+        return Ok(PreparedMessage::new(as_stored(view), Plan::default()));
     };
     let is_final = is_final(run, part.group, view);
     let needs = view.needs.encoded();
     if let Some(missing) = offered.missing(&needs) {
-        return Ok(Ready::withheld(shard, connection, is_final, (missing, "")));
+        return Ok(PreparedMessage::withheld(shard, connection, is_final, (missing, "")));
     }
     match body::survey(shard, view, (part.group.location.lane, part.resident)).await {
-        Ok(Surveyed::SevenBit) => Ok(Ready::new(Body { needs, encoded: false }, Plan::default())),
+        Ok(Surveyed::SevenBit) => Ok(PreparedMessage::new(Body { needs, encoded: false }, Plan::default())),
         Ok(Surveyed::Encode(plan)) => {
             shard.instruments.counters.bodies_converted.add(1);
-            Ok(Ready::new(Body { needs, encoded: true }, plan))
+            Ok(PreparedMessage::new(Body { needs, encoded: true }, plan))
         }
         Ok(Surveyed::Unfit(why)) => {
             let why = format!(", and the message cannot be encoded: {}", why.0);
-            Ok(Ready::withheld(shard, connection, is_final, (missing, &why)))
+            Ok(PreparedMessage::withheld(shard, connection, is_final, (missing, &why)))
         }
         Err(error) => {
             load::report_unreadable(
@@ -112,7 +112,7 @@ fn is_final<R: Runtime>(run: &Run<'_, R>, group: &Group, view: &MessageView<'_>)
 pub(super) fn asks_another<R: Runtime>(
     run: &Run<'_, R>,
     connection: &Connection<R>,
-    missing: Missing,
+    missing: MissingExtension,
 ) -> bool {
     let shard = run.shard;
     let now = shard.timers.recent();

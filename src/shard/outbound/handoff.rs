@@ -9,7 +9,7 @@ use crate::id::Location;
 use crate::limits;
 use crate::mail::envelope::{Envelope, Recipient};
 use crate::queue::flow::Strand;
-use crate::queue::{Clock, Group, Standing, fair};
+use crate::queue::{Clock, Group, GroupPhase, fair};
 use crate::route::home_shard;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
@@ -38,8 +38,8 @@ pub(in crate::shard) fn stored<'a, R: Runtime>(
     let expiry = after(since(envelope.expiry)).seconds();
     let lives = since(envelope.expiry).saturating_sub(release);
     let (standing, not_before) = match release {
-        0 => (Standing::Resident, 0),
-        held => (Standing::Held, after(held).seconds_up()),
+        0 => (GroupPhase::Resident, 0),
+        held => (GroupPhase::Held, after(held).seconds_up()),
     };
     let client = client(envelope.account.as_deref(), envelope.origin.client);
     // Those that have their end at once stand apart, as if they were of one domain.
@@ -122,9 +122,9 @@ pub(in crate::shard) fn recovered<R: Runtime>(
                     count: to - from,
                     attempts: range.attempts,
                     standing: match held {
-                        Some(_) => Standing::Held,
-                        None if overdue => Standing::LastTry,
-                        None => Standing::Usual,
+                        Some(_) => GroupPhase::Held,
+                        None if overdue => GroupPhase::LastTry,
+                        None => GroupPhase::Usual,
                     },
                     life,
                     not_before: held.unwrap_or(not_before),

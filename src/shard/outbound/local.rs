@@ -8,7 +8,7 @@ use crate::queue::outcome::Ended;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::outbound::site::{Site, Work};
-use crate::shard::outbound::work::UnderWay;
+use crate::shard::outbound::work::GroupUnderWay;
 use crate::shard::outbound::{pump, settle};
 
 /// All that is ready ends as the operator wants it. `proven` hears of each that did.
@@ -23,7 +23,7 @@ pub(super) async fn end<R: Runtime>(
         match pump::take(shard, key, site) {
             Work::Expired(job) => settle::expired(shard, &job),
             Work::Job(job) => {
-                let under_way = UnderWay::new(shard, site, job);
+                let under_way = GroupUnderWay::new(shard, site, job);
                 let told = || {
                     assert!(!shard.runtime.planted(Defect::PanicOverReturn), "as planted");
                     under_way.settled();

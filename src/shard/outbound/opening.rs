@@ -12,11 +12,11 @@ use crate::queue::fair::{Behalf, FairCounts, FairQueue};
 use crate::runtime::Runtime;
 use crate::shard::outbound::address::Coming;
 use crate::shard::outbound::bucket::Token;
-use crate::shard::outbound::provider::Places;
+use crate::shard::outbound::provider::ConnectionPlaces;
 use crate::shard::outbound::site::Site;
 
 /// A connection that is to be opened: it has its connection and is counted.
-pub struct Begun<R: Runtime> {
+pub struct OpeningConnection<R: Runtime> {
     /// Of which site.
     pub key: SiteKey,
     /// The same.
@@ -26,7 +26,7 @@ pub struct Begun<R: Runtime> {
     /// Where it waited for a place at an address that may be free.
     pub coming: Option<Coming>,
     /// Its places at the providers of the site.
-    pub places: Option<Places>,
+    pub places: Option<ConnectionPlaces>,
     /// Where there is a rate for it.
     pub token: Option<Token<R>>,
 }

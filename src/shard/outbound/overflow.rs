@@ -9,7 +9,7 @@ use crate::queue::destinations::SiteKey;
 use crate::queue::destinations::moves;
 use crate::route::egress::{EgressKey, seed_of};
 use crate::runtime::Runtime;
-use crate::shaping::warmup::Standing;
+use crate::shaping::warmup::WarmupStage;
 use crate::shard::Shard;
 use crate::shard::live::InForce;
 use crate::shard::outbound::dispatch::carry_out;
@@ -18,20 +18,20 @@ use crate::shard::outbound::{borrow, elsewhere, warm};
 use crate::shard::warm::WarmCount;
 
 /// Why a source sends no more to a site.
-enum Why {
+enum OverflowReason {
     /// Its day of warm-up is over.
     Over(Arc<WarmCount>),
     /// This source, or pool, sends in its place.
     Elsewhere(Box<str>),
 }
 
-impl Why {
+impl OverflowReason {
     /// None: it sends.
-    fn of<R: Runtime>(shard: &Shard<R>, site: &Site) -> Option<Why> {
+    fn of<R: Runtime>(shard: &Shard<R>, site: &Site) -> Option<OverflowReason> {
         if let Some(by) = site.sent_by.borrow().clone() {
-            return Some(Why::Elsewhere(by));
+            return Some(OverflowReason::Elsewhere(by));
         }
-        site.warm.borrow().clone().filter(|count| warm::is_over(shard, count)).map(Why::Over)
+        site.warm.borrow().clone().filter(|count| warm::is_over(shard, count)).map(OverflowReason::Over)
     }
 }
 
@@ -67,7 +67,7 @@ async fn of_site<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Site>
     let resting = elsewhere::resting(shard, &shard.live.get(), site);
     let (mut place, mut moved) = (moves::Position::default(), 0);
     while !shard.draining.get()
-        && let Some(why) = Why::of(shard, site)
+        && let Some(why) = OverflowReason::of(shard, site)
     {
         let live = shard.live.get();
         let today = shard.runtime.wall().day();
@@ -80,7 +80,7 @@ async fn of_site<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Site>
             |egress, group| instead(egress, seed_of(group)),
         );
         moved += slice.moved;
-        if let Why::Over(count) = &why {
+        if let OverflowReason::Over(count) = &why {
             count.overflows(u32::try_from(slice.moved).unwrap_or(u32::MAX));
             shard.instruments.counters.warmup_overflowed.add(slice.moved as u64);
         } else {
@@ -102,19 +102,19 @@ async fn of_site<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Site>
 fn instead<R: Runtime>(
     shard: &Shard<R>,
     (live, today): (&InForce, u32),
-    (why, resting): (&Why, &[Box<str>]),
+    (why, resting): (&OverflowReason, &[Box<str>]),
     (egress, seed): (EgressKey, u64),
 ) -> Option<EgressKey> {
     let rests = |source: &str| resting.iter().any(|other| **other == *source);
     let count = match why {
-        Why::Elsewhere(by) => return live.egresses.in_place(egress, by, seed, |source| !rests(source)),
-        Why::Over(count) => count,
+        OverflowReason::Elsewhere(by) => return live.egresses.in_place(egress, by, seed, |source| !rests(source)),
+        OverflowReason::Over(count) => count,
     };
     let is_warm = |source: &str| {
         let Some(plan) = live.warmups.get(source) else { return !rests(source) };
         // One that is behind its plan at this provider is known to be.
         let known = || shard.mesh.warm().find((source, &count.provider));
-        Standing::of(plan, today, 0) == Standing::Warm
+        WarmupStage::of(plan, today, 0) == WarmupStage::Warm
             && !rests(source)
             && known().is_none_or(|known| known.is_warm(today))
     };

@@ -25,10 +25,10 @@ pub struct Provider {
 
 /// The providers that sites of this shard have.
 #[derive(Default)]
-pub struct Providers(RefCell<Known>);
+pub struct Providers(RefCell<ProvidersByName>);
 
 /// By source and name.
-type Known = HashMap<(Box<str>, Box<str>), Weak<Provider>>;
+type ProvidersByName = HashMap<(Box<str>, Box<str>), Weak<Provider>>;
 
 impl Providers {
     /// The provider of a name, as a source sees it, with the count of the node.
@@ -62,7 +62,7 @@ pub struct Share {
 
 impl Share {
     /// Whether somebody else waits for a place: another shard, or another site of this one. `own`: what the asking site waits for.
-    fn is_wanted(&self, own: Option<&Waiting>, shard: usize) -> bool {
+    fn is_wanted(&self, own: Option<&WaitingSite>, shard: usize) -> bool {
         let own = own.is_some_and(|own| Rc::ptr_eq(&own.0, &self.provider));
         self.connections.is_some()
             && (self.provider.waiting.get() > usize::from(own) || self.provider.count.wanted_by_others(shard))
@@ -70,32 +70,32 @@ impl Share {
 }
 
 /// A site waits for a place.
-pub struct Waiting(Rc<Provider>);
+pub struct WaitingSite(Rc<Provider>);
 
-impl Drop for Waiting {
+impl Drop for WaitingSite {
     fn drop(&mut self) {
         self.0.waiting.set(self.0.waiting.get() - 1);
     }
 }
 
 /// A connection's places, given back when it ends.
-pub struct Places {
+pub struct ConnectionPlaces {
     mesh: Arc<Mesh>,
     shares: Rc<[Share]>,
     /// In how many of them it has one.
     taken: usize,
 }
 
-impl Places {
+impl ConnectionPlaces {
     /// Places for one more connection of a shard to a site that has these shares. `Err`: there is none, and the site waits for it.
-    pub fn take(mesh: &Arc<Mesh>, shares: &Rc<[Share]>, shard: usize) -> Result<Places, Waiting> {
-        let mut places = Places { mesh: mesh.clone(), shares: shares.clone(), taken: 0 };
+    pub fn take(mesh: &Arc<Mesh>, shares: &Rc<[Share]>, shard: usize) -> Result<ConnectionPlaces, WaitingSite> {
+        let mut places = ConnectionPlaces { mesh: mesh.clone(), shares: shares.clone(), taken: 0 };
         for Share { provider, connections } in shares.iter() {
             if connections.is_some_and(|most| !provider.count.take(most, shard)) {
                 provider.waiting.set(provider.waiting.get() + 1);
                 // Whoever holds one for nothing is asked for it.
                 mesh.ask_for_connection(shard, &provider.count);
-                return Err(Waiting(provider.clone()));
+                return Err(WaitingSite(provider.clone()));
             }
             places.taken += 1;
         }
@@ -107,7 +107,7 @@ impl Places {
     }
 
     /// Whether somebody else waits for one.
-    pub fn are_wanted(&self, own: Option<&Waiting>, shard: usize) -> bool {
+    pub fn are_wanted(&self, own: Option<&WaitingSite>, shard: usize) -> bool {
         self.limited().any(|share| share.is_wanted(own, shard))
     }
 
@@ -121,7 +121,7 @@ impl Places {
     }
 }
 
-impl Drop for Places {
+impl Drop for ConnectionPlaces {
     fn drop(&mut self) {
         self.limited().for_each(|share| self.mesh.release(&share.provider.count));
     }

@@ -8,10 +8,10 @@ use crate::runtime::{Defect, Runtime};
 use crate::shaping::window::Narrows;
 use crate::shard::Shard;
 use crate::shard::message::ShardMessage;
-use crate::shard::outbound::bucket::What;
+use crate::shard::outbound::bucket::RateKind;
 use crate::shard::outbound::lend::lend;
-use crate::shard::outbound::opening::Begun;
-use crate::shard::outbound::provider::Places;
+use crate::shard::outbound::opening::OpeningConnection;
+use crate::shard::outbound::provider::ConnectionPlaces;
 use crate::shard::outbound::site::{Site, Work};
 use crate::shard::outbound::{borrow, node_order, rates, sites, spare, tenants};
 
@@ -29,13 +29,13 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
     sites::heed(shard, key, &site);
     // What a rate lets nobody begin is lent to nobody: it would wait there.
     if ready >= shard.mesh.lend_at()
-        && rates::allowed(shard, (key, &site), What::Messages, ready) >= shard.mesh.lend_at()
+        && rates::allowed(shard, (key, &site), RateKind::Messages, ready) >= shard.mesh.lend_at()
     {
         lend(shard, key, &site);
         ready = shard.outbound.destinations.borrow().ready(key, now);
     }
     let ready = tenants::allowed(shard, key, ready) + site.borrowed.waiting();
-    let ready = rates::allowed(shard, (key, &site), What::Messages, ready);
+    let ready = rates::allowed(shard, (key, &site), RateKind::Messages, ready);
     if site.borrowed.waiting() == 0 && shard.outbound.destinations.borrow_mut().rests(key) {
         return false;
     }
@@ -64,7 +64,7 @@ fn begin<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: Rc<Site>) -> bool
     if site.yields.get() {
         return false;
     }
-    let Ok(token) = rates::take(shard, (key, &site), What::Connections) else { return false };
+    let Ok(token) = rates::take(shard, (key, &site), RateKind::Connections) else { return false };
     let refused = || {
         if !site.refused.replace(true) {
             shard.outbound.refused.borrow_mut().push_back(key);
@@ -73,7 +73,7 @@ fn begin<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: Rc<Site>) -> bool
     site.waits_for.take();
     let shares =
         site.providers.borrow().clone().filter(|_| !shard.runtime.planted(Defect::ProviderUncounted));
-    let places = match shares.map(|shares| Places::take(&shard.mesh, &shares, shard.index)).transpose() {
+    let places = match shares.map(|shares| ConnectionPlaces::take(&shard.mesh, &shares, shard.index)).transpose() {
         Ok(places) => places,
         Err(waiting) => {
             *site.waits_for.borrow_mut() = Some(waiting);
@@ -97,7 +97,7 @@ fn begin<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: Rc<Site>) -> bool
     shard.outbound.connections.set(shard.outbound.connections.get() + 1);
     let unproven = (!site.proven.get()).then(|| shard.outbound.openings.begin(site.behalf.get()));
     // It is opened in the next turn of the inbox, or before that when another connection ends.
-    shard.outbound.begun.borrow_mut().push_back(Begun { key, site, unproven, coming: None, places, token });
+    shard.outbound.begun.borrow_mut().push_back(OpeningConnection { key, site, unproven, coming: None, places, token });
     shard.runtime.bell().ring();
     true
 }

@@ -14,7 +14,7 @@ use crate::runtime::{Defect, Runtime};
 use crate::shaping::pace::Pace;
 use crate::shaping::window::Narrows;
 use crate::shard::Shard;
-use crate::shard::outbound::bucket::{self, Bucket, Token, What};
+use crate::shard::outbound::bucket::{self, Bucket, Token, RateKind};
 use crate::shard::outbound::site::Site;
 use crate::shard::outbound::{node_order, sites, warm};
 use crate::time::Instant;
@@ -23,7 +23,7 @@ use crate::time::Instant;
 pub(super) fn allowed<R: Runtime>(
     shard: &Rc<Shard<R>>,
     (key, site): (SiteKey, &Rc<Site>),
-    what: What,
+    what: RateKind,
     many: usize,
 ) -> usize {
     let Some(buckets) = buckets(shard, site, what).filter(|_| many > 0) else { return many };
@@ -31,7 +31,7 @@ pub(super) fn allowed<R: Runtime>(
         Ok(free) => free.min(many),
         Err(until) => {
             warm::heed(shard, key, site);
-            if what == What::Messages {
+            if what == RateKind::Messages {
                 node_order::waits_for_rate(shard, key, site);
             }
             wait(shard, (key, site), until);
@@ -44,7 +44,7 @@ pub(super) fn allowed<R: Runtime>(
 pub(super) fn take<R: Runtime>(
     shard: &Rc<Shard<R>>,
     (key, site): (SiteKey, &Rc<Site>),
-    what: What,
+    what: RateKind,
 ) -> Result<Option<Token<R>>, ()> {
     let Some(buckets) = buckets(shard, site, what) else { return Ok(None) };
     Token::take(&shard.runtime, &buckets).map(Some).map_err(|until| {
@@ -58,14 +58,14 @@ pub(super) fn take_next<R: Runtime>(
     shard: &Rc<Shard<R>>,
     (key, site): (SiteKey, &Rc<Site>),
 ) -> Result<Option<Token<R>>, ()> {
-    let Some(buckets) = buckets(shard, site, What::Messages) else { return Ok(None) };
+    let Some(buckets) = buckets(shard, site, RateKind::Messages) else { return Ok(None) };
     if let Some(late) = bucket::late(&buckets)
         && node_order::leaves_rate(shard, key, site, late)
     {
         look_again(shard, (key, site), shard.runtime.now() + late / 4);
         return Err(());
     }
-    let taken = take(shard, (key, site), What::Messages);
+    let taken = take(shard, (key, site), RateKind::Messages);
     match taken {
         Ok(_) => node_order::has_rate(shard, site),
         Err(()) => node_order::waits_for_rate(shard, key, site),
@@ -73,7 +73,7 @@ pub(super) fn take_next<R: Runtime>(
     taken
 }
 
-fn buckets<R: Runtime>(shard: &Shard<R>, site: &Site, what: What) -> Option<Rc<[Bucket]>> {
+fn buckets<R: Runtime>(shard: &Shard<R>, site: &Site, what: RateKind) -> Option<Rc<[Bucket]>> {
     site.buckets(what).filter(|_| !shard.runtime.planted(Defect::RateUncounted))
 }
 
@@ -130,7 +130,7 @@ impl<'a, R: Runtime> Rights<'a, R> {
             first.spend();
             return true;
         }
-        let Some(buckets) = buckets(self.shard, self.site, What::Connections) else { return true };
+        let Some(buckets) = buckets(self.shard, self.site, RateKind::Connections) else { return true };
         let end = self.shard.runtime.now() + limits::RATE_WAIT_MAX;
         loop {
             match Token::take(&self.shard.runtime, &buckets) {

@@ -10,36 +10,35 @@ use std::task::Poll;
 
 use crate::config::DnsConfig;
 use crate::dns::cache::Cache;
-use crate::dns::latest::Known;
+use crate::dns::latest::ResolverFiles;
 use crate::dns::message::Reading;
 use crate::dns::{Answer, LookupError, LookupResult, QueryType};
 use crate::limits;
 use crate::mail::address;
 use crate::policy::failures::Failures;
-use crate::route::gate::{Admitted, Gate, GateRefusal, NamedBy};
-use crate::route::{self, At, Hop, Host, NoRoute, Route};
+use crate::route::gate::{AdmittedAddress, Gate, GateRefusal, NamedBy};
+use crate::route::{self, HostAddress, Hop, Host, NoRoute, Route};
 use crate::runtime::{Defect, Runtime};
+use crate::shard::count_guard::CountGuard;
 use crate::shard::live::InForce;
 use crate::shard::outbound::servers::NameServers;
 use crate::shard::timers::Timers;
 use crate::time::Instant;
-use counted::Counted;
 use renew::Renewals;
 use unroutable::{never, no_domain, refused};
-use waiters::{Asker, Heard, Waiters};
+use waiters::{Asker, LookupOutcome, Waiters};
 
-mod counted;
 mod renew;
 mod unroutable;
 mod waiters;
 
-pub use renew::Due;
+pub use renew::Renewal;
 pub use unroutable::Unroutable;
 pub(super) use unroutable::not_now;
 
 /// What the machine's files said when a configuration was read.
-fn known(dns: &DnsConfig) -> Known {
-    Known { servers: dns.servers.clone(), hosts: dns.known.clone() }
+fn known(dns: &DnsConfig) -> ResolverFiles {
+    ResolverFiles { servers: dns.servers.clone(), hosts: dns.known.clone() }
 }
 
 /// The resolver of one shard.
@@ -49,7 +48,7 @@ pub struct Resolver<R: Runtime> {
     live: RefCell<Rc<InForce>>,
     servers: NameServers<R>,
     /// What the machine's files say, and which of their changes that is.
-    files: RefCell<(u64, Known)>,
+    files: RefCell<(u64, ResolverFiles)>,
     own_name: String,
     gate: RefCell<Gate>,
     /// When the machine's addresses were looked at last.
@@ -174,7 +173,7 @@ impl<R: Runtime> Resolver<R> {
     pub fn needs_no_question(&self, domain: &str) -> bool {
         match self.live.borrow().table.route(domain) {
             Route::Fixed(hop) => {
-                hop.hosts.iter().all(|host| host.at != At::Name || self.known(host).is_some())
+                hop.hosts.iter().all(|host| host.at != HostAddress::Name || self.known(host).is_some())
             }
             Route::Mx { .. } => {
                 domain.starts_with('[') || address::is_numeric(domain) || self.is_cached(domain)
@@ -382,14 +381,14 @@ impl<R: Runtime> Resolver<R> {
 
     /// Where a host may be connected to, IPv4 first: the addresses it has that pass the gate. An MX host one of whose addresses is ours is
     /// this relay, whatever others it has: they are no further on.
-    pub async fn addresses(&self, host: &Host) -> Result<Vec<Admitted>, Unroutable> {
+    pub async fn addresses(&self, host: &Host) -> Result<Vec<AdmittedAddress>, Unroutable> {
         let found = match host.at {
-            At::Address(address) => vec![address],
-            At::Name => match self.known(host) {
+            HostAddress::Address(address) => vec![address],
+            HostAddress::Name => match self.known(host) {
                 Some(known) => known,
                 None => self.look_up_addresses(&host.name).await?,
             },
-            At::Socket(_) => return Ok(Vec::new()),
+            HostAddress::Socket(_) => return Ok(Vec::new()),
         };
         self.look_at_own_addresses().await;
         self.ask_which_are_ours(&found)?;
@@ -499,12 +498,12 @@ impl<R: Runtime> Resolver<R> {
     }
 
     /// Answers in use that end soon: [`Resolver::renew`] is to ask for them.
-    pub fn due(&self) -> Vec<Due> {
+    pub fn due(&self) -> Vec<Renewal> {
         self.renewals.take()
     }
 
     /// Asks for one again, unless somebody does.
-    pub async fn renew(&self, (kind, name): Due) {
+    pub async fn renew(&self, (kind, name): Renewal) {
         if let Err(asker) = self.waiters.join((self.replaced.get(), kind, name)) {
             let _counted = self.renewals.begin();
             self.ask_for_all(asker).await;
@@ -521,9 +520,9 @@ impl<R: Runtime> Resolver<R> {
             let asker = match self.waiters.join((self.replaced.get(), kind, name.into())) {
                 Err(asker) => asker,
                 Ok(joined) => match joined.await {
-                    Heard::Found(found) => return found,
-                    Heard::Ask(asker) => asker,
-                    Heard::Again => continue,
+                    LookupOutcome::Found(found) => return found,
+                    LookupOutcome::Ask(asker) => asker,
+                    LookupOutcome::Again => continue,
                 },
             };
             // On the heap: most answers are in the cache, and whoever looks there is not to carry this along.
@@ -545,11 +544,11 @@ impl<R: Runtime> Resolver<R> {
             Some(found) => {
                 let at = (self.runtime.now(), self.runtime.random());
                 self.cache.borrow_mut().put(*kind, name, &found, at);
-                asker.tell(|| Heard::Found(found.clone()));
+                asker.tell(|| LookupOutcome::Found(found.clone()));
                 Some(found)
             }
             None => {
-                asker.tell(|| Heard::Again);
+                asker.tell(|| LookupOutcome::Again);
                 None
             }
         }
@@ -561,7 +560,7 @@ impl<R: Runtime> Resolver<R> {
         while self.asking.get() >= self.asking_max {
             self.timers.sleep_until(self.runtime.now() + limits::ASKING_PAUSE).await;
         }
-        let _counted = Counted::new(&self.asking);
+        let _counted = CountGuard::new(&self.asking);
         let mut name = name.to_owned();
         let mut bound = limits::DNS_TTL_MAX;
         let mut result = Err(LookupError::EndlessAliases);

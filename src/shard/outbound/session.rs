@@ -43,7 +43,7 @@ pub struct Connection<R: Runtime> {
     /// Version and cipher suite of its TLS, for records; empty: there is none.
     pub tls: String,
     /// Memory for the next messages.
-    pub spare: Spare,
+    pub spare: SessionBuffers,
     /// What came of STARTTLS, until a command of a transaction was answered behind it.
     pub starttls: Starttls,
     reader: ReplyReader,
@@ -61,7 +61,7 @@ pub struct Connection<R: Runtime> {
 
 /// Buffers that one message after the other uses.
 #[derive(Debug, Default)]
-pub struct Spare {
+pub struct SessionBuffers {
     /// The header fields that are added.
     pub headers: Vec<u8>,
     /// The same of a message whose commands are sent early.
@@ -226,7 +226,7 @@ impl<R: Runtime> Connection<R> {
             choice: Choice::Only,
             routed: false,
             tls: String::new(),
-            spare: Spare::default(),
+            spare: SessionBuffers::default(),
             starttls: Starttls::Settled,
             reader: ReplyReader::default(),
             input: Vec::new(),

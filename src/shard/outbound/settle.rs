@@ -7,7 +7,7 @@ use crate::limits;
 use crate::mail::{dsn, trace};
 use crate::observe::event::{Attempt, Mail};
 use crate::queue::outcome::{Deferral, Ended, Failure, Outcomes, RangeOutcome, Receipt, Settled};
-use crate::queue::{Group, Standing};
+use crate::queue::{Group, GroupPhase};
 use crate::runtime::{Defect, Runtime};
 use crate::shaping::answers::Answers;
 use crate::shard::Shard;
@@ -18,7 +18,7 @@ use crate::shard::outbound::tally;
 use crate::shard::outbound::{again, borrow, sites};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, StoredRecord};
-use crate::shard::store::writer::About;
+use crate::shard::store::writer::NoticeSubject;
 use crate::smtp::{client, reply};
 use crate::spool::batch::Outcome;
 use crate::spool::record::MessageView;
@@ -173,7 +173,7 @@ pub(in crate::shard) fn report<R: Runtime>(
                 count: outcome.count,
                 attempts: *attempts,
                 not_before: *next + late,
-                standing: Standing::Usual,
+                standing: GroupPhase::Usual,
                 ..*group
             };
             // A last try that goes on, and a moment to be taken up.
@@ -352,7 +352,7 @@ async fn bounce<R: Runtime>(shard: Rc<Shard<R>>, mut settled: Settled) {
     }
     match compose(&shard, &settled).await {
         Ok(Some((submission, parent))) => {
-            let about = Box::new(About { parent, records: records(&mut settled) });
+            let about = Box::new(NoticeSubject { parent, records: records(&mut settled) });
             submission.of_ours(&shard, settled.location.lane, about);
         }
         Ok(None) => shard.say.events.borrow_mut().record_encoded(&records(&mut settled), None),

@@ -12,8 +12,8 @@ use crate::queue::fair::Behalf;
 use crate::route::{Hop, SitePolicy};
 use crate::shard::counts::{ConnectionCount, FarEnd};
 use crate::shard::message::Job;
-use crate::shard::outbound::bucket::{Bucket, What};
-use crate::shard::outbound::provider::{Places, Share, Waiting};
+use crate::shard::outbound::bucket::{Bucket, RateKind};
+use crate::shard::outbound::provider::{ConnectionPlaces, Share, WaitingSite};
 use crate::shard::outbound::shown::SiteHistory;
 use crate::shard::warm::WarmCount;
 use crate::time::Instant;
@@ -92,12 +92,12 @@ pub struct Site {
     /// Nobody else took its mail when its day was over: others are looked for again then.
     pub(super) overflows_at: Cell<Instant>,
     /// The provider of which it waits for a place.
-    pub(super) waits_for: RefCell<Option<Waiting>>,
+    pub(super) waits_for: RefCell<Option<WaitingSite>>,
     /// It gave a place to another site of a provider, and takes none yet.
     pub(super) yields: Cell<bool>,
     /// One of its buckets is that of its adaptive window.
     pub(super) paced: Cell<bool>,
-    /// Those that each of [`What`] takes of.
+    /// Those that each of [`RateKind`] takes of.
     buckets: RefCell<[Option<Rc<[Bucket]>>; 2]>,
     /// The shard has told others that it waits for a connection: its number.
     pub(super) waits_at: Cell<Option<usize>>,
@@ -183,7 +183,7 @@ impl Site {
     }
 
     /// The buckets of the rates that bound this; None: there are none.
-    pub(super) fn buckets(&self, what: What) -> Option<Rc<[Bucket]>> {
+    pub(super) fn buckets(&self, what: RateKind) -> Option<Rc<[Bucket]>> {
         self.buckets.borrow()[what as usize].clone()
     }
 
@@ -230,7 +230,7 @@ impl Site {
     }
 
     /// Whether others than this site wait for one of these places.
-    pub(super) fn must_share(&self, places: &Places, shard: usize) -> bool {
+    pub(super) fn must_share(&self, places: &ConnectionPlaces, shard: usize) -> bool {
         places.are_wanted(self.waits_for.borrow().as_ref(), shard)
     }
 
@@ -287,7 +287,7 @@ pub struct IdleConnection {
     /// The address of the connection, where that is counted.
     pub address: Cell<Option<FarEnd>>,
     /// Its places at providers.
-    pub(super) places: Option<Rc<Places>>,
+    pub(super) places: Option<Rc<ConnectionPlaces>>,
 }
 
 /// Jobs of other shards for one site, in the order they came.

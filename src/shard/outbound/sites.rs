@@ -16,7 +16,7 @@ use crate::shaping::rated::{EachRate, Rated};
 use crate::shard::Shard;
 use crate::shard::counts::ConnectionCount;
 use crate::shard::live::LiveConfig;
-use crate::shard::outbound::bucket::{Bucket, What};
+use crate::shard::outbound::bucket::{Bucket, RateKind};
 use crate::shard::outbound::provider::Share;
 use crate::shard::outbound::site::{IdleConnection, Site};
 use crate::shard::outbound::{borrow, elsewhere, spare, warm};
@@ -144,14 +144,14 @@ fn take_up<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site, live: &LiveC
 fn share<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site, policy: &SitePolicy) {
     let (mut buckets, mut shares) = (<[Vec<Bucket>; 2]>::default(), Vec::new());
     if elsewhere::take_up(shard, key, site, policy) {
-        buckets[What::Messages as usize].push(Bucket::Elsewhere);
+        buckets[RateKind::Messages as usize].push(Bucket::Elsewhere);
     }
     // First: where its day is over others take its mail, whatever its rate.
     let warm = site.warm.borrow().clone().map(|count| Bucket::Warm(shard.mesh.clone(), count));
-    buckets[What::Messages as usize].extend(warm);
+    buckets[RateKind::Messages as usize].extend(warm);
     add(&mut buckets, &site.count, &policy.rates);
     site.paced.set(is_paced(site, policy));
-    buckets[What::Messages as usize].extend(site.paced.get().then(|| Bucket::of_window(&site.count)));
+    buckets[RateKind::Messages as usize].extend(site.paced.get().then(|| Bucket::of_window(&site.count)));
     let hop = site.hop.borrow();
     let source = hop.source();
     for of in &policy.providers {
@@ -170,7 +170,7 @@ fn share<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site, policy: &SiteP
 /// A bucket for each of these rates, beside the others that are taken of for the same.
 fn add(buckets: &mut [Vec<Bucket>; 2], count: &Arc<ConnectionCount>, rates: &EachRate<Option<Pace>>) {
     for (of, pace) in rates.set() {
-        buckets[What::of(of) as usize].push(Bucket::new(count, of, *pace));
+        buckets[RateKind::of(of) as usize].push(Bucket::new(count, of, *pace));
     }
 }
 

@@ -21,7 +21,7 @@ use crate::shard::mesh::Mesh;
 use crate::shard::message::{Handoff, Returned};
 use crate::shard::outbound::address::Addresses;
 use crate::shard::outbound::asking::pace::AskingPace;
-use crate::shard::outbound::opening::{Begun, Openings};
+use crate::shard::outbound::opening::{OpeningConnection, Openings};
 use crate::shard::outbound::provider::Providers;
 use crate::shard::outbound::resolve::{Resolver, Unroutable};
 use crate::shard::outbound::site::Site;
@@ -67,7 +67,7 @@ pub(in crate::shard) struct Outbound<R: Runtime> {
     /// Connections open now, and those that are to be.
     pub connections: Cell<usize>,
     /// Those that are to be.
-    pub begun: RefCell<VecDeque<Begun<R>>>,
+    pub begun: RefCell<VecDeque<OpeningConnection<R>>>,
     /// They are being opened.
     pub opens: Cell<bool>,
     /// Those that have carried nothing yet.

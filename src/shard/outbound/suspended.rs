@@ -9,7 +9,7 @@ use crate::queue::destinations::PutAside;
 use crate::queue::outcome::{Ended, Failure};
 use crate::queue::select::Place;
 use crate::queue::suspension::{Effect, Found, Suspension, Whose};
-use crate::queue::{Group, Standing};
+use crate::queue::{Group, GroupPhase};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::outbound::settle;
@@ -83,7 +83,7 @@ pub(in crate::shard) fn sort_out<R: Runtime>(
             tally.merge(first, count, returned(suspension));
         }
         Some(Found { until, .. }) => {
-            let standing = Standing::Suspended;
+            let standing = GroupPhase::Suspended;
             tally.waits.push(Group { first, count, standing, not_before: until, ..*group });
         }
     };

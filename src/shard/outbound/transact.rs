@@ -7,11 +7,11 @@ use crate::mail::seven_bit::Plan;
 use crate::observe::diagnostics::Level;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
-use crate::shard::outbound::eight_bit::{self, Ready};
+use crate::shard::outbound::eight_bit::{self, PreparedMessage};
 use crate::shard::outbound::session::{Behind, Choice, Connection, HopError, Starttls};
 use crate::shard::outbound::site::NO_ANSWER;
 use crate::shard::outbound::tally::{Part, Tally, ended};
-use crate::shard::outbound::work::{After, How, Run, UnderWay, is_resident, recipients_max};
+use crate::shard::outbound::work::{After, How, Run, GroupUnderWay, is_resident, recipients_max};
 use crate::shard::outbound::{adapt, body, manners, meanings, notice, pump, sites};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, StoredRecord};
@@ -21,7 +21,7 @@ use crate::smtp::reply::Reply;
 use crate::spool::record::MessageView;
 
 /// A message on its way out.
-struct Outgoing<'a> {
+struct OutgoingMessage<'a> {
     view: &'a MessageView<'a>,
     part: &'a Part<'a>,
     /// The header fields that are added.
@@ -60,7 +60,7 @@ fn begin_ready<'a, R: Runtime>(
     connection: &Connection<R>,
     view: &MessageView<'a>,
     part: &Part<'_>,
-    Ready { body, plan, withheld }: Ready,
+    PreparedMessage { body, plan, withheld }: PreparedMessage,
     headers: &mut Vec<u8>,
 ) -> Result<(Transaction<'a>, Plan), (Reply, bool)> {
     let begun = begin(shard, connection, view, part, body, headers).map_err(|reply| (reply, true))?;
@@ -71,7 +71,7 @@ fn begin_ready<'a, R: Runtime>(
 /// the one before.
 fn write_ahead<R: Runtime>(
     run: &Run<'_, R>,
-    under_way: &UnderWay<'_, R>,
+    under_way: &GroupUnderWay<'_, R>,
     connection: &mut Connection<R>,
     out: &mut Vec<u8>,
 ) -> Option<()> {
@@ -156,7 +156,7 @@ pub(super) async fn transact<R: Runtime>(
     };
     run.done += 1;
     let begun_at = shard.timers.recent();
-    let message = Outgoing { view, part, headers: &headers, plan: &plan };
+    let message = OutgoingMessage { view, part, headers: &headers, plan: &plan };
     let ended = converse(run, connection, &message, how, &mut transaction).await;
     connection.spare.headers = headers;
     let mut broke = false;
@@ -482,7 +482,7 @@ fn unasked<R: Runtime>(shard: &Shard<R>) {
 async fn converse<R: Runtime>(
     run: &mut Run<'_, R>,
     connection: &mut Connection<R>,
-    message: &Outgoing<'_>,
+    message: &OutgoingMessage<'_>,
     how: How,
     transaction: &mut Transaction<'_>,
 ) -> Result<(), (HopError, bool)> {
@@ -502,21 +502,21 @@ async fn converse<R: Runtime>(
         run.spend_token();
         connection.starttls = Starttls::Settled;
         match transaction.on_reply(reply) {
-            client::Next::AwaitReply => {}
-            client::Next::AwaitAnswer => {
+            client::NextStep::AwaitReply => {}
+            client::NextStep::AwaitAnswer => {
                 connection.another_answer();
                 let now = shard.timers.recent();
                 if now >= *answers_end.get_or_insert(now + limits::client::ANSWERS) {
                     return Err((WireError::TimedOut.into(), heard));
                 }
             }
-            client::Next::WriteCommands => {
+            client::NextStep::WriteCommands => {
                 out.clear();
                 let replies = transaction.write_commands(&mut out);
                 let patience = transaction.patience(&connection.timeouts);
                 connection.send(shard, &out, replies, patience).await.map_err(|error| (error, heard))?;
             }
-            client::Next::SendBody => {
+            client::NextStep::SendBody => {
                 out.clear();
                 out.extend_from_slice(b".\r\n");
                 // Behind replies of which each counts for another recipient nothing else is awaited.
@@ -533,11 +533,11 @@ async fn converse<R: Runtime>(
                     sent => sent.map_err(|error| (error, heard))?,
                 }
             }
-            client::Next::SendDot => {
+            client::NextStep::SendDot => {
                 let sent = connection.send(shard, b".\r\n", 1, limits::client::BLOCK).await;
                 sent.map_err(|error| (error, heard))?;
             }
-            client::Next::Done => {
+            client::NextStep::Done => {
                 connection.body_answered(shard);
                 connection.spare.out = out;
                 if !transaction.must_close() {
@@ -553,12 +553,12 @@ async fn converse<R: Runtime>(
 async fn send_body<R: Runtime>(
     run: &mut Run<'_, R>,
     connection: &mut Connection<R>,
-    message: &Outgoing<'_>,
+    message: &OutgoingMessage<'_>,
     (alone, answers): (bool, usize),
     out: &mut Vec<u8>,
 ) -> Result<(), HopError> {
     let shard = run.shard;
-    let Outgoing { view, part, headers, plan } = message;
+    let OutgoingMessage { view, part, headers, plan } = message;
     connection.hear_early(shard).await?;
     if !alone {
         open_next(run, connection, out);

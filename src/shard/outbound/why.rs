@@ -10,14 +10,14 @@ use crate::route::site::ProviderPolicy;
 use crate::route::{Hop, Host, SitePolicy};
 use crate::runtime::Runtime;
 use crate::shaping::key::Key;
-use crate::shaping::layers::{Effective, Held};
+use crate::shaping::layers::{Effective, EffectiveSetting};
 use crate::shaping::pace::Pace;
 use crate::shaping::rated::{EachRate, Rated};
-use crate::shaping::warmup::Standing;
+use crate::shaping::warmup::WarmupStage;
 use crate::shard::Shard;
 use crate::shard::ask::why::{Cause, Limit, ProviderState, RateOf, SiteShare, SiteState};
 use crate::shard::counts::ConnectionCount;
-use crate::shard::outbound::bucket::What;
+use crate::shard::outbound::bucket::RateKind;
 use crate::shard::outbound::site::Site;
 use crate::shard::rate_count::RateCount;
 use crate::time::{Instant, UnixMillis};
@@ -84,7 +84,7 @@ fn warm_up<R: Runtime>(shard: &Shard<R>, site: &Site) -> Option<(Cause, Option<U
     }
     let told = count.told();
     let (used, volume) = match told.standing {
-        Some(Standing::Day(_, volume)) if told.day.day == today => (told.day.used, volume),
+        Some(WarmupStage::Day(_, volume)) if told.day.day == today => (told.day.used, volume),
         _ => (0, 0),
     };
     let asked = !count.is_over(today);
@@ -111,7 +111,7 @@ fn no_connection<R: Runtime>(shard: &Shard<R>, site: &Site) -> (Cause, Option<Un
         return (Cause::Connections, None);
     }
     let now = shard.runtime.now();
-    let held = held_by(&site.count, &policy.rates, What::Connections, now);
+    let held = held_by(&site.count, &policy.rates, RateKind::Connections, now);
     let Some((rated, when)) = held.filter(|_| site.opening.get() == 0) else { return (Cause::Turn, None) };
     let mut state = site_state(shard, &site.hop.borrow());
     let words = state.rates[rated].take().unwrap_or_default();
@@ -121,7 +121,7 @@ fn no_connection<R: Runtime>(shard: &Shard<R>, site: &Site) -> (Cause, Option<Un
 /// The rate that lets no message begin now, if there is one.
 fn message_rate<R: Runtime>(shard: &Shard<R>, site: &Site) -> Option<(Cause, Option<UnixMillis>)> {
     let (policy, now) = (site.policy.borrow(), shard.runtime.now());
-    let held = |count: &_, rates: &EachRate<Option<Pace>>| held_by(count, rates, What::Messages, now);
+    let held = |count: &_, rates: &EachRate<Option<Pace>>| held_by(count, rates, RateKind::Messages, now);
     let own = held(&site.count, &policy.rates).map(|(rated, when)| (RateOf::Site(rated), rated, when));
     let window = site.count.window().filter(|_| policy.adaptive);
     let narrow = window.and_then(|window| Some((window, window.pace()?)));
@@ -150,10 +150,10 @@ fn message_rate<R: Runtime>(shard: &Shard<R>, site: &Site) -> Option<(Cause, Opt
 fn held_by(
     count: &ConnectionCount,
     rates: &EachRate<Option<Pace>>,
-    what: What,
+    what: RateKind,
     now: Instant,
 ) -> Option<(Rated, Instant)> {
-    let mut bounds = rates.set().filter(|(of, _)| What::of(*of) == what);
+    let mut bounds = rates.set().filter(|(of, _)| RateKind::of(*of) == what);
     bounds.find_map(|(of, pace)| Some((of, empty(&count.rates[of], *pace, now)?)))
 }
 
@@ -252,7 +252,7 @@ fn providers<R: Runtime>(
 }
 
 /// `shaping.toml:14 connection_limit = 20`
-fn line_of(held: &Held<'_>) -> Box<str> {
+fn line_of(held: &EffectiveSetting<'_>) -> Box<str> {
     let setting = held.setting;
     format!("{} {} = {}", setting.place, setting.key.name(), setting.value).into()
 }

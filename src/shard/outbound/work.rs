@@ -6,13 +6,13 @@ use std::rc::Rc;
 use crate::limits;
 use crate::queue::destinations::SiteKey;
 use crate::queue::lifetimes::Times;
-use crate::queue::{Group, Standing};
+use crate::queue::{Group, GroupPhase};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::message::Job;
 use crate::shard::outbound::address::AddressPermit;
-use crate::shard::outbound::bucket::{Token, What};
-use crate::shard::outbound::provider::Places;
+use crate::shard::outbound::bucket::{Token, RateKind};
+use crate::shard::outbound::provider::ConnectionPlaces;
 use crate::shard::outbound::session::Connection;
 use crate::shard::outbound::site::{Site, Work};
 use crate::shard::outbound::{borrow, node_order, pump, rates, settle, sites, spare, tally};
@@ -33,7 +33,7 @@ pub(super) struct Run<'a, R: Runtime> {
     pub(super) key: SiteKey,
     pub(super) site: &'a Rc<Site>,
     pub(super) place: Option<&'a AddressPermit>,
-    pub(super) places: Option<&'a Places>,
+    pub(super) places: Option<&'a ConnectionPlaces>,
     /// Transactions a connection may carry; 0: any number.
     pub(super) most: usize,
     /// When it is no longer used for another: its host may have other addresses by then, or others are preferred to it.
@@ -59,7 +59,7 @@ pub(super) struct Run<'a, R: Runtime> {
 
 /// A group that is next on a connection.
 pub(super) struct NextJob<'a, R: Runtime> {
-    pub(super) under_way: UnderWay<'a, R>,
+    pub(super) under_way: GroupUnderWay<'a, R>,
     /// Its MAIL, RCPT and DATA went out behind the body of the message before.
     pub(super) opened: bool,
     /// When it was taken.
@@ -97,7 +97,7 @@ impl<'a, R: Runtime> Run<'a, R> {
     pub(super) fn take(&self) -> Option<NextJob<'a, R>> {
         let Run { shard, key, site, .. } = *self;
         sites::heed(shard, key, site);
-        if site.buckets(What::Messages).is_some() && !pump::has_work(shard, key, site) {
+        if site.buckets(RateKind::Messages).is_some() && !pump::has_work(shard, key, site) {
             return None;
         }
         if spare::is_this(shard, key, site) {
@@ -113,7 +113,7 @@ impl<'a, R: Runtime> Run<'a, R> {
                     settle::expired(shard, &job)
                 }
                 Work::Job(job) => {
-                    let (under_way, at) = (UnderWay::new(shard, site, job), shard.timers.recent());
+                    let (under_way, at) = (GroupUnderWay::new(shard, site, job), shard.timers.recent());
                     // More work than connections: one more connection, if the limits let it.
                     pump::pump(shard, key);
                     return Some(NextJob { under_way, opened: false, at, token });
@@ -137,16 +137,16 @@ impl<'a, R: Runtime> Run<'a, R> {
 }
 
 /// A group under way. If its task panics it goes back to its queue: a bug costs a connection, not mail.
-pub(super) struct UnderWay<'a, R: Runtime> {
+pub(super) struct GroupUnderWay<'a, R: Runtime> {
     pub(super) shard: Rc<Shard<R>>,
     pub(super) site: &'a Rc<Site>,
     pub(super) job: Job,
     is_settled: Cell<bool>,
 }
 
-impl<'a, R: Runtime> UnderWay<'a, R> {
-    pub(super) fn new(shard: &Rc<Shard<R>>, site: &'a Rc<Site>, job: Job) -> UnderWay<'a, R> {
-        UnderWay { shard: shard.clone(), site, job, is_settled: Cell::new(false) }
+impl<'a, R: Runtime> GroupUnderWay<'a, R> {
+    pub(super) fn new(shard: &Rc<Shard<R>>, site: &'a Rc<Site>, job: Job) -> GroupUnderWay<'a, R> {
+        GroupUnderWay { shard: shard.clone(), site, job, is_settled: Cell::new(false) }
     }
 
     /// What became of it is told now.
@@ -155,7 +155,7 @@ impl<'a, R: Runtime> UnderWay<'a, R> {
     }
 }
 
-impl<R: Runtime> Drop for UnderWay<'_, R> {
+impl<R: Runtime> Drop for GroupUnderWay<'_, R> {
     fn drop(&mut self) {
         // The pump that follows the end of the connection finds it, or the next tick where its domain leads elsewhere by now.
         if self.is_settled.get() {
@@ -179,7 +179,7 @@ pub(super) fn recipients_max<R: Runtime>(run: &Run<'_, R>, connection: &Connecti
 /// Whether the message's pages are surely still in memory: it came in a moment ago. A page that is not would stall the shard.
 pub(super) fn is_resident<R: Runtime>(shard: &Shard<R>, group: &Group) -> bool {
     let times = Times { now: shard.seconds(), lifetimes: shard.mesh.lifetimes() };
-    group.standing == Standing::Resident && times.age(group) < limits::RESIDENT_FOR
+    group.standing == GroupPhase::Resident && times.age(group) < limits::RESIDENT_FOR
 }
 
 /// How a transaction stands to those before and after it on its connection.

@@ -21,12 +21,12 @@ use crate::shard::Shard;
 use crate::shard::outbound::handoff;
 use crate::shard::outbound::pump::give_credit;
 use crate::shard::store::refuse::{refuse, refuse_or_keep};
-use crate::shard::store::writer::{About, LaneWriter, Waiters};
+use crate::shard::store::writer::{NoticeSubject, LaneWriter, Waiters};
 use crate::shard::store::{at_once, grow, retell, secure};
 use crate::shard::timers::Sleep;
 use crate::smtp::server::NotStored;
 use crate::spool::batch::{Batch, Item, NewMessage};
-use crate::spool::lane::{Begin, Done, StoredMessage};
+use crate::spool::lane::{Begin, DurableItem, StoredMessage};
 use crate::spool::record::Extent;
 use crate::time::Instant;
 
@@ -172,24 +172,24 @@ fn committed<R: Runtime>(
     let mut outcomes = 0;
     for item in done.drain(..) {
         match item {
-            Done::Message(stored, session) => {
+            DurableItem::Message(stored, session) => {
                 let id = message_committed(shard, writer, stored, None);
                 session.fulfil(Ok(id));
             }
-            Done::Own(stored, about) => {
+            DurableItem::Own(stored, about) => {
                 message_committed(shard, writer, stored, Some(&about));
             }
-            Done::Chunk(extent, session) => session.fulfil(Ok(*extent.get())),
-            Done::Piece(extent, compactor) => compactor.fulfil(Ok(*extent.get())),
-            Done::Outcome { ticket, .. } => {
+            DurableItem::Chunk(extent, session) => session.fulfil(Ok(*extent.get())),
+            DurableItem::Piece(extent, compactor) => compactor.fulfil(Ok(*extent.get())),
+            DurableItem::Outcome { ticket, .. } => {
                 outcomes += 1;
                 if let Some((home, receipt)) = ticket {
                     credits[usize::from(home)] += 1;
                     receipt.iter().for_each(Receipt::written);
                 }
             }
-            Done::Snapshot => {}
-            Done::Moved { key, to, ticket } => {
+            DurableItem::Snapshot => {}
+            DurableItem::Moved { key, to, ticket } => {
                 if let Some((location, bytes)) = to {
                     shard.mesh.places(lane).moved(key, location);
                     shard.instruments.counters.messages_moved.add(1);
@@ -224,7 +224,7 @@ fn message_committed<R: Runtime>(
     shard: &Rc<Shard<R>>,
     writer: &LaneWriter<R>,
     stored: StoredMessage,
-    about: Option<&About>,
+    about: Option<&NoticeSubject>,
 ) -> Durable<MessageId> {
     let StoredMessage { id, location, key, message } = stored;
     received(shard, *id.get(), &message, about);
@@ -244,7 +244,7 @@ fn message_committed<R: Runtime>(
 }
 
 /// Counts and records a message that is on disk.
-fn received<R: Runtime>(shard: &Shard<R>, id: MessageId, message: &NewMessage, about: Option<&About>) {
+fn received<R: Runtime>(shard: &Shard<R>, id: MessageId, message: &NewMessage, about: Option<&NoticeSubject>) {
     let parent = about.map(|about| about.parent);
     let counters = &shard.instruments.counters;
     let envelope = &message.envelope;

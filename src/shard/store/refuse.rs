@@ -5,16 +5,16 @@ use crate::shard::Shard;
 use crate::shard::inbound::reject;
 use crate::shard::store::writer::Waiters;
 use crate::smtp::server::NotStored;
-use crate::spool::batch::{Incoming, Item};
+use crate::spool::batch::{ClientItem, Item};
 
 /// What a client brought is given up.
-pub(super) fn refuse<R: Runtime>(shard: &Shard<R>, incoming: Incoming<Waiters>, why: NotStored) {
+pub(super) fn refuse<R: Runtime>(shard: &Shard<R>, incoming: ClientItem<Waiters>, why: NotStored) {
     match incoming {
-        Incoming::Message(message, session) => {
+        ClientItem::Message(message, session) => {
             reject::of_message(shard, &message.envelope, why);
             session.fulfil(Err(why));
         }
-        Incoming::Chunk(_, session) => session.fulfil(Err(why)),
+        ClientItem::Chunk(_, session) => session.fulfil(Err(why)),
     }
 }
 
@@ -42,7 +42,7 @@ mod tests {
     use crate::shard::alone;
     use crate::shard::inbound::submission::Submission;
     use crate::shard::promise::promise;
-    use crate::shard::store::writer::About;
+    use crate::shard::store::writer::NoticeSubject;
     use crate::spool::batch::{NewMessage, Outcome};
 
     fn message() -> NewMessage {
@@ -69,7 +69,7 @@ mod tests {
             assert_eq!(world.block_on(stored), Err(NotStored::Disk));
         }
         let parent = MessageId { lane: 0, sequence: 1, offset: 4096 };
-        let about = Box::new(About { parent, records: b"what failed".to_vec() });
+        let about = Box::new(NoticeSubject { parent, records: b"what failed".to_vec() });
         let kept = refuse(Item::Own(message(), about));
         assert!(matches!(kept, Some(Item::Own(_, about)) if about.records == b"what failed"));
         let location = Location { lane: 0, slot: 0, offset: 4096 };

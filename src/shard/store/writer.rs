@@ -12,9 +12,9 @@ use crate::queue::outcome::Receipt;
 use crate::runtime::Runtime;
 use crate::shard::promise::Fulfil;
 use crate::smtp::server::NotStored;
-use crate::spool::batch::{Incoming, Item, Moved, NewMessage, Outcome, Tickets};
+use crate::spool::batch::{ClientItem, Item, Moved, NewMessage, Outcome, Tickets};
 use crate::spool::fold::Unsure;
-use crate::spool::lane::{Done, Lane};
+use crate::spool::lane::{DurableItem, Lane};
 use crate::spool::record::Extent;
 use crate::spool::since::Since;
 use crate::time::Instant;
@@ -27,7 +27,7 @@ impl Tickets for Waiters {
     /// A session, for its 250.
     type Message = Fulfil<Result<Durable<MessageId>, NotStored>>;
     /// Nobody: a notification. What it is about is told with it.
-    type Own = Box<About>;
+    type Notification = Box<NoticeSubject>;
     /// A session in the middle of a large body.
     type Chunk = Fulfil<Result<Extent, NotStored>>;
     /// The compactor.
@@ -41,7 +41,7 @@ impl Tickets for Waiters {
 
 /// What a notification is about.
 #[derive(Debug)]
-pub struct About {
+pub struct NoticeSubject {
     /// The message.
     pub(in crate::shard) parent: MessageId,
     /// Records of what failed, which are to name the notification.
@@ -56,7 +56,7 @@ pub struct LaneWriter<R: Runtime> {
     pub(super) segments: RefCell<Vec<Option<R::Segment>>>,
     pub(super) queue: RefCell<VecDeque<Item<Waiters>>>,
     /// Items that wait for a segment which is being made.
-    pub(super) held: RefCell<Vec<Incoming<Waiters>>>,
+    pub(super) held: RefCell<Vec<ClientItem<Waiters>>>,
     /// Items a client waits for.
     pub(super) urgent: Cell<usize>,
     /// When the oldest waiting outcome came.
@@ -86,7 +86,7 @@ pub struct LaneWriter<R: Runtime> {
     pub(super) has_more: Cell<bool>,
     pub(super) waker: RefCell<Option<Waker>>,
     /// Memory for the end of each commit.
-    pub(super) done: RefCell<Vec<Done<Waiters>>>,
+    pub(super) done: RefCell<Vec<DurableItem<Waiters>>>,
     /// Credits to be given home, by home.
     pub(super) credits: RefCell<Vec<u32>>,
     /// Commits that failed, and messages that could not be moved: a disk that fails does so all the time.
@@ -166,7 +166,7 @@ impl<R: Runtime> LaneWriter<R> {
     }
 
     /// Queues a message of our own, to the lane of the message it is about.
-    pub(in crate::shard) fn push_own(&self, now: Instant, message: NewMessage, about: Box<About>) {
+    pub(in crate::shard) fn push_own(&self, now: Instant, message: NewMessage, about: Box<NoticeSubject>) {
         self.push(now, Item::Own(message, about));
     }
 

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Told, WarmCount, WarmCounts};
+use super::{AnnouncedStage, WarmCount, WarmCounts};
 use crate::limits;
-use crate::shaping::warmup::{Account, Complaint, Given, Names, Standing, WarmDay};
+use crate::shaping::warmup::{Account, Complaint, Grant, Names, WarmupStage, WarmDay};
 
 /// Where days are kept over a start.
 pub trait Keeps {
@@ -20,7 +20,7 @@ pub trait Keeps {
 pub struct Ledger(HashMap<Names, Account>);
 
 /// What is to be said of a provider that complained: from which day of the plan on it goes on when.
-pub type Slowed = (Arc<WarmCount>, Complaint, Standing);
+pub type Slowed = (Arc<WarmCount>, Complaint, WarmupStage);
 
 impl Ledger {
     /// Answers those that ask. False: nothing can be kept, and they will ask again.
@@ -36,17 +36,17 @@ impl Ledger {
             };
             let mut next = account.clone();
             let given = next.give(&plan, today);
-            if let Given::Block(_) = given {
+            if let Grant::Block(_) = given {
                 days.push(day_of(&count, &next, today));
                 // What it gives next in this round follows from this.
                 *account = next.clone();
             }
-            let told = Told { day: next.day(today), standing: Some(next.standing(&plan, today)) };
+            let told = AnnouncedStage { day: next.day(today), standing: Some(next.standing(&plan, today)) };
             answers.push((count, given, told));
         }
         let kept = days.is_empty() || keeps.keep(&days);
         for (count, given, told) in answers {
-            if !kept && matches!(given, Given::Block(_)) {
+            if !kept && matches!(given, Grant::Block(_)) {
                 // It may be on disk all the same: what is there counts.
                 self.0.remove(&key(&count));
                 count.answered();
@@ -54,9 +54,9 @@ impl Ledger {
             }
             count.tell(told);
             match given {
-                Given::Block(block) => count.give(today, block),
-                Given::All => count.give_all(today),
-                Given::Nothing => count.give_nothing(today),
+                Grant::Block(block) => count.give(today, block),
+                Grant::All => count.give_all(today),
+                Grant::Nothing => count.give_nothing(today),
             }
         }
         kept && works
@@ -78,7 +78,7 @@ impl Ledger {
             let before = account.day(today).complaint;
             if account.note(&plan, today, overflowed, complaint) {
                 days.push(day_of(&count, account, today));
-                let told = Told { day: account.day(today), standing: Some(account.standing(&plan, today)) };
+                let told = AnnouncedStage { day: account.day(today), standing: Some(account.standing(&plan, today)) };
                 if told.day.complaint > before {
                     slowed.push((count.clone(), told.day.complaint, account.standing(&plan, today + 1)));
                 }
@@ -131,7 +131,7 @@ impl Ledger {
     pub fn show(&mut self, count: &WarmCount, today: u32, keeps: &mut impl Keeps) {
         let plan = count.plan();
         if let Some(account) = self.account(count, keeps) {
-            count.tell(Told { day: account.day(today), standing: Some(account.standing(&plan, today)) });
+            count.tell(AnnouncedStage { day: account.day(today), standing: Some(account.standing(&plan, today)) });
         }
     }
 }
@@ -242,12 +242,12 @@ mod tests {
         assert!(ledger.note(&counts, 100, &mut disk).is_empty());
         disk.full = false;
         let slowed = ledger.note(&counts, 100, &mut disk);
-        assert_eq!((slowed[0].1, slowed[0].2), (Complaint::Throttled, Standing::Day(1, 50)));
+        assert_eq!((slowed[0].1, slowed[0].2), (Complaint::Throttled, WarmupStage::Day(1, 50)));
         assert!(ledger.note(&counts, 100, &mut disk).is_empty());
         assert_eq!((count.told().day.used, count.told().day.overflowed), (50, 9));
         assert_eq!(take(&WarmCounts::default(), &mut Ledger::default(), &mut disk, (101, 999)), 50);
         let shown = WarmCounts::default().get(("ip9", "a"), &plan());
         Ledger::default().show(&shown, 101, &mut disk);
-        assert_eq!((shown.told().standing, shown.told().day.used), (Some(Standing::Day(1, 50)), 50));
+        assert_eq!((shown.told().standing, shown.told().day.used), (Some(WarmupStage::Day(1, 50)), 50));
     }
 }

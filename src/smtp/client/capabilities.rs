@@ -47,9 +47,9 @@ impl Capabilities {
     }
 
     /// What a message needs that is not offered. None: it can go there as it is.
-    pub fn missing(&self, needs: &Needs) -> Option<Missing> {
+    pub fn missing(&self, needs: &Needs) -> Option<MissingExtension> {
         let Needs { eight_bit } = needs;
-        (*eight_bit && !self.eight_bit).then_some(Missing::EightBit)
+        (*eight_bit && !self.eight_bit).then_some(MissingExtension::EightBit)
     }
 
     /// One `NAME=value` of LIMITS; what is unknown or no number is ignored (RFC 9422 section 4).
@@ -66,28 +66,28 @@ impl Capabilities {
 
 /// What a message needs and a hop does not offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Missing {
+pub enum MissingExtension {
     /// RFC 6152 section 3: convert or bounce.
     EightBit,
 }
 
-impl Missing {
+impl MissingExtension {
     /// What its recipients are told, and with what behind it.
     pub fn reply(self, for_good: bool, behind: &str) -> Reply {
         let (code, class) = if for_good { (554, 5) } else { (451, 4) };
         // RFC 3463 3.7
         let (subject, detail) = match self {
-            Missing::EightBit => (6, 3),
+            MissingExtension::EightBit => (6, 3),
         };
         local(code, (class, subject, detail), &format!("the next hop {self}{behind}"))
     }
 }
 
 /// What such a hop does.
-impl fmt::Display for Missing {
+impl fmt::Display for MissingExtension {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Missing::EightBit => "takes no 8-bit text (no 8BITMIME)",
+            MissingExtension::EightBit => "takes no 8-bit text (no 8BITMIME)",
         })
     }
 }

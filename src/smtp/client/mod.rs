@@ -20,13 +20,13 @@ use crate::mail::classify::{Class, Judged};
 use crate::smtp::reply::Reply;
 
 pub use blame::never_takes_mail;
-pub use capabilities::{Capabilities, Missing};
+pub use capabilities::{Capabilities, MissingExtension};
 pub use commands::Body;
 use commands::{Mail, write_rcpt};
 use enough::Enough;
 use lmtp::Answers;
 pub use local::local;
-pub use phase::Next;
+pub use phase::NextStep;
 use phase::Phase;
 pub use stuffing::stuff;
 pub use timeouts::Timeouts;
@@ -167,7 +167,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// Takes the next reply.
-    pub fn on_reply(&mut self, reply: Reply) -> Next {
+    pub fn on_reply(&mut self, reply: Reply) -> NextStep {
         self.must_close |= reply.odd;
         if matches!(reply.code, 221 | 421) {
             return self.on_closing(reply);
@@ -187,7 +187,7 @@ impl<'a> Transaction<'a> {
                 if let Some(answers) = &mut self.answers {
                     answers.expect(self.decided.undecided());
                 }
-                Next::SendBody
+                NextStep::SendBody
             }
             Phase::Dot if self.answers.is_some() => self.on_answer(reply),
             Phase::Data | Phase::Dot => {
@@ -205,23 +205,23 @@ impl<'a> Transaction<'a> {
     }
 
     /// 354 came, and nobody is left to receive.
-    fn on_data_for_nobody(&mut self) -> Next {
+    fn on_data_for_nobody(&mut self) -> NextStep {
         if self.answers.is_some() {
             // RFC 2033 section 4.2: DATA must fail then, and how many replies a dot would have is not said.
             self.must_close = true;
             return self.over();
         }
         self.phase = Phase::LoneDot;
-        Next::SendDot
+        NextStep::SendDot
     }
 
     /// The next of those who were taken is answered for.
-    fn on_answer(&mut self, reply: Reply) -> Next {
+    fn on_answer(&mut self, reply: Reply) -> NextStep {
         if let Some(place) = self.answers.as_mut().and_then(|answers| answers.next()) {
             self.decide(place, reply, None);
         }
         if self.replies_due() > 0 {
-            return Next::AwaitAnswer;
+            return NextStep::AwaitAnswer;
         }
         self.finished = true;
         self.over()
@@ -276,7 +276,7 @@ impl<'a> Transaction<'a> {
 
     /// RFC 5321 3.8: the hop closes; what is undecided is tried again elsewhere. The answer to QUIT, unasked for, means that as well, and
     /// takes no message.
-    fn on_closing(&mut self, reply: Reply) -> Next {
+    fn on_closing(&mut self, reply: Reply) -> NextStep {
         self.must_close = true;
         self.unbegun = self.phase == Phase::Mail;
         self.put_off = self.unbegun;
@@ -290,7 +290,7 @@ impl<'a> Transaction<'a> {
         self.over()
     }
 
-    fn on_mail(&mut self, reply: Reply) -> Next {
+    fn on_mail(&mut self, reply: Reply) -> NextStep {
         self.put_off = reply.code / 100 == 4;
         self.mail_failed = reply.is_permanent();
         if !reply.is_positive() {
@@ -304,7 +304,7 @@ impl<'a> Transaction<'a> {
         self.step()
     }
 
-    fn on_rcpt(&mut self, place: usize, reply: Reply) -> Next {
+    fn on_rcpt(&mut self, place: usize, reply: Reply) -> NextStep {
         match (reply.is_positive(), self.decided.at(place).is_none()) {
             (true, true) => self.accepted += 1,
             (true, false) => self.suspicious = true,
@@ -346,7 +346,7 @@ impl<'a> Transaction<'a> {
 
     /// A reply that answers nothing we said. Up to DATA nothing decided so far can be trusted either: each reply may have been that to
     /// another command, and to return mail for it would be wrong. No further command is sent: it might become part of a message.
-    fn misfit(&mut self, reply: &Reply) -> Next {
+    fn misfit(&mut self, reply: &Reply) -> NextStep {
         let words = format!("the next hop answered {} with: {}", self.awaiting(), reply.describe());
         self.doubt(&words, matches!(self.phase, Phase::Dot | Phase::LoneDot));
         self.over()
@@ -512,7 +512,7 @@ impl<'a> Transaction<'a> {
         self.phase = Phase::Over;
     }
 
-    /// The verdict on the recipient at `place` and the reply that decided it. None only before [`Next::Done`].
+    /// The verdict on the recipient at `place` and the reply that decided it. None only before [`NextStep::Done`].
     pub fn verdict(&self, place: usize) -> Option<(&Verdict, &Reply)> {
         self.decided.with_reply(place)
     }
@@ -565,13 +565,13 @@ impl<'a> Transaction<'a> {
         self.phase.awaits()
     }
 
-    fn step(&self) -> Next {
-        if self.pipelining { Next::AwaitReply } else { Next::WriteCommands }
+    fn step(&self) -> NextStep {
+        if self.pipelining { NextStep::AwaitReply } else { NextStep::WriteCommands }
     }
 
-    fn over(&mut self) -> Next {
+    fn over(&mut self) -> NextStep {
         self.phase = Phase::Over;
-        Next::Done
+        NextStep::Done
     }
 
     /// A reply decides one recipient; `after`: recipients taken before, where it is the answer to its RCPT.

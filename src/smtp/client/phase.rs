@@ -6,7 +6,7 @@ use crate::smtp::client::timeouts::Timeouts;
 
 /// What the driver does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum NextStep {
     /// Wait for another reply.
     AwaitReply,
     /// Wait for the answer to the body of another recipient.

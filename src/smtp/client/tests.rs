@@ -27,7 +27,7 @@ pub(super) const PLAIN: Capabilities = Capabilities {
 };
 
 /// Runs a transaction of two recipients; the commands sent, the steps, the letters D(elivered) d(eferred) F(ailed).
-fn run(capabilities: &Capabilities, codes: &[u16]) -> (String, Vec<Next>, String, bool) {
+fn run(capabilities: &Capabilities, codes: &[u16]) -> (String, Vec<NextStep>, String, bool) {
     let recipients = smallvec![&b"x@z"[..], &b"y@z"[..]];
     let mut transaction =
         Transaction::new(capabilities, b"a@b", recipients, 10, Body::default()).expect("fits");
@@ -36,11 +36,11 @@ fn run(capabilities: &Capabilities, codes: &[u16]) -> (String, Vec<Next>, String
     for code in codes {
         let next = transaction.on_reply(reply(*code));
         steps.push(next);
-        if next == Next::WriteCommands {
+        if next == NextStep::WriteCommands {
             transaction.write_commands(&mut out);
         }
     }
-    if steps.last() != Some(&Next::Done) {
+    if steps.last() != Some(&NextStep::Done) {
         transaction.on_failure("lost");
     }
     let verdicts = (0..2)
@@ -58,7 +58,7 @@ fn run(capabilities: &Capabilities, codes: &[u16]) -> (String, Vec<Next>, String
 fn everything_goes_in_one_group() {
     let (sent, steps, verdicts, _) = run(&PIPELINING, &[250, 250, 250, 354, 250]);
     assert_eq!(sent, "MAIL FROM:<a@b>\r\nRCPT TO:<x@z>\r\nRCPT TO:<y@z>\r\nDATA\r\n");
-    assert_eq!(steps[3..], [Next::SendBody, Next::Done]);
+    assert_eq!(steps[3..], [NextStep::SendBody, NextStep::Done]);
     assert_eq!(verdicts, "DD");
 }
 
@@ -66,7 +66,7 @@ fn everything_goes_in_one_group() {
 fn without_pipelining_one_command_at_a_time() {
     let (sent, steps, verdicts, _) = run(&PLAIN, &[250, 250, 250, 354, 250]);
     assert_eq!(sent, "MAIL FROM:<a@b> SIZE=10\r\nRCPT TO:<x@z>\r\nRCPT TO:<y@z>\r\nDATA\r\n");
-    assert_eq!(steps[0], Next::WriteCommands);
+    assert_eq!(steps[0], NextStep::WriteCommands);
     assert_eq!(verdicts, "DD");
 }
 
@@ -100,7 +100,7 @@ fn verdicts_are_per_recipient() {
 #[test]
 fn a_354_for_nobody_gets_a_lone_dot() {
     let (_, steps, verdicts, close) = run(&PIPELINING, &[250, 550, 550, 354, 250]);
-    assert_eq!(steps[3..], [Next::SendDot, Next::Done]);
+    assert_eq!(steps[3..], [NextStep::SendDot, NextStep::Done]);
     assert_eq!((verdicts.as_str(), close), ("FF", false));
 }
 
@@ -132,7 +132,7 @@ fn what_cannot_go_is_known_before_asking() {
     let refused = Transaction::new(&PLAIN, b"", smallvec![&b"x@y"[..]], 10, eight_bit).expect_err("8-bit");
     assert_eq!(refused.status(), "5.6.3");
     assert_eq!(PIPELINING.missing(&eight_bit.needs), None);
-    assert_eq!(PLAIN.missing(&eight_bit.needs), Some(Missing::EightBit));
+    assert_eq!(PLAIN.missing(&eight_bit.needs), Some(MissingExtension::EightBit));
     assert_eq!(PLAIN.missing(&eight_bit.needs.encoded()), None);
     let small = Capabilities { size: Some(5), ..PIPELINING };
     assert_eq!(
@@ -158,15 +158,15 @@ fn a_message_that_is_withheld() {
                 Transaction::new(capabilities, b"a@b", recipients, 10, Body::default()).expect("fits");
             let mut transaction = begun.withhold(local(554, (5, 6, 3), "no"));
             let (mut out, mut sent) = (Vec::new(), transaction.write_commands(&mut Vec::new()));
-            let mut next = Next::AwaitReply;
+            let mut next = NextStep::AwaitReply;
             for code in codes {
-                assert_ne!(next, Next::Done);
+                assert_ne!(next, NextStep::Done);
                 next = transaction.on_reply(reply(*code));
-                if next == Next::WriteCommands {
+                if next == NextStep::WriteCommands {
                     sent += transaction.write_commands(&mut out);
                 }
             }
-            assert_eq!((next, sent), (Next::Done, 3), "{codes:?}");
+            assert_eq!((next, sent), (NextStep::Done, 3), "{codes:?}");
             let told = [0, 1].map(|place| transaction.verdict(place).expect("decided").1.status());
             assert_eq!(told, expected, "{codes:?}");
             assert!(transaction.needs_reset() && !out.windows(4).any(|word| word == b"DATA"));
@@ -258,13 +258,13 @@ fn codes_that_do_not_fit_the_state() {
                 let (sent, steps, verdicts, close) = run(capabilities, &codes[..=place]);
                 let told = format!("{place} {code} {capabilities:?}: {sent} {steps:?} {verdicts}");
                 if !fits {
-                    assert_eq!((steps[place], verdicts.as_str(), close), (Next::Done, "dd", true), "{told}");
+                    assert_eq!((steps[place], verdicts.as_str(), close), (NextStep::Done, "dd", true), "{told}");
                 }
                 if !fits && !capabilities.pipelining {
                     // Nothing but what was said before.
                     assert_eq!(sent.matches("\r\n").count(), (place + 1).min(4), "{told}");
                 }
-                assert!(fits || steps.iter().take(place).all(|step| *step != Next::Done), "{told}");
+                assert!(fits || steps.iter().take(place).all(|step| *step != NextStep::Done), "{told}");
             }
         }
     }
@@ -282,7 +282,7 @@ fn replies_out_of_step_decide_nothing() {
             let mut transaction =
                 Transaction::new(&PIPELINING, b"a@b", recipients, 10, Body::default()).expect("fits");
             let steps = [extra, 250, rcpt[0], rcpt[1]].map(|code| transaction.on_reply(reply(code)));
-            assert_eq!(steps[3], Next::Done, "{extra} {rcpt:?}");
+            assert_eq!(steps[3], NextStep::Done, "{extra} {rcpt:?}");
             // The answer to DATA is still to come, and is the one too many.
             if !transaction.must_close() {
                 transaction.on_surplus();
@@ -294,11 +294,11 @@ fn replies_out_of_step_decide_nothing() {
     }
     // A hop that refuses MAIL and takes RCPT is sloppy, and means it.
     let (_, steps, verdicts, close) = run(&PIPELINING, &[550, 250, 250, 354, 250]);
-    assert_eq!((steps[3], verdicts.as_str(), close), (Next::SendDot, "FF", false));
+    assert_eq!((steps[3], verdicts.as_str(), close), (NextStep::SendDot, "FF", false));
     // And one that refuses DATA for good as well took nothing.
     for data in [503, 554] {
         let (_, steps, verdicts, close) = run(&PIPELINING, &[550, 250, 250, data]);
-        assert_eq!((steps[3], verdicts.as_str(), close), (Next::Done, "FF", false));
+        assert_eq!((steps[3], verdicts.as_str(), close), (NextStep::Done, "FF", false));
     }
     let (_, _, verdicts, close) = run(&PIPELINING, &[450, 250, 250, 554]);
     assert_eq!((verdicts.as_str(), close), ("dd", true));
@@ -311,7 +311,7 @@ fn an_end_behind_another_message_leaves_no_doubtful_refusal() {
         let names = recipients_of(names);
         let count = names.len();
         let mut transaction = begun_for(&names);
-        let over = codes.iter().map(|code| transaction.on_reply(reply(*code))).last() == Some(Next::Done);
+        let over = codes.iter().map(|code| transaction.on_reply(reply(*code))).last() == Some(NextStep::Done);
         if known {
             transaction.on_reset();
         } else if !over {
@@ -408,7 +408,7 @@ fn an_odd_reply_ends_the_connection() {
     let mut transaction =
         Transaction::new(&PIPELINING, b"a@b", smallvec![&b"x@z"[..]], 10, Body::default()).expect("fits");
     let _ = [250, 250, 354].map(|code| transaction.on_reply(reply(code)));
-    assert_eq!(transaction.on_reply(Reply { odd: true, ..reply(250) }), Next::Done);
+    assert_eq!(transaction.on_reply(Reply { odd: true, ..reply(250) }), NextStep::Done);
     assert!(matches!(transaction.verdict(0), Some((Verdict::Delivered(_), _))) && transaction.must_close());
 }
 
@@ -495,7 +495,7 @@ fn a_2yz_of_another_command_takes_nothing() {
             for capabilities in [&PIPELINING, &PLAIN] {
                 let (_, steps, verdicts, close) = run(capabilities, &[before, &[code]].concat());
                 assert_eq!((verdicts.as_str(), close), ("dd", true), "{code} at {place}");
-                assert_eq!(steps.last(), Some(&Next::Done), "{code} at {place}");
+                assert_eq!(steps.last(), Some(&NextStep::Done), "{code} at {place}");
             }
         }
     }
@@ -559,11 +559,11 @@ fn a_host_is_blamed_when_all_of_it_is_its_own_trouble() {
         let recipients = smallvec![&b"x@z"[..], &b"y@z"[..]];
         let mut transaction =
             Transaction::new(&PLAIN, b"a@b", recipients, 10, Body::default()).expect("fits");
-        let mut next = Next::WriteCommands;
+        let mut next = NextStep::WriteCommands;
         for reply in replies {
             next = transaction.on_reply(reply);
         }
-        if next != Next::Done {
+        if next != NextStep::Done {
             transaction.on_failure("lost");
         }
         assert_eq!(transaction.blames_host(), blamed, "{words:?}");

@@ -60,7 +60,7 @@ impl Summary {
 
 /// Where the last byte left the scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum At {
+pub(super) enum ScanState {
     LineStart,
     /// After a line that a bare CR or LF ended: a dot here is text.
     BareStart,
@@ -107,7 +107,7 @@ fn begins_with_field(piece: &[u8]) -> bool {
 /// Follows one message line by line, as it is stored. Whoever walks the bytes says where lines end, and counts what is kept.
 #[derive(Debug)]
 pub(super) struct Lines {
-    pub(super) at: At,
+    pub(super) at: ScanState,
     pub(super) line_length: usize,
     pub(super) in_header: bool,
     pub(super) summary: Summary,
@@ -123,7 +123,7 @@ impl Lines {
     /// At the first byte after the 354.
     pub(super) fn new(size_max: u64) -> Lines {
         Lines {
-            at: At::LineStart,
+            at: ScanState::LineStart,
             line_length: 0,
             in_header: true,
             summary: Summary::default(),
@@ -156,7 +156,7 @@ impl Lines {
     }
 
     pub(super) fn end(&mut self) {
-        self.at = At::LineStart;
+        self.at = ScanState::LineStart;
         if self.line_length > limits::TEXT_LINE_MAX {
             self.summary.line_too_long = true;
         }

@@ -1,15 +1,15 @@
 //! Bare CR and LF made CRLF. The dot rules (RFC 5321 4.5.2) are those of lines that CRLF ended, in and out: a dot behind a bare
 //! line end is neither the end nor a dot to drop, and is doubled on the way out like any that begins a line.
 
-use super::lines::{At, Lines, has_no_bare};
+use super::lines::{ScanState, Lines, has_no_bare};
 
 /// Whether a line end must be put in somewhere in `fresh`, or was put in right before.
-pub(super) fn grows(at: At, fresh: &[u8]) -> bool {
+pub(super) fn grows(at: ScanState, fresh: &[u8]) -> bool {
     let rest = match (at, fresh) {
         (_, []) => return false,
-        (At::BareStart, _) => return true,
-        (At::Cr | At::DotCr, [b'\n', rest @ ..]) => rest,
-        (At::Cr | At::DotCr, _) => return true,
+        (ScanState::BareStart, _) => return true,
+        (ScanState::Cr | ScanState::DotCr, [b'\n', rest @ ..]) => rest,
+        (ScanState::Cr | ScanState::DotCr, _) => return true,
         _ => fresh,
     };
     !has_no_bare(rest)
@@ -36,32 +36,32 @@ impl Normaliser<'_> {
         while read < fresh.len() {
             let byte = fresh[read];
             match self.lines.at {
-                At::LineStart | At::BareStart => {
+                ScanState::LineStart | ScanState::BareStart => {
                     self.lines.begin();
-                    if byte == b'.' && self.lines.at == At::LineStart {
-                        self.lines.at = At::Dot;
+                    if byte == b'.' && self.lines.at == ScanState::LineStart {
+                        self.lines.at = ScanState::Dot;
                         read += 1;
                     } else {
                         self.lines.summary.needs_stuffing |= byte == b'.';
-                        self.lines.at = At::Text;
+                        self.lines.at = ScanState::Text;
                     }
                 }
-                At::Dot if byte == b'\r' => {
-                    self.lines.at = At::DotCr;
+                ScanState::Dot if byte == b'\r' => {
+                    self.lines.at = ScanState::DotCr;
                     read += 1;
                 }
-                At::Dot => {
+                ScanState::Dot => {
                     self.lines.summary.needs_stuffing |= byte == b'.';
-                    self.lines.at = At::Text;
+                    self.lines.at = ScanState::Text;
                 }
-                At::DotCr if byte == b'\n' => return (read + 1, true),
-                At::DotCr => self.end_line(b"\r\n", At::BareStart),
-                At::Text => read += self.text(&fresh[read..]),
-                At::Cr if byte == b'\n' => {
+                ScanState::DotCr if byte == b'\n' => return (read + 1, true),
+                ScanState::DotCr => self.end_line(b"\r\n", ScanState::BareStart),
+                ScanState::Text => read += self.text(&fresh[read..]),
+                ScanState::Cr if byte == b'\n' => {
                     read += 1;
-                    self.end_line(b"\n", At::LineStart);
+                    self.end_line(b"\n", ScanState::LineStart);
                 }
-                At::Cr => self.end_line(b"\n", At::BareStart),
+                ScanState::Cr => self.end_line(b"\n", ScanState::BareStart),
             }
         }
         (read, false)
@@ -80,14 +80,14 @@ impl Normaliser<'_> {
             None => return end,
             Some(b'\r') => {
                 self.put(b"\r");
-                self.lines.at = At::Cr;
+                self.lines.at = ScanState::Cr;
             }
-            Some(_) => self.end_line(b"\r\n", At::BareStart),
+            Some(_) => self.end_line(b"\r\n", ScanState::BareStart),
         }
         end + 1
     }
 
-    fn end_line(&mut self, end: &[u8], next: At) {
+    fn end_line(&mut self, end: &[u8], next: ScanState) {
         self.lines.end();
         self.lines.at = next;
         self.put(end);

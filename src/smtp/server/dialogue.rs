@@ -17,7 +17,7 @@ use crate::smtp::server::conduct::Conduct;
 use crate::smtp::server::identity::Identity;
 use crate::smtp::server::refusals::Refusals;
 use crate::smtp::server::step::{Answer, Intake, Question, SessionConfig, Step};
-use crate::smtp::server::transaction::{Taken, Transaction};
+use crate::smtp::server::transaction::{RecipientAdded, Transaction};
 use crate::time::UnixMillis;
 
 /// A client, what it did, and the transaction that it is in.
@@ -290,11 +290,11 @@ impl Dialogue {
     }
 
     /// Answers a RCPT that nothing speaks against.
-    fn taken(&mut self, taken: Taken, out: &mut Vec<u8>) -> Option<Step> {
+    fn taken(&mut self, taken: RecipientAdded, out: &mut Vec<u8>) -> Option<Step> {
         let words = match taken {
-            Taken::Yes => words::RECIPIENT_OK,
-            Taken::Full => words::TOO_MANY_RECIPIENTS,
-            Taken::NoMemory => {
+            RecipientAdded::Yes => words::RECIPIENT_OK,
+            RecipientAdded::Full => words::TOO_MANY_RECIPIENTS,
+            RecipientAdded::NoMemory => {
                 self.conduct.turn_away();
                 words::NO_MEMORY
             }

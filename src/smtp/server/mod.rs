@@ -30,7 +30,7 @@ pub use body::{BodyEnd, NotStored};
 use dialogue::Dialogue;
 use lines::{Lines, NextLine};
 pub use refusals::{Refusal, Refusals};
-pub use step::{Answer, Credentials, Intake, Open, Overdue, Question, Questions, SessionConfig, Step};
+pub use step::{Answer, Credentials, Intake, OpenTransaction, Overdue, Question, Questions, SessionConfig, Step};
 use transaction::Transaction;
 
 /// One client's session.
@@ -199,9 +199,9 @@ impl Session {
     }
 
     /// The open transaction, for whoever decides what is to be in its envelope.
-    pub fn open(&mut self) -> Option<Open<'_>> {
+    pub fn open(&mut self) -> Option<OpenTransaction<'_>> {
         let envelope = &mut *self.dialogue.transaction.as_mut()?.envelope;
-        Some(Open {
+        Some(OpenTransaction {
             account: self.dialogue.identity.account(),
             trusted: self.dialogue.identity.may_relay(),
             envelope,

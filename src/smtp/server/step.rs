@@ -136,7 +136,7 @@ impl Overdue {
 
 /// An open transaction, and whose it is.
 #[derive(Debug)]
-pub struct Open<'a> {
+pub struct OpenTransaction<'a> {
     /// The account that authenticated.
     pub account: Option<&'a str>,
     /// The client may relay, and is obeyed.

@@ -18,35 +18,35 @@ pub(super) struct Transaction {
     pub(super) scanner: Option<Scanner>,
     /// Bytes of addresses that have memory of their own.
     heap: u32,
-    aside: Option<Box<Aside>>,
+    aside: Option<Box<RareState>>,
 }
 
 /// What is seldom there. Behind a box, for room for it in every idle session would be too much.
 #[derive(Debug, Default)]
-struct Aside {
+struct RareState {
     /// Ordinals in the order of their addresses, once there are more than [`limits::RECIPIENTS_UNORDERED`].
     order: Option<Vec<u16>>,
     /// The recipient that somebody is asked about.
-    asked: Option<Asked>,
+    asked: Option<PendingRecipient>,
 }
 
-impl Aside {
+impl RareState {
     fn held(&self) -> usize {
         let asked = self.asked.as_ref().map_or(0, |asked| asked.address.capacity());
-        size_of::<Aside>() + asked + self.order.as_ref().map_or(0, |order| order.capacity() * 2)
+        size_of::<RareState>() + asked + self.order.as_ref().map_or(0, |order| order.capacity() * 2)
     }
 }
 
 /// A recipient that is not taken yet.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct PendingRecipient {
     pub(super) address: Vec<u8>,
     domain_at: usize,
     /// There is memory for it.
     pub(super) memory: bool,
 }
 
-impl Asked {
+impl PendingRecipient {
     pub(super) fn path(&self) -> Path<'_> {
         Path {
             address: &self.address,
@@ -59,7 +59,7 @@ impl Asked {
 
 /// What becomes of a recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Taken {
+pub(super) enum RecipientAdded {
     /// It is in the envelope, now or before.
     Yes,
     /// There is no room in this transaction.
@@ -83,7 +83,7 @@ impl Transaction {
     pub(super) fn ask(&mut self, path: &Path<'_>, hostname: &str, memory: bool) {
         let (address, domain_at) =
             of_ours(path, hostname).unwrap_or_else(|| (path.address.to_vec(), path.domain_at));
-        self.aside.get_or_insert_default().asked = Some(Asked { address, domain_at, memory });
+        self.aside.get_or_insert_default().asked = Some(PendingRecipient { address, domain_at, memory });
     }
 
     /// Which.
@@ -92,25 +92,25 @@ impl Transaction {
     }
 
     /// It is known what becomes of it.
-    pub(super) fn take_asked(&mut self) -> Option<Asked> {
+    pub(super) fn take_asked(&mut self) -> Option<PendingRecipient> {
         self.aside.as_mut()?.asked.take()
     }
 
     /// Takes a recipient, unless it is there already.
-    pub(super) fn take(&mut self, path: &Path<'_>, hostname: &str, most: usize, memory: bool) -> Taken {
+    pub(super) fn take(&mut self, path: &Path<'_>, hostname: &str, most: usize, memory: bool) -> RecipientAdded {
         let ours = of_ours(path, hostname);
         let (address, domain_at) =
             ours.as_ref().map_or((path.address, path.domain_at), |(address, at)| (&address[..], *at));
         let place = match self.find(address) {
-            Ok(()) => return Taken::Yes,
+            Ok(()) => return RecipientAdded::Yes,
             Err(place) => place,
         };
         let recipients = &mut self.envelope.recipients;
         if recipients.len() >= most {
-            return Taken::Full;
+            return RecipientAdded::Full;
         }
         if !memory {
-            return Taken::NoMemory;
+            return RecipientAdded::NoMemory;
         }
         let address = Address::from_slice(address);
         if address.spilled() {
@@ -128,7 +128,7 @@ impl Transaction {
             });
             self.aside.get_or_insert_default().order = Some(order);
         }
-        Taken::Yes
+        RecipientAdded::Yes
     }
 
     /// Ok: it is there. Else its place in the order, if one is kept.
@@ -177,7 +177,7 @@ mod tests {
         Transaction::new(Envelopes::default().take(), b"a@b")
     }
 
-    fn take(transaction: &mut Transaction, text: &str) -> Taken {
+    fn take(transaction: &mut Transaction, text: &str) -> RecipientAdded {
         let path = format!("<{text}>");
         let path = address::parse_path(path.as_bytes(), false).expect("a path");
         transaction.take(&path, "relay.example", 1000, true)
@@ -192,7 +192,7 @@ mod tests {
         for round in 0..3000 {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let text = format!("{}u{}@d.example", "x".repeat((seed >> 60) as usize), (seed >> 33) % 700);
-            assert_eq!(take(&mut transaction, &text), Taken::Yes);
+            assert_eq!(take(&mut transaction, &text), RecipientAdded::Yes);
             if !expected.contains(&text) && expected.len() < 1000 {
                 expected.push(text);
             }
@@ -219,14 +219,14 @@ mod tests {
         assert!(before < 4096, "{before}");
         for number in 0..1000 {
             let text = format!("{number:03}{}@d.example", "l".repeat(252));
-            assert_eq!(take(&mut transaction, &text), Taken::Yes);
+            assert_eq!(take(&mut transaction, &text), RecipientAdded::Yes);
         }
         let held = transaction.held();
         assert!((1000 * (265 + size_of::<Recipient>())..450_000).contains(&held), "{held}");
         let path = address::parse_path(b"<one@more.example>", false).expect("a path");
-        assert_eq!(transaction.take(&path, "h", 1000, true), Taken::Full);
-        assert_eq!(transaction.take(&path, "h", 1001, false), Taken::NoMemory);
-        assert_eq!(transaction.take(&path, "h", 1001, true), Taken::Yes);
-        assert_eq!(transaction.take(&path, "h", 1001, false), Taken::Yes, "it is there already");
+        assert_eq!(transaction.take(&path, "h", 1000, true), RecipientAdded::Full);
+        assert_eq!(transaction.take(&path, "h", 1001, false), RecipientAdded::NoMemory);
+        assert_eq!(transaction.take(&path, "h", 1001, true), RecipientAdded::Yes);
+        assert_eq!(transaction.take(&path, "h", 1001, false), RecipientAdded::Yes, "it is there already");
     }
 }

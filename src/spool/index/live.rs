@@ -39,7 +39,7 @@ impl LiveRange {
 
 /// What of a message is live.
 #[derive(Clone, Debug, Default)]
-pub(super) enum Live {
+pub(super) enum LiveRecipients {
     /// Nothing ever happened to any recipient.
     All,
     One(LiveRange),
@@ -49,23 +49,23 @@ pub(super) enum Live {
     None,
 }
 
-impl Live {
+impl LiveRecipients {
     /// Adds a range behind the others.
     pub(super) fn push(&mut self, range: LiveRange) {
         match self {
-            Live::Many(ranges) => ranges.push(range),
-            Live::One(first) => *self = Live::Many(vec![*first, range]),
-            Live::All | Live::None => *self = Live::One(range),
+            LiveRecipients::Many(ranges) => ranges.push(range),
+            LiveRecipients::One(first) => *self = LiveRecipients::Many(vec![*first, range]),
+            LiveRecipients::All | LiveRecipients::None => *self = LiveRecipients::One(range),
         }
     }
 
     /// These ranges, as few bytes as they need.
-    pub(super) fn of(ranges: Vec<LiveRange>) -> Live {
+    pub(super) fn of(ranges: Vec<LiveRange>) -> LiveRecipients {
         match ranges[..] {
-            [] => Live::None,
-            [one] => Live::One(one),
+            [] => LiveRecipients::None,
+            [one] => LiveRecipients::One(one),
             _ => {
-                let mut live = Live::Many(ranges);
+                let mut live = LiveRecipients::Many(ranges);
                 live.trim();
                 live
             }
@@ -75,16 +75,16 @@ impl Live {
     /// Those of a message of so many recipients.
     pub(super) fn ranges(&self, total: u16) -> Ranges<'_> {
         match self {
-            Live::All => Ranges::one(LiveRange::all(total)),
-            Live::One(range) => Ranges::one(*range),
-            Live::Many(ranges) => Ranges::many(ranges),
-            Live::None => Ranges::many(&[]),
+            LiveRecipients::All => Ranges::one(LiveRange::all(total)),
+            LiveRecipients::One(range) => Ranges::one(*range),
+            LiveRecipients::Many(ranges) => Ranges::many(ranges),
+            LiveRecipients::None => Ranges::many(&[]),
         }
     }
 
     /// Gives back memory, if it is worth a copy of the rest.
     pub(super) fn trim(&mut self) {
-        if let Live::Many(ranges) = self
+        if let LiveRecipients::Many(ranges) = self
             && ranges.capacity() > ranges.len() + ranges.len() / 8
         {
             ranges.shrink_to_fit();

@@ -6,7 +6,7 @@ use crate::id::MessageId;
 use crate::limits;
 use crate::spool::files::Files;
 use crate::spool::segment::{Header, LaneOrigin};
-use crate::spool::survey::{self, Lookout, MISSING, Said, Seen, UNKNOWN};
+use crate::spool::survey::{self, Lookout, MISSING, FileState, SegmentFile, UNKNOWN};
 use crate::spool::trouble::SpoolRefusal;
 
 /// A segment in use.
@@ -68,13 +68,13 @@ pub fn survey(files: &impl Files, origin: LaneOrigin) -> Result<Survey, SpoolRef
     let mut survey = Survey::default();
     let damaged = |slot, what: String| Unsound { slot, what, messages: Vec::new() };
     survey.damaged.extend(missing.into_iter().map(|slot| damaged(slot, MISSING.to_owned())));
-    for Seen { slot, size, said } in seen {
+    for SegmentFile { slot, size, said } in seen {
         survey.bytes += size;
         let found = |header, lost| FoundSegment { slot, header, size, end: size, sealed: false, lost };
         match said {
-            Said::Free(_) | Said::Unused | Said::Torn(_) => survey.free += 1,
-            Said::Active(header) => survey.active.push(found(header, header.predecessor == UNKNOWN)),
-            Said::Damaged { what, header, messages } => {
+            FileState::Free(_) | FileState::Unused | FileState::Torn(_) => survey.free += 1,
+            FileState::Active(header) => survey.active.push(found(header, header.predecessor == UNKNOWN)),
+            FileState::Damaged { what, header, messages } => {
                 survey.damaged.push(Unsound { slot, what, messages });
                 survey.active.extend(header.map(|header| found(header, true)));
             }

@@ -277,7 +277,7 @@ fn a_move_of_a_message_that_is_settled_meanwhile_writes_nothing() {
     let moved = Moved::new((key, location, candidate.sequence), &payload, vec![], vec![], vec![7; 5_000]);
     story.bench.queue.push_back(Item::Move(moved.unwrap(), ()));
     let done = story.commit();
-    assert!(matches!(done[..], [Done::Moved { to: None, .. }]), "{done:?}");
+    assert!(matches!(done[..], [DurableItem::Moved { to: None, .. }]), "{done:?}");
     story.assert_refolds();
 }
 
@@ -289,7 +289,7 @@ fn a_large_message_leaves_a_sparse_segment_piece_by_piece() {
     for number in 0..4u8 {
         story.bench.queue.push_back(Item::Chunk(vec![number; 240_000], ()));
         for done in story.commit() {
-            if let Done::Chunk(extent, ()) = done {
+            if let DurableItem::Chunk(extent, ()) = done {
                 large.size += u64::from(extent.get().length);
                 large.chunks.push(*extent.get());
             }

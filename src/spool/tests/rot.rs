@@ -270,7 +270,7 @@ impl Bench {
         self.salt += 1;
         let Some(batch) = self.lane.close(clean, self.salt) else { return false };
         self.append(&batch);
-        self.lane.done(batch, Synced::pretended(), |_, _: Done| panic!("nothing was in it"));
+        self.lane.done(batch, Synced::pretended(), |_, _: DurableItem| panic!("nothing was in it"));
         true
     }
 }

@@ -1,15 +1,15 @@
 //! Who waits for an item has the answer to that item, whatever becomes of it.
 
 use super::*;
-use crate::spool::batch::{Incoming, Moved, Tickets};
+use crate::spool::batch::{ClientItem, Moved, Tickets};
 
 /// A type for each kind: an answer to another kind would not compile. The values tell one of a kind from the other.
 #[derive(Debug)]
-struct Named;
+struct NamedTickets;
 
-impl Tickets for Named {
+impl Tickets for NamedTickets {
     type Message = u8;
-    type Own = u16;
+    type Notification = u16;
     type Chunk = u32;
     type Piece = u64;
     type Outcome = char;
@@ -29,7 +29,7 @@ fn new(number: u8) -> NewMessage {
 }
 
 /// Two of each kind that a commit may begin with.
-fn two_of_each() -> VecDeque<Item<Named>> {
+fn two_of_each() -> VecDeque<Item<NamedTickets>> {
     let nothing = Location { lane: 3, slot: 0, offset: 0 };
     let outcome =
         || Outcome { key: 9, location: nothing, first: 0, count: 1, disposition: Stored::Delivered };
@@ -48,7 +48,7 @@ fn two_of_each() -> VecDeque<Item<Named>> {
 }
 
 /// The kind of an item and who waits for it.
-fn waits(item: &Item<Named>) -> String {
+fn waits(item: &Item<NamedTickets>) -> String {
     match item {
         Item::Message(message, ticket) => format!("message {} {ticket}", message.body[0]),
         Item::Own(message, ticket) => format!("own {} {ticket}", message.body[0]),
@@ -60,7 +60,7 @@ fn waits(item: &Item<Named>) -> String {
     }
 }
 
-fn begin(lane: &mut Lane, queue: &mut VecDeque<Item<Named>>) -> Batch<Named> {
+fn begin(lane: &mut Lane, queue: &mut VecDeque<Item<NamedTickets>>) -> Batch<NamedTickets> {
     match lane.begin(queue, 7) {
         Begin::Commit(batch) => batch,
         other => panic!("{other:?}"),
@@ -91,11 +91,11 @@ fn what_is_durable_comes_back_with_who_waits_for_it() {
     let place_of = |extent: &Extent| bytes[(extent.offset - from) as usize];
     lane.done(batch, Synced::pretended(), |_, done| {
         all.push(match done {
-            Done::Message(stored, ticket) => format!("message {} {ticket}", stored.message.body[0]),
-            Done::Own(stored, ticket) => format!("own {} {ticket}", stored.message.body[0]),
-            Done::Chunk(extent, ticket) => format!("chunk {} {ticket}", place_of(extent.get())),
-            Done::Piece(extent, ticket) => format!("piece {} {ticket}", place_of(extent.get())),
-            Done::Outcome { settled, ticket, .. } => {
+            DurableItem::Message(stored, ticket) => format!("message {} {ticket}", stored.message.body[0]),
+            DurableItem::Own(stored, ticket) => format!("own {} {ticket}", stored.message.body[0]),
+            DurableItem::Chunk(extent, ticket) => format!("chunk {} {ticket}", place_of(extent.get())),
+            DurableItem::Piece(extent, ticket) => format!("piece {} {ticket}", place_of(extent.get())),
+            DurableItem::Outcome { settled, ticket, .. } => {
                 assert_eq!(settled, 0, "of a message that there is not");
                 format!("outcome {ticket}")
             }
@@ -132,8 +132,8 @@ fn only_what_clients_bring_is_refused() {
     let refused: Vec<_> = refused
         .into_iter()
         .map(|one| match one {
-            Incoming::Message(message, ticket) => format!("message {} {ticket}", message.body[0]),
-            Incoming::Chunk(body, ticket) => format!("chunk {} {ticket}", body[0]),
+            ClientItem::Message(message, ticket) => format!("message {} {ticket}", message.body[0]),
+            ClientItem::Chunk(body, ticket) => format!("chunk {} {ticket}", body[0]),
         })
         .collect();
     assert_eq!(refused, ["chunk 1 10", "message 1 1", "message 3 2", "chunk 3 20"]);
@@ -153,11 +153,11 @@ fn a_move_that_is_void_is_answered() {
     bench.settle(key, 0, 1, Stored::Delivered);
     bench.commit();
     let moved = Moved::new((key, location, sequence), &payload, Vec::new(), Vec::new(), vec![1; 10]).unwrap();
-    let mut queue = VecDeque::from([Item::<Named>::Move(moved, "compactor")]);
+    let mut queue = VecDeque::from([Item::<NamedTickets>::Move(moved, "compactor")]);
     let batch = begin(&mut bench.lane, &mut queue);
     let mut told = Vec::new();
     bench.lane.done(batch, Synced::pretended(), |_, done| match done {
-        Done::Moved { to: None, ticket, .. } => told.push(ticket),
+        DurableItem::Moved { to: None, ticket, .. } => told.push(ticket),
         other => panic!("{other:?}"),
     });
     assert_eq!(told, ["compactor"]);

@@ -19,8 +19,8 @@ fn commits(others: usize, body: usize, told: usize) -> Vec<(bool, usize)> {
         assert!(batch.len() <= limits::COMMIT_ITEMS_MAX && batch.bytes() <= limits::COMMIT_BYTES_MAX);
         let (mut notices, mut outcomes) = (0, 0);
         bench.lane.done(batch, Synced::pretended(), |_, done| {
-            notices += usize::from(matches!(done, Done::Own(..)));
-            outcomes += usize::from(matches!(done, Done::Outcome { .. }));
+            notices += usize::from(matches!(done, DurableItem::Own(..)));
+            outcomes += usize::from(matches!(done, DurableItem::Outcome { .. }));
         });
         bench.housekeep();
         commits.push((notices > 0, outcomes));

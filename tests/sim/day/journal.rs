@@ -8,7 +8,7 @@ use std::sync::Arc;
 use relevo::id::Position;
 use relevo::observe::Instruments;
 use relevo::observe::accounting::Room;
-use relevo::observe::journaled::{Journaled, Readers, Recorded};
+use relevo::observe::journaled::{Journaled, Readers, LaneWatermark};
 use relevo::time::Instant;
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ const ROOM: Room = Room { chunk: 2_000, queue: 6, held: 20_000 };
 
 enum Frame {
     Line(Value),
-    Recorded(Recorded),
+    Recorded(LaneWatermark),
 }
 
 pub struct Journal {

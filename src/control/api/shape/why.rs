@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::Scanned;
+use super::ScanProgress;
 use crate::shaping::rated::EachRate;
 
 /// What mail waits for.
@@ -27,12 +27,12 @@ pub struct Why {
     /// Domains that are not among these.
     pub more_domains: u64,
     /// What was said last, that which most of them heard first.
-    pub replies: Vec<Heard>,
+    pub replies: Vec<LastReply>,
     /// Where to go on, while records are looked through; none: this is the answer.
     pub next: Option<String>,
     /// How far that is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scanned: Option<Scanned>,
+    pub scanned: Option<ScanProgress>,
 }
 
 /// A reason to wait.
@@ -179,7 +179,7 @@ pub struct Provider {
 
 /// A last reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Heard {
+pub struct LastReply {
     /// It.
     pub reply: String,
     /// How many recipients heard it.

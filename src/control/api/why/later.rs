@@ -9,7 +9,7 @@ use crate::time::UnixMillis;
 
 /// Mail that waits for a point of time.
 #[derive(Clone, Debug)]
-pub(super) struct Due {
+pub(super) struct DueMail {
     state: GroupState,
     at: UnixMillis,
     site: Option<Box<str>>,
@@ -17,12 +17,12 @@ pub(super) struct Due {
     whose: [String; 3],
 }
 
-impl Due {
+impl DueMail {
     /// A row that waits so.
-    pub(super) fn of(row: &ask::Row, whose: &[String; 3]) -> Option<Due> {
+    pub(super) fn of(row: &ask::Row, whose: &[String; 3]) -> Option<DueMail> {
         let waits = matches!(row.seen.state, GroupState::Deferred | GroupState::Held);
         let at = row.next.filter(|_| waits)?;
-        Some(Due { state: row.seen.state, at, site: row.seen.site.clone(), whose: whose.clone() })
+        Some(DueMail { state: row.seen.state, at, site: row.seen.site.clone(), whose: whose.clone() })
     }
 }
 
@@ -39,7 +39,7 @@ impl Later {
     /// Of the mail in this state among these, in queues of their domain of which this is known.
     pub(super) fn of(
         state: GroupState,
-        (domain, all): (&str, &[Due]),
+        (domain, all): (&str, &[DueMail]),
         waits: &[DomainWait],
         suspensions: &Suspensions,
     ) -> Later {
@@ -67,7 +67,7 @@ impl Later {
 }
 
 /// The suspension that is still in force when this is due; of several the one that lasts longest.
-fn held<'a>(all: &'a Suspensions, domain: &str, due: &Due, sites: &[&SiteState]) -> Option<&'a Suspension> {
+fn held<'a>(all: &'a Suspensions, domain: &str, due: &DueMail, sites: &[&SiteState]) -> Option<&'a Suspension> {
     let [tenant, campaign, pool] = &due.whose;
     let whose = Whose { tenant, campaign, pool };
     let runs = |name: &str| {

@@ -30,7 +30,7 @@ fn queues(deferred: u32, credits: u32) -> (Destinations, DomainKey) {
     (queues, key)
 }
 
-fn end(queues: &mut Destinations, mut aside: Aside) {
+fn end(queues: &mut Destinations, mut aside: AsideGroups) {
     while !aside.end(queues, TIMES, 2).0 {}
 }
 
@@ -51,7 +51,7 @@ fn what_is_hurried_is_due_and_the_rest_waits_as_before() {
     let mut filter = Filter::default();
     filter.set("id", "00000000G0000102").unwrap();
     filter.entries = (0..10).step_by(2).map(|key| (0, key)).collect();
-    let (mut aside, under_way) = Aside::take(&mut queues, key, false).unwrap();
+    let (mut aside, under_way) = AsideGroups::take(&mut queues, key, false).unwrap();
     assert_eq!((under_way, queues.queued()), (0, 13), "it is queued all the while");
     let mut tally = Tally::default();
     let mut slices = 0;
@@ -76,7 +76,7 @@ fn a_closed_site_opens_for_what_is_hurried() {
     let site = queues.site(SITE);
     queues.close_site(site, TIMES.now + 500);
     let mut tally = Tally::default();
-    let (mut aside, _) = Aside::take(&mut queues, key, false).unwrap();
+    let (mut aside, _) = AsideGroups::take(&mut queues, key, false).unwrap();
     let effect = aside.hurry_ready(&mut queues, &Filter::default(), TIMES, 0..100, &mut tally);
     assert_eq!((effect, tally.groups), (Some(Effect::Pump(site)), 3));
     end(&mut queues, aside);
@@ -92,7 +92,7 @@ fn the_site_opens_that_is_found_later() {
     queues.close_site(site, TIMES.now + 500);
     queues.push("d.example", group(1, 2_000), TIMES.now);
     let key = queues.domains.find("d.example", 0).unwrap();
-    let (mut aside, _) = Aside::take(&mut queues, key, false).unwrap();
+    let (mut aside, _) = AsideGroups::take(&mut queues, key, false).unwrap();
     let (all, effect) = aside.hurry(&mut queues, &Filter::default(), TIMES, 9, &mut Tally::default());
     assert!(all && matches!(effect, Some(Effect::Resolve(..))), "{effect:?}");
     end(&mut queues, aside);
@@ -103,14 +103,14 @@ fn the_site_opens_that_is_found_later() {
 #[test]
 fn what_is_taken_out_has_a_credit_and_the_rest_stays() {
     let (mut queues, key) = queues(5, 3);
-    let (mut aside, _) = Aside::take(&mut queues, key, true).unwrap();
+    let (mut aside, _) = AsideGroups::take(&mut queues, key, true).unwrap();
     let (mut gone, mut effect, filter) = (Vec::new(), None, Filter::default());
     loop {
         match aside.next(&mut queues, &filter, TIMES, 2, &mut effect) {
-            Next::Taken(domain, group) => gone.push((domain, group)),
-            Next::Starved => break,
-            Next::Unfinished => {}
-            Next::Nothing => panic!("there were three credits for eight"),
+            NextGroup::Taken(domain, group) => gone.push((domain, group)),
+            NextGroup::Starved => break,
+            NextGroup::Unfinished => {}
+            NextGroup::Nothing => panic!("there were three credits for eight"),
         }
     }
     assert_eq!((gone.len(), queues.queued()), (3, 8));
@@ -130,18 +130,18 @@ fn a_filter_spares_what_it_does_not_want() {
     let (mut queues, key) = queues(4, 100);
     let mut filter = Filter::default();
     filter.set("state", "deferred").unwrap();
-    let (mut aside, _) = Aside::take(&mut queues, key, true).unwrap();
+    let (mut aside, _) = AsideGroups::take(&mut queues, key, true).unwrap();
     let mut effect = None;
     let mut gone = 0;
     loop {
         match aside.next(&mut queues, &filter, TIMES, 2, &mut effect) {
-            Next::Taken(domain, group) => {
+            NextGroup::Taken(domain, group) => {
                 queues.attempted(domain, &group, &[], TIMES.now);
                 gone += 1;
             }
-            Next::Unfinished => {}
-            Next::Starved => panic!("there are credits"),
-            Next::Nothing => break,
+            NextGroup::Unfinished => {}
+            NextGroup::Starved => panic!("there are credits"),
+            NextGroup::Nothing => break,
         }
     }
     end(&mut queues, aside);
@@ -190,17 +190,17 @@ fn a_group_is_cut_to_those_who_are_meant() {
         let none = filter.clone();
         filter.found = Some(Arc::new(found));
         let take = |queues: &mut Destinations, filter: &Filter| {
-            let (mut aside, _) = Aside::take(queues, key, true).unwrap();
+            let (mut aside, _) = AsideGroups::take(queues, key, true).unwrap();
             let (mut taken, mut effect) = (Vec::new(), None);
             loop {
                 match aside.next(queues, filter, TIMES, 2, &mut effect) {
-                    Next::Taken(domain, group) => {
+                    NextGroup::Taken(domain, group) => {
                         queues.attempted(domain, &group, &[], TIMES.now);
                         taken.push((group.key, group.first, group.count));
                     }
-                    Next::Unfinished => {}
-                    Next::Nothing => break,
-                    Next::Starved => panic!("there are credits"),
+                    NextGroup::Unfinished => {}
+                    NextGroup::Nothing => break,
+                    NextGroup::Starved => panic!("there are credits"),
                 }
             }
             end(queues, aside);

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use super::*;
 use crate::id::Location;
-use crate::queue::destinations::aside::Aside;
+use crate::queue::destinations::aside::AsideGroups;
 use crate::queue::destinations::{Destinations, Take};
 use crate::queue::suspension::{Scope, Suspensions};
 use crate::time::UnixMillis;
 
 fn group(offset: u32) -> Group {
     let location = Location { lane: 0, slot: 0, offset };
-    Group { expiry: 1000, standing: Standing::Usual, ..Group::bare(location, offset) }
+    Group { expiry: 1000, standing: GroupPhase::Usual, ..Group::bare(location, offset) }
 }
 
 /// What holds by these filters, each until then.
-fn held(all: &[(&str, &str, suspension::Effect, u32)]) -> Held {
+fn held(all: &[(&str, &str, suspension::Effect, u32)]) -> ActiveSuspensions {
     let one = |(id, (name, value, effect, until)): (u64, &(&str, &str, suspension::Effect, u32))| {
         let mut scope = Scope::default();
         scope.set(name, value).unwrap();
@@ -23,10 +23,10 @@ fn held(all: &[(&str, &str, suspension::Effect, u32)]) -> Held {
         let (by, reason) = ("user 0".into(), "test".into());
         Suspension { id, effect: effect.clone(), scope, since, until, by, reason }
     };
-    Held::new(Arc::new(Suspensions::new((1..).zip(all).map(one).collect())), UnixMillis::seconds)
+    ActiveSuspensions::new(Arc::new(Suspensions::new((1..).zip(all).map(one).collect())), UnixMillis::seconds)
 }
 
-fn wait(name: &str, value: &str, until: u32) -> Held {
+fn wait(name: &str, value: &str, until: u32) -> ActiveSuspensions {
     held(&[(name, value, suspension::Effect::Wait, until)])
 }
 
@@ -109,7 +109,7 @@ fn what_waits_is_given_up_to_the_second() {
     let mut queue = Destinations::new(vec![10]);
     led(&mut queue, 0..2);
     queue.push("a.example", Group { expiry: 30, ..group(7) }, 10);
-    let overdue = Group { expiry: 5, standing: Standing::LastTry, ..group(8) };
+    let overdue = Group { expiry: 5, standing: GroupPhase::LastTry, ..group(8) };
     queue.push("a.example", overdue, 10);
     queue.suspend(wait("domain", "a.example", 2000));
     queue.look_at_suspended(10, 0..9);
@@ -159,9 +159,9 @@ fn what_was_put_aside_goes_on_when_an_operator_says_so() {
     queue.look_at_suspended(10, 0..9);
     put_aside(&mut queue, 10);
     assert!(!queue.has_resumed(key, 20, 9), "it is suspended");
-    queue.suspend(Held::default());
+    queue.suspend(ActiveSuspensions::default());
     assert!(queue.has_resumed(key, 20, 9));
-    let (mut aside, _) = Aside::take(&mut queue, key, false).expect("it has mail");
+    let (mut aside, _) = AsideGroups::take(&mut queue, key, false).expect("it has mail");
     let (all, effect) = aside.resume(&mut queue, 20, 9);
     assert!(all && matches!(effect, Some(Effect::Resolve(..)) | None), "{effect:?}");
     let times =
@@ -179,7 +179,7 @@ fn what_is_noted_in_vain_goes_on() {
     let (_, site) = led(&mut queue, 0..3);
     queue.suspend(wait("site", "mx.example", 900));
     assert_eq!(queue.take(site, 10), Take::Nothing);
-    queue.suspend(Held::default());
+    queue.suspend(ActiveSuspensions::default());
     let (_, _, effects) = put_aside(&mut queue, 10);
     assert_eq!(effects, [Effect::Pump(site)]);
     assert_eq!(queue.ready(site, 10), 3);
@@ -196,7 +196,7 @@ fn what_comes_before_the_look_is_counted() {
     assert_eq!(queue.push("a.example", group(3), 20), None);
     assert_eq!(queue.ready(site, 20), 3);
     // It ends again before anybody looked.
-    queue.suspend(Held::default());
+    queue.suspend(ActiveSuspensions::default());
     for offset in 1..=3 {
         let Take::Job(_, taken) = queue.take(site, 20) else { panic!("{offset} is not taken") };
         assert_eq!(taken.location.offset, offset);

@@ -171,7 +171,7 @@ fn what_is_put_back_lets_others_begin() {
 /// Domains whose mail was taken out have their turns until these come: they say nothing of credits.
 #[test]
 fn domains_without_mail_starve_no_site() {
-    use crate::queue::destinations::aside::Aside;
+    use crate::queue::destinations::aside::AsideGroups;
 
     let mut queue = Destinations::new(vec![10]);
     let mut site = None;
@@ -181,7 +181,7 @@ fn domains_without_mail_starve_no_site() {
     let site = site.expect("there are some");
     for number in 0..crate::limits::STARVED_LOOKED_AT as u32 + 8 {
         let key = queue.domains.find(&format!("d{number}.example"), 0).expect("it has mail");
-        let taken = Aside::take(&mut queue, key, true);
+        let taken = AsideGroups::take(&mut queue, key, true);
         assert!(taken.is_some());
     }
     assert_eq!(queue.ready(site, 10), 1);

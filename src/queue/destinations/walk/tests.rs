@@ -6,7 +6,7 @@ use super::*;
 use crate::id::Location;
 use crate::queue::destinations::Take;
 use crate::queue::lifetimes::Lifetimes;
-use crate::queue::select::Judged;
+use crate::queue::select::PlacePredicate;
 
 static LIFETIMES: Lifetimes = Lifetimes::new();
 static TIMES: Times<'static> = Times { now: 1_000, lifetimes: &LIFETIMES };
@@ -35,7 +35,7 @@ fn pages(
     most: Option<usize>,
     looks: usize,
     mut between: impl FnMut(&mut Destinations),
-) -> (Vec<Seen>, Tally) {
+) -> (Vec<WaitingGroup>, Tally) {
     let filter = Arc::new(filter);
     let (mut rows, mut tally, mut from) = (Vec::new(), Tally::default(), ScanPosition::default());
     for _ in 0..10_000 {
@@ -111,7 +111,7 @@ fn filters_leave_the_others_out() {
 fn domains_are_judged_few_at_a_time() {
     let mut queues = queues(90);
     let judged = |name| Filter {
-        judged: Some(Judged::new(move |place, _| place.domain.starts_with(name))),
+        judged: Some(PlacePredicate::new(move |place, _| place.domain.starts_with(name))),
         ..Filter::default()
     };
     let mut slices = 0;

@@ -37,7 +37,7 @@ struct Socket {
 }
 
 /// Where a datagram comes to.
-pub(in crate::runtime::sim) enum Reached {
+pub(in crate::runtime::sim) enum DatagramTarget {
     /// Nowhere: nobody is told.
     Nothing,
     /// Nobody listens there: an ICMP error.
@@ -107,13 +107,13 @@ impl Datagrams {
     }
 
     /// Where a datagram of this socket comes to.
-    pub fn reached(&self, socket: u64, faults: &Faults) -> Reached {
-        let Some(state) = self.sockets.get(&socket) else { return Reached::Nothing };
+    pub fn reached(&self, socket: u64, faults: &Faults) -> DatagramTarget {
+        let Some(state) = self.sockets.get(&socket) else { return DatagramTarget::Nothing };
         if faults.blackhole.contains(&state.to) {
-            return Reached::Nothing;
+            return DatagramTarget::Nothing;
         }
         let handler = self.handlers.get(&state.to).filter(|_| !faults.refuse.contains(&state.to));
-        handler.cloned().map_or(Reached::Nobody, Reached::Handler)
+        handler.cloned().map_or(DatagramTarget::Nobody, DatagramTarget::Handler)
     }
 
     /// A datagram or an ICMP error reaches the socket.

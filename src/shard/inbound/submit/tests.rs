@@ -15,7 +15,7 @@ const RULES: &str = "[[rule]]\nmatch = { recipient = \"@never.example\" }\nactio
                      [[rule]]\nset = { tenant = \"all\" }\n";
 const TEXT: &str = "X-Relevo-Campaign: spring\r\nX-Relevo-Expire: 2h\r\nSubject: hello\r\n\r\n.one\r\n..two\r\nthree \u{e4}\r\n";
 
-fn incoming<'a>(sender: &str, recipients: &[&str], message: &'a [u8]) -> Incoming<'a> {
+fn incoming<'a>(sender: &str, recipients: &[&str], message: &'a [u8]) -> SubmittedMessage<'a> {
     let mut envelope = Envelopes::default().take();
     envelope.sender = sender.into();
     for address in recipients {
@@ -24,7 +24,7 @@ fn incoming<'a>(sender: &str, recipients: &[&str], message: &'a [u8]) -> Incomin
     }
     envelope.origin.client = Some("192.0.2.9:7".parse::<SocketAddr>().expect("an address"));
     envelope.origin.protocol = WithProtocol::Esmtpa;
-    Incoming { envelope, message, size_max: 2_000_000, trusted: true }
+    SubmittedMessage { envelope, message, size_max: 2_000_000, trusted: true }
 }
 
 fn place(shard: &Shard<SimRuntime>, id: &Durable<MessageId>) -> Location {

@@ -20,7 +20,7 @@ fn begin(shard: &Rc<Shard<SimRuntime>>, number: usize) {
     site.connections.set(1);
     site.opening.set(1);
     shard.outbound.connections.set(shard.outbound.connections.get() + 1);
-    shard.outbound.begun.borrow_mut().push_back(Begun {
+    shard.outbound.begun.borrow_mut().push_back(OpeningConnection {
         key,
         site,
         unproven: None,

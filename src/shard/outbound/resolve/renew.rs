@@ -5,16 +5,16 @@ use std::cell::{Cell, RefCell};
 use crate::dns::cache::Cache;
 use crate::dns::{LookupResult, QueryType};
 use crate::limits;
-use crate::shard::outbound::resolve::counted::Counted;
+use crate::shard::count_guard::CountGuard;
 use crate::time::Instant;
 
-/// A question.
-pub type Due = (QueryType, Box<str>);
+/// A question that is asked again.
+pub type Renewal = (QueryType, Box<str>);
 
 /// Those to be asked for, and how many are being.
 #[derive(Default)]
 pub(super) struct Renewals {
-    due: RefCell<Vec<Due>>,
+    due: RefCell<Vec<Renewal>>,
     asking: Cell<usize>,
 }
 
@@ -38,12 +38,12 @@ impl Renewals {
     }
 
     /// Those that are to be asked for now.
-    pub(super) fn take(&self) -> Vec<Due> {
+    pub(super) fn take(&self) -> Vec<Renewal> {
         self.due.take()
     }
 
     /// One is being asked for.
-    pub(super) fn begin(&self) -> Counted<'_> {
-        Counted::new(&self.asking)
+    pub(super) fn begin(&self) -> CountGuard<'_> {
+        CountGuard::new(&self.asking)
     }
 }

@@ -14,14 +14,14 @@ use crate::runtime::sim::{SimRuntime, World};
 use crate::shard::live::{Contents, LiveConfig};
 
 /// Questions for AAAA that came, and whether they are answered.
-type Asked = Rc<(Cell<usize>, Cell<bool>)>;
+type AaaaQuestions = Rc<(Cell<usize>, Cell<bool>)>;
 
 /// A resolver; every name but `none*` has one IPv4 address, none has others.
-fn resolver(world: &World) -> (Rc<Resolver<SimRuntime>>, Asked) {
+fn resolver(world: &World) -> (Rc<Resolver<SimRuntime>>, AaaaQuestions) {
     let text = "[node]\nhostname = \"relay.example\"\ndata_dir = \"/spool\"\nshards = 1\n\
                 [dns]\nservers = [\"10.0.9.53\"]\n[delivery]\nprivate_networks = \"allow\"\n";
     let settings = Arc::new(Config::parse(text, Path::new("test")).expect("a valid configuration"));
-    let asked = Asked::default();
+    let asked = AaaaQuestions::default();
     let told = asked.clone();
     world.serve_datagrams("10.0.9.53:53".parse().expect("an address"), move |question| {
         let question = Message::from_vec(question).ok()?;
@@ -51,7 +51,7 @@ fn resolver(world: &World) -> (Rc<Resolver<SimRuntime>>, Asked) {
 
 fn host(name: &str) -> Host {
     let name = name.to_owned();
-    Host { name, at: At::Name, port: 25, named_by: NamedBy::Stranger, rank: 10, weight: 0, tls_first: false }
+    Host { name, at: HostAddress::Name, port: 25, named_by: NamedBy::Stranger, rank: 10, weight: 0, tls_first: false }
 }
 
 /// Of those who wait for a question when its asker gives up one asks, and not each for a moment.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::mail::address;
 use crate::route::gate::GateRefusal;
-use crate::route::{At, Host};
+use crate::route::{HostAddress, Host};
 
 /// Why a domain or a host leads nowhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub(in crate::shard::outbound) fn not_now(text: String) -> Unroutable {
 pub(super) fn refused(host: &Host, address: IpAddr, refusal: GateRefusal) -> Unroutable {
     let (subject, detail) = refusal.detail();
     let permanent = refusal.is_permanent(host.named_by);
-    let text = if matches!(host.at, At::Address(_)) {
+    let text = if matches!(host.at, HostAddress::Address(_)) {
         format!("{address} {refusal}")
     } else {
         format!("the host {} has the address {address}, which {refusal}", host.name)

@@ -11,7 +11,7 @@ use crate::shard::promise::{Fulfil, Promise, promise};
 pub(super) type Question = (u64, QueryType, Box<str>);
 
 /// What those who wait hear in the end.
-pub(super) enum Heard {
+pub(super) enum LookupOutcome {
     /// The answer.
     Found(Rc<LookupResult>),
     /// Whoever asked gave up: it is to be asked in his place.
@@ -22,11 +22,11 @@ pub(super) enum Heard {
 
 /// Questions that are being asked, and who else waits for each.
 #[derive(Clone, Default)]
-pub(super) struct Waiters(Rc<RefCell<HashMap<Question, Vec<Fulfil<Heard>>>>>);
+pub(super) struct Waiters(Rc<RefCell<HashMap<Question, Vec<Fulfil<LookupOutcome>>>>>);
 
 impl Waiters {
     /// Waits with others for a question; or is who asks it.
-    pub(super) fn join(&self, question: Question) -> Result<Promise<Heard>, Asker> {
+    pub(super) fn join(&self, question: Question) -> Result<Promise<LookupOutcome>, Asker> {
         let mut waiters = self.0.borrow_mut();
         if let Some(others) = waiters.get_mut(&question) {
             let (fulfil, heard) = promise();
@@ -51,7 +51,7 @@ impl Asker {
     }
 
     /// The others hear this, all of them.
-    pub(super) fn tell(self, heard: impl Fn() -> Heard) {
+    pub(super) fn tell(self, heard: impl Fn() -> LookupOutcome) {
         let others = self.waiters.0.borrow_mut().remove(&self.question);
         for other in others.into_iter().flatten() {
             other.fulfil(heard());
@@ -77,7 +77,7 @@ impl Drop for Asker {
         if let Some(heir) = heir {
             let question = std::mem::take(&mut self.question.2);
             let question = (self.question.0, self.question.1, question);
-            heir.fulfil(Heard::Ask(Asker { waiters: self.waiters.clone(), question }));
+            heir.fulfil(LookupOutcome::Ask(Asker { waiters: self.waiters.clone(), question }));
         }
     }
 }

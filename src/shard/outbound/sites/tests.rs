@@ -8,9 +8,9 @@ use crate::config::{Config, TlsLevel};
 use crate::id::Location;
 use crate::queue::Group;
 use crate::queue::destinations::Effect;
-use crate::queue::suspension::{self, Held, Suspension, Suspensions};
+use crate::queue::suspension::{self, ActiveSuspensions, Suspension, Suspensions};
 use crate::route::gate::NamedBy;
-use crate::route::{At, Host, Protocol};
+use crate::route::{HostAddress, Host, Protocol};
 use crate::runtime::sim::{SimRuntime, World};
 use crate::shaping::file::File;
 use crate::shaping::layers::Shaping;
@@ -93,7 +93,7 @@ fn the_tls_of_a_route_stands_over_a_rule() {
         by: "".into(),
         reason: "".into(),
     };
-    let held = Held::new(Arc::new(Suspensions::new(vec![one])), |_| u32::MAX);
+    let held = ActiveSuspensions::new(Arc::new(Suspensions::new(vec![one])), |_| u32::MAX);
     shard.outbound.destinations.borrow_mut().suspend(held);
     let tls = |level| {
         let mut hop = Rc::unwrap_or_clone(hop("one.example"));
@@ -114,7 +114,7 @@ fn a_domain_has_its_say_about_its_site() {
     reload_with(&shard, "", "['said.example']\nconnection_limit = 3\n['alone.example']\nmx_rollup = false\n");
     let host = |name: &str| Host {
         name: name.to_owned(),
-        at: At::Name,
+        at: HostAddress::Name,
         port: 25,
         named_by: NamedBy::Stranger,
         rank: 0,

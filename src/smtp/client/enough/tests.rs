@@ -1,5 +1,5 @@
 use crate::smtp::client::tests::{begun_for, recipients_of, reply};
-use crate::smtp::client::{Next, Verdict};
+use crate::smtp::client::{NextStep, Verdict};
 use crate::smtp::reply::Reply;
 
 /// It had taken each of them, and says at DATA or behind the dot that they are too many: half of them are named next, and one has the reply.
@@ -12,7 +12,7 @@ fn too_many_recipients_of_data_are_halved() {
             transaction.on_reply(reply(*code));
         }
         let next = transaction.on_reply(Reply { enhanced: said.1, text: said.2.into(), ..reply(said.0) });
-        assert_eq!(next, Next::Done);
+        assert_eq!(next, NextStep::Done);
         let letter = |place| match transaction.verdict(place).expect("decided").0 {
             Verdict::Later(_) => 'l',
             Verdict::Failed(_) => 'F',

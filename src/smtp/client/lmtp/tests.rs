@@ -1,10 +1,10 @@
 //! RFC 2033 section 4.2: the replies behind the dot.
 
 use super::super::tests::{PIPELINING, PLAIN, reply};
-use super::super::{Body, Capabilities, Next, Recipients, Transaction, Verdict};
+use super::super::{Body, Capabilities, NextStep, Recipients, Transaction, Verdict};
 
 /// A transaction of so many recipients, told these codes.
-fn told(capabilities: &Capabilities, count: usize, codes: &[u16]) -> (Transaction<'static>, Vec<Next>) {
+fn told(capabilities: &Capabilities, count: usize, codes: &[u16]) -> (Transaction<'static>, Vec<NextStep>) {
     let recipients: Recipients<'static> = std::iter::repeat_n(&b"x@z"[..], count).collect();
     let begun = Transaction::new(capabilities, b"a@b", recipients, 10, Body::default()).expect("fits");
     let mut transaction = begun.with_answers();
@@ -13,7 +13,7 @@ fn told(capabilities: &Capabilities, count: usize, codes: &[u16]) -> (Transactio
     for code in codes {
         let next = transaction.on_reply(reply(*code));
         steps.push(next);
-        if next == Next::WriteCommands {
+        if next == NextStep::WriteCommands {
             transaction.write_commands(&mut Vec::new());
         }
     }
@@ -50,9 +50,9 @@ fn each_recipient_that_was_taken_has_its_reply() {
             let (transaction, steps) = told(capabilities, 3, codes);
             assert_eq!(letters(&transaction), expected, "{codes:?}");
             let (last, before) = steps.split_last().expect("steps");
-            assert_eq!(*last, Next::Done, "{codes:?}");
-            let body = before.iter().position(|step| *step == Next::SendBody).expect("a body was sent");
-            assert!(before[body + 1..].iter().all(|step| *step == Next::AwaitAnswer), "{codes:?}: {steps:?}");
+            assert_eq!(*last, NextStep::Done, "{codes:?}");
+            let body = before.iter().position(|step| *step == NextStep::SendBody).expect("a body was sent");
+            assert!(before[body + 1..].iter().all(|step| *step == NextStep::AwaitAnswer), "{codes:?}: {steps:?}");
             assert!(!transaction.must_close());
         }
     }
@@ -61,7 +61,7 @@ fn each_recipient_that_was_taken_has_its_reply() {
 #[test]
 fn as_many_replies_are_due_as_recipients_were_taken() {
     let (mut transaction, steps) = told(&PIPELINING, 4, &[250, 250, 550, 250, 250, 354]);
-    assert_eq!(steps.last(), Some(&Next::SendBody));
+    assert_eq!(steps.last(), Some(&NextStep::SendBody));
     for left in [3, 2, 1] {
         assert_eq!(transaction.replies_due(), left);
         transaction.on_reply(reply(250));
@@ -82,7 +82,7 @@ fn what_was_answered_stands_when_the_rest_is_not() {
     assert!(transaction.mixes_up() && !transaction.doubts_answers());
     // RFC 5321 3.8: it closes.
     let (mut transaction, _) = told(&PIPELINING, 3, &half);
-    assert_eq!(transaction.on_reply(reply(421)), Next::Done);
+    assert_eq!(transaction.on_reply(reply(421)), NextStep::Done);
     assert_eq!(letters(&transaction), "DFd");
     assert!(transaction.must_close());
     let (mut transaction, _) = told(&PIPELINING, 3, &half[..5]);
@@ -135,7 +135,7 @@ fn what_may_be_shifted_is_not_believed_without_proof() {
 #[test]
 fn a_code_that_is_no_answer_to_data_leaves_nobody_returned() {
     let (mut transaction, _) = told(&PIPELINING, 3, &[250, 250, 250, 250, 354, 552, 250]);
-    assert_eq!(transaction.on_reply(reply(354)), Next::Done);
+    assert_eq!(transaction.on_reply(reply(354)), NextStep::Done);
     assert_eq!(letters(&transaction), "ddd");
     let (mut transaction, _) = told(&PIPELINING, 3, &[250, 250, 250, 250, 354, 250, 250]);
     transaction.on_reply(reply(354));
@@ -146,7 +146,7 @@ fn a_code_that_is_no_answer_to_data_leaves_nobody_returned() {
 #[test]
 fn a_354_for_nobody_ends_the_connection() {
     let (transaction, steps) = told(&PIPELINING, 2, &[250, 550, 550, 354]);
-    assert_eq!(steps.last(), Some(&Next::Done));
+    assert_eq!(steps.last(), Some(&NextStep::Done));
     assert_eq!((letters(&transaction).as_str(), transaction.must_close()), ("FF", true));
 }
 

@@ -6,15 +6,15 @@ use crate::spool::batch::Moved;
 use crate::spool::compact::Candidate;
 
 /// What is live of a recipient: attempts, next, reply.
-pub(super) type Live = Option<(u16, u32, String)>;
+pub(super) type ModelRecipient = Option<(u16, u32, String)>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Known {
+pub(super) struct ModelMessage {
     pub(super) body: (usize, u32),
-    pub(super) recipients: Vec<Live>,
+    pub(super) recipients: Vec<ModelRecipient>,
 }
 
-pub(super) type Model = BTreeMap<String, Known>;
+pub(super) type Model = BTreeMap<String, ModelMessage>;
 
 /// A lane, what it should hold, and those who read in it.
 pub(super) struct Story {
@@ -66,11 +66,11 @@ impl Story {
     pub(super) fn apply(
         model: &mut Model,
         told: &mut BTreeMap<String, (u32, Location)>,
-        done: &Done,
+        done: &DurableItem,
         bench: &Bench,
     ) {
         match done {
-            Done::Message(StoredMessage { key, location, message, .. }, ()) => {
+            DurableItem::Message(StoredMessage { key, location, message, .. }, ()) => {
                 let sender = String::from_utf8(message.envelope.sender.clone()).unwrap();
                 let mut body = Vec::new();
                 for chunk in &message.chunks {
@@ -78,10 +78,10 @@ impl Story {
                 }
                 body.extend_from_slice(&message.body);
                 let recipients = vec![Some((0, 0, String::new())); message.envelope.recipients.len()];
-                model.insert(sender.clone(), Known { body: (body.len(), crc32c::crc32c(&body)), recipients });
+                model.insert(sender.clone(), ModelMessage { body: (body.len(), crc32c::crc32c(&body)), recipients });
                 told.insert(sender, (*key, *location));
             }
-            Done::Outcome { outcome, .. } => {
+            DurableItem::Outcome { outcome, .. } => {
                 let called =
                     |(_, told): &(&String, &(u32, Location))| **told == (outcome.key, outcome.location);
                 let Some((sender, _)) = told.iter().find(called) else { return };
@@ -120,7 +120,7 @@ impl Story {
             }
             let location = Location { lane: 3, slot: entry.slot, offset: entry.offset };
             told.insert(sender.clone(), (key, location));
-            let known = Known { body: (body.len(), crc32c::crc32c(&body)), recipients };
+            let known = ModelMessage { body: (body.len(), crc32c::crc32c(&body)), recipients };
             assert!(model.insert(sender.clone(), known).is_none(), "{sender} is there twice");
         }
         (model, told)
@@ -137,7 +137,7 @@ impl Story {
                 new.size += piece.len() as u64;
                 self.bench.queue.push_back(Item::Chunk(piece, ()));
                 for done in self.commit() {
-                    if let Done::Chunk(extent, ()) = done {
+                    if let DurableItem::Chunk(extent, ()) = done {
                         new.chunks.push(*extent.get());
                     }
                 }
@@ -174,7 +174,7 @@ impl Story {
     }
 
     /// Commits what is queued; nothing fails.
-    pub(super) fn commit(&mut self) -> Vec<Done> {
+    pub(super) fn commit(&mut self) -> Vec<DurableItem> {
         let mut all = Vec::new();
         while let Some(batch) = self.bench.begin() {
             self.bench.append(&batch);
@@ -184,12 +184,12 @@ impl Story {
         all
     }
 
-    pub(super) fn durable(&mut self, batch: Batch) -> Vec<Done> {
+    pub(super) fn durable(&mut self, batch: Batch) -> Vec<DurableItem> {
         let mut all = Vec::new();
         self.bench.lane.done(batch, Synced::pretended(), |_, done| all.push(done));
         for done in &all {
             Story::apply(&mut self.model, &mut self.told, done, &self.bench);
-            self.moves += usize::from(matches!(done, Done::Moved { to: Some(_), .. }));
+            self.moves += usize::from(matches!(done, DurableItem::Moved { to: Some(_), .. }));
         }
         all
     }
@@ -320,7 +320,7 @@ impl Story {
                 let batch = self.bench.begin().unwrap();
                 self.bench.append(&batch);
                 for done in self.durable(batch) {
-                    if let Done::Piece(extent, ()) = done {
+                    if let DurableItem::Piece(extent, ()) = done {
                         pieces.push(*extent.get());
                         fresh.push(*extent.get());
                     }
