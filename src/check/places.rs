@@ -1,5 +1,6 @@
 //! Where the relay keeps things: its data directory, its logs, its socket for commands. What a start would say of them, without making any.
 
+use std::fmt;
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -19,30 +20,69 @@ use crate::runtime::local::{self, LocalError};
 use crate::runtime::os::probe;
 use crate::runtime::process::{self, LockError};
 
+/// Why nothing can be made at a path.
+#[derive(Debug)]
+enum PlaceError {
+    Io(io::Error),
+    LinkToNothing,
+    /// A link to a path at which nothing can be made.
+    LinkTo(PathBuf, io::Error),
+    /// A directory, and what is wrong at its path.
+    Directory(PathBuf, Box<PlaceError>),
+    /// A directory, a path above it, and what is wrong there.
+    Above(PathBuf, PathBuf, Box<PlaceError>),
+    /// A directory, and a path above it or its own.
+    NoDirectory(PathBuf, PathBuf),
+    /// A directory, and that in which it would be made.
+    NotWritable(PathBuf, PathBuf, io::Error),
+}
+
+impl fmt::Display for PlaceError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PlaceError::Io(error) => write!(formatter, "{error}"),
+            PlaceError::LinkToNothing => write!(formatter, "it is a link to nothing"),
+            PlaceError::LinkTo(target, error) => {
+                write!(formatter, "it is a link to {}, which cannot be made: {error}", target.display())
+            }
+            PlaceError::Directory(directory, error) => write!(formatter, "{}: {error}", directory.display()),
+            PlaceError::Above(directory, above, error) => {
+                write!(formatter, "{} cannot be made: {}: {error}", directory.display(), above.display())
+            }
+            PlaceError::NoDirectory(directory, place) => {
+                write!(formatter, "{}: {} is no directory", directory.display(), place.display())
+            }
+            PlaceError::NotWritable(directory, above, error) => {
+                let (at, above) = (directory.display(), above.display());
+                write!(formatter, "{at} is not there, and cannot be made in {above}: {error}")
+            }
+        }
+    }
+}
+
 /// What stands at a path; None: nothing does. A link to nothing is in the way of what would be made there, and no error of the system says "there
 /// is nothing" but that one.
-fn standing(path: &Path) -> Result<Option<Metadata>, String> {
+fn standing(path: &Path) -> Result<Option<Metadata>, PlaceError> {
     match std::fs::metadata(path) {
         Ok(found) => Ok(Some(found)),
         Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            Err(error.to_string())
+            Err(PlaceError::Io(error))
         }
-        Err(_) if std::fs::symlink_metadata(path).is_ok() => Err("it is a link to nothing".to_owned()),
+        Err(_) if std::fs::symlink_metadata(path).is_ok() => Err(PlaceError::LinkToNothing),
         Err(_) => Ok(None),
     }
 }
 
 /// Whether a directory is there, or could be made with those above it: the one that is there, and may be written. Else why not.
-fn may_be_made(directory: &Path) -> Result<PathBuf, String> {
-    let at = directory.display();
+fn may_be_made(directory: &Path) -> Result<PathBuf, PlaceError> {
     let mut above = PathBuf::from(".");
     for place in directory.ancestors().filter(|place| !place.as_os_str().is_empty()) {
-        if let Some(found) = standing(place).map_err(|problem| match place == directory {
-            true => format!("{at}: {problem}"),
-            false => format!("{at} cannot be made: {}: {problem}", place.display()),
+        if let Some(found) = standing(place).map_err(|error| match place == directory {
+            true => PlaceError::Directory(directory.to_owned(), Box::new(error)),
+            false => PlaceError::Above(directory.to_owned(), place.to_owned(), Box::new(error)),
         })? {
             if !found.is_dir() {
-                return Err(format!("{at}: {} is no directory", place.display()));
+                return Err(PlaceError::NoDirectory(directory.to_owned(), place.to_owned()));
             }
             above = place.to_owned();
             break;
@@ -50,7 +90,7 @@ fn may_be_made(directory: &Path) -> Result<PathBuf, String> {
     }
     match process::may_write(&above) {
         Ok(()) => Ok(above),
-        Err(error) => Err(format!("{at} is not there, and cannot be made in {}: {error}", above.display())),
+        Err(error) => Err(PlaceError::NotWritable(directory.to_owned(), above, error)),
     }
 }
 
@@ -110,12 +150,12 @@ pub(super) fn data_dir(config: &Config, found: &mut Findings) -> bool {
         Ok(None) => {
             match may_be_made(directory) {
                 Ok(above) => memory(config, &above, found),
-                Err(problem) => fail(problem, writable),
+                Err(error) => fail(error.to_string(), writable),
             }
             return false;
         }
-        Err(problem) => {
-            fail(format!("{at}: {problem}"), writable);
+        Err(error) => {
+            fail(format!("{at}: {error}"), writable);
             return false;
         }
     }
@@ -200,8 +240,8 @@ pub(super) fn log(config: &Config, log: &LogConfig, found: &mut Findings) {
             found.warnings.push(config.places.remark(&key, problem, fix));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if let Err(problem) = log_may_be_made(path) {
-                fail(format!("{at}: {problem}"), writable);
+            if let Err(error) = log_may_be_made(path) {
+                fail(format!("{at}: {error}"), writable);
             }
         }
         Err(error) => fail(format!("{at}: {error}"), writable),
@@ -209,14 +249,13 @@ pub(super) fn log(config: &Config, log: &LogConfig, found: &mut Findings) {
 }
 
 /// Whether a log that is not there could be made. Directories are made of the name that is written, not of what a link names.
-fn log_may_be_made(path: &Path) -> Result<(), String> {
-    let real = made_at(path).map_err(|error| error.to_string())?;
+fn log_may_be_made(path: &Path) -> Result<(), PlaceError> {
+    let real = made_at(path).map_err(PlaceError::Io)?;
     let directory = real.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if real == *path {
         return may_be_made(directory).map(drop);
     }
-    let fail = |error| format!("it is a link to {}, which cannot be made: {error}", real.display());
-    process::may_write(directory).map_err(fail)
+    process::may_write(directory).map_err(|error| PlaceError::LinkTo(real.clone(), error))
 }
 
 /// A log, or what a rotation made of it, that others can read.

@@ -1,6 +1,8 @@
 //! `[[warmup]]`: how much of each provider's mail a new source gets, day by day, until it is known there.
 
-use toml::de::{DeTable, DeValue};
+use std::fmt;
+
+use toml::de::DeValue;
 
 use crate::config::literal::{Fix, Wrong, kind, quoted, text};
 use crate::config::section::Section;
@@ -132,34 +134,53 @@ fn plan(value: &DeValue<'_>) -> Result<Vec<Step>, Wrong> {
     }
     let mut steps: Vec<Step> = Vec::new();
     for (number, item) in list.iter().enumerate() {
-        let wrong = |problem: String| {
+        let wrong = |problem: BadStep| {
             let fix = "write { day = 1, per_provider = \"50/d\" }".to_owned();
             Wrong::act(format!("entry {} of the plan: {problem}", number + 1), fix)
         };
-        let DeValue::Table(table) = item.get_ref() else {
-            return Err(wrong(format!("this is {}", kind(item.get_ref()))));
-        };
-        let step = step(table).map_err(wrong)?;
         let last = steps.last().map_or(0, |step| step.day);
-        if step.day <= last || (steps.is_empty() && step.day != 1) {
-            let should = if last == 0 {
-                "the first day is 1".to_owned()
-            } else {
-                format!("it comes after day {last}")
-            };
-            return Err(wrong(format!("day {} is out of order: {should}", step.day)));
-        }
-        steps.push(step);
+        steps.push(step(item.get_ref(), last).map_err(wrong)?);
     }
     Ok(steps)
 }
 
-fn step(table: &DeTable<'_>) -> Result<Step, String> {
-    for key in table.keys() {
-        let name = key.get_ref();
-        if !["day", "per_provider"].contains(&&**name) {
-            return Err(format!("unknown key {}; known here: day, per_provider", quoted(name)));
+/// Why an entry is no step of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum BadStep {
+    /// What it is in place of a table.
+    Kind(&'static str),
+    Key(String),
+    Day,
+    Volume,
+    /// Its day, and that of the step before; 0: it is the first.
+    Order(u32, u32),
+}
+
+impl fmt::Display for BadStep {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadStep::Kind(kind) => write!(formatter, "this is {kind}"),
+            BadStep::Key(name) => {
+                write!(formatter, "unknown key {}; known here: day, per_provider", quoted(name))
+            }
+            BadStep::Day => write!(formatter, "day is to be a number from 1 to {}", limits::WARMUP_DAY_MAX),
+            BadStep::Volume => {
+                write!(formatter, "per_provider is to be 1/d to {}/d", limits::WARMUP_VOLUME_MAX)
+            }
+            BadStep::Order(day, 0) => write!(formatter, "day {day} is out of order: the first day is 1"),
+            BadStep::Order(day, last) => {
+                write!(formatter, "day {day} is out of order: it comes after day {last}")
+            }
         }
+    }
+}
+
+/// The step behind that of the day `last`; 0: the first.
+fn step(value: &DeValue<'_>, last: u32) -> Result<Step, BadStep> {
+    let DeValue::Table(table) = value else { return Err(BadStep::Kind(kind(value))) };
+    let unknown = table.keys().find(|key| !["day", "per_provider"].contains(&&**key.get_ref()));
+    if let Some(key) = unknown {
+        return Err(BadStep::Key(key.get_ref().to_string()));
     }
     let number = |value: &DeValue<'_>| match value {
         DeValue::Integer(number) => u32::try_from(number.to_string().parse::<i64>().ok()?).ok(),
@@ -167,12 +188,15 @@ fn step(table: &DeTable<'_>) -> Result<Step, String> {
     };
     let day = table.get("day").and_then(|value| number(value.get_ref()));
     let day = day.filter(|day| (1..=limits::WARMUP_DAY_MAX).contains(day));
-    let day = day.ok_or_else(|| format!("day is to be a number from 1 to {}", limits::WARMUP_DAY_MAX))?;
+    let day = day.ok_or(BadStep::Day)?;
     let written = table.get("per_provider").map(|value| value.get_ref());
     let volume = written.and_then(|value| number(value).or_else(|| value.as_str().and_then(a_day)));
     let volume = volume.filter(|volume| (1..=limits::WARMUP_VOLUME_MAX).contains(volume));
-    let most = limits::WARMUP_VOLUME_MAX;
-    volume.map(|volume| Step { day, volume }).ok_or_else(|| format!("per_provider is to be 1/d to {most}/d"))
+    let volume = volume.ok_or(BadStep::Volume)?;
+    if day <= last || (last == 0 && day != 1) {
+        return Err(BadStep::Order(day, last));
+    }
+    Ok(Step { day, volume })
 }
 
 /// `50/d`, as rates are written in shaping files.
