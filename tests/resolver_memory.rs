@@ -55,40 +55,31 @@ fn entry(number: usize) -> (QueryType, String, Answer) {
     (kind, domain, answer)
 }
 
+/// Puts a name and what it has into the cache.
+fn remember(cache: &mut Cache, number: usize) {
+    let (kind, name, answer) = entry(number);
+    let found = LookupResult { answer: Ok(answer), ttl: Duration::from_secs(3600) };
+    cache.put(kind, &name, &found, (Instant(1), 0));
+}
+
 /// A million names are remembered in less than a quarter of a gigabyte. A tenth of them is looked at here: parts fill alike, however many.
 #[test]
 fn a_million_names_take_less_than_256_mib() {
     const TENTH: usize = 100_000;
     let before = HELD.get();
     let mut cache = Cache::new(limits::DNS_CACHE_BYTES / 10);
-    for number in 0..TENTH {
-        let (kind, name, answer) = entry(number);
-        cache.put(
-            kind,
-            &name,
-            &LookupResult { answer: Ok(answer), ttl: Duration::from_secs(3600) },
-            (Instant(1), 0),
-        );
-    }
-    let held = usize::try_from(HELD.get() - before).expect("it holds some");
-    println!("{} bytes a name, of which {} are counted", held / TENTH, cache.bytes() / TENTH);
-    assert!(cache.bytes().abs_diff(held) <= held / 50, "{} of {held} bytes are counted", cache.bytes());
-    assert!(held <= 75 * TENTH && 10 * held <= limits::DNS_CACHE_BYTES, "{held} bytes");
+    (0..TENTH).for_each(|number| remember(&mut cache, number));
+    let held = || usize::try_from(HELD.get() - before).expect("it holds some");
+    let all = held();
+    println!("{} bytes a name, of which {} are counted", all / TENTH, cache.bytes() / TENTH);
+    assert!(cache.bytes().abs_diff(all) <= all / 50, "{} of {all} bytes are counted", cache.bytes());
+    assert!(all <= 75 * TENTH && 10 * all <= limits::DNS_CACHE_BYTES, "{all} bytes");
     for number in 0..TENTH {
         let (kind, name, answer) = entry(number);
         let known = cache.get(kind, &name, Instant(1)).and_then(|known| known.result());
         assert_eq!(known.map(|known| known.answer), Some(Ok(answer)), "{name}");
     }
     // However many come, it is no more.
-    for number in TENTH..6 * TENTH {
-        let (kind, name, answer) = entry(number);
-        cache.put(
-            kind,
-            &name,
-            &LookupResult { answer: Ok(answer), ttl: Duration::from_secs(3600) },
-            (Instant(1), 0),
-        );
-    }
-    let held = usize::try_from(HELD.get() - before).expect("it holds some");
-    assert!(10 * held <= limits::DNS_CACHE_BYTES, "{held} bytes");
+    (TENTH..6 * TENTH).for_each(|number| remember(&mut cache, number));
+    assert!(10 * held() <= limits::DNS_CACHE_BYTES, "{} bytes", held());
 }
