@@ -315,6 +315,7 @@ fn keys_and_certificates_that_cannot_be_used_are_told_apart() {
     // As P-521 and RSA of 1024 bits: whole, and of no kind that is known.
     let weak = "-----BEGIN PRIVATE KEY-----\nMAUCAQAwAA==\n-----END PRIVATE KEY-----\n";
     let both = |one: &str, other: &str| format!("{one}{other}");
+    let second = format!("line {}: the section of PEM that begins here has no end", chain.lines().count() + 1);
     for (one_file, certificate, key, line, wanted) in [
         (false, &chain[..], &encrypted[..], 8, "key.pem: the key is encrypted"),
         (false, &chain, &older, 8, "key.pem: the key is encrypted"),
@@ -322,6 +323,10 @@ fn keys_and_certificates_that_cannot_be_used_are_told_apart() {
         (false, &chain, "", 8, "there is no private key in it"),
         (false, &chain, weak, 8, "RSA of 2048 bits or more, ECDSA on P-256 or P-384"),
         (true, &both(&key, &chain[..60]), "", 7, "tls_certificate: "),
+        (false, &chain[..60], &key, 7, "chain.pem: line 1: the section of PEM that begins here has no end"),
+        (false, &both(&chain, &chain[..60]), &key, 7, &second),
+        (false, &chain, &key[..60], 8, "key.pem: line 1: the section of PEM that begins here has no end"),
+        (false, "-----BEGIN CERTIFICATE\n", &key, 7, "no section of PEM: \"-----BEGIN CERTIFICATE\""),
         (true, &key, "", 7, "there is no certificate in it"),
         (true, &chain, "", 8, "there is a certificate in it and no key"),
         (true, &both(&chain, &encrypted), "", 8, "the key is encrypted"),

@@ -126,6 +126,37 @@ fn what_is_wrong_is_named_with_its_line() {
     assert!(errors(&many)[0].contains("there are more than 1000 rules"));
 }
 
+/// Trace fields, instructions, and fields of which a message has one.
+#[test]
+fn fields_that_only_others_write_are_not_added() {
+    for (name, words) in [
+        ("Received", "is a trace field"),
+        ("return-PATH", "is a trace field"),
+        ("X-Relevo-Tenant", "set the parameter itself"),
+        ("x-relevo-whatever", "set the parameter itself"),
+        ("Bcc", "would name to all"),
+        ("Resent-Bcc", "would name to all"),
+        ("From", "may be in a message once"),
+        ("Sender", "may be in a message once"),
+        ("Reply-To", "may be in a message once"),
+        ("To", "may be in a message once"),
+        ("Cc", "may be in a message once"),
+        ("Message-ID", "may be in a message once"),
+        ("In-Reply-To", "may be in a message once"),
+        ("References", "may be in a message once"),
+        ("SUBJECT", "may be in a message once"),
+        ("Date", "may be in a message once"),
+    ] {
+        let found = errors(&format!("[[rule]]\nset = {{ header_add = {{ \"{name}\" = \"a\" }} }}\n"));
+        let wanted = format!("\"{name}\" {words}");
+        assert!(found.len() == 1 && found[0].contains(&wanted), "{wanted}: {found:#?}");
+        assert!(found[0].contains("write header_add = { \"X-Sent-By\" = \"relevo\" }"), "{found:#?}");
+    }
+    for name in ["Resent-From", "List-Id", "Comments", "Keywords", "X-Relevo"] {
+        assert_eq!(errors(&format!("[[rule]]\nset.header_add = {{ \"{name}\" = \"a\" }}\n")), [""; 0], "{name}");
+    }
+}
+
 #[test]
 fn a_time_to_be_sent_at_is_one_of_the_whole_message() {
     let found = |rule: &str| errors(&format!("[[rule]]\n{rule}\n"))[0].clone();
