@@ -163,7 +163,7 @@ impl<R: Runtime> Shard<R> {
 
     fn judge_gate(&self) -> Intake {
         let writer = self.own();
-        let lane = writer.lane.borrow();
+        let lane = writer.lane();
         if self.draining.get() {
             // A client that never pauses is never idle; without this it would keep the node from stopping.
             Intake::Closing
@@ -203,7 +203,7 @@ impl<R: Runtime> Shard<R> {
             .set(self.outbound.destinations.borrow().credits_out(self.mesh.credits()).into());
         let (mut messages, mut segments, mut free, mut live) = (0, 0, 0, 0);
         for writer in self.store.writers.iter() {
-            let lane = writer.lane.borrow();
+            let lane = writer.lane();
             messages += lane.messages();
             segments += lane.segments().0;
             free += lane.segments().1;
@@ -225,7 +225,7 @@ impl<R: Runtime> Shard<R> {
     fn publish_gate(&self, gate: Intake) {
         self.instruments.counters.takes_mail.set(u64::from(gate == Intake::Open));
         let (writer, room) = (self.own(), &self.instruments.room);
-        let lane = writer.lane.borrow();
+        let lane = writer.lane();
         room.lane.set(lane.number().into());
         room.wanted.set(self.boot.spool.segment_size);
         room.bytes.set(lane.bytes());

@@ -107,7 +107,7 @@ pub async fn run<R: Runtime>(runtime: R, setup: ShardSetup) -> io::Result<()> {
         Ok(shard) => shard,
         Err(error) => return Err(failed(&reports, error)),
     };
-    let found = shard.store.writers.iter().map(|writer| writer.lane.borrow().messages()).sum();
+    let found = shard.store.writers.iter().map(|writer| writer.lane().messages()).sum();
     let _ = reports.send(Report::Read(found));
     // The bell has one listener for life, the inbox; here a look now and then is enough.
     while !setup.mesh.is_open() && !setup.mesh.stopping() {
@@ -148,7 +148,7 @@ fn allot<R: Runtime>(shard: &Shard<R>) {
     let there = shard.mesh.lane_bytes();
     let shares = allot::allot(most, shard.mesh.shards(), &there);
     for writer in shard.store.writers.iter() {
-        let mut lane = writer.lane.borrow_mut();
+        let mut lane = writer.lane_mut();
         let share = shares[usize::from(lane.number())];
         lane.limit(share);
         let (least, aside) = lane.bytes_least();
@@ -190,13 +190,13 @@ pub(super) async fn await_segments<R: Runtime>(shard: &Rc<Shard<R>>) {
     let give_up = shard.runtime.now() + limits::FIRST_SEGMENTS_WAIT;
     let writers = &shard.store.writers;
     let is_ready =
-        || shard.own().lane.borrow().is_stocked() && writers.iter().all(|writer| writer.retold.get());
+        || shard.own().lane().is_stocked() && writers.iter().all(|writer| writer.is_retold());
     while !is_ready() && shard.runtime.now() < give_up && !shard.mesh.stopping() {
         shard.runtime.sleep_until(shard.runtime.now() + limits::READY_LOOK).await;
     }
     // Whoever asks at once what waits is not told of half a queue, unless it is a large one.
     let give_up = shard.runtime.now() + limits::REPLAY_WAIT;
-    let is_queued = || writers.iter().all(|writer| writer.replayed.get() || !writer.retold.get());
+    let is_queued = || writers.iter().all(|writer| writer.is_replayed() || !writer.is_retold());
     while !is_queued() && shard.runtime.now() < give_up && !shard.mesh.stopping() {
         shard.runtime.sleep_until(shard.runtime.now() + limits::RETOLD_LOOK).await;
     }
@@ -204,17 +204,16 @@ pub(super) async fn await_segments<R: Runtime>(shard: &Rc<Shard<R>>) {
 
 /// Messages found at start go to their queues, a few at a time.
 async fn replay<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<LaneWriter<R>>) {
-    let lane = writer.lane.borrow().number();
+    let lane = writer.lane().number();
     // Places as they are now: outcomes will name them, wherever the messages move meanwhile.
     let found: Vec<(u32, Location)> = writer
-        .lane
-        .borrow()
+        .lane()
         .entries()
         .map(|(key, entry)| (key, Location { lane, slot: entry.slot, offset: entry.offset }))
         .collect();
     // Not before the lane writes again: what became of it could not be recorded, and a kill would repeat it all; and nothing that becomes of it
     // is told before what is told again.
-    while !writer.retold.get() {
+    while !writer.is_retold() {
         if shard.draining.get() {
             return;
         }
@@ -229,7 +228,7 @@ async fn replay<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<LaneWriter<R>>) {
         if let Err(error) = queued {
             load::report_unreadable(
                 &shard,
-                writer.lane.borrow().id(*key),
+                writer.lane().id(*key),
                 *location,
                 &format!("cannot be read: {error}; it stays in the spool"),
             );
@@ -246,7 +245,7 @@ async fn replay<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<LaneWriter<R>>) {
             shard.timers.sleep_until(shard.runtime.now() + limits::RETOLD_LOOK).await;
         }
     }
-    writer.replayed.set(true);
+    writer.set_replayed();
 }
 
 /// Reads the lanes and builds the shard.

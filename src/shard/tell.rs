@@ -10,7 +10,6 @@ use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::progress::Times;
 use crate::shard::store::persist;
-use crate::shard::store::writer::LaneWriter;
 use crate::time::Instant;
 
 /// Waits for the next tick. Where a segment waits for the journal there are more turns meanwhile.
@@ -46,8 +45,8 @@ pub(super) fn turn<R: Runtime>(shard: &Rc<Shard<R>>) {
         return;
     };
     // What a full lane has no room to write is told first: the segment that it needs waits for the journal, and that for what is told.
-    let is_stuck = |writer: &Rc<LaneWriter<R>>| writer.stalled.get() && writer.lane.borrow().awaits_journal();
-    let early = shard.runtime.planted(Defect::ToldUnwritten) || shard.store.writers.iter().any(is_stuck);
+    let is_stuck = shard.store.writers.iter().any(|writer| writer.is_stuck());
+    let early = shard.runtime.planted(Defect::ToldUnwritten) || is_stuck;
     times.written = if early { now } else { written(shard, now) };
     progress.set(own, times);
     let all = progress.all();
@@ -58,8 +57,8 @@ pub(super) fn turn<R: Runtime>(shard: &Rc<Shard<R>>) {
     progress.set(own, times);
     let early = shard.runtime.planted(Defect::VouchedEarly);
     let passed = if early { Instant::FAR } else { progress.all().passed };
-    for writer in shard.store.writers.iter().filter(|writer| writer.retold.get()) {
-        let lane = writer.lane.borrow();
+    for writer in shard.store.writers.iter().filter(|writer| writer.is_retold()) {
+        let lane = writer.lane();
         events.vouch(now, (lane.number(), lane.position()), passed);
         if early {
             events.vouch(now, (lane.number(), lane.position()), passed);
@@ -68,16 +67,16 @@ pub(super) fn turn<R: Runtime>(shard: &Rc<Shard<R>>) {
     let behind = events.is_behind();
     drop(events);
     for writer in &shard.store.writers {
-        let mut until = journaled.of(writer.lane.borrow().number());
+        let mut until = journaled.of(writer.lane().number());
         if shard.runtime.planted(Defect::FreedUntold) {
-            until = until.map(|_| writer.lane.borrow().position());
+            until = until.map(|_| writer.lane().position());
         }
         if let Some(until) = until
-            && writer.lane.borrow_mut().set_journaled(until)
+            && writer.lane_mut().set_journaled(until)
         {
             writer.nudge();
         }
-        if writer.lane.borrow().awaits_journal() {
+        if writer.lane().awaits_journal() {
             progress.hurry(now + limits::HURRY);
         }
         if !behind {
@@ -89,7 +88,7 @@ pub(super) fn turn<R: Runtime>(shard: &Rc<Shard<R>>) {
 /// The time before which all that was handed to this shard is on the disk.
 fn written<R: Runtime>(shard: &Shard<R>, now: Instant) -> Instant {
     let writers = &shard.store.writers;
-    let lanes = || writers.iter().map(|one| (one.outcomes_queued.get(), one.outcomes_written.get()));
+    let lanes = || writers.iter().map(|writer| writer.outcomes());
     shard.say.handed.written(now, shard.mesh.messages(shard.index), lanes)
 }
 

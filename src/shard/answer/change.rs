@@ -17,7 +17,7 @@ use crate::shard::answer::clock::times;
 use crate::shard::ask::Part;
 use crate::shard::message::Job;
 use crate::shard::outbound::settle::{self, Scene, Settling};
-use crate::shard::outbound::tally::{Tally, outcomes};
+use crate::shard::outbound::tally::Tally;
 use crate::shard::outbound::{dispatch, pump, suspended};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::StoredRecord;
@@ -195,7 +195,7 @@ async fn sort_out<R: Runtime>(shard: &Rc<Shard<R>>, taken: &GroupGuard<R>) {
     suspended::sort_out(shard, None, group, &view, &mut sorted);
     taken.is_settled.set(true);
     let again = sorted.again(group);
-    settle::report(shard, job, outcomes(sorted.ranges), again, Some(&Scene::without_hop(&view)));
+    settle::report(shard, job, sorted.take_outcomes(), again, Some(&Scene::without_hop(&view)));
 }
 
 impl Change {

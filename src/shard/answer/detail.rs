@@ -24,14 +24,14 @@ pub(super) async fn find<R: Runtime, T>(
 ) -> Option<Vec<(u16, u32)>> {
     let mut found = Vec::new();
     for writer in &shard.store.writers {
-        let end = writer.lane.borrow().keys();
+        let end = writer.lane().keys();
         for from in (0..end).step_by(limits::ASK_LOOKS) {
             let begun = shard.runtime.now();
             if !reply.is_wanted() {
                 return None;
             }
             {
-                let lane = writer.lane.borrow();
+                let lane = writer.lane();
                 let keys = from..end.min(from + limits::ASK_LOOKS as u32);
                 found.extend(keys.filter(|key| lane.id(*key) == Some(id)).map(|key| (lane.number(), key)));
             }
@@ -70,7 +70,7 @@ async fn detail<R: Runtime>(shard: &Rc<Shard<R>>, place: &StoredRecipients) -> R
     let Some(view) = view else {
         // Settled while it was read, and its key may be another message's by now.
         let still =
-            own_lane(shard, lane).is_some_and(|writer| writer.lane.borrow().id(place.key) == Some(id));
+            own_lane(shard, lane).is_some_and(|writer| writer.lane().id(place.key) == Some(id));
         return Err(if still { Untold::Unreadable(id, reply()) } else { Untold::Gone });
     };
     let recipients = view.recipients().skip(place.first.into()).take(usize::from(place.count));
@@ -87,14 +87,14 @@ pub(super) async fn show<R: Runtime>(
 ) -> Result<MessageDetail, Untold> {
     let writer = own_lane(shard, lane).ok_or(Untold::Gone)?;
     let location = {
-        let lane = writer.lane.borrow();
+        let lane = writer.lane();
         let entry = lane.entry(key).filter(|_| lane.id(key) == Some(id)).ok_or(Untold::Gone)?;
         Location { lane: lane.number(), slot: entry.slot, offset: entry.offset }
     };
     let pinned = Pinned::new(shard, key, location);
     let source = StoredRecord::read(shard, pinned.location).await;
     let ranges = {
-        let lane = writer.lane.borrow();
+        let lane = writer.lane();
         lane.entry(key).filter(|_| lane.id(key) == Some(id)).ok_or(Untold::Gone)?.live().to_vec()
     };
     let view = source.as_ref().ok().and_then(|source| source.view().ok()).filter(|view| view.id == id);
@@ -145,7 +145,7 @@ fn whose(view: &MessageView<'_>, ordinal: u16) -> [String; 3] {
 /// The id of a message of one of these lanes, and what is live of it at this ordinal.
 fn range<R: Runtime>(shard: &Shard<R>, lane: u16, key: u32, ordinal: u16) -> Option<(MessageId, LiveRange)> {
     let writer = own_lane(shard, lane)?;
-    let lane = writer.lane.borrow();
+    let lane = writer.lane();
     let live = lane.entry(key)?.live().to_vec();
     let holds = |range: &LiveRange| (range.first..range.first + range.count).contains(&ordinal);
     Some((lane.id(key)?, live.into_iter().find(holds)?))
@@ -153,7 +153,7 @@ fn range<R: Runtime>(shard: &Shard<R>, lane: u16, key: u32, ordinal: u16) -> Opt
 
 fn last_reply<R: Runtime>(shard: &Shard<R>, lane: u16, range: LiveRange) -> String {
     own_lane(shard, lane)
-        .map(|writer| text(writer.lane.borrow().reply(range.reply).as_bytes()))
+        .map(|writer| text(writer.lane().reply(range.reply).as_bytes()))
         .unwrap_or_default()
 }
 

@@ -22,7 +22,7 @@ pub(super) async fn index<R: Runtime, T>(
     let mut page = IndexPage::default();
     let Some(writer) = own_lane(shard, lane) else { return Some(page) };
     let (mut at, end) = match &keys {
-        Keys::From(first) => (*first, writer.lane.borrow().keys()),
+        Keys::From(first) => (*first, writer.lane().keys()),
         Keys::These(these) => (0, u32::try_from(these.len().min(limits::INDEX_PAGE_MAX)).unwrap_or(0)),
     };
     page.entries.reserve((end.saturating_sub(at) as usize).min(limits::INDEX_PAGE_MAX));
@@ -37,7 +37,7 @@ pub(super) async fn index<R: Runtime, T>(
                 Keys::From(_) => at,
                 Keys::These(these) => these[at as usize],
             };
-            let ranges = tell(&mut page, &writer.lane.borrow(), key, replies.then_some(&mut texts));
+            let ranges = tell(&mut page, &writer.lane(), key, replies.then_some(&mut texts));
             looks += 1 + ranges;
             at += 1;
         }

@@ -22,7 +22,7 @@ use crate::time::UnixMillis;
 pub struct Admission {
     done: Admitted,
     /// The reply with which it is refused at its end, and why.
-    pub(in crate::shard) refused: Option<(Box<str>, Reason)>,
+    refused: Option<(Box<str>, Reason)>,
     /// The first of it was stored before its header section was whole.
     cut: Option<Cut>,
     /// Age at which its tenant's mail is given up.
@@ -124,6 +124,11 @@ impl Admission {
     fn lives(&self, usual: Duration) -> Duration {
         let said = self.done.expire.unwrap_or(usual);
         self.max_age.map_or(said, |most| said.min(most))
+    }
+
+    /// The reply with which it is refused at its end, and why; None: it is not.
+    pub(in crate::shard) fn into_refusal(self) -> Option<(Box<str>, Reason)> {
+        self.refused
     }
 
     /// Says what the message is behind the edit.

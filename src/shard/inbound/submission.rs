@@ -54,7 +54,7 @@ impl Submission {
             let result = shard.inbound.promises.wait(stored).await;
             if result.is_err() {
                 shard.ungather(length);
-                shard.own().lane.borrow_mut().drop_chunks(&chunks);
+                shard.own().lane_mut().drop_chunks(&chunks);
             }
             result
         }
@@ -70,6 +70,6 @@ impl Submission {
     pub(in crate::shard) fn give_up<R: Runtime>(self, shard: &Shard<R>, why: NotStored) {
         reject::of_message(shard, &self.envelope, why);
         shard.ungather(self.body.capacity());
-        shard.own().lane.borrow_mut().drop_chunks(&self.chunks);
+        shard.own().lane_mut().drop_chunks(&self.chunks);
     }
 }

@@ -116,7 +116,7 @@ impl Upload {
         if !shard.runtime.planted(Defect::MemoryKept) {
             shard.ungather(self.body.capacity() + self.places());
         }
-        shard.own().lane.borrow_mut().drop_chunks(&self.chunks);
+        shard.own().lane_mut().drop_chunks(&self.chunks);
         self.body = Vec::new();
         self.chunks = Vec::new();
     }
@@ -138,7 +138,7 @@ impl Upload {
         if let Some(mut admission) = self.admission.take() {
             admission.settle(acceptance, &summary);
             admission.complete(&mut envelope, &mut summary);
-            if let Some((reply, reason)) = admission.refused {
+            if let Some((reply, reason)) = admission.into_refusal() {
                 self.abandon(shard);
                 return Err(Unwanted { reply, reason, envelope });
             }

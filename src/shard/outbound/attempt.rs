@@ -10,7 +10,7 @@ use crate::route::SitePolicy;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::message::Job;
 use crate::shard::outbound::session::Connection;
-use crate::shard::outbound::tally::{Part, Tally, deferred, ended, outcomes};
+use crate::shard::outbound::tally::{Part, Tally, deferred, ended};
 use crate::shard::outbound::transact::transact;
 use crate::shard::outbound::work::{After, How, NextJob, Run, GroupUnderWay, is_resident, recipients_max};
 use crate::shard::outbound::{settle, suspended};
@@ -54,7 +54,7 @@ pub(super) async fn attempt<R: Runtime>(
         settle::report(
             shard,
             job,
-            outcomes(tally.ranges),
+            tally.take_outcomes(),
             tally.waits,
             Some(&settle::Scene::without_hop(&view)),
         );
@@ -64,7 +64,7 @@ pub(super) async fn attempt<R: Runtime>(
         // Dropping `under_way` puts the group back.
         return After::Stale;
     };
-    let outcomes = outcomes(tally.ranges);
+    let outcomes = tally.take_outcomes();
     if shard.runtime.planted(Defect::FewForgotten) {
         tally.left.clear();
     }
@@ -133,7 +133,7 @@ fn report_delivered<R: Runtime>(
     if !shard.outbound.destinations.borrow_mut().take_credit(lane) {
         return false;
     }
-    let delivered = outcomes(tally.take_delivered());
+    let delivered = tally.take_delivered();
     count(run, &delivered);
     settle::report_part(shard, job, delivered, &scene(view, connection, &run.site.policy.borrow()));
     true

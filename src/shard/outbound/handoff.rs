@@ -46,7 +46,7 @@ pub(in crate::shard) fn stored<'a, R: Runtime>(
     let domain = |one: &'a Recipient| if one.at_once.is_some() { NOBODYS } else { one.domain() };
     let life = shard.mesh.lifetimes().number(UnixMillis(lives).seconds());
     let domains = record::group_by_domain(envelope.recipients.iter().map(domain));
-    let chooser = Chooser::new(shard, || shard.writer(location.lane).lane.borrow().id(key));
+    let chooser = Chooser::new(shard, || shard.writer(location.lane).lane().id(key));
     let mut waits = false;
     for (number, (first, count, domain)) in domains.filter(|(.., domain)| *domain != NOBODYS).enumerate() {
         let group = Group { location, key, first, count, attempts: 0, standing, life, not_before, expiry };
@@ -94,7 +94,7 @@ pub(in crate::shard) fn recovered<R: Runtime>(
     view: &MessageView<'_>,
 ) {
     let writer = shard.writer(location.lane);
-    let Some(mut live) = writer.lane.borrow().entry(key).map(|entry| entry.live().to_vec()) else { return };
+    let Some(mut live) = writer.lane().entry(key).map(|entry| entry.live().to_vec()) else { return };
     let handed_out = shard.runtime.planted(Defect::DiscardedHandedOut);
     for (end, first, count) in view.at_once().filter(|_| !handed_out) {
         live = live.iter().flat_map(|range| range.around(first, count)).collect();

@@ -352,12 +352,12 @@ async fn bounce<R: Runtime>(shard: Rc<Shard<R>>, mut settled: Settled) {
     }
     match compose(&shard, &settled).await {
         Ok(Some((submission, parent))) => {
-            let about = Box::new(NoticeSubject { parent, records: records(&mut settled) });
+            let about = Box::new(NoticeSubject::new(parent, records(&mut settled)));
             submission.of_ours(&shard, settled.location.lane, about);
         }
         Ok(None) => shard.say.events.borrow_mut().record_encoded(&records(&mut settled), None),
         Err(error) => {
-            let id = shard.writer(settled.location.lane).lane.borrow().id(settled.key);
+            let id = shard.writer(settled.location.lane).lane().id(settled.key);
             let words =
                 format!("cannot be read to return it: {error}; it is kept, and the next start tries again");
             load::report_unreadable(&shard, id, settled.location, &words);
@@ -456,7 +456,7 @@ fn failed_recipients(settled: &Settled) -> impl Iterator<Item = (u16, dsn::Cause
 /// What was said last about each of them. For an expiry the text of the last deferral says more than we do.
 fn failure_texts<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled) -> Vec<String> {
     let writer = shard.writer(settled.location.lane);
-    let lane = writer.lane.borrow();
+    let lane = writer.lane();
     let text = |(ordinal, cause, failure): (u16, dsn::Cause, &Failure)| {
         let is_late = cause == dsn::Cause::Expired;
         let last = if is_late { last_reply(&lane, settled.key, ordinal) } else { None };

@@ -18,7 +18,7 @@ pub(super) type Span = (u16, u16);
 #[derive(Default)]
 pub(in crate::shard) struct Tally {
     /// Outcomes; nearly always there is one.
-    pub(in crate::shard) ranges: SmallVec<[RangeOutcome; 1]>,
+    ranges: SmallVec<[RangeOutcome; 1]>,
     /// Recipients still to be asked for, the next at the end.
     pub(super) left: SmallVec<[Span; 1]>,
     /// Recipients that wait for a suspension to end.
@@ -57,8 +57,13 @@ impl Tally {
         left.chain(self.waits.iter().copied()).collect()
     }
 
+    /// Takes out all outcomes.
+    pub(in crate::shard) fn take_outcomes(&mut self) -> Outcomes {
+        outcomes(std::mem::take(&mut self.ranges))
+    }
+
     /// Takes out what was delivered.
-    pub(super) fn take_delivered(&mut self) -> SmallVec<[RangeOutcome; 1]> {
+    pub(super) fn take_delivered(&mut self) -> Outcomes {
         let mut delivered = SmallVec::new();
         self.ranges.retain(|range| {
             let stays = range.disposition != Disposition::Delivered;
@@ -67,7 +72,7 @@ impl Tally {
             }
             stays
         });
-        delivered
+        outcomes(delivered)
     }
 
     pub(super) fn has_delivered(&self) -> bool {
@@ -76,7 +81,7 @@ impl Tally {
 }
 
 /// Outcomes in a row.
-pub(in crate::shard) fn outcomes(mut ranges: SmallVec<[RangeOutcome; 1]>) -> Outcomes {
+fn outcomes(mut ranges: SmallVec<[RangeOutcome; 1]>) -> Outcomes {
     if ranges.len() == 1 {
         Outcomes::One(ranges.remove(0))
     } else {

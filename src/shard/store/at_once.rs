@@ -50,7 +50,7 @@ pub(in crate::shard) fn found<R: Runtime>(
 ) {
     let writer = shard.writer(location.lane);
     let is_live = |ordinal: u16| {
-        let lane = writer.lane.borrow();
+        let lane = writer.lane();
         let Some(entry) = lane.entry(key) else { return false };
         entry.live().iter().any(|range| (range.first..range.first + range.count).contains(&ordinal))
     };

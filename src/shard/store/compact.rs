@@ -43,14 +43,14 @@ impl<R: Runtime> Drop for Pinned<R> {
 
 /// The compactor of a lane.
 pub async fn compact<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<LaneWriter<R>>) {
-    let places = shard.mesh.places(writer.lane.borrow().number());
+    let places = shard.mesh.places(writer.lane().number());
     loop {
         let until = shard.runtime.now() + limits::COMPACTION_PAUSE;
         shard.timers.sleep_until(until).await;
         release(&writer, places);
         writer.vouch(shard.runtime.now());
         let_go(&writer, shard.runtime.now());
-        while !shard.draining.get() && writer.lane.borrow_mut().compaction_begin() {
+        while !shard.draining.get() && writer.lane_mut().compaction_begin() {
             empty_victims(&shard, &writer).await;
             release(&writer, places);
         }
@@ -70,7 +70,7 @@ fn let_go<R: Runtime>(writer: &LaneWriter<R>, now: Instant) {
 
 /// Segments that moved messages came from and nobody reads any more may be freed.
 fn release<R: Runtime>(writer: &LaneWriter<R>, places: &Places) {
-    let mut lane = writer.lane.borrow_mut();
+    let mut lane = writer.lane_mut();
     let left: Vec<u16> = lane.leaving().into_iter().filter(|slot| !places.is_pinned(*slot)).collect();
     for slot in &left {
         lane.left(*slot);
@@ -82,7 +82,7 @@ fn release<R: Runtime>(writer: &LaneWriter<R>, places: &Places) {
 }
 
 async fn empty_victims<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>) {
-    while !writer.lane.borrow_mut().compaction_scan(limits::COMPACTION_SCAN) {
+    while !writer.lane_mut().compaction_scan(limits::COMPACTION_SCAN) {
         shard.runtime.yield_now().await;
     }
     let mut under_way: Option<Promise<()>> = None;
@@ -96,7 +96,7 @@ async fn empty_victims<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<
         }
         under_way = Some(queue(shard, writer, moves));
     }
-    writer.lane.borrow_mut().compaction_end();
+    writer.lane_mut().compaction_end();
 }
 
 /// Reads the next messages to move.
@@ -106,7 +106,7 @@ async fn gather<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>) ->
         && moves.len() < limits::MOVES_QUEUED_MAX
         && !shard.draining.get()
     {
-        let next = writer.lane.borrow_mut().compaction_next();
+        let next = writer.lane_mut().compaction_next();
         let Some(candidate) = next else { break };
         match read(shard, writer, &candidate).await {
             Ok(mut moved) => {
@@ -116,13 +116,13 @@ async fn gather<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>) ->
                 if shard.runtime.planted(Defect::MovedFreedEarly) {
                     let slot = candidate.location.slot;
                     let of_nobody = Extent { sequence: 0, slot, offset: 0, length: 0, crc: 0 };
-                    writer.lane.borrow_mut().drop_chunks(&[of_nobody]);
+                    writer.lane_mut().drop_chunks(&[of_nobody]);
                 }
                 bytes += moved.bytes();
                 moves.push(moved);
             }
             // Settled while it was read: what was read may be anything.
-            Err(_) if !writer.lane.borrow().is_still(&candidate) => {}
+            Err(_) if !writer.lane().is_still(&candidate) => {}
             Err(error) => {
                 report_unmoved(shard, writer, &candidate, &error);
             }
@@ -146,7 +146,7 @@ fn report_unmoved<R: Runtime>(
         "cannot be moved: {error}; it stays where it is, and so does its segment{}; `relevo spool verify` names all such",
         repeat::more(times)
     );
-    load::report_unreadable(shard, writer.lane.borrow().id(candidate.key), candidate.location, &words);
+    load::report_unreadable(shard, writer.lane().id(candidate.key), candidate.location, &words);
 }
 
 /// Reads a message, and stores the pieces of a large one that have to move.
@@ -157,11 +157,11 @@ async fn read<R: Runtime>(
 ) -> io::Result<Moved> {
     let source = StoredRecord::read(shard, candidate.location).await?;
     let extents: Vec<Extent> = source.view()?.extents().collect();
-    let whole = writer.lane.borrow().compaction_takes_whole(candidate, extents.iter().copied());
+    let whole = writer.lane().compaction_takes_whole(candidate, extents.iter().copied());
     let lane = candidate.location.lane;
     let (mut pieces, mut fresh, mut body) = (Vec::new(), Vec::new(), Vec::new());
     for extent in extents {
-        let takes = writer.lane.borrow().compaction_takes(&extent);
+        let takes = writer.lane().compaction_takes(&extent);
         if !whole && !takes {
             pieces.push(extent);
             continue;
@@ -172,7 +172,7 @@ async fn read<R: Runtime>(
                 continue;
             }
             // What is settled needs no place any more.
-            Ok(_) if !writer.lane.borrow().is_still(candidate) => Err(io::ErrorKind::NotFound.into()),
+            Ok(_) if !writer.lane().is_still(candidate) => Err(io::ErrorKind::NotFound.into()),
             Ok(bytes) => store(shard, writer, bytes).await,
             Err(error) => Err(error),
         };
@@ -182,7 +182,7 @@ async fn read<R: Runtime>(
                 fresh.push(stored);
             }
             Err(error) => {
-                writer.lane.borrow_mut().drop_chunks(&fresh);
+                writer.lane_mut().drop_chunks(&fresh);
                 return Err(error);
             }
         }

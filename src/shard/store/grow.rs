@@ -19,7 +19,7 @@ pub(super) async fn make_segment<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<Lan
     let made = shard.runtime.create_segment(&path, writer.segment_size, journal).await;
     match made {
         Ok(segment) => {
-            let lane = writer.lane.borrow().number();
+            let lane = writer.lane().number();
             shard.mesh.publish_map(lane, slot, segment.map().clone());
             let mut segments = writer.segments.borrow_mut();
             if segments.len() <= usize::from(slot) {
@@ -28,14 +28,14 @@ pub(super) async fn make_segment<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<Lan
             segments[usize::from(slot)] = Some(segment);
             drop(segments);
             shard.instruments.room.set_problem("");
-            writer.lane.borrow_mut().segment_created(slot, true);
+            writer.lane_mut().segment_created(slot, true);
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             shard.say(
                 Level::Warning,
                 format_args!("{} exists and is not ours; it is left alone", path.display()),
             );
-            writer.lane.borrow_mut().segment_taken(slot);
+            writer.lane_mut().segment_taken(slot);
         }
         Err(error) => {
             // It is tried every second; control goes on to say what is missing while it keeps mail out.
@@ -50,7 +50,7 @@ pub(super) async fn make_segment<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<Lan
                     ),
                 );
             }
-            writer.lane.borrow_mut().segment_failed();
+            writer.lane_mut().segment_failed();
             shard.gate();
             writer.resume();
             let unseen = u32::from(shard.runtime.planted(Defect::RoomUnseen)) * 10_000;
@@ -58,7 +58,7 @@ pub(super) async fn make_segment<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<Lan
             let apart = limits::SEGMENT_PAUSE / 1024 * (shard.runtime.random() % 256) as u32;
             let until = shard.runtime.now() + limits::SEGMENT_PAUSE * (1 + unseen) + apart;
             shard.timers.sleep_until(until).await;
-            writer.lane.borrow_mut().segment_created(slot, false);
+            writer.lane_mut().segment_created(slot, false);
         }
     }
     shard.gate();

@@ -43,7 +43,7 @@ pub async fn persist<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<LaneWriter<R>>)
             let mut queue = writer.queue.borrow_mut();
             writer.urgent.set(0);
             writer.oldest.set(None);
-            let begin = writer.lane.borrow_mut().begin(&mut queue, shard.runtime.random());
+            let begin = writer.lane_mut().begin(&mut queue, shard.runtime.random());
             writer.has_more.set(!queue.is_empty());
             if !queue.is_empty() {
                 // What did not fit goes next.
@@ -103,7 +103,7 @@ async fn due<R: Runtime>(shard: &Shard<R>, writer: &LaneWriter<R>) {
 /// Nothing is to be written; perhaps it is to be said that all is.
 async fn rest<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>) {
     let Some(clean) = writer.closing.get() else { return };
-    let batch = writer.lane.borrow_mut().close(clean, shard.runtime.random());
+    let batch = writer.lane_mut().close(clean, shard.runtime.random());
     if let Some(batch) = batch {
         writer.writing.set(true);
         commit(shard, writer, batch).await;
@@ -130,9 +130,9 @@ async fn commit<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>, ba
             counters.commits_failed.add(1);
             say_failed(shard, writer, &error);
             let slot = batch.slot;
-            let items = writer.lane.borrow_mut().failed(batch);
+            let items = writer.lane_mut().failed(batch);
             if shard.runtime.planted(Defect::FailedSegmentSealed) {
-                writer.lane.borrow_mut().plant_sealed(slot);
+                writer.lane_mut().plant_sealed(slot);
             }
             let mut queue = writer.queue.borrow_mut();
             for item in items.into_iter().rev() {
@@ -165,8 +165,8 @@ fn committed<R: Runtime>(
     synced: Synced,
 ) {
     let mut done = std::mem::take(&mut *writer.done.borrow_mut());
-    writer.lane.borrow_mut().done(batch, synced, |_, item| done.push(item));
-    let lane = writer.lane.borrow().number();
+    writer.lane_mut().done(batch, synced, |_, item| done.push(item));
+    let lane = writer.lane().number();
     let mut credits = writer.credits.borrow_mut();
     credits.resize(shard.mesh.shards(), 0u32);
     let mut outcomes = 0;
@@ -212,7 +212,7 @@ fn committed<R: Runtime>(
 
 /// Credits go home.
 pub(in crate::shard) fn give_credits<R: Runtime>(shard: &Rc<Shard<R>>, writer: &LaneWriter<R>) {
-    let lane = writer.lane.borrow().number();
+    let lane = writer.lane().number();
     let mut credits = writer.credits.borrow_mut();
     for (home, count) in credits.iter_mut().enumerate().filter(|(_, count)| **count > 0) {
         give_credit(shard, home, lane, std::mem::take(count));
@@ -232,7 +232,7 @@ fn message_committed<R: Runtime>(
     shard.mesh.places(location.lane).first_stored(key);
     if shard.runtime.planted(Defect::SegmentRecycledEarly) {
         let of_nobody = Extent { sequence: 0, slot: location.slot, offset: 0, length: 0, crc: 0 };
-        writer.lane.borrow_mut().drop_chunks(&[of_nobody]);
+        writer.lane_mut().drop_chunks(&[of_nobody]);
     }
     handoff::stored(shard, location, key, &message.envelope);
     if message.envelope.parameters.is_some() {
@@ -293,7 +293,7 @@ async fn housekeep<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>)
         if shard.runtime.now() < writer.free_from.get() {
             break;
         }
-        let next = writer.lane.borrow_mut().next_to_free();
+        let next = writer.lane_mut().next_to_free();
         let Some((slot, block)) = next else { break };
         let proof = match writer.segment(slot) {
             Some(segment) => match segment.append(0, &[io::IoSlice::new(&block)]) {
@@ -307,18 +307,18 @@ async fn housekeep<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>)
             writer.free_from.set(shard.runtime.now() + limits::FREE_PAUSE);
         }
         shard.instruments.counters.segments_recycled.add(u64::from(proof.is_some()));
-        writer.lane.borrow_mut().freed(slot, proof);
+        writer.lane_mut().freed(slot, proof);
         writer.stalled.set(false);
         if !writer.held.borrow().is_empty() {
             writer.resume();
         }
     }
-    let due = writer.lane.borrow_mut().snapshot_due();
+    let due = writer.lane_mut().snapshot_due();
     for slot in due {
         writer.queue.borrow_mut().push_front(Item::Snapshot(slot));
         writer.oldest.set(Some(writer.oldest.get().unwrap_or(shard.runtime.now())));
     }
-    let wanted = writer.lane.borrow_mut().wants_segment();
+    let wanted = writer.lane_mut().wants_segment();
     if let Some(slot) = wanted {
         shard.runtime.spawn_vital("segment maker", grow::make_segment(shard.clone(), writer.clone(), slot));
     }
@@ -328,7 +328,7 @@ async fn housekeep<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>)
 fn say_failed<R: Runtime>(shard: &Shard<R>, writer: &LaneWriter<R>, error: &io::Error) {
     let now = shard.runtime.now().since(Instant::default());
     let Some(times) = writer.failing.borrow_mut().happened(now) else { return };
-    let (lane, more) = (writer.lane.borrow().number(), repeat::more(times));
+    let (lane, more) = (writer.lane().number(), repeat::more(times));
     shard.say(
         Level::Error,
         format_args!(

@@ -22,7 +22,7 @@ use crate::spool::since::Happened;
 pub(super) async fn retell<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>) {
     let since = writer.since.take();
     if since.cut {
-        let lane = writer.lane.borrow().number();
+        let lane = writer.lane().number();
         shard.say(
             Level::Error,
             format_args!(
@@ -102,7 +102,7 @@ fn cannot_be_read<R: Runtime>(shard: &Shard<R>, of: Location, error: &io::Error)
 /// What shards do meanwhile with mail that was found waits for the lane, so this waits for none of it.
 async fn begin<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>) {
     let Some(journaled) = shard.say.events.borrow().kept().cloned() else { return };
-    let (lane, until) = (writer.lane.borrow().number(), writer.lane.borrow().position());
+    let (lane, until) = (writer.lane().number(), writer.lane().position());
     if journaled.of(lane).is_none() {
         shard.say.events.borrow_mut().begin_lane(lane, until);
     }

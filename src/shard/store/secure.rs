@@ -21,7 +21,7 @@ pub(super) async fn secure<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWri
     let mut said = false;
     while let Err(error) = attempt(shard, writer).await {
         if !said {
-            let lane = writer.lane.borrow().number();
+            let lane = writer.lane().number();
             shard.say(Level::Error, format_args!(
                 "lane {lane}: what was written last cannot be written again to make sure of it ({error}); the lane takes no mail until it can"
             ));

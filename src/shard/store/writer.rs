@@ -1,6 +1,6 @@
 //! A lane this shard writes: what waits for its next commit, and who waits for that.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::task::Waker;
@@ -43,14 +43,21 @@ impl Tickets for Waiters {
 #[derive(Debug)]
 pub struct NoticeSubject {
     /// The message.
-    pub(in crate::shard) parent: MessageId,
+    pub(super) parent: MessageId,
     /// Records of what failed, which are to name the notification.
-    pub(in crate::shard) records: Vec<u8>,
+    pub(super) records: Vec<u8>,
+}
+
+impl NoticeSubject {
+    /// A message, and the records of what failed of it.
+    pub fn new(parent: MessageId, records: Vec<u8>) -> NoticeSubject {
+        NoticeSubject { parent, records }
+    }
 }
 
 /// A lane this shard writes.
 pub struct LaneWriter<R: Runtime> {
-    pub(in crate::shard) lane: RefCell<Lane>,
+    lane: RefCell<Lane>,
     pub(super) directory: PathBuf,
     pub(super) segment_size: u64,
     pub(super) segments: RefCell<Vec<Option<R::Segment>>>,
@@ -61,18 +68,16 @@ pub struct LaneWriter<R: Runtime> {
     pub(super) urgent: Cell<usize>,
     /// When the oldest waiting outcome came.
     pub(super) oldest: Cell<Option<Instant>>,
-    pub(in crate::shard) stalled: Cell<bool>,
+    pub(super) stalled: Cell<bool>,
     /// What was found at start, until it is surely on the disk.
     pub(super) unsure: RefCell<Unsure>,
     /// What is to be told again, as a journal does not have it.
     pub(super) since: RefCell<Since>,
     /// That was done.
-    pub(in crate::shard) retold: Cell<bool>,
-    /// The mail that a start found is on its way to its queues.
-    pub(in crate::shard) replayed: Cell<bool>,
-    /// Outcomes that were queued, and those that are on the disk: they get there in the order in which they were queued.
-    pub(in crate::shard) outcomes_queued: Cell<u64>,
-    pub(in crate::shard) outcomes_written: Cell<u64>,
+    pub(super) retold: Cell<bool>,
+    replayed: Cell<bool>,
+    outcomes_queued: Cell<u64>,
+    pub(super) outcomes_written: Cell<u64>,
     /// When segments may be freed again.
     pub(super) free_from: Cell<Instant>,
     pub(super) writing: Cell<bool>,
@@ -131,6 +136,40 @@ impl<R: Runtime> LaneWriter<R> {
             failing: RefCell::default(),
             unmoved: RefCell::default(),
         }
+    }
+
+    /// What the lane holds.
+    pub(in crate::shard) fn lane(&self) -> Ref<'_, Lane> {
+        self.lane.borrow()
+    }
+
+    pub(in crate::shard) fn lane_mut(&self) -> RefMut<'_, Lane> {
+        self.lane.borrow_mut()
+    }
+
+    /// What is to be told again was told.
+    pub(in crate::shard) fn is_retold(&self) -> bool {
+        self.retold.get()
+    }
+
+    /// The mail that a start found is on its way to its queues.
+    pub(in crate::shard) fn is_replayed(&self) -> bool {
+        self.replayed.get()
+    }
+
+    /// From now on it is.
+    pub(in crate::shard) fn set_replayed(&self) {
+        self.replayed.set(true);
+    }
+
+    /// It has no room to write, and the segment that it needs waits for the journal.
+    pub(in crate::shard) fn is_stuck(&self) -> bool {
+        self.stalled.get() && self.lane().awaits_journal()
+    }
+
+    /// How many outcomes were queued, and how many of these are on the disk: they get there in the order in which they were queued.
+    pub(in crate::shard) fn outcomes(&self) -> (u64, u64) {
+        (self.outcomes_queued.get(), self.outcomes_written.get())
     }
 
     /// Queues a message a client waits for.
@@ -241,11 +280,11 @@ impl<R: Runtime> LaneWriter<R> {
 
     /// A lane that came to rest says on the disk that its last commit was synced: whatever is found damaged later was not cut off.
     pub(super) fn vouch(&self, now: Instant) {
-        if self.lane.borrow().may_free() && now >= self.free_from.get() {
+        if self.lane().may_free() && now >= self.free_from.get() {
             self.nudge();
         }
         if self.is_quiet()
-            && self.lane.borrow().is_unvouched()
+            && self.lane().is_unvouched()
             && now > self.committed.get() + limits::LANE_REST
         {
             self.closing.set(Some(false));

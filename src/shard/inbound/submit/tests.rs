@@ -29,7 +29,7 @@ fn incoming<'a>(sender: &str, recipients: &[&str], message: &'a [u8]) -> Submitt
 
 fn place(shard: &Shard<SimRuntime>, id: &Durable<MessageId>) -> Location {
     let writer = shard.own();
-    let lane = writer.lane.borrow();
+    let lane = writer.lane();
     let found = lane.entries().find(|(key, _)| lane.id(*key) == Some(*id.get()));
     let (_, entry) = found.expect("it is in the lane");
     Location { lane: lane.number(), slot: entry.slot, offset: entry.offset }
@@ -112,7 +112,7 @@ fn what_is_refused_leaves_nothing() {
         assert!(told > 0, "{reason}");
         assert_eq!(counters.messages_refused.get(), number as u64 + 1);
     }
-    assert_eq!(shard.own().lane.borrow().messages(), 0);
+    assert_eq!(shard.own().lane().messages(), 0);
 }
 
 #[test]
