@@ -1,8 +1,7 @@
 //! Names that configuration, events and metrics share: each list stands here once, in the order of the enum whose names it holds.
 
-/// Kinds of events ([`crate::observe::event::Kind`]).
-pub const EVENTS: [&str; 8] =
-    ["received", "delivered", "deferred", "bounced", "expired", "discarded", "rejected", "admin"];
+pub mod ends;
+pub mod events;
 
 /// Why a client was refused ([`crate::policy::reason::Reason`]).
 pub const REASONS: [&str; 20] = [

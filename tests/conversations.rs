@@ -319,7 +319,7 @@ fn describe(envelope: &Envelope) -> String {
     let mut line = format!("E: <{}> to", envelope.sender.escape_ascii());
     for recipient in &envelope.recipients {
         let _ = write!(line, " <{}>", recipient.address.escape_ascii());
-        line.push_str(if recipient.at_once.is_some() { " (discarded)" } else { "" });
+        recipient.at_once.into_iter().for_each(|end| _ = write!(line, " ({})", end.word()));
         let own = usize::from(recipient.parameters).checked_sub(1);
         let own = own.and_then(|own| envelope.parameters.as_ref()?.recipients.get(own));
         own.into_iter().for_each(|own| line += &named(own));

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use relevo::id::MessageId;
+use relevo::names::ends::End;
 use relevo::observe::event::{
     Admin, Arrival, Attempt, Change, Encoder, Event, Kind, Mail, Notice, Rejected, Suspended,
 };
@@ -69,8 +70,8 @@ fn of_mail() -> Vec<Event<'static>> {
             Event::Deferred(mail, attempt, NEXT),
             Event::Bounced(mail, attempt),
             Event::Expired(mail, attempt),
-            Event::Discarded(mail, unclassed),
         ]);
+        all.extend(End::ALL.map(|end| Event::Local(end, mail, unclassed)));
     }
     all
 }
@@ -180,7 +181,7 @@ fn every_event_fits_and_every_field_is_written() {
     }
     let events: BTreeSet<String> =
         lines().iter().map(|line| line["event"].as_str().expect("a word").to_owned()).collect();
-    assert_eq!(events, Kind::ALL.iter().map(|kind| kind.word().to_owned()).collect());
+    assert_eq!(events, Kind::all().map(|kind| kind.word().to_owned()).collect());
 }
 
 /// A schema that takes anything would prove nothing.
@@ -242,4 +243,32 @@ fn ids_are_of_what_the_spool_holds() {
     let mut others = [Encoder::new(1, AT, "0"), Encoder::new(1, AT, "1"), Encoder::new(1, NEXT, "0")];
     let ids: BTreeSet<String> = (0..30).map(|at| of_notice(&mut others[at % 3])).collect();
     assert_eq!(ids.len(), 30, "{ids:?}");
+}
+
+/// Lists that people read, beside the schema.
+#[test]
+fn each_kind_and_end_is_documented() {
+    let read = |file: &str| {
+        let file = format!("{}/{file}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}"))
+    };
+    let (readme, shipped, format) =
+        (read("README.md"), read("deploy/relevo.toml"), read("docs/record-format.md"));
+    let words: Vec<&str> = Kind::all().map(Kind::word).collect();
+    let all = format!("of {};", words.join(", "));
+    assert!(shipped.contains(&all), "deploy/relevo.toml does not say: {all}");
+    for word in words {
+        assert!(readme.lines().any(|line| line.starts_with("| `") && line.contains(&format!("`{word}`"))));
+    }
+    for end in End::ALL {
+        let (code, field) =
+            (format!("{} {}", end.code(), end.word()), format!("| {:#06x} {} |", end.field(), end.word()));
+        assert!(
+            format.contains(&code) && format.contains(&field),
+            "record-format.md lacks {code} or {field}"
+        );
+        if let Some(want) = end.wanted() {
+            assert!(shipped.contains(&format!("\"{want}\"")), "deploy/relevo.toml lacks {want}");
+        }
+    }
 }

@@ -256,7 +256,7 @@ fn note(live: &mut BTreeMap<Place, Recipients>, lane: &Lane, outcome: &Outcome, 
             Stored::Deferred(StoredDeferral { attempts, next, reply }) => {
                 *tried = (*attempts, *next, reply.to_string())
             }
-            Stored::Delivered | Stored::Bounced(()) | Stored::Expired(()) | Stored::Discarded => {
+            Stored::Delivered | Stored::Bounced(()) | Stored::Expired(()) | Stored::Local(_) => {
                 *recipient = None;
                 finally += 1;
             }

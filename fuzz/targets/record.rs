@@ -1,8 +1,9 @@
 //! The bytes of the spool: whatever is read is read without harm, and what is written is read again.
 
 use relevo::id::MessageId;
-use relevo::mail::envelope::{AtOnce, Envelope, Needs, Origin, Recipient, WithProtocol};
+use relevo::mail::envelope::{Envelope, Needs, Origin, Recipient, WithProtocol};
 use relevo::mail::parameters::{Key, MessageParameters, Parameters};
+use relevo::names::ends::End;
 use relevo::spool::batch::{Item, NewMessage};
 use relevo::spool::record::{self, CRITICAL, HEADER, MessageView, RecordError, RecordKind};
 use relevo::spool::segment::{COMMIT_HEADER, CommitHeader, FIRST_COMMIT, Header, HeaderError};
@@ -139,7 +140,7 @@ fn parameters(input: &mut Input<'_>, recipients: &mut [Recipient]) -> MessagePar
         let mut own = Parameters::default();
         let _ = own.set(Key::ALL[input.below(Key::ALL.len())], &input.text(40));
         one.parameters = found.number(own.borrowed()).unwrap_or_default();
-        one.at_once = (input.byte() & 1 == 1).then_some(AtOnce::Discarded);
+        one.at_once = (input.byte() & 1 == 1).then_some(End::Discarded);
     }
     found
 }

@@ -2,8 +2,8 @@
 
 use relevo::id::MessageId;
 use relevo::limits;
-use relevo::mail::envelope::AtOnce;
 use relevo::mail::parameters::Key;
+use relevo::names::ends::End;
 use relevo::queue::outcome::{Stored, StoredDeferral};
 use relevo::spool::inspect::{Fault, LaneReport, RecipientState};
 use relevo::spool::layout::lane_name;
@@ -263,10 +263,8 @@ impl MessageReport<'_> {
                 .iter()
                 .map(|(name, value)| format!("; {name} {}", plain(value.as_bytes())))
                 .collect();
-            let ended = match at_once(view, ordinal) {
-                Some(AtOnce::Discarded) => "; a rule discards it",
-                None => "",
-            };
+            let ended = at_once(view, ordinal).map(|end| format!("; {} by a rule", end.word()));
+            let ended = ended.unwrap_or_default();
             text += &format!("  <{}> {}{own}{ended}\n", plain(address), state_words(state));
         }
         match &self.header {
@@ -287,10 +285,7 @@ impl MessageReport<'_> {
         let recipient = |(ordinal, ((address, _), state)): (u16, ((&[u8], _), &_))| {
             let mut value = state_json(address, state);
             own_parameters(view, ordinal).iter().for_each(|(name, text)| value[name] = json!(text));
-            match at_once(view, ordinal) {
-                Some(AtOnce::Discarded) => value["discarded"] = json!(true),
-                None => {}
-            }
+            at_once(view, ordinal).into_iter().for_each(|end| value[end.word()] = json!(true));
             value
         };
         let recipients: Vec<Value> = (0..).zip(view.recipients().zip(self.states)).map(recipient).collect();
@@ -327,7 +322,7 @@ fn own_parameters<'a>(view: &MessageView<'a>, ordinal: u16) -> Vec<(&'static str
 }
 
 /// The end that a recipient has without delivery.
-fn at_once(view: &MessageView<'_>, ordinal: u16) -> Option<AtOnce> {
+fn at_once(view: &MessageView<'_>, ordinal: u16) -> Option<End> {
     let is_of = |first: u16, count: u16| (first..first.saturating_add(count)).contains(&ordinal);
     view.at_once().find(|(_, first, count)| is_of(*first, *count)).map(|(end, ..)| end)
 }

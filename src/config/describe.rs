@@ -232,7 +232,7 @@ fn is_smtps(choice: &Choice) -> bool {
 fn ways(choices: &[Choice]) -> String {
     let one = |choice: &Choice| match &choice.target {
         RouteTarget::Mx => "its MX hosts".to_owned(),
-        RouteTarget::Local(local) => local.to_string(),
+        target @ RouteTarget::Local(_) => target.to_string(),
         RouteTarget::Host { scheme, host, port } => {
             let by = match scheme {
                 Scheme::Smtp => "",
@@ -244,7 +244,7 @@ fn ways(choices: &[Choice]) -> String {
         RouteTarget::Socket(path) => format!("the socket {} by LMTP", path.display()),
     };
     match choices {
-        [Choice { target: RouteTarget::Local(local), .. }] => local.words().to_owned(),
+        [Choice { target: RouteTarget::Local(end), .. }] => format!("is {}", end.word()),
         [only] => format!("goes to {}", one(only)),
         _ => {
             let mut sorted: Vec<&Choice> = choices.iter().collect();

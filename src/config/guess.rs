@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::config::{Network, value};
 use crate::limits;
 use crate::mail::address;
+use crate::names::ends::End;
 
 /// The number at the beginning of a text, and what follows it.
 fn leading(text: &str) -> Option<(f64, &str)> {
@@ -239,8 +240,13 @@ pub(super) fn target(text: &str) -> Option<String> {
     if text.eq_ignore_ascii_case("mx") || text.is_empty() {
         return Some("mx".to_owned());
     }
-    if matches!(text.to_lowercase().as_str(), "discard" | "discard:" | "drop" | "blackhole" | "/dev/null") {
-        return Some("discard".to_owned());
+    let word = text.to_lowercase();
+    let end = match word.as_str() {
+        "drop" | "blackhole" | "/dev/null" => End::Discarded.wanted(),
+        word => End::wanted_by(word.trim_end_matches(':')).and_then(End::wanted),
+    };
+    if let Some(end) = end {
+        return Some(end.to_owned());
     }
     // Postfix writes `lmtp:unix:/path` and `lmtp:inet:host:port`.
     let (scheme, place) = match text.split_once("://") {

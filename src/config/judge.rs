@@ -302,9 +302,9 @@ fn judge_rules(config: &Config, found: &mut Vec<ConfigError>) {
             ),
             Doubt::RefusesAll => (
                 format!(
-                    "this rule refuses a message for all of its recipients, also those that rule[{other}] discards, which stands in front of it"
+                    "this rule refuses a message for all of its recipients, also those that rule[{other}] takes, which stands in front of it"
                 ),
-                "discard here too, or match another sender, if those are not to be refused".to_owned(),
+                "do the same here, or match another sender, if those are not to be refused".to_owned(),
             ),
         };
         found.push(config.places.remark(&format!("rule[{at}].action"), problem, fix));

@@ -8,7 +8,7 @@ use crate::config::nearest::nearest;
 use crate::config::section::Section;
 use crate::config::value::BadValue;
 use crate::limits;
-use crate::names::EVENTS;
+use crate::names::events::Kind;
 
 /// A log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,12 +86,13 @@ fn one(section: &Section<'_>, several: bool) -> LogConfig {
 }
 
 fn event(word: &str) -> Result<&'static str, BadValue> {
-    static GRAMMAR: LazyLock<String> = LazyLock::new(|| format!("one of {}", EVENTS.join(", ")));
-    EVENTS.into_iter().find(|event| *event == word).ok_or_else(|| BadValue::Syntax(&GRAMMAR))
+    static GRAMMAR: LazyLock<String> =
+        LazyLock::new(|| format!("one of {}", Kind::all().map(Kind::word).collect::<Vec<_>>().join(", ")));
+    Kind::all().map(Kind::word).find(|event| *event == word).ok_or_else(|| BadValue::Syntax(&GRAMMAR))
 }
 
 fn meant(word: &str) -> Option<String> {
-    nearest(word, EVENTS.into_iter(), 3).map(str::to_owned)
+    nearest(word, Kind::all().map(Kind::word), 3).map(str::to_owned)
 }
 
 #[cfg(test)]

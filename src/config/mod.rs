@@ -38,7 +38,7 @@ pub use rule::{AddressPattern, RuleConfig};
 pub use shaping::ShapingConfig;
 pub use shard::{Particulars, ShardConfig};
 pub use sources::{PoolConfig, Proxy, ProxyKind, SourceConfig};
-pub use target::{Choice, Local, RouteTarget, Scheme};
+pub use target::{Choice, RouteTarget, Scheme};
 pub use tenant::TenantConfig;
 pub use tls::TlsLevel;
 pub use tuning::{RuntimeChoice, Tuning};

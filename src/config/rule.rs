@@ -14,6 +14,7 @@ use crate::config::value::{self, BadValue};
 use crate::limits;
 use crate::mail::address;
 use crate::mail::parameters::{self, Key};
+use crate::names::ends::End;
 
 pub(super) mod order;
 mod template;
@@ -83,8 +84,8 @@ pub struct RuleSet {
 pub enum RuleAction {
     /// This reply, line end included.
     Reject(Box<str>),
-    /// The message is taken, and delivered to nobody.
-    Discard,
+    /// The message is taken and delivered to nobody: it has this end.
+    End(End),
 }
 
 impl RuleSet {
@@ -469,10 +470,13 @@ fn header_remove(value: &DeValue<'_>) -> Result<Vec<String>, Wrong> {
 fn action(value: &DeValue<'_>) -> Result<Option<RuleAction>, Wrong> {
     const USUAL: &str = "reject 550 5.7.1 not accepted here";
     let words = text(value, USUAL)?;
-    let wrong = |problem: String| Wrong::write(problem, quoted(USUAL), ", or \"discard\"");
+    let ends = || End::wants().map(|end| format!(", or {}", quoted(end))).collect::<String>();
+    let wrong = |problem: String| Wrong::write(problem, quoted(USUAL), &ends());
+    if let Some(end) = End::wanted_by(words) {
+        return Ok(Some(RuleAction::End(end)));
+    }
     match words.split_once(' ').unwrap_or((words, "")) {
         ("", "") => Ok(None),
-        ("discard", "") => Ok(Some(RuleAction::Discard)),
         ("capture", "") => Err(wrong("capture is not built yet".to_owned())),
         ("reject", reply) => match reply_line(reply) {
             Ok(line) => Ok(Some(RuleAction::Reject(line.into()))),
@@ -556,7 +560,7 @@ pub(super) fn describe(rule: &RuleConfig, listeners: &[SocketAddr]) -> String {
     what.extend(rule.set.header_remove.iter().map(|name| format!("{name} removed")));
     what.extend(rule.action.as_ref().map(|action| match action {
         RuleAction::Reject(reply) => format!("refused with {}", reply.trim_end()),
-        RuleAction::Discard => "taken and discarded".to_owned(),
+        RuleAction::End(end) => format!("taken and {}", end.word()),
     }));
     format!("{whose}: {}", what.join(", "))
 }

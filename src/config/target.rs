@@ -1,12 +1,14 @@
-//! Where a route leads, as text: `mx`, `discard`, `smtp://host:port`, `smtps://host`, `lmtp://host:port`, `lmtp:/path`.
+//! Where a route leads, as text: `mx`, an end (`discard`), `smtp://host:port`, `smtps://host`, `lmtp://host:port`, `lmtp:/path`.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use crate::config::value::{BadValue, MAPPED, NOBODYS, is_mapped, is_nobodys};
 use crate::limits;
 use crate::mail::address;
+use crate::names::ends::End;
 
 /// What is spoken with a host of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,42 +45,13 @@ impl Scheme {
     }
 }
 
-/// What becomes of mail that ends at this relay.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Local {
-    /// `discard`: it is thrown away, which is recorded.
-    Discard,
-}
-
-impl Local {
-    fn of(text: &str) -> Option<Local> {
-        (text == "discard").then_some(Local::Discard)
-    }
-
-    /// Mail that a route sends there …
-    pub fn words(&self) -> &'static str {
-        match self {
-            Local::Discard => "is discarded",
-        }
-    }
-}
-
-impl fmt::Display for Local {
-    /// As it is written.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Local::Discard => formatter.write_str("discard"),
-        }
-    }
-}
-
 /// Where a route sends its mail.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RouteTarget {
     /// The MX hosts of the domain (RFC 5321 section 5).
     Mx,
-    /// Nowhere: it ends here.
-    Local(Local),
+    /// Nowhere: it ends here, as with `discard`.
+    Local(End),
     /// One host, by name or address literal (`smtp://[::1]:2525`).
     Host {
         /// What is spoken there.
@@ -109,7 +82,7 @@ impl fmt::Display for RouteTarget {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RouteTarget::Mx => formatter.write_str("mx"),
-            RouteTarget::Local(local) => write!(formatter, "{local}"),
+            RouteTarget::Local(end) => formatter.write_str(end.wanted().unwrap_or(end.word())),
             RouteTarget::Host { scheme, host, port } if host.contains(':') => {
                 write!(formatter, "{}://[{host}]:{port}", scheme.name())
             }
@@ -141,22 +114,26 @@ impl Choice {
 
 /// Reads a target.
 pub fn target(text: &str) -> Result<RouteTarget, BadValue> {
-    const FIX: BadValue = BadValue::Syntax(
-        "\"mx\", \"discard\", \"smtp://host:port\", \"smtps://host\", \"lmtp://host:port\" or \"lmtp:/path\", an IPv6 address in brackets",
-    );
+    static GRAMMAR: LazyLock<String> = LazyLock::new(|| {
+        let ends: String = End::wants().map(|end| format!("{end:?}, ")).collect();
+        format!(
+            "\"mx\", {ends}\"smtp://host:port\", \"smtps://host\", \"lmtp://host:port\" or \"lmtp:/path\", an IPv6 address in brackets"
+        )
+    });
+    let syntax = || BadValue::Syntax(&GRAMMAR);
     if text == "mx" {
         return Ok(RouteTarget::Mx);
     }
-    if let Some(local) = Local::of(text) {
-        return Ok(RouteTarget::Local(local));
+    if let Some(end) = End::wanted_by(text) {
+        return Ok(RouteTarget::Local(end));
     }
     if let Some(path) = text.strip_prefix("lmtp:")
         && !path.starts_with("//")
     {
         return socket(path);
     }
-    let (scheme, place) = text.split_once("://").ok_or(FIX)?;
-    let scheme = Scheme::of(scheme).ok_or(FIX)?;
+    let (scheme, place) = text.split_once("://").ok_or_else(syntax)?;
+    let scheme = Scheme::of(scheme).ok_or_else(syntax)?;
     if place.contains('@') {
         return Err(BadValue::Unusable(
             "the relay does not log in to next hops, so there is no place for a name and password; let it in by its address there",
@@ -164,15 +141,15 @@ pub fn target(text: &str) -> Result<RouteTarget, BadValue> {
     }
     let (host, port) = match place.strip_prefix('[') {
         Some(rest) => {
-            let (host, rest) = rest.split_once(']').ok_or(FIX)?;
-            host.parse::<Ipv6Addr>().map_err(|_| FIX)?;
-            let port = if rest.is_empty() { None } else { Some(rest.strip_prefix(':').ok_or(FIX)?) };
+            let (host, rest) = rest.split_once(']').ok_or_else(syntax)?;
+            host.parse::<Ipv6Addr>().map_err(|_| syntax())?;
+            let port = if rest.is_empty() { None } else { Some(rest.strip_prefix(':').ok_or_else(syntax)?) };
             (host, port)
         }
         None => place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port))),
     };
     let port = match port {
-        Some(port) => port.parse::<u16>().ok().filter(|port| *port > 0).ok_or(FIX)?,
+        Some(port) => port.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(syntax)?,
         None => scheme.port(),
     };
     if host.parse().is_ok_and(is_mapped) {
@@ -188,7 +165,7 @@ pub fn target(text: &str) -> Result<RouteTarget, BadValue> {
             ));
         }
         if !address::is_domain(host.as_bytes()) {
-            return Err(FIX);
+            return Err(syntax());
         }
     }
     if scheme == Scheme::Lmtp && port == Scheme::Smtp.port() {
@@ -235,7 +212,7 @@ mod tests {
         }
         assert_eq!(target("lmtp:/run/dovecot/lmtp"), Ok(RouteTarget::Socket("/run/dovecot/lmtp".into())));
         assert_eq!(target("mx"), Ok(RouteTarget::Mx));
-        assert_eq!(target("discard"), Ok(RouteTarget::Local(Local::Discard)));
+        assert_eq!(target("discard"), Ok(RouteTarget::Local(End::Discarded)));
     }
 
     #[test]

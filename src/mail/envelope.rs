@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use crate::limits;
 use crate::mail::parameters::MessageParameters;
+use crate::names::ends::End;
 use crate::time::UnixMillis;
 
 /// Everything about an accepted message but its body. Built by `smtp::server`, written by `spool::record`.
@@ -74,19 +75,7 @@ pub struct Recipient {
     /// Which of [`MessageParameters::recipients`] are its own, counted from 1; 0: it has none.
     pub parameters: u16,
     /// The end it has as soon as the message is on disk, as a rule says: nobody is handed it.
-    pub at_once: Option<AtOnce>,
-}
-
-/// An end that needs no delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AtOnce {
-    /// It is thrown away.
-    Discarded,
-}
-
-impl AtOnce {
-    /// All of them.
-    pub const ALL: [AtOnce; 1] = [AtOnce::Discarded];
+    pub at_once: Option<End>,
 }
 
 const _: () = assert!(size_of::<Recipient>() <= 80, "a thousand of these in a transaction");

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::observe::event::Kind;
+use crate::names::ends::End;
+use crate::names::events::Kind;
 
 /// A number that only grows. One writer.
 #[derive(Debug, Default)]
@@ -26,18 +27,32 @@ impl Counter {
 }
 
 macro_rules! counters {
-    (counts { $($count:ident $count_help:literal,)* } levels { $($level:ident $level_help:literal,)* }) => {
+    (
+        counts { $($count:ident $count_help:literal,)* }
+        ends
+        counts { $($more:ident $more_help:literal,)* }
+        levels { $($level:ident $level_help:literal,)* }
+    ) => {
         /// The counters of one shard.
         #[derive(Debug, Default)]
         pub struct Counters {
             $(#[doc = $count_help] pub $count: Counter,)*
+            ended: [Counter; End::ALL.len()],
+            $(#[doc = $more_help] pub $more: Counter,)*
             $(#[doc = $level_help] pub $level: Counter,)*
         }
 
         impl Counters {
             /// Every count: name, help, value.
             pub fn counts(&self) -> Vec<(&'static str, &'static str, u64)> {
-                vec![$((stringify!($count), $count_help, self.$count.get()),)*]
+                let ends = End::ALL.into_iter().map(|end| {
+                    let (name, help) = end.counted();
+                    (name, help, self.ended(end).get())
+                });
+                let mut all = vec![$((stringify!($count), $count_help, self.$count.get()),)*];
+                all.extend(ends);
+                all.extend([$((stringify!($more), $more_help, self.$more.get()),)*]);
+                all
             }
 
             /// Every level: name, help, value.
@@ -49,6 +64,11 @@ macro_rules! counters {
 }
 
 impl Counters {
+    /// Recipients with this end.
+    pub fn ended(&self, end: End) -> &Counter {
+        &self.ended[end as usize]
+    }
+
     /// Recipients of which an event of this kind told what became of them. None: it tells no such thing.
     pub fn outcome(&self, kind: Kind) -> Option<&Counter> {
         Some(match kind {
@@ -56,14 +76,14 @@ impl Counters {
             Kind::Deferred => &self.recipients_deferred,
             Kind::Bounced => &self.recipients_bounced,
             Kind::Expired => &self.recipients_expired,
-            Kind::Discarded => &self.recipients_discarded,
+            Kind::Local(end) => self.ended(end),
             Kind::Received | Kind::Rejected | Kind::Admin => return None,
         })
     }
 
     /// Each of these.
     pub fn outcomes(&self) -> impl Iterator<Item = (Kind, &Counter)> {
-        Kind::ALL.into_iter().filter_map(|kind| self.outcome(kind).map(|counter| (kind, counter)))
+        Kind::all().filter_map(|kind| self.outcome(kind).map(|counter| (kind, counter)))
     }
 }
 
@@ -91,7 +111,9 @@ counters! {
         recipients_deferred "Attempts on a recipient that will be repeated",
         recipients_bounced "Recipients refused for good",
         recipients_expired "Recipients given up for age",
-        recipients_discarded "Recipients whose mail was thrown away, as a route or a rule says",
+    }
+    ends
+    counts {
         bounces_made "Delivery status notifications queued",
         outbound_connections_opened "Sessions opened to next hops",
         outbound_connections_failed "Sessions to next hops that did not come up",

@@ -7,62 +7,10 @@ use std::io::Write;
 use std::net::SocketAddr;
 
 use crate::id::MessageId;
-use crate::names::EVENTS;
+use crate::names::ends::End;
+pub use crate::names::events::Kind;
 pub use crate::observe::admin::{Admin, Change, Suspended};
 use crate::time::{UnixMillis, write_decimal, write_ipv4};
-
-/// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// A client's message is on disk.
-    Received,
-    /// A next hop took it.
-    Delivered,
-    /// It will be tried again.
-    Deferred,
-    /// It was refused for good.
-    Bounced,
-    /// It was given up for age.
-    Expired,
-    /// It was thrown away, as the operator wants it.
-    Discarded,
-    /// A client was refused: a session, a login, a sender, a recipient or a body.
-    Rejected,
-    /// An operator changed what is queued, or how the relay works.
-    Admin,
-}
-
-impl Kind {
-    /// All of them.
-    pub const ALL: [Kind; 8] = [
-        Kind::Received,
-        Kind::Delivered,
-        Kind::Deferred,
-        Kind::Bounced,
-        Kind::Expired,
-        Kind::Discarded,
-        Kind::Rejected,
-        Kind::Admin,
-    ];
-
-    /// Its name in the field `event`.
-    pub const fn word(self) -> &'static str {
-        EVENTS[self as usize]
-    }
-
-    /// The letter that stands for it in the id of an event of mail.
-    const fn letter(self) -> u8 {
-        match self {
-            Kind::Received => b'r',
-            Kind::Delivered => b'd',
-            Kind::Deferred => b'f',
-            Kind::Bounced => b'b',
-            Kind::Expired => b'e',
-            Kind::Discarded => b'c',
-            Kind::Rejected | Kind::Admin => b'n',
-        }
-    }
-}
 
 /// The message that an event is of, and which of its recipients.
 #[derive(Clone, Copy, Debug)]
@@ -137,8 +85,8 @@ pub enum Event<'a> {
     Bounced(Mail<'a>, Attempt<'a>),
     /// It was given up for age.
     Expired(Mail<'a>, Attempt<'a>),
-    /// It was thrown away, as a route or a rule says.
-    Discarded(Mail<'a>, Attempt<'a>),
+    /// It ended here, as a route or a rule says.
+    Local(End, Mail<'a>, Attempt<'a>),
 }
 
 impl<'a> Event<'a> {
@@ -150,7 +98,7 @@ impl<'a> Event<'a> {
             Event::Deferred(..) => Kind::Deferred,
             Event::Bounced(..) => Kind::Bounced,
             Event::Expired(..) => Kind::Expired,
-            Event::Discarded(..) => Kind::Discarded,
+            Event::Local(end, ..) => Kind::Local(*end),
         }
     }
 
@@ -161,7 +109,7 @@ impl<'a> Event<'a> {
             | Event::Deferred(mail, ..)
             | Event::Bounced(mail, _)
             | Event::Expired(mail, _)
-            | Event::Discarded(mail, _) => mail,
+            | Event::Local(_, mail, _) => mail,
         }
     }
 
@@ -271,7 +219,7 @@ impl Encoder {
                 text("tls", arrival.tls.unwrap_or_default(), out);
                 parameters(mail.parameters, out);
             }
-            Event::Delivered(_, attempt) | Event::Bounced(_, attempt) | Event::Discarded(_, attempt) => {
+            Event::Delivered(_, attempt) | Event::Bounced(_, attempt) | Event::Local(_, _, attempt) => {
                 encode_attempt(attempt, mail, attempt.attempts > 0, out);
             }
             Event::Expired(_, attempt) => encode_attempt(attempt, mail, true, out),
@@ -532,14 +480,6 @@ fn escaped(bytes: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn each_kind_has_the_name_of_its_place() {
-        for (place, kind) in Kind::ALL.into_iter().enumerate() {
-            assert_eq!((kind as usize, kind.word()), (place, EVENTS[place]));
-            assert_eq!(kind.word(), format!("{kind:?}").to_lowercase());
-        }
-    }
 
     #[test]
     fn what_needs_no_escape_is_seen_at_every_place() {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::mail::envelope::{AtOnce, Envelope, Recipient};
+use crate::mail::envelope::{Envelope, Recipient};
 use crate::mail::header::{self, Edit};
 use crate::mail::instructions::{self, Instructions};
 use crate::mail::parameters::{Key, MessageParameters, Parameters};
@@ -94,9 +94,7 @@ pub async fn admit(
     let mut all = MessageParameters { message: parameters, recipients: Vec::new() };
     match action {
         Action::Reject(reply) => return Err(NotAdmitted(reply.into())),
-        Action::Discard => {
-            envelope.recipients.iter_mut().for_each(|one| one.at_once = Some(AtOnce::Discarded))
-        }
+        Action::End(end) => envelope.recipients.iter_mut().for_each(|one| one.at_once = Some(end)),
         Action::Proceed if judgement.differs_by_recipient() => {
             recipients(&judgement, &instructed, envelope, &mut all, pause).await?;
         }
@@ -124,7 +122,7 @@ async fn recipients(
 ) -> Result<(), NotAdmitted> {
     for one in &mut envelope.recipients {
         let (action, own) = judgement.recipient(&one.address, instructed.borrowed());
-        one.at_once = (action == Action::Discard).then_some(AtOnce::Discarded);
+        one.at_once = action.end();
         let mut own = own.unlike(all.message.borrowed());
         // All of a message go at one time.
         own.remove(Key::SendAt);

@@ -1,4 +1,4 @@
-//! Rules of the operator: what a message is treated by, and what is refused or discarded. Pure: facts in, decisions out.
+//! Rules of the operator: what a message is treated by, and what is refused or ends here. Pure: facts in, decisions out.
 //!
 //! A rule decides as soon as all it matches is known: of the sender at MAIL, of a recipient at RCPT, of the header behind it. What it sets
 //! is worked out once, when the header is known, in the order of the rules: a later one sets over an earlier one, and one with an
@@ -13,6 +13,7 @@ use crate::limits;
 use crate::mail::address;
 use crate::mail::header;
 use crate::mail::parameters::{self, Key, Parameters};
+use crate::names::ends::End;
 
 /// The rules of a shard. Each shard has its own: what a pattern remembers while it is matched is not shared between threads.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +31,7 @@ pub struct Stages {
     pub sender: bool,
     /// At RCPT: some rule refuses recipients.
     pub recipient: bool,
-    /// Behind the header: some rule sets, discards, or refuses by the header.
+    /// Behind the header: some rule sets, ends it here, or refuses by the header.
     pub header: bool,
 }
 
@@ -85,8 +86,18 @@ pub enum Action<'r> {
     Proceed,
     /// It is refused with this reply.
     Reject(&'r str),
-    /// It is taken and delivered to nobody.
-    Discard,
+    /// It is taken and delivered to nobody: it has this end.
+    End(End),
+}
+
+impl Action<'_> {
+    /// The end that it has at once.
+    pub fn end(self) -> Option<End> {
+        match self {
+            Action::End(end) => Some(end),
+            Action::Proceed | Action::Reject(_) => None,
+        }
+    }
 }
 
 impl Rules {
@@ -213,7 +224,7 @@ impl<'r> Judgement<'r> {
                 set.put(*key, value);
             }
             match &hit.rule.action {
-                Some(RuleAction::Discard) => return (Action::Discard, set),
+                Some(RuleAction::End(end)) => return (Action::End(*end), set),
                 Some(RuleAction::Reject(_)) => break,
                 None => {}
             }
@@ -263,7 +274,7 @@ impl<'r> From<&'r RuleAction> for Action<'r> {
     fn from(action: &'r RuleAction) -> Action<'r> {
         match action {
             RuleAction::Reject(reply) => Action::Reject(reply),
-            RuleAction::Discard => Action::Discard,
+            RuleAction::End(end) => Action::End(*end),
         }
     }
 }

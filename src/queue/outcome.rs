@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::id::Location;
-use crate::mail::envelope::AtOnce;
+use crate::names::ends::End;
 use crate::smtp::client::Verdict;
 use crate::smtp::reply::Reply;
 
@@ -21,8 +21,8 @@ pub enum Disposition<D, R> {
     Bounced(R),
     /// It was given up for age; the same holds for its sender.
     Expired(R),
-    /// It is thrown away, as the operator wants it: nobody is told.
-    Discarded,
+    /// It ended here, without a next hop.
+    Local(End),
 }
 
 /// What an attempt brought, between shards.
@@ -137,7 +137,7 @@ impl<D, R> Disposition<D, R> {
             Disposition::Bounced(_) => "bounced",
             Disposition::Expired(_) => "expired",
             Disposition::Deferred(_) => "deferred",
-            Disposition::Discarded => "discarded",
+            Disposition::Local(end) => end.word(),
         }
     }
 
@@ -148,19 +148,12 @@ impl<D, R> Disposition<D, R> {
             Disposition::Bounced(_) => 2,
             Disposition::Expired(_) => 3,
             Disposition::Deferred(_) => 4,
-            Disposition::Discarded => 5,
+            Disposition::Local(end) => end.code(),
         }
     }
 }
 
 impl Stored {
-    /// The end that a recipient has at once.
-    pub fn at_once(end: AtOnce) -> Stored {
-        match end {
-            AtOnce::Discarded => Disposition::Discarded,
-        }
-    }
-
     /// What a record with this number says; `deferral` reads what stands behind it. None: no version knows the number, or what it says of
     /// a deferral cannot be read.
     pub fn of_code(code: u8, deferral: impl FnOnce() -> StoredDeferral) -> Option<Stored> {
@@ -169,8 +162,7 @@ impl Stored {
             2 => Disposition::Bounced(()),
             3 => Disposition::Expired(()),
             4 => Disposition::Deferred(deferral()),
-            5 => Disposition::Discarded,
-            _ => return None,
+            other => Disposition::Local(End::of_code(other)?),
         })
     }
 }
@@ -212,7 +204,7 @@ impl Ended {
                 (&failure.diagnostic, before.saturating_add(u16::from(!failure.unattempted)))
             }
             Disposition::Expired(failure) => (&failure.diagnostic, before),
-            Disposition::Discarded => ("", before),
+            Disposition::Local(_) => ("", before),
         }
     }
 }
@@ -251,7 +243,7 @@ impl RangeOutcome {
             }
             Disposition::Bounced(_) => Disposition::Bounced(()),
             Disposition::Expired(_) => Disposition::Expired(()),
-            Disposition::Discarded => Disposition::Discarded,
+            Disposition::Local(end) => Disposition::Local(*end),
         }
     }
 }
@@ -336,7 +328,7 @@ mod tests {
             Disposition::Bounced(failure()),
             Disposition::Expired(failure()),
             Disposition::Deferred(deferral),
-            Disposition::Discarded,
+            Disposition::Local(End::Discarded),
         ]
     }
 
@@ -344,13 +336,14 @@ mod tests {
     #[test]
     fn each_disposition_has_its_number_for_ever() {
         let deferral = || StoredDeferral { attempts: 3, next: 1070, reply: "451 4.4.1 no route".into() };
-        for (one, code) in ended().into_iter().zip(1..) {
+        let ends = End::ALL.map(|end| (Disposition::Local(end), end.code()));
+        for (one, code) in ended().into_iter().zip(1..).chain(ends) {
             let one = RangeOutcome { due: 1070, ..RangeOutcome::new(0, 1, one) };
             let stored = one.stored();
             assert_eq!((one.disposition.code(), stored.code()), (code, code));
             assert_eq!(Stored::of_code(code, deferral), Some(stored));
         }
-        for code in (0..=u8::MAX).filter(|code| !(1..=5).contains(code)) {
+        for code in (0..=u8::MAX).filter(|code| !(1..=4).contains(code) && End::of_code(*code).is_none()) {
             assert_eq!(Stored::of_code(code, deferral), None, "{code}");
         }
     }

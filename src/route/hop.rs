@@ -8,7 +8,8 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{Choice, Local, RouteTarget, Scheme, TlsLevel};
+use crate::config::{Choice, RouteTarget, Scheme, TlsLevel};
+use crate::names::ends::End;
 use crate::route::draw::wait;
 use crate::route::egress;
 use crate::route::gate::{AdmittedAddress, NamedBy};
@@ -22,7 +23,7 @@ pub enum Protocol {
     /// LMTP (RFC 2033): each recipient has its own reply behind the dot.
     Lmtp,
     /// Nothing, as there is none: the mail ends here.
-    Local(Local),
+    Local(End),
 }
 
 /// How a host is reached.
@@ -135,7 +136,7 @@ impl Hop {
             _ => sorted.iter().map(|one| format!("{}*{} {},", one.order, one.weight, one.target)).collect(),
         };
         let protocol = match &first.target {
-            RouteTarget::Local(local) => Protocol::Local(local.clone()),
+            RouteTarget::Local(end) => Protocol::Local(*end),
             target if target.speaks_lmtp() => Protocol::Lmtp,
             _ => Protocol::Smtp,
         };
@@ -267,7 +268,7 @@ mod tests {
             ("\"smtps://a\"", "smtps://a:465", Protocol::Smtp),
             ("\"lmtp://a\"", "lmtp://a:24", Protocol::Lmtp),
             ("\"lmtp:/run/x\"", "lmtp:/run/x", Protocol::Lmtp),
-            ("\"discard\"", "discard", Protocol::Local(Local::Discard)),
+            ("\"discard\"", "discard", Protocol::Local(End::Discarded)),
             (
                 "[{ to = \"smtp://b\", order = 1 }, { to = \"smtps://c\", weight = 2 }, { to = \"smtp://a\" }]",
                 "0*1 smtp://a:25,0*2 smtps://c:465,1*1 smtp://b:25,",

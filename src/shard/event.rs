@@ -25,7 +25,7 @@ pub(in crate::shard) fn event_of<'a, D, R>(
         }
         Disposition::Bounced(_) => Event::Bounced(mail, attempt),
         Disposition::Expired(_) => Event::Expired(mail, attempt),
-        Disposition::Discarded => Event::Discarded(mail, attempt),
+        Disposition::Local(end) => Event::Local(*end, mail, attempt),
     }
 }
 
@@ -36,7 +36,7 @@ pub(in crate::shard) fn kind_of<D, R>(disposition: &Disposition<D, R>) -> Kind {
         Disposition::Deferred(_) => Kind::Deferred,
         Disposition::Bounced(_) => Kind::Bounced,
         Disposition::Expired(_) => Kind::Expired,
-        Disposition::Discarded => Kind::Discarded,
+        Disposition::Local(end) => Kind::Local(*end),
     }
 }
 
@@ -51,7 +51,7 @@ pub(in crate::shard) fn class_of<R: Runtime, D, B>(
     answers: Option<&Answers>,
 ) -> Option<Class> {
     match disposition {
-        Disposition::Delivered | Disposition::Discarded => return None,
+        Disposition::Delivered | Disposition::Local(_) => return None,
         Disposition::Expired(_) => return Some(Class::Expired),
         Disposition::Deferred(_) | Disposition::Bounced(_) => {}
     }

@@ -51,6 +51,7 @@ pub(in crate::spool) const DISPOSITION: usize = 13;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::ends::End;
 
     #[test]
     fn fates_survive() {
@@ -59,9 +60,13 @@ mod tests {
             next: 1_700_000_000,
             reply: "451 4.7.1 later".into(),
         });
-        for disposition in
-            [Stored::Delivered, Stored::Bounced(()), Stored::Expired(()), Stored::Discarded, deferred]
-        {
+        for disposition in [
+            Stored::Delivered,
+            Stored::Bounced(()),
+            Stored::Expired(()),
+            Stored::Local(End::Discarded),
+            deferred,
+        ] {
             let mut out = Vec::new();
             write_disposition(&mut out, 4, 2, &disposition);
             assert_eq!(read_disposition(&mut FieldReader(&out)), Some((4, 2, disposition)));

@@ -379,7 +379,13 @@ impl<F: Files> Fold<'_, F> {
                 Err(RecordError::Damaged) => true,
             },
             kind if RecordKind::is_outcome(kind) => {
-                self.outcome((sequence, offset), FieldReader(record.payload)).is_none()
+                let read = self.outcome((sequence, offset), FieldReader(record.payload));
+                if let Some(code) = RecordKind::unknown_end(kind, record.payload).filter(|_| read.is_none()) {
+                    return Err(SpoolRefusal::Newer(format!(
+                        "segment {slot} has an outcome of the unknown kind {code}"
+                    )));
+                }
+                read.is_none()
             }
             kind if kind == RecordKind::Snapshot as u8 => {
                 self.snapshot(sequence, FieldReader(record.payload), false).is_none()

@@ -6,14 +6,15 @@
 //! CRITICAL_PARAMETERS    the same, of those that no version may pass over: one that does not know them would send too early
 //! RECIPIENT_PARAMETERS   sets u16; each set: length u16, parameters as above      what recipients have in place of the message's, each set once
 //!                        then first u16, count u16, set u16                       who has which
-//! DISCARDED              first u16, count u16          critical: a version that does not know it would deliver to them. Each end that recipients
-//!                        have at once has such a field of its own
+//! of an end              first u16, count u16          critical: a version that does not know it would deliver to them. Each end that recipients
+//!                        may have at once has one of its own (`names::ends`)
 //! ```
 
 use std::collections::BTreeMap;
 
-use crate::mail::envelope::{AtOnce, Envelope, Recipient};
+use crate::mail::envelope::{Envelope, Recipient};
 use crate::mail::parameters::{MessageParameters, Parameters};
+use crate::names::ends::End;
 use crate::spool::segment::FieldReader;
 
 /// The tags, in this order.
@@ -21,8 +22,6 @@ pub(in crate::spool) struct Tags {
     pub message: u16,
     pub critical: u16,
     pub recipients: u16,
-    /// Of those that have this end.
-    pub at_once: fn(AtOnce) -> u16,
 }
 
 /// At most so many bytes are written of this envelope.
@@ -31,7 +30,7 @@ pub(in crate::spool) fn bound(envelope: &Envelope) -> usize {
     // Both kinds of run for each. However recipients take turns, a set is written once.
     let runs = runs(&envelope.recipients, |one| (one.parameters, one.at_once)).count();
     let sets: usize = parameters.recipients.iter().map(|own| 2 + own.length()).sum();
-    (3 + AtOnce::ALL.len()) * 8 + parameters.message.length() + 2 + sets + runs * (6 + 4)
+    (3 + End::ALL.len()) * 8 + parameters.message.length() + 2 + sets + runs * (6 + 4)
 }
 
 /// Writes the fields of an envelope that has parameters; `field` writes one.
@@ -72,13 +71,13 @@ pub(in crate::spool) fn write(
         }
     }
     put(tags.recipients, &mut value);
-    for end in AtOnce::ALL {
+    for end in End::ALL {
         for (first, count, has_it) in runs(&envelope.recipients, |one| one.at_once == Some(end)) {
             if has_it {
                 range(&mut value, first, count);
             }
         }
-        put((tags.at_once)(end), &mut value);
+        put(end.field(), &mut value);
     }
 }
 
@@ -250,7 +249,7 @@ mod tests {
         own.set(Key::Pool, "bulk").unwrap();
         let number = parameters.number(own.borrowed()).unwrap();
         envelope.recipients[1..3].iter_mut().for_each(|one| one.parameters = number);
-        envelope.recipients[2..4].iter_mut().for_each(|one| one.at_once = Some(AtOnce::Discarded));
+        envelope.recipients[2..4].iter_mut().for_each(|one| one.at_once = Some(End::Discarded));
         envelope.parameters = Some(Box::new(parameters));
         envelope
     }
@@ -293,7 +292,7 @@ mod tests {
             let pools: Vec<_> = (0..6).filter_map(pool).collect();
             assert_eq!(pools, ["usual", "bulk", "bulk", "usual", "usual", "usual"]);
             assert_eq!(view.parameters_of(1).get(Key::Tenant), Some("shop"));
-            assert_eq!(view.at_once().collect::<Vec<_>>(), [(AtOnce::Discarded, 2, 2)]);
+            assert_eq!(view.at_once().collect::<Vec<_>>(), [(End::Discarded, 2, 2)]);
         }
         let written = payload(&rich());
         let view = MessageView::parse(&written).unwrap();
@@ -377,7 +376,7 @@ mod tests {
             let mut envelope = rich();
             for (place, one) in envelope.recipients.iter_mut().enumerate() {
                 one.parameters = (pattern >> place & 1) as u16;
-                one.at_once = (pattern >> (place + 5) & 1 > 0).then_some(AtOnce::Discarded);
+                one.at_once = (pattern >> (place + 5) & 1 > 0).then_some(End::Discarded);
             }
             let more = payload(&envelope).len() - payload(&plain()).len();
             assert!(more <= bound(&envelope), "{pattern:b}: {more}");

@@ -7,9 +7,10 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::id::MessageId;
-use crate::mail::envelope::{AtOnce, Envelope, Needs, OriginRef, WithProtocol};
+use crate::mail::envelope::{Envelope, Needs, OriginRef, WithProtocol};
 use crate::mail::front::Front;
 use crate::mail::parameters::{NamedParameters, Parameters};
+use crate::names::ends::End;
 use crate::queue::outcome::Stored;
 pub(in crate::spool) use crate::spool::disposition::{
     DISPOSITION, RangeDisposition, read_disposition, write_disposition, write_outcome,
@@ -55,13 +56,20 @@ impl RecordKind {
             Stored::Delivered | Stored::Bounced(()) | Stored::Expired(()) | Stored::Deferred(_) => {
                 RecordKind::Outcome
             }
-            Stored::Discarded => RecordKind::LaterOutcome,
+            Stored::Local(_) => RecordKind::LaterOutcome,
         }
     }
 
     /// Whether a record of this kind is an outcome.
     pub(in crate::spool) fn is_outcome(kind: u8) -> bool {
         kind == RecordKind::Outcome as u8 || kind == RecordKind::LaterOutcome as u8
+    }
+
+    /// The number of the end in the payload of such a record, if only a later version knows it.
+    pub(in crate::spool) fn unknown_end(kind: u8, payload: &[u8]) -> Option<u8> {
+        let mut rest = FieldReader(payload);
+        let (_origin, _range, code) = (rest.u64()?, rest.u32()?, rest.u8()?);
+        (kind == RecordKind::LaterOutcome as u8 && End::of_code(code).is_none()).then_some(code)
     }
 }
 
@@ -105,7 +113,7 @@ mod tag {
     pub const PARAMETERS: u16 = 10;
     // 11 and 12 are for what the next hop must be told of a message and of a recipient, both critical.
     pub const RECIPIENT_PARAMETERS: u16 = 13;
-    pub const DISCARDED: u16 = 15 | CRITICAL_TAG;
+    // Those of ends are in `names::ends`.
     pub const CRITICAL_PARAMETERS: u16 = 16 | CRITICAL_TAG;
 }
 
@@ -113,15 +121,7 @@ const PARAMETERS: Tags = Tags {
     message: tag::PARAMETERS,
     critical: tag::CRITICAL_PARAMETERS,
     recipients: tag::RECIPIENT_PARAMETERS,
-    at_once: tag_of_end,
 };
-
-/// The field of the recipients that have this end at once.
-const fn tag_of_end(end: AtOnce) -> u16 {
-    match end {
-        AtOnce::Discarded => tag::DISCARDED,
-    }
-}
 
 const EIGHT_BIT: u8 = 1;
 const NEEDS_STUFFING: u8 = 2;
@@ -378,7 +378,7 @@ pub struct MessageView<'a> {
     parameters: &'a [u8],
     critical: &'a [u8],
     recipient_parameters: &'a [u8],
-    at_once: [&'a [u8]; AtOnce::ALL.len()],
+    at_once: [&'a [u8]; End::ALL.len()],
 }
 
 impl<'a> MessageView<'a> {
@@ -417,7 +417,7 @@ impl<'a> MessageView<'a> {
             parameters: b"",
             critical: b"",
             recipient_parameters: b"",
-            at_once: [b""; AtOnce::ALL.len()],
+            at_once: [b""; End::ALL.len()],
         };
         let mut rest = FieldReader(payload);
         while !rest.0.is_empty() {
@@ -444,9 +444,10 @@ impl<'a> MessageView<'a> {
             tag::TLS => self.tls = Some(text()?),
             tag::ACCOUNT => self.account = Some(text()?),
             tag::STATE => self.state = Some(value),
-            tag::PARAMETERS | tag::RECIPIENT_PARAMETERS | tag::DISCARDED | tag::CRITICAL_PARAMETERS => {
+            tag::PARAMETERS | tag::RECIPIENT_PARAMETERS | tag::CRITICAL_PARAMETERS => {
                 return self.parameter_field(tag, value);
             }
+            end if End::of_field(end).is_some() => return self.parameter_field(end, value),
             unknown if unknown & CRITICAL_TAG != 0 => return Err(RecordError::Unknown(unknown)),
             _ => {}
         }
@@ -464,10 +465,7 @@ impl<'a> MessageView<'a> {
             tag::CRITICAL_PARAMETERS if !Parameters::knows(value) => return Err(RecordError::Unknown(tag)),
             tag::CRITICAL_PARAMETERS => self.critical = value,
             tag::RECIPIENT_PARAMETERS => self.recipient_parameters = value,
-            _ => {
-                let end = AtOnce::ALL.into_iter().find(|end| tag_of_end(*end) == tag);
-                end.into_iter().for_each(|end| self.at_once[end as usize] = value);
-            }
+            _ => End::of_field(tag).into_iter().for_each(|end| self.at_once[end as usize] = value),
         }
         Ok(())
     }
@@ -552,8 +550,8 @@ impl<'a> MessageView<'a> {
     }
 
     /// Ranges of recipients that have their end at once: which end, first ordinal, count.
-    pub fn at_once(&self) -> impl Iterator<Item = (AtOnce, u16, u16)> + use<'a> {
-        let all = AtOnce::ALL.into_iter().zip(self.at_once);
+    pub fn at_once(&self) -> impl Iterator<Item = (End, u16, u16)> + use<'a> {
+        let all = End::ALL.into_iter().zip(self.at_once);
         all.flat_map(|(end, value)| {
             parameters::ended_runs(value).map(move |(first, count)| (end, first, count))
         })

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
+use relevo::names::ends::End;
 use relevo::runtime::sim::{Costs, SimStream, World};
 use relevo::runtime::{Defect, Runtime};
 use relevo::shard::mesh::MeshLimits;
@@ -54,7 +55,7 @@ pub fn loses_none(defect: Defect) {
                 vec![format!("u{number}@[10.0.0.2]"), format!("u{number}@void.example")],
             );
         }
-        let discarded = || relay.sum(|of| &of.recipients_discarded);
+        let discarded = || relay.sum(|of| of.ended(End::Discarded));
         let all = run_until_true(&world, Duration::from_secs(120), || {
             sink.bounces.borrow().len() == 10 && discarded() == 10
         });

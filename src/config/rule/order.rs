@@ -67,19 +67,19 @@ fn overtakes(rule: &RuleConfig, earlier: &RuleConfig) -> bool {
         (None, Some(_)) => 1,
         (None, None) => 0,
     };
-    let otherwise = earlier.action == Some(RuleAction::Discard) || earlier.header.is_some();
+    let otherwise = matches!(earlier.action, Some(RuleAction::End(_))) || earlier.header.is_some();
     matches!(rule.action, Some(RuleAction::Reject(_)))
         && otherwise
         && stage(rule) < stage(earlier)
         && may_hold_together(rule, earlier)
 }
 
-/// Whether a rule refuses by the header what an earlier one takes for some of the recipients and discards: one reply is for all of them.
+/// Whether a rule refuses by the header what an earlier one takes for some of the recipients and ends here: one reply is for all of them.
 fn refuses_all(rule: &RuleConfig, earlier: &RuleConfig) -> bool {
     rule.header.is_some()
         && matches!(rule.action, Some(RuleAction::Reject(_)))
         && earlier.recipient.is_some()
-        && earlier.action == Some(RuleAction::Discard)
+        && matches!(earlier.action, Some(RuleAction::End(_)))
         && may_hold_together(rule, earlier)
 }
 

@@ -56,8 +56,8 @@ fn each_stage_refuses_what_it_knows() {
         header("X-Job: bad one\r\n\r\n"),
         ["[(\"campaign\", \"instructed\")] Reject(\"550 5.7.1 header\\r\\n\")"]
     );
-    assert_eq!(header("X-Job: fine\r\n\r\n"), ["[(\"campaign\", \"instructed\")] Discard"]);
-    assert_eq!(header("Subject: bad\r\n\r\nX-Job: bad"), ["[(\"campaign\", \"instructed\")] Discard"]);
+    assert_eq!(header("X-Job: fine\r\n\r\n"), ["[(\"campaign\", \"instructed\")] End(Discarded)"]);
+    assert_eq!(header("Subject: bad\r\n\r\nX-Job: bad"), ["[(\"campaign\", \"instructed\")] End(Discarded)"]);
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn later_rules_set_over_earlier_ones_and_recipients_have_their_own() {
         [
             "[(\"campaign\", \"spring\"), (\"pool\", \"never for two\")] Proceed",
             "x@one.example [(\"tenant\", \"t\"), (\"campaign\", \"spring\"), (\"pool\", \"never for two\")] Proceed",
-            "y@two.example [(\"campaign\", \"spring\"), (\"pool\", \"two\")] Discard",
+            "y@two.example [(\"campaign\", \"spring\"), (\"pool\", \"two\")] End(Discarded)",
             "z@three.example [(\"campaign\", \"spring\"), (\"pool\", \"never for two\")] Proceed",
         ]
     );
@@ -125,9 +125,9 @@ fn a_long_value_is_matched_as_far_as_it_may_be() {
         rules("[[rule]]\nmatch = { header = { name = \"X\", pattern = \"end$\" } }\naction = \"discard\"\n");
     let value = "x".repeat(limits::FIELD_VALUE_MAX);
     for (value, action) in [
-        ("the end", "Discard"),
+        ("the end", "End(Discarded)"),
         (&format!("{value}end"), "Proceed"),
-        (&format!("{}end", &value[3..]), "Discard"),
+        (&format!("{}end", &value[3..]), "End(Discarded)"),
     ] {
         let found = judged(&rules, &format!("X: {value}\r\n\r\n"), &facts(None, "", None), &[]);
         assert!(found[0].ends_with(action), "{found:?}");

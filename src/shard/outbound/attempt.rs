@@ -96,7 +96,7 @@ fn count<R: Runtime>(run: &Run<'_, R>, outcomes: &Outcomes) {
         let tried = match &outcome.disposition {
             Ended::Delivered => Tried::Delivered,
             Ended::Deferred(_) => Tried::Deferred,
-            Ended::Bounced(_) | Ended::Expired(_) | Ended::Discarded => Tried::Bounced,
+            Ended::Bounced(_) | Ended::Expired(_) | Ended::Local(_) => Tried::Bounced,
         };
         attempted.add(place, tried as usize, outcome.count.into());
         if let Some(place) = place_by {

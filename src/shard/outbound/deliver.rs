@@ -65,7 +65,7 @@ async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, begun: OpeningConnection<R>) {
     // It asks for its place now.
     drop(coming);
     let (hop, policy) = (site.hop.borrow().clone(), site.policy.borrow().clone());
-    let given_up = if let Protocol::Local(end) = &hop.protocol {
+    let given_up = if let Protocol::Local(end) = hop.protocol {
         lease.opened();
         local::end(&shard, key, &site, end, || lease.proven()).await;
         None

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::config::Local;
+use crate::names::ends::End;
 use crate::queue::destinations::SiteKey;
 use crate::queue::outcome::Ended;
 use crate::runtime::{Defect, Runtime};
@@ -16,7 +16,7 @@ pub(super) async fn end<R: Runtime>(
     shard: &Rc<Shard<R>>,
     key: SiteKey,
     site: &Rc<Site>,
-    local: &Local,
+    end: End,
     proven: impl Fn(),
 ) {
     while !shard.draining.get() {
@@ -28,7 +28,7 @@ pub(super) async fn end<R: Runtime>(
                     assert!(!shard.runtime.planted(Defect::PanicOverReturn), "as planted");
                     under_way.settled();
                 };
-                settle::whole_by(shard, &job, ended(local), ("", "", told)).await;
+                settle::whole_by(shard, &job, ended(end), ("", "", told)).await;
                 proven();
             }
             Work::Nothing => return,
@@ -37,9 +37,9 @@ pub(super) async fn end<R: Runtime>(
 }
 
 /// How the recipients of a group end.
-fn ended(local: &Local) -> Ended {
-    match local {
+fn ended(end: End) -> Ended {
+    match end {
         // It is recorded, and nobody is told.
-        Local::Discard => Ended::Discarded,
+        End::Discarded => Ended::Local(end),
     }
 }

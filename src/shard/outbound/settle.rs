@@ -446,7 +446,7 @@ fn failed_recipients(settled: &Settled) -> impl Iterator<Item = (u16, dsn::Cause
         let (cause, failure) = match &outcome.disposition {
             Ended::Bounced(failure) => (dsn::Cause::Refused, failure),
             Ended::Expired(failure) => (dsn::Cause::Expired, failure),
-            Ended::Delivered | Ended::Deferred(_) | Ended::Discarded => return None,
+            Ended::Delivered | Ended::Deferred(_) | Ended::Local(_) => return None,
         };
         Some((outcome.first..outcome.first.saturating_add(outcome.count), cause, &**failure))
     });

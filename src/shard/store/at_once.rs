@@ -2,7 +2,8 @@
 //! they are, so a start that finds them without an end gives them one.
 
 use crate::id::{Location, MessageId};
-use crate::mail::envelope::{AtOnce, Envelope, Recipient};
+use crate::mail::envelope::{Envelope, Recipient};
+use crate::names::ends::End;
 use crate::observe::event::{Attempt, Mail};
 use crate::queue::outcome::Stored;
 use crate::runtime::Runtime;
@@ -46,7 +47,7 @@ pub(in crate::shard) fn found<R: Runtime>(
     shard: &Shard<R>,
     (location, key): (Location, u32),
     view: &MessageView<'_>,
-    (end, first, count): (AtOnce, u16, u16),
+    (end, first, count): (End, u16, u16),
 ) {
     let writer = shard.writer(location.lane);
     let is_live = |ordinal: u16| {
@@ -80,10 +81,13 @@ fn ended<R: Runtime>(
     shard: &Shard<R>,
     writer: &LaneWriter<R>,
     (location, key): (Location, u32),
-    (end, at, mail): (AtOnce, UnixMillis, Mail<'_>),
+    (end, at, mail): (End, UnixMillis, Mail<'_>),
 ) {
     let (first, count) = (mail.first, mail.recipients.len() as u16);
-    let disposition = Stored::at_once(end);
+    let disposition = match end {
+        // Nothing is done with it.
+        End::Discarded => Stored::Local(end),
+    };
     let event = event::event_of(&disposition, mail, Attempt::default(), |deferral| deferral.next);
     shard.say.events.borrow_mut().record_outcome(at, &event, true);
     if let Some(counter) = shard.instruments.counters.outcome(event.kind()) {

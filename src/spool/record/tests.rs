@@ -76,3 +76,15 @@ fn unknown_fields_refuse_only_when_critical() {
     field(&mut payload, 77 | CRITICAL_TAG, b"from the future");
     assert_eq!(MessageView::parse(&payload).unwrap_err(), RecordError::Unknown(77 | CRITICAL_TAG));
 }
+
+#[test]
+fn each_end_has_a_critical_field_of_its_own() {
+    for end in End::ALL {
+        let mut payload = encoded().split_off(HEADER);
+        field(&mut payload, end.field(), &[0, 0, 1, 0]);
+        let view = MessageView::parse(&payload).expect("it is known");
+        assert_eq!(view.at_once().collect::<Vec<_>>(), [(end, 0, 1)]);
+        let number = end.field() & !CRITICAL_TAG;
+        assert!(number != end.field() && ![11, 12].contains(&number), "critical, and not reserved: {number}");
+    }
+}

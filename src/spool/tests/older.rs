@@ -130,7 +130,7 @@ fn mail_with_parameters_lies_beside_it() {
     own.set(Key::Campaign, "spring").unwrap();
     let number = parameters.number(own.borrowed()).unwrap();
     new.envelope.recipients[1].parameters = number;
-    new.envelope.recipients[3].at_once = Some(crate::mail::envelope::AtOnce::Discarded);
+    new.envelope.recipients[3].at_once = Some(crate::names::ends::End::Discarded);
     new.envelope.parameters = Some(Box::new(parameters));
     bench.store(new);
     let stored = contents(&bench, &bench.lane);
