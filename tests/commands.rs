@@ -224,15 +224,25 @@ fn a_check_says_all_at_once_and_as_json() {
 #[test]
 fn a_reload_of_a_file_that_cannot_be_read_is_refused_with_its_name() {
     let scratch = Scratch::new();
-    for (file, problem) in [(scratch.path("none.toml"), "No such file"), (scratch.path("spool"), "directory")] {
+    for (file, problem) in [(scratch.path("none.toml"), "No such file"), (scratch.path("spool"), "directory")]
+    {
         let (code, words, errors) = output(&format!("reload --config {file}"));
         assert!(code == Some(1) && words.is_empty(), "{file}: {code:?} {words}{errors}");
-        assert!(errors.contains(problem) && errors.contains(&format!("{file}: refused, nothing changed")), "{errors}");
+        assert!(
+            errors.contains(problem) && errors.contains(&format!("{file}: refused, nothing changed")),
+            "{errors}"
+        );
         let (code, words, errors) = output(&format!("reload --json --dry-run --config {file}"));
         assert!(code == Some(1) && errors.is_empty(), "{file}: {code:?} {words}{errors}");
         let found: serde_json::Value = serde_json::from_str(&words).expect("JSON");
-        assert!(found["ok"] == false && found["file"] == file && found["errors"][0]["file"] == file, "{words}");
-        assert!(found["errors"][0]["problem"].as_str().is_some_and(|words| words.contains(problem)), "{words}");
+        assert!(
+            found["ok"] == false && found["file"] == file && found["errors"][0]["file"] == file,
+            "{words}"
+        );
+        assert!(
+            found["errors"][0]["problem"].as_str().is_some_and(|words| words.contains(problem)),
+            "{words}"
+        );
     }
 }
 

@@ -6,7 +6,7 @@ use relevo::config::ConfigError;
 use relevo::limits;
 use relevo::shaping::check::check;
 use relevo::shaping::file::{Block, File, Setting};
-use relevo::shaping::layers::{ShapingQuery, Shaping};
+use relevo::shaping::layers::{Shaping, ShapingQuery};
 use relevo::shaping::provider::canonical;
 use relevo::shaping::value::{self, Value};
 

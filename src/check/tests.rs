@@ -315,7 +315,8 @@ fn keys_and_certificates_that_cannot_be_used_are_told_apart() {
     // As P-521 and RSA of 1024 bits: whole, and of no kind that is known.
     let weak = "-----BEGIN PRIVATE KEY-----\nMAUCAQAwAA==\n-----END PRIVATE KEY-----\n";
     let both = |one: &str, other: &str| format!("{one}{other}");
-    let second = format!("line {}: the section of PEM that begins here has no end", chain.lines().count() + 1);
+    let second =
+        format!("line {}: the section of PEM that begins here has no end", chain.lines().count() + 1);
     for (one_file, certificate, key, line, wanted) in [
         (false, &chain[..], &encrypted[..], 8, "key.pem: the key is encrypted"),
         (false, &chain, &older, 8, "key.pem: the key is encrypted"),

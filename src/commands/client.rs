@@ -65,7 +65,9 @@ impl Relay {
         let text = match relevo::check::read(path) {
             Ok(text) => text,
             // Which relay is meant was not said at all.
-            Err(_) if self.config.is_none() && !path.exists() => return self.client().map(ReloadTarget::Relay),
+            Err(_) if self.config.is_none() && !path.exists() => {
+                return self.client().map(ReloadTarget::Relay);
+            }
             Err(error) => return Ok(ReloadTarget::Unread(format!("{error}"))),
         };
         let (config, errors) = Config::examine(&text, path);

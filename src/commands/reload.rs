@@ -3,7 +3,7 @@
 use clap::Args;
 use relevo::control::api::shape::{Finding, LedElsewhere, Reload, Reloaded};
 
-use super::client::{ReloadTarget, Relay};
+use super::client::{Relay, ReloadTarget};
 use super::output::{Failure, NO, say};
 use super::words;
 

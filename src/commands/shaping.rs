@@ -8,7 +8,7 @@ use relevo::check::{DEFAULT_PATH, JsonFinding};
 use relevo::config::value::show_duration;
 use relevo::limits;
 use relevo::node::shaping::{Shaped, read};
-use relevo::shaping::layers::{ShapingQuery, Effective, EffectiveSetting, Shaping};
+use relevo::shaping::layers::{Effective, EffectiveSetting, Shaping, ShapingQuery};
 use relevo::shaping::provider::canonical;
 use relevo::shaping::rule::{Rule, Trigger};
 use serde_json::{Value, json};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use relevo::id::MessageId;
 use relevo::inspect::adopt::adopt;
-use relevo::inspect::{LaneView, FoldedLane, Spool, SpoolError};
+use relevo::inspect::{FoldedLane, LaneView, Spool, SpoolError};
 use relevo::limits;
 use relevo::runtime::files;
 use relevo::runtime::os::probe;
@@ -346,7 +346,8 @@ fn show(message: &Message, json: bool) -> Result<(), Failure> {
         return Err(Failure(DAMAGE, format!("message {} was settled just now", view.id)));
     }
     let (lane, slot) = (lane.number, placed.slot);
-    let shown = MessageReport { view, lane, slot, counts: history.counts, states: &history.recipients, header };
+    let shown =
+        MessageReport { view, lane, slot, counts: history.counts, states: &history.recipients, header };
     let mut out = out();
     if json {
         writeln!(out, "{}", shown.json())?;

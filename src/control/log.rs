@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::value::show_size;
-use crate::control::journal::{Feed, FramePosition, LogLines, Journal, ReadPosition, Resumed, Select};
+use crate::control::journal::{Feed, FramePosition, Journal, LogLines, ReadPosition, Resumed, Select};
 use crate::control::say::say;
 use crate::limits;
 use crate::observe::diagnostics::Level;

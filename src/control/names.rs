@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::config::{DnsConfig, value};
 use crate::control::say::say;
-use crate::dns::latest::{ResolverFiles, Latest};
+use crate::dns::latest::{Latest, ResolverFiles};
 use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::runtime::files::{self, Stamp};

@@ -1,6 +1,6 @@
 //! What may be asked about the configuration of the running node; the node answers.
 
-use crate::control::api::shape::{Reloaded, ConfigStatus};
+use crate::control::api::shape::{ConfigStatus, Reloaded};
 use crate::observe::families::{Family, FamilyInfo};
 use crate::queue::select::{BadFilter, Filter, PlacePredicate};
 

@@ -138,7 +138,12 @@ pub(super) fn more_files(needed: u64) -> String {
 
 impl fmt::Display for FewFiles {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let FewFiles { data_dir, standing: FixedDescriptors { shards, segments, listeners }, needed, allowed } = self;
+        let FewFiles {
+            data_dir,
+            standing: FixedDescriptors { shards, segments, listeners },
+            needed,
+            allowed,
+        } = self;
         let of_listeners = if *listeners == 1 { "listener" } else { "listeners" };
         write!(
             formatter,

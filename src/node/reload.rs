@@ -13,7 +13,7 @@ use crossbeam::channel::{Receiver, unbounded};
 use crate::config::differences::differences;
 use crate::config::judge::{clashes, judge};
 use crate::config::{Boot, Config, ConfigError};
-use crate::control::api::shape::{Finding, Reloaded, ConfigStatus, SuspendedSource};
+use crate::control::api::shape::{ConfigStatus, Finding, Reloaded, SuspendedSource};
 use crate::control::names::{Current, Files, RESOLV_CONF};
 use crate::control::reload::{RELOADS, Reload};
 use crate::control::{Health, Showing, ShownCertificate, say};

@@ -6,7 +6,7 @@ use super::directory;
 use crate::config::Particulars;
 use crate::limits;
 use crate::node::error::{FewFiles, ManyListeners, more_files};
-use crate::policy::descriptors::{self, Shares, FixedDescriptors};
+use crate::policy::descriptors::{self, FixedDescriptors, Shares};
 use crate::runtime::{files, process};
 use crate::spool::layout;
 

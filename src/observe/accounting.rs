@@ -15,7 +15,7 @@ use crossbeam::queue::ArrayQueue;
 use crate::id::{MessageId, Position};
 use crate::limits;
 use crate::observe::event::{self, Encoder, Event, Notice};
-use crate::observe::journaled::{Chunk, Journaled, Readers, LaneWatermark};
+use crate::observe::journaled::{Chunk, Journaled, LaneWatermark, Readers};
 use crate::time::{Instant, UnixMillis};
 
 /// Chunks of records between the shards and the log writer, first in, first out over all shards. Empty buffers go back the same way.
@@ -525,7 +525,10 @@ mod tests {
             "no shard has passed all on to 10"
         );
         assert_eq!(turn(40, 40, 30), Instant(40));
-        assert_eq!(chunks.take().and_then(|chunk| chunk.recorded), Some(LaneWatermark { lane: 1, until: end }));
+        assert_eq!(
+            chunks.take().and_then(|chunk| chunk.recorded),
+            Some(LaneWatermark { lane: 1, until: end })
+        );
         assert_eq!(turn(50, 50, 50), Instant(50));
         assert!(chunks.take().is_none() && events.is_done(), "once is enough");
     }

@@ -16,7 +16,7 @@ use crate::limits;
 mod sections;
 
 use sections::Section;
-pub use sections::{Flaw, AccountDefaults};
+pub use sections::{AccountDefaults, Flaw};
 
 /// What an unknown name is checked against while there are no accounts; nobody knows a password for it.
 /// Default costs of this argon2 library.

@@ -52,7 +52,8 @@ impl FixedDescriptors {
 pub fn share(allowed: u64, standing: FixedDescriptors) -> Result<Shares, u64> {
     let shards = standing.shards;
     let files =
-        FixedDescriptors { listeners: standing.listeners + limits::DESCRIPTORS_LISTENERS, ..standing }.files();
+        FixedDescriptors { listeners: standing.listeners + limits::DESCRIPTORS_LISTENERS, ..standing }
+            .files();
     let (reserve, least) = (files + standing.growth(), shards * 4 * limits::CONNECTIONS_LEAST);
     if allowed < files + least {
         return Err(files + least);

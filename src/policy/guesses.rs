@@ -365,7 +365,10 @@ mod tests {
         assert_eq!(met[0].expect("not refused").0, ClientTrust::New);
         // Who mistyped once or twice is no suspect.
         let standings: Vec<_> = met.iter().map(|met| met.expect("not refused").0).collect();
-        assert_eq!(standings[..4], [ClientTrust::New, ClientTrust::New, ClientTrust::New, ClientTrust::Suspect]);
+        assert_eq!(
+            standings[..4],
+            [ClientTrust::New, ClientTrust::New, ClientTrust::New, ClientTrust::Suspect]
+        );
         // Another account makes no difference.
         let refused = guesses.ask(at("192.0.2.1"), "alice", fresh(), START);
         assert!(matches!(refused, Ruling::Refuse(delay) if delay == limits::GUESS_DELAY_MAX), "{refused:?}");
@@ -418,7 +421,10 @@ mod tests {
         let neighbours = (0..=255).map(|last| format!("198.51.100.{last}"));
         let tried = neighbours.filter(|client| guess(&mut guesses, client, "bob", START).is_some()).count();
         assert_eq!(tried as u64, limits::GUESSES_MAX * limits::GUESSES_NETWORK);
-        assert_eq!(guess(&mut guesses, "198.51.101.1", "bob", START).map(|met| met.0), Some(ClientTrust::New));
+        assert_eq!(
+            guess(&mut guesses, "198.51.101.1", "bob", START).map(|met| met.0),
+            Some(ClientTrust::New)
+        );
     }
 
     /// Who was here before keeps its way in, whatever others of its network do; what it may guess there is bounded, too.

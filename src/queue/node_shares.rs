@@ -106,7 +106,10 @@ const _: () = assert!(limits::NODE_TENANTS <= 256, "a place has eight bits in a 
 impl NodeShares {
     /// Those of a node with so many shards.
     pub fn new(shards: usize) -> NodeShares {
-        NodeShares { classes: Default::default(), shards: (0..shards).map(|_| ShardDemand::default()).collect() }
+        NodeShares {
+            classes: Default::default(),
+            shards: (0..shards).map(|_| ShardDemand::default()).collect(),
+        }
     }
 
     /// How far a tenant of this weight has come.

@@ -472,8 +472,9 @@ mod tests {
         let place = Place { domain: "d", site: Some("mx:10 mx1.large.example:25") };
         assert!(!asked.wants_domain(place, EgressKey::NODE), "nobody said what that is");
         let by_one = EgressKey::of_number(1);
-        let judged =
-            Some(PlacePredicate::new(move |place: Place<'_>, egress| place.site.is_some() && egress == by_one));
+        let judged = Some(PlacePredicate::new(move |place: Place<'_>, egress| {
+            place.site.is_some() && egress == by_one
+        }));
         let found = Filter { judged, ..asked.clone() };
         assert!(found.wants_domain(place, by_one) && !found.wants_domain(place, EgressKey::NODE));
         assert!(!found.wants_domain(Place { site: None, ..place }, by_one));

@@ -13,11 +13,11 @@ use std::sync::Arc;
 use crate::config::{Config, DomainPattern, Retry, RouteConfig, RouteTarget, TlsLevel};
 use crate::limits;
 use crate::mail::address;
-use crate::shaping::layers::{ShapingQuery, Effective, Shaping};
+use crate::shaping::layers::{Effective, Shaping, ShapingQuery};
 use crate::shaping::provider::Match;
 use draw::mix;
 use gate::NamedBy;
-pub use hop::{HostAddress, Endpoint, Hop, Host, Protocol};
+pub use hop::{Endpoint, Hop, Host, HostAddress, Protocol};
 pub use site::SitePolicy;
 
 /// Where a domain's mail goes, as far as its name tells.

@@ -288,15 +288,19 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::shaping::file::File;
-    use crate::shaping::layers::{ShapingQuery, Shaping};
+    use crate::shaping::layers::{Shaping, ShapingQuery};
 
     fn shaped(text: &str) -> (Arc<SitePolicy>, Arc<SitePolicy>) {
         let (file, findings) = File::read(text, Path::new("a.toml"));
         assert!(findings.errors.is_empty(), "{findings:?}");
         let shaping = Shaping::of(vec![file]).0;
         let of_all = SitePolicy::of(&Config::embedded());
-        let asked =
-            ShapingQuery { domain: "a.example", hosts: &["mx.a.example".to_owned()], source: "", beside: &[] };
+        let asked = ShapingQuery {
+            domain: "a.example",
+            hosts: &["mx.a.example".to_owned()],
+            source: "",
+            beside: &[],
+        };
         let own = of_all.shaped(&shaping.effective(asked), None);
         (of_all, own)
     }

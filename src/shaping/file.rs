@@ -110,13 +110,21 @@ impl File {
             };
             match name {
                 "default" => {
-                    self.default = Some(block(reading, name, "default", table, value.span(), SectionKind::Default));
+                    self.default =
+                        Some(block(reading, name, "default", table, value.span(), SectionKind::Default));
                 }
                 "provider" => self.providers(reading, table),
                 _ => {
                     let section = format!("\"{name}\"");
                     let name = canonical(name);
-                    self.domains.push(block(reading, &name, &section, table, value.span(), SectionKind::Domain));
+                    self.domains.push(block(
+                        reading,
+                        &name,
+                        &section,
+                        table,
+                        value.span(),
+                        SectionKind::Domain,
+                    ));
                 }
             }
         }
@@ -204,7 +212,8 @@ fn setting(
         }
         return None;
     };
-    if key.is_of_providers() && !matches!(of, SectionKind::Provider | SectionKind::Source { provider: true }) {
+    if key.is_of_providers() && !matches!(of, SectionKind::Provider | SectionKind::Source { provider: true })
+    {
         let fix = "move it to [provider.\"name\"], or write connection_limit and max_message_rate here";
         reading.fail(value.span(), &path, "it is a limit of a whole provider", fix);
         return None;
@@ -214,7 +223,13 @@ fn setting(
 }
 
 /// What to do about a key that nobody knows.
-fn meant(reading: &Reading<'_>, section: &str, name: &str, value: &Spanned<DeValue<'_>>, of: SectionKind) -> String {
+fn meant(
+    reading: &Reading<'_>,
+    section: &str,
+    name: &str,
+    value: &Spanned<DeValue<'_>>,
+    of: SectionKind,
+) -> String {
     let own: &[&'static str] = match of {
         SectionKind::Source { .. } => &[],
         SectionKind::Default => &["automation", "sources", "replace_base"],

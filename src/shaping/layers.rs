@@ -472,7 +472,8 @@ mod tests {
             "[default]\nconnection_limit = '1,000'\nmax_deliveries_per_connection = 7\nmax_message_rate = '2/min'\n\
              max_age = '1h'\nenable_tls = 'Required'\nadaptive = true\n",
         ]);
-        let held = shaping.effective(ShapingQuery { domain: "a.example", hosts: &[], source: "", beside: &[] });
+        let held =
+            shaping.effective(ShapingQuery { domain: "a.example", hosts: &[], source: "", beside: &[] });
         assert_eq!(held.limit(Key::ConnectionLimit), Some(1_000));
         assert_eq!(held.limit(Key::MaxDeliveriesPerConnection), Some(7));
         assert_eq!(held.rate(Key::MaxMessageRate).map(|rate| rate.per_day()), Some(2_880.0));
@@ -517,7 +518,8 @@ mod tests {
         .concat();
         let shaping = shaping(&[&text]);
         let hosts = ["mx.a.example".to_owned()];
-        let of = |hosts| shaping.effective(ShapingQuery { domain: "b.example", hosts, source: "", beside: &[] });
+        let of =
+            |hosts| shaping.effective(ShapingQuery { domain: "b.example", hosts, source: "", beside: &[] });
         assert_eq!(
             of(&hosts).answers().unwrap().judge(b"550 slow", false),
             (Some(Class::Throttled), Some(false))

@@ -31,8 +31,11 @@ pub enum MatchKind {
 
 impl MatchKind {
     /// Its name in the file, and what it is.
-    pub const ALL: [(&'static str, MatchKind); 3] =
-        [("MXSuffix", MatchKind::MxSuffix), ("DomainSuffix", MatchKind::DomainSuffix), ("HostName", MatchKind::HostName)];
+    pub const ALL: [(&'static str, MatchKind); 3] = [
+        ("MXSuffix", MatchKind::MxSuffix),
+        ("DomainSuffix", MatchKind::DomainSuffix),
+        ("HostName", MatchKind::HostName),
+    ];
 }
 
 impl fmt::Display for MatchKind {
@@ -125,7 +128,8 @@ mod tests {
 
     #[test]
     fn every_host_must_be_a_provider_s() {
-        let entries = [entry(MatchKind::MxSuffix, ".Google.com."), entry(MatchKind::HostName, "mx.example.net")];
+        let entries =
+            [entry(MatchKind::MxSuffix, ".Google.com."), entry(MatchKind::HostName, "mx.example.net")];
         assert!(is_of(&entries, "a.example", &hosts(&["ASPMX.L.Google.com.", "alt1.aspmx.l.google.com"])));
         assert!(is_of(&entries, "a.example", &hosts(&["aspmx.l.google.com", "mx.example.net"])));
         assert!(!is_of(&entries, "a.example", &hosts(&["aspmx.l.google.com", "mx.other.example"])));

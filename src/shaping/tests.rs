@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::check::check;
 use super::file::{self, Block, File};
-use super::layers::{ShapingQuery, Shaping};
+use super::layers::{Shaping, ShapingQuery};
 use super::provider::MatchKind;
 use super::rule::{Action, Rule};
 use crate::mail::classify::judge::Judge;
@@ -37,7 +37,8 @@ fn each_provider_is_known_by_each_of_its_names() {
     let shaping = shaping();
     for block in &shaping.providers {
         let hosts = [host(block)];
-        let held = shaping.effective(ShapingQuery { domain: "a.example", hosts: &hosts, source: "", beside: &[] });
+        let held =
+            shaping.effective(ShapingQuery { domain: "a.example", hosts: &hosts, source: "", beside: &[] });
         let names: Vec<_> = held.providers.iter().map(|provider| &*provider.block.name).collect();
         assert_eq!(names, [&*block.name]);
         assert!(held.settings.len() + held.providers[0].limits.len() > 1, "{names:?} says nothing");
@@ -56,7 +57,8 @@ fn each_provider_is_known_by_each_of_its_names() {
         ("us-smtp-inbound-1.mimecast.com", "mimecast"),
     ] {
         let hosts = [host.to_owned()];
-        let held = shaping.effective(ShapingQuery { domain: "a.example", hosts: &hosts, source: "", beside: &[] });
+        let held =
+            shaping.effective(ShapingQuery { domain: "a.example", hosts: &hosts, source: "", beside: &[] });
         assert_eq!(held.providers.first().map(|one| &*one.block.name), Some(name), "{host}");
     }
 }

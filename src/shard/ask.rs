@@ -12,7 +12,7 @@ use crossbeam::queue::ArrayQueue;
 
 use crate::id::{Location, MessageId};
 use crate::limits;
-use crate::queue::select::{Filter, ScanPosition, WaitingGroup, Tally};
+use crate::queue::select::{Filter, ScanPosition, Tally, WaitingGroup};
 use crate::runtime::Bell;
 use crate::shard::inbound::listener::ListenError;
 use crate::shard::live::LiveConfig;

@@ -189,8 +189,7 @@ pub(super) fn serve<R: Runtime>(shard: &Rc<Shard<R>>) {
 pub(super) async fn await_segments<R: Runtime>(shard: &Rc<Shard<R>>) {
     let give_up = shard.runtime.now() + limits::FIRST_SEGMENTS_WAIT;
     let writers = &shard.store.writers;
-    let is_ready =
-        || shard.own().lane().is_stocked() && writers.iter().all(|writer| writer.is_retold());
+    let is_ready = || shard.own().lane().is_stocked() && writers.iter().all(|writer| writer.is_retold());
     while !is_ready() && shard.runtime.now() < give_up && !shard.mesh.stopping() {
         shard.runtime.sleep_until(shard.runtime.now() + limits::READY_LOOK).await;
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::limits;
 use crate::queue::destinations::DomainKey;
 use crate::queue::select::Place;
-use crate::queue::suspension::{Effect, ActiveSuspensions, Providers, Suspension, Suspensions};
+use crate::queue::suspension::{ActiveSuspensions, Effect, Providers, Suspension, Suspensions};
 use crate::route::egress::Source;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;

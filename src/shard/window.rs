@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::limits;
 use crate::observe::repeat::Repeat;
 use crate::shaping::pace::Pace;
-use crate::shaping::window::{WindowEvents, Narrows, Window};
+use crate::shaping::window::{Narrows, Window, WindowEvents};
 use crate::shard::rate_count::RateCount;
 use crate::time::Instant;
 
@@ -140,8 +140,9 @@ impl SiteWindow {
             [0, 1].map(|part: usize| self.wanted[part].swap(false, Ordering::Relaxed));
         let window = &mut inner.window;
         let ceiling = pace.map_or(f64::INFINITY, Pace::a_second);
-        let more = window.connections.look(WindowEvents { taken, wanted: connections_wanted }, connections, now)
-            | window.messages.look(WindowEvents { taken, wanted: messages_wanted }, ceiling, now);
+        let more =
+            window.connections.look(WindowEvents { taken, wanted: connections_wanted }, connections, now)
+                | window.messages.look(WindowEvents { taken, wanted: messages_wanted }, ceiling, now);
         if !window.is_narrow() {
             inner.said.ended(Duration::from_nanos(now.0));
         }

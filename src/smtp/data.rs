@@ -17,7 +17,7 @@ mod normalise;
 mod tests;
 
 pub use lines::Summary;
-use lines::{ScanState, Lines, has_no_bare};
+use lines::{Lines, ScanState, has_no_bare};
 
 /// What one call found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +78,10 @@ impl Scanner {
         // A block with a bare CR or LF is walked line by line, and looked at as a whole only once.
         let mut plain = true;
         while read < fresh.len() {
-            if plain && !self.lines.in_header && matches!(self.lines.at, ScanState::LineStart | ScanState::Text) {
+            if plain
+                && !self.lines.in_header
+                && matches!(self.lines.at, ScanState::LineStart | ScanState::Text)
+            {
                 match self.plain(&fresh[read..fresh.len().min(read + limits::PLAIN_AT_ONCE)]) {
                     Some(0) => {}
                     Some(length) => {

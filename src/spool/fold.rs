@@ -22,7 +22,7 @@ use crate::spool::segment::{self, COMMIT_HEADER, FieldReader};
 use crate::spool::segments::Segments;
 use crate::spool::since::{Happened, Since};
 use crate::spool::slot::{SegmentState, Slot};
-use crate::spool::survey::{self, Lookout, MISSING, FileState, SegmentFile, UNKNOWN};
+use crate::spool::survey::{self, FileState, Lookout, MISSING, SegmentFile, UNKNOWN};
 pub use crate::spool::trouble::{Damage, SpoolRefusal};
 
 /// What the fold found.

@@ -8,8 +8,8 @@ use crate::limits;
 use crate::queue::outcome::{Stored, StoredDeferral};
 use crate::spool::record::Extent;
 
-use live::{LiveRecipients, cut};
 pub use live::{LiveRange, Ranges};
+use live::{LiveRecipients, cut};
 use replies::NO_REPLY;
 pub use replies::Replies;
 

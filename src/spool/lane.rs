@@ -11,7 +11,8 @@ use crate::id::{Durable, Location, MessageId, Position};
 use crate::limits;
 use crate::runtime::Synced;
 use crate::spool::batch::{
-    self, Batch, ClientItem, Item, Moved, Names, NewMessage, Outcome, RecordPlace, Snapshot, CommitBuffers, Tickets,
+    self, Batch, ClientItem, CommitBuffers, Item, Moved, Names, NewMessage, Outcome, RecordPlace, Snapshot,
+    Tickets,
 };
 use crate::spool::compact::{self, Candidate, Compaction};
 use crate::spool::index::{self, Entry, Index, Replies};

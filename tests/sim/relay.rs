@@ -13,7 +13,7 @@ use relevo::id::MessageId;
 use relevo::limits;
 use relevo::observe::Instruments;
 use relevo::observe::counters::{Counter, Counters};
-use relevo::observe::journaled::{Readers, LaneWatermark};
+use relevo::observe::journaled::{LaneWatermark, Readers};
 use relevo::policy::tls;
 use relevo::queue::group::ANY_LIFETIME;
 use relevo::queue::suspension::{Effect, Scope, Suspension, Suspensions};
@@ -385,7 +385,10 @@ impl Preparing {
 }
 
 /// What shards have passed on, in order: lines, each as its schema wants it, and what is vouched for behind them.
-pub fn each_chunk(instruments: &Instruments, mut each: impl FnMut(Vec<serde_json::Value>, Option<LaneWatermark>)) {
+pub fn each_chunk(
+    instruments: &Instruments,
+    mut each: impl FnMut(Vec<serde_json::Value>, Option<LaneWatermark>),
+) {
     while let Some(chunk) = instruments.chunks.take() {
         let records = serde_json::Deserializer::from_slice(&chunk.lines).into_iter();
         let lines = records.map(|record| {

@@ -153,7 +153,11 @@ fn fields_that_only_others_write_are_not_added() {
         assert!(found[0].contains("write header_add = { \"X-Sent-By\" = \"relevo\" }"), "{found:#?}");
     }
     for name in ["Resent-From", "List-Id", "Comments", "Keywords", "X-Relevo"] {
-        assert_eq!(errors(&format!("[[rule]]\nset.header_add = {{ \"{name}\" = \"a\" }}\n")), [""; 0], "{name}");
+        assert_eq!(
+            errors(&format!("[[rule]]\nset.header_add = {{ \"{name}\" = \"a\" }}\n")),
+            [""; 0],
+            "{name}"
+        );
     }
 }
 

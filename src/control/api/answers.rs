@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use super::shape::Refusal;
 use crate::control::Health;
 use crate::control::admin::Teller;
-use crate::control::asker::{Asker, AskFailure};
+use crate::control::asker::{AskFailure, Asker};
 use crate::control::decisions::Desk;
 use crate::control::reload::Reload;
 use crate::control::search::{NoSearch, Searches, Unfinished};

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::answers::{Api, Problem, iso, json};
 use super::searching::{PreparedQuestion, ready};
-use super::shape::{Count, CountPage, Message, Page, Recipient, Row, QueuedPart};
+use super::shape::{Count, CountPage, Message, Page, QueuedPart, Recipient, Row};
 use crate::control::asker::AskFailure;
 use crate::id::MessageId;
 use crate::limits;

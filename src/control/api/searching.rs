@@ -33,7 +33,11 @@ pub(super) struct Question {
 const OF_SEARCH: char = '~';
 
 /// Searches, if that is wanted, for as long as an answer may be waited for.
-pub(super) async fn ready(api: &Api, filter: Filter, cursor: Option<&str>) -> Result<PreparedQuestion, Problem> {
+pub(super) async fn ready(
+    api: &Api,
+    filter: Filter,
+    cursor: Option<&str>,
+) -> Result<PreparedQuestion, Problem> {
     let cursor = cursor.unwrap_or_default();
     let (search, cursor) = match cursor.split_once(OF_SEARCH) {
         Some((search, rest)) => (u32::from_str_radix(search, 16).ok(), rest),
@@ -58,7 +62,9 @@ pub(super) async fn ready(api: &Api, filter: Filter, cursor: Option<&str>) -> Re
     let searched = api.searches.go_on(&api.asker, id, &filter, until).await?;
     let scanned = searched.scanned;
     Ok(match searched.filter {
-        Some(filter) => PreparedQuestion::Go(Question { filter, place, search: Some(id), scanned: Some(scanned) }),
+        Some(filter) => {
+            PreparedQuestion::Go(Question { filter, place, search: Some(id), scanned: Some(scanned) })
+        }
         None => PreparedQuestion::Searching(scanned, format!("{id:x}{OF_SEARCH}")),
     })
 }

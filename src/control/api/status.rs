@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::answers::{Api, json};
-use super::shape::{ShardStatus, ConfigStatus, Status};
+use super::shape::{ConfigStatus, ShardStatus, Status};
 
 pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
     let second = (api.second)();

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::answers::{Api, Problem, iso, json};
 use super::queue::{asked, details, why as suspended_by};
-use super::searching::{Question, PreparedQuestion, ready};
+use super::searching::{PreparedQuestion, Question, ready};
 use super::shape::why::{Because, Domain, LastReply, Provider, RateLines, Share, Site, Why};
 use crate::control::asker::AskFailure;
 use crate::limits;

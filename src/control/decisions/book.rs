@@ -85,7 +85,12 @@ impl Book {
     }
 
     /// Suspends it, or prolongs what does the same by the same. None: there is no room.
-    pub(super) fn add(&mut self, wanted: SuspensionRequest, now: UnixMillis, room: &Suspensions) -> Option<&Suspension> {
+    pub(super) fn add(
+        &mut self,
+        wanted: SuspensionRequest,
+        now: UnixMillis,
+        room: &Suspensions,
+    ) -> Option<&Suspension> {
         let known = self.all.values().find(|one| wanted.is_as(one)).map(|one| (one.id, one.since));
         let SuspensionRequest { effect, scope, until, by, reason } = wanted;
         let full = self.all.len() >= limits::SUSPENSIONS_MAX || !room.has_room(&scope);
@@ -197,7 +202,10 @@ mod tests {
         assert_eq!(id(&mut book, wanted("tenant=shop", 10)), 1);
         assert_eq!(id(&mut book, wanted("tenant=shop", 90)), 1);
         assert_eq!(id(&mut book, wanted("tenant=other", 90)), 2);
-        assert_eq!(id(&mut book, SuspensionRequest { by: "a.toml:3".into(), ..wanted("tenant=shop", 20) }), 3);
+        assert_eq!(
+            id(&mut book, SuspensionRequest { by: "a.toml:3".into(), ..wanted("tenant=shop", 20) }),
+            3
+        );
         let all: Vec<_> = book.value().all().iter().map(|one| one.until.0).collect();
         assert_eq!(all, [90, 90, 20]);
         let found = Book::found(book.value().all().to_vec());

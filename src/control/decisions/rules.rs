@@ -65,7 +65,8 @@ pub(super) fn wanted(
             }
         }
         let by = rule.place.to_string().into();
-        let wanted = SuspensionRequest { effect, scope, until: wall.after(lasts), by, reason: noticed.reply.clone() };
+        let wanted =
+            SuspensionRequest { effect, scope, until: wall.after(lasts), by, reason: noticed.reply.clone() };
         all.push((place, lasts, wanted));
     }
     all
@@ -107,7 +108,7 @@ mod tests {
 
     use super::*;
     use crate::shaping::file::File;
-    use crate::shaping::layers::{ShapingQuery, Shaping};
+    use crate::shaping::layers::{Shaping, ShapingQuery};
 
     fn noticed(rule: &str) -> Noticed {
         let text = format!("[[default.automation]]\nregex = '^4'\n{rule}\nduration = '1h'\n");

@@ -10,7 +10,7 @@ use crate::control::store::Store;
 use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::runtime::process;
-use crate::shaping::warmup::{Complaint, Day, WarmupStage, WarmDay};
+use crate::shaping::warmup::{Complaint, Day, WarmDay, WarmupStage};
 use crate::shard::mesh::Mesh;
 use crate::shard::warm::ledger::{Keeps, Ledger, Slowed};
 

@@ -93,7 +93,11 @@ impl Feed {
     }
 
     /// How far it is when so many bytes of these lines are written: behind the last of them that is whole, and how many bytes are behind that.
-    pub(in crate::control) fn settled(&self, held: Option<&LogLines>, written: usize) -> (ReadPosition, usize) {
+    pub(in crate::control) fn settled(
+        &self,
+        held: Option<&LogLines>,
+        written: usize,
+    ) -> (ReadPosition, usize) {
         let Some(held) = held else { return (self.reader.at(), 0) };
         let bytes = &held.bytes()[..written];
         let whole = memchr::memrchr(b'\n', bytes).map_or(0, |end| end + 1);

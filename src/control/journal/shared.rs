@@ -369,7 +369,9 @@ impl JournalState {
             return next();
         };
         match self.recent.binary_search_by_key(&at, |batch| batch.start) {
-            Ok(found) => self.recent.get(found).map_or(NextRead::End, |batch| NextRead::Recent(batch.clone())),
+            Ok(found) => {
+                self.recent.get(found).map_or(NextRead::End, |batch| NextRead::Recent(batch.clone()))
+            }
             Err(_) => NextRead::Disk(segment.bytes),
         }
     }
@@ -390,7 +392,8 @@ mod tests {
 
     #[test]
     fn a_shard_waits_for_a_first_position_and_for_a_new_segment() {
-        let known = |sequence, offset, origin| LaneCheckpoint { until: Position::new(sequence, offset), origin };
+        let known =
+            |sequence, offset, origin| LaneCheckpoint { until: Position::new(sequence, offset), origin };
         let published = BTreeMap::from([(1, known(3, 8192, 7))]);
         let state = JournalState { published, ..JournalState::default() };
         for (lane, known, awaited) in [

@@ -10,9 +10,9 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::read::{Reader, Step, RecordToRead};
+use super::read::{Reader, RecordToRead, Step};
 use crate::control::api::shape::ScanProgress;
-use crate::control::asker::{Asker, AskFailure};
+use crate::control::asker::{AskFailure, Asker};
 use crate::limits;
 use crate::queue::select::{Filter, FoundRecipients, Run};
 use crate::shard::ask::{Ask, IndexPage, Keys};

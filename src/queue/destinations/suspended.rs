@@ -11,7 +11,7 @@ use super::effect::Effect;
 use super::keys::{DomainKey, SiteKey};
 use super::sites::Sites;
 use crate::queue::select::Place;
-use crate::queue::suspension::{self, Found, ActiveSuspensions, Suspension};
+use crate::queue::suspension::{self, ActiveSuspensions, Found, Suspension};
 use crate::queue::{Group, GroupPhase};
 
 /// What a step with suspended mail brought.

@@ -13,7 +13,9 @@ use super::keys::DomainKey;
 use super::walked::Walked;
 use crate::queue::Group;
 use crate::queue::lifetimes::Times;
-use crate::queue::select::{Filter, GroupState, Order, Pattern, Place, ScanPosition, WaitingGroup, Tally, order};
+use crate::queue::select::{
+    Filter, GroupState, Order, Pattern, Place, ScanPosition, Tally, WaitingGroup, order,
+};
 
 /// One walk, and what it has found.
 #[derive(Debug)]

@@ -29,7 +29,7 @@ mod look;
 mod rings;
 mod watchdog;
 
-use look::{ReactorTask, Parked, PendingWork};
+use look::{Parked, PendingWork, ReactorTask};
 pub use watchdog::Watchdog;
 
 /// One core's runtime on glommio.

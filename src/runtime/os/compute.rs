@@ -214,8 +214,9 @@ impl Queues {
         let mut stale = Vec::new();
         let most = if self.calm { limits::COMPUTE_PATIENCE } else { limits::COMPUTE_WAIT_MAX };
         for line in &mut self.waiting {
-            let old =
-                |(place, waiting): (&QueueKey, &QueuedWork)| (waiting.since.elapsed() > most).then_some(*place);
+            let old = |(place, waiting): (&QueueKey, &QueuedWork)| {
+                (waiting.since.elapsed() > most).then_some(*place)
+            };
             let places: Vec<QueueKey> = line.iter().filter_map(old).collect();
             stale.extend(places.iter().filter_map(|place| line.remove(place)).map(|waiting| waiting.work));
         }

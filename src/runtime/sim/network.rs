@@ -16,7 +16,7 @@ mod event;
 mod faults;
 
 pub(super) use connection::{Connection, gather};
-pub(super) use datagram::{Datagrams, DatagramTarget};
+pub(super) use datagram::{DatagramTarget, Datagrams};
 pub(super) use event::{EndId, NetworkEvent};
 pub(super) use faults::Conditions;
 pub use faults::Faults;

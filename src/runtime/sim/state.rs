@@ -10,7 +10,7 @@ use super::base::{Base, Event};
 use super::cores::{Cores, Costs};
 use super::disk::{Disks, Loss};
 use super::executor::{BoxedTask, Executor, Owner, Panicked, TaskWaker};
-use super::network::{Network, NetworkEvent, DatagramTarget};
+use super::network::{DatagramTarget, Network, NetworkEvent};
 use super::random::Random;
 use crate::runtime::Defect;
 

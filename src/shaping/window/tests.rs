@@ -179,7 +179,9 @@ fn what_is_not_used_is_not_widened() {
     let before = window.clone();
     for second in 1..1000 {
         let now = at(f64::from(second));
-        for heard in [WindowEvents { taken: Some(now), wanted: false }, WindowEvents { taken: None, wanted: true }] {
+        for heard in
+            [WindowEvents { taken: Some(now), wanted: false }, WindowEvents { taken: None, wanted: true }]
+        {
             assert!(!window.messages.look(heard, 1000.0, now) && !window.connections.look(heard, 20, now));
         }
     }

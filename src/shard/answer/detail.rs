@@ -8,7 +8,7 @@ use crate::queue::suspension::Whose;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::answer::rest;
-use crate::shard::ask::{Detail, UnsettledRecipient, Reply, MessageDetail, StoredRecipients, Untold};
+use crate::shard::ask::{Detail, MessageDetail, Reply, StoredRecipients, UnsettledRecipient, Untold};
 use crate::shard::outbound::suspended;
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::StoredRecord;
@@ -69,8 +69,7 @@ async fn detail<R: Runtime>(shard: &Rc<Shard<R>>, place: &StoredRecipients) -> R
     let reply = || last_reply(shard, lane, range);
     let Some(view) = view else {
         // Settled while it was read, and its key may be another message's by now.
-        let still =
-            own_lane(shard, lane).is_some_and(|writer| writer.lane().id(place.key) == Some(id));
+        let still = own_lane(shard, lane).is_some_and(|writer| writer.lane().id(place.key) == Some(id));
         return Err(if still { Untold::Unreadable(id, reply()) } else { Untold::Gone });
     };
     let recipients = view.recipients().skip(place.first.into()).take(usize::from(place.count));
@@ -152,9 +151,7 @@ fn range<R: Runtime>(shard: &Shard<R>, lane: u16, key: u32, ordinal: u16) -> Opt
 }
 
 fn last_reply<R: Runtime>(shard: &Shard<R>, lane: u16, range: LiveRange) -> String {
-    own_lane(shard, lane)
-        .map(|writer| text(writer.lane().reply(range.reply).as_bytes()))
-        .unwrap_or_default()
+    own_lane(shard, lane).map(|writer| text(writer.lane().reply(range.reply).as_bytes())).unwrap_or_default()
 }
 
 /// A lane that this shard writes.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use crate::limits;
-use crate::queue::destinations::known::{DomainState, DomainBacklog, domains};
+use crate::queue::destinations::known::{DomainBacklog, DomainState, domains};
 use crate::route::egress::EgressKey;
 use crate::runtime::Runtime;
 use crate::shard::Shard;

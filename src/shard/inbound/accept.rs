@@ -18,7 +18,11 @@ use crate::time::Instant;
 
 /// Accepts until the node drains or the listener is closed; then takes what waits in the accept queue, and ends. Connections that are left in
 /// the queue of a socket that closes are reset, also where another shard has one of the same address.
-pub(super) async fn accept<R: Runtime>(shard: Rc<Shard<R>>, socket: R::Listener, listening: Rc<ListeningSocket>) {
+pub(super) async fn accept<R: Runtime>(
+    shard: Rc<Shard<R>>,
+    socket: R::Listener,
+    listening: Rc<ListeningSocket>,
+) {
     let drain = shard.timers.deadline();
     // Whoever keeps connecting does not keep it open.
     let mut last = limits::LISTEN_BACKLOG;

@@ -4,7 +4,6 @@
 //! that the client's past gives them (`policy::guesses`): those who have been this account before have threads of their own. A
 //! network that guesses is slowed, then refused before anything is computed. No account is ever locked.
 
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -14,7 +13,7 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::observe::diagnostics::Level;
-use crate::policy::guesses::{Attempt, Ruling, ClientTrust};
+use crate::policy::guesses::{Attempt, ClientTrust, Ruling};
 use crate::policy::verified::Digest;
 use crate::runtime::{Priority, Runtime, Uncomputed, Urgency};
 use crate::shard::Shard;

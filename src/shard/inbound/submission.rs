@@ -61,7 +61,12 @@ impl Submission {
     }
 
     /// Queues a message of our own, which is about one of this lane, before what depends on it.
-    pub(in crate::shard) fn of_ours<R: Runtime>(self, shard: &Shard<R>, lane: u16, about: Box<NoticeSubject>) {
+    pub(in crate::shard) fn of_ours<R: Runtime>(
+        self,
+        shard: &Shard<R>,
+        lane: u16,
+        about: Box<NoticeSubject>,
+    ) {
         shard.gather(self.body.capacity());
         shard.writer(lane).push_own(shard.runtime.now(), self.into_message(), about);
     }

@@ -169,7 +169,11 @@ impl Addresses {
         self.known.borrow().get(&address).is_some_and(|entry| entry.idle.iter().any(is_so))
     }
 
-    fn entry<'a>(&self, known: &'a mut BTreeMap<FarEnd, AddressState>, address: FarEnd) -> &'a mut AddressState {
+    fn entry<'a>(
+        &self,
+        known: &'a mut BTreeMap<FarEnd, AddressState>,
+        address: FarEnd,
+    ) -> &'a mut AddressState {
         known.entry(address).or_insert_with(|| AddressState {
             count: self.mesh.address_count(address),
             connections: 0,

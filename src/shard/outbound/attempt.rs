@@ -12,7 +12,7 @@ use crate::shard::message::Job;
 use crate::shard::outbound::session::Connection;
 use crate::shard::outbound::tally::{Part, Tally, deferred, ended};
 use crate::shard::outbound::transact::transact;
-use crate::shard::outbound::work::{After, How, NextJob, Run, GroupUnderWay, is_resident, recipients_max};
+use crate::shard::outbound::work::{After, GroupUnderWay, How, NextJob, Run, is_resident, recipients_max};
 use crate::shard::outbound::{settle, suspended};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, StoredRecord};
@@ -199,7 +199,11 @@ async fn all<R: Runtime>(
 }
 
 /// The spool cannot give the message back: it is kept, and tried again.
-async fn unreadable<R: Runtime>(under_way: &GroupUnderWay<'_, R>, place: Location, error: &io::Error) -> After {
+async fn unreadable<R: Runtime>(
+    under_way: &GroupUnderWay<'_, R>,
+    place: Location,
+    error: &io::Error,
+) -> After {
     let shard = &under_way.shard;
     load::report_unreadable(
         shard,

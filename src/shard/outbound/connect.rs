@@ -9,7 +9,7 @@ use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::policy::failures::Failures;
 use crate::route::gate::NamedBy;
-use crate::route::{HostAddress, Endpoint, Hop, Host, Protocol, SitePolicy};
+use crate::route::{Endpoint, Hop, Host, HostAddress, Protocol, SitePolicy};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::counts::FarEnd;

@@ -21,7 +21,7 @@ use crate::shard::outbound::provider::ConnectionPlaces;
 use crate::shard::outbound::rates::Rights;
 use crate::shard::outbound::session::{Connection, HopError};
 use crate::shard::outbound::site::{IdleConnection, Site, Work};
-use crate::shard::outbound::work::{After, Run, GroupUnderWay};
+use crate::shard::outbound::work::{After, GroupUnderWay, Run};
 use crate::shard::outbound::{
     adapt, borrow, connect, egress, line, local, node_order, notice, pump, settle, sites, spare,
 };

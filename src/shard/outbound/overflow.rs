@@ -107,7 +107,9 @@ fn instead<R: Runtime>(
 ) -> Option<EgressKey> {
     let rests = |source: &str| resting.iter().any(|other| **other == *source);
     let count = match why {
-        OverflowReason::Elsewhere(by) => return live.egresses.in_place(egress, by, seed, |source| !rests(source)),
+        OverflowReason::Elsewhere(by) => {
+            return live.egresses.in_place(egress, by, seed, |source| !rests(source));
+        }
         OverflowReason::Over(count) => count,
     };
     let is_warm = |source: &str| {

@@ -88,7 +88,11 @@ pub struct ConnectionPlaces {
 
 impl ConnectionPlaces {
     /// Places for one more connection of a shard to a site that has these shares. `Err`: there is none, and the site waits for it.
-    pub fn take(mesh: &Arc<Mesh>, shares: &Rc<[Share]>, shard: usize) -> Result<ConnectionPlaces, WaitingSite> {
+    pub fn take(
+        mesh: &Arc<Mesh>,
+        shares: &Rc<[Share]>,
+        shard: usize,
+    ) -> Result<ConnectionPlaces, WaitingSite> {
         let mut places = ConnectionPlaces { mesh: mesh.clone(), shares: shares.clone(), taken: 0 };
         for Share { provider, connections } in shares.iter() {
             if connections.is_some_and(|most| !provider.count.take(most, shard)) {

@@ -73,16 +73,17 @@ fn begin<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: Rc<Site>) -> bool
     site.waits_for.take();
     let shares =
         site.providers.borrow().clone().filter(|_| !shard.runtime.planted(Defect::ProviderUncounted));
-    let places = match shares.map(|shares| ConnectionPlaces::take(&shard.mesh, &shares, shard.index)).transpose() {
-        Ok(places) => places,
-        Err(waiting) => {
-            *site.waits_for.borrow_mut() = Some(waiting);
-            // Those of this shard are asked at the next tick.
-            shard.outbound.asked.set(true);
-            refused();
-            return false;
-        }
-    };
+    let places =
+        match shares.map(|shares| ConnectionPlaces::take(&shard.mesh, &shares, shard.index)).transpose() {
+            Ok(places) => places,
+            Err(waiting) => {
+                *site.waits_for.borrow_mut() = Some(waiting);
+                // Those of this shard are asked at the next tick.
+                shard.outbound.asked.set(true);
+                refused();
+                return false;
+            }
+        };
     let room = node_order::room(shard, &site, site.connections_max());
     if !site.count.take(room, shard.index) {
         site.count.window().inspect(|window| window.wants(Narrows::Connections));
@@ -97,7 +98,14 @@ fn begin<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: Rc<Site>) -> bool
     shard.outbound.connections.set(shard.outbound.connections.get() + 1);
     let unproven = (!site.proven.get()).then(|| shard.outbound.openings.begin(site.behalf.get()));
     // It is opened in the next turn of the inbox, or before that when another connection ends.
-    shard.outbound.begun.borrow_mut().push_back(OpeningConnection { key, site, unproven, coming: None, places, token });
+    shard.outbound.begun.borrow_mut().push_back(OpeningConnection {
+        key,
+        site,
+        unproven,
+        coming: None,
+        places,
+        token,
+    });
     shard.runtime.bell().ring();
     true
 }

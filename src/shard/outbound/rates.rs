@@ -14,7 +14,7 @@ use crate::runtime::{Defect, Runtime};
 use crate::shaping::pace::Pace;
 use crate::shaping::window::Narrows;
 use crate::shard::Shard;
-use crate::shard::outbound::bucket::{self, Bucket, Token, RateKind};
+use crate::shard::outbound::bucket::{self, Bucket, RateKind, Token};
 use crate::shard::outbound::site::Site;
 use crate::shard::outbound::{node_order, sites, warm};
 use crate::time::Instant;

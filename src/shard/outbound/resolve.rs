@@ -17,7 +17,7 @@ use crate::limits;
 use crate::mail::address;
 use crate::policy::failures::Failures;
 use crate::route::gate::{AdmittedAddress, Gate, GateRefusal, NamedBy};
-use crate::route::{self, HostAddress, Hop, Host, NoRoute, Route};
+use crate::route::{self, Hop, Host, HostAddress, NoRoute, Route};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::count_guard::CountGuard;
 use crate::shard::live::InForce;

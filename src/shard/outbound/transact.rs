@@ -11,7 +11,7 @@ use crate::shard::outbound::eight_bit::{self, PreparedMessage};
 use crate::shard::outbound::session::{Behind, Choice, Connection, HopError, Starttls};
 use crate::shard::outbound::site::NO_ANSWER;
 use crate::shard::outbound::tally::{Part, Tally, ended};
-use crate::shard::outbound::work::{After, How, Run, GroupUnderWay, is_resident, recipients_max};
+use crate::shard::outbound::work::{After, GroupUnderWay, How, Run, is_resident, recipients_max};
 use crate::shard::outbound::{adapt, body, manners, meanings, notice, pump, sites};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, StoredRecord};

@@ -11,7 +11,7 @@ use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::message::Job;
 use crate::shard::outbound::address::AddressPermit;
-use crate::shard::outbound::bucket::{Token, RateKind};
+use crate::shard::outbound::bucket::{RateKind, Token};
 use crate::shard::outbound::provider::ConnectionPlaces;
 use crate::shard::outbound::session::Connection;
 use crate::shard::outbound::site::{Site, Work};

@@ -21,7 +21,7 @@ use crate::shard::Shard;
 use crate::shard::outbound::handoff;
 use crate::shard::outbound::pump::give_credit;
 use crate::shard::store::refuse::{refuse, refuse_or_keep};
-use crate::shard::store::writer::{NoticeSubject, LaneWriter, Waiters};
+use crate::shard::store::writer::{LaneWriter, NoticeSubject, Waiters};
 use crate::shard::store::{at_once, grow, retell, secure};
 use crate::shard::timers::Sleep;
 use crate::smtp::server::NotStored;
@@ -244,7 +244,12 @@ fn message_committed<R: Runtime>(
 }
 
 /// Counts and records a message that is on disk.
-fn received<R: Runtime>(shard: &Shard<R>, id: MessageId, message: &NewMessage, about: Option<&NoticeSubject>) {
+fn received<R: Runtime>(
+    shard: &Shard<R>,
+    id: MessageId,
+    message: &NewMessage,
+    about: Option<&NoticeSubject>,
+) {
     let parent = about.map(|about| about.parent);
     let counters = &shard.instruments.counters;
     let envelope = &message.envelope;

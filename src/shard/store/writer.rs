@@ -283,10 +283,7 @@ impl<R: Runtime> LaneWriter<R> {
         if self.lane().may_free() && now >= self.free_from.get() {
             self.nudge();
         }
-        if self.is_quiet()
-            && self.lane().is_unvouched()
-            && now > self.committed.get() + limits::LANE_REST
-        {
+        if self.is_quiet() && self.lane().is_unvouched() && now > self.committed.get() + limits::LANE_REST {
             self.closing.set(Some(false));
             self.nudge();
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{AnnouncedStage, WarmCount, WarmCounts};
 use crate::limits;
-use crate::shaping::warmup::{Account, Complaint, Grant, Names, WarmupStage, WarmDay};
+use crate::shaping::warmup::{Account, Complaint, Grant, Names, WarmDay, WarmupStage};
 
 /// Where days are kept over a start.
 pub trait Keeps {
@@ -78,7 +78,10 @@ impl Ledger {
             let before = account.day(today).complaint;
             if account.note(&plan, today, overflowed, complaint) {
                 days.push(day_of(&count, account, today));
-                let told = AnnouncedStage { day: account.day(today), standing: Some(account.standing(&plan, today)) };
+                let told = AnnouncedStage {
+                    day: account.day(today),
+                    standing: Some(account.standing(&plan, today)),
+                };
                 if told.day.complaint > before {
                     slowed.push((count.clone(), told.day.complaint, account.standing(&plan, today + 1)));
                 }
@@ -131,7 +134,10 @@ impl Ledger {
     pub fn show(&mut self, count: &WarmCount, today: u32, keeps: &mut impl Keeps) {
         let plan = count.plan();
         if let Some(account) = self.account(count, keeps) {
-            count.tell(AnnouncedStage { day: account.day(today), standing: Some(account.standing(&plan, today)) });
+            count.tell(AnnouncedStage {
+                day: account.day(today),
+                standing: Some(account.standing(&plan, today)),
+            });
         }
     }
 }

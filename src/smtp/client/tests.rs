@@ -258,7 +258,11 @@ fn codes_that_do_not_fit_the_state() {
                 let (sent, steps, verdicts, close) = run(capabilities, &codes[..=place]);
                 let told = format!("{place} {code} {capabilities:?}: {sent} {steps:?} {verdicts}");
                 if !fits {
-                    assert_eq!((steps[place], verdicts.as_str(), close), (NextStep::Done, "dd", true), "{told}");
+                    assert_eq!(
+                        (steps[place], verdicts.as_str(), close),
+                        (NextStep::Done, "dd", true),
+                        "{told}"
+                    );
                 }
                 if !fits && !capabilities.pipelining {
                     // Nothing but what was said before.

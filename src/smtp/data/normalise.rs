@@ -1,7 +1,7 @@
 //! Bare CR and LF made CRLF. The dot rules (RFC 5321 4.5.2) are those of lines that CRLF ended, in and out: a dot behind a bare
 //! line end is neither the end nor a dot to drop, and is doubled on the way out like any that begins a line.
 
-use super::lines::{ScanState, Lines, has_no_bare};
+use super::lines::{Lines, ScanState, has_no_bare};
 
 /// Whether a line end must be put in somewhere in `fresh`, or was put in right before.
 pub(super) fn grows(at: ScanState, fresh: &[u8]) -> bool {

@@ -30,7 +30,9 @@ pub use body::{BodyEnd, NotStored};
 use dialogue::Dialogue;
 use lines::{Lines, NextLine};
 pub use refusals::{Refusal, Refusals};
-pub use step::{Answer, Credentials, Intake, OpenTransaction, Overdue, Question, Questions, SessionConfig, Step};
+pub use step::{
+    Answer, Credentials, Intake, OpenTransaction, Overdue, Question, Questions, SessionConfig, Step,
+};
 use transaction::Transaction;
 
 /// One client's session.

@@ -97,7 +97,13 @@ impl Transaction {
     }
 
     /// Takes a recipient, unless it is there already.
-    pub(super) fn take(&mut self, path: &Path<'_>, hostname: &str, most: usize, memory: bool) -> RecipientAdded {
+    pub(super) fn take(
+        &mut self,
+        path: &Path<'_>,
+        hostname: &str,
+        most: usize,
+        memory: bool,
+    ) -> RecipientAdded {
         let ours = of_ours(path, hostname);
         let (address, domain_at) =
             ours.as_ref().map_or((path.address, path.domain_at), |(address, at)| (&address[..], *at));

@@ -6,7 +6,7 @@ use crate::id::MessageId;
 use crate::limits;
 use crate::spool::files::Files;
 use crate::spool::segment::{Header, LaneOrigin};
-use crate::spool::survey::{self, Lookout, MISSING, FileState, SegmentFile, UNKNOWN};
+use crate::spool::survey::{self, FileState, Lookout, MISSING, SegmentFile, UNKNOWN};
 use crate::spool::trouble::SpoolRefusal;
 
 /// A segment in use.

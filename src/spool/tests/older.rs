@@ -91,7 +91,8 @@ fn move_all(bench: &mut Bench) {
         let moved = Moved::new((key, location, sequence), &payload, pieces, Vec::new(), Vec::new()).unwrap();
         bench.queue.push_back(Item::Move(moved, ()));
     }
-    let moved = bench.commit().iter().filter(|done| matches!(done, DurableItem::Moved { to: Some(_), .. })).count();
+    let moved =
+        bench.commit().iter().filter(|done| matches!(done, DurableItem::Moved { to: Some(_), .. })).count();
     assert_eq!(moved, bench.lane.entries().count());
 }
 

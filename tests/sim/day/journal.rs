@@ -8,7 +8,7 @@ use std::sync::Arc;
 use relevo::id::Position;
 use relevo::observe::Instruments;
 use relevo::observe::accounting::Room;
-use relevo::observe::journaled::{Journaled, Readers, LaneWatermark};
+use relevo::observe::journaled::{Journaled, LaneWatermark, Readers};
 use relevo::time::Instant;
 use serde_json::Value;
 

@@ -67,7 +67,12 @@ impl Later {
 }
 
 /// The suspension that is still in force when this is due; of several the one that lasts longest.
-fn held<'a>(all: &'a Suspensions, domain: &str, due: &DueMail, sites: &[&SiteState]) -> Option<&'a Suspension> {
+fn held<'a>(
+    all: &'a Suspensions,
+    domain: &str,
+    due: &DueMail,
+    sites: &[&SiteState],
+) -> Option<&'a Suspension> {
     let [tenant, campaign, pool] = &due.whose;
     let whose = Whose { tenant, campaign, pool };
     let runs = |name: &str| {

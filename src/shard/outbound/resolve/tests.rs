@@ -51,7 +51,15 @@ fn resolver(world: &World) -> (Rc<Resolver<SimRuntime>>, AaaaQuestions) {
 
 fn host(name: &str) -> Host {
     let name = name.to_owned();
-    Host { name, at: HostAddress::Name, port: 25, named_by: NamedBy::Stranger, rank: 10, weight: 0, tls_first: false }
+    Host {
+        name,
+        at: HostAddress::Name,
+        port: 25,
+        named_by: NamedBy::Stranger,
+        rank: 10,
+        weight: 0,
+        tls_first: false,
+    }
 }
 
 /// Of those who wait for a question when its asker gives up one asks, and not each for a moment.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::mail::address;
 use crate::route::gate::GateRefusal;
-use crate::route::{HostAddress, Host};
+use crate::route::{Host, HostAddress};
 
 /// Why a domain or a host leads nowhere.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use crate::queue::Group;
 use crate::queue::destinations::Effect;
 use crate::queue::suspension::{self, ActiveSuspensions, Suspension, Suspensions};
 use crate::route::gate::NamedBy;
-use crate::route::{HostAddress, Host, Protocol};
+use crate::route::{Host, HostAddress, Protocol};
 use crate::runtime::sim::{SimRuntime, World};
 use crate::shaping::file::File;
 use crate::shaping::layers::Shaping;

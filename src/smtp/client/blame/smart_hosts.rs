@@ -130,8 +130,14 @@ const OF_US: [(CommandStage, &str); 233] = [
     ),
     (CommandStage::Dot, "550 5.7.708 Service unavailable. Access denied, traffic not accepted from this IP"),
     (CommandStage::Dot, "550 5.7.705 Access denied, tenant has exceeded threshold"),
-    (CommandStage::Rcpt, "550 5.7.367 Remote server returned not permitted to relay -> 554 5.7.1 Relay access denied"),
-    (CommandStage::Mail, "530 5.7.57 SMTP; Client was not authenticated to send anonymous mail during MAIL FROM"),
+    (
+        CommandStage::Rcpt,
+        "550 5.7.367 Remote server returned not permitted to relay -> 554 5.7.1 Relay access denied",
+    ),
+    (
+        CommandStage::Mail,
+        "530 5.7.57 SMTP; Client was not authenticated to send anonymous mail during MAIL FROM",
+    ),
     (CommandStage::Mail, "535 5.7.3 Authentication unsuccessful"),
     (
         CommandStage::Rcpt,
@@ -165,7 +171,10 @@ const OF_US: [(CommandStage, &str); 233] = [
         CommandStage::Dot,
         "550 5.7.1 Domain y.example is not allowed to send: Free accounts are for test purposes only. Please upgrade",
     ),
-    (CommandStage::Rcpt, "550 5.7.1 Relaying not allowed: your IP 192.0.2.7 is not on the list of allowed senders"),
+    (
+        CommandStage::Rcpt,
+        "550 5.7.1 Relaying not allowed: your IP 192.0.2.7 is not on the list of allowed senders",
+    ),
     (CommandStage::Rcpt, "550 192.0.2.7 is not allowed to relay"),
     (CommandStage::Rcpt, "550 5.7.1 192.0.2.7 is not in the allowed relay list"),
     (CommandStage::Rcpt, "550 mail from relay.example is not allowed to be relayed"),
@@ -184,7 +193,10 @@ const OF_US: [(CommandStage, &str); 233] = [
     (CommandStage::Rcpt, "550 Rejected: relaying denied for spam protection"),
     (CommandStage::Rcpt, "530 SMTP authentication is required."),
     (CommandStage::Rcpt, "550 This server requires authentication before sending mail"),
-    (CommandStage::Rcpt, "503 This mail server requires authentication. Please check your mail client settings."),
+    (
+        CommandStage::Rcpt,
+        "503 This mail server requires authentication. Please check your mail client settings.",
+    ),
     (CommandStage::Rcpt, "503 5.7.0 Error: authentication required"),
     (CommandStage::Rcpt, "550 You must authenticate to use this server"),
     (CommandStage::Rcpt, "550 You need to authenticate first"),
@@ -196,7 +208,10 @@ const OF_US: [(CommandStage, &str); 233] = [
     (CommandStage::Rcpt, "553 5.7.1 <a@b.example>: Sender address rejected: not logged in"),
     (CommandStage::Rcpt, "554 5.7.1 <unknown[192.0.2.7]>: Client host rejected: Access denied"),
     (CommandStage::Rcpt, "554 5.7.1 <relay.example[192.0.2.7]>: Client host rejected: Access denied"),
-    (CommandStage::Rcpt, "554 5.7.1 <192.0.2.7>: Client host rejected: cannot find your hostname, [192.0.2.7]"),
+    (
+        CommandStage::Rcpt,
+        "554 5.7.1 <192.0.2.7>: Client host rejected: cannot find your hostname, [192.0.2.7]",
+    ),
     (CommandStage::Mail, "550 5.7.1 Access denied"),
     (CommandStage::Mail, "550 Access to this mail system has been denied"),
     (CommandStage::Mail, "554 5.7.1 Service unavailable"),
@@ -251,7 +266,10 @@ const OF_US: [(CommandStage, &str); 233] = [
     (CommandStage::Rcpt, "550 relaying is not allowed here"),
     (CommandStage::Rcpt, "550 5.7.1 relay access is denied"),
     (CommandStage::Rcpt, "553 5.3.0 Relaying not permitted"),
-    (CommandStage::Rcpt, "550 5.7.1 <x@y.example> Relaying denied: You must check for new mail before sending mail."),
+    (
+        CommandStage::Rcpt,
+        "550 5.7.1 <x@y.example> Relaying denied: You must check for new mail before sending mail.",
+    ),
     (CommandStage::Rcpt, "550 This system is not configured to relay mail"),
     (CommandStage::Rcpt, "551 we do not relay <x@y.example>"),
     (CommandStage::Rcpt, "550 You may not relay mail through this host"),
@@ -311,7 +329,10 @@ const OF_US: [(CommandStage, &str); 233] = [
         "550 5.7.51 TenantInboundAttribution; There is a partner connector configured that matched the message's recipient domain. The connector had either the RestrictDomainsToIPAddresses or RestrictDomainsToCertificate set",
     ),
     (CommandStage::Rcpt, "550 5.7.501 Service unavailable. Spam abuse detected from IP range"),
-    (CommandStage::Rcpt, "550 5.7.750 Service unavailable. Client blocked from sending from unregistered domains"),
+    (
+        CommandStage::Rcpt,
+        "550 5.7.750 Service unavailable. Client blocked from sending from unregistered domains",
+    ),
     (CommandStage::Mail, "503 5.5.1 Hello first"),
     (CommandStage::Mail, "503 5.5.4 Error: send AUTH command first"),
     (CommandStage::Mail, "502 5.7.0 Please authenticate first"),
@@ -336,7 +357,10 @@ const OF_THE_MAIL: [(CommandStage, &str); 104] = [
     (CommandStage::Dot, "554 5.7.1 Your message has a license key that has expired"),
     (CommandStage::Dot, "550 5.7.1 Delivery not authorized, message refused"),
     (CommandStage::Rcpt, "550 5.1.1 User unknown"),
-    (CommandStage::Rcpt, "550 5.1.1 <x@y.example>: Recipient address rejected: User unknown in local recipient table"),
+    (
+        CommandStage::Rcpt,
+        "550 5.1.1 <x@y.example>: Recipient address rejected: User unknown in local recipient table",
+    ),
     (CommandStage::Rcpt, "550 No such user here"),
     (CommandStage::Rcpt, "550 5.7.1 spam message rejected"),
     (CommandStage::Dot, "550 5.7.1 spam message rejected"),
@@ -377,8 +401,14 @@ const OF_THE_MAIL: [(CommandStage, &str); 104] = [
         CommandStage::Dot,
         "554 Message rejected: Email address is not verified. The following identities failed the check in region EU-WEST-1: a@b.example",
     ),
-    (CommandStage::Dot, "552 5.7.0 This message was blocked because its content presents a potential security issue"),
-    (CommandStage::Dot, "550 5.7.26 This mail is unauthenticated: senders must authenticate with SPF or DKIM"),
+    (
+        CommandStage::Dot,
+        "552 5.7.0 This message was blocked because its content presents a potential security issue",
+    ),
+    (
+        CommandStage::Dot,
+        "550 5.7.26 This mail is unauthenticated: senders must authenticate with SPF or DKIM",
+    ),
     (CommandStage::Dot, "554 5.7.5 Message rejected by the DMARC policy of b.example"),
     (CommandStage::Dot, "550 5.7.1 Message not authenticated (no DKIM signature)"),
     (CommandStage::Dot, "554 5.7.1 Message contains a virus"),
@@ -482,6 +512,9 @@ fn relaying_is_denied_to_us_where_it_is_for_all() {
 /// Said through an MX as well: it knows the command no better for others.
 #[test]
 fn a_command_nobody_knows_returns_nobody() {
-    let lines = [(CommandStage::Mail, "500 5.5.1 unrecognized command"), (CommandStage::Rcpt, "500 5.5.1 unrecognized command")];
+    let lines = [
+        (CommandStage::Mail, "500 5.5.1 unrecognized command"),
+        (CommandStage::Rcpt, "500 5.5.1 unrecognized command"),
+    ];
     assert_eq!(odd(false, (true, "d"), &lines), Vec::<String>::new());
 }

@@ -52,7 +52,10 @@ fn each_recipient_that_was_taken_has_its_reply() {
             let (last, before) = steps.split_last().expect("steps");
             assert_eq!(*last, NextStep::Done, "{codes:?}");
             let body = before.iter().position(|step| *step == NextStep::SendBody).expect("a body was sent");
-            assert!(before[body + 1..].iter().all(|step| *step == NextStep::AwaitAnswer), "{codes:?}: {steps:?}");
+            assert!(
+                before[body + 1..].iter().all(|step| *step == NextStep::AwaitAnswer),
+                "{codes:?}: {steps:?}"
+            );
             assert!(!transaction.must_close());
         }
     }

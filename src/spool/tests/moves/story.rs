@@ -78,7 +78,10 @@ impl Story {
                 }
                 body.extend_from_slice(&message.body);
                 let recipients = vec![Some((0, 0, String::new())); message.envelope.recipients.len()];
-                model.insert(sender.clone(), ModelMessage { body: (body.len(), crc32c::crc32c(&body)), recipients });
+                model.insert(
+                    sender.clone(),
+                    ModelMessage { body: (body.len(), crc32c::crc32c(&body)), recipients },
+                );
                 told.insert(sender, (*key, *location));
             }
             DurableItem::Outcome { outcome, .. } => {
