@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use relevo::id::MessageId;
-use relevo::names::ends::End;
 use relevo::time::Instant;
 
 use super::in_force::InForce;
@@ -297,8 +296,7 @@ impl Ledger {
             // In every life: what a kill took is told again at the start.
             self.complain(format!("{id}: the log tells of it before it was received"));
         }
-        let ends_here = End::ALL.iter().any(|end| end.word() == event);
-        if ends_here || matches!(event, "delivered" | "bounced" | "expired") {
+        if !matches!(event, "received" | "deferred" | "rejected" | "admin") {
             let recipients = record["recipients"].as_array().into_iter().flatten();
             self.ended.borrow_mut().extend(recipients.filter_map(|one| one.as_str().map(str::to_owned)));
         }
