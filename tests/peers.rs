@@ -121,6 +121,7 @@ stories!("sources.py", None;
     a_rule_has_another_source_send,
     limits_hold_for_each_source,
     a_proxy_that_talks_nonsense_suspends_its_source,
+    a_proxy_that_passes_nothing_on_suspends_its_source,
     a_source_that_is_gone_is_suspended,
     an_operator_suspends_a_source,
     pools_change_by_a_reload,

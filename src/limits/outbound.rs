@@ -194,6 +194,13 @@ pub const SOURCE_WEIGHT_MAX: u64 = 10_000;
 pub const SOURCES_LOOKED_AT: usize = 16;
 /// How long a proxy that failed is waited for to see whether it is there again.
 pub const PROXY_LOOK: Duration = Duration::from_secs(5);
+/// Sites in a row of which no host greets through the proxy of a source before that is held to be the proxy's fault: one that is dead, or several of one
+/// operator, are to suspend no source.
+pub const SILENT_SITES: usize = 5;
+/// The same while a proxy that was silent is tried again.
+pub const SILENT_SITES_ON_TRIAL: usize = 2;
+/// For so long none is heard before that: a moment without a network is none of the proxy's.
+pub const SILENT_FOR: Duration = Duration::from_secs(3);
 /// Messages of each shard of which it is said that they name a pool that is not there, until the next reload.
 pub const UNKNOWN_POOLS_TOLD: usize = 10;
 /// Groups of one domain that go on by another source in one turn.

@@ -234,6 +234,8 @@ fn write_list(out: &mut Vec<u8>, notice: &Notice<'_>, cause: Cause, room: &mut u
             out.extend_from_slice(b"    The host ");
             write_printable(out, remote.as_bytes(), limits::DSN_NAME_MAX);
             out.extend_from_slice(if failure.text.is_empty() { b" was asked.\r\n" } else { b" said:\r\n" });
+        } else if cause == Cause::Expired && reply_code(failure.text).is_some() {
+            out.extend_from_slice(b"    The last reply was:\r\n");
         }
         if !failure.text.trim().is_empty() {
             let mut paragraph = HeaderFolder::begin(out, "\t");

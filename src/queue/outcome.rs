@@ -63,8 +63,13 @@ impl StoredDeferral {
 
     /// No hop said it.
     pub fn is_ours(&self) -> bool {
-        self.reply.len() < 3 || !self.reply.bytes().take(3).all(|byte| byte.is_ascii_digit())
+        is_ours(&self.reply)
     }
+}
+
+/// Whether no hop said what is stored of a deferral.
+pub fn is_ours(reply: &str) -> bool {
+    reply.len() < 3 || !reply.bytes().take(3).all(|byte| byte.is_ascii_digit())
 }
 
 /// Why a recipient is returned.
@@ -82,6 +87,8 @@ pub struct Failure {
     pub receipt: Option<Receipt>,
     /// It was ended here, without an attempt: by the operator, or by a rule that returns mail.
     pub unattempted: bool,
+    /// Attempts, and milliseconds since it came: of what was given up for age the shard of the lane tells, which knows the last reply to it.
+    pub late: Option<(u16, u64)>,
 }
 
 impl Failure {
@@ -101,6 +108,7 @@ impl Failure {
             record: Vec::new(),
             receipt: None,
             unattempted: false,
+            late: None,
         })
     }
 }
@@ -191,6 +199,7 @@ impl Ended {
                 record: Vec::new(),
                 receipt: None,
                 unattempted: false,
+                late: None,
             })),
         }
     }
@@ -391,6 +400,7 @@ mod tests {
                 record: Vec::new(),
                 receipt: None,
                 unattempted: false,
+                late: None,
             };
             assert_eq!(of(&Verdict::Failed(0), reply), Disposition::Bounced(Box::new(failure)));
         }

@@ -251,7 +251,12 @@ impl Suspensions {
                 && site.as_ref().is_none_or(there)
                 && one.scope.holds_of(whose)
         };
-        self.all.iter().filter(may).min_by_key(|one| one.until.0.abs_diff(until.0))
+        let nearer = |one: &&Suspension| one.until.0.abs_diff(until.0);
+        // Any site may be meant where it is not known.
+        if place.site.is_none() {
+            return self.all.iter().filter(may).min_by_key(nearer);
+        }
+        self.near(place).into_iter().map(|at| &self.all[at]).filter(may).min_by_key(nearer)
     }
 
     /// What holds mail back that is due at that time, and for longest; `runs`: whether this provider runs its site.
@@ -275,7 +280,7 @@ impl Suspensions {
                 && scope.provider.as_deref().is_none_or(&runs)
                 && scope.holds_of(whose)
         };
-        self.all.iter().filter(holds).max_by_key(|one| one.until)
+        self.near(place).into_iter().map(|at| &self.all[at]).filter(holds).max_by_key(|one| one.until)
     }
 
     /// One more may be made.
@@ -301,15 +306,27 @@ impl Suspensions {
         self.all.is_empty()
     }
 
-    /// The places of those that may be of mail that goes there.
+    /// The places of those that are of mail that goes there, as far as queues know.
     fn at(&self, place: Place<'_>, providers: &Providers) -> SmallVec<[usize; 4]> {
         let mut found = SmallVec::new();
-        let mut look = |places: Option<&Vec<u32>>| {
-            for at in places.into_iter().flatten().map(|at| *at as usize) {
-                if self.all[at].scope.holds_at(place, providers) {
-                    found.push(at);
-                }
+        self.each_near(place, |at| {
+            if self.all[at].scope.holds_at(place, providers) {
+                found.push(at);
             }
+        });
+        found
+    }
+
+    fn near(&self, place: Place<'_>) -> SmallVec<[usize; 4]> {
+        let mut found = SmallVec::new();
+        self.each_near(place, |at| found.push(at));
+        found
+    }
+
+    /// Calls with the places of those that may be of mail that goes there: a few of many, and those of no whole name.
+    fn each_near(&self, place: Place<'_>, mut found: impl FnMut(usize)) {
+        let mut look = |places: Option<&Vec<u32>>| {
+            places.into_iter().flatten().for_each(|at| found(*at as usize));
         };
         look(self.by_domain.get(place.domain));
         if let Some(site) = place.site.filter(|_| !self.by_site.is_empty()) {
@@ -318,7 +335,6 @@ impl Suspensions {
             hosts(site).filter(|host| *host != whole).for_each(|host| look(self.by_site.get(host)));
         }
         look(Some(&self.wide));
-        found
     }
 }
 
@@ -424,137 +440,4 @@ impl ActiveSuspensions {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::shaping::value::Limit;
-
-    fn scope(words: &str) -> Scope {
-        let mut scope = Scope::default();
-        for (name, value) in words.split_whitespace().filter_map(|word| word.split_once('=')) {
-            match name {
-                "domain" => scope.domain = Pattern::parse(value),
-                "site" => scope.site = Pattern::parse(value),
-                "provider" => scope.provider = Some(value.into()),
-                "tenant" => scope.tenant = Some(value.into()),
-                "campaign" => scope.campaign = Some(value.into()),
-                "source" => scope.source = Some(value.into()),
-                _ => scope.pool = Some(value.into()),
-            }
-        }
-        scope
-    }
-
-    /// Those of these scopes, by number; each holds for ten seconds longer than the one before.
-    fn held(all: &[(&str, Effect)]) -> ActiveSuspensions {
-        let one = |(id, (words, effect)): (u64, &(&str, Effect))| Suspension {
-            id,
-            effect: effect.clone(),
-            scope: scope(words),
-            since: UnixMillis(0),
-            until: UnixMillis(1000).after(Duration::from_secs(10 * (id + 1))),
-            by: "".into(),
-            reason: "".into(),
-        };
-        let all = (0..).zip(all).map(one).collect();
-        ActiveSuspensions::new(Arc::new(Suspensions::new(all)), UnixMillis::seconds)
-    }
-
-    const SITE: &str = "mx:10 mx1.Example.org:25,20 mx2.example.org:25,";
-
-    #[test]
-    fn what_is_meant_is_found_and_nothing_else() {
-        for (words, domain, site, found) in [
-            ("domain=a.example", "a.example", None, true),
-            ("domain=a.example", "b.a.example", None, false),
-            ("domain=*.a.example", "b.a.example", None, true),
-            ("site=mx2.example.org", "d.example", Some(SITE), true),
-            ("site=mx2.example.org", "d.example", None, false),
-            ("site=*.example.org", "d.example", Some(SITE), true),
-            ("site=mx3.example.org", "d.example", Some(SITE), false),
-            ("domain=a.example site=mx2.example.org", "a.example", Some(SITE), true),
-            ("domain=a.example site=mx2.example.org", "a.example", Some("mx:10 other.example:25,"), false),
-        ] {
-            let held = held(&[(words, Effect::Wait)]);
-            let place = Place { domain, site };
-            assert_eq!(held.at(place, 5).is_some(), found, "{words}: {domain} {site:?}");
-            assert_eq!(held.of(place, Whose::default(), 5).is_some(), found, "{words}");
-            assert!(held.at(place, 11).is_none(), "it is over");
-        }
-        let mut exact = held(&[("", Effect::Wait)]).all()[0].clone();
-        exact.scope.site = Some(Pattern::Whole(SITE.into()));
-        let exact = ActiveSuspensions::new(Arc::new(Suspensions::new(vec![exact])), UnixMillis::seconds);
-        assert!(exact.at(Place { domain: "d.example", site: Some(SITE) }, 5).is_some());
-    }
-
-    #[test]
-    fn a_provider_is_known_by_the_hosts_of_its_sites() {
-        let (file, _) = crate::shaping::file::File::read(
-            "[provider.big]\nmatch = [{ MXSuffix = '.example.org' }]\n",
-            std::path::Path::new("a.toml"),
-        );
-        let held = held(&[("provider=big", Effect::Wait), ("provider=nobody", Effect::Wait)]);
-        let matches = |name: &str| (name == "big").then(|| file.providers[0].matches.clone());
-        let held = held.clone().with(Providers::of(&held.all, matches));
-        let at = |site| held.at(Place { domain: "d.example", site }, 5).map(|found| found.suspension.id);
-        assert_eq!(at(Some(SITE)), Some(0), "capitals or not");
-        assert_eq!((at(Some("mx:10 mx1.example.org:25,20 mx.example.net:25,")), at(None)), (None, None));
-    }
-
-    #[test]
-    fn parameters_count_where_a_record_tells_them() {
-        let held = held(&[("domain=a.example tenant=shop campaign=", Effect::Return)]);
-        let place = Place { domain: "a.example", site: None };
-        let of = |tenant, campaign| held.of(place, Whose { tenant, campaign, pool: "x" }, 5).is_some();
-        assert!(held.is_of_mail() && held.at(place, 5).is_none());
-        assert!(of("shop", "") && !of("shop", "spring") && !of("", ""));
-    }
-
-    #[test]
-    fn what_waits_for_longest_comes_first_and_before_what_is_returned() {
-        let effects = [Effect::Wait, Effect::Wait, Effect::Return];
-        let held = held(&effects.map(|effect| ("domain=a.example", effect)));
-        let place = Place { domain: "a.example", site: None };
-        let at = |now| held.at(place, now).map(|found| (found.suspension.id, found.until));
-        assert_eq!([5, 15, 25, 31].map(at), [Some((1, 21)), Some((1, 21)), Some((2, 31)), None]);
-    }
-
-    #[test]
-    fn the_last_setting_of_a_key_comes_last() {
-        let set = |most| Effect::Set(Key::ConnectionLimit, Value::Limit(Limit { most, local: false }));
-        let all =
-            [("site=mx1.example.org", set(5)), ("domain=d.example", set(1)), ("domain=x.example", set(9))];
-        let held = held(&all);
-        let found = held.settings(Place { domain: "d.example", site: Some("mx:10 mx1.example.org:25,") });
-        let values: Vec<_> = found.iter().map(|(key, value)| (key.name(), value.to_string())).collect();
-        assert_eq!(values, [("connection_limit", "5".to_owned()), ("connection_limit", "1".to_owned())]);
-        assert!(held.at(Place { domain: "d.example", site: None }, 5).is_none(), "nothing waits for it");
-    }
-
-    #[test]
-    fn those_that_are_of_no_whole_name_are_few() {
-        let wide: Vec<_> = (0..limits::SUSPENSIONS_WIDE_MAX).map(|_| ("tenant=shop", Effect::Wait)).collect();
-        let held = held(&wide);
-        let room = |words| held.all.has_room(&scope(words));
-        assert!(room("domain=a.example tenant=shop") && !room("domain=*.a.example") && !room("campaign=x"));
-    }
-
-    #[test]
-    fn a_source_is_suspended_alone_and_holds_back_nothing_here() {
-        let wait = |words| (words, Effect::Wait);
-        let held = held(&[wait("source=ip1"), wait("source=ip2"), wait("source=ip1")]);
-        let place = Place { domain: "d.example", site: Some("ip1 mx:10 mx.d.example:25") };
-        assert!(held.at(place, 1).is_none() && held.of(place, Whose::default(), 1).is_none());
-        let all = Suspensions::new(held.all().to_vec());
-        assert!(all.why(place, Whose::default(), UnixMillis(0)).is_none());
-        let id = |name| all.of_source(name).map(|one| one.id);
-        assert_eq!([id("ip1"), id("ip2"), id("ip3"), id("")], [Some(2), Some(1), None, None]);
-        assert!(!scope("source=ip1").mixes() && !scope("pool=a tenant=b").mixes());
-        assert!(scope("source=ip1 domain=d.example").mixes());
-        let mut written = Scope::default();
-        written.set("source", " ip1 ").unwrap();
-        assert_eq!((written.to_string(), written.is_all()), ("source=ip1".to_owned(), false));
-        assert!(written.set("source", "ip2").is_err() && Scope::default().set("source", "").is_err());
-    }
-}
+mod tests;

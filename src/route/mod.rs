@@ -4,6 +4,7 @@ mod draw;
 pub mod egress;
 pub mod gate;
 pub mod hop;
+pub mod silence;
 pub mod site;
 
 use std::collections::HashMap;

@@ -105,6 +105,8 @@ pub enum Defect {
     GivenUpTakenUp,
     /// Another source is drawn after a start.
     SourceForgotten,
+    /// A proxy through which no host greets is not found out.
+    SilenceUncounted,
     /// Whose mail it is is forgotten: all of it is of one flow.
     FlowForgotten,
     /// Shares of tenants are those of each shard for itself.

@@ -328,6 +328,9 @@ def what_expires_is_recorded_once():
         assert expired["attempts"] - last["attempts"] in (0, 1), mail
         # Ends and attempts are of whole seconds, and an attempt behind which there is no time for another is the last.
         assert expired["enhanced"] == "4.4.7" and expired["class"] == "expired" and expired["reply"] and expired["delay_ms"] >= 10000, expired
+        if domain == "later.example":
+            assert expired["reply"].endswith("; the last reply was: 450 4.2.0 later"), expired
+            assert any(b"The last reply was:\r\n\t450 4.2.0 later" in message.body for message in later.taken), later.taken
         [notice] = [record for record in records if record["id"] == expired["notification"] and record["event"] == "received"]
         assert notice["parent"] == expired["id"], notice
         assert any(b"Status: 4.4.7" in message.body and words.encode() in message.body.replace(b"\r\n\t", b" ") for message in later.taken), words

@@ -526,6 +526,41 @@ def a_proxy_that_talks_nonsense_suspends_its_source():
         relay.stop()
 
 
+class Deaf(Proxy):
+    """Takes connections and headers, and closes then; with `mends` it is a proxy."""
+
+    mends = False
+
+    def serve(self, client):
+        if self.mends:
+            return super().serve(client)
+        with client:
+            self.header(client)
+
+
+def a_proxy_that_passes_nothing_on_suspends_its_source():
+    """Five hosts of five domains say nothing through it: that is its fault, and its mail goes by the other source. One host alone says nothing of it."""
+    hops = [Door(host="127.0.0.2")]
+    hops += [Door(host=f"127.0.0.{at}", port=hops[0].port) for at in range(3, 7)]
+    deaf = Deaf("haproxy", address=None)
+    more = source("far", "127.0.3.1", proxy=f"haproxy://127.0.0.9:{deaf.port}") + source("ip1", "127.0.1.1")
+    more += pool("bulk", ("far", 1), ("ip1", 1)) + NEWS
+    routes = "".join(f'[[route]]\ndomain = "d{at}.example"\nto = "smtp://127.0.0.{2 + at}:{hop.port}"\n' for at, hop in enumerate(hops))
+    relay = start(None, FAST + more, route=routes)
+    send(relay, 4, sender="a@b.example", domains=["d0.example"], header="X-Virtual-MTA: far\r\n")
+    relay.wait_log("deferred", 1)
+    time.sleep(5)
+    assert metric(relay, "sources_suspended") == 0
+    send(relay, 100, domains=[f"d{at}.example" for at in range(5)])
+    wait(lambda: sum(len(hop.taken) for hop in hops) >= 100, 60, "its mail waits")
+    assert relay.told("source far: its proxy haproxy://127.0.0.9", "no host greets through it", "suspended")
+    assert all(set(hop.by()) == {"127.0.1.1"} for hop in hops), [hop.by() for hop in hops]
+    deaf.mends = True
+    wait(lambda: len(hops[0].taken) >= 24 and metric(relay, "sources_suspended") == 0, 90, "it is not used again")
+    assert hops[0].by()["127.0.3.1"] == 4, hops[0].by()
+    relay.stop()
+
+
 def mail_leaves_through_an_haproxy():
     hop = Door()
     proxy = Proxy("haproxy", address=None)

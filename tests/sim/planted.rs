@@ -152,6 +152,7 @@ found! {
     GreetingBelieved in a_refusal_of_us_taken_for_one_of_mail_is_found,
     RoomUnseen in a_disk_that_stays_full_for_the_relay_is_found,
     SuspensionForgotten in suspended_mail_that_goes_on_is_found,
+    SilenceUncounted in a_proxy_that_nobody_finds_silent_is_found,
     FallbackForgotten in mail_that_waits_for_a_source_with_a_fallback_is_found,
     WarmupForgotten in a_day_of_warm_up_nobody_counts_is_found,
     RateUncounted in a_rate_nobody_counts_is_found,
@@ -175,6 +176,7 @@ fn of_sites(defect: Defect) {
         Defect::WindowDeaf => window::is_found(defect),
         Defect::SourceForgotten => sources::is_found(defect),
         Defect::FallbackForgotten => sources::fallback_is_found(defect),
+        Defect::SilenceUncounted => sources::silence_is_found(defect),
         Defect::FlowForgotten => fair::is_found(defect),
         Defect::WarmupForgotten => warmup::is_found(defect),
         _ => suspend::is_found(defect),
@@ -200,6 +202,7 @@ fn is_found(defect: Defect) {
         | Defect::SourceForgotten
         | Defect::SuspensionForgotten
         | Defect::FallbackForgotten
+        | Defect::SilenceUncounted
         | Defect::FlowForgotten
         | Defect::WarmupForgotten => return of_sites(defect),
         Defect::SharesOfShards | Defect::NoSpareConnection | Defect::RateOfShards => {

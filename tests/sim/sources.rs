@@ -292,6 +292,85 @@ fn the_fallback_of_a_section_sends_while_its_source_does_not_work() {
     });
 }
 
+/// What stands for a proxy and the hosts behind it: which of these is meant makes no difference here. While it is broken it takes connections, and
+/// closes them or says nothing.
+fn stand_for_proxy(world: &World, at: u8, (broken, closes): (Rc<Cell<bool>>, bool)) -> Rc<Hop> {
+    let hop = Rc::new(Hop::default());
+    let runtime = world.shard(2, 0);
+    let at = format!("10.0.0.{at}:2525").parse().expect("an address");
+    let listener = runtime.listen(at).expect("a free address");
+    let (own, behind) = (runtime.clone(), hop.clone());
+    runtime.spawn(async move {
+        while let Ok((stream, from)) = listener.accept().await {
+            let mut talk = Talk::new(own.clone(), stream, Duration::from_secs(3600));
+            let (broken, hop) = (broken.get(), behind.clone());
+            own.spawn(async move {
+                // The header of the PROXY protocol.
+                let mut passes = talk.skip(16 + 12).await.is_ok();
+                while broken && passes {
+                    passes = !closes && talk.skip(1).await.is_ok();
+                }
+                if passes {
+                    let _ = hop.serve(talk, from.ip()).await;
+                }
+            });
+        }
+    });
+    hop
+}
+
+/// All of it leaves by two proxies, of which one is broken: how much came in an hour.
+fn by_a_broken_proxy(seed: u64, closes: bool, plant: Option<Defect>) -> usize {
+    let world = World::new(seed);
+    if let Some(defect) = plant {
+        world.plant(defect, 1.0);
+    }
+    let number = |host: &str| host.bytes().find(u8::is_ascii_digit).unwrap_or(b'0') - b'0';
+    names(&world, &Rc::default(), move |host| Some([10, 0, 1, 1 + number(host)]));
+    let broken = Rc::new(Cell::new(true));
+    let hops = [(8, broken.clone()), (9, Rc::default())]
+        .map(|(at, broken)| stand_for_proxy(&world, at, (broken, closes)));
+    let through = |at| {
+        let named = format!("name = \"ip{at}\"\naddress = \"10.9.0.{at}\"");
+        format!("[[source]]\n{named}\nproxy = \"haproxy://10.0.0.{at}:2525\"\n")
+    };
+    let pool = "[[pool]]\nname = \"bulk\"\nsources = [\"ip8\", \"ip9\"]\n";
+    let rule = "[[rule]]\nmatch = { sender = \"*\" }\nset = { pool = \"bulk\" }\n";
+    let retry = "[retry]\nfirst = \"5s\"\nmax = \"20s\"\n";
+    let relay = launch(&world, 2, &format!("{retry}{}{}{pool}{rule}", through(8), through(9)));
+    hand_in(&world, 0..20);
+    let taken = || hops.iter().map(|hop| hop.taken.borrow().len()).sum::<usize>();
+    run_until_true(&world, Duration::from_secs(3600), || taken() == 100);
+    let came = taken();
+    if plant.is_none() {
+        assert!(hops[0].taken.borrow().is_empty());
+        // It is used again when it works.
+        broken.set(false);
+        world.run_for(Duration::from_secs(3600));
+        hand_in(&world, 20..40);
+        assert!(run_until_true(&world, Duration::from_secs(60), || taken() == 200), "{} came", taken());
+        assert_eq!(relay.sum(|of| &of.sources_suspended), 0);
+        assert!(!hops[0].taken.borrow().is_empty(), "it sends again");
+    }
+    relay.drain();
+    came
+}
+
+#[test]
+fn a_proxy_that_passes_nothing_on_leaves_its_mail_to_the_others() {
+    story(2, |seed| {
+        for closes in [true, false] {
+            assert_eq!(by_a_broken_proxy(seed, closes, None), 100, "closes: {closes}");
+        }
+    });
+}
+
+/// Without the defect all of it comes.
+pub fn silence_is_found(defect: Defect) {
+    let came = by_a_broken_proxy(1, true, Some(defect));
+    assert!(came < 100, "what is planted is not noticed: {came} came");
+}
+
 /// Without the defect all of it comes.
 pub fn fallback_is_found(defect: Defect) {
     let by = by_the_fallback(1, Some(defect));
@@ -339,6 +418,51 @@ fn a_family_without_a_way_is_tried_last() {
         send(102, 21..=21);
         send(103, 22..=40);
         assert_eq!(world.faults().no_ipv6, Some(2));
+        relay.drain();
+    });
+}
+
+/// A source with one of its two addresses sends by that, and is not suspended time and again.
+#[test]
+fn a_source_without_one_of_its_addresses_sends_by_the_other() {
+    story(2, |seed| {
+        let world = World::new(seed);
+        let (four, six): (IpAddr, IpAddr) =
+            ("10.9.0.1".parse().expect("one"), "2001:db8::91".parse().expect("one"));
+        world.faults().absent.insert(six);
+        let (first, second) = (Hop::start_at(&world, "[2001:db8::2]:25"), Hop::start(&world));
+        let route = |domain: &str, hosts: &str| format!("[[route]]\ndomain = \"{domain}\"\nto = [{hosts}]\n");
+        let to = |host: &str, order: u8| format!("{{ to = \"smtp://{host}:25\", order = {order} }}");
+        let (of_six, of_four) = (to("[2001:db8::2]", 1), to("10.0.0.2", 2));
+        let routes = route("both.test", &format!("{of_six}, {of_four}"))
+            + &route("four.test", &of_four)
+            + &route("six.test", &of_six);
+        let source = format!("[[source]]\nname = \"ip1\"\naddress = \"{four}\"\naddress6 = \"{six}\"\n");
+        let rule = "[[rule]]\nmatch = { sender = \"*\" }\nset = { pool = \"ip1\" }\n";
+        let relay =
+            launch(&world, 2, &format!("[retry]\nfirst = \"5s\"\nmax = \"20s\"\n{source}{rule}{routes}"));
+        for minute in 0..10 {
+            let to = ["both.test", "four.test", "six.test"].map(|domain| format!("u{minute}@{domain}"));
+            hand_in_some(&world, 100 + minute, 0..1, to.to_vec());
+            for _ in 0..60 {
+                world.run_for(Duration::from_secs(1));
+                assert_eq!(relay.sum(|of| &of.sources_suspended), 0);
+            }
+        }
+        assert_eq!((first.taken.borrow().len(), second.by()), (0, BTreeMap::from([(four, 20)])));
+        // It comes, and the other goes.
+        world.faults().absent = BTreeSet::from([four]);
+        let all = run_until_true(&world, Duration::from_secs(1200), || first.taken.borrow().len() == 10);
+        assert!(all, "{} of 10 came", first.taken.borrow().len());
+        hand_in_some(&world, 200, 0..1, vec!["u@both.test".to_owned(), "u@six.test".to_owned()]);
+        world.run_for(Duration::from_secs(60));
+        assert_eq!((first.by(), relay.sum(|of| &of.sources_suspended)), (BTreeMap::from([(six, 12)]), 0));
+        // Without any it is suspended; by then no connection is open.
+        world.run_for(Duration::from_secs(1200));
+        world.faults().absent = BTreeSet::from([four, six]);
+        hand_in_some(&world, 201, 0..1, vec!["u@four.test".to_owned(), "v@six.test".to_owned()]);
+        world.run_for(Duration::from_secs(600));
+        assert_eq!((second.taken.borrow().len(), relay.sum(|of| &of.sources_suspended)), (20, 1));
         relay.drain();
     });
 }

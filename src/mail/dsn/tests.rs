@@ -124,9 +124,10 @@ fn words_of_our_own_are_not_the_hops() {
 
 #[test]
 fn an_expired_recipient_reads_differently() {
-    let failures = [expired(b"x@b.example", "451 4.2.0 try later")];
+    let failures = [FailedRecipient { remote: None, ..expired(b"x@b.example", "451 4.2.0 try later") }];
     let [head, words, fields, _] = parts(&notice(&failures, HEADER));
     assert!(head.contains("could not be delivered in time"), "{head}");
+    assert!(words.contains("The last reply was:\r\n\t451 4.2.0 try later"), "{words}");
     assert!(words.contains("within 5 days") && !words.contains("refused"), "{words}");
     assert!(fields.contains("Status: 4.4.7\r\n") && fields.contains("smtp; 451 4.2.0 try later"), "{fields}");
 }

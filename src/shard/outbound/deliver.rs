@@ -174,6 +174,7 @@ impl<R: Runtime> Lease<R> {
             self.shard.outbound.destinations.borrow_mut().open_site(self.key);
         }
         self.site.proven.set(true);
+        self.site.hop.borrow().by.iter().for_each(|source| source.heard(self.shard.timers.recent()));
         if self.unproven.take().is_some() {
             line::admit(&self.shard);
         }
@@ -215,6 +216,7 @@ async fn return_all<R: Runtime>(
                     record: Vec::new(),
                     receipt: None,
                     unattempted: false,
+                    late: None,
                 };
                 let ended = Ended::Bounced(Box::new(failure));
                 let told = || {

@@ -12,6 +12,7 @@ use crate::observe::diagnostics::Level;
 use crate::queue::Group;
 use crate::queue::flow::{Flow, Strand};
 use crate::route::egress::{self, EgressKey, Source};
+use crate::route::silence::Sought;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::live::InForce;
@@ -134,7 +135,11 @@ pub(in crate::shard) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
     let live = shard.live.get();
     let suspended = live.egresses.sources().filter(|source| source.is_suspended()).count();
     shard.instruments.counters.sources_suspended.set(if shard.index == 0 { suspended as u64 } else { 0 });
-    if shard.index > 0 || suspended == 0 || shard.outbound.sources.looks.replace(true) {
+    if shard.index > 0 {
+        return;
+    }
+    look_for_addresses(shard);
+    if suspended == 0 || shard.outbound.sources.looks.replace(true) {
         return;
     }
     let now = shard.runtime.now();
@@ -149,10 +154,49 @@ pub(in crate::shard) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
     });
 }
 
+/// Sources that work by one of two addresses: whether the other is there.
+fn look_for_addresses<R: Runtime>(shard: &Shard<R>) {
+    let live = shard.live.get();
+    let missing: Vec<&Arc<Source>> =
+        live.egresses.sources().filter(|source| source.misses() && !source.is_suspended()).collect();
+    if missing.is_empty() {
+        return;
+    }
+    // All of them have their turn.
+    let from = shard.runtime.random() as usize % missing.len();
+    for source in missing.iter().cycle().skip(from).take(missing.len().min(limits::SOURCES_LOOKED_AT)) {
+        let _ = without_address(shard, source);
+    }
+}
+
+/// What is said of a source that has addresses, none of which is on this machine.
+fn without_address<R: Runtime>(shard: &Shard<R>, source: &Source) -> Option<String> {
+    let is_here = |address: &IpAddr| shard.runtime.has_address(*address).unwrap_or(false);
+    let (here, gone): (Vec<IpAddr>, Vec<IpAddr>) = source.config.addresses().partition(is_here);
+    here.iter().for_each(|address| source::note_address(shard, source, *address, true));
+    gone.iter().for_each(|address| source::note_address(shard, source, *address, false));
+    gone.first().filter(|_| here.is_empty()).map(|address| source::gone(source, *address))
+}
+
 async fn look_at<R: Runtime>(shard: &Shard<R>, source: &Source) {
-    match trouble(shard, source).await {
-        None => works(shard, source),
-        Some(why) => failed(shard, source, &why),
+    if let Some(why) = trouble(shard, source).await {
+        return failed(shard, source, &why);
+    }
+    match (source.sought(), &source.config.proxy) {
+        (Sought::Greeting(to), Some(proxy)) => match source::is_heard(shard, (source, proxy), to).await {
+            Ok(()) => {
+                source.heard(shard.runtime.now());
+                works(shard, source);
+            }
+            Err(error) => failed(shard, source, &error.to_string()),
+        },
+        (Sought::Others, _) => {
+            if source.try_again(shard.runtime.now()) {
+                shard.live.get().egresses.changed();
+                shard.say(Level::Info, format_args!("source {} is tried again", source.name()));
+            }
+        }
+        _ => works(shard, source),
     }
 }
 
@@ -164,6 +208,5 @@ async fn trouble<R: Runtime>(shard: &Shard<R>, source: &Source) -> Option<String
             .err()
             .map(|error| error.to_string());
     }
-    let is_gone = |address: &IpAddr| !shard.runtime.has_address(*address).unwrap_or(false);
-    source.config.addresses().find(is_gone).map(|address| source::gone(source, address))
+    without_address(shard, source)
 }

@@ -84,6 +84,7 @@ pub(super) async fn greet<R: Runtime>(
     if !rights.take().await {
         return Err(HopError::OverRate);
     }
+    let begun = shard.runtime.now();
     let wire = source::connect(shard, by.as_deref(), to, manners.timeouts.connect).await?;
     let mut connection = Connection::new(wire, name(host, to), (manners.lmtp, manners.timeouts));
     connection.by.clone_from(by);
@@ -91,7 +92,13 @@ pub(super) async fn greet<R: Runtime>(
         Ok(()) => Ok(connection),
         Err(error) => {
             connection.leave(shard).await;
-            Err(error)
+            let is_silence = matches!(error, HopError::Wire(WireError::TimedOut | WireError::Lost(_)));
+            match by {
+                Some(source) if is_silence && !connection.greeted => {
+                    Err(source::unheard(shard, source, (&rights.site(), to), (begun, error)))
+                }
+                _ => Err(error),
+            }
         }
     }
 }
@@ -108,6 +115,8 @@ async fn introduce<R: Runtime>(
     }
     connection.owe(1);
     let greeting = connection.reply(shard, manners.timeouts.greeting).await?;
+    connection.greeted = true;
+    connection.by.iter().for_each(|source| source.heard(shard.runtime.now()));
     if greeting.code != 220 {
         // Only in place of a greeting does 521 speak of all mail.
         let believed = greeting.is_permanent() && shard.runtime.planted(Defect::GreetingBelieved);

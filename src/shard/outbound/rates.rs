@@ -124,6 +124,11 @@ impl<'a, R: Runtime> Rights<'a, R> {
         Rights { shard, site, first: RefCell::new(first) }
     }
 
+    /// The name of the site.
+    pub(super) fn site(&self) -> String {
+        self.site.hop.borrow().site.clone()
+    }
+
     /// Takes one more, if that may be within [`limits::RATE_WAIT_MAX`].
     pub(super) async fn take(&self) -> bool {
         if let Some(first) = self.first.take() {

@@ -34,6 +34,8 @@ pub struct Connection<R: Runtime> {
     pub place: Option<AddressPermit>,
     /// Name and address of the hop, for records.
     pub hop: String,
+    /// The hop said something.
+    pub greeted: bool,
     /// It greets with our own name: mail that goes there comes back.
     pub loops: bool,
     /// Which others there were to ask.
@@ -222,6 +224,7 @@ impl<R: Runtime> Connection<R> {
             capabilities: Capabilities::default(),
             place: None,
             hop,
+            greeted: false,
             loops: false,
             choice: Choice::Only,
             routed: false,

@@ -4,9 +4,10 @@ use std::rc::Rc;
 
 use crate::id::MessageId;
 use crate::limits;
+use crate::mail::classify::Class;
 use crate::mail::{dsn, trace};
-use crate::observe::event::{Attempt, Mail};
-use crate::queue::outcome::{Deferral, Ended, Failure, Outcomes, RangeOutcome, Receipt, Settled};
+use crate::observe::event::{Attempt, Event, Mail};
+use crate::queue::outcome::{self, Deferral, Ended, Failure, Outcomes, RangeOutcome, Receipt, Settled};
 use crate::queue::{Group, GroupPhase};
 use crate::runtime::{Defect, Runtime};
 use crate::shaping::answers::Answers;
@@ -22,7 +23,6 @@ use crate::shard::store::writer::NoticeSubject;
 use crate::smtp::{client, reply};
 use crate::spool::batch::Outcome;
 use crate::spool::record::MessageView;
-use crate::time::UnixMillis;
 
 /// One end for a whole group that no connection worked on. Its record is read first, so that the accounting can tell of it.
 pub(super) async fn whole_now<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, disposition: Ended) {
@@ -184,8 +184,10 @@ pub(in crate::shard) fn report<R: Runtime>(
         }
         if let Some(scene) = scene {
             let record = account(shard, job, scene, outcome);
+            let is_late = matches!(outcome.disposition, Ended::Expired(_));
             if let Some(failure) = outcome.disposition.returned_mut() {
                 failure.record = record;
+                failure.late = is_late.then(|| (group.attempts, age(shard, scene.view, group)));
             }
         }
     }
@@ -245,12 +247,12 @@ fn hand_in<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, outcomes: Outcomes) {
 /// Records an outcome. What comes back of a failure is recorded by the shard of the lane, with the notification that is made of it.
 fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: &RangeOutcome) -> Vec<u8> {
     let mut later = Vec::new();
-    let (wall, now) = (shard.runtime.wall(), shard.runtime.now());
+    let wall = shard.runtime.wall();
     let Scene { view, hop, source, tls, reply, answers, max_age: _ } = *scene;
     let (reply, attempts) = outcome.disposition.told(reply, job.group.attempts);
     let status = outcome.disposition.returned().and_then(|failure| failure.status);
     let enhanced = status.or_else(|| reply::enhanced(reply));
-    let delay = delay(shard.clock.read(now), wall, view, &job.group);
+    let delay = age(shard, view, &job.group);
     if outcome.disposition == Ended::Delivered {
         let _ = shard.say.latencies.borrow_mut().delivered.record(delay.max(1) * 1000);
     }
@@ -263,9 +265,13 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
     if let Some(class) = class {
         shard.instruments.families.classified.add(class as usize, outcome.count.into());
     }
+    // The shard of the lane tells of it: `tell_late`.
+    if matches!(outcome.disposition, Ended::Expired(_)) {
+        return later;
+    }
     let class = class.map_or("", |class| class.word());
     let attempt = Attempt { hop, source, tls, reply, enhanced, class, attempts, delay_ms: Some(delay) };
-    let mut record = |first: u16, recipients: &[&[u8]]| {
+    let record = |first: u16, recipients: &[&[u8]]| {
         let mail = Mail {
             account: view.account,
             parameters: &view.named_parameters(first),
@@ -282,31 +288,29 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
             events.record_outcome(wall, &event, received_here);
         }
     };
-    let mut recipients = view
-        .recipients()
-        .skip(usize::from(outcome.first))
-        .take(usize::from(outcome.count))
-        .map(|(address, _)| address);
-    if outcome.count == 1 {
-        record(outcome.first, &[recipients.next().unwrap_or_default()]);
-        return later;
-    }
-    let recipients = recipients.collect::<Vec<_>>();
-    let Some(alike) = view.alike(outcome.first, outcome.count) else {
-        record(outcome.first, &recipients);
-        return later;
-    };
-    // A record for each set of parameters, however its recipients take turns with others.
-    for ordinals in alike {
-        let place = |ordinal: &u16| recipients.get(usize::from(ordinal - outcome.first)).copied();
-        let own: Vec<&[u8]> = ordinals.iter().filter_map(place).collect();
-        record(ordinals[0], &own);
-    }
+    each_alike(view, (outcome.first, outcome.count), record);
     later
 }
 
+/// A call for each set of parameters of these recipients, however they take turns with others.
+fn each_alike(view: &MessageView<'_>, (first, count): (u16, u16), mut record: impl FnMut(u16, &[&[u8]])) {
+    let mut recipients =
+        view.recipients().skip(usize::from(first)).take(usize::from(count)).map(|(address, _)| address);
+    if count == 1 {
+        return record(first, &[recipients.next().unwrap_or_default()]);
+    }
+    let recipients = recipients.collect::<Vec<_>>();
+    let Some(alike) = view.alike(first, count) else { return record(first, &recipients) };
+    for ordinals in alike {
+        let place = |ordinal: &u16| recipients.get(usize::from(ordinal - first)).copied();
+        let own: Vec<&[u8]> = ordinals.iter().filter_map(place).collect();
+        record(ordinals[0], &own);
+    }
+}
+
 /// Milliseconds since the message came. Where the wall clock was set since, to the second by the queues' clock.
-fn delay(read: UnixMillis, wall: UnixMillis, view: &MessageView<'_>, group: &Group) -> u64 {
+fn age<R: Runtime>(shard: &Shard<R>, view: &MessageView<'_>, group: &Group) -> u64 {
+    let (read, wall) = (shard.clock.read(shard.runtime.now()), shard.runtime.wall());
     let by_wall = wall.0.saturating_sub(view.arrival.0);
     let left = (u64::from(group.expiry) * 1000).saturating_sub(read.0);
     let lives = view.expiry.0.saturating_sub(view.arrival.0);
@@ -350,7 +354,7 @@ async fn bounce<R: Runtime>(shard: Rc<Shard<R>>, mut settled: Settled) {
         write_down(&shard, &settled, None);
         shard.timers.sleep_until(shard.runtime.now() + limits::OUTCOME_DELAY_MAX * 10).await;
     }
-    match compose(&shard, &settled).await {
+    match compose(&shard, &mut settled).await {
         Ok(Some((submission, parent))) => {
             let about = Box::new(NoticeSubject::new(parent, records(&mut settled)));
             submission.of_ours(&shard, settled.location.lane, about);
@@ -394,14 +398,15 @@ fn keep<R: Runtime>(shard: &Shard<R>, settled: &mut Settled) {
     }
 }
 
-/// The notification, and the message it is about.
+/// The notification, and the message it is about. Of what was given up for age it is said what its event says.
 async fn compose<R: Runtime>(
     shard: &Rc<Shard<R>>,
-    settled: &Settled,
+    settled: &mut Settled,
 ) -> std::io::Result<Option<(Submission, MessageId)>> {
     let place = Pinned::new(shard, settled.key, settled.location);
     let source = StoredRecord::read(shard, place.location).await?;
     let view = source.view()?;
+    tell_late(shard, settled, &view);
     if !dsn::owed(view.sender) {
         return Ok(None);
     }
@@ -465,9 +470,68 @@ fn failure_texts<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled) -> Vec<Str
     failed_recipients(settled).map(text).collect()
 }
 
+/// Records of what was given up for age: with the last reply, which only the lane knows. One event tells of recipients that waited together, and
+/// its id is by them, so that it quotes what was said to the first.
+fn tell_late<R: Runtime>(shard: &Rc<Shard<R>>, settled: &mut Settled, view: &MessageView<'_>) {
+    let writer = shard.writer(settled.location.lane);
+    let (key, wall) = (settled.key, shard.runtime.wall());
+    for outcome in settled.outcomes.ranges_mut() {
+        let Ended::Expired(failure) = &outcome.disposition else { continue };
+        let Some((attempts, delay)) = failure.late else { continue };
+        let mut records = Vec::new();
+        each_alike(view, (outcome.first, outcome.count), |first, recipients| {
+            let last = last_reply(&writer.lane(), key, first);
+            let reply = &late_words(&failure.diagnostic, last.as_deref());
+            let attempt = Attempt {
+                reply,
+                enhanced: failure.status,
+                class: Class::Expired.word(),
+                attempts,
+                delay_ms: Some(delay),
+                ..Attempt::default()
+            };
+            let mail = Mail {
+                account: view.account,
+                parameters: &view.named_parameters(first),
+                ..Mail::new(view.id, view.sender, (first, recipients))
+            };
+            let event = Event::Expired(mail, attempt);
+            shard.say.events.borrow_mut().encode(wall, &event, &mut records);
+        });
+        if let Some(failure) = outcome.disposition.returned_mut() {
+            failure.record = records;
+        }
+    }
+}
+
+/// Why it was given up, and what was said last, unless that is the same.
+fn late_words(why: &str, last: Option<&str>) -> String {
+    let is_told = |last: &&str| !why.contains(*last) && !last.contains(why);
+    let Some(last) = last.filter(is_told) else { return why.to_owned() };
+    let what = if outcome::is_ours(last) { "error" } else { "reply" };
+    format!("{why}; the last {what} was: {last}")
+}
+
 fn last_reply(lane: &crate::spool::Lane, key: u32, ordinal: u16) -> Option<String> {
     let live = lane.entry(key)?.live();
     let range = live.iter().find(|range| (range.first..range.first + range.count).contains(&ordinal))?;
     let text = lane.reply(range.reply);
     (!text.is_empty()).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_given_up_for_age_quotes_the_last_reply() {
+        for (why, last, told) in [
+            ("too late", Some("451 4.7.1 greylisted"), "too late; the last reply was: 451 4.7.1 greylisted"),
+            ("too late", Some("4.4.1 no route"), "too late; the last error was: 4.4.1 no route"),
+            ("too late", None, "too late"),
+            ("connection refused", Some("4.4.1 connection refused"), "connection refused"),
+        ] {
+            assert_eq!(late_words(why, last), told);
+        }
+    }
 }

@@ -9,12 +9,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::config::{Proxy, ProxyKind};
+use crate::limits;
+use crate::observe::diagnostics::Level;
 use crate::route::Endpoint;
 use crate::route::egress::Source;
-use crate::runtime::{Runtime, Stream};
+use crate::route::gate::AdmittedAddress;
+use crate::runtime::{Defect, Runtime, Stream};
 use crate::shard::Shard;
 use crate::shard::outbound::session::HopError;
 use crate::shard::wire::{Wire, WireError};
+use crate::time::Instant;
 
 /// Why a source has no way to an address; None: it has one, as far as can be told.
 fn no_way(source: &Source, to: &Endpoint) -> Option<HopError> {
@@ -55,12 +59,19 @@ pub(super) async fn connect<R: Runtime>(
     match &source.config.proxy {
         Some(proxy) => through(shard, (source, proxy), by, (to, address), patience).await,
         None => {
+            if let Some(by) = by.filter(|by| source.is_missing(*by) && source.has_beside(*by)) {
+                return Err(HopError::NoAddress(gone(source, by)));
+            }
             let stream = shard.runtime.connect(by, address);
             if let (Err(error), Some(by)) = (&stream, by)
                 && error.kind() == io::ErrorKind::AddrNotAvailable
                 && !shard.runtime.has_address(by).unwrap_or(true)
             {
-                return Err(HopError::Source(gone(source, by)));
+                note_address(shard, source, by, false);
+                let words = gone(source, by);
+                // It is no source for these hosts, and one for the others.
+                let works = source.has_beside(by);
+                return Err(if works { HopError::NoAddress(words) } else { HopError::Source(words) });
             }
             ready(shard, stream, patience).await.map_err(refused)
         }
@@ -72,9 +83,65 @@ pub(super) fn gone(source: &Source, by: IpAddr) -> String {
     format!("source {}: {by} is no address of this machine", source.name())
 }
 
+/// An address of a source is on this machine, or not: that is said once where the source works by another one meanwhile.
+pub(super) fn note_address<R: Runtime>(shard: &Shard<R>, source: &Source, address: IpAddr, is_here: bool) {
+    if !source.set_missing(address, !is_here) || !source.has_beside(address) {
+        return;
+    }
+    let name = source.name();
+    if is_here {
+        shard.say(Level::Info, format_args!("source {name}: {address} is an address of this machine again"));
+    } else {
+        let kind = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+        let why = gone(source, address);
+        shard.say(Level::Error, format_args!("{why}: until it is, the source connects to no host of {kind}"));
+    }
+}
+
 /// What is said of a source whose proxy does not work.
 fn dead(source: &Source, proxy: &Proxy, why: impl fmt::Display) -> HopError {
     HopError::Source(format!("source {}: its proxy {proxy}: {why}", source.name()))
+}
+
+/// A connection by a source ended before the host greeted: what that was, the host's fault or that of the source's proxy.
+pub(super) fn unheard<R: Runtime>(
+    shard: &Shard<R>,
+    source: &Source,
+    (site, to): (&str, &Endpoint),
+    (begun, error): (Instant, HopError),
+) -> HopError {
+    let silent = |to| source.unheard(site, to, (begun, shard.runtime.now()));
+    match (&source.config.proxy, to) {
+        (Some(proxy), Endpoint::Network(to))
+            if !shard.runtime.planted(Defect::SilenceUncounted) && silent(*to) =>
+        {
+            mute(source, proxy)
+        }
+        _ => error,
+    }
+}
+
+/// What is said of a source whose proxy takes connections, and no more.
+fn mute(source: &Source, proxy: &Proxy) -> HopError {
+    dead(source, proxy, "it takes connections, and no host greets through it")
+}
+
+/// Whether a host greets through the proxy of a source that was silent.
+pub(super) async fn is_heard<R: Runtime>(
+    shard: &Shard<R>,
+    (source, proxy): (&Source, &Proxy),
+    to: AdmittedAddress,
+) -> Result<(), HopError> {
+    let (address, to) = (to.address(), Endpoint::Network(to));
+    let by = source.config.towards(address.ip());
+    let mut wire = match through(shard, (source, proxy), by, (&to, address), limits::PROXY_LOOK).await {
+        Err(HopError::Connect(..)) => return Err(mute(source, proxy)),
+        result => result?,
+    };
+    wire.limit(&shard.timers, limits::PROXY_LOOK);
+    let heard = read(&mut wire, &mut [0]).await;
+    wire.close();
+    heard.map_err(|_| mute(source, proxy))
 }
 
 /// Waits until a connection is there.

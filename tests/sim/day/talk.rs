@@ -72,6 +72,15 @@ impl Talk {
         }
     }
 
+    /// So many bytes come, and are forgotten.
+    pub async fn skip(&mut self, count: usize) -> io::Result<()> {
+        while self.input.len() - self.start < count {
+            self.fill().await?;
+        }
+        self.start += count;
+        Ok(())
+    }
+
     /// All up to the final dot, as it came over the wire.
     pub async fn until_dot(&mut self) -> io::Result<Vec<u8>> {
         let mut looked = 0usize;
