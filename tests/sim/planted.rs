@@ -185,10 +185,7 @@ fn of_sites(defect: Defect) {
 
 fn is_found(defect: Defect) {
     let (days, often, words): Days = match defect {
-        Defect::PolicyKept | Defect::PolicyMixed => {
-            reload::is_found(defect);
-            (many_reloads, 1.0, &["which was not in force at its MAIL"])
-        }
+        Defect::PolicyKept | Defect::PolicyMixed => reloaded(defect),
         Defect::GivenUpTakenUp => (given_up, 1.0, &["which was not in force at its MAIL"]),
         Defect::RoutesKept => (routes_move, 1.0, &["led by the DNS, past a route"]),
         Defect::JournalWithoutRoom => return full_disk::is_found(defect),
@@ -252,6 +249,12 @@ fn is_found(defect: Defect) {
         Defect::LentDoneTwice => (lent, 0.5, &["delivered again"]),
     };
     Story { days, defect: Some((defect, often)), words, ..PLAIN }.is_found();
+}
+
+/// By a reload of its own, and by days of many.
+fn reloaded(defect: Defect) -> Days {
+    reload::is_found(defect);
+    (many_reloads, 1.0, &["which was not in force at its MAIL"])
 }
 
 /// With few credits, and where others deliver for a shard.
