@@ -98,6 +98,8 @@ fn settings(directory: &Path, sink: SocketAddr) -> Config {
     config.node.data_dir = directory.join("spool");
     config.logs = vec![LogConfig::to(directory.join("accounting.jsonl"))];
     config.control.http = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+    // The usual one is that of a relay that may run here.
+    config.control.socket = None;
     config.listeners[0].address.set_port(0);
     config.delivery.connections_per_destination = limits::DEMO_SINK_CONNECTIONS;
     let to = Choice::only(RouteTarget::smtp(sink.ip().to_string(), sink.port()));

@@ -167,6 +167,19 @@ fn a_demo_that_nobody_watches_leaves_nothing() {
     assert_eq!(fs::read_dir(&temporary).expect("a directory").count(), 0);
 }
 
+/// Another relay may run on the machine: what is usual is that one's.
+#[test]
+fn a_demo_keeps_to_its_own_directory() {
+    let scratch = Scratch::new();
+    let child = manners::command(Path::new(RELEVO), "demo --duration 1s")
+        .env("TMPDIR", scratch.path(""))
+        .output()
+        .expect("it runs");
+    let errors = String::from_utf8_lossy(&child.stderr);
+    assert_eq!(child.status.code(), Some(0), "{errors}");
+    assert!(!errors.contains("/var/lib/relevo"), "{errors}");
+}
+
 #[test]
 fn what_is_not_named_is_looked_for_where_it_belongs() {
     let default = Path::new("/etc/relevo/relevo.toml");
