@@ -60,7 +60,7 @@ impl Clock {
 
     /// When what is found in the spool is due and when it is given up, in seconds of this clock, which has just been set. The wall
     /// clock it was written by may have been set since. So nothing waits for longer than the longest wait, `wait_max` (what
-    /// would is spread over that by `random`), and what arrives in the future arrives now.
+    /// would is spread over that by `random`), and what arrives in the future arrives now. Nothing is given up early, by a part of a second.
     pub fn found(
         now: u32,
         next: u32,
@@ -72,8 +72,8 @@ impl Clock {
         let wait = next.saturating_sub(now);
         let due =
             if wait > wait_max { now.saturating_add((random % u64::from(wait_max)) as u32) } else { next };
-        let lives = UnixMillis(expiry.0.saturating_sub(arrival.0)).seconds();
-        let expiry = if arrival.seconds() > now { now.saturating_add(lives) } else { expiry.seconds() };
+        let lives = UnixMillis(expiry.0.saturating_sub(arrival.0)).seconds_up();
+        let expiry = if arrival.seconds() > now { now.saturating_add(lives) } else { expiry.seconds_up() };
         (due, expiry)
     }
 }
@@ -138,6 +138,8 @@ mod tests {
         assert_eq!(found(now + 300, arrival), (now + 300, arrival.seconds() + lives.seconds()));
         assert_eq!(found(now + 7200, arrival).0, now + 7200);
         assert_eq!(found(0, arrival).0, 0);
+        // Part of a second is the message's.
+        assert_eq!(found(0, UnixMillis(arrival.0 + 1)).1, arrival.seconds() + lives.seconds() + 1);
         // The clock was set back by 400 days since.
         let (due, expiry) = found(now + 400 * 86_400, UnixMillis(WALL.0 + 400 * DAY));
         assert!((now..=now + 7200).contains(&due), "{due}");

@@ -35,7 +35,7 @@ pub(in crate::shard) fn stored<'a, R: Runtime>(
     let after = |span: u64| now.after(Duration::from_millis(span));
     let since = |at: UnixMillis| at.0.saturating_sub(envelope.arrival.0);
     let release = envelope.parameters.as_ref().and_then(|all| all.message.release()).map_or(0, since);
-    let expiry = after(since(envelope.expiry)).seconds();
+    let expiry = after(since(envelope.expiry)).seconds_up();
     let lives = since(envelope.expiry).saturating_sub(release);
     let (standing, not_before) = match release {
         0 => (GroupPhase::Resident, 0),

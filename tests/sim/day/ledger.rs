@@ -333,7 +333,8 @@ impl Ledger {
         }
         let set = clock.iter().map(|(set, _)| *set).filter(|set| (began..=ended).contains(set));
         let dated = std::iter::once(began).chain(set).map(ahead).min().unwrap_or(0);
-        let lives = (plan.expire as i64 - 2) * 1000;
+        // Records have milliseconds.
+        let lives = plan.expire as i64 * 1000 - 1;
         let starts = self.crashes.borrow();
         let given_up = starts.iter().filter(|start| **start >= began).filter_map(|start| {
             let passed = start.since(began).as_millis() as i64;
@@ -445,7 +446,7 @@ impl Ledger {
             self.judge_patience(plan, one, recipient, wrong);
         }
         let site = &plan.sites[recipient.site];
-        let expires = one.began + Duration::from_secs(plan.expire - 2);
+        let expires = one.began + Duration::from_millis(plan.expire * 1000 - 1);
         let crashes = self.crashes.borrow();
         let late = crashes.len() as u64 * 60;
         let lied = plan.dns_lies > 0.0 && !site.origin;
@@ -465,7 +466,7 @@ impl Ledger {
             // dated when they are made. The log may not have it if there was another start.
             let given_up =
                 early.is_some_and(|(_, start)| one.null_sender || crashes.iter().any(|crash| *crash > start));
-            let lives = (plan.expire as i64 - 2) * 1000;
+            let lives = plan.expire as i64 * 1000 - 1;
             let no_notice = self.notices.was_given_up(address, lives, &crashes, |at| self.ahead(at));
             let may_end_unseen = may_end_unseen || given_up || no_notice || discards.is_some();
             // Nobody was promised what was refused: after a failed sync it may stand in memory for one life, and be gone in the next.
