@@ -64,6 +64,10 @@ const _: () = {
     assert!(MX_HOSTS_KEPT >= 2 && MX_ADDRESSES_MAX >= 2, "RFC 5321 5.1 asks for at least two");
     assert!(MX_NAMES_MAX >= DOMAIN_MAX, "one host is always kept");
     assert!(DRAIN_MAX.as_secs() + LAST_WRITES.as_secs() < STOP_MAX.as_secs(), "a stop in order must fit");
+    assert!(
+        REQUEST_TIME.as_secs() + ASK_WAIT.as_secs() + ADMIN_JOURNALED.as_secs() < HTTP_REQUEST.as_secs(),
+        "who asks for a change is told how far it came"
+    );
     assert!(STOP_MAX.as_secs() < 60, "TimeoutStopSec of deploy/relevo.service");
     assert!(
         JOURNAL_BATCH + ACCOUNTING_CHUNK + EVENT_MAX <= JOURNAL_FRAME_MAX,

@@ -162,7 +162,9 @@ stories!("accounting.py", None;
 );
 
 stories!("journal.py", None;
+    a_command_is_answered_where_the_journal_cannot_be_written,
     a_log_without_room_misses_nothing,
+    no_command_that_was_answered_is_missing_over_kills,
     no_event_is_missing_or_twice_over_kills,
 );
 

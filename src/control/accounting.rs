@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::Thread;
 
 use crate::config::LogConfig;
 use crate::control::error::StartError;
@@ -77,6 +78,11 @@ impl Opened {
 }
 
 impl Accounting {
+    /// Wakes the journal's writer by its `unpark`.
+    pub(super) fn writer(&self) -> Thread {
+        self.journal.writer()
+    }
+
     /// The logs are to look at once whether they are to be opened again.
     pub(super) fn wake(&self) {
         self.logs.iter().for_each(Worker::wake);

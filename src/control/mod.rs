@@ -149,11 +149,14 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
         None => None,
     };
     let socket = setup.section.socket.as_deref();
+    let writer = log.as_ref().map(Accounting::writer);
+    let chunks = setup.instruments.first().map(|first| first.chunks.clone());
+    let journaled = chunks.zip(writer).map(|(chunks, writer)| admin::JournalBarrier::new(chunks, writer));
     let teller = admin::Teller::new(&setup.instruments, setup.node, "decisions");
     let decisions =
         decisions::start(&setup.data_dir, (&setup.mesh, &setup.warmups), teller, setup.fired.clone());
     let (decisions, desk) = decisions.map_err(StartError::Thread)?;
-    let service = socket.map(|path| serve_commands(&setup, path, &reserve, desk)).transpose();
+    let service = socket.map(|path| serve_commands(&setup, path, &reserve, (desk, journaled))).transpose();
     let service = service.or_else(|problem| {
         // Some file systems have no sockets. Mail does not wait for commands, where nobody asked for them.
         let told = (!setup.section.socket_named).then(|| say(Level::Warning, format_args!("{problem}")));
@@ -191,7 +194,7 @@ fn serve_commands(
     setup: &Setup,
     path: &Path,
     reserve: &Arc<Reserve>,
-    desk: decisions::Desk,
+    (desk, journaled): (decisions::Desk, Option<admin::JournalBarrier>),
 ) -> Result<(Worker, local::File), StartError> {
     let opened = local::listen(path, limits::LOCAL_BACKLOG)
         .map_err(|error| StartError::Socket(path.to_owned(), error))?;
@@ -212,6 +215,7 @@ fn serve_commands(
             mesh,
             desk,
             admin: admin::Teller::new(&instruments, node, "control"),
+            journaled,
             instruments,
             health,
             reload,

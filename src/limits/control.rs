@@ -274,6 +274,9 @@ pub const SEARCH_KEPT: Duration = Duration::from_secs(120);
 pub const ASK_WAIT: Duration = Duration::from_secs(20);
 /// How long one request goes from shard to shard before it is told how far it came: well within [`HTTP_REQUEST`].
 pub const REQUEST_TIME: Duration = Duration::from_secs(5);
+/// How long the answer to a command waits until the journal has what the command did: a disk that is slow is waited for, one that is full or hangs
+/// is not.
+pub const ADMIN_JOURNALED: Duration = Duration::from_secs(2);
 /// How long control waits until all shards have prepared a configuration: a shard that is busy comes to it far sooner, and nothing has changed yet.
 pub const RELOAD_PREPARED: Duration = Duration::from_secs(10);
 /// How long it waits to hear that all of them go by it. One that does not say so does all the same before anything new begins there.

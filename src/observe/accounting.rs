@@ -62,7 +62,7 @@ impl Chunks {
     }
 
     /// Whether so many parts of four and more are taken.
-    fn is_taken(&self, quarters: usize) -> bool {
+    pub fn is_taken(&self, quarters: usize) -> bool {
         self.full.len() * 4 > self.full.capacity() * quarters
     }
 
@@ -195,6 +195,16 @@ impl EventQueue {
         }
     }
 
+    /// Adds one that somebody waits for, as an operator does: it is passed on at once, and not dropped for a journal. These are few.
+    pub fn notice_at_once(&mut self, at: UnixMillis, notice: &Notice<'_>) {
+        if matches!(self.readers, Readers::Nobody) {
+            return;
+        }
+        let mut buffer = Vec::new();
+        self.encoder.notice(at, notice, &mut buffer);
+        self.pass_on(Piece { buffer, records: 1 });
+    }
+
     /// The record of an event, for [`EventQueue::record_encoded`] of the shard of its message.
     pub fn encode(&mut self, at: UnixMillis, event: &Event<'_>, out: &mut Vec<u8>) {
         if !matches!(self.readers, Readers::Nobody) {
@@ -275,7 +285,7 @@ impl EventQueue {
         let voucher = &mut self.vouchers[place];
         if let Some((_, until)) = voucher.next.take_if(|(at, _)| *at < all) {
             voucher.said = Some(until);
-            self.push(Chunk { lines: Vec::new(), recorded: Some(LaneWatermark { lane, until }) });
+            self.push(Chunk { recorded: Some(LaneWatermark { lane, until }), ..Chunk::default() });
         }
         let voucher = &mut self.vouchers[place];
         if voucher.next.is_none() && voucher.said != Some(until) {
@@ -286,7 +296,7 @@ impl EventQueue {
     /// A lane that the journal knows nothing of: where it stands is vouched for at once, as nothing of it is recorded behind that yet.
     pub fn begin_lane(&mut self, lane: u16, until: Position) {
         self.vouchers.push(Voucher { lane, said: Some(until), next: None });
-        self.push(Chunk { lines: Vec::new(), recorded: Some(LaneWatermark { lane, until }) });
+        self.push(Chunk { recorded: Some(LaneWatermark { lane, until }), ..Chunk::default() });
     }
 
     /// Whether the queue to the journal has no room for what is told now.
@@ -329,7 +339,7 @@ impl EventQueue {
         if self.kept().is_some() && self.chunks.is_taken(2) {
             self.drop(piece);
         } else if !piece.buffer.is_empty()
-            && let Err(chunk) = self.chunks.pass(Chunk { lines: piece.buffer, recorded: None })
+            && let Err(chunk) = self.chunks.pass(Chunk { lines: piece.buffer, ..Chunk::default() })
         {
             self.drop(Piece { buffer: chunk.lines, records: piece.records });
         }
@@ -369,7 +379,7 @@ impl EventQueue {
         if buffer.is_empty() {
             return;
         }
-        let chunk = Chunk { lines: buffer, recorded: None };
+        let chunk = Chunk { lines: buffer, ..Chunk::default() };
         if self.kept().is_some() {
             self.push(chunk);
         } else if let Err(chunk) = self.chunks.pass(chunk) {
@@ -560,6 +570,18 @@ mod tests {
             "in order, and vouched for behind all of it: {told}"
         );
         assert!(events.is_done() && !events.is_behind() && events.dropped() > 0, "notices are dropped");
+    }
+
+    #[test]
+    fn what_somebody_waits_for_is_passed_on_at_once_and_not_dropped() {
+        let (chunks, mut events) = kept();
+        let done = Notice::Admin(Admin::Reload { by: "x", changed: &[] });
+        (0..5).for_each(|_| events.notice_at_once(AT, &done));
+        assert_eq!(texts(&chunks).lines().count(), 2, "all that there is room for");
+        events.flush();
+        assert_eq!(texts(&chunks).lines().count(), 2);
+        events.flush();
+        assert_eq!((texts(&chunks).lines().count(), events.dropped()), (1, 0));
     }
 
     #[test]

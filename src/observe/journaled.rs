@@ -1,6 +1,7 @@
 //! Who reads what shards tell, and how far a journal has what the lanes hold: then a kill takes no event of accepted mail, as a start tells
 //! again what follows from the records behind that.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,6 +14,36 @@ pub struct Chunk {
     pub lines: Vec<u8>,
     /// What holds of all chunks before this one, and of its lines.
     pub recorded: Option<LaneWatermark>,
+    /// Who waits until all chunks before this one, and its lines, are written.
+    pub awaited: Option<WriteAck>,
+}
+
+impl Chunk {
+    /// Whether there is nothing to be written.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty() && self.recorded.is_none()
+    }
+}
+
+/// Told once something is written; dropped where that cannot be. It is told on the writer's thread, which must not wait for anything.
+pub struct WriteAck(Box<dyn FnOnce() + Send>);
+
+impl WriteAck {
+    /// What is to be done then.
+    pub fn new(tell: impl FnOnce() + Send + 'static) -> WriteAck {
+        WriteAck(Box::new(tell))
+    }
+
+    /// It is written.
+    pub fn written(self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for WriteAck {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("WriteAck")
+    }
 }
 
 /// The events of all records of a lane that stand before a position have been passed on.

@@ -122,7 +122,7 @@ fn take_up<R: Runtime>(shard: &Rc<Shard<R>>, live: Rc<InForce>, listeners: Prepa
     suspend::hear_again(shard);
     if shard.index == 0 {
         let done = Admin::Reload { by: &live.by, changed: &live.changed };
-        shard.say.events.borrow_mut().notice(shard.runtime.wall(), &Notice::Admin(done));
+        shard.say.events.borrow_mut().notice_at_once(shard.runtime.wall(), &Notice::Admin(done));
     }
 }
 

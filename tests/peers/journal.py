@@ -1,11 +1,13 @@
 """Stories of the journal of events: kills, rotation, several logs. Called by tests/peers.rs, one test a story."""
 import collections
 import glob
+import http.client
 import json
 import os
 import random
 import shutil
 import smtplib
+import socket
 import subprocess
 import sys
 import threading
@@ -179,6 +181,99 @@ def a_log_without_room_misses_nothing():
     assert not os.path.exists(f"{relay.data_dir}/journal")
     relay.send("a@b.example", ["c@d.example"], TEXT)
     sink.wait(sent + 1)
+    relay.stop()
+
+
+def order(relay, verb, **body):
+    """Gives a command over the socket, as `relevo` does: what was answered."""
+    connection = http.client.HTTPConnection("localhost", timeout=40)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.settimeout(40)
+    connection.sock.connect(f"{relay.data_dir}/control.sock")
+    connection.request("POST", f"/control/v1/{verb}", json.dumps(body))
+    answer = connection.getresponse()
+    told = json.loads(answer.read())
+    assert answer.status == 200, (verb, body, answer.status, told)
+    return told
+
+
+def no_command_that_was_answered_is_missing_over_kills():
+    """Killed right behind the answer to a command, again and again: its `admin` event stands in the log once."""
+    seed = int(os.environ.get("RELEVO_SEED", "0")) or random.randrange(1, 1 << 30)
+    print(f"RELEVO_SEED={seed}")
+    draw = random.Random(seed)
+    relay = Relay(BINARY, Sink(), shards=2)
+    answered, held = [], {}
+    for life in range(24):
+        # Time of its own before the last command: a kill finds the journal's writer anywhere in its turn.
+        time.sleep(draw.uniform(0, 0.2))
+        commands = [draw.choice(["suspend", "resume", "queue/retry", "queue/bounce", "reload"]) for _ in range(draw.randrange(0, 3))]
+        # Each kind is the last before some kill.
+        commands.append(["suspend", "resume", "queue/retry", "queue/bounce", "reload"][life % 5])
+        for number, verb in enumerate(commands):
+            name = f"{life}x{number}"
+            if verb == "resume" and not held:
+                verb = "suspend"
+            if verb == "suspend":
+                told = order(relay, verb, filter={"domain": f"d{name}.example"}, seconds=3600, reason=name, all=False)
+                held[name] = told["suspensions"][0]["id"]
+                answered.append(("suspend", name))
+            elif verb == "resume":
+                name = draw.choice(sorted(held))
+                assert len(order(relay, verb, id=held.pop(name), filter={}, all=False)["suspensions"]) == 1
+                answered.append(("resume", name))
+            elif verb == "reload":
+                assert order(relay, verb)["ok"]
+                answered.append(("reload", None))
+            else:
+                order(relay, verb, filter={"domain": f"d{name}.example"}, reason=name, all=False)
+                answered.append((verb.removeprefix("queue/"), name))
+        relay.kill()
+        relay.start()
+    relay.process.terminate()
+    assert relay.process.wait(45) == 0, relay.words
+    events = [event for event in relay.log() if event["event"] == "admin"]
+    told = collections.Counter((event["action"], event.get("reason")) for event in events)
+    wanted = collections.Counter(answered)
+    assert told == wanted, {"missing": wanted - told, "too many": told - wanted}
+    ids = [event["event_id"] for event in events]
+    assert len(set(ids)) == len(ids), "each is an event of its own"
+    print(f"{len(answered)} commands")
+    shutil.rmtree(relay.directory)
+
+
+def a_command_is_answered_where_the_journal_cannot_be_written():
+    """Its event waits in memory: the answer waits a little, and not for that. Where no log is configured nobody waits for anything."""
+    relay = Relay(BINARY, Sink())
+    begun = time.monotonic()
+    order(relay, "suspend", filter={"domain": "a.example"}, seconds=3600, reason="one", all=False)
+    quick = time.monotonic() - begun
+    journal = f"{relay.data_dir}/journal"
+    shutil.rmtree(journal)
+    with open(journal, "w"):
+        pass
+    # It looks for its file once a second.
+    time.sleep(2)
+    begun = time.monotonic()
+    order(relay, "suspend", filter={"domain": "b.example"}, seconds=3600, reason="two", all=False)
+    slow = time.monotonic() - begun
+    assert quick < 1.5 < slow < 10, (quick, slow)
+    assert relay.told("the journal of events did not take what a command did within 2 s"), relay.words
+    os.unlink(journal)
+    relay.wait_log("admin", 2)
+    begun = time.monotonic()
+    order(relay, "suspend", filter={"domain": "c.example"}, seconds=3600, reason="three", all=False)
+    assert time.monotonic() - begun < 1.5
+    assert [event["reason"] for event in relay.wait_log("admin", 3)] == ["one", "two", "three"]
+    relay.kill()
+    with open(f"{relay.directory}/relevo.toml") as file:
+        text = file.read()
+    with open(f"{relay.directory}/relevo.toml", "w") as file:
+        file.write("log = []\n" + text.replace(f'[log]\npath = "{relay.directory}/log.jsonl"\n', ""))
+    relay.start()
+    for number in range(200):
+        order(relay, "queue/retry", filter={"domain": f"d{number}.example"}, reason="", all=False)
+    assert not relay.told("log is too far behind", seconds=0.5) and not relay.told("did not take", seconds=0)
     relay.stop()
 
 

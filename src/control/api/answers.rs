@@ -7,13 +7,15 @@ use axum::response::{IntoResponse, Response};
 
 use super::shape::Refusal;
 use crate::control::Health;
-use crate::control::admin::Teller;
+use crate::control::admin::{JournalBarrier, Teller};
 use crate::control::asker::{AskFailure, Asker};
 use crate::control::decisions::Desk;
 use crate::control::reload::Reload;
+use crate::control::say::say;
 use crate::control::search::{NoSearch, Searches, Unfinished};
 use crate::limits;
 use crate::observe::Instruments;
+use crate::observe::diagnostics::Level;
 use crate::queue::select::BadFilter;
 use crate::shard::mesh::Mesh;
 use crate::time::UnixMillis;
@@ -29,12 +31,32 @@ pub(in crate::control) struct Api {
     pub instruments: Vec<Arc<Instruments>>,
     /// Tells what was changed.
     pub admin: Option<Teller>,
+    /// Passed before a change is answered. None: no journal is kept.
+    pub journaled: Option<JournalBarrier>,
     pub health: Arc<Health>,
     pub reload: Option<Arc<dyn Reload>>,
     pub runtime: &'static str,
     pub hostname: String,
     /// The second of control's clock.
     pub second: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl Api {
+    /// Before a change is answered the journal has its event, so that no kill takes what an operator was told. Where the journal takes nothing for a
+    /// while the answer is given all the same.
+    pub(super) async fn journal(&self) {
+        if let Some(barrier) = &self.journaled
+            && !barrier.passed().await
+        {
+            say(
+                Level::Warning,
+                format_args!(
+                    "the journal of events did not take what a command did within {} s: the command is answered, and a kill may take its admin event",
+                    limits::ADMIN_JOURNALED.as_secs()
+                ),
+            );
+        }
+    }
 }
 
 /// Why a question has no answer.

@@ -10,8 +10,9 @@ use tokio::time::Instant;
 
 use super::answers::{Api, Problem, json};
 use super::peer::Peer;
-use super::searching::{PreparedQuestion, ready};
+use super::searching::{self, PreparedQuestion, ready};
 use super::shape::{Change, Changed};
+use crate::control::asker::AskFailure;
 use crate::control::say::say;
 use crate::limits;
 use crate::observe::diagnostics::Level;
@@ -100,9 +101,21 @@ async fn change_all(
     let filter = &asked.filter;
     let question =
         question(filter, if change.reason.is_empty() { "no reason was given" } else { &change.reason });
-    let until = Instant::now() + limits::REQUEST_TIME;
     // Also where the asker goes away, and the request ends, in the middle.
-    let mut report = Report { api, peer, verb, filter, reason: &change.reason, tally: Tally::default() };
+    let report = Report { api, peer, verb, filter, reason: &change.reason, tally: Tally::default() };
+    let done = change_part(report, &asked, &question).await;
+    // Also where a shard did not answer: others have changed something by then.
+    api.journal().await;
+    Ok(json(&done?))
+}
+
+/// As much as one request may. What was done is told when this ends.
+async fn change_part(
+    mut report: Report<'_>,
+    asked: &searching::Question,
+    question: &Question,
+) -> Result<Changed, AskFailure> {
+    let (api, until) = (report.api, Instant::now() + limits::REQUEST_TIME);
     let (mut next, mut starved, mut unwritten) = (Some(asked.place), false, 0);
     while let Some((shard, from)) = next
         && Instant::now() < until
@@ -114,7 +127,7 @@ async fn change_all(
         starved = part.starved && part.tally.groups == 0;
         next = api.asker.follow(shard, part.next);
     }
-    Ok(json(&Changed {
+    Ok(Changed {
         recipients: report.tally.recipients,
         groups: report.tally.groups,
         under_way: report.tally.under_way,
@@ -122,7 +135,7 @@ async fn change_all(
         unwritten,
         next: asked.next(api, next),
         scanned: asked.scanned,
-    }))
+    })
 }
 
 /// Says what was done, whatever the end.

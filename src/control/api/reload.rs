@@ -33,7 +33,12 @@ pub(super) async fn reload(
         asks.upgrade().map(|_asks| reload.reload(asked.dry_run, &peer.to_string()))
     });
     match done.await {
-        Ok(Some(done)) => Ok(json(&done)),
+        Ok(Some(done)) => {
+            if done.ok && !done.dry_run {
+                api.journal().await;
+            }
+            Ok(json(&done))
+        }
         _ => Err(Problem::Broken),
     }
 }

@@ -52,6 +52,7 @@ pub(super) async fn suspend(
     let by = peer.to_string().into();
     let wanted = SuspensionRequest { effect: Effect::Wait, scope, until, by, reason: reason.into() };
     let done = api.desk.suspend(wanted).await.ok_or(Problem::Undecided)?;
+    api.journal().await;
     if done.full {
         return Err(Problem::Full(format!(
             "there are too many suspensions: {} in all, {} of them of no whole domain or site; end some by `relevo resume`",
@@ -78,6 +79,7 @@ pub(super) async fn resume(
         None => Which::Within(scope(&asked.filter, asked.all)?),
     };
     let done = api.desk.resume(which, &peer.to_string()).await.ok_or(Problem::Undecided)?;
+    api.journal().await;
     Ok(answer(&done))
 }
 

@@ -21,6 +21,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::Thread;
 
 use crate::control::journal::place::LaneCheckpoint;
 use crate::control::say::say;
@@ -113,6 +114,11 @@ impl Journal {
 }
 
 impl Threads {
+    /// Wakes the writer by its `unpark`.
+    pub(super) fn writer(&self) -> Thread {
+        self.writer.waker()
+    }
+
     /// Writes and syncs what was passed on, within a bound.
     pub(super) fn stop(self) {
         self.writer.stop(limits::LAST_WRITES);

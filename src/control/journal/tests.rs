@@ -9,7 +9,7 @@ use crate::control::journal::place::ReadPosition;
 use crate::control::log::Log;
 use crate::id::Position;
 use crate::observe::accounting::Chunks;
-use crate::observe::journaled::{Chunk, LaneWatermark};
+use crate::observe::journaled::{Chunk, LaneWatermark, WriteAck};
 
 /// One life, its threads played by hand. Dropped at any time, it was killed.
 pub(in crate::control) struct Life {
@@ -60,7 +60,7 @@ impl Life {
     }
 
     fn tell_until(&mut self, lines: &str, recorded: Option<LaneWatermark>) {
-        self.chunks.pass(Chunk { lines: lines.into(), recorded }).unwrap();
+        self.chunks.pass(Chunk { lines: lines.into(), recorded, awaited: None }).unwrap();
     }
 
     /// The writer writes it.
@@ -344,6 +344,43 @@ fn a_journal_that_cannot_be_written_takes_nothing_and_says_so() {
     life.log_all();
     assert_eq!(life.shared.problem(), None);
     assert!(std::fs::read_to_string(&path).unwrap().starts_with(&line(0)));
+}
+
+/// A command is answered by this: whoever kills the relay then finds its event.
+#[test]
+fn who_waits_is_told_when_all_before_is_written() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (data_dir, path) = (scratch.path().join("spool"), scratch.path().join("log"));
+    let mut life = Life::begin(&data_dir, &[(&path, None)]);
+    let told = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = || told.load(std::sync::atomic::Ordering::SeqCst);
+    let wait = |life: &Life, lines: &str| {
+        let told = told.clone();
+        let ack = WriteAck::new(move || _ = told.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
+        life.chunks.pass(Chunk { lines: lines.into(), awaited: Some(ack), ..Chunk::default() }).unwrap();
+    };
+    // It cannot be written at first.
+    std::fs::remove_dir_all(directory(&data_dir)).unwrap();
+    std::fs::write(directory(&data_dir), "").unwrap();
+    life.tell(&line(0));
+    wait(&life, "");
+    for _ in 0..3 {
+        assert!(!life.journal() && count() == 0);
+    }
+    std::fs::remove_file(directory(&data_dir)).unwrap();
+    assert!(life.journal() && count() == 1);
+    let end = life.shared.end();
+    wait(&life, "");
+    assert!(life.journal() && count() == 2 && life.shared.end() == end, "all before it was written");
+    life.tell(&line(1));
+    wait(&life, &line(2));
+    wait(&life, "");
+    wait(&life, "");
+    assert!(life.journal() && count() == 5);
+    let files = std::fs::read_dir(directory(&data_dir)).unwrap();
+    let text = files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect::<Vec<u8>>();
+    let text = String::from_utf8_lossy(&text);
+    assert!((0..3).all(|number| text.contains(&line(number))), "{text}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::control::say::say;
 use crate::limits;
 use crate::observe::accounting::Chunks;
 use crate::observe::diagnostics::Level;
-use crate::observe::journaled::Journaled;
+use crate::observe::journaled::{Chunk, Journaled, WriteAck};
 use crate::observe::repeat::Repeat;
 use crate::runtime::files::Reserve;
 use crate::runtime::process;
@@ -54,6 +54,8 @@ struct PendingBatch {
     written: usize,
     /// Positions in it.
     positions: BTreeMap<u16, LaneCheckpoint>,
+    /// Who waits for it.
+    awaited: Vec<WriteAck>,
 }
 
 impl Writer {
@@ -106,7 +108,7 @@ impl Writer {
 
     /// Makes a batch of what shards have passed on. Whether there was anything.
     fn gather(&mut self, chunks: &Chunks, now: Duration) -> bool {
-        let Some(mut chunk) = chunks.take() else { return false };
+        let Some(mut chunk) = next(chunks) else { return false };
         let is_old = |open: &OpenSegment| {
             let age = now.saturating_sub(open.began);
             open.length >= self.segment_max || age > limits::JOURNAL_SEGMENT_AGE
@@ -127,13 +129,14 @@ impl Writer {
         };
         let at = frame::begin(Kind::Lines, &mut bytes);
         let (lines_at, begin) = (offset + at as u64, bytes.len());
-        let mut positions = BTreeMap::new();
+        let (mut positions, mut awaited) = (BTreeMap::new(), Vec::new());
         loop {
             bytes.extend_from_slice(&chunk.lines);
             if let Some(recorded) = chunk.recorded {
                 let origin = self.journaled.origin(recorded.lane);
                 positions.insert(recorded.lane, LaneCheckpoint { until: recorded.until, origin });
             }
+            awaited.extend(chunk.awaited);
             chunks.give_back(chunk.lines);
             if bytes.len() >= limits::JOURNAL_BATCH {
                 break;
@@ -152,7 +155,7 @@ impl Writer {
         let start = place(offset.max(frame::HEADER as u64));
         let end = place(offset + bytes.len() as u64);
         let batch = Batch { start, frame: place(lines_at), end, bytes, lines };
-        self.pending = Some(PendingBatch { batch, written: 0, positions });
+        self.pending = Some(PendingBatch { batch, written: 0, positions, awaited });
         true
     }
 
@@ -182,8 +185,9 @@ impl Writer {
             File::open(self.shared.directory())?.sync_all()?;
         }
         open.length = pending.batch.end.offset;
-        if let Some(PendingBatch { batch, positions, .. }) = self.pending.take() {
+        if let Some(PendingBatch { batch, positions, awaited, .. }) = self.pending.take() {
             self.spare = self.shared.wrote(batch, &open.file, &positions, now).unwrap_or_default();
+            awaited.into_iter().for_each(WriteAck::written);
         }
         Ok(())
     }
@@ -235,6 +239,17 @@ impl Writer {
         if was_trouble {
             self.shared.set_failed(None);
         }
+    }
+}
+
+/// The next chunk with something in it. Nothing is pending: who waits for what was taken before is told.
+fn next(chunks: &Chunks) -> Option<Chunk> {
+    loop {
+        let chunk = chunks.take()?;
+        if !chunk.is_empty() {
+            return Some(chunk);
+        }
+        chunk.awaited.into_iter().for_each(WriteAck::written);
     }
 }
 
