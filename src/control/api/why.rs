@@ -140,7 +140,7 @@ async fn rows(
 
 /// What lanes know of the first of them.
 #[derive(Default)]
-struct Stored {
+struct LaneDetails {
     /// What was said last, that which most heard first.
     replies: Vec<LastReply>,
     /// By what mail of domains is suspended.
@@ -149,16 +149,16 @@ struct Stored {
     due: BTreeMap<String, Vec<DueMail>>,
 }
 
-async fn replies(api: &Api, filter: &Filter, rows: &[ask::Row]) -> Result<Stored, AskFailure> {
+async fn replies(api: &Api, filter: &Filter, rows: &[ask::Row]) -> Result<LaneDetails, AskFailure> {
     let rows = &rows[..rows.len().min(limits::PAGE_ROWS)];
     let mut heard: BTreeMap<String, u64> = BTreeMap::new();
-    let (mut stored, suspensions) = (Stored::default(), api.mesh.suspensions());
+    let (mut known, suspensions) = (LaneDetails::default(), api.mesh.suspensions());
     for (row, detail) in rows.iter().zip(details(api, filter, rows).await?) {
         if let Some(words) = suspended_by(&suspensions, row, &detail) {
-            stored.by.entry(row.seen.domain.to_string()).or_insert(words);
+            known.by.entry(row.seen.domain.to_string()).or_insert(words);
         }
         if let Some(due) = detail.as_ref().ok().and_then(|detail| DueMail::of(row, &detail.whose)) {
-            stored.due.entry(row.seen.domain.to_string()).or_default().push(due);
+            known.due.entry(row.seen.domain.to_string()).or_default().push(due);
         }
         let reply = match detail {
             Ok(detail) => detail.reply,
@@ -173,7 +173,7 @@ async fn replies(api: &Api, filter: &Filter, rows: &[ask::Row]) -> Result<Stored
         heard.into_iter().map(|(reply, recipients)| LastReply { reply, recipients }).collect();
     heard.sort_by_key(|one| std::cmp::Reverse(one.recipients));
     heard.truncate(limits::WHY_REPLIES);
-    Ok(Stored { replies: heard, ..stored })
+    Ok(LaneDetails { replies: heard, ..known })
 }
 
 /// Recipients of a message that are in no queue.

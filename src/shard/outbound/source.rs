@@ -191,8 +191,8 @@ async fn through<R: Runtime>(
             greet(&mut wire, proxy).await.map_err(|why| dead(source, proxy, why))?;
             match ask(&mut wire, address).await {
                 Ok(()) => {}
-                Err(Refused::Host(kind)) => return Err(HopError::Connect(to.clone(), kind.into())),
-                Err(Refused::Proxy(why)) => return Err(dead(source, proxy, why)),
+                Err(ProxyFailure::Host(kind)) => return Err(HopError::Connect(to.clone(), kind.into())),
+                Err(ProxyFailure::Proxy(why)) => return Err(dead(source, proxy, why)),
             }
         }
     }
@@ -225,7 +225,7 @@ fn octets(address: IpAddr, out: &mut Vec<u8>) {
 }
 
 /// Why a proxy does not connect.
-enum Refused {
+enum ProxyFailure {
     /// It cannot reach the host.
     Host(io::ErrorKind),
     /// For reasons of its own.
@@ -287,31 +287,31 @@ async fn greet<R: Runtime>(wire: &mut Wire<R>, proxy: &Proxy) -> Result<(), NoGr
 }
 
 /// CONNECT (RFC 1928 sections 4 to 6).
-async fn ask<R: Runtime>(wire: &mut Wire<R>, to: SocketAddr) -> Result<(), Refused> {
+async fn ask<R: Runtime>(wire: &mut Wire<R>, to: SocketAddr) -> Result<(), ProxyFailure> {
     let mut asked = vec![5, 1, 0, if to.is_ipv4() { 1 } else { 4 }];
     octets(to.ip(), &mut asked);
     asked.extend_from_slice(&to.port().to_be_bytes());
     let broken = |error: WireError| match error {
         // It waits for the host as we do for it.
-        WireError::TimedOut => Refused::Host(io::ErrorKind::TimedOut),
-        error => Refused::Proxy(error.to_string()),
+        WireError::TimedOut => ProxyFailure::Host(io::ErrorKind::TimedOut),
+        error => ProxyFailure::Proxy(error.to_string()),
     };
     wire.send(&asked).await.map_err(broken)?;
     let mut answer = [0; 4];
     read(wire, &mut answer).await.map_err(broken)?;
     let [version, code, _, kind] = answer;
     if version != 5 {
-        return Err(Refused::Proxy("it does not speak SOCKS5".to_owned()));
+        return Err(ProxyFailure::Proxy("it does not speak SOCKS5".to_owned()));
     }
     match code {
         0 => {}
-        3 => return Err(Refused::Host(io::ErrorKind::NetworkUnreachable)),
-        4 => return Err(Refused::Host(io::ErrorKind::HostUnreachable)),
-        5 => return Err(Refused::Host(io::ErrorKind::ConnectionRefused)),
-        6 => return Err(Refused::Host(io::ErrorKind::TimedOut)),
-        2 => return Err(Refused::Proxy("its rules do not allow the connection".to_owned())),
-        8 => return Err(Refused::Proxy(format!("it does not connect to addresses like {to}"))),
-        other => return Err(Refused::Proxy(format!("it failed (SOCKS5 reply {other})"))),
+        3 => return Err(ProxyFailure::Host(io::ErrorKind::NetworkUnreachable)),
+        4 => return Err(ProxyFailure::Host(io::ErrorKind::HostUnreachable)),
+        5 => return Err(ProxyFailure::Host(io::ErrorKind::ConnectionRefused)),
+        6 => return Err(ProxyFailure::Host(io::ErrorKind::TimedOut)),
+        2 => return Err(ProxyFailure::Proxy("its rules do not allow the connection".to_owned())),
+        8 => return Err(ProxyFailure::Proxy(format!("it does not connect to addresses like {to}"))),
+        other => return Err(ProxyFailure::Proxy(format!("it failed (SOCKS5 reply {other})"))),
     }
     let length = match kind {
         1 => 4,
@@ -321,7 +321,7 @@ async fn ask<R: Runtime>(wire: &mut Wire<R>, to: SocketAddr) -> Result<(), Refus
             read(wire, &mut length).await.map_err(broken)?;
             usize::from(length[0])
         }
-        _ => return Err(Refused::Proxy("it does not speak SOCKS5".to_owned())),
+        _ => return Err(ProxyFailure::Proxy("it does not speak SOCKS5".to_owned())),
     };
     // The address that it connects from, and the port: of no use to us.
     let mut bound = [0; u8::MAX as usize + 2];
