@@ -80,53 +80,54 @@ mod tests {
     use super::*;
     use crate::observe::accounting::Room;
 
-    fn passed(barrier: &JournalBarrier) -> bool {
+    /// Passes it while a writer takes so many chunks, and writes them: whether it is passed, and what was taken before.
+    fn passed(chunks: &Arc<Chunks>, (taken, written): (usize, bool)) -> (bool, String) {
+        let barrier = JournalBarrier::new(chunks.clone(), std::thread::current());
+        let theirs = chunks.clone();
+        let write = async move {
+            let mut lines = String::new();
+            for _ in 0..taken {
+                let chunk = loop {
+                    match theirs.take() {
+                        Some(chunk) => break chunk,
+                        None => tokio::time::sleep(limits::CONTROL_ROUND / 10).await,
+                    }
+                };
+                lines += std::str::from_utf8(&chunk.lines).unwrap();
+                chunk.awaited.filter(|_| written).into_iter().for_each(WriteAck::written);
+            }
+            lines
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(barrier.passed())
+        runtime.block_on(async {
+            let writer = tokio::spawn(write);
+            (barrier.passed().await, writer.await.unwrap())
+        })
     }
 
     #[test]
     fn who_waits_is_told_when_it_is_written_and_not_held_for_ever() {
         let chunks = Arc::new(Chunks::of(1, Room { queue: 4, ..Room::default() }));
-        let line = |words: &str| Chunk { lines: words.into(), ..Chunk::default() };
-        chunks.pass(line("an event")).unwrap();
-        let theirs = chunks.clone();
-        let writer = std::thread::spawn(move || {
-            let mut lines = Vec::new();
-            loop {
-                match theirs.take() {
-                    None => std::thread::park_timeout(limits::ADMIN_JOURNALED / 2),
-                    Some(chunk) => {
-                        lines.push(String::from_utf8(chunk.lines).unwrap());
-                        if let Some(ack) = chunk.awaited {
-                            ack.written();
-                            return lines;
-                        }
-                    }
-                }
-            }
-        });
-        let barrier = JournalBarrier::new(chunks.clone(), writer.thread().clone());
-        assert!(passed(&barrier));
-        assert_eq!(writer.join().unwrap(), ["an event", ""], "behind what was passed on before");
+        let tell = |words: &str| chunks.pass(Chunk { lines: words.into(), ..Chunk::default() }).unwrap();
+        tell("an event");
+        assert_eq!(
+            passed(&chunks, (2, true)),
+            (true, "an event".to_owned()),
+            "behind what was passed on before"
+        );
+        // It is taken and not written, as by a writer that ends.
+        assert_eq!(passed(&chunks, (1, false)), (false, String::new()));
         // Nobody takes anything any more.
         let begun = process::since_boot();
-        assert!(!passed(&barrier));
-        assert!((1..4).contains(&((process::since_boot() - begun).as_secs())));
-        (0..2).for_each(|_| chunks.pass(line("x")).unwrap());
-        assert!(!passed(&barrier));
+        assert!(!passed(&chunks, (0, true)).0);
+        assert!((1..6).contains(&(process::since_boot() - begun).as_secs()));
+        (0..2).for_each(|_| tell("x"));
+        assert!(!passed(&chunks, (0, true)).0);
         let left = std::iter::from_fn(|| chunks.take()).filter(|chunk| chunk.awaited.is_some());
         assert_eq!(left.count(), 1, "half of the queue is for events alone");
-        // Who is to write it ends.
-        let gone = chunks.clone();
-        let ends = std::thread::spawn(move || {
-            while gone.take().is_none() {
-                std::thread::park_timeout(limits::ADMIN_JOURNALED / 2);
-            }
-        });
-        let barrier = JournalBarrier::new(chunks, ends.thread().clone());
-        assert!(!passed(&barrier));
-        ends.join().unwrap();
+        // A full queue is waited for.
+        (0..4).for_each(|_| tell("y"));
+        assert_eq!(passed(&chunks, (5, true)), (true, "yyyy".to_owned()));
     }
 
     #[test]
