@@ -80,7 +80,7 @@ def operators_suspend_and_resume():
     held.wait(60, 20)
     assert suspended(relay) == [] and len(held.taken) == 60
     told = lambda: sorted(event["action"] for event in relay.log() if event["event"] == "admin")
-    until(lambda: told() == ["resume", "suspend", "suspend"])
+    until(lambda: told() == ["resume", "retry", "suspend", "suspend"])
     relay.stop()
 
 
