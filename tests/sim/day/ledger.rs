@@ -322,7 +322,7 @@ impl Ledger {
         self.clock.borrow().iter().filter(|(set, _)| *set <= at).map(|(_, by)| by).sum()
     }
 
-    /// When the relay may give up a message, by the wall clock of one of its starts; and that start.
+    /// When the relay may give up a message, by the wall clock of one of its starts, to the millisecond, as records have it; and that start.
     fn expires(&self, plan: &Plan, one: &Try) -> Option<(Instant, Instant)> {
         let clock = self.clock.borrow();
         let ahead = |at| self.ahead(at);
@@ -333,7 +333,6 @@ impl Ledger {
         }
         let set = clock.iter().map(|(set, _)| *set).filter(|set| (began..=ended).contains(set));
         let dated = std::iter::once(began).chain(set).map(ahead).min().unwrap_or(0);
-        // Records have milliseconds.
         let lives = plan.expire as i64 * 1000 - 1;
         let starts = self.crashes.borrow();
         let given_up = starts.iter().filter(|start| **start >= began).filter_map(|start| {
