@@ -10,7 +10,7 @@ use super::findings::Findings;
 use crate::config::literal::quoted;
 use crate::config::{Config, LogConfig};
 use crate::control;
-use crate::inspect::barred::barred;
+use crate::inspect::barred::{barred, decisions, shut_off};
 use crate::inspect::{self, state};
 use crate::limits;
 use crate::node;
@@ -51,6 +51,9 @@ impl fmt::Display for PlaceError {
             }
             PlaceError::NoDirectory(directory, place) => {
                 write!(formatter, "{}: {} is no directory", directory.display(), place.display())
+            }
+            PlaceError::NotWritable(directory, above, error) if directory == above => {
+                write!(formatter, "no file can be made in {}: {error}", directory.display())
             }
             PlaceError::NotWritable(directory, above, error) => {
                 let (at, above) = (directory.display(), above.display());
@@ -155,7 +158,10 @@ pub(super) fn data_dir(config: &Config, found: &mut Findings) -> bool {
             return false;
         }
         Err(error) => {
-            fail(format!("{at}: {error}"), writable);
+            match shut_off(directory) {
+                Some(barred) => found.errors.push(places.told(KEY, &barred.to_string())),
+                None => fail(format!("{at}: {error}"), writable),
+            }
             return false;
         }
     }
@@ -187,6 +193,10 @@ pub(super) fn data_dir(config: &Config, found: &mut Findings) -> bool {
     }
     for words in state::modes(directory, false).words(directory, false) {
         found.warnings.push(config.places.told(KEY, &words));
+    }
+    if let Some(barred) = decisions(directory) {
+        let words = format!("decisions (as suspensions) would not be kept over a restart: {barred}");
+        found.warnings.push(places.told(KEY, &words));
     }
     let lanes = node::directory::lanes(directory).max(config.shard_count(probe::cores().len()));
     for unopened in inspect::unopened_lanes(directory, lanes) {

@@ -70,6 +70,10 @@ impl Log {
             Some(path) => open_file(path)?,
             None => Output::standard_output()?,
         };
+        if path.is_none() && output.is_nowhere() {
+            let words = "standard output is closed or /dev/null: the log that goes there is lost; set log.path to a file, or log = [] for none";
+            say(Level::Warning, format_args!("{words}"));
+        }
         if let (Some(path), Some(_)) = (&path, output.regular()) {
             close_to_others(path)?;
         }

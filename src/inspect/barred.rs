@@ -26,6 +26,8 @@ enum BarReason {
     Mode,
     /// It belongs to another one.
     Owner(u32),
+    /// It lies in a directory that this user may not enter.
+    Above(PathBuf),
     /// The system says so.
     System(io::Error),
 }
@@ -53,11 +55,37 @@ impl fmt::Display for Barred {
                      belongs to, or, as root, `chown -R {user}:{group} {at}`"
                 )
             }
+            BarReason::Above(above) => {
+                let (user, _) = process::user();
+                let above = above.display();
+                write!(
+                    formatter,
+                    "{at}: this user ({user}) may not enter {above}, in which it lies; as root, `chmod o+x {above}`, or name a directory elsewhere"
+                )
+            }
             BarReason::System(error) => {
                 write!(formatter, "{at}: {error}; mend what keeps it from being read and written")
             }
         }
     }
+}
+
+/// What keeps this user from a path: a directory above it that they may not enter.
+pub fn shut_off(path: &Path) -> Option<Barred> {
+    let denied = |place: &Path| {
+        std::fs::symlink_metadata(place).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    };
+    let highest = path.ancestors().take_while(|place| denied(place)).last()?;
+    // A link may lead there, too: then the path itself can be seen.
+    let above = highest.parent()?.to_owned();
+    Some(Barred { path: path.to_owned(), why: BarReason::Above(above) })
+}
+
+/// The file of decisions, where this user may not use it: a start goes on, and keeps none.
+pub fn decisions(data_dir: &Path) -> Option<Barred> {
+    let mut look = AccessCheck { mended: false, found: Vec::new() };
+    look.file(&data_dir.join(layout::DECISIONS), process::may_read_and_write, false);
+    look.found.pop()
 }
 
 /// All that is in the way, in order. `mended`: what a start mends by itself has been mended, which are modes of files of this user.
@@ -82,8 +110,8 @@ pub fn barred(data_dir: &Path, with_journal: bool, mended: bool) -> Vec<Barred> 
     let journal = layout::journal_directory(data_dir);
     if with_journal && names.iter().any(|name| journal.ends_with(name)) && look.directory(&journal, false) {
         let names = files::list(&journal).unwrap_or_default();
-        for name in names.iter().filter(|name| name.ends_with(".journal")) {
-            look.access(&journal.join(name), process::may_read_and_write, false);
+        for name in names.iter().filter(|name| name.ends_with(".journal") || name.ends_with(".cursor")) {
+            look.file(&journal.join(name), process::may_read_and_write, false);
         }
     }
     look.found
@@ -110,7 +138,10 @@ impl AccessCheck {
             Ok(_) => self.access(path, process::may_read_and_write, first),
             // Of a lane: told where lanes are looked at.
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(error) => self.tell(path, BarReason::System(error)),
+            Err(error) => {
+                let above = shut_off(path).filter(|_| error.kind() == io::ErrorKind::PermissionDenied);
+                self.tell(path, above.map_or(BarReason::System(error), |barred| barred.why))
+            }
         }
     }
 
@@ -132,7 +163,9 @@ impl AccessCheck {
             return self.tell(path, BarReason::System(error));
         }
         if found.uid() != process::user().0 {
-            return self.tell(path, BarReason::Owner(found.uid()));
+            // Of what a link names: `chown -R` stops at links.
+            let real = std::fs::canonicalize(path).ok().filter(|_| itself.is_symlink());
+            return self.tell(real.as_deref().unwrap_or(path), BarReason::Owner(found.uid()));
         }
         if self.mended || first || itself.is_symlink() {
             return self.tell(path, BarReason::Mode);
@@ -169,6 +202,22 @@ mod tests {
         let told = told();
         assert!(told.len() == 2 && told[0].starts_with("lock: it is no regular file"), "{told:?}");
         assert!(told[1].starts_with("lane-003: it is no directory; move it away"), "{told:?}");
+        fs::write(at("journal/log-1.cursor"), b"").unwrap();
+        fs::create_dir(at("journal/log-2.cursor")).unwrap();
+        let all = barred(scratch.path(), true, true);
+        assert!(
+            all.iter().any(|one| one.to_string().contains("log-2.cursor: it is no regular file")),
+            "{all:?}"
+        );
+        assert!(decisions(scratch.path()).is_none());
+        fs::create_dir(at("control.db")).unwrap();
+        assert!(decisions(scratch.path()).unwrap().to_string().contains("control.db: it is no regular file"));
+        assert!(shut_off(scratch.path()).is_none());
+        let above = Barred { path: "/srv/x/spool".into(), why: BarReason::Above("/srv".into()) }.to_string();
+        assert!(
+            above.contains("may not enter /srv, in which") && above.contains("`chmod o+x /srv`"),
+            "{above}"
+        );
         fs::set_permissions(at("node"), Permissions::from_mode(0o000)).unwrap();
         let other = Barred { path: "/srv/lane-000".into(), why: BarReason::Owner(7) }.to_string();
         assert!(other.contains("belongs to the user 7") && other.contains("chown -R "), "{other}");

@@ -27,7 +27,7 @@ const OURS: [&str; 8] = [
     "lock",
     "control.sock",
     "journal",
-    "control.db",
+    layout::DECISIONS,
     "control.db-journal",
     "control.db.damaged",
 ];

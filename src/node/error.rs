@@ -269,6 +269,9 @@ impl fmt::Display for BadAccounts {
         const FIX: &str = "set auth.accounts to a readable file";
         write!(formatter, "{}: ", self.path.display())?;
         match &self.flaw {
+            AccountsFlaw::Unreadable(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                write!(formatter, "{error}; let the relay's user read it, and nobody else but root")
+            }
             AccountsFlaw::Unreadable(error) => write!(formatter, "{error}; {FIX}"),
             AccountsFlaw::NotUtf8 => write!(formatter, "this is not UTF-8; {FIX}"),
             AccountsFlaw::Line(error) => write!(formatter, "{error}"),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{ConfigError, value};
 use crate::limits;
-use crate::runtime::files;
+use crate::runtime::{files, process};
 
 /// Why a configuration file is no text: the operator's to mend.
 #[derive(Debug)]
@@ -32,6 +32,10 @@ impl std::fmt::Display for ReadError {
             ReadError::TooLarge(path) => {
                 let most = value::show_size(limits::CONFIG_MAX);
                 write!(formatter, "{}: more than {most}; {FIX}", path.display())
+            }
+            ReadError::Io(path, error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let (user, _) = process::user();
+                write!(formatter, "{}: {error}; let this user ({user}) read it", path.display())
             }
             ReadError::Io(path, error) => write!(formatter, "{}: {error}; {FIX}", path.display()),
             ReadError::NotUtf8(path, line) => {

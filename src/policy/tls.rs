@@ -103,6 +103,9 @@ impl Flaw {
             Flaw::OtherKey(_) => "give the key that belongs to the certificate",
             Flaw::Refused(_) => "get another certificate for the key",
             Flaw::NoTickets(_) => "start again",
+            Flaw::Unreadable(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                "let the relay's user read it, and only them if it is a key"
+            }
             _ if of_key => "give a PEM file with the private key",
             _ => "give a PEM file with the certificate chain",
         }

@@ -95,6 +95,12 @@ impl Output {
         }
     }
 
+    /// Whether all that is written there is thrown away. A descriptor that is closed at a start is opened so by the standard library.
+    pub fn is_nowhere(&self) -> bool {
+        let null = rustix::fs::makedev(1, 3);
+        self.file.metadata().is_ok_and(|found| found.file_type().is_char_device() && found.rdev() == null)
+    }
+
     /// The file behind it, if it is one on a disk.
     pub fn regular(&self) -> Option<&File> {
         (self.kind == Kind::Regular).then_some(&self.file)

@@ -12,6 +12,9 @@ pub const LANE_ORIGIN: &str = "birthplace";
 /// What a data directory has besides lanes, the journal and the socket for commands.
 pub const NODE_FILES: [&str; 3] = ["node", "node.new", "lock"];
 
+/// The file of decisions, as suspensions.
+pub const DECISIONS: &str = "control.db";
+
 const LANE: &str = "lane-";
 const SEGMENT: &str = ".seg";
 

@@ -9,9 +9,10 @@ use rusqlite::{Connection, OpenFlags, Transaction};
 use super::error::StoreError;
 use crate::limits;
 use crate::runtime::files;
+use crate::spool::layout;
 
 /// Its name in the data directory.
-pub const FILE: &str = "control.db";
+pub const FILE: &str = layout::DECISIONS;
 /// Behind the name of one that was damaged.
 pub(super) const ASIDE: &str = ".damaged";
 /// What SQLite has beside it.
