@@ -95,7 +95,7 @@ impl fmt::Display for KeyFlaw {
             KeyFlaw::OtherAlgorithm => write!(formatter, "it is a key of neither RSA nor Ed25519"),
             KeyFlaw::Short(bits) => write!(
                 formatter,
-                "an RSA key of {bits} bits is too short: signatures of less than {} bits are forged or not believed (RFC 8301)",
+                "an RSA key of {bits} bits is too short: a signature is to have {} at least (RFC 8301)",
                 limits::DKIM_RSA_BITS_MIN
             ),
             KeyFlaw::Long(bits) => write!(

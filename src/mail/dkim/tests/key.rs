@@ -85,7 +85,7 @@ fn rsa_has_2048_to_4096_bits() {
     }
     assert_eq!(
         KeyFlaw::Short(1024).to_string(),
-        "an RSA key of 1024 bits is too short: signatures of less than 2048 bits are forged or not believed (RFC 8301)"
+        "an RSA key of 1024 bits is too short: a signature is to have 2048 at least (RFC 8301)"
     );
 }
 
