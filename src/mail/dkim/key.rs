@@ -127,7 +127,8 @@ enum Kind {
     Ed25519(Ed25519KeyPair),
 }
 
-/// A key that signs. It is shown nowhere but where it is asked for as text.
+/// A key that signs. It is shown nowhere but where it is asked for as text. The library locks an RSA key for a moment at each signature, so
+/// that shards, which share no lock, read one each.
 pub struct PrivateKey(Kind);
 
 impl fmt::Debug for PrivateKey {

@@ -3,6 +3,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+/// Letters of a line (RFC 7468 2).
+const LINE: usize = 64;
+
 /// A section of a text.
 pub struct Section<'a> {
     /// What it is called: `PRIVATE KEY`.
@@ -49,7 +52,7 @@ pub fn write(label: &str, bytes: &[u8]) -> String {
     let mut text = format!("-----BEGIN {label}-----\n");
     let mut rest = encoded.as_str();
     while !rest.is_empty() {
-        let (line, behind) = rest.split_at(rest.len().min(64));
+        let (line, behind) = rest.split_at(rest.len().min(LINE));
         text.push_str(line);
         text.push('\n');
         rest = behind;
@@ -58,6 +61,7 @@ pub fn write(label: &str, bytes: &[u8]) -> String {
     text
 }
 
+/// Tags of elements.
 const INTEGER: u8 = 0x02;
 const OCTETS: u8 = 0x04;
 const OBJECT: u8 = 0x06;

@@ -75,7 +75,7 @@ impl SignatureWriter {
     }
 
     /// Appends one whole field for each signer, to be put in front of the header section. The section is walked and hashed once for all of
-    /// them; none signs what another one says. An error leaves `out` as it was.
+    /// them; none signs what another one says. An error leaves `out` as it was. Without a signer the message is not looked at.
     pub fn write<'s>(
         &mut self,
         message: &Message<'_>,
@@ -96,6 +96,10 @@ impl SignatureWriter {
         signers: impl IntoIterator<Item = &'s Signer>,
         out: &mut Vec<u8>,
     ) -> Result<(), Unsigned> {
+        let mut signers = signers.into_iter().peekable();
+        if signers.peek().is_none() {
+            return Ok(());
+        }
         self.picked.pick(message.header, message.mailbox_line, &self.list).map_err(Unsigned::Header)?;
         self.names.clear();
         let mut field = Folder::begin(&mut self.names, "");

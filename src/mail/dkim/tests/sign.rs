@@ -143,6 +143,7 @@ fn what_is_not_signed_leaves_nothing_behind() {
     let message = Message { header: b"From: a\r\n", mailbox_line: false, body: &half, at: AT };
     let written = SignatureWriter::new(FieldList::default()).write(&message, &signers, &mut out);
     assert!(written.is_err() && out == b"before", "the first one could be written");
+    assert_eq!(sign(b"To: a\r\n", &half, &[]), Ok(String::new()));
 }
 
 #[test]
