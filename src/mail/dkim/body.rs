@@ -194,10 +194,10 @@ fn suspects(bytes: u64, next: u64) -> u64 {
     const HIGH: u64 = ONES << 7;
     // No sum carries into the byte above.
     let is = |byte: u8| {
-        let other = bytes ^ ONES * u64::from(byte);
-        !((other & !HIGH) + !HIGH | other) & HIGH
+        let other = bytes ^ (ONES * u64::from(byte));
+        !(((other & !HIGH) + !HIGH) | other) & HIGH
     };
-    let above_blank = (next & !HIGH) + ONES * u64::from(0x7f - b' ') | next;
+    let above_blank = ((next & !HIGH) + ONES * u64::from(0x7f - b' ')) | next;
     is(b' ') & !above_blank | is(b'\t')
 }
 
