@@ -7,6 +7,7 @@ mod admit;
 mod command;
 mod config;
 mod data;
+mod dkim;
 mod dns;
 mod fold;
 mod input;
@@ -22,6 +23,7 @@ pub use admit::admit;
 pub use command::command;
 pub use config::config;
 pub use data::data;
+pub use dkim::dkim;
 pub use dns::{cache, dns};
 pub use fold::fold;
 pub use mail::{address, bounce};
@@ -37,7 +39,7 @@ pub type Target = (&'static str, fn(&[u8]), u32);
 
 /// All targets.
 #[allow(dead_code, reason = "the binaries name their one target; the table is for tests/corpora.rs")]
-pub const ALL: [Target; 15] = [
+pub const ALL: [Target; 16] = [
     ("record", record, 2000),
     ("fold", fold, 400),
     ("command", command, 4000),
@@ -53,4 +55,5 @@ pub const ALL: [Target; 15] = [
     ("bounce", bounce, 2000),
     ("seven_bit", seven_bit, 3000),
     ("shaping", shaping, 2000),
+    ("dkim", dkim, 2000),
 ];

@@ -77,3 +77,14 @@ pub const DSN_WORDS_ROOM: usize = 2048;
 pub const DSN_RECIPIENT_ROOM: usize = 512;
 /// Bytes of a usual trace field: what memory is taken for.
 pub const TRACE_FIELD_ROOM: usize = 320;
+
+/// Bits of an RSA key that signs: RFC 8301 wants 1024 at least and asks for this many; the library that signs refuses less, too.
+pub const DKIM_RSA_BITS_MIN: usize = 2048;
+/// The most that receivers must know (RFC 8301).
+pub const DKIM_RSA_BITS_MAX: usize = 4096;
+/// Names of header fields that are signed: what a list may have. The usual one has 30.
+pub const DKIM_NAMES_MAX: usize = 100;
+/// Bytes of such a name: a line of `h=` holds it.
+pub const DKIM_NAME_MAX: usize = 76;
+/// Header fields of these names in one message, so that `h=` stays short; most have 10 to 20.
+pub const DKIM_FIELDS_MAX: usize = 250;

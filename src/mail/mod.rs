@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod classify;
+pub mod dkim;
 pub mod dsn;
 pub mod encoding;
 pub mod envelope;

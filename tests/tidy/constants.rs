@@ -53,6 +53,13 @@ const MAY: &[(&str, &[&str], &str)] = &[
     ("src/shard/outbound/settle.rs", &["TIME_EXPIRED"], "an enhanced status code (RFC 3463 3.5)"),
     ("src/mail/dsn.rs", &["LINE_MAX"], "RFC 5322 2.1.1"),
     ("src/mail/trace.rs", &["LINE_WIDTH", "LAST_SECOND"], "RFC 5322 2.1.1 and 3.3"),
+    ("src/mail/dkim/body.rs", &["BLOCK", "ONES", "HIGH"], "how bytes lie in a register"),
+    ("src/mail/dkim/folder.rs", &["LINE_WIDTH"], "RFC 5322 2.1.1"),
+    (
+        "src/mail/dkim/pem.rs",
+        &["LINE", "INTEGER", "OCTETS", "OBJECT", "SEQUENCE"],
+        "layout of a key (RFC 7468 2, X.690 8)",
+    ),
     ("src/mail/parameters.rs", &["FIELD"], "layout on the disk"),
     ("src/mail/encoding.rs", &["LINE"], "RFC 2045 6.7 and 6.8"),
     ("src/mail/seven_bit/survey.rs", &["LINE_MAX"], "RFC 5322 2.1.1"),
