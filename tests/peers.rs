@@ -102,6 +102,7 @@ stories!("lmtp.py", None;
     a_mail_store_answers_for_each_recipient,
     only_those_a_store_puts_off_are_named_again,
     a_store_that_answers_for_too_few_or_too_many,
+    a_stop_loses_no_answer_of_a_store,
     nothing_goes_behind_a_body_to_a_store,
     a_socket_nobody_listens_on,
     tls_from_the_first_byte,
@@ -176,6 +177,7 @@ stories!("shaping.py", None;
     hosts_of_a_provider_share_its_connections,
     what_a_rule_says_of_a_reply_comes_first,
     steps_and_mail_last_as_long_as_a_file_says,
+    what_is_given_up_in_a_body_never_arrives,
     a_site_gets_as_many_connections_as_it_takes,
     what_one_connection_may_carry_is_learned,
 );

@@ -76,6 +76,10 @@ impl Stream for Pipe {
         Ok(())
     }
 
+    fn abort(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     fn local_address(&self) -> io::Result<SocketAddr> {
         Err(absent())
     }

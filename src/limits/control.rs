@@ -130,6 +130,8 @@ pub const STOP_REPEATED: Duration = Duration::from_secs(1);
 
 /// How long a drain waits for what is in flight before it stops all the same.
 pub const DRAIN_MAX: Duration = Duration::from_secs(30);
+/// So long before that a drain ends waits of which a part has come: what an LMTP server answered for some recipients is written down.
+pub const STOP_PARTIAL: Duration = Duration::from_secs(3);
 
 /// Longest latency told apart, microseconds: a day.
 pub const LATENCY_MAX_US: u64 = 86_400_000_000;

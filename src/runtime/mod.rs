@@ -211,6 +211,8 @@ pub trait Stream: 'static {
     fn take_error(&self) -> io::Result<()>;
     /// Closes one or both directions.
     fn shutdown(&self, how: Shutdown) -> io::Result<()>;
+    /// Has what was sent and not taken yet thrown away, and the connection reset, when this is dropped.
+    fn abort(&self) -> io::Result<()>;
     /// The address of this end.
     fn local_address(&self) -> io::Result<SocketAddr>;
 }

@@ -421,6 +421,9 @@ async fn drain<R: Runtime>(shard: &Rc<Shard<R>>) {
         shard.say.events.borrow_mut().flush();
         // Sessions that became idle meanwhile, and connections to next hops that wait for work.
         shard.timers.expire_idle();
+        if shard.runtime.now() + limits::STOP_PARTIAL >= give_up {
+            shard.timers.expire_partial();
+        }
         shard.wake_writers();
         shard.mesh.set_quiet(shard.index, shard.inbound.connections.get() == 0 && shard.is_quiet());
         // First that nobody sends any more, then that nothing sent is left: in this order nothing slips through.

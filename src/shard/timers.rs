@@ -28,11 +28,22 @@ struct Inner {
     free_sleeps: Vec<u32>,
     deadlines: Vec<Instant>,
     deadline_wakers: Vec<Option<Waker>>,
-    /// Deadlines of connections that wait for their peer to begin something.
-    idle: Vec<bool>,
+    /// What a stop may end of them.
+    ends: Vec<EndedBy>,
     free_deadlines: Vec<u32>,
     next_sweep: Instant,
     now: Instant,
+}
+
+/// What ends the wait of a connection before its deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EndedBy {
+    /// Nothing: it is in the middle of something.
+    Nothing,
+    /// The begin of a drain: its peer is to begin something.
+    Drain,
+    /// The end of a drain: a part of what it waits for has come, which is worth more written down than lost.
+    Stop,
 }
 
 #[derive(Debug, Default)]
@@ -119,7 +130,7 @@ impl Timers {
         let slot = inner.free_deadlines.pop().unwrap_or_else(|| {
             inner.deadlines.push(Instant::FAR);
             inner.deadline_wakers.push(None);
-            inner.idle.push(false);
+            inner.ends.push(EndedBy::Nothing);
             u32::try_from(inner.deadlines.len() - 1).expect("fewer than 2^32 connections")
         });
         inner.deadlines[slot as usize] = Instant::FAR;
@@ -128,10 +139,19 @@ impl Timers {
 
     /// Ends the wait of every idle connection: the node drains.
     pub fn expire_idle(&self) {
+        self.expire(EndedBy::Drain);
+    }
+
+    /// Ends the wait of every connection that has a part of what it waits for: the node is about to stop.
+    pub fn expire_partial(&self) {
+        self.expire(EndedBy::Stop);
+    }
+
+    fn expire(&self, by: EndedBy) {
         let mut inner = self.0.borrow_mut();
         let inner = &mut *inner;
-        for (deadline, idle) in inner.deadlines.iter_mut().zip(&inner.idle) {
-            if *idle {
+        for (deadline, ends) in inner.deadlines.iter_mut().zip(&inner.ends) {
+            if *ends == by {
                 *deadline = inner.now;
             }
         }
@@ -188,18 +208,23 @@ pub struct Deadline {
 impl Deadline {
     /// Moves the deadline.
     pub fn set(&self, at: Instant) {
-        self.put(at, false);
+        self.put(at, EndedBy::Nothing);
     }
 
     /// Moves the deadline of a connection that is in the middle of nothing: [`Timers::expire_idle`] may end it.
     pub fn set_idle(&self, at: Instant) {
-        self.put(at, true);
+        self.put(at, EndedBy::Drain);
     }
 
-    fn put(&self, at: Instant, idle: bool) {
+    /// Moves the deadline of a connection that has a part of what it waits for: [`Timers::expire_partial`] may end it.
+    pub fn set_partial(&self, at: Instant) {
+        self.put(at, EndedBy::Stop);
+    }
+
+    fn put(&self, at: Instant, ends: EndedBy) {
         let mut inner = self.timers.0.borrow_mut();
         inner.deadlines[self.slot as usize] = at;
-        inner.idle[self.slot as usize] = idle;
+        inner.ends[self.slot as usize] = ends;
     }
 
     /// Ready when the deadline has passed. Registers the task's waker, which is taken to be always the same.
@@ -220,6 +245,7 @@ impl Drop for Deadline {
     fn drop(&mut self) {
         let mut inner = self.timers.0.borrow_mut();
         inner.deadlines[self.slot as usize] = Instant::FAR;
+        inner.ends[self.slot as usize] = EndedBy::Nothing;
         inner.deadline_wakers[self.slot as usize] = None;
         inner.free_deadlines.push(self.slot);
     }

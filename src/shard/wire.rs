@@ -99,6 +99,11 @@ impl<R: Runtime> Wire<R> {
         self.deadline.set_idle(timers.recent() + span);
     }
 
+    /// The same for a wait of which a part has come.
+    pub fn limit_partial(&self, timers: &Timers, span: Duration) {
+        self.deadline.set_partial(timers.recent() + span);
+    }
+
     /// The stream below.
     pub fn stream(&self) -> &R::Stream {
         &self.stream
@@ -325,6 +330,11 @@ impl<R: Runtime> Wire<R> {
         }
         let _ = self.stream.shutdown(Shutdown::Write);
     }
+
+    /// Has it closed by a reset: what the peer has not taken yet never reaches it.
+    pub fn abort(&mut self) {
+        let _ = self.stream.abort();
+    }
 }
 
 // With what is left of a record that came in part before, it fits in the buffer it is decrypted into.
@@ -457,6 +467,9 @@ mod tests {
             Ok(())
         }
         fn shutdown(&self, _: Shutdown) -> io::Result<()> {
+            Ok(())
+        }
+        fn abort(&self) -> io::Result<()> {
             Ok(())
         }
         fn local_address(&self) -> io::Result<SocketAddr> {

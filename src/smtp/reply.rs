@@ -57,10 +57,11 @@ pub mod words {
     pub const SHUTTING_DOWN: &str = "421 4.3.2 Shutting down\r\n";
     pub const CONNECT_AGAIN: &str = "421 4.3.2 The relay was configured anew, connect again\r\n";
     pub const TIMED_OUT: &str = "421 4.4.2 Timeout\r\n";
-    pub const NO_MESSAGE: &str = "421 4.7.0 No message for too long\r\n";
+    pub const NO_MESSAGE: &str = "421 4.4.2 Timeout: no message for too long\r\n";
     pub const TOO_MANY_COMMANDS: &str = "421 4.7.0 Too many commands without a message\r\n";
     pub const ENDLESS_LINE: &str = "421 4.7.0 Line without an end\r\n";
     pub const SESSION_OVER: &str = "421 4.3.2 The session has lasted long enough, connect again\r\n";
+    pub const NOTHING_TAKEN: &str = "421 4.3.2 No mail could be taken for a while, try again later\r\n";
     pub const TOO_MANY_LOGINS: &str = "421 4.3.2 Too many logins wait for their answer, try again later\r\n";
     pub const NOT_HTTP: &str = "421 4.7.0 This is not an HTTP server\r\n";
     pub const TOO_MANY_ERRORS: &str = "421 4.7.0 Too many errors\r\n";

@@ -192,6 +192,36 @@ def a_store_that_answers_for_too_few_or_too_many():
         relay.stop()
 
 
+def a_stop_loses_no_answer_of_a_store():
+    stopped, again = threading.Event(), []
+
+    def answers(number, taken):
+        if stopped.is_set():
+            again.extend(taken)
+            yield from saved(len(taken))
+        else:
+            yield from saved(2)
+            time.sleep(60)
+            yield None
+
+    store = Store(answers)
+    relay = Relay(BINARY, route=routes(f'"lmtp:{store.path}"', Sink()), more=FAST)
+    names = [f"{name}@store.example" for name in ("a", "b", "c", "d", "e")]
+    relay.send("sender@origin.example", names, TEXT)
+    store.wait(1)
+    time.sleep(0.5)
+    # The drain waits for the rest, and then writes down what there is.
+    relay.process.terminate()
+    assert relay.process.wait(45) == 0
+    stopped.set()
+    relay.start()
+    assert ends(relay, "delivered", 5) == names, relay.log()
+    deferred = [record for record in relay.log() if record["event"] == "deferred"]
+    assert [record["recipients"] for record in deferred] == [names[2:]] and "relay was stopped" in deferred[0]["reply"], deferred
+    assert sorted(f"{name}@store.example" if "@" not in name else name for name in again) == names[2:], again
+    relay.stop()
+
+
 def nothing_goes_behind_a_body_to_a_store():
     store, sink = Store(lambda number, taken: saved(len(taken)), pause=0.01), Sink()
     relay = Relay(BINARY, route=routes(f'"lmtp:{store.path}"', sink), more="[delivery]\nconnections_per_destination = 1\n")

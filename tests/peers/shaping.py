@@ -1,6 +1,7 @@
 """Limits of shaping files, counted by next hops: `shaping.py STORY BINARY`. Called by tests/peers.rs, one test a story."""
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -184,6 +185,39 @@ def hosts_of_a_provider_share_its_connections():
     two.wait(24, 30)
     assert time.monotonic() - begun < 5
     assert one.most == 2, f"{one.most} connections at one time"
+    relay.stop()
+
+
+def what_is_given_up_in_a_body_never_arrives():
+    """The kernel has it all by then, and would go on to send it to a hop that reads slowly, beside the next attempt."""
+    port, got, over = free_port(), [], []
+
+    def slow(talk, verb, line):
+        if verb != "DATA" or got:
+            return None
+        talk.say(b"354 go on\r\n")
+        got.append(talk.input)
+        try:
+            while not got[0].endswith(b"\r\n.\r\n"):
+                piece = talk.socket.recv(20000)
+                if not piece:
+                    over.append("closed")
+                    raise Gone
+                got[0] += piece
+                time.sleep(0.1)
+        except ConnectionResetError:
+            over.append("reset")
+            raise Gone
+        over.append("whole")
+        return b"250 2.0.0 taken\r\n"
+
+    hop = Hop(slow, host="127.0.0.2", port=port)
+    hop.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    settings = mx(("slow.example", "mx.slow.example", "127.0.0.2"))
+    relay, _ = relay_with('["slow.example"]\ndata_dot_timeout = "2s"\n', settings, port)
+    relay.send("a@b.example", ["u@slow.example"], b"Subject: much\r\n\r\n" + (b"x" * 70 + b"\r\n") * 15_000)
+    hop.wait(1, 60)
+    assert over == ["reset"] and len(got[0]) < 1_080_000, (over, len(got[0]))
     relay.stop()
 
 

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
@@ -145,6 +146,10 @@ impl Stream for SocketStream {
             Shutdown::Both => net::Shutdown::Both,
         };
         Ok(net::shutdown(&self.0.source.fd, how)?)
+    }
+
+    fn abort(&self) -> io::Result<()> {
+        Ok(sockopt::set_socket_linger(&self.0.source.fd, Some(Duration::ZERO))?)
     }
 
     fn local_address(&self) -> io::Result<SocketAddr> {

@@ -120,6 +120,10 @@ impl Stream for SimStream {
             .unwrap_or_else(|| Err(os(libc::ENOTCONN)))
     }
 
+    fn abort(&self) -> io::Result<()> {
+        self.on_connection(|one, side, at| one.abort(side, at)).ok_or_else(|| os(libc::ENOTCONN))
+    }
+
     fn local_address(&self) -> io::Result<SocketAddr> {
         self.on_connection(|one, side, _| one.address(side)).ok_or_else(|| os(libc::ENOTCONN))
     }

@@ -123,6 +123,8 @@ pub enum HopError {
     Early(Reply),
     /// The hop began to say something while the message was being sent, and did not go on.
     Halting,
+    /// Not the hop's fault: the relay stops, and some answers to a body have not come.
+    Stopping,
     /// The hop said something before it was asked: what it said before may have been no answer either.
     Unasked,
     /// What came of STARTTLS, when plain text is to be tried next.
@@ -164,6 +166,7 @@ impl std::fmt::Display for HopError {
             HopError::Halting => {
                 formatter.write_str("the next hop began to answer before the end of data, and did not go on")
             }
+            HopError::Stopping => formatter.write_str("the relay was stopped before all were answered"),
             HopError::Unasked => {
                 formatter.write_str("the next hop sent a reply before it was asked anything")
             }
@@ -387,6 +390,19 @@ impl<R: Runtime> Connection<R> {
     /// The next reply, within a deadline.
     pub async fn reply(&mut self, shard: &Shard<R>, patience: Duration) -> Result<Reply, HopError> {
         self.wire.limit(&shard.timers, patience);
+        self.awaited(shard).await
+    }
+
+    /// The same behind the first of several answers to a body: a stop does not lose those that came.
+    pub async fn further_answer(&mut self, shard: &Shard<R>, patience: Duration) -> Result<Reply, HopError> {
+        self.wire.limit_partial(&shard.timers, patience);
+        match self.awaited(shard).await {
+            Err(HopError::Wire(WireError::TimedOut)) if shard.draining.get() => Err(HopError::Stopping),
+            said => said,
+        }
+    }
+
+    async fn awaited(&mut self, shard: &Shard<R>) -> Result<Reply, HopError> {
         loop {
             if let Some(reply) = self.next_reply()? {
                 self.owed = self.owed.saturating_sub(1);
@@ -485,8 +501,13 @@ impl<R: Runtime> Connection<R> {
         self.wire.close();
     }
 
-    /// Closes a conversation that went wrong, and waits a moment for the hop to close too, as [`Connection::quit`] does.
+    /// Closes a conversation that went wrong, and waits a moment for the hop to close too, as [`Connection::quit`] does. In the middle of a body the
+    /// connection is reset: a hop that reads slowly would else have the rest of it from the kernel, and take the message while it is sent again.
     pub async fn leave(&mut self, shard: &Shard<R>) {
+        if self.body_at.is_some() {
+            self.wire.abort();
+            return;
+        }
         self.wire.limit(&shard.timers, limits::client::QUIT);
         self.wire.close();
         self.outlast(shard).await;

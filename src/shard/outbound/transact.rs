@@ -497,7 +497,11 @@ async fn converse<R: Runtime>(
     }
     loop {
         let patience = transaction.patience(&connection.timeouts);
-        let reply = connection.reply(shard, patience).await.map_err(|error| (error, heard))?;
+        let reply = match answers_end {
+            None => connection.reply(shard, patience).await,
+            Some(_) => connection.further_answer(shard, patience).await,
+        };
+        let reply = reply.map_err(|error| (error, heard))?;
         heard = true;
         run.spend_token();
         connection.starttls = Starttls::Settled;

@@ -37,7 +37,7 @@ impl Conduct {
 
     /// What ends a session that came to no message. One that we turned away did nothing wrong.
     pub(super) fn end(&self) -> &'static str {
-        if self.turned_away { words::SESSION_OVER } else { words::TOO_MANY_COMMANDS }
+        if self.turned_away { words::NOTHING_TAKEN } else { words::TOO_MANY_COMMANDS }
     }
 
     /// MAIL is refused. `pipelined`: what was sent behind it, before the client could know (RFC 2920 section 3.1), is no error.

@@ -127,7 +127,7 @@ impl Overdue {
     pub(super) fn words(self, turned_away: bool) -> &'static str {
         match self {
             Overdue::Command => words::TIMED_OUT,
-            Overdue::Message if turned_away => words::SESSION_OVER,
+            Overdue::Message if turned_away => words::NOTHING_TAKEN,
             Overdue::Message => words::NO_MESSAGE,
             Overdue::Session => words::SESSION_OVER,
         }

@@ -285,6 +285,15 @@ impl Connection {
         Ok(())
     }
 
+    /// The other end hears a reset, behind what is under way.
+    pub fn abort(&mut self, side: usize, at: Conditions<'_>) {
+        let end = &mut self.ends[side];
+        if !std::mem::replace(&mut end.dead, true) {
+            end.received.clear();
+            self.dispatch(1 - side, Parcel::Reset, at);
+        }
+    }
+
     /// The handle is gone. Bytes nobody read turn the end of the stream into a reset, as in Linux.
     pub fn close(&mut self, side: usize, at: Conditions<'_>) {
         let end = &mut self.ends[side];
