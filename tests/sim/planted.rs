@@ -167,6 +167,14 @@ const LOST: &[&str] = &["lost ("];
 const UNTOLD: &[&str] = &["not in the journal", "missing in the journal"];
 const DAMAGED: &[&str] =
     &["lost (", "delivered again", "delivered and returned", "came twice", "hold nothing"];
+const UNSECURED: &[&str] = &[
+    "lost (",
+    "delivered again",
+    "came twice",
+    "hold nothing",
+    "told twice in the journal",
+    "has several ends in the journal",
+];
 const SEALED: &[&str] =
     &["refused, yet sent", "delivered again", "lost (", "before it was received", "hold nothing"];
 const RETURNED: &[&str] = &["returned for no reason", "delivered and returned"];
@@ -232,7 +240,7 @@ fn is_found(defect: Defect) {
         | Defect::ShapingIgnored => unbounded(defect),
         Defect::ExpiredUntried => (clocks, 1.0, &["without a last try"]),
         // What the next header vouched for is not there: damage, where there was none.
-        Defect::EndNotSecured => (failed_ends, 1.0, DAMAGED),
+        Defect::EndNotSecured => (failed_ends, 1.0, UNSECURED),
         Defect::LogWithoutOrder
         | Defect::LogCutByKill
         | Defect::OutcomesUntold

@@ -99,7 +99,7 @@ fn mail_for_a_site_that_rests_for_a_second_is_told_and_given_up_in_time() {
         world.run_for(Duration::from_millis(seed * 117));
         hand_in_some(&world, 100, 0..1, vec!["u@d.example".to_owned()]);
         assert!(
-            run_until_true(&world, Duration::from_secs(6), || relay.sum(|of| &of.recipients_expired) == 1),
+            run_until_true(&world, Duration::from_secs(7), || relay.sum(|of| &of.recipients_expired) == 1),
             "it is not given up"
         );
         assert!(relay.sum(|of| &of.recipients_deferred) > 0, "nobody was told why it waits");

@@ -393,8 +393,16 @@ impl<R: Runtime> Connection<R> {
         self.awaited(shard).await
     }
 
-    /// The same behind the first of several answers to a body: a stop does not lose those that came.
-    pub async fn further_answer(&mut self, shard: &Shard<R>, patience: Duration) -> Result<Reply, HopError> {
+    /// The same for a transaction. `further`: behind the first of several answers to a body, where a stop does not lose those that came.
+    pub async fn reply_to(
+        &mut self,
+        shard: &Shard<R>,
+        patience: Duration,
+        further: bool,
+    ) -> Result<Reply, HopError> {
+        if !further {
+            return self.reply(shard, patience).await;
+        }
         self.wire.limit_partial(&shard.timers, patience);
         match self.awaited(shard).await {
             Err(HopError::Wire(WireError::TimedOut)) if shard.draining.get() => Err(HopError::Stopping),

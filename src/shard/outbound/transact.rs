@@ -497,11 +497,8 @@ async fn converse<R: Runtime>(
     }
     loop {
         let patience = transaction.patience(&connection.timeouts);
-        let reply = match answers_end {
-            None => connection.reply(shard, patience).await,
-            Some(_) => connection.further_answer(shard, patience).await,
-        };
-        let reply = reply.map_err(|error| (error, heard))?;
+        let further = answers_end.is_some();
+        let reply = connection.reply_to(shard, patience, further).await.map_err(|error| (error, heard))?;
         heard = true;
         run.spend_token();
         connection.starttls = Starttls::Settled;
@@ -524,8 +521,7 @@ async fn converse<R: Runtime>(
                 out.clear();
                 out.extend_from_slice(b".\r\n");
                 // Behind replies of which each counts for another recipient nothing else is awaited.
-                let lmtp = connection.lmtp;
-                let alone = !how.last || transaction.has_later() || lmtp;
+                let alone = !how.last || transaction.has_later() || connection.lmtp;
                 let answers = transaction.replies_due();
                 match send_body(run, connection, message, (alone, answers), &mut out).await {
                     Err(HopError::Early(reply)) => {
@@ -537,10 +533,10 @@ async fn converse<R: Runtime>(
                     sent => sent.map_err(|error| (error, heard))?,
                 }
             }
-            client::NextStep::SendDot => {
-                let sent = connection.send(shard, b".\r\n", 1, limits::client::BLOCK).await;
-                sent.map_err(|error| (error, heard))?;
-            }
+            client::NextStep::SendDot => connection
+                .send(shard, b".\r\n", 1, limits::client::BLOCK)
+                .await
+                .map_err(|error| (error, heard))?,
             client::NextStep::Done => {
                 connection.body_answered(shard);
                 connection.spare.out = out;
