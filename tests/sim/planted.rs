@@ -165,8 +165,6 @@ found! {
 
 const LOST: &[&str] = &["lost ("];
 const UNTOLD: &[&str] = &["not in the journal", "missing in the journal"];
-const DAMAGED: &[&str] =
-    &["lost (", "delivered again", "delivered and returned", "came twice", "hold nothing"];
 const UNSECURED: &[&str] = &[
     "lost (",
     "delivered again",
