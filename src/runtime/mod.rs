@@ -213,6 +213,10 @@ pub trait Stream: 'static {
     fn shutdown(&self, how: Shutdown) -> io::Result<()>;
     /// Has what was sent and not taken yet thrown away, and the connection reset, when this is dropped.
     fn abort(&self) -> io::Result<()>;
+    /// Bytes that were sent and that the peer's side has not acknowledged; None: nobody knows.
+    fn unacknowledged(&self) -> Option<usize> {
+        None
+    }
     /// The address of this end.
     fn local_address(&self) -> io::Result<SocketAddr>;
 }

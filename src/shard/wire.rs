@@ -331,6 +331,11 @@ impl<R: Runtime> Wire<R> {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
+    /// Bytes that were sent and that the peer's side has not acknowledged; None: nobody knows.
+    pub fn unacknowledged(&self) -> Option<usize> {
+        self.stream.unacknowledged()
+    }
+
     /// Has it closed by a reset: what the peer has not taken yet never reaches it.
     pub fn abort(&mut self) {
         let _ = self.stream.abort();

@@ -19,3 +19,11 @@ pub(super) fn choose_port_late(socket: &impl AsFd) -> io::Result<()> {
     };
     if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+/// SIOCOUTQ (tcp(7)): bytes in the send queue that the other side has not acknowledged.
+pub(super) fn unacknowledged(socket: &impl AsFd) -> Option<usize> {
+    let mut queued: libc::c_int = 0;
+    // SAFETY: the descriptor is open, and one int is written.
+    let asked = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut queued) };
+    usize::try_from(queued).ok().filter(|_| asked == 0)
+}

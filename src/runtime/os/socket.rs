@@ -152,6 +152,10 @@ impl Stream for SocketStream {
         Ok(sockopt::set_socket_linger(&self.0.source.fd, Some(Duration::ZERO))?)
     }
 
+    fn unacknowledged(&self) -> Option<usize> {
+        options::unacknowledged(&self.0.source.fd)
+    }
+
     fn local_address(&self) -> io::Result<SocketAddr> {
         address_of(&self.0.source)
     }

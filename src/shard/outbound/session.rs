@@ -57,6 +57,8 @@ pub struct Connection<R: Runtime> {
     broken: Option<WireError>,
     /// When the body was sent whose answer is awaited.
     body_at: Option<Instant>,
+    /// Until when the hop may take it.
+    body_until: Instant,
     /// How long the last one took to be answered.
     body_took: Duration,
 }
@@ -239,6 +241,7 @@ impl<R: Runtime> Connection<R> {
             owed: 0,
             broken: None,
             body_at: None,
+            body_until: Instant(0),
             body_took: Duration::ZERO,
         }
     }
@@ -336,6 +339,8 @@ impl<R: Runtime> Connection<R> {
         until: Instant,
     ) -> Result<(), HopError> {
         self.hear_early(shard).await?;
+        self.body_until = until;
+        let (mut queued, mut left) = (None, usize::MAX);
         loop {
             match self.wire.try_send_parts(&mut parts) {
                 Ok(true) => return Ok(()),
@@ -348,16 +353,31 @@ impl<R: Runtime> Connection<R> {
                     };
                 }
             }
-            self.wire.limit_at(until.min(shard.timers.recent() + limits::client::BLOCK));
+            self.wire.limit_at(until.min(shard.timers.recent() + limits::client::BLOCK / 2));
             // When the dot is out the hop may answer. Under TLS nobody knows when that is, once rustls has it and something behind it.
-            let left: usize = parts.iter().map(|part| part.len()).sum();
+            let before = std::mem::replace(&mut left, parts.iter().map(|part| part.len()).sum());
+            if left < before {
+                queued = None;
+            }
             let dot_is_out = behind > 0 && left <= behind;
-            if dot_is_out {
-                self.wire.writable().await?;
-            } else if self.wire.writable_or_disturbed().await? {
-                self.hear_early(shard).await?;
+            let woken = match dot_is_out {
+                true => self.wire.writable().await.map(|()| false),
+                false => self.wire.writable_or_disturbed().await,
+            };
+            match woken {
+                Ok(true) => self.hear_early(shard).await?,
+                Ok(false) => {}
+                Err(WireError::TimedOut) if shard.timers.recent() < until && self.is_taken(&mut queued) => {}
+                Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// The kernel holds megabytes of a body for a hop that takes it slowly: whether it has taken some of these since this was asked last. True when
+    /// it is asked for the first time.
+    fn is_taken(&self, queued: &mut Option<usize>) -> bool {
+        let now = self.wire.unacknowledged().unwrap_or(usize::MAX);
+        queued.replace(now).is_none_or(|before| now < before)
     }
 
     /// What the hop has said, or begun to say, before it was given the end of the data: an error. What it has begun it is to end soon: nobody
@@ -401,13 +421,32 @@ impl<R: Runtime> Connection<R> {
         further: bool,
     ) -> Result<Reply, HopError> {
         if !further {
-            return self.reply(shard, patience).await;
+            return self.first_reply(shard, patience).await;
         }
         self.wire.limit_partial(&shard.timers, patience);
         match self.awaited(shard).await {
             Err(HopError::Wire(WireError::TimedOut)) if shard.draining.get() => Err(HopError::Stopping),
             said => said,
         }
+    }
+
+    /// The next reply, or the first behind a body: a hop that still takes that, from the kernel, cannot answer yet.
+    async fn first_reply(&mut self, shard: &Shard<R>, patience: Duration) -> Result<Reply, HopError> {
+        let mut queued = None;
+        let mut said = self.reply(shard, patience).await;
+        while matches!(said, Err(HopError::Wire(WireError::TimedOut)))
+            && self.body_at.is_some()
+            && shard.timers.recent() < self.body_until
+        {
+            let left = self.wire.unacknowledged().unwrap_or_default();
+            if (left == 0 && queued.is_none()) || !self.is_taken(&mut queued) {
+                break;
+            }
+            // It has all of it now, and the time for its answer.
+            let wait = if left == 0 { patience } else { patience.min(limits::client::BLOCK / 2) };
+            said = self.reply(shard, wait).await;
+        }
+        said
     }
 
     async fn awaited(&mut self, shard: &Shard<R>) -> Result<Reply, HopError> {
