@@ -285,13 +285,25 @@ impl Connection {
         Ok(())
     }
 
-    /// The other end hears a reset, behind what is under way.
+    /// The other end hears a reset, after some of what is under way.
     pub fn abort(&mut self, side: usize, at: Conditions<'_>) {
         let end = &mut self.ends[side];
         if !std::mem::replace(&mut end.dead, true) {
             end.received.clear();
-            self.dispatch(1 - side, Parcel::Reset, at);
+            self.reset_peer(side, at);
         }
+    }
+
+    /// What was sent and has not arrived is lost in part; behind the rest comes a reset.
+    fn reset_peer(&mut self, side: usize, at: Conditions<'_>) {
+        let peer = &mut self.ends[1 - side];
+        let kept = at.base.random().index(peer.flight.len() + 1);
+        for lost in peer.flight.drain(kept..) {
+            if let Parcel::Bytes(bytes) = lost {
+                peer.flight_bytes -= bytes.len();
+            }
+        }
+        self.dispatch(1 - side, Parcel::Reset, at);
     }
 
     /// The handle is gone. Bytes nobody read turn the end of the stream into a reset, as in Linux.
@@ -385,14 +397,7 @@ impl Connection {
             end.closed = true;
             end.received.clear();
             end.die(libc::ECONNRESET);
-            let peer = &mut self.ends[1 - side];
-            let kept = at.base.random().index(peer.flight.len() + 1);
-            for lost in peer.flight.drain(kept..) {
-                if let Parcel::Bytes(bytes) = lost {
-                    peer.flight_bytes -= bytes.len();
-                }
-            }
-            self.dispatch(1 - side, Parcel::Reset, at);
+            self.reset_peer(side, at);
         }
     }
 }
