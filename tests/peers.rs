@@ -103,6 +103,7 @@ stories!("lmtp.py", None;
     only_those_a_store_puts_off_are_named_again,
     a_store_that_answers_for_too_few_or_too_many,
     a_stop_loses_no_answer_of_a_store,
+    a_stop_before_answers_are_certain_loses_none,
     nothing_goes_behind_a_body_to_a_store,
     a_socket_nobody_listens_on,
     tls_from_the_first_byte,
@@ -178,6 +179,7 @@ stories!("shaping.py", None;
     what_a_rule_says_of_a_reply_comes_first,
     steps_and_mail_last_as_long_as_a_file_says,
     what_is_given_up_in_a_body_never_arrives,
+    a_stop_in_a_body_keeps_the_rest_from_arriving,
     a_site_gets_as_many_connections_as_it_takes,
     what_one_connection_may_carry_is_learned,
 );

@@ -130,7 +130,8 @@ pub const STOP_REPEATED: Duration = Duration::from_secs(1);
 
 /// How long a drain waits for what is in flight before it stops all the same.
 pub const DRAIN_MAX: Duration = Duration::from_secs(30);
-/// So long before that a drain ends waits of which a part has come: what an LMTP server answered for some recipients is written down.
+/// So long before that a drain ends what is in the middle of a body: what an LMTP server answered for some recipients is written down, and the
+/// connection is reset.
 pub const STOP_PARTIAL: Duration = Duration::from_secs(3);
 
 /// Longest latency told apart, microseconds: a day.

@@ -6,7 +6,7 @@ use crate::queue::outcome::Disposition;
 use crate::runtime::Runtime;
 use crate::shaping::answers::Answers;
 use crate::shard::Shard;
-use crate::shard::outbound::session::SESSION_REFUSED;
+use crate::shard::outbound::hop_error::SESSION_REFUSED;
 use crate::smtp::reply;
 use crate::time::UnixMillis;
 

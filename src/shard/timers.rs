@@ -30,6 +30,7 @@ struct Inner {
     deadline_wakers: Vec<Option<Waker>>,
     /// What a stop may end of them.
     ends: Vec<EndedBy>,
+    stopping: bool,
     free_deadlines: Vec<u32>,
     next_sweep: Instant,
     now: Instant,
@@ -42,7 +43,7 @@ enum EndedBy {
     Nothing,
     /// The begin of a drain: its peer is to begin something.
     Drain,
-    /// The end of a drain: a part of what it waits for has come, which is worth more written down than lost.
+    /// The end of a drain: a part of what it waits for has come, which is worth more written down than lost, or what it sent must not arrive.
     Stop,
 }
 
@@ -142,9 +143,15 @@ impl Timers {
         self.expire(EndedBy::Drain);
     }
 
-    /// Ends the wait of every connection that has a part of what it waits for: the node is about to stop.
+    /// Ends the wait of every connection that is in the middle of what must not just be dropped: the node is about to stop.
     pub fn expire_partial(&self) {
+        self.0.borrow_mut().stopping = true;
         self.expire(EndedBy::Stop);
+    }
+
+    /// Whether [`Timers::expire_partial`] has ended waits.
+    pub fn is_stopping(&self) -> bool {
+        self.0.borrow().stopping
     }
 
     fn expire(&self, by: EndedBy) {
@@ -216,7 +223,7 @@ impl Deadline {
         self.put(at, EndedBy::Drain);
     }
 
-    /// Moves the deadline of a connection that has a part of what it waits for: [`Timers::expire_partial`] may end it.
+    /// Moves the deadline of a connection that is in the middle of what must not just be dropped: [`Timers::expire_partial`] may end it.
     pub fn set_partial(&self, at: Instant) {
         self.put(at, EndedBy::Stop);
     }

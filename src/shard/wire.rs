@@ -99,9 +99,9 @@ impl<R: Runtime> Wire<R> {
         self.deadline.set_idle(timers.recent() + span);
     }
 
-    /// The same for a wait of which a part has come.
-    pub fn limit_partial(&self, timers: &Timers, span: Duration) {
-        self.deadline.set_partial(timers.recent() + span);
+    /// The same for a wait that a stop ends in time to see to what it leaves.
+    pub fn limit_partial_at(&self, at: Instant) {
+        self.deadline.set_partial(at);
     }
 
     /// The stream below.

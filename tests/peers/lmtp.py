@@ -37,6 +37,7 @@ class Store:
         self.answers, self.pause = answers, pause
         self.path = f"{tempfile.mkdtemp(prefix='store-', dir='/tmp')}/lmtp"
         self.heard, self.transactions, self.early = [], [], []
+        self.mute = False
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(self.path)
         self.listener.listen(100)
@@ -88,6 +89,9 @@ class Store:
                     if reply is None:
                         return
                     connection.sendall(reply)
+            elif verb == b"QUIT" and self.mute:
+                time.sleep(60)
+                return
             elif verb == b"QUIT":
                 connection.sendall(b"221 2.0.0 bye\r\n")
                 return
@@ -219,6 +223,24 @@ def a_stop_loses_no_answer_of_a_store():
     deferred = [record for record in relay.log() if record["event"] == "deferred"]
     assert [record["recipients"] for record in deferred] == [names[2:]] and "relay was stopped" in deferred[0]["reply"], deferred
     assert sorted(f"{name}@store.example" if "@" not in name else name for name in again) == names[2:], again
+    relay.stop()
+
+
+def a_stop_before_answers_are_certain_loses_none():
+    """One is refused behind the dot, and QUIT, which is to show for whom that was, is not answered."""
+    store = Store(lambda number, taken: [b"550 5.2.1 no\r\n" if name.startswith("full") else b"250 2.0.0 saved\r\n" for name in taken])
+    store.mute = True
+    relay = Relay(BINARY, route=routes(f'"lmtp:{store.path}"', Sink()), more=FAST)
+    relay.send("sender@origin.example", ["a@store.example", "b@store.example", "full@store.example"], TEXT)
+    store.wait(1)
+    time.sleep(0.5)
+    relay.process.terminate()
+    assert relay.process.wait(45) == 0
+    store.mute = False
+    relay.start()
+    assert ends(relay, "delivered", 2) == ["a@store.example", "b@store.example"], relay.log()
+    assert ends(relay, "bounced", 1) == ["full@store.example"], relay.log()
+    assert [sorted(name.split("@")[0] for name in taken) for taken in store.transactions] == [["a", "b", "full"], ["full"]], store.transactions
     relay.stop()
 
 

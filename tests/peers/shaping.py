@@ -235,6 +235,56 @@ def what_is_given_up_in_a_body_never_arrives():
     relay.stop()
 
 
+def a_stop_in_a_body_keeps_the_rest_from_arriving():
+    """The kernel would go on to send it when the relay is gone, and the next start sends it again."""
+    stopped, over = threading.Event(), []
+
+    def slow(talk, verb, line):
+        if verb != "DATA" or over or stopped.is_set():
+            return None
+        talk.say(b"354 go on\r\n")
+        text = talk.input
+        try:
+            while not text.endswith(b"\r\n.\r\n"):
+                if len(text) > 200_000:
+                    stopped.wait(60)
+                piece = talk.socket.recv(20000)
+                if not piece:
+                    over.append("closed")
+                    raise Gone
+                text += piece
+        except ConnectionResetError:
+            over.append("reset")
+            raise Gone
+        over.append("whole")
+        raise Gone
+
+    text = b"Subject: much\r\n\r\n" + (b"x" * 70 + b"\r\n")
+    # The kernel has all of one, and a part of the other.
+    for size in (15_000, 150_000):
+        stopped.clear()
+        over.clear()
+        hop = Hop(slow)
+        hop.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        relay = start(hop)
+        relay.send("a@b.example", ["u@slow.example"], text + (b"x" * 70 + b"\r\n") * size)
+        time.sleep(2)
+        relay.process.terminate()
+        assert relay.process.wait(45) == 0
+        stopped.set()
+        end = time.monotonic() + 20
+        while not over:
+            assert time.monotonic() < end, "the connection lives on"
+            time.sleep(0.05)
+        assert over == ["reset"], over
+        # Nothing is held against the hop: it has the message at once.
+        relay.start()
+        hop.wait(1, 20)
+        assert [event["event"] for event in relay.wait_log("delivered", 1)] == ["delivered"]
+        assert not [event for event in relay.log() if event["event"] == "deferred"], relay.log()
+        relay.stop()
+
+
 def steps_and_mail_last_as_long_as_a_file_says():
     """A hop that is silent at MAIL, one that defers all, and one whose connection is kept for a moment only."""
     port = free_port()

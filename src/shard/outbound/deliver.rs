@@ -16,10 +16,11 @@ use crate::shard::Shard;
 use crate::shard::outbound::address::AddressPermit;
 use crate::shard::outbound::attempt::attempt;
 use crate::shard::outbound::bucket::Token;
+use crate::shard::outbound::hop_error::HopError;
 use crate::shard::outbound::opening::{OpeningConnection, Unproven};
 use crate::shard::outbound::provider::ConnectionPlaces;
 use crate::shard::outbound::rates::Rights;
-use crate::shard::outbound::session::{Connection, HopError};
+use crate::shard::outbound::session::Connection;
 use crate::shard::outbound::site::{IdleConnection, Site, Work};
 use crate::shard::outbound::work::{After, GroupUnderWay, Run};
 use crate::shard::outbound::{

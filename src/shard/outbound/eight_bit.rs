@@ -11,7 +11,7 @@ use crate::shard::outbound::body::Surveyed;
 use crate::shard::outbound::session::{Choice, Connection};
 use crate::shard::outbound::tally::Part;
 use crate::shard::outbound::work::Run;
-use crate::shard::outbound::{body, session};
+use crate::shard::outbound::{body, hop_error};
 use crate::shard::store::load;
 use crate::smtp::client::{self, Body, MissingExtension};
 use crate::smtp::reply::Reply;
@@ -63,7 +63,7 @@ pub(super) async fn prepare<R: Runtime>(
     let shard = run.shard;
     if connection.loops {
         // RFC 3463: 5.4.6, a routing loop.
-        return Err((client::local(554, (5, 4, 6), &session::loops(&connection.hop)), true));
+        return Err((client::local(554, (5, 4, 6), &hop_error::loops(&connection.hop)), true));
     }
     // A 7-bit message goes as it came, lines beyond 998 octets included (RFC 5322 2.1.1): to encode them would break its signatures, and
     // most hops take them.

@@ -15,6 +15,7 @@ pub mod opening;
 
 pub mod egress;
 pub mod handoff;
+pub mod hop_error;
 pub mod dispatch;
 pub mod asking;
 pub mod resolve;

@@ -10,7 +10,7 @@ use crate::runtime::Runtime;
 use crate::shaping::automation::Noticed;
 use crate::shaping::rule::{Action, Trigger};
 use crate::shard::Shard;
-use crate::shard::outbound::session::HopError;
+use crate::shard::outbound::hop_error::HopError;
 use crate::shard::outbound::site::Site;
 use crate::shard::outbound::tally::Part;
 use crate::shard::outbound::work::Run;

@@ -6,16 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::limits;
-use crate::route::Endpoint;
 use crate::route::egress::Source;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
-use crate::shard::counts::FarEnd;
 use crate::shard::outbound::address::AddressPermit;
-use crate::shard::outbound::site::NO_ANSWER;
+use crate::shard::outbound::hop_error::HopError;
 use crate::shard::wire::{Wire, WireError};
 use crate::smtp::client::{Capabilities, Timeouts};
-use crate::smtp::reply::{HostileReply, Reply, ReplyReader};
+use crate::smtp::reply::{Reply, ReplyReader};
 use crate::time::Instant;
 
 /// A session that is ready for MAIL.
@@ -59,6 +57,8 @@ pub struct Connection<R: Runtime> {
     body_at: Option<Instant>,
     /// Until when the hop may take it.
     body_until: Instant,
+    /// It was sent, as far as the kernel takes it.
+    body_sent: bool,
     /// How long the last one took to be answered.
     body_took: Duration,
 }
@@ -108,116 +108,6 @@ pub enum Behind {
     End(HopError),
 }
 
-/// Why no session came up, or an open one failed.
-#[derive(Debug)]
-pub enum HopError {
-    /// No connection came up.
-    Connect(Endpoint, io::Error),
-    /// The connection failed.
-    Wire(WireError),
-    /// What the hop said is no reply.
-    Hostile(HostileReply),
-    /// The hop refused the session.
-    Refused(Reply),
-    /// All hosts of the hop say that they never take mail (RFC 7504): what one said, and which.
-    TakesNone(Reply, String),
-    /// The hop said something while the message was being sent.
-    Early(Reply),
-    /// The hop began to say something while the message was being sent, and did not go on.
-    Halting,
-    /// Not the hop's fault: the relay stops, and some answers to a body have not come.
-    Stopping,
-    /// The hop said something before it was asked: what it said before may have been no answer either.
-    Unasked,
-    /// What came of STARTTLS, when plain text is to be tried next.
-    BrokenTls(String),
-    /// The site's mail never goes without TLS, and the host offers none.
-    NoTls(String),
-    /// The same, where TLS broke or the certificate is not valid.
-    BadTls(String),
-    /// The hop hung up on EHLO: HELO is to be tried next.
-    BrokenEhlo(WireError),
-    /// A host that the operator names is this relay: by its address, or by the name it greets with. In words.
-    Ourselves(String),
-    /// No host of the hop has an address.
-    NoAddress(String),
-    /// This address has all the connections it may have: no failure, it is waited for.
-    Full(FarEnd),
-    /// The rate of connections lets no further one be opened now.
-    OverRate,
-    /// Not the hop's fault: nothing leaves by the source. In words.
-    Source(String),
-    /// Not the hop's fault: the message cannot be read from our disk.
-    Spool(io::Error),
-}
-
-impl std::fmt::Display for HopError {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            HopError::Connect(to, error) => {
-                write!(formatter, "cannot connect to {to}: {error}{}", to.remedy(error.kind()))
-            }
-            HopError::Wire(error) => write!(formatter, "{error}"),
-            HopError::Hostile(error) => write!(formatter, "the next hop broke the rules of SMTP: {error}"),
-            HopError::Refused(reply) | HopError::TakesNone(reply, _) => {
-                write!(formatter, "{SESSION_REFUSED}{}", reply.describe())
-            }
-            HopError::Early(reply) => {
-                write!(formatter, "the next hop answered before the end of data: {}", reply.describe())
-            }
-            HopError::Halting => {
-                formatter.write_str("the next hop began to answer before the end of data, and did not go on")
-            }
-            HopError::Stopping => formatter.write_str("the relay was stopped before all were answered"),
-            HopError::Unasked => {
-                formatter.write_str("the next hop sent a reply before it was asked anything")
-            }
-            HopError::BrokenTls(words)
-            | HopError::NoTls(words)
-            | HopError::BadTls(words)
-            | HopError::NoAddress(words)
-            | HopError::Ourselves(words)
-            | HopError::Source(words) => formatter.write_str(words),
-            HopError::BrokenEhlo(error) => write!(formatter, "the next hop hung up on EHLO: {error}"),
-            HopError::Full(address) => write!(formatter, "{address} has all the connections it may have"),
-            HopError::OverRate => {
-                formatter.write_str("max_connection_rate of a shaping file lets no connection be opened now")
-            }
-            HopError::Spool(error) => write!(formatter, "{error}"),
-        }
-    }
-}
-
-impl HopError {
-    /// What mail is told that waits for it: an RFC 3463 status.
-    pub(super) fn status(&self) -> (u8, u16, u16) {
-        match self {
-            HopError::NoTls(_) => (4, 7, 4),
-            HopError::BadTls(_) => (4, 7, 5),
-            _ => NO_ANSWER,
-        }
-    }
-
-    /// What was said before, where this is only that no more was asked.
-    pub(super) fn or(self, before: impl FnOnce() -> HopError) -> HopError {
-        if matches!(self, HopError::OverRate) { before() } else { self }
-    }
-}
-
-/// What stands before the reply of a hop that refused the session.
-pub const SESSION_REFUSED: &str = "the next hop refused the session: ";
-
-/// What is said of mail that would come back.
-pub fn loops(hop: &str) -> String {
-    format!("the mail loops back to this relay: {hop} greets with its name")
-}
-
-impl From<WireError> for HopError {
-    fn from(error: WireError) -> HopError {
-        HopError::Wire(error)
-    }
-}
-
 impl<R: Runtime> Connection<R> {
     /// Over a connection that just came up.
     pub fn new(wire: Wire<R>, hop: String, (lmtp, timeouts): (bool, Timeouts)) -> Connection<R> {
@@ -242,6 +132,7 @@ impl<R: Runtime> Connection<R> {
             broken: None,
             body_at: None,
             body_until: Instant(0),
+            body_sent: false,
             body_took: Duration::ZERO,
         }
     }
@@ -264,8 +155,18 @@ impl<R: Runtime> Connection<R> {
 
     /// A body is about to be sent.
     pub fn body_begins(&mut self, shard: &Shard<R>) {
-        self.body_at = Some(shard.timers.recent());
+        (self.body_at, self.body_sent) = (Some(shard.timers.recent()), false);
         self.reader.body_begins();
+    }
+
+    /// All of it was sent.
+    pub fn body_ends(&mut self) {
+        self.body_sent = true;
+    }
+
+    /// Whether the hop has not all of the body yet that it is to answer.
+    pub fn is_body_under_way(&self) -> bool {
+        self.body_at.is_some() && !(self.body_sent && self.wire.unacknowledged().unwrap_or_default() == 0)
     }
 
     /// A body has another reply (RFC 2033 section 4.2).
@@ -353,7 +254,7 @@ impl<R: Runtime> Connection<R> {
                     };
                 }
             }
-            self.wire.limit_at(until.min(shard.timers.recent() + limits::client::BLOCK / 2));
+            self.wire.limit_partial_at(until.min(shard.timers.recent() + limits::client::BLOCK / 2));
             // When the dot is out the hop may answer. Under TLS nobody knows when that is, once rustls has it and something behind it.
             let before = std::mem::replace(&mut left, parts.iter().map(|part| part.len()).sum());
             if left < before {
@@ -367,6 +268,9 @@ impl<R: Runtime> Connection<R> {
             match woken {
                 Ok(true) => self.hear_early(shard).await?,
                 Ok(false) => {}
+                Err(WireError::TimedOut) if shard.timers.is_stopping() => {
+                    return Err(HopError::Stopping(false));
+                }
                 Err(WireError::TimedOut) if shard.timers.recent() < until && self.is_taken(&mut queued) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -420,22 +324,34 @@ impl<R: Runtime> Connection<R> {
         patience: Duration,
         further: bool,
     ) -> Result<Reply, HopError> {
-        if !further {
-            return self.first_reply(shard, patience).await;
+        match (further, self.body_at) {
+            (true, _) => self.partial_reply(shard, patience, true).await,
+            (false, Some(_)) => self.first_reply(shard, patience).await,
+            (false, None) => self.reply(shard, patience).await,
         }
-        self.wire.limit_partial(&shard.timers, patience);
+    }
+
+    /// The next reply, where a stop does not just drop the wait. `answered`: what it would lose are answers that came.
+    pub async fn partial_reply(
+        &mut self,
+        shard: &Shard<R>,
+        patience: Duration,
+        answered: bool,
+    ) -> Result<Reply, HopError> {
+        self.wire.limit_partial_at(shard.timers.recent() + patience);
         match self.awaited(shard).await {
-            Err(HopError::Wire(WireError::TimedOut)) if shard.draining.get() => Err(HopError::Stopping),
+            Err(HopError::Wire(WireError::TimedOut)) if shard.timers.is_stopping() => {
+                Err(HopError::Stopping(answered))
+            }
             said => said,
         }
     }
 
-    /// The next reply, or the first behind a body: a hop that still takes that, from the kernel, cannot answer yet.
+    /// The first behind a body: a hop that still takes that, from the kernel, cannot answer yet.
     async fn first_reply(&mut self, shard: &Shard<R>, patience: Duration) -> Result<Reply, HopError> {
         let mut queued = None;
-        let mut said = self.reply(shard, patience).await;
+        let mut said = self.partial_reply(shard, patience, false).await;
         while matches!(said, Err(HopError::Wire(WireError::TimedOut)))
-            && self.body_at.is_some()
             && shard.timers.recent() < self.body_until
         {
             let left = self.wire.unacknowledged().unwrap_or_default();
@@ -444,7 +360,7 @@ impl<R: Runtime> Connection<R> {
             }
             // It has all of it now, and the time for its answer.
             let wait = if left == 0 { patience } else { patience.min(limits::client::BLOCK / 2) };
-            said = self.reply(shard, wait).await;
+            said = self.partial_reply(shard, wait, false).await;
         }
         said
     }
@@ -458,7 +374,6 @@ impl<R: Runtime> Connection<R> {
             self.receive(shard).await?;
         }
     }
-
     /// One that came already.
     fn next_reply(&mut self) -> Result<Option<Reply>, HopError> {
         if self.input.is_empty() {
@@ -548,11 +463,10 @@ impl<R: Runtime> Connection<R> {
         self.wire.close();
     }
 
-    /// Closes a conversation that went wrong, and waits a moment for the hop to close too, as [`Connection::quit`] does. In the middle of a body the
-    /// connection is reset: a hop that reads slowly would else have the rest of it from the kernel, and take the message while it is sent again.
+    /// Closes a conversation that went wrong, and waits a moment for the hop to close too, as [`Connection::quit`] does. In the middle of a body
+    /// there is nothing to wait for.
     pub async fn leave(&mut self, shard: &Shard<R>) {
         if self.body_at.is_some() {
-            self.wire.abort();
             return;
         }
         self.wire.limit(&shard.timers, limits::client::QUIT);
@@ -569,5 +483,15 @@ impl<R: Runtime> Connection<R> {
             }
         }
         self.input.clear();
+    }
+}
+
+/// In the middle of a body the connection is reset, whatever ends it: a hop that reads slowly would else have the rest of it from the kernel, and take
+/// the message while it is sent again.
+impl<R: Runtime> Drop for Connection<R> {
+    fn drop(&mut self) {
+        if self.body_at.is_some() {
+            self.wire.abort();
+        }
     }
 }

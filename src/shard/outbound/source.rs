@@ -16,7 +16,7 @@ use crate::route::egress::Source;
 use crate::route::gate::AdmittedAddress;
 use crate::runtime::{Defect, Runtime, Stream};
 use crate::shard::Shard;
-use crate::shard::outbound::session::HopError;
+use crate::shard::outbound::hop_error::HopError;
 use crate::shard::wire::{Wire, WireError};
 use crate::time::Instant;
 

@@ -8,7 +8,8 @@ use crate::observe::diagnostics::Level;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::outbound::eight_bit::{self, PreparedMessage};
-use crate::shard::outbound::session::{Behind, Choice, Connection, HopError, Starttls};
+use crate::shard::outbound::hop_error::HopError;
+use crate::shard::outbound::session::{Behind, Choice, Connection, Starttls};
 use crate::shard::outbound::site::NO_ANSWER;
 use crate::shard::outbound::tally::{Part, Tally, ended};
 use crate::shard::outbound::work::{After, GroupUnderWay, How, Run, is_resident, recipients_max};
@@ -165,11 +166,12 @@ pub(super) async fn transact<R: Runtime>(
             manners::do_without_tls(shard, &connection.hop, &words);
             return (After::Stale, false);
         }
-        // A hop may close an idle session at any time, just when we begin: that is not the message's fault.
-        if reused && !heard && matches!(error, HopError::Wire(_)) {
+        // A hop may close an idle session at any time, just when we begin: that is not the message's fault. Nor is a stop.
+        let closed = reused && !heard && matches!(error, HopError::Wire(_));
+        if closed || matches!(error, HopError::Stopping(false)) {
             return (After::Stale, false);
         }
-        broke = break_off(run, view, part, error, &mut transaction);
+        broke = break_off(run, connection, (view, part), error, &mut transaction);
     }
     if transaction.is_cut_short() {
         manners::notice_lost_group(shard, &connection.hop, begun_at);
@@ -249,8 +251,8 @@ async fn moves_on<R: Runtime>(
 /// A transaction ends early. Whether that is the host's doing.
 fn break_off<R: Runtime>(
     run: &Run<'_, R>,
-    view: &MessageView<'_>,
-    part: &Part<'_>,
+    connection: &Connection<R>,
+    (view, part): (&MessageView<'_>, &Part<'_>),
     error: HopError,
     transaction: &mut Transaction<'_>,
 ) -> bool {
@@ -271,7 +273,11 @@ fn break_off<R: Runtime>(
         *site.last_error.borrow_mut() = (NO_ANSWER, error.to_string());
         return true;
     }
-    let words = format!("{error} (waiting for the answer to {})", transaction.awaiting());
+    let words = if connection.is_body_under_way() {
+        format!("{error} (sending the body)")
+    } else {
+        format!("{error} (waiting for the answer to {})", transaction.awaiting())
+    };
     *site.last_error.borrow_mut() = (NO_ANSWER, words.clone());
     // One that answered for every recipient and goes has no trouble.
     let answered = transaction.is_decided() && matches!(error, HopError::Wire(_));
@@ -444,7 +450,7 @@ async fn confirm<R: Runtime>(
     transaction: &mut Transaction<'_>,
 ) {
     let said = match connection.send(shard, b"QUIT\r\n", 1, limits::client::HELLO).await {
-        Ok(()) => connection.reply(shard, limits::client::HELLO).await,
+        Ok(()) => connection.partial_reply(shard, limits::client::HELLO, true).await,
         Err(error) => Err(error),
     };
     match said {
@@ -567,10 +573,12 @@ async fn send_body<R: Runtime>(
     connection.body_begins(shard);
     let from = (part.group.location.lane, part.resident);
     if plan.is_empty() {
-        body::send(shard, connection, view, from, headers, out).await
+        body::send(shard, connection, view, from, headers, out).await?;
     } else {
-        body::send_encoded(shard, connection, view, from, headers, (out, plan)).await
+        body::send_encoded(shard, connection, view, from, headers, (out, plan)).await?;
     }
+    connection.body_ends();
+    Ok(())
 }
 
 #[cfg(test)]
