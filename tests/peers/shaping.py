@@ -232,6 +232,8 @@ def what_is_given_up_in_a_body_never_arrives():
         time.sleep(0.1)
     assert [event["event"] for event in events] == ["delivered"] and ("slow", "whole") in over, (over, events)
     assert ("rests", "reset") in over, over
+    cut = [event["reply"] for event in relay.log() if event["event"] == "deferred"]
+    assert len(cut) == 1 and "(sending the body)" in cut[0], cut
     relay.stop()
 
 
