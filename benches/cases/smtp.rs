@@ -152,6 +152,7 @@ pub fn session() -> Box<dyn Routine> {
         recipients_max: limits::RECIPIENTS_MAX,
         starttls: true,
         accounts: false,
+        dsn: true,
         bare_newlines: BareNewlines::Refuse,
         envelopes: envelopes.clone(),
         questions: Questions::default(),

@@ -288,7 +288,12 @@ pub fn fold() -> Box<dyn Routine> {
             let reply = texts[(some + number) % texts.len()].into();
             let disposition = match number % 10 {
                 0 => Stored::Delivered,
-                _ => Stored::Deferred(StoredDeferral { attempts: 1, next: NOW.seconds() + 600, reply }),
+                _ => Stored::Deferred(StoredDeferral {
+                    attempts: 1,
+                    next: NOW.seconds() + 600,
+                    reply,
+                    late: false,
+                }),
             };
             store.queue.push_back(outcome(stored, disposition));
         }

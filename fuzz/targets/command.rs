@@ -49,9 +49,13 @@ fn assert_command(line: &[u8], command: Command<'_>) {
             let eight = line.to_ascii_uppercase().windows(13).any(|word| word == b"BODY=8BITMIME");
             assert!(!parameters.eight_bit || eight);
         }
-        Command::Rcpt(path) => {
+        Command::Rcpt(path, asked) => {
             assert_inside(line, path);
             assert!(!path.address.is_empty());
+            let words = line.to_ascii_uppercase();
+            let has = |key: &[u8]| words.windows(key.len()).any(|part| part == key);
+            assert!(asked.notify.is_unsaid() || has(b"NOTIFY="));
+            assert!(asked.original.is_none() || has(b"ORCPT="));
         }
         Command::Auth(mechanism, initial) => {
             for word in [Some(mechanism), initial].into_iter().flatten() {

@@ -112,6 +112,7 @@ impl History {
                     attempts: u16::from(choice) + 1,
                     next: u32::from(input.word()),
                     reply,
+                    late: choice & 64 != 0,
                 })
             }
             _ => Stored::Delivered,
@@ -253,7 +254,7 @@ fn note(live: &mut BTreeMap<Place, Recipients>, lane: &Lane, outcome: &Outcome, 
     for (_, recipient) in recipients.iter_mut().enumerate().filter(|(number, _)| range.contains(number)) {
         let Some(tried) = recipient else { continue };
         match &outcome.disposition {
-            Stored::Deferred(StoredDeferral { attempts, next, reply }) => {
+            Stored::Deferred(StoredDeferral { attempts, next, reply, late: _ }) => {
                 *tried = (*attempts, *next, reply.to_string())
             }
             Stored::Delivered | Stored::Bounced(()) | Stored::Expired(()) | Stored::Local(_) => {

@@ -3,7 +3,7 @@
 use relevo::id::MessageId;
 use relevo::limits;
 use relevo::mail::address::{self, AddressError, Path};
-use relevo::mail::dsn::{self, Cause, FailedRecipient, Notice};
+use relevo::mail::dsn::{self, Cause, Notice, ReportedRecipient};
 use relevo::mail::envelope::{Origin, WithProtocol};
 use relevo::mail::trace::write_received;
 use relevo::time::UnixMillis;
@@ -104,9 +104,16 @@ pub fn bounce(data: &[u8]) {
         .collect();
     let failures: Vec<_> = words
         .iter()
-        .map(|(flags, recipient, remote, text, number)| FailedRecipient {
+        .map(|(flags, recipient, remote, text, number)| ReportedRecipient {
             recipient,
-            cause: if flags & 1 != 0 { Cause::Expired } else { Cause::Refused },
+            original: (flags & 16 != 0).then_some(recipient),
+            cause: match flags >> 5 {
+                0..4 if flags & 1 != 0 => Cause::Expired,
+                0..4 => Cause::Refused,
+                4 => Cause::Late,
+                5 => Cause::Relayed,
+                _ => Cause::Delivered,
+            },
             status: (flags & 2 != 0).then_some((*flags, *number, *number / 7)),
             remote: (flags & 4 != 0).then_some(remote),
             text,
@@ -115,8 +122,19 @@ pub fn bounce(data: &[u8]) {
         .collect();
     let (arrival, now, unique) = (UnixMillis(input.long()), UnixMillis(input.long()), input.long());
     let header = input.0;
-    let notice =
-        Notice { hostname: &hostname, sender, id: ID, arrival, now, unique, failures: &failures, header };
+    let notice = Notice {
+        hostname: &hostname,
+        sender,
+        id: ID,
+        envid: Some(&hostname),
+        arrival,
+        expiry: now,
+        now,
+        unique,
+        recipients: &failures,
+        header,
+        is_whole: false,
+    };
     let Some(bounce) = dsn::compose(&notice) else {
         assert!(!dsn::owed(sender) || failures.is_empty());
         return;

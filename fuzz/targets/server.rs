@@ -54,6 +54,7 @@ impl Talk {
             recipients_max: RECIPIENTS_MAX,
             starttls: setting.starttls,
             accounts: setting.accounts,
+            dsn: setting.accounts,
             bare_newlines: BareNewlines::default(),
             envelopes: Envelopes::default(),
             questions: Questions { sender: setting.accounts, recipient: setting.accounts },

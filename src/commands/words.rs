@@ -330,7 +330,7 @@ fn at_once(view: &MessageView<'_>, ordinal: u16) -> Option<End> {
 fn state_words(state: &RecipientState) -> String {
     match state {
         RecipientState::Waiting => "waiting, never tried".to_owned(),
-        RecipientState::Known(Stored::Deferred(StoredDeferral { attempts, next, reply })) => {
+        RecipientState::Known(Stored::Deferred(StoredDeferral { attempts, next, reply, late: _ })) => {
             let tries = count(u64::from(*attempts), "attempt");
             format!("deferred, {tries}, next at {}: {}", seconds(*next), plain(reply.as_bytes()))
         }
@@ -348,7 +348,8 @@ fn state_name(state: &RecipientState) -> &'static str {
 
 fn state_json(address: &[u8], state: &RecipientState) -> Value {
     let mut value = json!({ "address": lossy(address), "state": state_name(state) });
-    if let RecipientState::Known(Stored::Deferred(StoredDeferral { attempts, next, reply })) = state {
+    if let RecipientState::Known(Stored::Deferred(StoredDeferral { attempts, next, reply, late: _ })) = state
+    {
         value["attempts"] = json!(attempts);
         value["next_attempt"] = json!(seconds(*next));
         value["last_reply"] = json!(reply);

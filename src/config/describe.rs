@@ -221,7 +221,15 @@ fn write_delivery(config: &Config, out: &mut String) -> std::fmt::Result {
         waits.join(", "),
         value::show_duration(retry.max),
         value::show_duration(retry.expire)
-    )
+    )?;
+    let late = config.bounces.delay_warning;
+    match (config.bounces.dsn, late.is_zero()) {
+        (false, _) => writeln!(out, "senders are not told what becomes of their mail (bounces.dsn)"),
+        (true, true) => Ok(()),
+        (true, false) => {
+            writeln!(out, "senders of mail that has waited for {} are told so", value::show_duration(late))
+        }
+    }
 }
 
 fn is_smtps(choice: &Choice) -> bool {

@@ -19,6 +19,7 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         dns,
         delivery,
         retry,
+        bounces,
         tenants,
         shaping,
         accounts,
@@ -43,6 +44,7 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         ("dns", dns_differs(dns, &now.dns)),
         ("delivery", differs(delivery, &now.delivery)),
         ("retry", *retry != now.retry),
+        ("bounces", *bounces != now.bounces),
         ("tenant", *tenants != now.tenants),
         ("shaping", *shaping != now.shaping),
     ];
@@ -96,6 +98,7 @@ mod tests {
             ("dns", "[dns]\nattempts = 5\n"),
             ("delivery", "[delivery]\nstarttls = false\n"),
             ("retry", "[retry]\nfirst = \"7m\"\n"),
+            ("bounces", "[bounces]\ndelay_warning = \"4h\"\n"),
             ("tenant", "[[tenant]]\nname = \"shop\"\nmax_age = \"1d\"\n"),
             ("shaping", "[shaping]\ndefaults = false\n"),
         ];

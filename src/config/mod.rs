@@ -4,6 +4,7 @@
 //! still has to be understood. An error names file, line, key and the fix ([`ConfigError`]).
 
 mod boot;
+pub mod bounces;
 mod choices;
 pub mod describe;
 pub mod differences;
@@ -31,6 +32,7 @@ pub mod warmup;
 mod whole;
 
 pub use boot::Boot;
+pub use bounces::Bounces;
 pub use error::{ConfigError, KeyLines};
 pub use log::LogConfig;
 pub use retry::Retry;

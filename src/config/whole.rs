@@ -14,9 +14,9 @@ use crate::config::shard::{self, Particulars, ShardConfig};
 use crate::config::shards::Shards;
 use crate::config::tuning::{self, Tuning};
 use crate::config::{
-    Control, Delivery, DnsConfig, ListenerConfig, LogConfig, Node, PoolConfig, Retry, RouteConfig,
-    RuleConfig, SourceConfig, SpoolConfig, TenantConfig, WarmupConfig, log, read, retry, rule, shaping,
-    sources, syntax, tenant, warmup,
+    Bounces, Control, Delivery, DnsConfig, ListenerConfig, LogConfig, Node, PoolConfig, Retry, RouteConfig,
+    RuleConfig, SourceConfig, SpoolConfig, TenantConfig, WarmupConfig, bounces, log, read, retry, rule,
+    shaping, sources, syntax, tenant, warmup,
 };
 use crate::limits;
 
@@ -43,6 +43,8 @@ pub struct Config {
     pub delivery: Delivery,
     /// `[retry]`
     pub retry: Retry,
+    /// `[bounces]`
+    pub bounces: Bounces,
     /// `[[tenant]]`
     pub tenants: Vec<TenantConfig>,
     /// `[shaping]`
@@ -162,6 +164,7 @@ fn read(root: &Section<'_>) -> Config {
         pools,
         warmups: warmup::read(root),
         retry,
+        bounces: bounces::read(&root.section("bounces")),
         shaping: shaping::read(&root.section("shaping")),
         spool: read::spool(&root.section("spool")),
         accounts,

@@ -22,6 +22,14 @@ pub const PARAMETERS_BYTES_MAX: usize = 64 * 1024;
 /// message's, its metadata too. Encoded in one turn.
 pub const PARAMETERS_TOLD_MAX: usize = 1024 * 1024;
 
+/// Bytes of ENVID as MAIL has it (RFC 3461 4.4).
+pub const ENVID_MAX: usize = 100;
+/// Bytes of ORCPT as RCPT has it (RFC 3461 4.2).
+pub const ORCPT_MAX: usize = 500;
+/// Bytes of ORCPT of all recipients of one message, in memory: they are in its record, also when it moves. A list of a thousand subscribers has a
+/// tenth of it; who has more is told 452 and sends the rest in another transaction (RFC 5321 4.5.3.1.10).
+pub const ORCPT_BYTES_MAX: usize = 256 * 1024;
+
 /// Longest time that mail may be held before it goes (RFC 4865): as long as any time that a configuration may ask for.
 pub const HOLD_MAX: Duration = CONFIG_TIME_MAX;
 
@@ -36,6 +44,16 @@ pub const ENCODED_AT_ONCE: usize = 16 * 1024;
 
 /// Failed recipients a bounce lists in its part for humans; the part for machines lists all of them.
 pub const BOUNCE_LISTED_MAX: usize = 100;
+
+/// Notifications that a shard makes in a second: what others can have written to third parties ends here, and bounces of bulk mail wait no longer
+/// than these many take the disk.
+pub const REPORTS_A_SECOND: u32 = 2_000;
+/// Of these, those to one domain that tell of no failure; more are left out. Who wants to know of each delivery of bulk mail has the log.
+pub const REPORTS_TO_DOMAIN_A_SECOND: u32 = 50;
+/// How long a notification of a failure waits where there are more.
+pub const REPORT_WAIT: Duration = Duration::from_millis(200);
+/// How often it waits before it is made in any case.
+pub const REPORT_WAITS_MAX: u32 = 50;
 
 /// Bytes that a notification keeps of what a next hop said: its code and enhanced code, and the text a reply is cut to.
 pub const DSN_TEXT_MAX: usize = REPLY_TEXT_MAX + 32;

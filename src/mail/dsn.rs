@@ -1,74 +1,34 @@
-//! Bounces: delivery status notifications for recipients that failed (RFC 3464, in the wrapping of RFC 6522).
+//! Delivery status notifications (RFC 3464, in the wrapping of RFC 6522): bounces for recipients that failed, and reports of those that were
+//! delivered, went on, or are late.
 //!
 //! [`owed`] says whether anybody is to be told; [`compose`] writes the message. It has three parts: words for a human,
-//! fields for a machine, and the header section of the message that failed. Next hops and the original sender wrote
-//! much of what goes in, so everything from outside is reduced to printable ASCII, but for the returned header section:
-//! where that has 8-bit text it is quoted-printable. So a bounce is 7-bit whatever it is about, and any next hop takes it.
+//! fields for a machine, and the message that it is about, or its header section. Next hops and the original sender wrote
+//! much of what goes in, so everything from outside is reduced to printable ASCII, but for what is returned:
+//! a header section that has 8-bit text is quoted-printable, and a message is made 7-bit before ([`seven_bit`]). So a notification is 7-bit
+//! whatever it is about, and any next hop takes it.
 
-use std::time::Duration;
+mod notice;
+mod text;
+mod words;
 
-use crate::id::MessageId;
 use crate::limits;
 use crate::mail::encoding::QuotedPrintable;
 use crate::mail::envelope::{BodyFacts, Envelope, Recipient};
+use crate::mail::notify;
+use crate::mail::seven_bit::{Rewriter, Survey};
 use crate::mail::trace::{HeaderFolder, append, is_plain_path, write_date, write_name};
 use crate::time::UnixMillis;
+
+pub use notice::{Cause, Notice, ReportedRecipient};
+use text::{Boundary, begin_part, enhanced_code, remote, reply_code, write_printable, write_text};
 
 /// Longest line of a returned header section, CRLF excluded (RFC 5322 2.1.1).
 const LINE_MAX: usize = 998;
 
-/// Everything a bounce tells: recipients of one message that failed in one turn.
-#[derive(Clone, Copy, Debug)]
-pub struct Notice<'a> {
-    /// Our name: who reports, and whose MAILER-DAEMON writes.
-    pub hostname: &'a str,
-    /// The reverse path of the message that failed, without angle brackets.
-    pub sender: &'a [u8],
-    /// The id of the message that failed.
-    pub id: MessageId,
-    /// When it was accepted.
-    pub arrival: UnixMillis,
-    /// The date of the bounce.
-    pub now: UnixMillis,
-    /// Unpredictable bits: the boundary and the Message-ID are made of them.
-    pub unique: u64,
-    /// Whom it did not reach.
-    pub failures: &'a [FailedRecipient<'a>],
-    /// The start of the message that failed: its header section, or more (the rest is ignored), or nothing.
-    pub header: &'a [u8],
-}
-
-/// One recipient that failed.
-#[derive(Clone, Copy, Debug)]
-pub struct FailedRecipient<'a> {
-    /// Its forward path, without angle brackets.
-    pub recipient: &'a [u8],
-    /// Why it is given up.
-    pub cause: Cause,
-    /// The RFC 3463 code, if the caller knows better than `text`.
-    pub status: Option<(u8, u16, u16)>,
-    /// The host that said `text`; None if the relay itself found the fault, or time ran out: then a reply is one if it begins with a code.
-    pub remote: Option<&'a str>,
-    /// What was said last: a reply as `smtp::reply::Reply::describe` gives it (`550 5.1.1 no such user`), or words of
-    /// our own. May be empty.
-    pub text: &'a str,
-    /// When delivery was tried last, if it was.
-    pub last_attempt: Option<UnixMillis>,
-}
-
-/// Why a recipient is given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// A next hop or the relay said no for good.
-    Refused,
-    /// It was tried for as long as the configuration allows.
-    Expired,
-}
-
-/// A bounce, ready for the spool. Its reverse path is null.
+/// A notification, ready for the spool. Its reverse path is null.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounce {
-    /// The sender of the message that failed.
+    /// The sender of the message that it is about.
     pub recipient: Recipient,
     /// Header and body, canonical: every line ends with CRLF, nothing is dot-stuffed.
     pub body: Vec<u8>,
@@ -87,30 +47,37 @@ impl Bounce {
     }
 }
 
-/// Whether a message from `sender` earns a bounce: never one from the null sender (RFC 5321 4.5.5, RFC 3464 section 2),
+/// Whether a message from `sender` earns a notification: never one from the null sender (RFC 5321 4.5.5, RFC 3464 section 2),
 /// and none from a path that leads nowhere.
 pub fn owed(sender: &[u8]) -> bool {
     domain_at(sender).is_some() && is_plain_path(sender)
 }
 
-/// Writes one bounce for all failures of `notice`. None if none is [`owed`] or nothing failed.
+/// Writes one notification for all recipients of `notice`. None if none is [`owed`] or there is nobody.
 pub fn compose(notice: &Notice<'_>) -> Option<Bounce> {
-    if !owed(notice.sender) || notice.failures.is_empty() {
+    if !owed(notice.sender) || notice.recipients.is_empty() {
         return None;
     }
     let domain_at = domain_at(notice.sender)?;
     let mut header = Vec::with_capacity(notice.header.len().min(limits::HEADER_MAX));
     copy_header(&mut header, notice.header);
+    let whole = if notice.is_whole { seven_bit(notice.header) } else { None };
 
     let mut body = Vec::with_capacity(
         limits::DSN_WORDS_ROOM
-            + header.len()
-            + notice.failures.len().saturating_mul(limits::DSN_RECIPIENT_ROOM),
+            + whole.as_ref().map_or(header.len(), Vec::len)
+            + notice.recipients.len().saturating_mul(limits::DSN_RECIPIENT_ROOM),
     );
     write_head(&mut body, notice, message_id(&header));
-    write_words(&mut body, notice);
+    words::write(&mut body, notice);
     write_status(&mut body, notice);
-    write_returned(&mut body, notice.unique, &header);
+    match whole {
+        Some(whole) => {
+            begin_part(&mut body, notice.unique, "message/rfc822");
+            body.extend_from_slice(&whole);
+        }
+        None => write_returned(&mut body, notice.unique, &header),
+    }
     append(&mut body, format_args!("\r\n--{}--\r\n", Boundary(notice.unique)));
 
     let needs_stuffing = body.starts_with(b".") || memchr::memmem::find(&body, b"\r\n.").is_some();
@@ -122,19 +89,6 @@ pub fn compose(notice: &Notice<'_>) -> Option<Bounce> {
 fn domain_at(sender: &[u8]) -> Option<u16> {
     let at = memchr::memrchr(b'@', sender)?;
     u16::try_from(at + 1).ok()
-}
-
-/// What stands between the parts. `=_` appears in no quoted-printable text, the digits in no text at all.
-struct Boundary(u64);
-
-impl std::fmt::Display for Boundary {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "=_relevo_{:016x}", self.0)
-    }
-}
-
-fn begin_part(out: &mut Vec<u8>, unique: u64, content_type: &str) {
-    append(out, format_args!("\r\n--{}\r\nContent-Type: {content_type}\r\n\r\n", Boundary(unique)));
 }
 
 /// The third part: the header section of what failed. RFC 6152 section 3: a hop without 8BITMIME takes no 8-bit text, and a bounce must
@@ -151,7 +105,20 @@ fn write_returned(out: &mut Vec<u8>, unique: u64, header: &[u8]) {
     encoder.finish(out);
 }
 
-/// The header of the bounce itself.
+/// A whole message as a part can have it (RFC 2046 5.2.1): its own parts are encoded where they are 8-bit. None: it cannot be, and then its header
+/// section is all that is returned.
+fn seven_bit(message: &[u8]) -> Option<Vec<u8>> {
+    let mut survey = Survey::default();
+    survey.read(message);
+    let plan = survey.finish().ok()?;
+    let mut out = Vec::with_capacity(message.len());
+    let mut rewriter = Rewriter::new(&plan);
+    rewriter.write(message, &mut out);
+    rewriter.finish(&mut out);
+    out.is_ascii().then_some(out)
+}
+
+/// The header of the notification itself.
 fn write_head(out: &mut Vec<u8>, notice: &Notice<'_>, answered: Option<&[u8]>) {
     out.extend_from_slice(b"Date: ");
     write_date(out, notice.now);
@@ -170,11 +137,7 @@ fn write_head(out: &mut Vec<u8>, notice: &Notice<'_>, answered: Option<&[u8]>) {
             field.end();
         }
     }
-    let subject = match (count(notice, Cause::Refused), count(notice, Cause::Expired)) {
-        (_, 0) => "Undelivered mail: your message was refused",
-        (0, _) => "Undelivered mail: your message could not be delivered in time",
-        _ => "Undelivered mail: some recipients were not reached",
-    };
+    let subject = words::subject(notice);
     // RFC 3834 section 5: no responder is to answer this.
     append(out, format_args!("Subject: {subject}\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"));
     append(
@@ -187,93 +150,38 @@ fn write_head(out: &mut Vec<u8>, notice: &Notice<'_>, answered: Option<&[u8]>) {
     );
 }
 
-fn count(notice: &Notice<'_>, cause: Cause) -> usize {
-    notice.failures.iter().filter(|failure| failure.cause == cause).count()
-}
-
-/// The first part: words for a human.
-fn write_words(out: &mut Vec<u8>, notice: &Notice<'_>) {
-    begin_part(out, notice.unique, "text/plain; charset=us-ascii");
-    out.extend_from_slice(b"This is the mail relay at ");
-    write_name(out, notice.hostname);
-    out.extend_from_slice(b".\r\n\r\n");
-    let mut room = limits::BOUNCE_LISTED_MAX;
-    if count(notice, Cause::Refused) > 0 {
-        out.extend_from_slice(
-            b"Your message was refused for good for the recipients below. It was not delivered\r\n",
-        );
-        out.extend_from_slice(b"to them, and no further attempt will be made.\r\n\r\n");
-        write_list(out, notice, Cause::Refused, &mut room);
-    }
-    if count(notice, Cause::Expired) > 0 {
-        let age = Age(Duration::from_millis(notice.now.0.saturating_sub(notice.arrival.0)));
-        append(
-            out,
-            format_args!("Your message could not be delivered to the recipients below within {age}.\r\n"),
-        );
-        out.extend_from_slice(
-            b"All attempts so far failed for the time being, and the relay has now given up.\r\n",
-        );
-        out.extend_from_slice(
-            b"You may send the message again; it may arrive once the trouble is over.\r\n\r\n",
-        );
-        write_list(out, notice, Cause::Expired, &mut room);
-    }
-    out.extend_from_slice(b"The relay took your message on ");
-    write_date(out, notice.arrival);
-    append(out, format_args!("\r\nand knew it as {}.\r\n", notice.id));
-}
-
-fn write_list(out: &mut Vec<u8>, notice: &Notice<'_>, cause: Cause, room: &mut usize) {
-    let failures = || notice.failures.iter().filter(|failure| failure.cause == cause);
-    for failure in failures().take(*room) {
-        out.extend_from_slice(b"  <");
-        write_printable(out, failure.recipient, limits::PATH_MAX);
-        out.extend_from_slice(b">\r\n");
-        if let Some(remote) = remote(failure) {
-            out.extend_from_slice(b"    The host ");
-            write_printable(out, remote.as_bytes(), limits::DSN_NAME_MAX);
-            out.extend_from_slice(if failure.text.is_empty() { b" was asked.\r\n" } else { b" said:\r\n" });
-        } else if cause == Cause::Expired && reply_code(failure.text).is_some() {
-            out.extend_from_slice(b"    The last reply was:\r\n");
-        }
-        if !failure.text.trim().is_empty() {
-            let mut paragraph = HeaderFolder::begin(out, "\t");
-            write_text(&mut paragraph, failure.text);
-            paragraph.end();
-        }
-        out.extend_from_slice(b"\r\n");
-    }
-    let all = failures().count();
-    let left = all.saturating_sub(*room);
-    *room = room.saturating_sub(all);
-    if left > 0 {
-        append(
-            out,
-            format_args!("  and {left} more, which are named in the second part of this report.\r\n\r\n"),
-        );
-    }
-}
-
 /// The second part: fields for a machine (RFC 3464 section 2).
 fn write_status(out: &mut Vec<u8>, notice: &Notice<'_>) {
     begin_part(out, notice.unique, "message/delivery-status");
     out.extend_from_slice(b"Reporting-MTA: dns; ");
     write_name(out, notice.hostname);
-    append(out, format_args!("\r\nX-Relevo-Message: {}\r\nArrival-Date: ", notice.id));
+    append(out, format_args!("\r\nX-Relevo-Message: {}\r\n", notice.id));
+    if let Some(envid) = notice.envid.filter(|envid| notify::quote_envid(envid).is_some()) {
+        // RFC 3464 2.2.1: not as xtext.
+        append(out, format_args!("Original-Envelope-Id: {envid}\r\n"));
+    }
+    out.extend_from_slice(b"Arrival-Date: ");
     write_date(out, notice.arrival);
     out.extend_from_slice(b"\r\n");
-    for failure in notice.failures {
-        out.extend_from_slice(b"\r\nFinal-Recipient: rfc822; ");
+    for failure in notice.recipients {
+        out.extend_from_slice(b"\r\n");
+        if let Some(original) = failure.original {
+            // RFC 3464 2.3.1
+            out.extend_from_slice(b"Original-Recipient: ");
+            notify::write_original(original, out);
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(b"Final-Recipient: rfc822; ");
         write_printable(out, failure.recipient, limits::PATH_MAX);
         let (class, subject, detail) = status(failure);
-        append(out, format_args!("\r\nAction: failed\r\nStatus: {class}.{subject}.{detail}\r\n"));
+        let action = failure.cause.action();
+        append(out, format_args!("\r\nAction: {action}\r\nStatus: {class}.{subject}.{detail}\r\n"));
         if let Some(remote) = remote(failure) {
             write_remote(out, remote);
         }
         if !failure.text.trim().is_empty() {
             // RFC 3464 2.3.6: the type says whose words these are.
-            let theirs = remote(failure).is_some() || failure.cause == Cause::Expired;
+            let theirs = remote(failure).is_some() || matches!(failure.cause, Cause::Expired | Cause::Late);
             let kind = if theirs && reply_code(failure.text).is_some() { "smtp;" } else { "x-relevo;" };
             let mut field = HeaderFolder::begin(out, "Diagnostic-Code:");
             field.word(|out| out.extend_from_slice(kind.as_bytes()));
@@ -283,6 +191,12 @@ fn write_status(out: &mut Vec<u8>, notice: &Notice<'_>) {
         if let Some(at) = failure.last_attempt {
             out.extend_from_slice(b"Last-Attempt-Date: ");
             write_date(out, at);
+            out.extend_from_slice(b"\r\n");
+        }
+        if failure.cause == Cause::Late {
+            // RFC 3464 2.3.9
+            out.extend_from_slice(b"Will-Retry-Until: ");
+            write_date(out, notice.expiry);
             out.extend_from_slice(b"\r\n");
         }
     }
@@ -307,15 +221,13 @@ fn write_remote(out: &mut Vec<u8>, remote: &str) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn remote<'a>(failure: &FailedRecipient<'a>) -> Option<&'a str> {
-    failure.remote.filter(|name| !name.trim().is_empty())
-}
-
-/// The RFC 3463 code of a failure: the caller's, or 4.4.7 for what ran out of time, or what the reply says, or the
+/// The RFC 3463 code of a recipient: the caller's, or 4.4.7 for what ran out of time, or what the reply says, or the
 /// least that can be said.
-fn status(failure: &FailedRecipient<'_>) -> (u8, u16, u16) {
+fn status(failure: &ReportedRecipient<'_>) -> (u8, u16, u16) {
+    let own = failure.cause.class();
     let valid = |(class, subject, detail): &(u8, u16, u16)| {
-        matches!(class, 4 | 5) && *subject < 1000 && *detail < 1000
+        let fits = *class == own || (failure.cause.is_failure() && matches!(class, 4 | 5));
+        fits && *subject < 1000 && *detail < 1000
     };
     if let Some(status) = failure.status.filter(valid) {
         return status;
@@ -323,54 +235,10 @@ fn status(failure: &FailedRecipient<'_>) -> (u8, u16, u16) {
     if failure.cause == Cause::Expired {
         return (4, 4, 7);
     }
-    let Some((class, rest)) = reply_code(failure.text) else { return (5, 0, 0) };
+    let Some((class, rest)) = reply_code(failure.text) else { return (own, 0, 0) };
     let word = rest.split(' ').find(|word| !word.is_empty()).unwrap_or_default();
-    enhanced_code(word).filter(valid).unwrap_or(if class == 4 { (4, 0, 0) } else { (5, 0, 0) })
-}
-
-/// The class of an SMTP reply, and what follows its code.
-fn reply_code(text: &str) -> Option<(u8, &str)> {
-    let (code, rest) = text.split_at_checked(3)?;
-    let class = code.as_bytes()[0].wrapping_sub(b'0');
-    let digits = code.bytes().all(|byte| byte.is_ascii_digit());
-    let alone = rest.is_empty() || rest.starts_with(' ');
-    if digits && alone && matches!(class, 2..=5) { Some((class, rest)) } else { None }
-}
-
-fn enhanced_code(word: &str) -> Option<(u8, u16, u16)> {
-    let mut numbers = word.split('.').map(|part| part.parse::<u16>());
-    let mut next = || numbers.next()?.ok();
-    let code = (u8::try_from(next()?).ok()?, next()?, next()?);
-    if numbers.next().is_some() { None } else { Some(code) }
-}
-
-/// The words of `text`, folded.
-fn write_text(field: &mut HeaderFolder<'_>, text: &str) {
-    let text = &text.as_bytes()[..text.len().min(limits::DSN_TEXT_MAX)];
-    for word in text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
-        field.word(|out| write_printable(out, word, limits::DSN_TEXT_MAX));
-    }
-}
-
-/// At most `max` bytes of `text`, what is not printable ASCII replaced.
-fn write_printable(out: &mut Vec<u8>, text: &[u8], max: usize) {
-    let text = &text[..text.len().min(max)];
-    out.extend(text.iter().map(|byte| if (32..127).contains(byte) { *byte } else { b'?' }));
-}
-
-/// A span as humans say it.
-struct Age(Duration);
-
-impl std::fmt::Display for Age {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let minutes = self.0.as_secs() / 60;
-        let (number, unit) = match minutes {
-            0..120 => (minutes, "minute"),
-            120..2880 => (minutes / 60, "hour"),
-            _ => (minutes / 1440, "day"),
-        };
-        write!(formatter, "{number} {unit}{}", if number == 1 { "" } else { "s" })
-    }
+    let least = if failure.cause == Cause::Refused && class == 4 { 4 } else { own };
+    enhanced_code(word).filter(valid).unwrap_or((least, 0, 0))
 }
 
 /// Copies the header section at the start of `message`: whole lines, at most HEADER_MAX bytes, each at most 998 long and

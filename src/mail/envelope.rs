@@ -7,6 +7,7 @@ use std::rc::Rc;
 use smallvec::SmallVec;
 
 use crate::limits;
+use crate::mail::notify::Notify;
 use crate::mail::parameters::MessageParameters;
 use crate::names::ends::End;
 use crate::time::UnixMillis;
@@ -76,6 +77,10 @@ pub struct Recipient {
     pub parameters: u16,
     /// The end it has as soon as the message is on disk, as a rule says: nobody is handed it.
     pub at_once: Option<End>,
+    /// Of which ends of it the sender is to be told.
+    pub notify: Notify,
+    /// Which of [`Reports::originals`](super::notify::Reports::originals) is the address that the sender knows it by, counted from 1; 0: none.
+    pub original: u16,
 }
 
 const _: () = assert!(size_of::<Recipient>() <= 80, "a thousand of these in a transaction");
@@ -233,7 +238,7 @@ impl Envelope {
 impl Recipient {
     /// An address whose domain begins there.
     pub fn new(address: Address, domain_at: u16) -> Recipient {
-        Recipient { address, domain_at, parameters: 0, at_once: None }
+        Recipient { address, domain_at, parameters: 0, at_once: None, notify: Notify::default(), original: 0 }
     }
 
     /// The domain as the client wrote it.

@@ -9,6 +9,7 @@ pub mod envelope;
 pub mod front;
 pub mod header;
 pub mod instructions;
+pub mod notify;
 pub mod parameters;
 pub mod release;
 pub mod seven_bit;

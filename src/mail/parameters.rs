@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::config::retry::Schedule;
 use crate::limits;
+use crate::mail::notify::Reports;
 use crate::mail::release::SendAt;
 use crate::time::UnixMillis;
 
@@ -356,6 +357,8 @@ pub struct MessageParameters {
     pub message: Parameters,
     /// What recipients have in place of it; [`Recipient::parameters`](super::envelope::Recipient::parameters) says who has which.
     pub recipients: Vec<Parameters>,
+    /// What its sender wants to be told of it.
+    pub reports: Reports,
 }
 
 impl MessageParameters {
@@ -390,11 +393,12 @@ impl MessageParameters {
         u16::try_from(place + 1).ok()
     }
 
-    /// Bytes in memory.
+    /// Bytes in memory, without those of [`Reports::originals`], which whoever adds to them counts.
     pub fn held(&self) -> usize {
         size_of::<MessageParameters>()
             + limits::ALLOCATED
             + self.recipients.capacity() * size_of::<Parameters>()
+            + self.reports.originals.capacity() * size_of::<Box<[u8]>>()
             + self.message.held()
             + self.recipients.iter().map(Parameters::held).sum::<usize>()
     }
@@ -500,7 +504,7 @@ mod tests {
 
     #[test]
     fn recipients_have_what_differs() {
-        let mut of = MessageParameters { message: some(), recipients: Vec::new() };
+        let mut of = MessageParameters { message: some(), ..MessageParameters::default() };
         let mut own = some();
         own.set(Key::Campaign, "other").unwrap();
         own.set(Key::Pool, "bulk").unwrap();

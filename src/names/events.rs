@@ -11,6 +11,8 @@ pub enum Kind {
     Delivered,
     /// It will be tried again.
     Deferred,
+    /// It has waited for so long that its sender may be told.
+    Delayed,
     /// It was refused for good.
     Bounced,
     /// It was given up for age.
@@ -26,7 +28,7 @@ pub enum Kind {
 impl Kind {
     /// All of them, in the order in which they are named.
     pub fn all() -> impl Iterator<Item = Kind> {
-        let outcomes = [Kind::Delivered, Kind::Deferred, Kind::Bounced, Kind::Expired];
+        let outcomes = [Kind::Delivered, Kind::Deferred, Kind::Delayed, Kind::Bounced, Kind::Expired];
         let ends = End::ALL.into_iter().map(Kind::Local);
         [Kind::Received].into_iter().chain(outcomes).chain(ends).chain([Kind::Rejected, Kind::Admin])
     }
@@ -37,6 +39,7 @@ impl Kind {
             Kind::Received => "received",
             Kind::Delivered => "delivered",
             Kind::Deferred => "deferred",
+            Kind::Delayed => "delayed",
             Kind::Bounced => "bounced",
             Kind::Expired => "expired",
             Kind::Local(end) => end.word(),
@@ -51,6 +54,7 @@ impl Kind {
             Kind::Received => b'r',
             Kind::Delivered => b'd',
             Kind::Deferred => b'f',
+            Kind::Delayed => b'w',
             Kind::Bounced => b'b',
             Kind::Expired => b'e',
             Kind::Local(end) => end.letter(),

@@ -77,7 +77,7 @@ impl Counters {
             Kind::Bounced => &self.recipients_bounced,
             Kind::Expired => &self.recipients_expired,
             Kind::Local(end) => self.ended(end),
-            Kind::Received | Kind::Rejected | Kind::Admin => return None,
+            Kind::Received | Kind::Delayed | Kind::Rejected | Kind::Admin => return None,
         })
     }
 
@@ -115,6 +115,7 @@ counters! {
     ends
     counts {
         bounces_made "Delivery status notifications queued",
+        reports_left_out "Notifications of no failure that were left out as there were too many",
         outbound_connections_opened "Sessions opened to next hops",
         outbound_connections_failed "Sessions to next hops that did not come up",
         resolves_given_up "Domains given up for now, as their name servers and those of many others take long",

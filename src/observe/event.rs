@@ -81,6 +81,8 @@ pub enum Event<'a> {
     Delivered(Mail<'a>, Attempt<'a>),
     /// It is tried again, at the latest at this time: whole seconds, as in the spool.
     Deferred(Mail<'a>, Attempt<'a>, UnixMillis),
+    /// It has waited for long, and goes on.
+    Delayed(Mail<'a>, Attempt<'a>),
     /// It was refused for good.
     Bounced(Mail<'a>, Attempt<'a>),
     /// It was given up for age.
@@ -96,6 +98,7 @@ impl<'a> Event<'a> {
             Event::Received(..) => Kind::Received,
             Event::Delivered(..) => Kind::Delivered,
             Event::Deferred(..) => Kind::Deferred,
+            Event::Delayed(..) => Kind::Delayed,
             Event::Bounced(..) => Kind::Bounced,
             Event::Expired(..) => Kind::Expired,
             Event::Local(end, ..) => Kind::Local(*end),
@@ -107,6 +110,7 @@ impl<'a> Event<'a> {
             Event::Received(mail, _)
             | Event::Delivered(mail, _)
             | Event::Deferred(mail, ..)
+            | Event::Delayed(mail, _)
             | Event::Bounced(mail, _)
             | Event::Expired(mail, _)
             | Event::Local(_, mail, _) => mail,
@@ -222,7 +226,9 @@ impl Encoder {
             Event::Delivered(_, attempt) | Event::Bounced(_, attempt) | Event::Local(_, _, attempt) => {
                 encode_attempt(attempt, mail, attempt.attempts > 0, out);
             }
-            Event::Expired(_, attempt) => encode_attempt(attempt, mail, true, out),
+            Event::Expired(_, attempt) | Event::Delayed(_, attempt) => {
+                encode_attempt(attempt, mail, true, out)
+            }
             Event::Deferred(_, attempt, next) => {
                 encode_attempt(attempt, mail, true, out);
                 out.extend_from_slice(b",\"next\":\"");

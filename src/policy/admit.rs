@@ -75,11 +75,7 @@ pub async fn admit(
     if client.trusted {
         (set.parameters, set.expire) = (parameters, expire);
     }
-    // What MAIL said of it (RFC 4865): instructions, and rules, set over that.
-    let held = envelope.parameters.as_ref().and_then(|all| all.message.get(Key::SendAt));
-    if let Some(held) = held.filter(|_| set.parameters.get(Key::SendAt).is_none()) {
-        set.parameters.put(Key::SendAt, held.into());
-    }
+    heed_mail(envelope, &mut set.parameters);
     let instructed = set.parameters.clone();
     let fields = rules.fields(section, mailbox_line);
     let (account, listener) = (client.account, client.listener);
@@ -91,7 +87,9 @@ pub async fn admit(
     let action = judgement.message(&mut set);
     take_out(section, mailbox_line, &set, &mut gone);
     let Settings { parameters, expire, sender, add, remove: _ } = set;
-    let mut all = MessageParameters { message: parameters, recipients: Vec::new() };
+    let reports =
+        envelope.parameters.as_mut().map(|all| std::mem::take(&mut all.reports)).unwrap_or_default();
+    let mut all = MessageParameters { message: parameters, reports, ..MessageParameters::default() };
     match action {
         Action::Reject(reply) => return Err(NotAdmitted(reply.into())),
         Action::End(end) => envelope.recipients.iter_mut().for_each(|one| one.at_once = Some(end)),
@@ -100,9 +98,12 @@ pub async fn admit(
         }
         Action::Proceed => {}
     }
-    let is_plain = |one: &Recipient| one.parameters == 0 && one.at_once.is_none();
+    let is_plain = |one: &Recipient| {
+        one.parameters == 0 && one.at_once.is_none() && one.notify.is_unsaid() && one.original == 0
+    };
     let plain = |envelope: &Envelope| envelope.recipients.iter().all(is_plain);
-    envelope.parameters = (!all.message.is_empty() || !plain(envelope)).then(|| Box::new(all));
+    let some = !all.message.is_empty() || !all.reports.is_empty() || !plain(envelope);
+    envelope.parameters = some.then(|| Box::new(all));
     if let Some(sender) = sender {
         envelope.sender = sender;
     }
@@ -110,6 +111,17 @@ pub async fn admit(
     let edit = Edit { remove: gone, add };
     let after = if edit.is_empty() { length } else { edit.apply(message, length, mailbox_line) };
     Ok(Admitted { grown: after as i64 - length as i64, eight_bit, expire })
+}
+
+/// What MAIL said of it: instructions, and rules, set the time over that (RFC 4865); its sender's name goes on as MAIL has it (RFC 3461 5.2.1 a).
+fn heed_mail(envelope: &Envelope, set: &mut Parameters) {
+    let Some(said) = &envelope.parameters else { return };
+    if let Some(held) = said.message.get(Key::SendAt).filter(|_| set.get(Key::SendAt).is_none()) {
+        set.put(Key::SendAt, held.into());
+    }
+    if let Some(envid) = said.message.get(Key::Envid) {
+        set.put(Key::Envid, envid.into());
+    }
 }
 
 /// Gives each recipient the parameters that it has in place of the message's, and marks those that have their end at once.

@@ -10,6 +10,7 @@ pub mod failures;
 pub mod guesses;
 pub mod reason;
 pub mod relay;
+pub mod reports;
 pub mod rules;
 pub mod tenants;
 pub mod tls;

@@ -53,6 +53,8 @@ pub struct StoredDeferral {
     pub next: u32,
     /// The last reply or error.
     pub reply: Box<str>,
+    /// With this one it was told that it is late. Those that follow need not say so again.
+    pub late: bool,
 }
 
 impl StoredDeferral {
@@ -234,6 +236,11 @@ pub struct RangeOutcome {
 
 const _: () = assert!(size_of::<Settled>() <= 48, "one for each attempt goes between shards");
 
+/// Words of our own without the code in front of them.
+pub fn without_code(reply: &str) -> &str {
+    reply.split_once(' ').map_or(reply, |(_, words)| words)
+}
+
 impl RangeOutcome {
     /// Of this many recipients from this one on.
     pub fn new(first: u16, count: u16, disposition: Ended) -> RangeOutcome {
@@ -246,9 +253,9 @@ impl RangeOutcome {
             Disposition::Delivered => Disposition::Delivered,
             Disposition::Deferred(Deferral { attempts, reply, ours, .. }) => {
                 // Whoever gives up on it tells a hop's words from ours by the code.
-                let code = if *ours { reply.find(' ').map_or(0, |end| end + 1) } else { 0 };
-                let (attempts, next, reply) = (*attempts, self.due, reply[code..].into());
-                Disposition::Deferred(StoredDeferral { attempts, next, reply })
+                let reply = if *ours { without_code(reply) } else { reply };
+                let (attempts, next, reply) = (*attempts, self.due, reply.into());
+                Disposition::Deferred(StoredDeferral { attempts, next, reply, late: false })
             }
             Disposition::Bounced(_) => Disposition::Bounced(()),
             Disposition::Expired(_) => Disposition::Expired(()),
@@ -264,6 +271,44 @@ pub enum Outcomes {
     One(RangeOutcome),
     /// Several.
     Many(Box<[RangeOutcome]>),
+    /// Some, of which the sender may have to be told though nobody is returned.
+    Told(Box<ToldOutcomes>),
+}
+
+/// Outcomes, and what there is to be told of them beside failures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToldOutcomes {
+    /// All of them.
+    pub ranges: Vec<RangeOutcome>,
+    /// What is told, in the order of the recipients.
+    pub news: Vec<News>,
+}
+
+/// What a sender may be told of some recipients of its message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct News {
+    /// First recipient ordinal.
+    pub first: u16,
+    /// Recipients.
+    pub count: u16,
+    /// What.
+    pub what: Tidings,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tidings {
+    /// A hop took them, and will not tell.
+    Taken {
+        /// It was the last one: a mail store.
+        delivered: bool,
+        /// Which.
+        hop: Box<str>,
+        /// What it said.
+        reply: Box<str>,
+    },
+    /// They have waited for so long that it is told.
+    Late,
 }
 
 impl Outcomes {
@@ -272,7 +317,29 @@ impl Outcomes {
         match self {
             Outcomes::One(one) => std::slice::from_ref(one),
             Outcomes::Many(many) => many,
+            Outcomes::Told(told) => &told.ranges,
         }
+    }
+
+    /// What there is to be told beside failures.
+    pub fn news(&self) -> &[News] {
+        match self {
+            Outcomes::One(_) | Outcomes::Many(_) => &[],
+            Outcomes::Told(told) => &told.news,
+        }
+    }
+
+    /// The same outcomes with this to be told of them.
+    pub fn with_news(self, news: Vec<News>) -> Outcomes {
+        if news.is_empty() && !matches!(self, Outcomes::Told(_)) {
+            return self;
+        }
+        let ranges = match self {
+            Outcomes::One(one) => vec![one],
+            Outcomes::Many(many) => many.into_vec(),
+            Outcomes::Told(told) => told.ranges,
+        };
+        Outcomes::Told(Box::new(ToldOutcomes { ranges, news }))
     }
 
     /// The ranges, to be changed.
@@ -280,6 +347,7 @@ impl Outcomes {
         match self {
             Outcomes::One(one) => std::slice::from_mut(one),
             Outcomes::Many(many) => many,
+            Outcomes::Told(told) => &mut told.ranges,
         }
     }
 }
@@ -344,7 +412,8 @@ mod tests {
     /// The numbers are those on the disk: they never change, and no other one is read.
     #[test]
     fn each_disposition_has_its_number_for_ever() {
-        let deferral = || StoredDeferral { attempts: 3, next: 1070, reply: "451 4.4.1 no route".into() };
+        let deferral =
+            || StoredDeferral { attempts: 3, next: 1070, reply: "451 4.4.1 no route".into(), late: false };
         let ends = End::ALL.map(|end| (Disposition::Local(end), end.code()));
         for (one, code) in ended().into_iter().zip(1..).chain(ends) {
             let one = RangeOutcome { due: 1070, ..RangeOutcome::new(0, 1, one) };

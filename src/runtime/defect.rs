@@ -119,6 +119,10 @@ pub enum Defect {
     RoutesKept,
     /// A page of the queue skips a domain.
     PageSkips,
+    /// Senders are told of failures and delays whatever they asked for.
+    NotifyIgnored,
+    /// Each time that mail is late its sender is told so.
+    LateToldAgain,
     /// What answers control panics in the middle: what it set aside must not be lost.
     AnswerBreaksOff,
     /// What an operator returned is told before it is on disk.

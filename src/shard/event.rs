@@ -8,6 +8,7 @@ use crate::shaping::answers::Answers;
 use crate::shard::Shard;
 use crate::shard::outbound::hop_error::SESSION_REFUSED;
 use crate::smtp::reply;
+use crate::spool::record::MessageView;
 use crate::time::UnixMillis;
 
 /// What tells of some recipients with this end, be it new or read from a record; `due`: the Unix second in which those that are deferred are
@@ -26,6 +27,26 @@ pub(in crate::shard) fn event_of<'a, D, R>(
         Disposition::Bounced(_) => Event::Bounced(mail, attempt),
         Disposition::Expired(_) => Event::Expired(mail, attempt),
         Disposition::Local(end) => Event::Local(*end, mail, attempt),
+    }
+}
+
+/// A call for each set of parameters of these recipients, however they take turns with others.
+pub(in crate::shard) fn each_alike(
+    view: &MessageView<'_>,
+    (first, count): (u16, u16),
+    mut record: impl FnMut(u16, &[&[u8]]),
+) {
+    let mut recipients =
+        view.recipients().skip(usize::from(first)).take(usize::from(count)).map(|(address, _)| address);
+    if count == 1 {
+        return record(first, &[recipients.next().unwrap_or_default()]);
+    }
+    let recipients = recipients.collect::<Vec<_>>();
+    let Some(alike) = view.alike(first, count) else { return record(first, &recipients) };
+    for ordinals in alike {
+        let place = |ordinal: &u16| recipients.get(usize::from(ordinal - first)).copied();
+        let own: Vec<&[u8]> = ordinals.iter().filter_map(place).collect();
+        record(ordinals[0], &own);
     }
 }
 

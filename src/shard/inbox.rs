@@ -10,7 +10,7 @@ use crate::shard::outbound::deliver::open_begun;
 use crate::shard::outbound::dispatch::enqueue;
 use crate::shard::outbound::handoff::send_backlog;
 use crate::shard::outbound::pump::credited;
-use crate::shard::outbound::settle::settle;
+use crate::shard::outbound::settled::settle;
 use crate::shard::outbound::{line, loan};
 use crate::shard::suspend;
 

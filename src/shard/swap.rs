@@ -45,6 +45,7 @@ fn listener_of<R: Runtime>(shard: &Shard<R>, place: usize, live: &Rc<InForce>) -
             recipients_max: config.recipients_max,
             starttls: certificate.is_some(),
             accounts: live.accounts.is_some(),
+            dsn: live.config.bounces.dsn,
             bare_newlines: config.bare_newlines,
             envelopes: shard.inbound.envelopes.clone(),
             questions,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::mail::address::{self, AddressError, Path};
+use crate::mail::notify::{self, Asked, BadParameter, Notify, Ret};
 use crate::mail::release::SendAt;
 
 /// One command line.
@@ -15,9 +16,9 @@ pub enum Command<'a> {
     /// HELO with the client's name, as it came.
     Helo(&'a [u8]),
     /// MAIL FROM.
-    Mail(Path<'a>, MailParameters),
+    Mail(Path<'a>, MailParameters<'a>),
     /// RCPT TO.
-    Rcpt(Path<'a>),
+    Rcpt(Path<'a>, Asked<'a>),
     /// DATA
     Data,
     /// RSET
@@ -40,13 +41,17 @@ pub enum Command<'a> {
 
 /// Parameters of MAIL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MailParameters {
+pub struct MailParameters<'a> {
     /// SIZE= (RFC 1870), bytes.
     pub size: Option<u64>,
     /// BODY=8BITMIME (RFC 6152).
     pub eight_bit: bool,
     /// HOLDFOR= or HOLDUNTIL= (RFC 4865): when it is to go.
     pub hold: Option<SendAt>,
+    /// RET= (RFC 3461 4.3)
+    pub ret: Option<Ret>,
+    /// ENVID= (RFC 3461 4.4), as it came.
+    pub envid: Option<&'a [u8]>,
 }
 
 /// A line that is no command we can obey. Always the client's fault; `reply` has the words.
@@ -58,6 +63,8 @@ pub enum CommandError {
     Arguments,
     /// A parameter we do not know (RFC 5321 4.1.1.11).
     Parameter,
+    /// One that says what its sender wants to be told (RFC 3461) is wrong, or there twice.
+    Notification(BadParameter),
     /// The reverse path is wrong.
     Sender(AddressError),
     /// The forward path is wrong.
@@ -178,6 +185,13 @@ fn parse_mail(rest: &[u8]) -> Result<Command<'_>, CommandError> {
         } else if key.eq_ignore_ascii_case(b"HOLDFOR") || key.eq_ignore_ascii_case(b"HOLDUNTIL") {
             let hold = parse_hold(key.len() == 7, value).filter(|_| parameters.hold.is_none());
             parameters.hold = Some(hold.ok_or(CommandError::Arguments)?);
+        } else if key.eq_ignore_ascii_case(b"RET") {
+            let ret = value.and_then(Ret::parse).filter(|_| parameters.ret.is_none());
+            parameters.ret = Some(ret.ok_or(CommandError::Notification(BadParameter::Ret))?);
+        } else if key.eq_ignore_ascii_case(b"ENVID") {
+            let is_envid = |value: &&[u8]| notify::parse_envid(value).is_some() && parameters.envid.is_none();
+            let envid = value.filter(is_envid);
+            parameters.envid = Some(envid.ok_or(CommandError::Notification(BadParameter::Envid))?);
         } else if key.eq_ignore_ascii_case(b"AUTH") && value.is_some() {
             // RFC 4954 section 5: accepted, and not passed on to servers we do not authenticate to.
         } else {
@@ -203,10 +217,20 @@ fn parse_hold(seconds: bool, value: Option<&[u8]>) -> Option<SendAt> {
 fn parse_rcpt(rest: &[u8]) -> Result<Command<'_>, CommandError> {
     let rest = after_keyword(rest, b"TO")?;
     let path = address::parse_path(rest, false).map_err(CommandError::Recipient)?;
-    match parameters_of(rest, path.length)?.next() {
-        Some(_) => Err(CommandError::Parameter),
-        None => Ok(Command::Rcpt(path)),
+    let mut asked = Asked::default();
+    for word in parameters_of(rest, path.length)? {
+        let (key, value) = split_parameter(word);
+        if key.eq_ignore_ascii_case(b"NOTIFY") {
+            let notify = value.and_then(Notify::parse).filter(|_| asked.notify.is_unsaid());
+            asked.notify = notify.ok_or(CommandError::Notification(BadParameter::Notify))?;
+        } else if key.eq_ignore_ascii_case(b"ORCPT") {
+            let original = value.filter(|value| notify::is_original(value) && asked.original.is_none());
+            asked.original = Some(original.ok_or(CommandError::Notification(BadParameter::Original))?);
+        } else {
+            return Err(CommandError::Parameter);
+        }
     }
+    Ok(Command::Rcpt(path, asked))
 }
 
 fn parameters_of(rest: &[u8], length: usize) -> Result<impl Iterator<Item = &[u8]>, CommandError> {
@@ -272,12 +296,58 @@ mod tests {
             panic!()
         };
         assert_eq!(path.address, b"a@b");
-        assert_eq!(parameters, MailParameters { size: Some(10), eight_bit: true, hold: None });
+        assert_eq!(
+            parameters,
+            MailParameters { size: Some(10), eight_bit: true, ..MailParameters::default() }
+        );
         assert!(matches!(parse(b"MAIL FROM: <a@b>"), Ok(Command::Mail(..))));
         assert_eq!(parse(b"MAIL FROM:<a@b> FOO=1"), Err(CommandError::Parameter));
         assert_eq!(parse(b"MAIL FROM:<a@b> SIZE=x"), Err(CommandError::Arguments));
         assert_eq!(parse(b"MAIL FROM:<a@b>SIZE=1"), Err(CommandError::Arguments));
-        assert_eq!(parse(b"RCPT TO:<a@b> NOTIFY=NEVER"), Err(CommandError::Parameter));
-        assert!(matches!(parse(b"rcpt to:<Postmaster>"), Ok(Command::Rcpt(_))));
+        assert_eq!(parse(b"RCPT TO:<a@b> FOO=1"), Err(CommandError::Parameter));
+        let none = Asked::default();
+        assert!(matches!(parse(b"rcpt to:<Postmaster>"), Ok(Command::Rcpt(_, asked)) if asked == none));
+    }
+
+    /// RFC 3461 4.3 and 4.4: each once, and as it should be.
+    #[test]
+    fn mail_says_what_is_returned_and_what_it_is_called() {
+        let Ok(Command::Mail(_, parameters)) = parse(b"MAIL FROM:<a@b> ret=hdrs ENVID=Q+2B1 SIZE=1") else {
+            panic!()
+        };
+        assert_eq!((parameters.ret, parameters.envid), (Some(Ret::Headers), Some(&b"Q+2B1"[..])));
+        let bad = |text: &str| match parse(format!("MAIL FROM:<a@b> {text}").as_bytes()) {
+            Err(CommandError::Notification(bad)) => Some(bad),
+            _ => None,
+        };
+        for text in ["RET", "RET=", "RET=ALL", "RET=FULL RET=FULL", "RET=FULL RET=HDRS"] {
+            assert_eq!(bad(text), Some(BadParameter::Ret), "{text}");
+        }
+        let long = format!("ENVID={}", "x".repeat(limits::ENVID_MAX + 1));
+        for text in ["ENVID", "ENVID=", "ENVID=a=b", "ENVID=+0A", "ENVID=+2b", "ENVID=a ENVID=a", &long] {
+            assert_eq!(bad(text), Some(BadParameter::Envid), "{text}");
+        }
+        assert_eq!(parse(b"MAIL FROM:<a@b> NOTIFY=NEVER"), Err(CommandError::Parameter));
+    }
+
+    /// RFC 3461 4.1 and 4.2: each once, and as it should be.
+    #[test]
+    fn rcpt_says_of_what_the_sender_is_told() {
+        let line = b"RCPT TO:<a@b> ORCPT=rfc822;Bob+2B@b NOTIFY=delay,SUCCESS";
+        let Ok(Command::Rcpt(path, asked)) = parse(line) else { panic!() };
+        assert_eq!((path.address, asked.original), (&b"a@b"[..], Some(&b"rfc822;Bob+2B@b"[..])));
+        assert!(asked.notify.wants_success() && asked.notify.wants_delay() && !asked.notify.wants_failure());
+        let bad = |text: &str| match parse(format!("RCPT TO:<a@b> {text}").as_bytes()) {
+            Err(CommandError::Notification(bad)) => Some(bad),
+            _ => None,
+        };
+        for text in ["NOTIFY", "NOTIFY=", "NOTIFY=NEVER,DELAY", "NOTIFY=x", "NOTIFY=DELAY NOTIFY=DELAY"] {
+            assert_eq!(bad(text), Some(BadParameter::Notify), "{text}");
+        }
+        let long = format!("ORCPT=rfc822;{}", "x".repeat(limits::ORCPT_MAX));
+        for text in ["ORCPT", "ORCPT=", "ORCPT=a@b", "ORCPT=rfc822;+0A", "ORCPT=x;a ORCPT=x;a", &long] {
+            assert_eq!(bad(text), Some(BadParameter::Original), "{text}");
+        }
+        assert_eq!(parse(b"RCPT TO:<a@b> RET=FULL"), Err(CommandError::Parameter));
     }
 }

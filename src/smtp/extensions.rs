@@ -4,19 +4,30 @@ use crate::limits;
 use crate::mail::release;
 use crate::time::UnixMillis;
 
+/// What not every session is offered.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Offered {
+    /// STARTTLS
+    pub starttls: bool,
+    /// AUTH
+    pub auth: bool,
+    /// DSN
+    pub dsn: bool,
+    /// FUTURERELEASE, and what time it is.
+    pub held_from: Option<UnixMillis>,
+}
+
 /// Writes the EHLO answer (RFC 5321 4.1.1.1) with the extensions this session has.
-pub fn write_ehlo(
-    out: &mut Vec<u8>,
-    hostname: &str,
-    size_max: u64,
-    starttls: bool,
-    auth: bool,
-    now: Option<UnixMillis>,
-) {
+pub fn write_ehlo(out: &mut Vec<u8>, hostname: &str, size_max: u64, offered: Offered) {
+    let Offered { starttls, auth, dsn, held_from } = offered;
     out.extend_from_slice(b"250-");
     out.extend_from_slice(hostname.as_bytes());
     // RFC 2920, RFC 6152, RFC 2034
     out.extend_from_slice(b"\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n");
+    if dsn {
+        // RFC 3461 section 3
+        out.extend_from_slice(b"250-DSN\r\n");
+    }
     if starttls {
         // RFC 3207
         out.extend_from_slice(b"250-STARTTLS\r\n");
@@ -25,7 +36,7 @@ pub fn write_ehlo(
         // RFC 4954, RFC 4616
         out.extend_from_slice(b"250-AUTH PLAIN LOGIN\r\n");
     }
-    if let Some(now) = now {
+    if let Some(now) = held_from {
         // RFC 4865 section 4: the longest hold, and the latest time.
         let (most, until) = (limits::HOLD_MAX, release::show(now.after(limits::HOLD_MAX)));
         out.extend_from_slice(format!("250-FUTURERELEASE {} {until}\r\n", most.as_secs()).as_bytes());

@@ -3,6 +3,7 @@
 use crate::id::{Durable, MessageId};
 use crate::limits;
 use crate::mail::address::AddressError;
+use crate::mail::notify::BadParameter;
 use crate::smtp::command::CommandError;
 
 /// Everything the server side says besides greeting, EHLO, the 250 after the dot and refusals of `policy`. Each has its enhanced code
@@ -73,6 +74,16 @@ pub fn of_error(error: CommandError) -> &'static str {
         CommandError::Unknown => "500 5.5.2 Command not recognized\r\n",
         CommandError::Arguments => "501 5.5.4 Syntax error in arguments\r\n",
         CommandError::Parameter => "555 5.5.4 Parameter not recognized\r\n",
+        CommandError::Notification(BadParameter::Ret) => "501 5.5.4 RET is FULL or HDRS, and there once\r\n",
+        CommandError::Notification(BadParameter::Envid) => {
+            "501 5.5.4 ENVID is xtext of printable characters, at most 100 bytes, and there once\r\n"
+        }
+        CommandError::Notification(BadParameter::Notify) => {
+            "501 5.5.4 NOTIFY is NEVER, or some of SUCCESS,FAILURE,DELAY, and there once\r\n"
+        }
+        CommandError::Notification(BadParameter::Original) => {
+            "501 5.5.4 ORCPT is a type, as rfc822, a semicolon and xtext, at most 500 bytes, and there once\r\n"
+        }
         CommandError::Name => "501 5.5.4 Your host name is due here, printable and at most 253 bytes\r\n",
         CommandError::Sender(AddressError::Syntax) => "501 5.1.7 Bad sender address syntax\r\n",
         CommandError::Sender(AddressError::TooLong) => "501 5.1.7 Sender address too long\r\n",

@@ -15,7 +15,7 @@ use crate::id::Location;
 use crate::limits;
 use crate::queue::outcome::{Stored, StoredDeferral};
 use crate::spool::batch::{Moved, RecordPlace, Snapshot};
-use crate::spool::index::{self, Entry, Index, Part, Replies};
+use crate::spool::index::{self, Entry, Index, LiveRange, Part, Replies};
 use crate::spool::record::{self, Extent, RecordKind};
 use crate::spool::segments::Segments;
 use crate::spool::slot::{SegmentState, Slot};
@@ -295,8 +295,8 @@ pub(in crate::spool) fn write_snapshot(
         out.extend_from_slice(&(ranges.len() as u16).to_le_bytes());
         for range in ranges.iter() {
             let reply = replies.text(range.reply).into();
-            let disposition =
-                Stored::Deferred(StoredDeferral { attempts: range.attempts, next: range.next, reply });
+            let LiveRange { attempts, next, late, .. } = *range;
+            let disposition = Stored::Deferred(StoredDeferral { attempts, next, reply, late });
             record::write_disposition(out, range.first, range.count, &disposition);
         }
     }
@@ -322,6 +322,7 @@ pub(in crate::spool) fn write_state(
             attempts: range.attempts,
             next: range.next,
             reply: reply.into(),
+            late: range.late,
         });
         record::write_disposition(out, range.first, range.count, &disposition);
     }

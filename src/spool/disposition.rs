@@ -23,7 +23,9 @@ pub(in crate::spool) fn write_outcome(
 /// A range and its disposition.
 pub(in crate::spool) fn write_disposition(out: &mut Vec<u8>, first: u16, count: u16, disposition: &Stored) {
     let (attempts, next, reply) = match disposition {
-        Stored::Deferred(StoredDeferral { attempts, next, reply }) => (*attempts, *next, &**reply),
+        Stored::Deferred(StoredDeferral { attempts, next, reply, late }) => {
+            ((*attempts).min(!LATE) | if *late { LATE } else { 0 }, *next, &**reply)
+        }
         _ => (0, 0, ""),
     };
     out.extend_from_slice(&first.to_le_bytes());
@@ -41,9 +43,18 @@ pub(in crate::spool) fn read_disposition(value: &mut FieldReader<'_>) -> Option<
     let (first, count, code) = (value.u16()?, value.u16()?, value.u8()?);
     let (attempts, next, length) = (value.u16()?, value.u32()?, value.u16()?);
     let reply = value.bytes(usize::from(length))?;
-    let deferral = || StoredDeferral { attempts, next, reply: String::from_utf8_lossy(reply).into() };
+    let deferral = || StoredDeferral {
+        attempts: attempts & !LATE,
+        next,
+        reply: String::from_utf8_lossy(reply).into(),
+        late: attempts & LATE != 0,
+    };
     Some((first, count, Stored::of_code(code, deferral)?))
 }
+
+/// The bit of the number of attempts that says that it was told with this deferral that it is late. So many attempts nobody makes, and a version
+/// that does not know the bit only believes that they were made.
+const LATE: u16 = 1 << 15;
 
 /// Bytes of a range and its disposition without the reply.
 pub(in crate::spool) const DISPOSITION: usize = 13;
@@ -55,17 +66,17 @@ mod tests {
 
     #[test]
     fn fates_survive() {
-        let deferred = Stored::Deferred(StoredDeferral {
-            attempts: 3,
-            next: 1_700_000_000,
-            reply: "451 4.7.1 later".into(),
-        });
+        let deferred = |late| {
+            let reply = "451 4.7.1 later".into();
+            Stored::Deferred(StoredDeferral { attempts: 3, next: 1_700_000_000, reply, late })
+        };
         for disposition in [
             Stored::Delivered,
             Stored::Bounced(()),
             Stored::Expired(()),
             Stored::Local(End::Discarded),
-            deferred,
+            deferred(false),
+            deferred(true),
         ] {
             let mut out = Vec::new();
             write_disposition(&mut out, 4, 2, &disposition);

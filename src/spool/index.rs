@@ -242,7 +242,7 @@ impl Entry {
         self.forget(replies);
         let mut live = LiveRecipients::None;
         for (first, count, disposition) in ranges {
-            if let Stored::Deferred(StoredDeferral { attempts, next, reply }) = disposition {
+            if let Stored::Deferred(StoredDeferral { attempts, next, reply, late }) = disposition {
                 let reply = if *attempts == 0 { NO_REPLY } else { replies.keep(reply) };
                 live.push(LiveRange {
                     first: *first,
@@ -250,6 +250,7 @@ impl Entry {
                     attempts: *attempts,
                     reply,
                     next: *next,
+                    late: *late,
                 });
             }
         }
@@ -341,7 +342,7 @@ mod tests {
     use super::*;
 
     fn deferred(attempts: u16, text: &str) -> Stored {
-        Stored::Deferred(StoredDeferral { attempts, next: 9, reply: text.into() })
+        Stored::Deferred(StoredDeferral { attempts, next: 9, reply: text.into(), late: false })
     }
 
     fn ranges(entry: &Entry) -> Vec<(u16, u16, u16)> {

@@ -7,6 +7,7 @@
 //! the reply 250 can be made from nothing else.
 
 pub mod allot;
+pub mod asked;
 pub mod batch;
 mod commit;
 pub mod compact;

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use crate::mail::envelope::{Envelope, Recipient};
 use crate::mail::parameters::{MessageParameters, Parameters};
 use crate::names::ends::End;
+use crate::spool::asked;
 use crate::spool::segment::FieldReader;
 
 /// The tags, in this order.
@@ -30,7 +31,8 @@ pub(in crate::spool) fn bound(envelope: &Envelope) -> usize {
     // Both kinds of run for each. However recipients take turns, a set is written once.
     let runs = runs(&envelope.recipients, |one| (one.parameters, one.at_once)).count();
     let sets: usize = parameters.recipients.iter().map(|own| 2 + own.length()).sum();
-    (3 + End::ALL.len()) * 8 + parameters.message.length() + 2 + sets + runs * (6 + 4)
+    let own = (3 + End::ALL.len()) * 8 + parameters.message.length() + 2 + sets + runs * (6 + 4);
+    own + asked::bound(envelope, &parameters.reports)
 }
 
 /// Writes the fields of an envelope that has parameters; `field` writes one.

@@ -9,9 +9,9 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use crate::id::MessageId;
 use crate::mail::envelope::{Envelope, Needs, OriginRef, WithProtocol};
 use crate::mail::front::Front;
-use crate::mail::parameters::{NamedParameters, Parameters};
+use crate::mail::parameters::{Key, NamedParameters, Parameters};
 use crate::names::ends::End;
-use crate::queue::outcome::Stored;
+use crate::spool::asked::{self, AskedFields};
 pub(in crate::spool) use crate::spool::disposition::{
     DISPOSITION, RangeDisposition, read_disposition, write_disposition, write_outcome,
 };
@@ -20,58 +20,16 @@ use crate::spool::segment::FieldReader;
 use crate::time::UnixMillis;
 
 mod domains;
+mod kind;
 
 pub use domains::group_by_domain;
+pub use kind::RecordKind;
 
 /// Bytes of a record's header.
 pub const HEADER: usize = 24;
 /// The bit of a type or tag that forbids to pass over it.
 pub const CRITICAL: u8 = 0x80;
 const CRITICAL_TAG: u16 = 0x8000;
-
-/// What a record is. All of these are critical.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum RecordKind {
-    /// A message: envelope and where its body lies.
-    Message = 0x81,
-    /// A piece of a body whose message follows later, or never.
-    Chunk = 0x82,
-    /// What became of some recipients.
-    Outcome = 0x83,
-    /// All that is still live of an older segment; earlier outcomes about that segment no longer matter.
-    Snapshot = 0x84,
-    /// The same of a segment that is damaged: of messages it does not list it says nothing, for they could not be read when it was
-    /// written, and perhaps can be one day.
-    PartialSnapshot = 0x85,
-    /// An outcome, laid out as such, of an end that the first version of the format did not know: that version would take its number for
-    /// damage, and says of this record that it is of a later one.
-    LaterOutcome = 0x86,
-}
-
-impl RecordKind {
-    /// The kind of a record of this outcome.
-    pub(in crate::spool) fn of_outcome(disposition: &Stored) -> RecordKind {
-        match disposition {
-            Stored::Delivered | Stored::Bounced(()) | Stored::Expired(()) | Stored::Deferred(_) => {
-                RecordKind::Outcome
-            }
-            Stored::Local(_) => RecordKind::LaterOutcome,
-        }
-    }
-
-    /// Whether a record of this kind is an outcome.
-    pub(in crate::spool) fn is_outcome(kind: u8) -> bool {
-        kind == RecordKind::Outcome as u8 || kind == RecordKind::LaterOutcome as u8
-    }
-
-    /// The number of the end in the payload of such a record, if only a later version knows it.
-    pub(in crate::spool) fn unknown_end(kind: u8, payload: &[u8]) -> Option<u8> {
-        let mut rest = FieldReader(payload);
-        let (_origin, _range, code) = (rest.u64()?, rest.u32()?, rest.u8()?);
-        (kind == RecordKind::LaterOutcome as u8 && End::of_code(code).is_none()).then_some(code)
-    }
-}
 
 /// Why bytes are not a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +69,9 @@ mod tag {
     pub const ACCOUNT: u16 = 8;
     pub const STATE: u16 = 9 | CRITICAL_TAG;
     pub const PARAMETERS: u16 = 10;
-    // 11 and 12 are for what the next hop must be told of a message and of a recipient, both critical.
+    // What the next hop must be told of a message and of a recipient.
+    pub const ASKED: u16 = 11 | CRITICAL_TAG;
+    pub const RECIPIENTS_ASKED: u16 = 12 | CRITICAL_TAG;
     pub const RECIPIENT_PARAMETERS: u16 = 13;
     // Those of ends are in `names::ends`.
     pub const CRITICAL_PARAMETERS: u16 = 16 | CRITICAL_TAG;
@@ -122,6 +82,8 @@ const PARAMETERS: Tags = Tags {
     critical: tag::CRITICAL_PARAMETERS,
     recipients: tag::RECIPIENT_PARAMETERS,
 };
+
+const ASKED: asked::Tags = asked::Tags { message: tag::ASKED, recipients: tag::RECIPIENTS_ASKED };
 
 const EIGHT_BIT: u8 = 1;
 const NEEDS_STUFFING: u8 = 2;
@@ -259,6 +221,7 @@ pub(in crate::spool) fn write_message(
     }
     if let Some(parameters) = &envelope.parameters {
         parameters::write(out, envelope, parameters, &PARAMETERS, field);
+        asked::write(out, envelope, &parameters.reports, ASKED, field);
     }
     write_extents(out, extents, inline)
 }
@@ -378,6 +341,7 @@ pub struct MessageView<'a> {
     parameters: &'a [u8],
     critical: &'a [u8],
     recipient_parameters: &'a [u8],
+    asked: AskedFields<'a>,
     at_once: [&'a [u8]; End::ALL.len()],
 }
 
@@ -417,6 +381,7 @@ impl<'a> MessageView<'a> {
             parameters: b"",
             critical: b"",
             recipient_parameters: b"",
+            asked: AskedFields::default(),
             at_once: [b""; End::ALL.len()],
         };
         let mut rest = FieldReader(payload);
@@ -447,6 +412,7 @@ impl<'a> MessageView<'a> {
             tag::PARAMETERS | tag::RECIPIENT_PARAMETERS | tag::CRITICAL_PARAMETERS => {
                 return self.parameter_field(tag, value);
             }
+            tag::ASKED | tag::RECIPIENTS_ASKED => return self.asked.take(ASKED, tag, value),
             end if End::of_field(end).is_some() => return self.parameter_field(end, value),
             unknown if unknown & CRITICAL_TAG != 0 => return Err(RecordError::Unknown(unknown)),
             _ => {}
@@ -524,6 +490,11 @@ impl<'a> MessageView<'a> {
         }
     }
 
+    /// The sender's name for it. Of mail without parameters nothing is looked up.
+    pub fn envid(&self) -> Option<&'a str> {
+        if self.parameters.is_empty() { None } else { self.parameters().value(Key::Envid) }
+    }
+
     /// What holds for a recipient, as events tell it. Of mail without parameters nothing is looked up.
     pub fn named_parameters(&self, ordinal: u16) -> NamedParameters<'a> {
         if self.parameters.is_empty() && self.critical.is_empty() && self.recipient_parameters.is_empty() {
@@ -555,6 +526,11 @@ impl<'a> MessageView<'a> {
         all.flat_map(|(end, value)| {
             parameters::ended_runs(value).map(move |(first, count)| (end, first, count))
         })
+    }
+
+    /// What its sender wants to be told.
+    pub fn asked(&self) -> AskedFields<'a> {
+        self.asked
     }
 
     /// The pieces of the body, in order.

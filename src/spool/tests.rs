@@ -184,8 +184,8 @@ fn message(sender: &str, recipients: u16, body: Vec<u8>) -> NewMessage {
     }
 }
 
-/// First, count, attempts, next, reply.
-type Range = (u16, u16, u16, u32, String);
+/// First, count, attempts, next, reply, whether it is told to be late.
+type Range = (u16, u16, u16, u32, String, bool);
 
 fn state(lane: &Lane) -> Vec<(u16, u32, Vec<Range>)> {
     let mut state: Vec<_> = lane
@@ -194,7 +194,7 @@ fn state(lane: &Lane) -> Vec<(u16, u32, Vec<Range>)> {
             let ranges = entry.live();
             let ranges = ranges
                 .iter()
-                .map(|r| (r.first, r.count, r.attempts, r.next, lane.reply(r.reply).to_owned()))
+                .map(|r| (r.first, r.count, r.attempts, r.next, lane.reply(r.reply).to_owned(), r.late))
                 .collect();
             (entry.slot, entry.offset, ranges)
         })
@@ -213,7 +213,7 @@ fn what_is_stored_is_found_again() {
         two,
         0,
         1,
-        Stored::Deferred(StoredDeferral { attempts: 2, next: 77, reply: "451 later".into() }),
+        Stored::Deferred(StoredDeferral { attempts: 2, next: 77, reply: "451 later".into(), late: false }),
     );
     bench.commit();
     let folded = bench.refold();
@@ -394,6 +394,7 @@ fn an_old_message_does_not_hold_everything_after_it() {
                     attempts: round as u16,
                     next: round,
                     reply: "451 no".into(),
+                    late: false,
                 }),
             );
         }
@@ -450,6 +451,7 @@ fn random_histories_fold_to_what_the_lane_knew() {
                                 attempts: 1,
                                 next: next(99) as u32,
                                 reply: "4".into(),
+                                late: next(3) == 0,
                             }),
                             (_, 0) => Stored::Bounced(()),
                             _ => Stored::Delivered,

@@ -11,6 +11,7 @@ mod fair;
 mod floods;
 mod day;
 mod days;
+mod dsn;
 mod full_disk;
 mod held;
 mod lend;

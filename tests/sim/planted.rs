@@ -14,7 +14,7 @@ use super::day::plan::{BANNER, DOT, End, Flavour, Lookup, Manner, Plan, RCPT, Si
 use super::day::reloads::{Fate, Reload, Version};
 use super::days::wrong;
 use super::{
-    ask, compaction, fair, floods, full_disk, held, lmtp, node_shares, reload, rules, shaping, sources,
+    ask, compaction, dsn, fair, floods, full_disk, held, lmtp, node_shares, reload, rules, shaping, sources,
     suspend, warmup, window,
 };
 
@@ -161,6 +161,8 @@ found! {
     ScheduleForgotten in a_schedule_nobody_keeps_is_found,
     ClassIgnored in a_rate_that_is_taken_for_a_refusal_is_found,
     MemoryKept in memory_of_who_went_away_is_found,
+    NotifyIgnored in a_sender_that_is_told_what_it_did_not_ask_for_is_found,
+    LateToldAgain in mail_that_is_told_to_be_late_again_is_found,
 }
 
 const LOST: &[&str] = &["lost ("];
@@ -212,6 +214,7 @@ fn is_found(defect: Defect) {
             return node_shares::is_found(defect);
         }
         Defect::HeldForgotten => return held::is_found(defect),
+        Defect::NotifyIgnored | Defect::LateToldAgain => return dsn::is_found(defect),
         Defect::DiscardedHandedOut => return rules::is_found(defect),
         Defect::PlaceKept | Defect::PlaceTakenBack => return floods::kept_places_are_found(defect),
         Defect::SlowNamesKeepPlaces => return floods::kept_names_are_found(defect),

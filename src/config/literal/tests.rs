@@ -368,6 +368,7 @@ const KEYS: &[(&str, &[&str])] = &[
         ],
     ),
     ("retry", &["first", "factor", "max", "expire"]),
+    ("bounces", &["dsn", "delay_warning"]),
     ("spool", &["segment_size", "size_max"]),
     ("control", &["http", "socket", "journal_size_max"]),
     ("log", &["path", "events", "format"]),

@@ -1,14 +1,16 @@
 //! Bounces, read back by a small reader of their parts.
 
 use super::*;
+use crate::id::MessageId;
 
 const ID: MessageId = MessageId { lane: 0, sequence: 1, offset: 4096 };
 const HEADER: &[u8] =
     b"Received: from x\r\n\tby y; date\r\nMessage-ID: <orig@a.example>\r\nSubject: Hi\r\n\r\nbody\r\n";
 
-fn refused<'a>(recipient: &'a [u8], text: &'a str) -> FailedRecipient<'a> {
-    FailedRecipient {
+fn refused<'a>(recipient: &'a [u8], text: &'a str) -> ReportedRecipient<'a> {
+    ReportedRecipient {
         recipient,
+        original: None,
         cause: Cause::Refused,
         status: None,
         remote: Some("mx.b.example"),
@@ -17,20 +19,23 @@ fn refused<'a>(recipient: &'a [u8], text: &'a str) -> FailedRecipient<'a> {
     }
 }
 
-fn expired<'a>(recipient: &'a [u8], text: &'a str) -> FailedRecipient<'a> {
-    FailedRecipient { cause: Cause::Expired, ..refused(recipient, text) }
+fn expired<'a>(recipient: &'a [u8], text: &'a str) -> ReportedRecipient<'a> {
+    ReportedRecipient { cause: Cause::Expired, ..refused(recipient, text) }
 }
 
-fn notice<'a>(failures: &'a [FailedRecipient<'a>], header: &'a [u8]) -> Notice<'a> {
+fn notice<'a>(failures: &'a [ReportedRecipient<'a>], header: &'a [u8]) -> Notice<'a> {
     Notice {
         hostname: "relay.example",
         sender: b"sender@a.example",
         id: ID,
+        envid: None,
         arrival: UnixMillis(0),
+        expiry: UnixMillis(9 * 86_400_000),
         now: UnixMillis(5 * 86_400_000),
         unique: 0x0123_4567_89ab_cdef,
-        failures,
+        recipients: failures,
         header,
+        is_whole: false,
     }
 }
 
@@ -110,11 +115,11 @@ fn a_refused_recipient() {
 /// RFC 3464 2.3.6: what no host said is not told as SMTP, whatever it looks like.
 #[test]
 fn words_of_our_own_are_not_the_hops() {
-    let ours = FailedRecipient {
+    let ours = ReportedRecipient {
         remote: None,
         ..refused(b"x@b.example", "552 5.3.4 too large for the next hop (SIZE)")
     };
-    let timed_out = FailedRecipient { cause: Cause::Expired, text: "4.4.1 cannot connect", ..ours };
+    let timed_out = ReportedRecipient { cause: Cause::Expired, text: "4.4.1 cannot connect", ..ours };
     for (failure, told) in [(ours, "x-relevo; 552 5.3.4 too large"), (timed_out, "x-relevo; 4.4.1 cannot")] {
         let [_, words, fields, _] = parts(&notice(&[failure], HEADER));
         assert!(fields.contains(told) && !fields.contains("Remote-MTA"), "{fields}");
@@ -124,7 +129,7 @@ fn words_of_our_own_are_not_the_hops() {
 
 #[test]
 fn an_expired_recipient_reads_differently() {
-    let failures = [FailedRecipient { remote: None, ..expired(b"x@b.example", "451 4.2.0 try later") }];
+    let failures = [ReportedRecipient { remote: None, ..expired(b"x@b.example", "451 4.2.0 try later") }];
     let [head, words, fields, _] = parts(&notice(&failures, HEADER));
     assert!(head.contains("could not be delivered in time"), "{head}");
     assert!(words.contains("The last reply was:\r\n\t451 4.2.0 try later"), "{words}");
@@ -136,7 +141,7 @@ fn an_expired_recipient_reads_differently() {
 fn several_recipients_share_one_bounce() {
     let many: Vec<_> = (0..150).map(|number| format!("user{number}@b.example").into_bytes()).collect();
     let mut failures: Vec<_> = many.iter().map(|address| refused(address, "550 no")).collect();
-    failures.push(FailedRecipient {
+    failures.push(ReportedRecipient {
         remote: None,
         text: "",
         last_attempt: None,
@@ -171,11 +176,11 @@ fn statuses() {
         assert_eq!(status(&refused(b"a@b", text)), expected, "{text}");
     }
     assert_eq!(
-        status(&FailedRecipient { status: Some((5, 1, 10)), ..refused(b"a@b", "550 5.1.1") }),
+        status(&ReportedRecipient { status: Some((5, 1, 10)), ..refused(b"a@b", "550 5.1.1") }),
         (5, 1, 10)
     );
     assert_eq!(
-        status(&FailedRecipient { status: Some((2, 0, 0)), ..refused(b"a@b", "550 5.1.1") }),
+        status(&ReportedRecipient { status: Some((2, 0, 0)), ..refused(b"a@b", "550 5.1.1") }),
         (5, 1, 1)
     );
     assert_eq!(status(&expired(b"a@b", "450 4.2.1 busy")), (4, 4, 7));
@@ -205,7 +210,7 @@ fn the_remote_host_is_a_name() {
         ("mx.b.example at) home", "mx.b.example"),
         ("mx.b.example \\", "mx.b.example"),
     ] {
-        let failures = [FailedRecipient { remote: Some(remote), ..refused(b"a@b.example", "550 no") }];
+        let failures = [ReportedRecipient { remote: Some(remote), ..refused(b"a@b.example", "550 no") }];
         let [_, _, fields, _] = parts(&notice(&failures, HEADER));
         assert!(fields.contains(&format!("\r\nRemote-MTA: dns; {field}\r\n")), "{remote}: {fields}");
     }
@@ -215,7 +220,7 @@ fn the_remote_host_is_a_name() {
 fn nothing_from_outside_makes_a_line() {
     let evil = "550 5.1.1 a\r\n\r\n--=_relevo_0123456789abcdef\r\n.\r\nBcc: x\u{e9}\u{0}";
     let failures = [
-        FailedRecipient { remote: Some("mx\r\nEvil: 1"), ..refused(b"a\r\nEvil: 2@b", evil) },
+        ReportedRecipient { remote: Some("mx\r\nEvil: 1"), ..refused(b"a\r\nEvil: 2@b", evil) },
         expired(b"b@c\n.\n", "\r\n\t \r\n"),
     ];
     let [head, words, fields, _] = parts(&notice(&failures, b"Message-ID: <a>\r\n b\r\n"));
@@ -293,18 +298,74 @@ fn the_envelope_has_no_sender() {
     assert_eq!(envelope.recipients[0].address[..], *b"sender@a.example");
 }
 
+/// RFC 3464 2.3.3: one notification tells of all that a turn brought, each in its own words.
 #[test]
-fn ages() {
-    for (seconds, expected) in [
-        (0, "0 minutes"),
-        (60, "1 minute"),
-        (7199, "119 minutes"),
-        (7200, "2 hours"),
-        (86_400, "24 hours"),
-        (432_000, "5 days"),
+fn what_is_no_failure_reads_differently() {
+    let told = |recipient, cause, text| ReportedRecipient { cause, ..refused(recipient, text) };
+    let late = told(b"a@b.example", Cause::Late, "451 4.7.1 greylisted");
+    let relayed = told(b"c@b.example", Cause::Relayed, "250 2.6.0 queued");
+    let delivered = told(b"d@b.example", Cause::Delivered, "250 ok");
+    for (one, subject, words, action, status) in [
+        (late, "Delayed mail: your message has not been delivered yet", "goes on trying", "delayed", "4.7.1"),
+        (relayed, "Relayed mail: your message was passed on", "passed on to a host", "relayed", "2.6.0"),
+        (delivered, "Delivered mail: your message was delivered", "was delivered to", "delivered", "2.0.0"),
     ] {
-        assert_eq!(Age(Duration::from_secs(seconds)).to_string(), expected);
+        let [head, human, fields, _] = parts(&notice(&[one], HEADER));
+        assert!(head.contains(&format!("Subject: {subject}\r\n")), "{head}");
+        assert!(human.contains(words), "{human}");
+        assert!(fields.contains(&format!("Action: {action}\r\nStatus: {status}\r\n")), "{fields}");
+        let retries = "Will-Retry-Until: Sat, 10 Jan 1970 00:00:00 +0000\r\n";
+        assert_eq!(fields.contains(retries), one.cause == Cause::Late, "{fields}");
     }
+    let [head, _, fields, _] = parts(&notice(&[relayed, late, refused(b"e@b", "550 no")], HEADER));
+    assert!(head.contains("your message was refused") && fields.matches("Final-Recipient:").count() == 3);
+    let [head, ..] = parts(&notice(&[relayed, delivered], HEADER));
+    assert!(head.contains("Subject: What became of your message\r\n"), "{head}");
+    // A reply that was not taken at its word, and one of our own.
+    for (text, expected) in [("550 5.1.1 no", (4, 0, 0)), ("451 4.4.1 no route", (4, 4, 1)), ("", (4, 0, 0))]
+    {
+        assert_eq!(status(&told(b"a@b", Cause::Late, text)), expected, "{text}");
+    }
+    assert_eq!(status(&told(b"a@b", Cause::Relayed, "450 4.1.1 x")), (2, 0, 0));
+}
+
+/// RFC 3464 2.2.1 and 2.3.1: the sender's own names come back, out of xtext.
+#[test]
+fn the_senders_names_come_back() {
+    let one = ReportedRecipient {
+        original: Some(b"rfc822;Bob+2B1@b.example"),
+        ..refused(b"b@b.example", "550 no")
+    };
+    let [_, _, fields, _] = parts(&Notice { envid: Some("Q 1+2"), ..notice(&[one], HEADER) });
+    assert!(fields.contains("\r\nOriginal-Envelope-Id: Q 1+2\r\nArrival-Date: "), "{fields}");
+    let both =
+        "\r\n\r\nOriginal-Recipient: rfc822; Bob+1@b.example\r\nFinal-Recipient: rfc822; b@b.example\r\n";
+    assert!(fields.contains(both), "{fields}");
+    let evil = ReportedRecipient { original: Some(b"rfc822;a+0D+0AEvil:+201"), ..one };
+    let [_, _, fields, _] = parts(&Notice { envid: Some("a\r\nEvil: 2"), ..notice(&[evil], HEADER) });
+    assert!(!fields.contains("Original-Envelope-Id") && !fields.contains("\nEvil"), "{fields}");
+}
+
+/// RFC 3461 4.3: all of it comes back where that was asked for. RFC 2046 5.2.1: its parts are encoded, not the message.
+#[test]
+fn a_whole_message_comes_back() {
+    let failures = [refused(b"x@b.example", "550 no")];
+    let whole = |message: &'static [u8]| {
+        let [_, _, _, returned] = parts(&Notice { is_whole: true, ..notice(&failures, message) });
+        returned
+    };
+    let text = whole(b"Subject: Hi\r\n\r\n.body\r\n\r\nend\r\n");
+    assert_eq!(text, "Content-Type: message/rfc822\r\n\r\nSubject: Hi\r\n\r\n.body\r\n\r\nend\r\n");
+    let eight =
+        whole("MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n\u{e9}\r\n".as_bytes());
+    assert!(eight.starts_with("Content-Type: message/rfc822\r\n\r\nMIME-Version"), "{eight}");
+    assert!(eight.contains("quoted-printable") && eight.contains("=C3=A9"), "{eight}");
+    // What cannot be encoded without a loss does not come back whole.
+    let header = whole("Subject: \u{e9}\r\n\r\nbody\r\n".as_bytes());
+    assert!(
+        header.starts_with("Content-Type: text/rfc822-headers\r\n") && !header.contains("body"),
+        "{header}"
+    );
 }
 
 /// RFC 2045 6.7.

@@ -9,6 +9,7 @@ use crate::queue::{Group, schedule};
 use crate::route::SitePolicy;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::message::Job;
+use crate::shard::outbound::asked::Duty;
 use crate::shard::outbound::session::Connection;
 use crate::shard::outbound::tally::{Part, Tally, deferred, ended};
 use crate::shard::outbound::transact::transact;
@@ -112,7 +113,8 @@ fn scene<'a, R: Runtime>(
 ) -> settle::Scene<'a> {
     let (hop, tls, answers) = (&connection.hop, &connection.tls, policy.answers.as_ref());
     let source = connection.by.as_ref().map_or("", |source| source.name());
-    settle::Scene { view, hop, source, tls, reply: connection.said(), answers, max_age: policy.max_age }
+    let (reply, max_age, duty) = (connection.said(), policy.max_age, Duty::of(connection));
+    settle::Scene { view, hop, source, tls, reply, answers, max_age, duty }
 }
 
 /// What was delivered so far is written down before the next transaction, which may hang for minutes: a node that ends meanwhile

@@ -2,26 +2,20 @@
 
 use std::rc::Rc;
 
-use crate::id::MessageId;
 use crate::limits;
-use crate::mail::classify::Class;
-use crate::mail::{dsn, trace};
-use crate::observe::event::{Attempt, Event, Mail};
-use crate::queue::outcome::{self, Deferral, Ended, Failure, Outcomes, RangeOutcome, Receipt, Settled};
+use crate::observe::event::{Attempt, Mail};
+use crate::queue::outcome::{Deferral, Ended, Failure, Outcomes, RangeOutcome, Settled};
 use crate::queue::{Group, GroupPhase};
 use crate::runtime::{Defect, Runtime};
 use crate::shaping::answers::Answers;
 use crate::shard::Shard;
 use crate::shard::event;
-use crate::shard::inbound::submission::Submission;
 use crate::shard::message::{Job, ShardMessage};
-use crate::shard::outbound::tally;
-use crate::shard::outbound::{again, borrow, sites};
+use crate::shard::outbound::asked::{self, Duty};
+use crate::shard::outbound::{again, borrow, settled, sites, tally};
 use crate::shard::store::compact::Pinned;
-use crate::shard::store::load::{self, StoredRecord};
-use crate::shard::store::writer::NoticeSubject;
+use crate::shard::store::load::StoredRecord;
 use crate::smtp::{client, reply};
-use crate::spool::batch::Outcome;
 use crate::spool::record::MessageView;
 
 /// One end for a whole group that no connection worked on. Its record is read first, so that the accounting can tell of it.
@@ -107,7 +101,8 @@ pub(super) async fn told<R: Runtime>(
     let _untold = shard.say.handed.untold(shard.runtime.now());
     // Handed in before anything is waited for: who delivers it meanwhile hands in a later outcome.
     let place = Pinned::new(shard, group.key, group.location);
-    hand_in(shard, job, Outcomes::One(outcome.clone()));
+    let news = asked::is_late(shard, group, None).then(|| asked::late(&outcome));
+    hand_in(shard, job, Outcomes::One(outcome.clone()).with_news(news.into_iter().collect()));
     shard.outbound.settling.set(shard.outbound.settling.get() + 1);
     // Whoever delivers it meanwhile reads it behind this, and has a hop to speak to before there is more to tell.
     if let Ok(stored) = StoredRecord::read(shard, place.location).await
@@ -134,12 +129,23 @@ pub(in crate::shard) struct Scene<'a> {
     pub answers: Option<&'a Answers>,
     /// When its site wants mail given up, seconds after it came.
     pub max_age: Option<u32>,
+    /// Whose part it is to tell the sender of what the hop took.
+    pub duty: Duty,
 }
 
 impl<'a> Scene<'a> {
     /// There was none.
     pub fn without_hop(view: &'a MessageView<'a>) -> Scene<'a> {
-        Scene { view, hop: "", source: "", tls: "", reply: "", answers: None, max_age: None }
+        Scene {
+            view,
+            hop: "",
+            source: "",
+            tls: "",
+            reply: "",
+            answers: None,
+            max_age: None,
+            duty: Duty::Theirs,
+        }
     }
 }
 
@@ -191,6 +197,7 @@ pub(in crate::shard) fn report<R: Runtime>(
             }
         }
     }
+    let outcomes = with_news(shard, group, outcomes, scene);
     again.extend(left);
     borrow::attempted(shard, job, again);
     if outcomes.ranges().is_empty() {
@@ -199,6 +206,18 @@ pub(in crate::shard) fn report<R: Runtime>(
         return;
     }
     hand_in(shard, job, outcomes);
+}
+
+/// The same outcomes, with what their sender is to be told beside failures.
+fn with_news<R: Runtime>(
+    shard: &Shard<R>,
+    group: &Group,
+    outcomes: Outcomes,
+    scene: Option<&Scene<'_>>,
+) -> Outcomes {
+    let Some(scene) = scene else { return outcomes };
+    let news = asked::news(shard, group, &outcomes, (scene.view, scene.duty, scene.hop, scene.reply));
+    outcomes.with_news(news)
 }
 
 /// Says when recipients are tried again, for whoever tells of it or writes it down.
@@ -229,18 +248,19 @@ pub(super) fn report_part<R: Runtime>(
         shard.instruments.counters.recipients_delivered.add(u64::from(outcome.count));
         let _ = account(shard, job, scene, outcome);
     }
+    let delivered = with_news(shard, &job.group, delivered, Some(scene));
     hand_in(shard, &Job { home: shard.index as u16, ..*job }, delivered);
 }
 
 /// On to the shard of the lane.
 fn hand_in<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, outcomes: Outcomes) {
     let group = &job.group;
-    let settled = Settled { home: job.home, location: group.location, key: group.key, outcomes };
+    let outcomes = Settled { home: job.home, location: group.location, key: group.key, outcomes };
     let writer = shard.mesh.writer(group.location.lane);
     if writer == shard.index {
-        settle(shard, settled);
+        settled::settle(shard, outcomes);
     } else {
-        shard.mesh.send(writer, ShardMessage::Settled(settled));
+        shard.mesh.send(writer, ShardMessage::Settled(outcomes));
     }
 }
 
@@ -248,7 +268,7 @@ fn hand_in<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, outcomes: Outcomes) {
 fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: &RangeOutcome) -> Vec<u8> {
     let mut later = Vec::new();
     let wall = shard.runtime.wall();
-    let Scene { view, hop, source, tls, reply, answers, max_age: _ } = *scene;
+    let Scene { view, hop, source, tls, reply, answers, max_age: _, duty: _ } = *scene;
     let (reply, attempts) = outcome.disposition.told(reply, job.group.attempts);
     let status = outcome.disposition.returned().and_then(|failure| failure.status);
     let enhanced = status.or_else(|| reply::enhanced(reply));
@@ -288,24 +308,8 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
             events.record_outcome(wall, &event, received_here);
         }
     };
-    each_alike(view, (outcome.first, outcome.count), record);
+    event::each_alike(view, (outcome.first, outcome.count), record);
     later
-}
-
-/// A call for each set of parameters of these recipients, however they take turns with others.
-fn each_alike(view: &MessageView<'_>, (first, count): (u16, u16), mut record: impl FnMut(u16, &[&[u8]])) {
-    let mut recipients =
-        view.recipients().skip(usize::from(first)).take(usize::from(count)).map(|(address, _)| address);
-    if count == 1 {
-        return record(first, &[recipients.next().unwrap_or_default()]);
-    }
-    let recipients = recipients.collect::<Vec<_>>();
-    let Some(alike) = view.alike(first, count) else { return record(first, &recipients) };
-    for ordinals in alike {
-        let place = |ordinal: &u16| recipients.get(usize::from(ordinal - first)).copied();
-        let own: Vec<&[u8]> = ordinals.iter().filter_map(place).collect();
-        record(ordinals[0], &own);
-    }
 }
 
 /// Milliseconds since the message came. Where the wall clock was set since, to the second by the queues' clock.
@@ -316,222 +320,4 @@ fn age<R: Runtime>(shard: &Shard<R>, view: &MessageView<'_>, group: &Group) -> u
     let lives = view.expiry.0.saturating_sub(view.arrival.0);
     let by_queue = lives.saturating_sub(left);
     if left > 0 && by_wall.abs_diff(by_queue) > limits::CLOCK_APART_MS { by_queue } else { by_wall }
-}
-
-/// The shard of the lane writes it down; failures are first returned to the sender.
-pub(in crate::shard) fn settle<R: Runtime>(shard: &Rc<Shard<R>>, settled: Settled) {
-    if settled.outcomes.ranges().iter().any(|outcome| outcome.disposition.returned().is_some()) {
-        shard.outbound.settling.set(shard.outbound.settling.get() + 1);
-        shard.runtime.spawn_vital("bounce", bounce(shard.clone(), settled));
-    } else {
-        write_down(shard, &settled, None);
-    }
-}
-
-fn write_down<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled, receipt: Option<Receipt>) {
-    if shard.runtime.planted(Defect::OutcomeLost) {
-        return;
-    }
-    let astray = u16::from(shard.runtime.planted(Defect::OutcomeAstray));
-    let outcomes = settled.outcomes.ranges().iter().map(|outcome| Outcome {
-        key: settled.key,
-        location: settled.location,
-        first: outcome.first.saturating_sub(astray),
-        count: outcome.count,
-        disposition: outcome.stored(),
-    });
-    let writer = shard.writer(settled.location.lane);
-    writer.push_outcomes(shard.runtime.now(), settled.home, receipt, outcomes);
-}
-
-/// Makes the DSN (unless none is owed) and queues it before the outcomes that it tells, in the same lane: they are one commit, so a crash
-/// neither loses it nor repeats it.
-async fn bounce<R: Runtime>(shard: Rc<Shard<R>>, mut settled: Settled) {
-    let late = shard.runtime.planted(Defect::BounceAfterOutcome);
-    let failures = settled.outcomes.ranges().iter().filter_map(|outcome| outcome.disposition.returned());
-    let mut receipt = failures.filter_map(|failure| failure.receipt.clone()).next();
-    if late {
-        write_down(&shard, &settled, None);
-        shard.timers.sleep_until(shard.runtime.now() + limits::OUTCOME_DELAY_MAX * 10).await;
-    }
-    match compose(&shard, &mut settled).await {
-        Ok(Some((submission, parent))) => {
-            let about = Box::new(NoticeSubject::new(parent, records(&mut settled)));
-            submission.of_ours(&shard, settled.location.lane, about);
-        }
-        Ok(None) => shard.say.events.borrow_mut().record_encoded(&records(&mut settled), None),
-        Err(error) => {
-            let id = shard.writer(settled.location.lane).lane().id(settled.key);
-            let words =
-                format!("cannot be read to return it: {error}; it is kept, and the next start tries again");
-            load::report_unreadable(&shard, id, settled.location, &words);
-            keep(&shard, &mut settled);
-            receipt = None;
-        }
-    }
-    if !late {
-        write_down(&shard, &settled, receipt);
-    }
-    shard.outbound.settling.set(shard.outbound.settling.get() - 1);
-}
-
-/// The records of what failed.
-fn records(settled: &mut Settled) -> Vec<u8> {
-    let mut records = Vec::new();
-    for outcome in settled.outcomes.ranges_mut() {
-        if let Some(failure) = outcome.disposition.returned_mut() {
-            records.append(&mut failure.record);
-        }
-    }
-    records
-}
-
-/// Its sender cannot be told now: what failed stays in the spool.
-fn keep<R: Runtime>(shard: &Shard<R>, settled: &mut Settled) {
-    let next = shard.seconds();
-    for outcome in settled.outcomes.ranges_mut() {
-        if outcome.disposition.returned().is_some() {
-            let reply = "451 4.3.0 the message cannot be read to return it".into();
-            outcome.disposition = tally::deferred((1, next), reply, true);
-            date(shard, outcome);
-        }
-    }
-}
-
-/// The notification, and the message it is about. Of what was given up for age it is said what its event says.
-async fn compose<R: Runtime>(
-    shard: &Rc<Shard<R>>,
-    settled: &mut Settled,
-) -> std::io::Result<Option<(Submission, MessageId)>> {
-    let place = Pinned::new(shard, settled.key, settled.location);
-    let source = StoredRecord::read(shard, place.location).await?;
-    let view = source.view()?;
-    tell_late(shard, settled, &view);
-    if !dsn::owed(view.sender) {
-        return Ok(None);
-    }
-    let wanted = (view.header_length as usize).min(limits::HEADER_MAX);
-    let mut header =
-        source.body_prefix(shard, settled.location.lane, &view, wanted).await.unwrap_or_default();
-    if view.mailbox_line {
-        header.splice(..0, trace::MAILBOX_FIELD.iter().copied());
-    }
-    let now = shard.runtime.wall();
-    let texts = failure_texts(shard, settled);
-    let mut failures = Vec::new();
-    for ((ordinal, cause, failure), text) in failed_recipients(settled).zip(&texts) {
-        let Some((recipient, _)) = view.recipients().nth(usize::from(ordinal)) else { continue };
-        failures.push(dsn::FailedRecipient {
-            recipient,
-            cause,
-            status: failure.status,
-            remote: failure.remote.as_deref(),
-            text,
-            last_attempt: failure.remote.is_some().then_some(now),
-        });
-    }
-    let notice = dsn::Notice {
-        hostname: &shard.boot.node.hostname,
-        sender: view.sender,
-        id: view.id,
-        arrival: view.arrival,
-        now,
-        unique: shard.runtime.random(),
-        failures: &failures,
-        header: &header,
-    };
-    let Some(bounce) = dsn::compose(&notice) else { return Ok(None) };
-    let envelope = bounce.envelope(now, now.after(shard.live.get().config.retry.expire));
-    Ok(Some((Submission::composed(envelope, bounce.body), view.id)))
-}
-
-/// Ordinals that are returned, and why.
-fn failed_recipients(settled: &Settled) -> impl Iterator<Item = (u16, dsn::Cause, &Failure)> {
-    let failed = settled.outcomes.ranges().iter().filter_map(|outcome| {
-        let (cause, failure) = match &outcome.disposition {
-            Ended::Bounced(failure) => (dsn::Cause::Refused, failure),
-            Ended::Expired(failure) => (dsn::Cause::Expired, failure),
-            Ended::Delivered | Ended::Deferred(_) | Ended::Local(_) => return None,
-        };
-        Some((outcome.first..outcome.first.saturating_add(outcome.count), cause, &**failure))
-    });
-    failed.flat_map(|(ordinals, cause, failure)| ordinals.map(move |ordinal| (ordinal, cause, failure)))
-}
-
-/// What was said last about each of them. For an expiry the text of the last deferral says more than we do.
-fn failure_texts<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled) -> Vec<String> {
-    let writer = shard.writer(settled.location.lane);
-    let lane = writer.lane();
-    let text = |(ordinal, cause, failure): (u16, dsn::Cause, &Failure)| {
-        let is_late = cause == dsn::Cause::Expired;
-        let last = if is_late { last_reply(&lane, settled.key, ordinal) } else { None };
-        last.unwrap_or_else(|| failure.diagnostic.clone())
-    };
-    failed_recipients(settled).map(text).collect()
-}
-
-/// Records of what was given up for age: with the last reply, which only the lane knows. One event tells of recipients that waited together, and
-/// its id is by them, so that it quotes what was said to the first.
-fn tell_late<R: Runtime>(shard: &Rc<Shard<R>>, settled: &mut Settled, view: &MessageView<'_>) {
-    let writer = shard.writer(settled.location.lane);
-    let (key, wall) = (settled.key, shard.runtime.wall());
-    for outcome in settled.outcomes.ranges_mut() {
-        let Ended::Expired(failure) = &outcome.disposition else { continue };
-        let Some((attempts, delay)) = failure.late else { continue };
-        let mut records = Vec::new();
-        each_alike(view, (outcome.first, outcome.count), |first, recipients| {
-            let last = last_reply(&writer.lane(), key, first);
-            let reply = &late_words(&failure.diagnostic, last.as_deref());
-            let attempt = Attempt {
-                reply,
-                enhanced: failure.status,
-                class: Class::Expired.word(),
-                attempts,
-                delay_ms: Some(delay),
-                ..Attempt::default()
-            };
-            let mail = Mail {
-                account: view.account,
-                parameters: &view.named_parameters(first),
-                ..Mail::new(view.id, view.sender, (first, recipients))
-            };
-            let event = Event::Expired(mail, attempt);
-            shard.say.events.borrow_mut().encode(wall, &event, &mut records);
-        });
-        if let Some(failure) = outcome.disposition.returned_mut() {
-            failure.record = records;
-        }
-    }
-}
-
-/// Why it was given up, and what was said last, unless that is the same.
-fn late_words(why: &str, last: Option<&str>) -> String {
-    let is_told = |last: &&str| !why.contains(*last) && !last.contains(why);
-    let Some(last) = last.filter(is_told) else { return why.to_owned() };
-    let what = if outcome::is_ours(last) { "error" } else { "reply" };
-    format!("{why}; the last {what} was: {last}")
-}
-
-fn last_reply(lane: &crate::spool::Lane, key: u32, ordinal: u16) -> Option<String> {
-    let live = lane.entry(key)?.live();
-    let range = live.iter().find(|range| (range.first..range.first + range.count).contains(&ordinal))?;
-    let text = lane.reply(range.reply);
-    (!text.is_empty()).then(|| text.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_given_up_for_age_quotes_the_last_reply() {
-        for (why, last, told) in [
-            ("too late", Some("451 4.7.1 greylisted"), "too late; the last reply was: 451 4.7.1 greylisted"),
-            ("too late", Some("4.4.1 no route"), "too late; the last error was: 4.4.1 no route"),
-            ("too late", None, "too late"),
-            ("connection refused", Some("4.4.1 connection refused"), "connection refused"),
-        ] {
-            assert_eq!(late_words(why, last), told);
-        }
-    }
 }

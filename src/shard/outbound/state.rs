@@ -11,6 +11,7 @@ use crate::limits;
 use crate::mail::classify::Classes;
 use crate::mail::classify::judge::Judge;
 use crate::policy::failures::Failures;
+use crate::policy::reports::ReportRate;
 use crate::policy::tls;
 use crate::queue::destinations::{Destinations, DomainKey, SiteKey};
 use crate::queue::fair::{FairCounts, FairQueue};
@@ -82,6 +83,8 @@ pub(in crate::shard) struct Outbound<R: Runtime> {
     pub judge: RefCell<Judge>,
     /// Outcomes whose message is being read, for the accounting or for a bounce.
     pub settling: Cell<usize>,
+    /// Notifications of this second.
+    pub reports: RefCell<ReportRate>,
 }
 
 impl<R: Runtime> Outbound<R> {
@@ -128,6 +131,7 @@ impl<R: Runtime> Outbound<R> {
             tls_client,
             hosts: Hosts::default(),
             judge: RefCell::new(Judge::new(Classes::shipped())),
+            reports: RefCell::default(),
             settling: Cell::new(0),
         }
     }

@@ -13,7 +13,7 @@ use crate::shard::outbound::session::{Behind, Choice, Connection, Starttls};
 use crate::shard::outbound::site::NO_ANSWER;
 use crate::shard::outbound::tally::{Part, Tally, ended};
 use crate::shard::outbound::work::{After, GroupUnderWay, How, Run, is_resident, recipients_max};
-use crate::shard::outbound::{adapt, body, manners, meanings, notice, pump, sites};
+use crate::shard::outbound::{adapt, asked, body, manners, meanings, notice, pump, sites};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, StoredRecord};
 use crate::shard::wire::WireError;
@@ -50,7 +50,12 @@ fn begin<'a, R: Runtime>(
     let single = if view.count == 1 { recipients.first().copied() } else { None };
     view.front(&shard.boot.node.hostname, single).write(headers);
     let size = view.size + headers.len() as u64;
-    let begun = Transaction::new(&connection.capabilities, view.sender, recipients, size, body)?;
+    let mut begun = Transaction::new(&connection.capabilities, view.sender, recipients, size, body)?;
+    if connection.capabilities.dsn
+        && let Some(reports) = asked::of(view, (part.first, part.count))
+    {
+        begun = begun.with_reports(reports);
+    }
     let answers = connection.lmtp && !shard.runtime.planted(Defect::OneAnswerForAll);
     Ok(if answers { begun.with_answers() } else { begun })
 }

@@ -164,6 +164,10 @@ fn outcome<R: Runtime>(
         };
         let event = event::event_of(disposition, mail, attempt, |deferral| deferral.next);
         shard.say.events.borrow_mut().record(shard.runtime.wall(), &event);
+        if deferral.is_some_and(|deferral| deferral.late) {
+            let attempt = Attempt { class: "", ..attempt };
+            shard.say.events.borrow_mut().record(shard.runtime.wall(), &Event::Delayed(mail, attempt));
+        }
         at += alike;
     }
 }

@@ -15,6 +15,8 @@ pub struct Capabilities {
     pub eight_bit: bool,
     /// RFC 3207
     pub starttls: bool,
+    /// RFC 3461
+    pub dsn: bool,
     /// RFC 1870: announced, with a bound unless it is 0.
     pub size: Option<u64>,
     /// RFC 9422 RCPTMAX: recipients of one transaction.
@@ -35,6 +37,8 @@ impl Capabilities {
                 capabilities.pipelining = true;
             } else if keyword.eq_ignore_ascii_case("8BITMIME") {
                 capabilities.eight_bit = true;
+            } else if keyword.eq_ignore_ascii_case("DSN") {
+                capabilities.dsn = true;
             } else if keyword.eq_ignore_ascii_case("STARTTLS") {
                 capabilities.starttls = true;
             } else if keyword.eq_ignore_ascii_case("SIZE") {

@@ -1,6 +1,10 @@
 //! The commands of a transaction that carry something.
 
+use smallvec::SmallVec;
+
+use crate::limits;
 use crate::mail::envelope::Needs;
+use crate::mail::notify::{Asked, Ret};
 use crate::time::write_decimal;
 
 /// What the body is like on its way out.
@@ -12,13 +16,54 @@ pub struct Body {
     pub encoded: bool,
 }
 
+/// What a hop that offers DSN is told that the sender wants to be told (RFC 3461 5.2.1).
+#[derive(Clone, Debug, Default)]
+pub struct Reports<'a> {
+    /// RET
+    pub ret: Option<Ret>,
+    /// ENVID as MAIL has it.
+    pub envid: Option<Vec<u8>>,
+    /// NOTIFY and ORCPT of each recipient, by its place; behind the last, none.
+    pub of: SmallVec<[Asked<'a>; limits::RECIPIENTS_INLINE]>,
+}
+
+impl Reports<'_> {
+    /// Behind what else MAIL says.
+    fn write_mail(&self, out: &mut Vec<u8>) {
+        if let Some(ret) = self.ret {
+            out.extend_from_slice(b" RET=");
+            out.extend_from_slice(ret.word().as_bytes());
+        }
+        if let Some(envid) = &self.envid {
+            out.extend_from_slice(b" ENVID=");
+            out.extend_from_slice(envid);
+        }
+    }
+
+    /// The same of RCPT. An ORCPT that did not come is not made up: the next hop has the address from the RCPT that would be in it, which never
+    /// differs from the one that came (RFC 3461 5.2.1 d: it may be added).
+    fn write_rcpt(&self, place: usize, out: &mut Vec<u8>) {
+        let Asked { notify, original } = self.of.get(place).copied().unwrap_or_default();
+        if !notify.is_unsaid() {
+            out.extend_from_slice(b" NOTIFY=");
+            notify.write(out);
+        }
+        if let Some(original) = original {
+            out.extend_from_slice(b" ORCPT=");
+            out.extend_from_slice(original);
+        }
+    }
+}
+
 /// What MAIL says.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Mail<'a> {
     pub(super) sender: &'a [u8],
     /// Where the hop offers SIZE.
     pub(super) size: Option<u64>,
     pub(super) needs: Needs,
+    /// What the sender wants to be told, where the hop is to know.
+    pub(super) reports: Option<Box<Reports<'a>>>,
 }
 
 impl Mail<'_> {
@@ -33,13 +78,20 @@ impl Mail<'_> {
         if self.needs.eight_bit {
             out.extend_from_slice(b" BODY=8BITMIME");
         }
+        if let Some(reports) = &self.reports {
+            reports.write_mail(out);
+        }
         out.extend_from_slice(b"\r\n");
     }
-}
 
-/// RCPT, of a forward path without angle brackets.
-pub(super) fn write_rcpt(recipient: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(b"RCPT TO:<");
-    out.extend_from_slice(recipient);
-    out.extend_from_slice(b">\r\n");
+    /// RCPT, of a forward path without angle brackets, at this place among the recipients.
+    pub(super) fn write_rcpt(&self, recipient: &[u8], place: usize, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"RCPT TO:<");
+        out.extend_from_slice(recipient);
+        out.push(b'>');
+        if let Some(reports) = &self.reports {
+            reports.write_rcpt(place, out);
+        }
+        out.extend_from_slice(b"\r\n");
+    }
 }

@@ -21,8 +21,8 @@ use crate::smtp::reply::Reply;
 
 pub use blame::never_takes_mail;
 pub use capabilities::{Capabilities, MissingExtension};
-pub use commands::Body;
-use commands::{Mail, write_rcpt};
+use commands::Mail;
+pub use commands::{Body, Reports};
 use enough::Enough;
 use lmtp::Answers;
 pub use local::local;
@@ -32,9 +32,6 @@ pub use stuffing::stuff;
 pub use timeouts::Timeouts;
 pub use verdicts::Verdict;
 use verdicts::Verdicts;
-
-/// What those are told of whom nobody knows what the hop said.
-const SURPLUS: &str = "the next hop sent more replies than it was sent commands";
 
 /// Recipients of a transaction.
 pub type Recipients<'a> = SmallVec<[&'a [u8]; limits::RECIPIENTS_INLINE]>;
@@ -98,7 +95,7 @@ impl<'a> Transaction<'a> {
         }
         // RFC 1870 section 6: nothing is better than a wrong number.
         let size = capabilities.size.filter(|_| !body.encoded).map(|_| size);
-        let mail = Mail { sender, size, needs: body.needs };
+        let mail = Mail { sender, size, needs: body.needs, reports: None };
         let decided = Verdicts::new(recipients.len());
         Ok(Transaction {
             pipelining: capabilities.pipelining,
@@ -130,6 +127,12 @@ impl<'a> Transaction<'a> {
         Transaction { answers: Some(Box::default()), ..self }
     }
 
+    /// The hop offers DSN, and is told what the sender wants to be told.
+    pub fn with_reports(mut self, reports: Reports<'a>) -> Transaction<'a> {
+        self.mail.reports = Some(Box::new(reports));
+        self
+    }
+
     /// The message cannot go as the hop wants it: its recipients are named, so that the hop says what it has to say of each, and those it
     /// takes have this reply instead of the data.
     pub fn withhold(self, reply: Reply) -> Transaction<'a> {
@@ -145,8 +148,8 @@ impl<'a> Transaction<'a> {
             }
             self.sent = true;
             self.mail.write(out);
-            for recipient in &self.recipients {
-                write_rcpt(recipient, out);
+            for (place, recipient) in self.recipients.iter().enumerate() {
+                self.mail.write_rcpt(recipient, place, out);
             }
             if self.withheld.is_some() {
                 return self.recipients.len() + 1;
@@ -157,7 +160,7 @@ impl<'a> Transaction<'a> {
         match self.phase {
             Phase::Mail => self.mail.write(out),
             Phase::Rcpt(place) => match self.recipients.get(place) {
-                Some(recipient) => write_rcpt(recipient, out),
+                Some(recipient) => self.mail.write_rcpt(recipient, place, out),
                 None => return 0,
             },
             Phase::Data => out.extend_from_slice(b"DATA\r\n"),
@@ -371,12 +374,12 @@ impl<'a> Transaction<'a> {
     /// A reply came that nobody asked for, when the transaction was over: what was delivered is, but unless the data was answered,
     /// the replies before may have been to other commands than ours.
     pub fn on_surplus(&mut self) {
-        self.doubt(SURPLUS, self.finished);
+        self.doubt(local::SURPLUS, self.finished);
     }
 
     /// One was there before the next command was sent, and those before may have been none to ours either: nothing of it stands.
     pub fn on_stray(&mut self) {
-        self.doubt(SURPLUS, false);
+        self.doubt(local::SURPLUS, false);
         self.phase = Phase::Over;
     }
 

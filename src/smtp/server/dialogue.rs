@@ -5,11 +5,12 @@ use std::rc::Rc;
 
 use crate::limits;
 use crate::mail::address::{AddressError, Path};
+use crate::mail::notify::{self, Asked};
 use crate::mail::parameters::Key;
 use crate::mail::release::SendAt;
 use crate::smtp::command::{self, Command, CommandError, MailParameters};
 use crate::smtp::data::Scanner;
-use crate::smtp::extensions;
+use crate::smtp::extensions::{self, Offered};
 use crate::smtp::reply::{self, words};
 use crate::smtp::server::auth::{self, Auth, AuthStep};
 use crate::smtp::server::body::BodyEnd;
@@ -76,13 +77,13 @@ impl Dialogue {
             Err(CommandError::Unknown) if command::is_http(line) => return self.close(words::NOT_HTTP, out),
             Err(error) => return self.malformed(line, error, out),
         };
-        let nearer = matches!(command, Command::Rcpt(_) | Command::Data | Command::Quit);
+        let nearer = matches!(command, Command::Rcpt(..) | Command::Data | Command::Quit);
         if !nearer && !self.conduct.may_command() {
             return self.enough(out);
         }
         match command {
             Command::Mail(path, parameters) => self.mail(&path, parameters, gate, out),
-            Command::Rcpt(path) => self.rcpt(&path, gate, out),
+            Command::Rcpt(path, asked) => self.rcpt(&path, asked, gate, out),
             Command::Data => self.data(out),
             Command::Ehlo(name) => self.say_hello(name, true, out),
             Command::Helo(name) => self.say_hello(name, false, out),
@@ -210,7 +211,8 @@ impl Dialogue {
             // Also to who may authenticate now: many say EHLO once.
             let begun = (self.identity.begun > 0 && (auth || self.identity.may_relay()))
                 .then_some(UnixMillis(u64::from(self.identity.begun) * 1000));
-            extensions::write_ehlo(out, &config.hostname, config.message_size_max, starttls, auth, begun);
+            let offered = Offered { starttls, auth, dsn: config.dsn, held_from: begun };
+            extensions::write_ehlo(out, &config.hostname, config.message_size_max, offered);
         } else {
             out.extend_from_slice(b"250 ");
             out.extend_from_slice(self.config.hostname.as_bytes());
@@ -222,7 +224,7 @@ impl Dialogue {
     fn mail(
         &mut self,
         path: &Path<'_>,
-        parameters: MailParameters,
+        parameters: MailParameters<'_>,
         gate: Intake,
         out: &mut Vec<u8>,
     ) -> Option<Step> {
@@ -248,11 +250,21 @@ impl Dialogue {
         if let Some(words) = parameters.hold.and_then(|hold| self.hold_refused(hold)) {
             return self.complain_of_mail(words, out);
         }
+        if !self.config.dsn && (parameters.ret.is_some() || parameters.envid.is_some()) {
+            return self.complain_of_mail(reply::of_error(CommandError::Parameter), out);
+        }
         self.conduct.begin_anew();
         let mut envelope = self.config.envelopes.take();
         if let Some(hold) = parameters.hold {
             let all = envelope.parameters.get_or_insert_default();
             all.message.put(Key::SendAt, hold.text().into());
+        }
+        if parameters.ret.is_some() || parameters.envid.is_some() {
+            let all = envelope.parameters.get_or_insert_default();
+            all.reports.ret = parameters.ret;
+            if let Some(envid) = parameters.envid.and_then(notify::parse_envid) {
+                all.message.put(Key::Envid, envid.into());
+            }
         }
         self.transaction = Some(Transaction::new(envelope, path.address));
         if self.config.questions.sender {
@@ -271,7 +283,7 @@ impl Dialogue {
         }
     }
 
-    fn rcpt(&mut self, path: &Path<'_>, gate: Intake, out: &mut Vec<u8>) -> Option<Step> {
+    fn rcpt(&mut self, path: &Path<'_>, asked: Asked<'_>, gate: Intake, out: &mut Vec<u8>) -> Option<Step> {
         let allowed = self.identity.may_relay();
         let (hostname, most) = (&self.config.hostname, self.config.recipients_max);
         let Some(transaction) = &mut self.transaction else { return self.need_mail(out) };
@@ -280,12 +292,15 @@ impl Dialogue {
         if !allowed {
             return self.refuse_recipient(words::RELAY_DENIED, out);
         }
+        if !self.config.dsn && !asked.is_empty() {
+            return self.refuse_recipient(reply::of_error(CommandError::Parameter), out);
+        }
         let memory = gate != Intake::NoMemory;
         if self.config.questions.recipient {
-            transaction.ask(path, hostname, memory);
+            transaction.ask(path, asked, hostname, memory);
             return Some(Step::Ask(Question::Recipient));
         }
-        let taken = transaction.take(path, hostname, most, memory);
+        let taken = transaction.take(path, asked, hostname, most, memory);
         self.taken(taken, out)
     }
 
@@ -369,7 +384,7 @@ impl Dialogue {
         match (answer, &asked) {
             (Answer::Proceed, None) => self.say(words::SENDER_OK, out),
             (Answer::Proceed, Some(asked)) => {
-                let taken = transaction.take(&asked.path(), hostname, most, asked.memory);
+                let taken = transaction.take(&asked.path(), asked.asked(), hostname, most, asked.memory);
                 self.taken(taken, out)
             }
             (Answer::Refuse(refused), Some(asked)) => {

@@ -19,6 +19,8 @@ pub struct SessionConfig {
     pub starttls: bool,
     /// There are accounts, so AUTH is offered under TLS.
     pub accounts: bool,
+    /// Senders are told what they ask for (RFC 3461).
+    pub dsn: bool,
     /// What becomes of a bare CR or LF in a message.
     pub bare_newlines: BareNewlines,
     /// Where envelopes come from.

@@ -12,6 +12,7 @@ pub(super) fn config() -> Rc<SessionConfig> {
         recipients_max: 3,
         starttls: true,
         accounts: true,
+        dsn: true,
         bare_newlines: BareNewlines::Refuse,
         envelopes: Envelopes::default(),
         questions: Questions::default(),

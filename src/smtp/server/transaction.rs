@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use crate::limits;
 use crate::mail::address::Path;
 use crate::mail::envelope::{Address, Envelope, Recipient};
+use crate::mail::notify::{Asked, Notify, Reports};
 use crate::smtp::data::{Scanner, Summary};
 
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(super) struct Transaction {
     pub(super) scanner: Option<Scanner>,
     /// Bytes of addresses that have memory of their own.
     heap: u32,
+    /// The same of the recipients' names for them (ORCPT).
+    originals: u32,
     aside: Option<Box<RareState>>,
 }
 
@@ -32,7 +35,7 @@ struct RareState {
 
 impl RareState {
     fn held(&self) -> usize {
-        let asked = self.asked.as_ref().map_or(0, |asked| asked.address.capacity());
+        let asked = self.asked.as_ref().map_or(0, |asked| asked.address.capacity() + asked.original.len());
         size_of::<RareState>() + asked + self.order.as_ref().map_or(0, |order| order.capacity() * 2)
     }
 }
@@ -42,6 +45,9 @@ impl RareState {
 pub(super) struct PendingRecipient {
     pub(super) address: Vec<u8>,
     domain_at: usize,
+    notify: Notify,
+    /// Empty: there is none.
+    original: Box<[u8]>,
     /// There is memory for it.
     pub(super) memory: bool,
 }
@@ -54,6 +60,11 @@ impl PendingRecipient {
             routed: false,
             length: self.address.len() + 2,
         }
+    }
+
+    pub(super) fn asked(&self) -> Asked<'_> {
+        let original = (!self.original.is_empty()).then_some(&*self.original);
+        Asked { notify: self.notify, original }
     }
 }
 
@@ -71,7 +82,7 @@ pub(super) enum RecipientAdded {
 impl Transaction {
     pub(super) fn new(mut envelope: Box<Envelope>, sender: &[u8]) -> Transaction {
         envelope.sender.extend_from_slice(sender);
-        Transaction { envelope, refused: 0, offered: 0, scanner: None, heap: 0, aside: None }
+        Transaction { envelope, refused: 0, offered: 0, scanner: None, heap: 0, originals: 0, aside: None }
     }
 
     /// What was found in its body, which ends here.
@@ -80,10 +91,13 @@ impl Transaction {
     }
 
     /// Somebody is asked about a recipient first, by the address that it will have.
-    pub(super) fn ask(&mut self, path: &Path<'_>, hostname: &str, memory: bool) {
+    pub(super) fn ask(&mut self, path: &Path<'_>, asked: Asked<'_>, hostname: &str, memory: bool) {
         let (address, domain_at) =
             of_ours(path, hostname).unwrap_or_else(|| (path.address.to_vec(), path.domain_at));
-        self.aside.get_or_insert_default().asked = Some(PendingRecipient { address, domain_at, memory });
+        let Asked { notify, original } = asked;
+        let original = original.unwrap_or_default().into();
+        self.aside.get_or_insert_default().asked =
+            Some(PendingRecipient { address, domain_at, notify, original, memory });
     }
 
     /// Which.
@@ -96,10 +110,11 @@ impl Transaction {
         self.aside.as_mut()?.asked.take()
     }
 
-    /// Takes a recipient, unless it is there already.
+    /// Takes a recipient, unless it is there already: then what was asked of it first stands.
     pub(super) fn take(
         &mut self,
         path: &Path<'_>,
+        asked: Asked<'_>,
         hostname: &str,
         most: usize,
         memory: bool,
@@ -115,6 +130,10 @@ impl Transaction {
         if recipients.len() >= most {
             return RecipientAdded::Full;
         }
+        let more = asked.original.map_or(0, Reports::held_by);
+        if self.originals as usize + more > limits::ORCPT_BYTES_MAX {
+            return RecipientAdded::Full;
+        }
         if !memory {
             return RecipientAdded::NoMemory;
         }
@@ -124,6 +143,11 @@ impl Transaction {
         }
         let domain_at = u16::try_from(domain_at).unwrap_or(u16::MAX);
         recipients.push(Recipient::new(address, domain_at));
+        if !asked.is_empty() {
+            self.originals += more as u32;
+            note(&mut self.envelope, asked);
+        }
+        let recipients = &self.envelope.recipients;
         let order = self.aside.as_mut().and_then(|aside| aside.order.as_mut());
         if let (Some(place), Some(order)) = (place, order) {
             order.insert(place, (recipients.len() - 1) as u16);
@@ -159,9 +183,21 @@ impl Transaction {
         limits::TRANSACTION_OVERHEAD
             + self.envelope.sender.capacity()
             + self.envelope.recipients.capacity() * size_of::<Recipient>()
-            + self.heap as usize
+            + (self.heap + self.originals) as usize
             + self.envelope.parameters.as_ref().map_or(0, |parameters| parameters.held())
             + self.aside.as_ref().map_or(0, |aside| aside.held())
+    }
+}
+
+/// What its RCPT asked of the last recipient. Few clients ask for anything.
+#[cold]
+fn note(envelope: &mut Envelope, Asked { notify, original }: Asked<'_>) {
+    let reports = &mut envelope.parameters.get_or_insert_default().reports;
+    let Some(recipient) = envelope.recipients.last_mut() else { return };
+    recipient.notify = notify;
+    if let Some(original) = original {
+        reports.originals.push(original.into());
+        recipient.original = reports.originals.len() as u16;
     }
 }
 
@@ -186,7 +222,7 @@ mod tests {
     fn take(transaction: &mut Transaction, text: &str) -> RecipientAdded {
         let path = format!("<{text}>");
         let path = address::parse_path(path.as_bytes(), false).expect("a path");
-        transaction.take(&path, "relay.example", 1000, true)
+        transaction.take(&path, Asked::default(), "relay.example", 1000, true)
     }
 
     /// Each address stands there once, in the order of the client, however many there are.
@@ -230,9 +266,39 @@ mod tests {
         let held = transaction.held();
         assert!((1000 * (265 + size_of::<Recipient>())..450_000).contains(&held), "{held}");
         let path = address::parse_path(b"<one@more.example>", false).expect("a path");
-        assert_eq!(transaction.take(&path, "h", 1000, true), RecipientAdded::Full);
-        assert_eq!(transaction.take(&path, "h", 1001, false), RecipientAdded::NoMemory);
-        assert_eq!(transaction.take(&path, "h", 1001, true), RecipientAdded::Yes);
-        assert_eq!(transaction.take(&path, "h", 1001, false), RecipientAdded::Yes, "it is there already");
+        let mut take = |most, memory| transaction.take(&path, Asked::default(), "h", most, memory);
+        assert_eq!(take(1000, true), RecipientAdded::Full);
+        assert_eq!(take(1001, false), RecipientAdded::NoMemory);
+        assert_eq!(take(1001, true), RecipientAdded::Yes);
+        assert_eq!(take(1001, false), RecipientAdded::Yes, "it is there already");
+    }
+
+    /// RFC 3461 4.2: names of recipients are held, counted and bounded; the rest is for another transaction.
+    #[test]
+    fn what_is_asked_of_recipients_is_counted() {
+        let mut transaction = transaction();
+        let before = transaction.held();
+        let original = [&b"rfc822;"[..], &[b'x'; 400]].concat();
+        let mut taken = 0;
+        for number in 0..1000 {
+            let path = format!("<u{number}@d.example>");
+            let path = address::parse_path(path.as_bytes(), false).expect("a path");
+            let asked = Asked { notify: Notify::NEVER, original: Some(&original) };
+            match transaction.take(&path, asked, "h", 1000, true) {
+                RecipientAdded::Yes => taken += 1,
+                other => assert_eq!(other, RecipientAdded::Full),
+            }
+        }
+        assert!(taken > 500 && taken * original.len() < limits::ORCPT_BYTES_MAX, "{taken}");
+        assert!(transaction.held() > before + taken * original.len());
+        let envelope = transaction.envelope();
+        let reports = &envelope.parameters.as_ref().unwrap().reports;
+        assert_eq!(reports.originals.len(), taken);
+        assert!(envelope.recipients.iter().all(|one| one.notify == Notify::NEVER));
+        assert_eq!(reports.original(envelope.recipients[taken - 1].original), Some(&original[..]));
+        let path = address::parse_path(b"<u0@d.example>", false).expect("a path");
+        let again = Asked { notify: Notify::SUCCESS, original: None };
+        assert_eq!(transaction.take(&path, again, "h", 1000, true), RecipientAdded::Yes);
+        assert_eq!(transaction.envelope().recipients[0].notify, Notify::NEVER, "the first stands");
     }
 }

@@ -16,12 +16,14 @@ pub struct LiveRange {
     pub reply: u16,
     /// Not before this time (Unix seconds).
     pub next: u32,
+    /// It was told that they are late.
+    pub late: bool,
 }
 
 impl LiveRange {
     /// All recipients of a message that nothing happened to.
     pub(super) fn all(total: u16) -> LiveRange {
-        LiveRange { first: 0, count: total, attempts: 0, reply: NO_REPLY, next: 0 }
+        LiveRange { first: 0, count: total, attempts: 0, reply: NO_REPLY, next: 0, late: false }
     }
 
     /// What is left of it without these ordinals: the parts in front of them and behind.
@@ -114,10 +116,10 @@ pub(super) fn cut(
             keep(LiveRange { count: cut_from - from, ..range });
             pieces += 1;
         }
-        if let Stored::Deferred(StoredDeferral { attempts, next, reply }) = disposition {
+        if let Stored::Deferred(StoredDeferral { attempts, next, reply, late }) = disposition {
             let reply = replies.keep(reply);
-            let (first, count) = (cut_from, cut_to - cut_from);
-            keep(LiveRange { first, count, attempts: *attempts, reply, next: *next });
+            let (first, count, late) = (cut_from, cut_to - cut_from, *late || range.late);
+            keep(LiveRange { first, count, attempts: *attempts, reply, next: *next, late });
         }
         if cut_to < to {
             keep(LiveRange { first: cut_to, count: to - cut_to, ..range });

@@ -84,6 +84,7 @@ fn one_old_message_a_segment_does_not_hold_the_segments() {
                 attempts: 3,
                 next: round,
                 reply: "451 4.3.2 later".into(),
+                late: round == 1,
             });
             let outcome = Outcome { key: *key, location: *location, first: 0, count: 1, disposition };
             story.bench.queue.push_back(Item::Outcome(outcome, ()));
@@ -326,7 +327,8 @@ fn many_deferrals_of_a_full_segment_do_not_hold_all_later_ones() {
         for (number, (key, location)) in keys.values().enumerate() {
             for first in 0..900u16 {
                 let reply = format!("451 4.7.{number} {}", "x".repeat(300)).into();
-                let disposition = Stored::Deferred(StoredDeferral { attempts: first, next: round, reply });
+                let disposition =
+                    Stored::Deferred(StoredDeferral { attempts: first, next: round, reply, late: false });
                 let outcome = Outcome { key: *key, location: *location, first, count: 1, disposition };
                 story.bench.queue.push_back(Item::Outcome(outcome, ()));
             }

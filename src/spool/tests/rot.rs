@@ -79,7 +79,8 @@ fn a_message_is_named_by_its_outcomes() {
         let key = bench.store(message("a@x.example", 2, vec![number; 5_000]));
         places.push((bench.last, bench.lane.id(key).unwrap(), key));
     }
-    let deferred = || Stored::Deferred(StoredDeferral { attempts: 1, next: 50, reply: "451 later".into() });
+    let deferred =
+        || Stored::Deferred(StoredDeferral { attempts: 1, next: 50, reply: "451 later".into(), late: false });
     for (_, _, key) in &places[..2] {
         bench.settle(*key, 0, 2, deferred());
     }
@@ -408,8 +409,12 @@ fn a_message_is_named_by_a_snapshot() {
         let key = bench.store(message("b@x.example", 1, vec![9; 900_000]));
         bench.settle(key, 0, 1, Stored::Delivered);
         if bench.last.0 != home && !settled {
-            let later =
-                Stored::Deferred(StoredDeferral { attempts: 1, next: round, reply: "451 later".into() });
+            let later = Stored::Deferred(StoredDeferral {
+                attempts: 1,
+                next: round,
+                reply: "451 later".into(),
+                late: false,
+            });
             keys.iter().for_each(|key| bench.settle(*key, 0, 2, later.clone()));
             bench.commit();
             bench.settle(keys[1], 0, 2, Stored::Delivered);

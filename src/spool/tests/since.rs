@@ -22,7 +22,8 @@ fn what_was_recorded_since_a_position_is_found_in_order() {
     let first = place(&bench, one);
     let from = bench.lane.position();
     assert_eq!(since(&bench, from), []);
-    let later = Stored::Deferred(StoredDeferral { attempts: 1, next: 77, reply: "451 later".into() });
+    let later =
+        Stored::Deferred(StoredDeferral { attempts: 1, next: 77, reply: "451 later".into(), late: false });
     bench.settle(one, 0, 2, later.clone());
     bench.commit();
     let two = bench.store(message("two@x.example", 1, b"2".to_vec()));

@@ -27,6 +27,7 @@ fn listener(
         recipients_max: 10,
         starttls: false,
         accounts: false,
+        dsn: true,
         bare_newlines: BareNewlines::Refuse,
         envelopes: Default::default(),
         questions: Questions::default(),

@@ -93,7 +93,7 @@ impl Story {
                 for place in outcome.first..outcome.first + outcome.count {
                     let recipient = &mut known.recipients[usize::from(place)];
                     *recipient = match (&outcome.disposition, &recipient) {
-                        (Stored::Deferred(StoredDeferral { attempts, next, reply }), Some(_)) => {
+                        (Stored::Deferred(StoredDeferral { attempts, next, reply, late: _ }), Some(_)) => {
                             Some((*attempts, *next, reply.to_string()))
                         }
                         _ => None,
@@ -169,6 +169,7 @@ impl Story {
                 attempts,
                 next: self.random(99) as u32,
                 reply: format!("451 {attempts}").into(),
+                late: attempts == 2,
             })
         } else {
             Stored::Delivered
