@@ -25,7 +25,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use relevo::config::{BareNewlines, Config};
-use relevo::mail::envelope::{Envelope, Envelopes};
+use relevo::mail::envelope::{Envelope, Envelopes, Recipient};
 use relevo::mail::parameters::Parameters;
 use relevo::policy::acceptance::Acceptance;
 use relevo::policy::admit::{Admitted, NotAdmitted, Section, Submitter, admit};
@@ -317,6 +317,20 @@ impl Replay {
     }
 }
 
+/// Of what its sender wants to hear, and what it calls it.
+fn asked(envelope: &Envelope, recipient: &Recipient) -> String {
+    let mut words = Vec::new();
+    if !recipient.notify.is_unsaid() {
+        words.push(b' ');
+        recipient.notify.write(&mut words);
+    }
+    let reports = envelope.parameters.as_ref().map(|all| &all.reports);
+    if let Some(original) = reports.and_then(|reports| reports.original(recipient.original)) {
+        words.extend([b" ", original].concat());
+    }
+    words.escape_ascii().to_string()
+}
+
 fn describe(envelope: &Envelope) -> String {
     let mut line = format!("E: <{}> to", envelope.sender.escape_ascii());
     for recipient in &envelope.recipients {
@@ -325,7 +339,10 @@ fn describe(envelope: &Envelope) -> String {
         let own = usize::from(recipient.parameters).checked_sub(1);
         let own = own.and_then(|own| envelope.parameters.as_ref()?.recipients.get(own));
         own.into_iter().for_each(|own| line += &named(own));
+        line += &asked(envelope, recipient);
     }
+    let ret = envelope.parameters.as_ref().and_then(|all| all.reports.ret);
+    ret.into_iter().for_each(|ret| _ = write!(line, " returning {}", ret.word()));
     let _ = write!(line, " with {}", envelope.origin.protocol.keyword());
     for (flag, word) in [(envelope.needs.eight_bit, " 8bit"), (envelope.needs_stuffing, " stuffed")] {
         line.push_str(if flag { word } else { "" });

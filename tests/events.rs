@@ -64,10 +64,12 @@ fn of_mail() -> Vec<Event<'static>> {
         [(bare(), Arrival::default(), Attempt::default()), (full(), came, tried())]
     {
         let unclassed = Attempt { class: "", ..attempt };
+        let waited = Attempt { hop: "", source: "", tls: "", ..unclassed };
         all.extend([
             Event::Received(mail, arrival),
             Event::Delivered(mail, unclassed),
             Event::Deferred(mail, attempt, NEXT),
+            Event::Delayed(mail, waited),
             Event::Bounced(mail, attempt),
             Event::Expired(mail, attempt),
         ]);
@@ -128,7 +130,10 @@ fn lines() -> Vec<Value> {
     let chunks = std::sync::Arc::new(relevo::observe::accounting::Chunks::default());
     let mut events = relevo::observe::accounting::EventQueue::new(chunks.clone(), encoder, Readers::Lossy);
     let mut failed = Vec::new();
-    for event in [Event::Bounced(bare(), tried()), Event::Expired(bare(), tried())] {
+    let waited = Attempt { hop: "", source: "", tls: "", class: "", ..tried() };
+    let told =
+        [Event::Bounced(bare(), tried()), Event::Expired(bare(), tried()), Event::Delayed(bare(), waited)];
+    for event in told {
         events.encode(AT, &event, &mut failed);
     }
     events.record_encoded(&failed, Some(OTHER));

@@ -1,6 +1,6 @@
-//! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound, Dovecot.
+//! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound, Dovecot, Postfix.
 //!
-//! The stories are in `stories.py`, `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `room.py`, `rules.py`, `shaping.py` (limits), `sources.py`, `suspensions.py`, `spool_tools.py`, `verify.py` (certificates of hops), `warmup.py` and `why.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
+//! The stories are in `stories.py`, `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `notifications.py`, `room.py`, `rules.py`, `shaping.py` (limits), `sources.py`, `suspensions.py`, `spool_tools.py`, `verify.py` (certificates of hops), `warmup.py` and `why.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
 //! one with the kills.
 
 mod stories;
@@ -111,6 +111,16 @@ stories!("lmtp.py", None;
     what_stands_behind_an_mx,
     connections_are_shared_by_weight,
     mail_is_thrown_away,
+);
+
+stories!("notifications.py", None;
+    a_hop_without_dsn_leaves_it_to_us,
+    a_hop_with_dsn_is_told_and_tells,
+    nobody_is_told_where_the_operator_says_so,
+    late_mail_is_told_once_over_kills,
+    a_mail_store_has_it,
+    postfix_asks_and_is_told,
+    postfix_tells_where_it_is_told,
 );
 
 stories!("room.py", None;

@@ -13,6 +13,7 @@ pub(super) const PIPELINING: Capabilities = Capabilities {
     pipelining: true,
     eight_bit: true,
     starttls: false,
+    dsn: false,
     size: None,
     recipients_max: None,
     messages_max: None,
@@ -21,6 +22,7 @@ pub(super) const PLAIN: Capabilities = Capabilities {
     pipelining: false,
     eight_bit: false,
     starttls: false,
+    dsn: false,
     size: Some(0),
     recipients_max: None,
     messages_max: None,
@@ -60,6 +62,32 @@ fn everything_goes_in_one_group() {
     assert_eq!(sent, "MAIL FROM:<a@b>\r\nRCPT TO:<x@z>\r\nRCPT TO:<y@z>\r\nDATA\r\n");
     assert_eq!(steps[3..], [NextStep::SendBody, NextStep::Done]);
     assert_eq!(verdicts, "DD");
+}
+
+/// RFC 3461 5.2.1: what came goes on, each to its own recipient, and what did not come is not made up.
+#[test]
+fn what_the_sender_wants_to_be_told_goes_on() {
+    use crate::mail::notify::{Asked, Notify, Ret};
+    let asked =
+        Asked { notify: Notify::parse(b"DELAY,SUCCESS").unwrap(), original: Some(b"rfc822;Bob+2B@z") };
+    let never = Asked { notify: Notify::NEVER, original: None };
+    for capabilities in [PIPELINING, PLAIN] {
+        let recipients = smallvec![&b"x@z"[..], &b"y@z"[..], &b"z@z"[..]];
+        let (envid, of) = (Some(b"Q+2B7".to_vec()), smallvec![asked, never]);
+        let reports = Reports { ret: Some(Ret::Headers), envid, of };
+        let transaction = Transaction::new(&capabilities, b"a@b", recipients, 10, Body::default()).unwrap();
+        let mut transaction = transaction.with_reports(reports);
+        let mut out = Vec::new();
+        transaction.write_commands(&mut out);
+        for _ in 0..4 {
+            transaction.on_reply(reply(250));
+            transaction.write_commands(&mut out);
+        }
+        let sent = String::from_utf8(out).unwrap().replace(" SIZE=10", "");
+        let mail = "MAIL FROM:<a@b> RET=HDRS ENVID=Q+2B7\r\n";
+        let to = "RCPT TO:<x@z> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;Bob+2B@z\r\nRCPT TO:<y@z> NOTIFY=NEVER\r\nRCPT TO:<z@z>\r\n";
+        assert_eq!(sent, format!("{mail}{to}DATA\r\n"));
+    }
 }
 
 #[test]
