@@ -49,6 +49,9 @@ const _: () = {
         PARAMETERS_BYTES_MAX <= COMMIT_BYTES_MAX / 4,
         "they are in the record of each message, also when it moves"
     );
+    assert!(ORCPT_BYTES_MAX <= COMMIT_BYTES_MAX / 4, "so are they");
+    assert!(COMMAND_LINE_MAX >= 512 + "MAIL  RET=FULL ENVID=".len() + ENVID_MAX, "RFC 3461 section 4");
+    assert!(COMMAND_LINE_MAX >= 512 + " NOTIFY=SUCCESS,FAILURE,DELAY ORCPT=".len() + ORCPT_MAX, "as above");
     assert!((COMMIT_BYTES_MAX as u64) < SEGMENT_SIZE_MIN, "a commit must fit in an empty segment");
     assert!(SEGMENT_SIZE_MAX <= u32::MAX as u64, "offsets are 32 bits");
     assert!(SEGMENTS_MAX <= u16::MAX as usize, "slots are 16 bits");

@@ -2,6 +2,7 @@
 
 use relevo::id::MessageId;
 use relevo::limits;
+use relevo::mail::notify::{Asked, Ret};
 use relevo::mail::parameters::Key;
 use relevo::names::ends::End;
 use relevo::queue::outcome::{Stored, StoredDeferral};
@@ -286,6 +287,13 @@ impl MessageReport<'_> {
             let mut value = state_json(address, state);
             own_parameters(view, ordinal).iter().for_each(|(name, text)| value[name] = json!(text));
             at_once(view, ordinal).into_iter().for_each(|end| value[end.word()] = json!(true));
+            let Asked { notify, original } = view.asked().of(ordinal);
+            if !notify.is_unsaid() {
+                let mut words = Vec::new();
+                notify.write(&mut words);
+                value["notify"] = json!(lossy(&words));
+            }
+            original.into_iter().for_each(|original| value["orcpt"] = json!(lossy(original)));
             value
         };
         let recipients: Vec<Value> = (0..).zip(view.recipients().zip(self.states)).map(recipient).collect();
@@ -299,7 +307,7 @@ impl MessageReport<'_> {
             "size": view.size, "header_length": view.header_length, "sender": lossy(view.sender),
             "client": view.client.map(|client| client.to_string()), "helo": view.helo,
             "protocol": view.protocol.keyword(), "tls": view.tls, "account": view.account,
-            "eight_bit": view.needs.eight_bit, "live": self.live(), "recipients": recipients, "body": body,
+            "ret": view.asked().ret().map(Ret::word), "eight_bit": view.needs.eight_bit, "live": self.live(), "recipients": recipients, "body": body,
             "header": self.header.as_ref().ok().map(|header| lossy(header)),
             "problem": self.header.as_ref().err().map(|why| format!("the body {why}")),
         });

@@ -57,6 +57,7 @@ pub fn judge(config: &Config, shards: usize) -> Vec<ConfigError> {
     warmup::judge(config, &mut found);
     judge_delivery(config, &mut found);
     judge_times(config, &mut found);
+    judge_bounces(config, &mut found);
     judge_spool(config, shards, &mut found);
     judge_places(config, &mut found);
     found.sort_by_key(|warning| warning.line);
@@ -457,6 +458,16 @@ fn judge_times(config: &Config, found: &mut Vec<ConfigError>) {
             "\"5d\"",
             " (RFC 5321 4.5.4.1: four or five days)",
         );
+    }
+}
+
+fn judge_bounces(config: &Config, found: &mut Vec<ConfigError>) {
+    let (late, expire) = (config.bounces.delay_warning, config.retry.expire);
+    if !late.is_zero() && late >= expire {
+        let (late, expire) = (show_duration(late), show_duration(expire));
+        let problem = format!("mail is late after {late}, and given up after {expire}: nobody is warned");
+        let literal = quoted(&show_duration((config.retry.expire / 4).max(MINUTE)));
+        found.push(config.places.propose("bounces.delay_warning", problem, &literal, ""));
     }
 }
 

@@ -77,12 +77,42 @@ struct Hop {
     reports: RefCell<BTreeMap<String, String>>,
 }
 
-async fn line(stream: &SimStream) -> io::Result<String> {
-    let line = stream.recv_until(b"\r\n", 4000).await?;
-    if line.is_empty() {
-        Err(io::ErrorKind::UnexpectedEof.into())
-    } else {
+/// What comes over a connection, piece by piece.
+struct Talk {
+    stream: SimStream,
+    input: Vec<u8>,
+}
+
+impl Talk {
+    fn new(stream: SimStream) -> Talk {
+        Talk { stream, input: Vec::new() }
+    }
+
+    async fn until(&mut self, end: &[u8]) -> io::Result<Vec<u8>> {
+        let (mut buffer, mut searched) = ([0; 16 * 1024], 0);
+        loop {
+            if let Some(at) = memchr::memmem::find(&self.input[searched..], end) {
+                return Ok(self.input.drain(..searched + at + end.len()).collect());
+            }
+            searched = self.input.len().saturating_sub(end.len());
+            match self.stream.try_recv(&mut buffer) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(length) => self.input.extend_from_slice(&buffer[..length]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    poll_fn(|context| self.stream.poll_readable(context)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn line(&mut self) -> io::Result<String> {
+        let line = self.until(b"\r\n").await?;
         Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
+    }
+
+    async fn send(&self, text: &str) -> io::Result<()> {
+        self.stream.send(text.as_bytes()).await
     }
 }
 
@@ -93,10 +123,11 @@ fn number(line: &str) -> Option<usize> {
 
 impl Hop {
     async fn serve(&self, stream: SimStream) -> io::Result<()> {
-        stream.send(b"220 hop.example\r\n").await?;
+        let mut talk = Talk::new(stream);
+        talk.send("220 hop.example\r\n").await?;
         let (mut mail, mut named) = (String::new(), Vec::new());
         loop {
-            let line = line(&stream).await?;
+            let line = talk.line().await?;
             let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
             let answer = match &*verb {
                 "EHLO" if self.offers.get() => "250-hop.example\r\n250-DSN\r\n250 PIPELINING\r\n",
@@ -121,8 +152,8 @@ impl Hop {
                 }
                 "DATA" if named.is_empty() => "554 5.5.1 nobody\r\n",
                 "DATA" => {
-                    stream.send(b"354 go\r\n").await?;
-                    let text = stream.recv_until(b"\r\n.\r\n", 2_000_000).await?;
+                    talk.send("354 go\r\n").await?;
+                    let text = talk.until(b"\r\n.\r\n").await?;
                     if mail.starts_with("MAIL FROM:<>") {
                         let text = String::from_utf8_lossy(&text).into_owned();
                         let id = text.lines().find_map(|line| line.strip_prefix("Message-ID: "));
@@ -131,13 +162,10 @@ impl Hop {
                     self.taken.borrow_mut().extend(named.drain(..).flatten());
                     "250 2.0.0 taken\r\n"
                 }
-                "QUIT" => {
-                    stream.send(b"221 bye\r\n").await?;
-                    return Ok(());
-                }
+                "QUIT" => return talk.send("221 bye\r\n").await,
                 _ => "250 2.0.0 ok\r\n",
             };
-            stream.send(answer.as_bytes()).await?;
+            talk.send(answer).await?;
         }
     }
 }
@@ -167,11 +195,12 @@ fn hand_in(world: &World) -> Rc<Cell<usize>> {
         let told = async {
             let stream = own.connect(None, "10.0.0.1:25".parse().expect("an address"))?;
             poll_fn(|context| stream.poll_writable(context)).await;
-            line(&stream).await?;
-            stream.send(b"EHLO client.example\r\n").await?;
+            let mut talk = Talk::new(stream);
+            talk.line().await?;
+            talk.send("EHLO client.example\r\n").await?;
             let mut offered = false;
             loop {
-                let said = line(&stream).await?;
+                let said = talk.line().await?;
                 offered |= said == "250-DSN";
                 if said.starts_with("250 ") {
                     break;
@@ -182,17 +211,13 @@ fn hand_in(world: &World) -> Rc<Cell<usize>> {
                 for (command, code) in
                     [(mail(number), "250"), (rcpt(number), "250"), ("DATA".to_owned(), "354")]
                 {
-                    stream.send(format!("{command}\r\n").as_bytes()).await?;
-                    let said = line(&stream).await?;
+                    talk.send(&format!("{command}\r\n")).await?;
+                    let said = talk.line().await?;
                     assert!(said.starts_with(code), "{command}: {said}");
                 }
-                stream
-                    .send(
-                        format!("Message-Id: <m{number}@client.example>\r\n\r\nbody of {number}\r\n.\r\n")
-                            .as_bytes(),
-                    )
-                    .await?;
-                assert!(line(&stream).await?.starts_with("250"));
+                let text = format!("Message-Id: <m{number}@client.example>\r\n\r\nbody of {number}\r\n.\r\n");
+                talk.send(&text).await?;
+                assert!(talk.line().await?.starts_with("250"));
                 count.set(number + 1);
             }
             io::Result::Ok(())

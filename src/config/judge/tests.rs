@@ -52,6 +52,7 @@ const DOUBTFUL: &[(&str, &str)] = &[
         "127.0.0.1:25 is part of 0.0.0.0:25 (listener[0])",
     ),
     ("[auth]\naccounts = \"/etc/relevo/accounts\"\n", "nobody can log in"),
+    ("[bounces]\ndelay_warning = \"6d\"\n", "mail is late after 6d, and given up after 5d"),
     ("[control]\nhttp = \"0.0.0.0:8025\"\n", "0.0.0.0:8025 shows metrics"),
     (
         "[[route]]\ndomain = \"*\"\nto = \"smtp://127.0.0.1:2525\"\n",

@@ -147,10 +147,16 @@ fn wanted<R: Runtime>(shard: &Shard<R>, settled: &Settled, asked: &[Asked<'_>]) 
                 }),
                 Tidings::Late if ignored || notify.wants_delay() => {
                     let Some(deferral) = deferral_of(settled, ordinal) else { continue };
+                    let said = &*deferral.reply;
+                    let text = if deferral.ours { outcome::without_code(said) } else { said };
                     // The hop that said so is not known any more by now.
-                    let (remote, text) = (None, deferral.reply.to_string());
-                    let text = if deferral.ours { outcome::without_code(&text).to_owned() } else { text };
-                    told.push(Told { ordinal, cause: dsn::Cause::Late, status: None, remote, text });
+                    told.push(Told {
+                        ordinal,
+                        cause: dsn::Cause::Late,
+                        status: reply::enhanced(said),
+                        remote: None,
+                        text: text.to_owned(),
+                    });
                 }
                 Tidings::Taken { .. } | Tidings::Late => {}
             }
