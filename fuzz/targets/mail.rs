@@ -94,6 +94,16 @@ fn lines(text: &[u8]) -> Vec<&[u8]> {
         .collect()
 }
 
+fn cause(flags: u8) -> Cause {
+    match flags >> 5 {
+        0..4 if flags & 1 != 0 => Cause::Expired,
+        0..4 => Cause::Refused,
+        4 => Cause::Late,
+        5 => Cause::Relayed,
+        _ => Cause::Delivered,
+    }
+}
+
 /// A bounce is a message of ours, whatever the next hop said and whatever the sender wrote.
 pub fn bounce(data: &[u8]) {
     let mut input = Input(data);
@@ -107,13 +117,7 @@ pub fn bounce(data: &[u8]) {
         .map(|(flags, recipient, remote, text, number)| ReportedRecipient {
             recipient,
             original: (flags & 16 != 0).then_some(recipient),
-            cause: match flags >> 5 {
-                0..4 if flags & 1 != 0 => Cause::Expired,
-                0..4 => Cause::Refused,
-                4 => Cause::Late,
-                5 => Cause::Relayed,
-                _ => Cause::Delivered,
-            },
+            cause: cause(*flags),
             status: (flags & 2 != 0).then_some((*flags, *number, *number / 7)),
             remote: (flags & 4 != 0).then_some(remote),
             text,

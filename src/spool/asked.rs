@@ -10,7 +10,6 @@
 
 use crate::mail::envelope::{Envelope, Recipient};
 use crate::mail::notify::{Asked, Notify, Reports, Ret};
-use crate::spool::record::RecordError;
 use crate::spool::segment::FieldReader;
 
 /// Its tags in a message record.
@@ -97,13 +96,9 @@ fn keys(bytes: &[u8], mut each: impl FnMut(u8, &[u8]) -> Option<()>) -> Option<(
 }
 
 impl<'a> AskedFields<'a> {
-    /// Takes up one of the fields, which is whole and of this version.
-    pub(in crate::spool) fn take(
-        &mut self,
-        tags: Tags,
-        tag: u16,
-        value: &'a [u8],
-    ) -> Result<(), RecordError> {
+    /// Takes up one of the fields. Whether this version knows all that it says; None: it is damaged. Plain mail has none of it.
+    #[cold]
+    pub(in crate::spool) fn take(&mut self, tags: Tags, tag: u16, value: &'a [u8]) -> Option<bool> {
         let (mut unknown, mut end) = (false, 0);
         let is_whole = if tag == tags.message {
             self.message = value;
@@ -139,11 +134,7 @@ impl<'a> AskedFields<'a> {
                 }
             }
         };
-        match (is_whole, unknown) {
-            (false, _) => Err(RecordError::Damaged),
-            (true, true) => Err(RecordError::Unknown(tag)),
-            (true, false) => Ok(()),
-        }
+        is_whole.then_some(!unknown)
     }
 
     /// Whether its sender said nothing, as of nearly all mail.
@@ -214,7 +205,7 @@ mod tests {
     use crate::id::MessageId;
     use crate::mail::envelope::Envelopes;
     use crate::mail::parameters::MessageParameters;
-    use crate::spool::record::{self, MessageView};
+    use crate::spool::record::{self, MessageView, RecordError};
 
     const ID: MessageId = MessageId { lane: 2, sequence: 3, offset: 4096 };
     const ORCPT: &[u8] = b"rfc822;Bob@b.example";

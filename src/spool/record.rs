@@ -412,7 +412,10 @@ impl<'a> MessageView<'a> {
             tag::PARAMETERS | tag::RECIPIENT_PARAMETERS | tag::CRITICAL_PARAMETERS => {
                 return self.parameter_field(tag, value);
             }
-            tag::ASKED | tag::RECIPIENTS_ASKED => return self.asked.take(ASKED, tag, value),
+            tag::ASKED | tag::RECIPIENTS_ASKED => {
+                let known = self.asked.take(ASKED, tag, value).ok_or(RecordError::Damaged)?;
+                return if known { Ok(()) } else { Err(RecordError::Unknown(tag)) };
+            }
             end if End::of_field(end).is_some() => return self.parameter_field(end, value),
             unknown if unknown & CRITICAL_TAG != 0 => return Err(RecordError::Unknown(unknown)),
             _ => {}

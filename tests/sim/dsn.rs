@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use relevo::runtime::sim::{SimStream, World};
-use relevo::runtime::{Defect, Listener, Runtime, Stream};
+use relevo::runtime::{Defect, Runtime, Stream};
 
 use super::peers::Client;
 use super::relay::{Relay, run_until_true};
@@ -219,6 +219,7 @@ fn hand_in(world: &World) -> Rc<Cell<usize>> {
                 talk.send(&text).await?;
                 assert!(talk.line().await?.starts_with("250"));
                 count.set(number + 1);
+                own.sleep_until(own.now() + Duration::from_millis(40)).await;
             }
             io::Result::Ok(())
         };
@@ -246,10 +247,10 @@ fn asked(seed: u64, defect: Option<Defect>) {
     }
     let hop = hop(&world, hop_tells);
     let mut relay = Relay::start(&world, 1, 2, SETTINGS);
+    // What waits lies in many segments, and is moved as the other mail leaves; crashes cut off what they can.
+    let client = Client::start_bulk(&world, "10.0.0.1:25", 6, 84, 1000);
     let taken = hand_in(&world);
-    assert!(run_until_true(&world, Duration::from_secs(30), || taken.get() == MESSAGES), "{}", taken.get());
-    // What waits is moved, as a lot of other mail leaves, and crashes cut off what they can.
-    let client = Client::start_bulk(&world, "10.0.0.1:25", 6, 42, 1000);
+    assert!(run_until_true(&world, Duration::from_secs(60), || taken.get() == MESSAGES), "{}", taken.get());
     let (mut moved, mut late) = (0, BTreeSet::new());
     for life in 0..5 {
         world.run_for(Duration::from_millis(3_300 + seed * 170 + life * 310));

@@ -95,3 +95,33 @@ impl Mail<'_> {
         out.extend_from_slice(b"\r\n");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use smallvec::smallvec;
+
+    use super::*;
+    use crate::mail::notify::Notify;
+
+    /// RFC 3461 5.2.1: what came goes on, each to its own recipient, and what did not come is not made up.
+    #[test]
+    fn what_the_sender_wants_to_be_told_goes_on() {
+        let original = Some(&b"rfc822;Bob+2B@z"[..]);
+        let asked = Asked { notify: Notify::parse(b"DELAY,SUCCESS").unwrap(), original };
+        let never = Asked { notify: Notify::NEVER, original: None };
+        let (envid, of) = (Some(b"Q+2B7".to_vec()), smallvec![asked, never]);
+        let reports = Some(Box::new(Reports { ret: Some(Ret::Headers), envid, of }));
+        let written = |reports| {
+            let mail = Mail { sender: b"a@b", size: Some(10), needs: Needs::default(), reports };
+            let mut out = Vec::new();
+            mail.write(&mut out);
+            (0..3).for_each(|place| mail.write_rcpt(b"x@z", place, &mut out));
+            String::from_utf8(out).unwrap()
+        };
+        let mail = "MAIL FROM:<a@b> SIZE=10 RET=HDRS ENVID=Q+2B7\r\n";
+        let first = "RCPT TO:<x@z> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;Bob+2B@z\r\n";
+        let rest = "RCPT TO:<x@z> NOTIFY=NEVER\r\nRCPT TO:<x@z>\r\n";
+        assert_eq!(written(reports), format!("{mail}{first}{rest}"));
+        assert_eq!(written(None), format!("MAIL FROM:<a@b> SIZE=10\r\n{}", "RCPT TO:<x@z>\r\n".repeat(3)));
+    }
+}

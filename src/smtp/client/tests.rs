@@ -64,32 +64,6 @@ fn everything_goes_in_one_group() {
     assert_eq!(verdicts, "DD");
 }
 
-/// RFC 3461 5.2.1: what came goes on, each to its own recipient, and what did not come is not made up.
-#[test]
-fn what_the_sender_wants_to_be_told_goes_on() {
-    use crate::mail::notify::{Asked, Notify, Ret};
-    let asked =
-        Asked { notify: Notify::parse(b"DELAY,SUCCESS").unwrap(), original: Some(b"rfc822;Bob+2B@z") };
-    let never = Asked { notify: Notify::NEVER, original: None };
-    for capabilities in [PIPELINING, PLAIN] {
-        let recipients = smallvec![&b"x@z"[..], &b"y@z"[..], &b"z@z"[..]];
-        let (envid, of) = (Some(b"Q+2B7".to_vec()), smallvec![asked, never]);
-        let reports = Reports { ret: Some(Ret::Headers), envid, of };
-        let transaction = Transaction::new(&capabilities, b"a@b", recipients, 10, Body::default()).unwrap();
-        let mut transaction = transaction.with_reports(reports);
-        let mut out = Vec::new();
-        transaction.write_commands(&mut out);
-        for _ in 0..4 {
-            transaction.on_reply(reply(250));
-            transaction.write_commands(&mut out);
-        }
-        let sent = String::from_utf8(out).unwrap().replace(" SIZE=10", "");
-        let mail = "MAIL FROM:<a@b> RET=HDRS ENVID=Q+2B7\r\n";
-        let to = "RCPT TO:<x@z> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;Bob+2B@z\r\nRCPT TO:<y@z> NOTIFY=NEVER\r\nRCPT TO:<z@z>\r\n";
-        assert_eq!(sent, format!("{mail}{to}DATA\r\n"));
-    }
-}
-
 #[test]
 fn without_pipelining_one_command_at_a_time() {
     let (sent, steps, verdicts, _) = run(&PLAIN, &[250, 250, 250, 354, 250]);
