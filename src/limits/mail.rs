@@ -86,5 +86,9 @@ pub const DKIM_RSA_BITS_MAX: usize = 4096;
 pub const DKIM_NAMES_MAX: usize = 100;
 /// Bytes of such a name: a line of `h=` holds it.
 pub const DKIM_NAME_MAX: usize = 76;
+/// Addresses of a From field that are looked at; one with more has nobody's signature but the relay's.
+pub const AUTHORS_MAX: usize = 16;
+/// Keys that a shard keeps read: some 3 KiB each.
+pub const SIGNERS_KEPT: usize = 4_096;
 /// Header fields of these names in one message, so that `h=` stays short; most have 10 to 20.
 pub const DKIM_FIELDS_MAX: usize = 250;

@@ -34,6 +34,8 @@ pub struct Envelope {
     pub mailbox_line: bool,
     /// Its parameters; None: it has none, and neither has a recipient, and none has its end at once.
     pub parameters: Option<Box<MessageParameters>>,
+    /// Our signatures of it: whole `DKIM-Signature` fields. None: we do not sign it.
+    pub signatures: Option<Box<[u8]>>,
 }
 
 /// What a message needs of a hop that is to have it as it is. A hop is asked for all of it at once (`smtp::client::Capabilities::missing`).
@@ -189,6 +191,7 @@ impl Envelope {
             needs_stuffing: false,
             mailbox_line: false,
             parameters: None,
+            signatures: None,
         }
     }
 
@@ -219,6 +222,7 @@ impl Envelope {
             needs_stuffing: _,
             mailbox_line: _,
             parameters,
+            signatures,
         } = self;
         sender.clear();
         recipients.clear();
@@ -227,6 +231,7 @@ impl Envelope {
         *account = None;
         *needs = Needs::default();
         *parameters = None;
+        *signatures = None;
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a message is made of: addresses, the envelope, trace fields, delivery status notifications; and what is said of it.
 
 pub mod address;
+pub mod author;
 pub mod classify;
 pub mod dkim;
 pub mod dsn;

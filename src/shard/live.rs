@@ -21,6 +21,7 @@ use crate::route::gate::Gate;
 use crate::route::{Route, Table};
 use crate::shaping::layers::Shaping;
 use crate::shard::inbound::logins::Logins;
+use crate::shard::inbound::sign::Signers;
 use crate::shard::tenant_rates::TenantRates;
 
 /// A configuration with what its files hold, and what is derived from it once for all shards.
@@ -158,13 +159,15 @@ pub struct InForce {
     live: Arc<LiveConfig>,
     /// Who has a say in what is taken. This shard's own: what patterns remember while they are matched is not shared between threads.
     pub acceptance: Acceptance,
+    /// What mail is signed with.
+    pub signers: Signers,
 }
 
 impl InForce {
     /// For one shard.
     pub fn new(live: Arc<LiveConfig>) -> Rc<InForce> {
         let acceptance = Acceptance::new(&live.config);
-        Rc::new(InForce { live, acceptance })
+        Rc::new(InForce { live, acceptance, signers: Signers::default() })
     }
 }
 

@@ -207,7 +207,8 @@ impl<T: Tickets> Item<T> {
                     envelope.recipients.iter().map(|recipient| recipient.address.len() + 4).sum();
                 let words = envelope.origin.helo.len()
                     + envelope.origin.tls.as_ref().map_or(0, |words| words.len())
-                    + envelope.account.as_ref().map_or(0, |words| words.len());
+                    + envelope.account.as_ref().map_or(0, |words| words.len())
+                    + envelope.signatures.as_ref().map_or(0, |signatures| signatures.len());
                 512 + envelope.sender.len()
                     + recipients
                     + words

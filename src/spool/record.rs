@@ -115,6 +115,7 @@ mod tag {
     pub const RECIPIENT_PARAMETERS: u16 = 13;
     // Those of ends are in `names::ends`.
     pub const CRITICAL_PARAMETERS: u16 = 16 | CRITICAL_TAG;
+    pub const SIGNATURES: u16 = 17 | CRITICAL_TAG;
 }
 
 const PARAMETERS: Tags = Tags {
@@ -260,6 +261,9 @@ pub(in crate::spool) fn write_message(
     if let Some(parameters) = &envelope.parameters {
         parameters::write(out, envelope, parameters, &PARAMETERS, field);
     }
+    if let Some(signatures) = &envelope.signatures {
+        field(out, tag::SIGNATURES, signatures);
+    }
     write_extents(out, extents, inline)
 }
 
@@ -372,6 +376,8 @@ pub struct MessageView<'a> {
     pub tls: Option<&'a str>,
     /// The account.
     pub account: Option<&'a str>,
+    /// Our signatures, whole header fields.
+    pub signatures: &'a [u8],
     recipients: &'a [u8],
     extents: &'a [u8],
     state: Option<&'a [u8]>,
@@ -411,6 +417,7 @@ impl<'a> MessageView<'a> {
             protocol: WithProtocol::Smtp,
             tls: None,
             account: None,
+            signatures: b"",
             recipients: b"",
             extents: b"",
             state: None,
@@ -444,6 +451,7 @@ impl<'a> MessageView<'a> {
             tag::TLS => self.tls = Some(text()?),
             tag::ACCOUNT => self.account = Some(text()?),
             tag::STATE => self.state = Some(value),
+            tag::SIGNATURES => self.signatures = value,
             tag::PARAMETERS | tag::RECIPIENT_PARAMETERS | tag::CRITICAL_PARAMETERS => {
                 return self.parameter_field(tag, value);
             }
@@ -499,6 +507,7 @@ impl<'a> MessageView<'a> {
             origin: self.origin(),
             arrival: self.arrival,
             recipient,
+            signatures: self.signatures,
             is_headless: self.header_length == 0 && self.size > 0,
             mailbox_line: self.mailbox_line,
         }

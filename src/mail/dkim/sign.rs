@@ -67,6 +67,12 @@ pub struct SignatureWriter {
     encoded: String,
 }
 
+impl Default for SignatureWriter {
+    fn default() -> SignatureWriter {
+        SignatureWriter::new(FieldList::default())
+    }
+}
+
 impl SignatureWriter {
     /// Of messages of which these fields are signed.
     pub fn new(list: FieldList) -> SignatureWriter {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use crate::id::{Durable, MessageId};
+use crate::mail::dkim::{FieldList, SignatureWriter};
 use crate::mail::envelope::Envelopes;
 use crate::shard::inbound::allowance::Allowance;
 use crate::shard::inbound::listener::ListeningSocket;
@@ -35,6 +36,8 @@ pub(in crate::shard) struct Inbound {
     pub bodies: RefCell<Vec<Vec<u8>>>,
     /// The same, for waits until they are stored.
     pub promises: Promises<Result<Durable<MessageId>, NotStored>>,
+    /// What signatures are made with; borrowed between awaits only.
+    pub signatures: RefCell<SignatureWriter>,
     /// Sockets that are open, by address.
     pub listening: RefCell<BTreeMap<SocketAddr, Rc<ListeningSocket>>>,
 }
