@@ -21,6 +21,7 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         retry,
         tenants,
         shaping,
+        dkim,
         accounts,
         // Read at the start alone.
         node: _,
@@ -45,6 +46,7 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         ("retry", *retry != now.retry),
         ("tenant", *tenants != now.tenants),
         ("shaping", *shaping != now.shaping),
+        ("dkim", *dkim != now.dkim),
     ];
     all.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
 }
@@ -98,6 +100,7 @@ mod tests {
             ("retry", "[retry]\nfirst = \"7m\"\n"),
             ("tenant", "[[tenant]]\nname = \"shop\"\nmax_age = \"1d\"\n"),
             ("shaping", "[shaping]\ndefaults = false\n"),
+            ("dkim", "[dkim]\nkeys = \"/keys\"\n"),
         ];
         for (section, text) in sections {
             assert_eq!(differences("", text), [section]);

@@ -7,6 +7,7 @@ mod boot;
 mod choices;
 pub mod describe;
 pub mod differences;
+pub mod dkim;
 pub(crate) mod error;
 mod guess;
 pub mod judge;
@@ -31,6 +32,7 @@ pub mod warmup;
 mod whole;
 
 pub use boot::Boot;
+pub use dkim::DkimConfig;
 pub use error::{ConfigError, KeyLines};
 pub use log::LogConfig;
 pub use retry::Retry;

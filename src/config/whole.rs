@@ -14,8 +14,8 @@ use crate::config::shard::{self, Particulars, ShardConfig};
 use crate::config::shards::Shards;
 use crate::config::tuning::{self, Tuning};
 use crate::config::{
-    Control, Delivery, DnsConfig, ListenerConfig, LogConfig, Node, PoolConfig, Retry, RouteConfig,
-    RuleConfig, SourceConfig, SpoolConfig, TenantConfig, WarmupConfig, log, read, retry, rule, shaping,
+    Control, Delivery, DkimConfig, DnsConfig, ListenerConfig, LogConfig, Node, PoolConfig, Retry, RouteConfig,
+    RuleConfig, SourceConfig, SpoolConfig, TenantConfig, WarmupConfig, dkim, log, read, retry, rule, shaping,
     sources, syntax, tenant, warmup,
 };
 use crate::limits;
@@ -47,6 +47,8 @@ pub struct Config {
     pub tenants: Vec<TenantConfig>,
     /// `[shaping]`
     pub shaping: ShapingConfig,
+    /// `[dkim]`
+    pub dkim: DkimConfig,
     /// `[spool]`
     pub spool: SpoolConfig,
     /// `[auth]`: file of `name:hash` lines, hashes in PHC form (`$argon2id$…`).
@@ -163,6 +165,7 @@ fn read(root: &Section<'_>) -> Config {
         warmups: warmup::read(root),
         retry,
         shaping: shaping::read(&root.section("shaping")),
+        dkim: dkim::read(&root.section("dkim")),
         spool: read::spool(&root.section("spool")),
         accounts,
         logs: log::read(root),
