@@ -88,6 +88,8 @@ pub const DKIM_NAMES_MAX: usize = 100;
 pub const DKIM_NAME_MAX: usize = 76;
 /// Addresses of a From field that are looked at; one with more has nobody's signature but the relay's.
 pub const AUTHORS_MAX: usize = 16;
+/// Seconds that a signature with an end holds beyond the time at which its message is given up: for the last attempt.
+pub const SIGNATURE_OUTLASTS: u64 = 86_400;
 /// Keys that a shard keeps read: some 3 KiB each.
 pub const SIGNERS_KEPT: usize = 4_096;
 /// Header fields of these names in one message, so that `h=` stays short; most have 10 to 20.

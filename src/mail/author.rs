@@ -169,7 +169,26 @@ impl Reader<'_> {
             }
             0..=31 | 127 => return None,
             _ => {
-                let is_word = |byte: &&u8| !matches!(byte, 0..=32 | 127 | b'"' | b'[' | b']' | b'<' | b'>' | b':' | b';' | b',' | b'@' | b'.' | b'(' | b')' | b'\\');
+                let is_word = |byte: &&u8| {
+                    !matches!(
+                        byte,
+                        0..=32
+                            | 127
+                            | b'"'
+                            | b'['
+                            | b']'
+                            | b'<'
+                            | b'>'
+                            | b':'
+                            | b';'
+                            | b','
+                            | b'@'
+                            | b'.'
+                            | b'('
+                            | b')'
+                            | b'\\'
+                    )
+                };
                 self.at += self.value[start..].iter().take_while(is_word).count();
                 Token::Word(Place { start, end: self.at })
             }
@@ -182,7 +201,10 @@ impl Reader<'_> {
         loop {
             match self.next()? {
                 Token::Special(b'>') => return Some(spelled),
-                token @ (Token::Special(b'@' | b'.') | Token::Word(_) | Token::Quoted(_) | Token::Literal(_)) => {
+                token @ (Token::Special(b'@' | b'.')
+                | Token::Word(_)
+                | Token::Quoted(_)
+                | Token::Literal(_)) => {
                     spelled.push(self.value, token);
                 }
                 Token::Special(_) | Token::End => return None,

@@ -242,6 +242,15 @@ impl Signing {
         None
     }
 
+    /// Whether what the relay signs in its own name passes for mail of this domain: it is the relay's, above or below it (RFC 9989, relaxed
+    /// alignment).
+    pub fn relay_passes_for(&self, domain: &str) -> bool {
+        let is_below = |one: &str, other: &str| {
+            one.strip_suffix(other).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        self.relay_domain.as_ref().is_some_and(|relay| is_below(relay, domain) || is_below(domain, relay))
+    }
+
     /// How many keys there are: their numbers are below.
     pub fn key_count(&self) -> usize {
         self.files.len()

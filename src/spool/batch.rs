@@ -79,6 +79,11 @@ impl Moved {
         self.fields = record::without_parameters(&self.fields);
     }
 
+    /// A planted defect: its signatures are forgotten.
+    pub fn plant_no_signatures(&mut self) {
+        self.fields = record::without_signatures(&self.fields);
+    }
+
     /// About as many bytes as it will take.
     pub fn bytes(&self) -> usize {
         self.fields.len() + self.body.len()

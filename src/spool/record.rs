@@ -326,7 +326,13 @@ pub(in crate::spool) fn lasting_fields(payload: &[u8]) -> Result<Vec<u8>, Record
 
 /// The same without parameters: what a planted defect makes of them.
 pub(in crate::spool) fn without_parameters(fields: &[u8]) -> Vec<u8> {
-    parameters::without(fields, &PARAMETERS, field)
+    let tags = [PARAMETERS.message, PARAMETERS.critical, PARAMETERS.recipients];
+    parameters::without(fields, &tags, field)
+}
+
+/// The same without signatures.
+pub(in crate::spool) fn without_signatures(fields: &[u8]) -> Vec<u8> {
+    parameters::without(fields, &[tag::SIGNATURES], field)
 }
 
 /// Writes the payload of a moved message; returns where its last extent is to be filled in. `state` has a range and a disposition

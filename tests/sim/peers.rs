@@ -11,6 +11,8 @@ use std::time::Duration;
 use relevo::runtime::sim::{SimRuntime, SimStream, World};
 use relevo::runtime::{Listener, Runtime, Stream};
 
+use super::{signing, verify};
+
 /// Lines over a stream.
 struct Lines {
     stream: SimStream,
@@ -166,7 +168,8 @@ async fn session(
         let body = format!("{}\r\n", "x".repeat(length)).repeat(lines);
         // Mail that waits for long has parameters.
         let tenant = if local == "old" { "X-Relevo-Tenant: old\r\n" } else { "" };
-        let header = format!("From: Me <me@origin.example>\r\nMessage-Id: <{id}>\r\n{tenant}Subject: test\r\n");
+        let header =
+            format!("From: Me <me@origin.example>\r\nMessage-Id: <{id}>\r\n{tenant}Subject: test\r\n");
         peer.send(&format!("{header}\r\n..dot\r\n{body}.\r\n")).await?;
         unsure.set(unsure.get() + 1);
         let answer = peer.ask("").await?;
@@ -265,7 +268,8 @@ async fn serve(
                 bounces.borrow_mut().push(text);
             } else {
                 if signed.get() {
-                    let right = verify::verify(&text, &signing::published()).unwrap_or_else(|wrong| panic!("{wrong}\n{text}"));
+                    let right = verify::verify(&text, &signing::published())
+                        .unwrap_or_else(|wrong| panic!("{wrong}\n{text}"));
                     assert_eq!(right.len(), 2, "not signed: {text}");
                 }
                 received.borrow_mut().push(check(&text));

@@ -30,6 +30,7 @@ use relevo::shard::start::{self, Report, ShardSetup};
 use relevo::shard::warm::WarmCounts;
 
 use crate::schema::Schema;
+use crate::signing::signing;
 
 /// A running relay, all of its shards on one node of the world.
 pub struct Relay<'a> {
@@ -131,7 +132,12 @@ impl<'a> Relay<'a> {
         let certificates = settings.listeners.iter().map(certificate).collect();
         let live = Arc::new(LiveConfig::new(
             settings.clone(),
-            Contents { certificates, shaping: shaping(launch.configuration), ..Contents::default() },
+            Contents {
+                certificates,
+                shaping: shaping(launch.configuration),
+                signing: signing(launch.configuration),
+                ..Contents::default()
+            },
             launch.shards,
         ));
         let boot = Arc::new(Boot::of(&settings));
@@ -301,7 +307,12 @@ impl<'a> Relay<'a> {
         let certificates = config.listeners.iter().map(certificate).collect();
         let live = LiveConfig::new(
             Arc::new(config),
-            Contents { certificates, shaping: shaping(configuration), ..Contents::default() },
+            Contents {
+                certificates,
+                shaping: shaping(configuration),
+                signing: signing(configuration),
+                ..Contents::default()
+            },
             self.runtimes.len(),
         );
         self.last += 1;

@@ -32,7 +32,7 @@ fn signed(seed: u64, defect: Option<Defect>) {
     sink.signed.set(true);
     sink.defer.set(true);
     let mut relay = Relay::start(&world, 1, 2, SIGNED);
-    let client = Client::start_bulk(&world, "10.0.0.1:25", 6, 28, 14);
+    let client = Client::start_bulk(&world, "10.0.0.1:25", 6, 42, 14);
     let mut moved = 0;
     for life in 0..3u32 {
         world.disk_faults(1).crash_in = Some(20 + (seed as u32 * 13 + life * 29) % 90);
@@ -53,6 +53,9 @@ fn signed(seed: u64, defect: Option<Defect>) {
     sink.defer.set(false);
     world.run_for(Duration::from_secs(60));
     assert_eq!(relay.sum(|counters| &counters.spool_messages), 0, "mail is left");
-    assert!(client.acknowledged.borrow().iter().all(|id| sink.received.borrow().contains(id)), "mail is lost");
+    assert!(
+        client.acknowledged.borrow().iter().all(|id| sink.received.borrow().contains(id)),
+        "mail is lost"
+    );
     relay.drain();
 }

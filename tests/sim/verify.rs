@@ -37,7 +37,9 @@ pub fn verify(text: &str, published: &[Published<'_>]) -> Result<Vec<String>, St
         let mut signed = String::new();
         let mut left: Vec<&String> = fields.iter().collect();
         for name in tag("h")?.split(':') {
-            let is = |field: &&String| field.split(':').next().is_some_and(|found| found.trim().eq_ignore_ascii_case(name));
+            let is = |field: &&String| {
+                field.split(':').next().is_some_and(|found| found.trim().eq_ignore_ascii_case(name))
+            };
             if let Some(place) = left.iter().rposition(is) {
                 signed += &relaxed_field(left.remove(place));
                 signed += "\r\n";
@@ -47,8 +49,10 @@ pub fn verify(text: &str, published: &[Published<'_>]) -> Result<Vec<String>, St
         signed += &relaxed_field(&format!("{before}b="));
         let signature = STANDARD.decode(tag("b")?).map_err(|error| error.to_string())?;
         let checked = match &tag("a")?[..] {
-            "rsa-sha256" => UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.key).verify(signed.as_bytes(), &signature),
-            _ => UnparsedPublicKey::new(&ED25519, key.key).verify(digest(&SHA256, signed.as_bytes()).as_ref(), &signature),
+            "rsa-sha256" => UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.key)
+                .verify(signed.as_bytes(), &signature),
+            _ => UnparsedPublicKey::new(&ED25519, key.key)
+                .verify(digest(&SHA256, signed.as_bytes()).as_ref(), &signature),
         };
         checked.map_err(|_| format!("the signature is wrong: {field}"))?;
         right.push(format!("{domain}/{selector}"));

@@ -9,7 +9,7 @@ use crate::mail::parameters::Key;
 use crate::mail::release::{self, SendAt, TooLate};
 use crate::policy::acceptance::Acceptance;
 use crate::policy::admit::{self, Admitted, NotAdmitted, Section, Submitter};
-use crate::policy::reason::Reason;
+use crate::policy::reason::{Reason, Refused};
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::inbound::sign::{self, Unfinished};
@@ -65,6 +65,13 @@ fn name_own(live: &LiveConfig, account: Option<&str>, envelope: &mut Envelope) {
     }
 }
 
+/// Whether a sender is not one that the account may send as.
+pub(super) fn foreign(live: &LiveConfig, account: Option<&str>, sender: &[u8]) -> Option<Refused<'static>> {
+    let accounts = live.accounts.as_ref().map(|logins| logins.accounts());
+    let may = account.zip(accounts).is_none_or(|(account, accounts)| accounts.may_send_as(account, sender));
+    (!may).then_some(Refused { reply: words::FOREIGN_SENDER, reason: Reason::SenderDenied })
+}
+
 impl Admission {
     /// Before the first of a message is stored, or behind its end: decides, unless that was done. Mail that no rule asks about and that has no
     /// instruction costs a look at two flags. `is_whole`: no more of its header section is to come.
@@ -109,7 +116,7 @@ impl Admission {
                 let length = summary.header_length.saturating_add_signed(admission.done.grown);
                 let length = usize::try_from(length).unwrap_or(usize::MAX).min(body.len());
                 let section = Section { length, mailbox_line: summary.mailbox_line };
-                let (signing, grown) = sign::begin(shard, &live, body, section);
+                let (signing, grown) = sign::begin(shard, &live, client.account, body, section);
                 admission.signing = signing;
                 admission.done.grown += grown as i64;
             }

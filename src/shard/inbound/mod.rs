@@ -11,6 +11,7 @@ pub mod authenticate;
 pub mod allowance;
 pub mod reject;
 pub mod upload;
+pub mod turn;
 pub mod sign;
 pub mod admit;
 pub mod submission;

@@ -1,7 +1,7 @@
 //! Signatures of mail that comes in (DKIM, RFC 6376). Who signs is decided while the header section is in memory; the body is hashed as it is stored;
 //! what became of both is signed before the message is stored for good, so that it is signed once, however often it is tried.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use smallvec::SmallVec;
@@ -15,12 +15,12 @@ use crate::mail::header::{self, Edit};
 use crate::mail::seven_bit::{Rewriter, Survey};
 use crate::mail::trace;
 use crate::observe::diagnostics::Level;
-use crate::policy::admit::{Section, Submitter};
+use crate::policy::admit::Section;
 use crate::policy::signing::{KeyNumber, Signing};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::inbound::submission::Submission;
-use crate::shard::live::InForce;
+use crate::shard::live::{InForce, LiveConfig};
 use crate::smtp::server::NotStored;
 
 /// The longest line that all hops must take, CRLF included (RFC 5321 4.5.3.1.6).
@@ -31,6 +31,9 @@ const LINE: usize = 1000;
 pub struct Signers {
     /// By their numbers.
     read: RefCell<Vec<Option<Rc<Signer>>>>,
+    count: Cell<usize>,
+    /// Whose turn it is to go where there are too many.
+    next: Cell<usize>,
 }
 
 impl Signers {
@@ -44,11 +47,16 @@ impl Signers {
         if let Some(signer) = read.get(place)? {
             return Some(signer.clone());
         }
-        // 3 KiB each. Mail of so many domains at once comes by chance, and what is needed is read again.
-        if read.iter().flatten().count() >= limits::SIGNERS_KEPT {
-            read.iter_mut().for_each(|signer| *signer = None);
-        }
         let signer = Rc::new(signing.make_signer(key).ok()?);
+        if self.count.get() < limits::SIGNERS_KEPT {
+            self.count.set(self.count.get() + 1);
+        } else {
+            // One goes for each that comes, in the order of their numbers.
+            let first = self.next.get();
+            let behind = (first..read.len()).chain(0..first).find(|place| read[*place].is_some())?;
+            read[behind] = None;
+            self.next.set(behind + 1);
+        }
         read[place] = Some(signer.clone());
         Some(signer)
     }
@@ -65,45 +73,95 @@ pub struct Unfinished {
     /// Bytes of it; 0: it is not in front of the body any more.
     ahead: usize,
     mailbox_line: bool,
+    /// Somebody signed it before: nothing in it may change.
+    is_signed: bool,
 }
 
+type Authors = SmallVec<[Author; 1]>;
 type Keys = SmallVec<[KeyNumber; limits::SIGNATURES_MAX]>;
+
+/// What a header section says to who signs it.
+#[derive(Default)]
+struct Found<'a> {
+    from: Option<&'a [u8]>,
+    has_several: bool,
+    has_date: bool,
+    has_id: bool,
+    is_signed: bool,
+}
+
+impl<'a> Found<'a> {
+    fn read(section: &'a [u8], mailbox_line: bool) -> Found<'a> {
+        let mut found = Found::default();
+        for field in header::fields(section, mailbox_line) {
+            match field.name.len() {
+                4 if field.is("from") => {
+                    found.has_several |= found.from.is_some();
+                    found.from = Some(field.value);
+                }
+                4 if field.is("date") => found.has_date = true,
+                10 if field.is("message-id") => found.has_id = true,
+                14 if field.is("dkim-signature") => found.is_signed = true,
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// Who wrote it. Nobody: there is a doubt, and readers may show another one than we would sign for.
+    fn authors(&self) -> Authors {
+        let from = self.from.filter(|_| !self.has_several);
+        from.and_then(author::authors).unwrap_or_default()
+    }
+}
+
+/// Which keys sign mail of these authors. An account that is bound to addresses gets no signature of others: neither of the domain in From, nor
+/// the relay's where that would pass for the domain's own.
+fn keys_of<R: Runtime>(
+    shard: &Shard<R>,
+    live: &LiveConfig,
+    signing: &Signing,
+    (authors, account): (&Authors, Option<&str>),
+) -> Keys {
+    let Some(first) = authors.first() else { return Keys::new() };
+    let accounts = live.accounts.as_ref().map(|logins| logins.accounts());
+    let own = account.and_then(|account| accounts?.own(account));
+    let owns = |author: &Author| own.is_none_or(|own| own.may_send_as(author.address()));
+    let now = shard.runtime.wall();
+    if authors.iter().all(owns) {
+        // Several authors of one domain are signed for; for others nobody could.
+        let is_one = authors.iter().all(|author| author.domain() == first.domain());
+        return signing.signers_for(is_one.then_some(first.domain()), now);
+    }
+    let would_pass = |author: &Author| signing.relay_passes_for(author.domain());
+    if authors.iter().any(would_pass) { Keys::new() } else { signing.signers_for(None, now) }
+}
 
 /// What is decided of a message whose header section is in memory: who signs it. What has to stand in a message that is signed, and does not, is put in:
 /// else somebody on its way does that, and the signature is broken. Also how many bytes that were.
 pub(super) fn begin<R: Runtime>(
     shard: &Shard<R>,
     live: &Rc<InForce>,
+    account: Option<&str>,
     body: &mut Vec<u8>,
     at: Section,
 ) -> (Option<Box<Unfinished>>, usize) {
     let Some(signing) = &live.signing else { return (None, 0) };
     let section = body.get(..at.length).unwrap_or_default();
-    let (mut from, mut has_date, mut has_id) = (None, false, false);
-    for field in header::fields(section, at.mailbox_line) {
-        match () {
-            () if field.is("from") => from = from.or(Some(field.value)),
-            () if field.is("date") => has_date = true,
-            () if field.is("message-id") => has_id = true,
-            () => {}
-        }
-    }
-    let authors = from.and_then(author::authors).unwrap_or_default();
-    // Several authors of one domain are signed for; for others nobody could.
-    let domain = authors.first().map(Author::domain);
-    let domain = domain.filter(|domain| authors.iter().all(|author| author.domain() == *domain));
-    let keys = if authors.is_empty() { Keys::new() } else { signing.signers_for(domain, shard.runtime.wall()) };
+    let found = Found::read(section, at.mailbox_line);
+    let keys = keys_of(shard, live, signing, (&found.authors(), account));
     if keys.is_empty() {
         shard.instruments.counters.messages_unsigned.add(1);
         return (None, 0);
     }
+    let Found { has_date, has_id, is_signed, .. } = found;
     let mut add = Vec::new();
-    if !has_date {
+    if !has_date && !is_signed {
         add.extend_from_slice(b"Date: ");
         trace::write_date(&mut add, shard.runtime.wall());
         add.extend_from_slice(b"\r\n");
     }
-    if !has_id {
+    if !has_id && !is_signed {
         let (at, unique) = (shard.runtime.wall().0, shard.runtime.random());
         let id = format!("Message-ID: <{at:x}.{unique:016x}@{}>\r\n", shard.boot.node.hostname);
         add.extend_from_slice(id.as_bytes());
@@ -115,15 +173,9 @@ pub(super) fn begin<R: Runtime>(
         shard.gather(body.capacity() - before);
     }
     let hashers = BodyHashers::new(signing.body_forms());
-    let unfinished = Unfinished {
-        live: live.clone(),
-        keys,
-        hashers,
-        header: Vec::new(),
-        ahead: at.length + grown,
-        mailbox_line: at.mailbox_line,
-    };
-    (Some(Box::new(unfinished)), grown)
+    let (header, ahead, mailbox_line) = (Vec::new(), at.length + grown, at.mailbox_line);
+    let live = live.clone();
+    (Some(Box::new(Unfinished { live, keys, hashers, header, ahead, mailbox_line, is_signed })), grown)
 }
 
 impl Unfinished {
@@ -178,7 +230,10 @@ impl Unfinished {
                 Ok(())
             }
             Err(fault @ (Unsigned::NotHashed(_) | Unsigned::Failed(_))) => {
-                shard.say(Level::Error, format_args!("a message cannot be signed and is put off with 451: {fault}"));
+                shard.say(
+                    Level::Error,
+                    format_args!("a message cannot be signed and is put off with 451: {fault}"),
+                );
                 Err(NotStored::Unsigned)
             }
         }
@@ -190,7 +245,7 @@ impl Unfinished {
         submission: &mut Submission,
     ) -> Result<Vec<u8>, Unsigned> {
         let signing = self.live.signing.as_ref().ok_or(Unsigned::Failed(Failed))?;
-        if self.ahead > 0 && signing.encodes_eight_bit() && needs_encoding(submission) {
+        if self.ahead > 0 && !self.is_signed && signing.encodes_eight_bit() && needs_encoding(submission) {
             self.ahead = encode(shard, submission).await;
         }
         let (ahead, rest) = submission.body.split_at(self.ahead.min(submission.body.len()));
@@ -204,13 +259,15 @@ impl Unfinished {
             mailbox_line: self.mailbox_line,
             body: &hashes,
             at: submission.envelope.arrival.0 / 1000,
+            needed_until: submission.envelope.expiry.0.div_ceil(1000),
         };
         let mut signatures = Vec::new();
         for key in &self.keys {
+            let _turn = shard.inbound.signing.take().await;
             let signer = self.live.signers.get(signing, *key).ok_or(Unsigned::Failed(Failed))?;
             shard.inbound.signatures.borrow_mut().write(&message, [&*signer], &mut signatures)?;
-            // One of RSA takes most of a turn.
-            pause(shard).await;
+            // One of RSA takes two turns of others.
+            shard.runtime.yield_now().await;
         }
         Ok(signatures)
     }
@@ -265,7 +322,8 @@ async fn encode<R: Runtime>(shard: &Shard<R>, submission: &mut Submission) -> us
     submission.size = text.len() as u64;
     submission.header_length = length as u64;
     submission.envelope.needs.eight_bit = !text.is_ascii();
-    submission.envelope.needs_stuffing = text.starts_with(b".") || memchr::memmem::find(text, b"\n.").is_some();
+    submission.envelope.needs_stuffing =
+        text.starts_with(b".") || memchr::memmem::find(text, b"\n.").is_some();
     shard.instruments.counters.messages_encoded.add(1);
     length
 }
