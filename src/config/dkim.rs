@@ -139,7 +139,8 @@ fn selector(value: &DeValue<'_>, usual: &str) -> Result<Box<str>, Wrong> {
     let selector = written.strip_suffix(".pem").unwrap_or(written).to_ascii_lowercase();
     let wrong = |problem: String, instead: &str| Wrong::write(problem, quoted(instead), "");
     if !address::is_domain(selector.as_bytes()) {
-        let problem = format!("{} is no selector: letters, digits, hyphens, with dots between", quoted(written));
+        let problem =
+            format!("{} is no selector: letters, digits, hyphens, with dots between", quoted(written));
         return Err(wrong(problem, usual));
     }
     if selector.len() != written.len() {

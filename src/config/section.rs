@@ -111,7 +111,10 @@ impl<'a> Reader<'a> {
 /// How a section begins.
 fn header(path: &str) -> String {
     let name = path.split('[').next().unwrap_or(path);
-    if matches!(name, "listener" | "route" | "rule" | "source" | "pool" | "shard" | "tenant" | "warmup" | "dkim.key") {
+    if matches!(
+        name,
+        "listener" | "route" | "rule" | "source" | "pool" | "shard" | "tenant" | "warmup" | "dkim.key"
+    ) {
         format!("[[{name}]]")
     } else {
         format!("[{name}]")

@@ -14,9 +14,9 @@ use crate::config::shard::{self, Particulars, ShardConfig};
 use crate::config::shards::Shards;
 use crate::config::tuning::{self, Tuning};
 use crate::config::{
-    Control, Delivery, DkimConfig, DnsConfig, ListenerConfig, LogConfig, Node, PoolConfig, Retry, RouteConfig,
-    RuleConfig, SourceConfig, SpoolConfig, TenantConfig, WarmupConfig, dkim, log, read, retry, rule, shaping,
-    sources, syntax, tenant, warmup,
+    Control, Delivery, DkimConfig, DnsConfig, ListenerConfig, LogConfig, Node, PoolConfig, Retry,
+    RouteConfig, RuleConfig, SourceConfig, SpoolConfig, TenantConfig, WarmupConfig, dkim, log, read, retry,
+    rule, shaping, sources, syntax, tenant, warmup,
 };
 use crate::limits;
 

@@ -18,7 +18,7 @@ use crate::control::names::{Current, Files, RESOLV_CONF};
 use crate::control::reload::{RELOADS, Reload};
 use crate::control::{Health, Showing, ShownCertificate, say};
 use crate::limits;
-use crate::node::files;
+use crate::node::files::{self, Known};
 use crate::node::room::ListenerRoom;
 use crate::node::source;
 use crate::observe::diagnostics::Level;
@@ -144,7 +144,8 @@ impl Reloader {
         let written: Vec<SocketAddr> = config.listeners.iter().map(|listener| listener.address).collect();
         errors.extend(resolve_ports(&mut config, state));
         errors.extend(self.too_many(&state.live.config, &config));
-        let filled = files::fill(&mut config, state.logins.as_deref());
+        let known = Known { logins: state.logins.as_deref(), signing: state.live.signing.as_deref() };
+        let filled = files::fill(&mut config, known);
         let (shown, own_servers) = (filled.each_shown(), filled.own_servers);
         errors.extend(filled.bad.iter().map(|bad| bad.told(&places)));
         warnings.extend(filled.doubts);

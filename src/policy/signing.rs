@@ -22,6 +22,17 @@ use crate::time::UnixMillis;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyNumber(pub u32);
 
+/// What tells that a file is not as it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// When it was written: nanoseconds of Unix time.
+    pub at_ns: u64,
+    /// Its bytes.
+    pub size: u64,
+    /// Which file it is.
+    pub inode: u64,
+}
+
 /// The file of a key, which can sign.
 #[derive(Clone, Debug)]
 pub struct KeyFile {
@@ -29,10 +40,8 @@ pub struct KeyFile {
     pub domain: Arc<str>,
     /// Its name there, in lower case.
     pub selector: Box<str>,
-    /// When it was written: nanoseconds of Unix time.
-    pub modified_ns: u64,
-    /// Bytes of the file.
-    pub size: u64,
+    /// As it was when it was read.
+    pub written: Written,
     /// What it signs with.
     pub algorithm: Algorithm,
     /// What is in it.
@@ -74,14 +83,13 @@ impl KeyFile {
     pub fn new(
         domain: &Arc<str>,
         selector: &str,
-        modified_ns: u64,
+        written: Written,
         text: &str,
     ) -> Result<KeyFile, KeyFileFlaw> {
         let key = PrivateKey::from_pem(text).map_err(KeyFileFlaw::Key)?;
         let algorithm = key.algorithm();
         let (domain, selector) = (domain.clone(), selector.to_ascii_lowercase().into());
-        let file =
-            KeyFile { domain, selector, modified_ns, size: text.len() as u64, algorithm, pem: text.into() };
+        let file = KeyFile { domain, selector, written, algorithm, pem: text.into() };
         file.signer(&Form::default(), key).map_err(KeyFileFlaw::Name)?;
         Ok(file)
     }
@@ -159,7 +167,7 @@ impl Signing {
     pub fn new(config: &DkimConfig, mut files: Vec<KeyFile>) -> Signing {
         // The newest first; of two that are as old as each other, the one that comes later in the alphabet.
         files.sort_unstable_by(|one, other| {
-            let age = (other.modified_ns, &other.selector).cmp(&(one.modified_ns, &one.selector));
+            let age = (other.written.at_ns, &other.selector).cmp(&(one.written.at_ns, &one.selector));
             one.domain.cmp(&other.domain).then(age)
         });
         let mut named: HashMap<&str, Vec<_>> = HashMap::new();
@@ -240,6 +248,11 @@ impl Signing {
             return Some(name);
         }
         None
+    }
+
+    /// Whether a domain, or one above it, has keys.
+    pub fn has_keys(&self, domain: &str) -> bool {
+        nearest(domain, self.labels_max).any(|name| self.domains.contains_key(name))
     }
 
     /// How many keys there are: their numbers are below.
