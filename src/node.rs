@@ -29,6 +29,7 @@ pub(crate) mod directory;
 mod engine;
 pub(crate) mod error;
 pub(crate) mod files;
+pub mod keygen;
 pub mod keys;
 mod logs;
 mod reload;

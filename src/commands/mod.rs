@@ -2,6 +2,7 @@
 
 pub mod check;
 mod client;
+pub mod dkim;
 pub mod output;
 pub mod password;
 mod progress;

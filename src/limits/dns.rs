@@ -117,3 +117,5 @@ pub const DNS_ATTEMPTS_MAX: u64 = 20;
 pub const DNS_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 /// How long a command waits for what the DNS has of one name, its aliases followed.
 pub const LOOKUP_MAX: Duration = Duration::from_secs(30);
+/// Bytes of one string of a TXT record (RFC 1035 3.3).
+pub const TXT_STRING_MAX: usize = 255;

@@ -251,3 +251,6 @@ fn sleeping(keys: &mut Keys, named: &[NamedKey], now: UnixMillis) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

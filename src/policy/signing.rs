@@ -106,6 +106,11 @@ impl KeyFile {
         })
     }
 
+    /// Whether both are one text in memory: that of a file that was not read again.
+    pub fn is_same_text_as(&self, other: &KeyFile) -> bool {
+        Arc::ptr_eq(&self.pem, &other.pem)
+    }
+
     /// The key.
     pub fn key(&self) -> Result<PrivateKey, KeyFlaw> {
         PrivateKey::from_pem(&self.pem)
@@ -147,6 +152,19 @@ impl Term {
     fn holds(&self, now: UnixMillis) -> bool {
         self.from <= now && now < self.until
     }
+}
+
+/// What a key does now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It signs.
+    Signs,
+    /// It will from then on.
+    Later(UnixMillis),
+    /// It did up to then.
+    Over(UnixMillis),
+    /// Another one of its domain signs in its place.
+    Rests,
 }
 
 /// All keys, and which of them sign what. Never changed: a reload makes another one.
@@ -255,6 +273,20 @@ impl Signing {
         nearest(domain, self.labels_max).any(|name| self.domains.contains_key(name))
     }
 
+    /// Whether a key signs, and if not why.
+    pub fn standing(&self, key: KeyNumber, now: UnixMillis) -> Standing {
+        let Some(file) = self.files.get(key.0 as usize) else { return Standing::Rests };
+        let terms = self.domains.get(&file.domain).map(|terms| &**terms).unwrap_or_default();
+        let first = terms.iter().find(|term| term.algorithm == file.algorithm && term.holds(now));
+        match terms.iter().find(|term| term.key == key) {
+            None => Standing::Rests,
+            Some(term) if term.until <= now => Standing::Over(term.until),
+            Some(term) if term.from > now => Standing::Later(term.from),
+            Some(_) if first.is_some_and(|first| first.key == key) => Standing::Signs,
+            Some(_) => Standing::Rests,
+        }
+    }
+
     /// How many keys there are: their numbers are below.
     pub fn key_count(&self) -> usize {
         self.files.len()
@@ -292,3 +324,6 @@ fn nearest(domain: &str, labels_max: usize) -> impl Iterator<Item = &str> {
     let first = domain.get(begin..).filter(|name| !name.is_empty());
     std::iter::successors(first, |name| name.split_once('.').map(|(_, above)| above))
 }
+
+#[cfg(test)]
+mod tests;
