@@ -173,7 +173,7 @@ impl Key<'_> {
             Standing::Rests => ("unused", None, None),
         };
         Ok(json!({
-            "domain": self.file.domain, "selector": self.file.selector, "algorithm": self.file.algorithm.name(), "bits": bits,
+            "domain": &*self.file.domain, "selector": self.file.selector, "algorithm": self.file.algorithm.name(), "bits": bits,
             "state": state, "from": from, "until": until,
             "record": { "name": self.record_name(), "text": text, "zone": record::zone_line(&self.record_name(), &text) },
         }))
