@@ -31,8 +31,11 @@ use crate::shard::inbound::logins::Logins;
 use crate::shard::live::LiveConfig;
 use crate::shard::mesh::Mesh;
 
+mod changes;
 mod elsewhere;
 mod judge;
+
+use changes::addresses;
 
 /// Reads it again.
 pub(super) struct Reloader {
@@ -167,7 +170,7 @@ impl Reloader {
         }
         let changed = differences(&state.live.config, &config);
         let live = live.after(&state.live, state.last + 1, (by, &changed));
-        let changes = changes(&state.live.config, &config, &changed);
+        let changes = changes::told(&state.live, &live, &changed);
         Ok(NewConfig { written, live, shown, own_servers, changes, needs_restart, warnings })
     }
 
@@ -462,24 +465,6 @@ fn resolve_ports(config: &mut Config, state: &CurrentConfig) -> Vec<ConfigError>
         }
     }
     errors
-}
-
-fn addresses(config: &Config) -> Vec<SocketAddr> {
-    config.listeners.iter().map(|listener| listener.address).collect()
-}
-
-/// What differs, in words.
-fn changes(before: &Config, now: &Config, changed: &[&str]) -> Vec<String> {
-    let (old, new) = (addresses(before), addresses(now));
-    let words = |verb: &str, some: &[SocketAddr], without: &[SocketAddr]| {
-        let left = some.iter().filter(|address| !without.contains(address));
-        let list: Vec<String> = left.map(ToString::to_string).collect();
-        (!list.is_empty()).then(|| format!("{verb} {}", list.join(", ")))
-    };
-    let sections = changed.iter().map(|section| format!("{section} changed"));
-    let listens =
-        words("listens on", &new, &old).into_iter().chain(words("no longer listens on", &old, &new));
-    listens.chain(sections).collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -111,6 +111,11 @@ impl KeyFile {
         Arc::ptr_eq(&self.pem, &other.pem)
     }
 
+    /// Whether both files hold the same.
+    pub fn has_same_key_as(&self, other: &KeyFile) -> bool {
+        self.is_same_text_as(other) || self.pem == other.pem
+    }
+
     /// The key.
     pub fn key(&self) -> Result<PrivateKey, KeyFlaw> {
         PrivateKey::from_pem(&self.pem)
