@@ -1,5 +1,9 @@
 //! The DNS for commands: one question after the other, each waited for. Shards have a resolver of their own (`shard::outbound::resolve`).
 
+pub mod dmarc;
+pub mod reverse;
+pub mod spf;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;

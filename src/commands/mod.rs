@@ -3,6 +3,7 @@
 pub mod check;
 mod client;
 pub mod dkim;
+pub mod domain;
 pub mod output;
 pub mod password;
 mod progress;

@@ -119,3 +119,9 @@ pub const DNS_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 pub const LOOKUP_MAX: Duration = Duration::from_secs(30);
 /// Bytes of one string of a TXT record (RFC 1035 3.3).
 pub const TXT_STRING_MAX: usize = 255;
+/// Look-ups that the SPF records of a domain may take (RFC 7208 4.6.4).
+pub const SPF_LOOKUPS_MAX: usize = 10;
+/// Of them, those that may lead to nothing.
+pub const SPF_VOID_MAX: usize = 2;
+/// Names that are looked at for the DMARC record of a domain (RFC 9989 4.10).
+pub const DMARC_WALK_MAX: usize = 8;

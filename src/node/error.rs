@@ -292,6 +292,12 @@ impl fmt::Display for SameFile {
 }
 
 impl BadFile {
+    /// Whether no key that signs mail could be read because of it.
+    pub fn is_of_all_keys(&self) -> bool {
+        use KeyTrouble::{Directory, ManyDomains};
+        matches!(&self.flaw, FileFlaw::Key(BadKey { trouble: Directory(_) | ManyDomains, .. }))
+    }
+
     /// The same as an error of the configuration.
     pub fn told(&self, places: &KeyLines) -> ConfigError {
         match &self.flaw {

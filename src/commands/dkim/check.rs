@@ -25,7 +25,7 @@ pub struct Arguments {
 
 /// What the DNS has where the record of a key should be.
 #[derive(Debug, PartialEq, Eq)]
-enum Published {
+pub enum Published {
     /// That key.
     Right,
     /// That key, with a flag that makes it worthless.
@@ -48,7 +48,7 @@ enum Published {
 
 impl Published {
     /// What a text of the DNS is, beside what it should be.
-    fn of(answer: Result<Answer, LookupError>, ours: &str) -> Published {
+    pub fn of(answer: Result<Answer, LookupError>, ours: &str) -> Published {
         let texts = match answer {
             Ok(Answer::Texts(texts)) => texts,
             Ok(_) => return Published::Missing,
@@ -74,7 +74,8 @@ impl Published {
         matches!(self, Published::Right | Published::Test)
     }
 
-    fn word(&self) -> &'static str {
+    /// In a line.
+    pub fn word(&self) -> &'static str {
         match self {
             Published::Right => "right",
             Published::Test => "test",
@@ -88,7 +89,7 @@ impl Published {
     }
 
     /// What is wrong, and what is to be done.
-    fn advice(&self) -> Option<(String, &'static str)> {
+    pub fn advice(&self) -> Option<(String, &'static str)> {
         Some(match self {
             Published::Right => return None,
             Published::Test => (
@@ -118,16 +119,18 @@ impl Published {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let domain = arguments.domain.as_deref().map(domain).transpose()?;
     let (dkim, dns) = arguments.place.settings()?;
-    let found = Found::read(&dkim);
+    let found = Found::read(&dkim, domain.as_deref());
     let keys = found.keys(domain.as_deref());
     let lookup = Lookup::new(&dns);
-    let (mut sign, mut wrong) = (0, 0);
+    let (mut sign, mut wrong, mut unknown) = (0, 0, 0);
     for key in &keys {
         let (_, ours) = key.public()?;
         let published = Published::of(lookup.ask(QueryType::Txt, &key.record_name()), &ours);
         let signs = key.standing == Standing::Signs;
         sign += usize::from(signs);
-        wrong += usize::from(signs && !published.is_right());
+        let is_unknown = matches!(published, Published::Unknown(_));
+        unknown += usize::from(signs && is_unknown);
+        wrong += usize::from(signs && !is_unknown && !published.is_right());
         tell(key, &published, &ours, arguments.json)?;
     }
     if keys.is_empty() && found.bad == 0 {
@@ -135,8 +138,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     if wrong > 0 {
         let keys = count(sign as u64, "key");
-        let words = format!("{wrong} of {keys} that sign now: what they sign does not verify");
+        let words =
+            format!("of {keys} that sign now {wrong} cannot be verified with: publish what is missing");
         return Err(Failure(NO, words));
+    }
+    if unknown > 0 {
+        let keys = count(unknown as u64, "key");
+        return Err(Failure(NO, format!("nobody could say what is published of {keys}")));
     }
     if found.bad > 0 {
         return Err(Failure(NO, format!("{} cannot be used", count(found.bad as u64, "file"))));

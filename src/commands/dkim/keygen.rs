@@ -1,10 +1,12 @@
 //! `relevo dkim keygen`.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use relevo::config::DkimConfig;
+use relevo::config::warmup::written;
 use relevo::limits;
 use relevo::mail::dkim::PrivateKey;
 use relevo::mail::dkim::key::Algorithm;
@@ -95,6 +97,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     if !arguments.json {
         advise(&dkim, &domain, &made);
+        warn_of_owner(directory);
     }
     Ok(())
 }
@@ -116,23 +119,37 @@ fn unused(directory: &Path, domain: &str, algorithm: Algorithm, now: UnixMillis)
 
 /// What is to be done next.
 fn advise(dkim: &DkimConfig, domain: &str, made: &[String]) {
-    let (keys, they) =
-        if made.len() == 1 { ("the record", "the key signs") } else { ("the records", "they sign") };
+    let (records, them) = if made.len() == 1 { ("this record", "it") } else { ("these records", "them") };
     complain!(
-        "publish {keys} in the zone of {domain}, and reload when `relevo dkim check {domain}` finds {}",
-        if made.len() == 1 { "it" } else { "them" }
+        "publish {records} in the zone of {domain}, and reload when `relevo dkim check {domain}` finds {them}"
     );
-    if dkim.named.iter().any(|key| *key.domain == *domain) {
-        let sections = made.iter().map(|selector| {
-            format!("\n[[dkim.key]]\ndomain = \"{domain}\"\nselector = \"{selector}\"\nfrom = 2026-12-01   # the day after they are published, or later\n")
-        });
+    let named: Vec<&str> =
+        dkim.named.iter().filter(|key| *key.domain == *domain).map(|key| &*key.selector).collect();
+    let unnamed: Vec<&String> = made.iter().filter(|selector| !named.contains(&selector.as_str())).collect();
+    if named.is_empty() {
+        let begin = if made.len() == 1 { "it signs" } else { "they sign" };
         complain!(
-            "the configuration names the keys of {domain} that sign: add these sections, with a date of yours{}",
-            sections.collect::<String>()
+            "{begin} from the next reload or restart on: one before that makes signatures that nobody can verify"
         );
-        return;
+    } else if !unnamed.is_empty() {
+        let day = written(process::wall().day().saturating_add(2));
+        let section = |selector: &&String| {
+            format!("\n[[dkim.key]]\ndomain = \"{domain}\"\nselector = \"{selector}\"\nfrom = {day}")
+        };
+        let sections: String = unnamed.iter().map(section).collect();
+        complain!(
+            "of {domain} only keys sign that a [[dkim.key]] names; add, with a day on which it is published for long:{sections}"
+        );
     }
-    complain!(
-        "{they} from the next reload or restart on: one before that makes signatures that nobody can verify"
-    );
+}
+
+/// Where root made files that the relay may not be able to read.
+fn warn_of_owner(directory: &Path) {
+    let Ok(of) = std::fs::metadata(directory) else { return };
+    if (process::user().0, of.uid(), of.gid()) == (0, 0, 0) {
+        let at = directory.display();
+        complain!(
+            "{at} belongs to root: if the relay runs as another user, let it read them: chown -R USER: {at}"
+        );
+    }
 }

@@ -4,6 +4,8 @@ mod check;
 mod keygen;
 mod show;
 
+pub use check::Published;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -87,7 +89,7 @@ impl Place {
 }
 
 /// A domain as it was given, in lower case.
-fn domain(written: &str) -> Result<String, Failure> {
+pub fn domain(written: &str) -> Result<String, Failure> {
     let domain = written.trim().trim_end_matches('.').to_ascii_lowercase();
     if address::is_domain(domain.as_bytes()) && !address::is_numeric(&domain) {
         return Ok(domain);
@@ -97,25 +99,40 @@ fn domain(written: &str) -> Result<String, Failure> {
 }
 
 /// All keys of a directory, with what is wrong there told on standard error.
-struct Found {
-    signing: Signing,
-    now: UnixMillis,
+pub struct Found {
+    /// Who signs what.
+    pub signing: Signing,
+    /// At what time.
+    pub now: UnixMillis,
     /// What cannot be used.
     bad: usize,
 }
 
 impl Found {
-    fn read(dkim: &DkimConfig) -> Found {
+    /// Reads them; of what is wrong there what may matter to a domain is told, or all.
+    pub fn read(dkim: &DkimConfig, domain: Option<&str>) -> Found {
         let Keys { files, bad, doubts, .. } = keys::read(dkim, None);
-        for (problem, fix) in doubts {
+        let place = domain.map(|domain| format!("/{domain}"));
+        let matters = |words: &str| place.as_ref().is_none_or(|place| words.contains(place));
+        for (problem, fix) in doubts.iter().filter(|(problem, _)| matters(problem)) {
             complain!("warning: {problem}; {fix}");
         }
-        bad.iter().for_each(|bad| complain!("{bad}"));
+        let mut count = 0;
+        for bad in bad.iter().filter(|bad| bad.is_of_all_keys() || matters(&bad.to_string())) {
+            complain!("{bad}");
+            count += 1;
+        }
+        Found { signing: Signing::new(dkim, files), now: process::wall(), bad: count }
+    }
+
+    /// The same, and nothing is told.
+    pub fn quiet(dkim: &DkimConfig) -> Found {
+        let Keys { files, bad, .. } = keys::read(dkim, None);
         Found { signing: Signing::new(dkim, files), now: process::wall(), bad: bad.len() }
     }
 
     /// Those of a domain, or all.
-    fn keys(&self, domain: Option<&str>) -> Vec<Key<'_>> {
+    pub fn keys(&self, domain: Option<&str>) -> Vec<Key<'_>> {
         let numbered = (0..).map(KeyNumber).zip(self.signing.files());
         let wanted = numbered.filter(|(_, file)| domain.is_none_or(|domain| *file.domain == *domain));
         let key = |(number, file)| Key { number, file, standing: self.signing.standing(number, self.now) };
@@ -135,22 +152,26 @@ impl Found {
 }
 
 /// One key, and what it does now.
-struct Key<'a> {
-    number: KeyNumber,
-    file: &'a KeyFile,
-    standing: Standing,
+pub struct Key<'a> {
+    /// Which.
+    pub number: KeyNumber,
+    /// Where it is.
+    pub file: &'a KeyFile,
+    /// What it does.
+    pub standing: Standing,
 }
 
 impl Key<'_> {
     /// Its length and its record.
-    fn public(&self) -> Result<(usize, String), Failure> {
+    pub fn public(&self) -> Result<(usize, String), Failure> {
         let failed = |words: String| Failure::from(words);
         let key = self.file.key().map_err(|flaw| failed(flaw.to_string()))?;
         let text = key.txt_record().map_err(|failure: Failed| failed(failure.to_string()))?;
         Ok((key.bits(), text))
     }
 
-    fn record_name(&self) -> String {
+    /// Where its record is.
+    pub fn record_name(&self) -> String {
         record::name(&self.file.selector, &self.file.domain)
     }
 

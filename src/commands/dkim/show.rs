@@ -24,7 +24,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let domain = arguments.domain.as_deref().map(domain).transpose()?;
     let (dkim, _) = arguments.place.settings()?;
-    let found = Found::read(&dkim);
+    let found = Found::read(&dkim, domain.as_deref());
     let keys = found.keys(domain.as_deref());
     if arguments.json {
         for key in &keys {
