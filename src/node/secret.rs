@@ -8,6 +8,10 @@ use crate::runtime::{files, process};
 
 /// Whether others may read a secret that is there, and what to do.
 pub(crate) fn doubt(path: &Path, of: &Metadata) -> Option<(String, String)> {
+    // Nobody else at all, whatever a list says.
+    if of.mode() & 0o077 == 0 {
+        return None;
+    }
     let reader = Reader {
         ids: process::user(),
         has_list: files::has_access_list(path),

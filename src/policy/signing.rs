@@ -45,7 +45,17 @@ pub struct KeyFile {
     /// What it signs with.
     pub algorithm: Algorithm,
     /// What is in it.
-    pem: Arc<str>,
+    pem: Pem,
+}
+
+/// The text of a private key, which no log may have.
+#[derive(Clone, PartialEq, Eq)]
+struct Pem(Arc<str>);
+
+impl fmt::Debug for Pem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Pem")
+    }
 }
 
 /// Why a file holds no key that can sign.
@@ -89,7 +99,7 @@ impl KeyFile {
         let key = PrivateKey::from_pem(text).map_err(KeyFileFlaw::Key)?;
         let algorithm = key.algorithm();
         let (domain, selector) = (domain.clone(), selector.to_ascii_lowercase().into());
-        let file = KeyFile { domain, selector, written, algorithm, pem: text.into() };
+        let file = KeyFile { domain, selector, written, algorithm, pem: Pem(text.into()) };
         file.signer(&Form::default(), key).map_err(KeyFileFlaw::Name)?;
         Ok(file)
     }
@@ -108,7 +118,7 @@ impl KeyFile {
 
     /// Whether both are one text in memory: that of a file that was not read again.
     pub fn is_same_text_as(&self, other: &KeyFile) -> bool {
-        Arc::ptr_eq(&self.pem, &other.pem)
+        Arc::ptr_eq(&self.pem.0, &other.pem.0)
     }
 
     /// Whether both files hold the same.
@@ -118,7 +128,7 @@ impl KeyFile {
 
     /// The key.
     pub fn key(&self) -> Result<PrivateKey, KeyFlaw> {
-        PrivateKey::from_pem(&self.pem)
+        PrivateKey::from_pem(&self.pem.0)
     }
 }
 

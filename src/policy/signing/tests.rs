@@ -150,6 +150,8 @@ fn a_signer_has_what_is_configured() {
     let signer = format!("{:?}", all.make_signer(one).unwrap());
     assert!(signer.contains("Simple") && signer.contains("604800"), "{signer}");
     assert_eq!(all.key_count(), 1);
+    let shown = format!("{all:?}");
+    assert!(shown.contains("d.example") && !shown.contains("PRIVATE KEY"), "no secret in a log: {shown}");
     assert!(all.make_signer(KeyNumber(1)).is_err());
     let usual = signing("", &[("d.example", "r1", 5)]);
     assert_eq!((usual.body_forms(), usual.encodes_eight_bit()), ([Canonicalization::Relaxed], true));
