@@ -189,12 +189,12 @@ impl Walk<'_> {
             (None, _) => (None, rest),
         };
         let target = match argument {
-            Some(argument) => self.expand(argument, domain).ok_or(None)?,
+            Some(argument) => self.expand(argument, domain).ok_or(None::<Stop>)?,
             None => domain.to_owned(),
         };
         match name.to_ascii_lowercase().as_str() {
             "all" => Ok(true),
-            "ip4" | "ip6" => Ok(loose(rest).ok_or(None)?.contains(self.address)),
+            "ip4" | "ip6" => Ok(loose(rest).ok_or(None::<Stop>)?.contains(self.address)),
             "include" => {
                 self.count()?;
                 match self.check(&target, depth + 1)? {
@@ -232,7 +232,7 @@ impl Walk<'_> {
 
     fn is_address_of(&mut self, host: &str, bits: &str) -> Result<bool, Option<Stop>> {
         let kind = if self.address.is_ipv4() { QueryType::A } else { QueryType::Aaaa };
-        let bits = prefix(bits, self.address).ok_or(None)?;
+        let bits = prefix(bits, self.address).ok_or(None::<Stop>)?;
         let Answer::Addresses(all) = self.look(kind, host)? else { return Ok(false) };
         Ok(all.into_iter().any(|one| covers(one, bits, self.address)))
     }
@@ -306,7 +306,7 @@ impl Walk<'_> {
             return None;
         }
         let delimiters = if delimiters.is_empty() { "." } else { delimiters };
-        let mut parts: Vec<&str> = value.split(|letter| delimiters.contains(letter)).collect();
+        let mut parts: Vec<&str> = value.split(|letter: char| delimiters.contains(letter)).collect();
         if reverse {
             parts.reverse();
         }

@@ -51,7 +51,7 @@ struct CheckArguments {
 }
 
 /// An address of ours, and the name that goes with it.
-struct Leaving {
+pub struct Leaving {
     address: IpAddr,
     ehlo: String,
 }

@@ -179,8 +179,8 @@ fn alignment(record: &Record, domain: &str, organisation: &str, config: &Config)
         of == organisation || of.strip_suffix(organisation).is_some_and(|rest| rest.ends_with('.'))
     };
     let strict = record.is_strict("adkim");
-    let is_aligned = |of: &&str| if strict { **of == *domain } else { below(of) };
-    if domains.is_empty() || domains.iter().any(|of| is_aligned(&of)) {
+    let is_aligned = |of: &&str| if strict { **of == *domain } else { below(*of) };
+    if domains.is_empty() || domains.iter().any(is_aligned) {
         return None;
     }
     let mut names = domains.clone();

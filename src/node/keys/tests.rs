@@ -114,7 +114,6 @@ fn what_is_no_key_is_doubted_and_what_is_broken_refused() {
     ] {
         assert!(told.contains(words), "{words}\n{told}");
     }
-    fs::remove_dir_all(broken.path(".")).ok();
     let none = DkimConfig { keys: Some(broken.path("none")), ..DkimConfig::default() };
     let told = read(&none, None).bad[0].to_string();
     assert!(told.contains("relevo dkim keygen example.com --keys "), "{told}");
@@ -163,6 +162,9 @@ fn a_reload_reads_what_is_new() {
     let other = PrivateKey::generate(Algorithm::Ed25519Sha256).unwrap().to_pem().unwrap();
     fs::remove_file(scratch.path("d.example/e2.pem")).unwrap();
     scratch.write("d.example/e2.pem", &other);
+    // Of the same length, and perhaps in the same tick of the clock of the file system.
+    let written = fs::File::options().write(true).open(scratch.path("d.example/e2.pem")).unwrap();
+    written.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000)).unwrap();
     scratch.write("d.example/e3.pem", &other);
     let again = scratch.read("", Some(&before));
     let found = |selector: &str| again.files.iter().find(|file| *file.selector == *selector).unwrap();
