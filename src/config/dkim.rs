@@ -197,3 +197,98 @@ fn point(value: &DeValue<'_>, usual: &str) -> Result<UnixMillis, Wrong> {
         (format!("{} is no date", quoted(&written)), format!(", or a time in UTC: {meant}T09:00:00Z"));
     Err(Wrong::write(problem, meant, &more))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn dkim(text: &str) -> Result<DkimConfig, String> {
+        let config = Config::parse(text, Path::new("relevo.toml"));
+        config.map(|config| config.dkim).map_err(|errors| errors[0].to_string())
+    }
+
+    #[test]
+    fn signing_is_read() {
+        assert_eq!(dkim(""), Ok(DkimConfig::default()));
+        assert_eq!(
+            dkim("[dkim]\nkeys = \"\"\nrelay_domain = \"\"\nlifetime = \"\"\n"),
+            Ok(DkimConfig::default())
+        );
+        let text = "[dkim]\nkeys = \"/keys\"\nrelay_domain = \"Relay.Example.net\"\ncanonicalization = \"relaxed/simple\"\n\
+                    lifetime = \"7d\"\neight_bit = \"keep\"\n\
+                    [[dkim.key]]\ndomain = \"Example.com\"\nselector = \"R1\"\n\
+                    [[dkim.key]]\ndomain = \"example.com\"\nselector = \"r2\"\nfrom = 2026-12-01\nuntil = \"2026-12-02T12:00:00Z\"\n";
+        let day = 20_788 * 86_400_000;
+        let key = |selector: &str, from, until| NamedKey {
+            domain: "example.com".into(),
+            selector: selector.into(),
+            from: UnixMillis(from),
+            until: UnixMillis(until),
+        };
+        assert_eq!(
+            dkim(text),
+            Ok(DkimConfig {
+                keys: Some("/keys".into()),
+                relay_domain: Some("relay.example.net".into()),
+                header: Canonicalization::Relaxed,
+                body: Canonicalization::Simple,
+                lifetime: Some(WEEK),
+                eight_bit: EightBit::Keep,
+                named: vec![key("r1", 0, u64::MAX), key("r2", day, day + 86_400_000 * 3 / 2)],
+            })
+        );
+        for (word, body) in
+            [("relaxed", Canonicalization::Simple), ("relaxed/relaxed", Canonicalization::Relaxed)]
+        {
+            let read = dkim(&format!("[dkim]\ncanonicalization = \"{word}\"\n")).expect(word);
+            assert_eq!((read.header, read.body), (Canonicalization::Relaxed, body), "RFC 6376 3.5");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_it_is_told() {
+        let key = |more: &str| format!("keys = \"/keys\"\n[[dkim.key]]\n{more}");
+        let named = "domain = \"example.com\"\nselector = \"r1\"\n";
+        for (text, wanted) in [
+            ("key = \"/keys\"".to_owned(), "write each as [[dkim.key]] with its keys below"),
+            (
+                "relay_domain = \"example.net\"".to_owned(),
+                "nothing is signed without keys; add keys = \"/etc/relevo/dkim\"",
+            ),
+            ("keys = 7".to_owned(), "write keys = \"/etc/relevo/dkim\""),
+            ("keyss = \"/keys\"".to_owned(), "did you mean keys = \"/keys\"?"),
+            (
+                "keys = \"/k\"\nrelay_domain = \"@Example.net.\"".to_owned(),
+                "write relay_domain = \"example.net\"",
+            ),
+            ("keys = \"/k\"\nrelay_domain = \"192.0.2.1\"".to_owned(), "\"192.0.2.1\" is no domain"),
+            ("keys = \"/k\"\nrelay_domain = \"bücher.example\"".to_owned(), "write it in A-labels"),
+            (
+                "canonicalization = \"relaxd/relaxed\"".to_owned(),
+                "write canonicalization = \"relaxed/relaxed\"",
+            ),
+            ("lifetime = \"10s\"".to_owned(), "\"10s\" is too short; write lifetime = "),
+            ("eight_bit = \"encod\"".to_owned(), "write eight_bit = \"encode\", or \"keep\""),
+            (key("selector = \"r1\"\n"), "add domain = \"example.com\""),
+            (key("domain = \"example.com\"\n"), "add selector = \"r20261201\""),
+            (key(&format!("{named}form = 2026-12-01\n")), "did you mean from = 2026-12-01?"),
+            (key("domain = \"example.com\"\nselector = \"r1.pem\"\n"), "write selector = \"r1\""),
+            (key("domain = \"example.com\"\nselector = \"r 1\"\n"), "is no selector"),
+            (key(&format!("{named}from = 2026-02-30\n")), "date"),
+            (key(&format!("{named}from = \"soon\"\n")), "write from = 2026-12-01, or a time in UTC"),
+            (
+                key(&format!("{named}from = 2026-12-05T09:00:00+02:00\n")),
+                "write from = 2026-12-05, or a time in UTC: 2026-12-05T09:00:00Z",
+            ),
+            (key(&format!("{named}from = 2026-12-05\nuntil = 2026-12-05\n")), "the key would never sign"),
+            (key(&format!("{named}[[dkim.key]]\n{named}")), "this key of the domain is there already"),
+            (key(&format!("{named}colour = 1\n")), "known here: domain, from, selector, until"),
+        ] {
+            let error = dkim(&format!("[dkim]\n{text}\n")).expect_err(&text);
+            assert!(error.starts_with("relevo.toml:") && error.contains(wanted), "{text}: {error}");
+        }
+    }
+}

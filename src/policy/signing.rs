@@ -22,6 +22,17 @@ use crate::time::UnixMillis;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyNumber(pub u32);
 
+/// What tells that a file is not as it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// When it was written: nanoseconds of Unix time.
+    pub at_ns: u64,
+    /// Its bytes.
+    pub size: u64,
+    /// Which file it is.
+    pub inode: u64,
+}
+
 /// The file of a key, which can sign.
 #[derive(Clone, Debug)]
 pub struct KeyFile {
@@ -29,14 +40,22 @@ pub struct KeyFile {
     pub domain: Arc<str>,
     /// Its name there, in lower case.
     pub selector: Box<str>,
-    /// When it was written: nanoseconds of Unix time.
-    pub modified_ns: u64,
-    /// Bytes of the file.
-    pub size: u64,
+    /// As it was when it was read.
+    pub written: Written,
     /// What it signs with.
     pub algorithm: Algorithm,
     /// What is in it.
-    pem: Arc<str>,
+    pem: Pem,
+}
+
+/// The text of a private key, which no log may have.
+#[derive(Clone, PartialEq, Eq)]
+struct Pem(Arc<str>);
+
+impl fmt::Debug for Pem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Pem")
+    }
 }
 
 /// Why a file holds no key that can sign.
@@ -74,14 +93,13 @@ impl KeyFile {
     pub fn new(
         domain: &Arc<str>,
         selector: &str,
-        modified_ns: u64,
+        written: Written,
         text: &str,
     ) -> Result<KeyFile, KeyFileFlaw> {
         let key = PrivateKey::from_pem(text).map_err(KeyFileFlaw::Key)?;
         let algorithm = key.algorithm();
         let (domain, selector) = (domain.clone(), selector.to_ascii_lowercase().into());
-        let file =
-            KeyFile { domain, selector, modified_ns, size: text.len() as u64, algorithm, pem: text.into() };
+        let file = KeyFile { domain, selector, written, algorithm, pem: Pem(text.into()) };
         file.signer(&Form::default(), key).map_err(KeyFileFlaw::Name)?;
         Ok(file)
     }
@@ -98,9 +116,19 @@ impl KeyFile {
         })
     }
 
+    /// Whether both are one text in memory: that of a file that was not read again.
+    pub fn is_same_text_as(&self, other: &KeyFile) -> bool {
+        Arc::ptr_eq(&self.pem.0, &other.pem.0)
+    }
+
+    /// Whether both files hold the same.
+    pub fn has_same_key_as(&self, other: &KeyFile) -> bool {
+        self.is_same_text_as(other) || self.pem == other.pem
+    }
+
     /// The key.
     pub fn key(&self) -> Result<PrivateKey, KeyFlaw> {
-        PrivateKey::from_pem(&self.pem)
+        PrivateKey::from_pem(&self.pem.0)
     }
 }
 
@@ -141,6 +169,19 @@ impl Term {
     }
 }
 
+/// What a key does now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It signs.
+    Signs,
+    /// It will from then on.
+    Later(UnixMillis),
+    /// It did up to then.
+    Over(UnixMillis),
+    /// Another one of its domain signs in its place.
+    Rests,
+}
+
 /// All keys, and which of them sign what. Never changed: a reload makes another one.
 #[derive(Debug)]
 pub struct Signing {
@@ -159,7 +200,7 @@ impl Signing {
     pub fn new(config: &DkimConfig, mut files: Vec<KeyFile>) -> Signing {
         // The newest first; of two that are as old as each other, the one that comes later in the alphabet.
         files.sort_unstable_by(|one, other| {
-            let age = (other.modified_ns, &other.selector).cmp(&(one.modified_ns, &one.selector));
+            let age = (other.written.at_ns, &other.selector).cmp(&(one.written.at_ns, &one.selector));
             one.domain.cmp(&other.domain).then(age)
         });
         let mut named: HashMap<&str, Vec<_>> = HashMap::new();
@@ -251,6 +292,25 @@ impl Signing {
         self.relay_domain.as_ref().is_some_and(|relay| is_below(relay, domain) || is_below(domain, relay))
     }
 
+    /// Whether a domain, or one above it, has keys.
+    pub fn has_keys(&self, domain: &str) -> bool {
+        nearest(domain, self.labels_max).any(|name| self.domains.contains_key(name))
+    }
+
+    /// Whether a key signs, and if not why.
+    pub fn standing(&self, key: KeyNumber, now: UnixMillis) -> Standing {
+        let Some(file) = self.files.get(key.0 as usize) else { return Standing::Rests };
+        let terms = self.domains.get(&file.domain).map(|terms| &**terms).unwrap_or_default();
+        let first = terms.iter().find(|term| term.algorithm == file.algorithm && term.holds(now));
+        match terms.iter().find(|term| term.key == key) {
+            None => Standing::Rests,
+            Some(term) if term.until <= now => Standing::Over(term.until),
+            Some(term) if term.from > now => Standing::Later(term.from),
+            Some(_) if first.is_some_and(|first| first.key == key) => Standing::Signs,
+            Some(_) => Standing::Rests,
+        }
+    }
+
     /// How many keys there are: their numbers are below.
     pub fn key_count(&self) -> usize {
         self.files.len()
@@ -288,3 +348,6 @@ fn nearest(domain: &str, labels_max: usize) -> impl Iterator<Item = &str> {
     let first = domain.get(begin..).filter(|name| !name.is_empty());
     std::iter::successors(first, |name| name.split_once('.').map(|(_, above)| above))
 }
+
+#[cfg(test)]
+mod tests;

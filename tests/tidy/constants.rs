@@ -38,6 +38,8 @@ const MAY: &[(&str, &[&str], &str)] = &[
     ),
     ("src/shard/store/places.rs", &["MOVED"], "a bit of a word of the table"),
     ("src/commands/output.rs", &["NO", "WRONG_USE"], "exit codes"),
+    ("src/node/keygen.rs", &["DIRECTORY_MODE", "KEY_MODE", "SHARED_KEY_MODE"], "modes of files"),
+    ("src/mail/dkim/record.rs", &["FRAME"], "how keys are encoded"),
     ("src/config/judge.rs", &["MINUTE", "HOUR", "DAY"], "units"),
     ("src/config/retry.rs", &["SECOND"], "units"),
     ("src/time.rs", &["DAY"], "units"),
