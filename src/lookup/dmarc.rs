@@ -47,8 +47,8 @@ impl Record {
 /// The names that a walk up from a domain asks (RFC 9989 4.10): itself, and those above it, of a long one only the last seven.
 fn walk(domain: &str) -> Vec<&str> {
     let labels = domain.split('.').count();
-    let above = |name: &&str| name.split_once('.').map(|(_, above)| above);
-    let all: Vec<&str> = std::iter::successors(Some(domain), above).collect();
+    let above = std::iter::successors(Some(domain), |name| name.split_once('.').map(|(_, above)| above));
+    let all: Vec<&str> = above.collect();
     if labels <= limits::DMARC_WALK_MAX {
         return all;
     }
