@@ -39,7 +39,7 @@ class Keys:
         self.records[f"{selector}._domainkey.{domain}"] = f"v=DKIM1; k={kind}; p={base64.b64encode(key).decode()}"
 
     def verify(self, messages):
-        """What dkimpy says of the signatures of each, and that Mail::DKIM agrees."""
+        """What dkimpy says of the signatures of each; Mail::DKIM agrees as to RSA."""
         directory = tempfile.mkdtemp(prefix="relevo-signed-")
         files = []
         for number, message in enumerate(messages):
@@ -54,9 +54,9 @@ class Keys:
         found = [json.loads(line) for line in run("/usr/bin/python3", f"{HERE}/verifier.py", f"{directory}/records.json", *files)]
         others = run("/usr/bin/perl", f"{HERE}/verifier.pl", f"{directory}/records.txt", *files)
         for one, other in zip(found, others, strict=True):
-            # Both in the order of the header.
-            agreed = [f"{domain}/{selector}={'pass' if result == 'right' else 'fail'}" for domain, selector, _, result in one]
-            assert sorted(agreed) == sorted(other.split()), (agreed, other)
+            # Debian's Mail::DKIM knows no Ed25519.
+            right = {f"{domain}/{selector}=pass" for domain, selector, algorithm, result in one if (algorithm, result) == ("rsa-sha256", "right")}
+            assert right == {word for word in other.split() if word.endswith("=pass")}, (one, other)
         return found
 
 
@@ -80,7 +80,7 @@ SHAPES = {
     "empty lines at the end": HEADER + b"\r\nA line.\r\n\r\n \r\n\r\n",
     "dots": HEADER + b"\r\n.\r\n..\r\n.a\r\n",
     "blanks": HEADER + b"\r\na  b\t\tc \t\r\n\r\n\t x\r\n",
-    "folded": b"Subject: a\r\n  b\r\n\tc\r\nFROM:ada@shop.example\r\nTo : x\r\n\r\nbody\r\n",
+    "folded": b"Subject: a\r\n  b\r\n\tc\r\nFROM:ada@shop.example\r\nTo:\t x\r\n\r\nbody\r\n",
     "mailbox line": b"From ada Sun Nov 29\r\n" + HEADER + b"\r\nbody\r\n",
     "no date, no id": b"From: ada@shop.example\r\nSubject: x\r\n\r\nbody\r\n",
     "8-bit": HEADER + "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nGrüße.\r\n.dot ü\r\n".encode(),

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use relevo::config::DkimConfig;
 use relevo::mail::dkim::PrivateKey;
-use relevo::policy::signing::{KeyFile, Signing};
+use relevo::policy::signing::{KeyFile, Signing, Written};
 
 use super::verify::Published;
 
@@ -19,7 +19,7 @@ const DOMAIN: &str = "origin.example";
 pub fn signing(configuration: &str) -> Option<Arc<Signing>> {
     let domains = configuration.lines().filter_map(|line| line.strip_prefix("#dkim "));
     let file = |domain: Arc<str>| {
-        KEYS.map(|(selector, text)| KeyFile::new(&domain, selector, 1, text).expect("a key"))
+        KEYS.map(|(selector, text)| KeyFile::new(&domain, selector, Written::default(), text).expect("a key"))
     };
     let files: Vec<KeyFile> = domains.flat_map(|domain| file(domain.into())).collect();
     (!files.is_empty()).then(|| Arc::new(Signing::new(&DkimConfig::default(), files)))
