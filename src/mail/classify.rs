@@ -145,6 +145,7 @@ impl Judged {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    #[serde(default)]
     provider: Vec<Provider>,
     class: Vec<Entry>,
 }
@@ -201,7 +202,35 @@ static SHIPPED: LazyLock<Classes> = LazyLock::new(|| {
         .unwrap_or(Classes { entries: Vec::new(), suffixes: Vec::new() })
 });
 
+/// What notifications say in words of their own, and no hop in a reply.
+static NOTICES: LazyLock<Classes> = LazyLock::new(|| {
+    toml::from_str(include_str!("classify/notices.toml"))
+        .ok()
+        .and_then(|file| Classes::new(&file))
+        .unwrap_or(Classes { entries: Vec::new(), suffixes: Vec::new() })
+});
+
 impl Classes {
+    /// What a text of a returned message means, as a reply (`codes` is what it begins with). None: only its codes say something. This is for
+    /// one thread, and takes as long as a look at a new reply does.
+    pub fn judge_words(text: &str, codes: &str, hop: &str) -> Option<Judged> {
+        let (mut masked, mut bare) = (Vec::new(), Vec::new());
+        mask(text.as_bytes(), &mut masked);
+        mask(format!("{codes} ").as_bytes(), &mut bare);
+        let provider = SHIPPED.provider(hop);
+        let first = SHIPPED.first(&masked, provider);
+        if first != SHIPPED.first(&bare, provider) {
+            return first.and_then(|place| SHIPPED.entries.get(place)).map(|entry| entry.judged);
+        }
+        let place = NOTICES.first(&masked, None)?;
+        NOTICES.entries.get(place).map(|entry| entry.judged)
+    }
+
+    /// What codes without words mean.
+    pub fn judge_codes(codes: &str, hop: &str) -> Judged {
+        SHIPPED.find(codes.as_bytes(), SHIPPED.provider(hop))
+    }
+
     /// Those that come with the relay. They are compiled once a process, by the first who asks.
     pub fn shipped() -> Classes {
         SHIPPED.clone()

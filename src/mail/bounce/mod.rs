@@ -1,0 +1,164 @@
+//! Mail that comes back: bounces, delays, complaints and answers of programs. Bytes in, findings out.
+//!
+//! [`read`] goes from what is for machines to what is for humans: a feedback report, a delivery report, a provider's own form of complaint, the
+//! words of a system that is known (`systems.toml`), an answer of a program, the words of any mail system, and then what is attached. Of a message
+//! only a front piece is looked at, whatever its size. All of it is by strangers, and can be forged: whoever acts on findings first has
+//! [`verp`] say that a message of ours was meant.
+
+mod auto;
+mod complaint;
+mod found;
+mod freeform;
+mod notice;
+mod original;
+mod parts;
+mod report;
+mod text;
+mod verdict;
+pub mod verp;
+
+pub use found::{Action, AutoReply, AutoReplyKind, Complaint, Feedback, Incoming, PerRecipient, Returned};
+pub use original::Original;
+
+use notice::Notice;
+use parts::{Kind, Part};
+use verdict::Looker;
+
+/// Says what a message is that came to the address `to`.
+pub fn read(message: &[u8], to: &[u8]) -> Incoming {
+    let front = parts::front(message);
+    let mut looker = Looker::new();
+    let mut found = look(&front, 0, &mut looker).unwrap_or(Incoming::Other);
+    let to =
+        text::address(&String::from_utf8_lossy(&to[..to.len().min(crate::limits::INCOMING_ADDRESS_MAX)]));
+    let original = match &mut found {
+        Incoming::Bounce(returned) | Incoming::Delay(returned) | Incoming::Receipt(returned) => {
+            Some(&mut returned.original)
+        }
+        Incoming::Complaint(complaint) => Some(&mut complaint.original),
+        Incoming::AutoReply(_) | Incoming::Other => None,
+    };
+    if let (Some(original), Some(to)) = (original, to) {
+        original.return_paths.retain(|path| *path != to);
+        original.return_paths.insert(0, to);
+    }
+    found
+}
+
+/// A message, or one in it. None: it is nothing of what is looked for.
+fn look(message: &[u8], depth: usize, looker: &mut Looker) -> Option<Incoming> {
+    let (section, _) = parts::split(message);
+    let all = parts::read(message);
+    let notice = Notice::read(section, &all);
+    let part = |kind: Kind| all.iter().find(|part| part.kind == kind);
+    if let Some(part) = part(Kind::Feedback) {
+        return Some(Incoming::Complaint(complaint::read(&part.body, &notice)));
+    }
+    if let Some(found) = reported(&all, &notice, looker) {
+        return Some(found);
+    }
+    if part(Kind::Disposition).is_some() {
+        return Some(Incoming::AutoReply(auto::receipt(section, &notice)));
+    }
+    if let Some(found) = complaint::of_a_provider(section, &notice, &all) {
+        return Some(Incoming::Complaint(found));
+    }
+    let known = freeform::known(&notice, looker);
+    if let Some((returned, delay)) = known.filter(|(returned, _)| is_named(returned)) {
+        return Some(incoming(returned, delay));
+    }
+    if let Some(found) = auto::read(section, &notice) {
+        return Some(Incoming::AutoReply(found));
+    }
+    let unknown = freeform::unknown(&notice, looker);
+    match unknown {
+        Some((returned, delay)) if is_named(&returned) => Some(incoming(returned, delay)),
+        unknown => attached(&all, depth, looker)
+            .or_else(|| unknown.map(|(returned, delay)| incoming(returned, delay))),
+    }
+}
+
+fn is_named(returned: &Returned) -> bool {
+    returned.reports.iter().any(|report| !report.recipient.is_empty())
+}
+
+fn incoming(returned: Returned, delay: bool) -> Incoming {
+    if delay { Incoming::Delay(returned) } else { Incoming::Bounce(returned) }
+}
+
+/// Somebody may have passed it on.
+fn attached(parts: &[Part<'_>], depth: usize, looker: &mut Looker) -> Option<Incoming> {
+    if depth >= crate::limits::INCOMING_FORWARDS_MAX {
+        return None;
+    }
+    let messages = parts.iter().filter(|part| part.kind == Kind::Message);
+    for part in messages.take(crate::limits::INCOMING_FORWARDS_MAX) {
+        let inner = part.body.trim_ascii_start();
+        match look(inner, depth + 1, looker) {
+            None | Some(Incoming::AutoReply(_) | Incoming::Other) => {}
+            found => return found,
+        }
+    }
+    None
+}
+
+/// Delivery reports, with verdicts.
+fn reported(parts: &[Part<'_>], notice: &Notice, looker: &mut Looker) -> Option<Incoming> {
+    let mut reports =
+        parts.iter().filter(|part| part.kind == Kind::Status).filter_map(|part| report::read(&part.body));
+    // Some put the fields into the words for humans, and nowhere else.
+    let fields = reports.next().or_else(|| in_text(notice))?;
+    let mut returned = report::returned(fields);
+    returned.original = notice.original();
+    let whole = text::one_line(notice.text(), crate::limits::INCOMING_REASON_MAX);
+    let nameless = returned.reports.len() == 1 && !returned.reports[0].recipient.contains('@');
+    for report in &mut returned.reports {
+        if nameless {
+            name(report, notice, &returned.original);
+        }
+        let mentions =
+            if report.recipient.is_empty() { String::new() } else { notice.mentions(&report.recipient) };
+        let hop = report.remote_mta.clone().unwrap_or_default();
+        let verdict = looker.verdict(
+            [report.diagnostic.as_str(), mentions.as_str(), whole.as_str(), notice.subject.as_str()],
+            report.status,
+            &hop,
+        );
+        report.class = verdict.class;
+        report.code = verdict.code;
+        report.status = report.status.or(verdict.status);
+        report.permanent = verdict.permanent && report.action == Action::Failed;
+    }
+    let has = |action: Action| returned.reports.iter().any(|report| report.action == action);
+    Some(if has(Action::Failed) {
+        Incoming::Bounce(returned)
+    } else if has(Action::Delayed) {
+        Incoming::Delay(returned)
+    } else {
+        Incoming::Receipt(returned)
+    })
+}
+
+/// Fields of a report among words.
+fn in_text(notice: &Notice) -> Option<report::Fields> {
+    let text = notice.text();
+    let is_report = memchr::memmem::find(text, b"Final-Recipient:").is_some()
+        && memchr::memmem::find(text, b"Action:").is_some();
+    if is_report { report::read(text) } else { None }
+}
+
+/// Whom it is about, where the report names nobody: the notification, or what came back, may.
+fn name(report: &mut PerRecipient, notice: &Notice, original: &Original) {
+    let known = match (notice.failed.as_slice(), original.to.as_slice()) {
+        ([only], _) | ([], [only]) => only,
+        _ => return,
+    };
+    if !report.recipient.is_empty() {
+        report.original_recipient.get_or_insert_with(|| known.clone());
+        return;
+    }
+    report.recipient.clone_from(known);
+}
+
+#[cfg(test)]
+mod tests;
