@@ -165,6 +165,9 @@ struct Entry {
     permanent: Option<bool>,
     about: Option<ReplySubject>,
     provider: Option<String>,
+    /// Its words are those of many replies that mean something else; where there are more words than the reply's, they decide.
+    #[serde(default)]
+    last_resort: bool,
     #[cfg_attr(not(test), expect(dead_code, reason = "tests hold the patterns to them"))]
     example: Vec<String>,
 }
@@ -192,6 +195,7 @@ struct Compiled {
     judged: Judged,
     /// The place of its provider, if it is of one.
     provider: Option<u8>,
+    last_resort: bool,
 }
 
 static SHIPPED: LazyLock<Classes> = LazyLock::new(|| {
@@ -211,19 +215,19 @@ static NOTICES: LazyLock<Classes> = LazyLock::new(|| {
 });
 
 impl Classes {
-    /// What a text of a returned message means, as a reply (`codes` is what it begins with). None: only its codes say something. This is for
+    /// What the words of a returned message mean, as a reply (`codes` is what it begins with). None: only its codes say something. This is for
     /// one thread, and takes as long as a look at a new reply does.
     pub fn judge_words(text: &str, codes: &str, hop: &str) -> Option<Judged> {
         let (mut masked, mut bare) = (Vec::new(), Vec::new());
         mask(text.as_bytes(), &mut masked);
         mask(format!("{codes} ").as_bytes(), &mut bare);
-        let provider = SHIPPED.provider(hop);
-        let first = SHIPPED.first(&masked, provider);
-        if first != SHIPPED.first(&bare, provider) {
-            return first.and_then(|place| SHIPPED.entries.get(place)).map(|entry| entry.judged);
+        if let Some(entry) = NOTICES.first(&masked, None).and_then(|place| NOTICES.entries.get(place)) {
+            return Some(entry.judged);
         }
-        let place = NOTICES.first(&masked, None)?;
-        NOTICES.entries.get(place).map(|entry| entry.judged)
+        let provider = SHIPPED.provider(hop);
+        let first = SHIPPED.first(&masked, provider)?;
+        let entry = SHIPPED.entries.get(first).filter(|entry| !entry.last_resort)?;
+        (SHIPPED.first(&bare, provider) != Some(first)).then_some(entry.judged)
     }
 
     /// What codes without words mean.
@@ -252,7 +256,7 @@ impl Classes {
                 .ok()?;
             let about_us = entry.about == Some(ReplySubject::Us);
             let judged = Judged { class: entry.class, permanent: entry.permanent, about_us };
-            entries.push(Compiled { pattern, judged, provider });
+            entries.push(Compiled { pattern, judged, provider, last_resort: entry.last_resort });
         }
         let numbered = file.provider.iter().zip(0..);
         let suffixes = numbered

@@ -41,6 +41,9 @@ pub(super) struct Entry {
     /// It is about mail that is tried on.
     #[serde(default)]
     delay: bool,
+    /// What is about a recipient stands in front of the line that names it.
+    #[serde(default)]
+    above: bool,
     /// Messages of it, and `address class` for each recipient.
     #[cfg_attr(not(test), expect(dead_code, reason = "tests hold the patterns to them"))]
     pub example: Vec<Example>,
@@ -62,6 +65,7 @@ struct System {
     class: Option<Class>,
     always: bool,
     delay: bool,
+    above: bool,
 }
 
 static SYSTEMS: LazyLock<Vec<System>> = LazyLock::new(|| {
@@ -72,6 +76,14 @@ static SYSTEMS: LazyLock<Vec<System>> = LazyLock::new(|| {
 /// An address in running text.
 static ADDRESS: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r#"(?-u)(?:"[^"\n@]{1,64}"|[A-Za-z0-9._=+%&~!#$'*/?^`{|}-]{1,128})@(?:[A-Za-z0-9_-]{1,63}\.){1,8}[A-Za-z0-9-]{2,24}"#).ok()
+});
+
+/// One that a line begins with, and that stands alone there or in front of what is about it.
+static LEADING: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(
+        r#"(?m-u)^[ \t>*-]{0,8}["'<]{0,2}([A-Za-z0-9._=+%&~!#$'*/?^`{|}-]{1,128}@(?:[A-Za-z0-9_-]{1,63}\.){1,8}[A-Za-z0-9-]{2,24})[">']{0,2}(?:[ \t]*(?:$|[:(,\[]|\.\.\.)| on |[ \t]+-|<mailto:)"#,
+    )
+    .ok()
 });
 
 /// Words of a notification that says that mail did not arrive.
@@ -133,6 +145,7 @@ impl System {
             class: entry.class,
             always: entry.always,
             delay: entry.delay,
+            above: entry.above,
             // Once a process: the file is compiled in, its names are what is said of findings.
             name: String::leak(entry.name),
         })
@@ -149,7 +162,7 @@ struct Named {
 pub(super) fn known(notice: &Notice, looker: &mut Looker) -> Option<(Returned, bool)> {
     let system = SYSTEMS.iter().find(|system| system.sign.is_match(&notice.marked))?;
     let named = match &system.recipient {
-        Some(pattern) => named(notice, |text| addresses(pattern, text)),
+        Some(pattern) => named(notice, system.above, |text| addresses(pattern, text)),
         None => Vec::new(),
     };
     let reason = system
@@ -224,19 +237,24 @@ fn addresses(pattern: &Regex, text: &[u8]) -> Vec<(Range<usize>, String)> {
         .collect()
 }
 
-/// Each recipient once, with what stands from its line to the next one's.
-fn named(notice: &Notice, find: impl Fn(&[u8]) -> Vec<(Range<usize>, String)>) -> Vec<Named> {
+/// Each recipient once, with what stands from its line to the next one's, or, with `above`, from the line before to its own.
+fn named(notice: &Notice, above: bool, find: impl Fn(&[u8]) -> Vec<(Range<usize>, String)>) -> Vec<Named> {
     let text = notice.text();
     let found = find(text);
+    let line = |place: usize| memchr::memrchr(b'\n', &text[..place]).map_or(0, |end| end + 1);
+    let line_end = |place: usize| memchr::memchr(b'\n', &text[place..]).map_or(text.len(), |end| place + end);
     let mut out: Vec<Named> = Vec::new();
+    let mut behind = 0;
     for (place, (range, address)) in found.iter().enumerate() {
-        let start = memchr::memrchr(b'\n', &text[..range.start]).map_or(0, |end| end + 1);
-        let end = found.get(place + 1).map_or(text.len(), |(next, _)| {
-            memchr::memrchr(b'\n', &text[..next.start]).map_or(next.start, |end| end)
-        });
-        let about = start..end.max(range.end);
+        let about = if above {
+            behind..line_end(range.end)
+        } else {
+            let end = found.get(place + 1).map_or(text.len(), |(next, _)| line(next.start));
+            line(range.start)..end.max(range.end)
+        };
+        behind = about.end;
         match out.iter_mut().find(|named| named.address.eq_ignore_ascii_case(address)) {
-            Some(known) if known.about.end >= start => known.about.end = about.end,
+            Some(known) if known.about.end >= about.start => known.about.end = about.end,
             Some(_) => {}
             None => out.push(Named { address: address.clone(), about }),
         }
@@ -281,18 +299,25 @@ fn fallback(notice: &Notice) -> Vec<Named> {
         .iter()
         .any(|word| head.starts_with(word))
     };
+    // A list of recipients has a line for each; else the first address that is named is the one.
+    if let Some(pattern) = LEADING.as_ref() {
+        let leading = |text: &[u8]| -> Vec<_> {
+            addresses(pattern, text).into_iter().filter(|(_, address)| is_other(address)).collect()
+        };
+        let found = named(notice, false, leading);
+        if !found.is_empty() {
+            return found;
+        }
+    }
     if let Some(pattern) = ADDRESS.as_ref() {
-        let found: Vec<_> = pattern
+        let found = pattern
             .find_iter(text)
             .take(limits::INCOMING_REPORTS_MAX)
             .filter(|found| !is_sender_line(found.start()))
-            .map(|found| (found.range(), String::from_utf8_lossy(found.as_bytes()).into_owned()))
-            .filter(|(_, address)| is_other(address))
-            .collect();
-        if let Some((range, address)) = found.first() {
-            let mut one = named(notice, |_| vec![(range.clone(), address.clone())]);
-            one.iter_mut().for_each(|named| named.about = all.clone());
-            return one;
+            .map(|found| String::from_utf8_lossy(found.as_bytes()).into_owned())
+            .find(|address| is_other(address));
+        if let Some(address) = found {
+            return vec![whole(&address)];
         }
     }
     let original = notice.original();

@@ -13,6 +13,7 @@ mod notice;
 mod original;
 mod parts;
 mod report;
+mod ses;
 mod text;
 mod verdict;
 pub mod verp;
@@ -62,6 +63,9 @@ fn look(message: &[u8], depth: usize, looker: &mut Looker) -> Option<Incoming> {
     }
     if let Some(found) = complaint::of_a_provider(section, &notice, &all) {
         return Some(Incoming::Complaint(found));
+    }
+    if let Some(found) = ses::read(&notice, looker) {
+        return Some(found);
     }
     let known = freeform::known(&notice, looker);
     if let Some((returned, delay)) = known.filter(|(returned, _)| is_named(returned)) {
@@ -144,7 +148,15 @@ fn in_text(notice: &Notice) -> Option<report::Fields> {
     let text = notice.text();
     let is_report = memchr::memmem::find(text, b"Final-Recipient:").is_some()
         && memchr::memmem::find(text, b"Action:").is_some();
-    if is_report { report::read(text) } else { None }
+    if !is_report {
+        return None;
+    }
+    // A mail reader puts a sign in front of the lines that it passes on.
+    if memchr::memmem::find(text, b"\n> Final-Recipient:").is_some() {
+        let lines = text.split(|byte| *byte == b'\n').map(|line| line.strip_prefix(b"> ").unwrap_or(line));
+        return report::read(&lines.collect::<Vec<_>>().join(&b'\n'));
+    }
+    report::read(text)
 }
 
 /// Whom it is about, where the report names nobody: the notification, or what came back, may.

@@ -8,6 +8,7 @@ use super::original::{self, Original};
 use super::parts::{self, Kind, Part};
 use super::text;
 use crate::limits;
+use crate::mail::header;
 
 /// A message, as far as its words go.
 #[derive(Debug)]
@@ -31,13 +32,13 @@ pub(super) struct Notice {
 /// Where the message that comes back begins, in a text: lines that many systems write, or its first header field.
 static RETURNED: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(concat!(
-        r"(?mi-u)^[ \t>*]*(?:",
+        r"(?mi-u)^(?:[ \t>*]*(?:",
         r"-{2,}[ \t]*(?:begin(?:ning)? of |below (?:this|the next) line|(?:the |full )?(?:copy of |header of |headers? of )?(?:the |your )?(?:original|returned|unsent|undelivered|non-?delivered) (?:message|mail|e-?mail|text)|this is a copy of|returned message|message header|message returned|original message|message text follows|header of the original|unsent message|the original message)",
         r"|(?:the )?original (?:message|mail)(?: headers?)?(?: follows)?[.:]*[ \t]*$",
-        r"|original message headers?:",
+        r"|original message headers?:|message headers? follows?\.|(?:-{2,}|\|-{2,})[ \t]*original (?:mail|message) info|\|-+[ \t]*message text follows",
         r"|(?:included|below|here|attached) is a copy of the (?:original )?(?:message|mail)",
         r"|-{3,}[ \t]*$\n(?:[ \t]*\n)*(?:received|return-path):",
-        r"|(?:received|return-path|dkim-signature|x-received|delivered-to|message-id):[ \t]*(?:from|by|<|v=|\()",
+        r")|>?[ ]?(?:received|return-path|dkim-signature|x-received|delivered-to|message-id):[ \t]*(?:from|by|<|v=|\()",
         r")"
     ))
     .ok()
@@ -81,7 +82,9 @@ impl Notice {
             let value = field.text();
             self.null_path = !value.contains('@') || is_daemon(&value);
         } else if field.is("X-Mailer") || field.is("X-MLServer") || field.is("X-Mailer-Daemon") {
-            self.marked.extend_from_slice(format!("X-Mailer: {}\n", field.text()).as_bytes());
+            let room = limits::INCOMING_VALUE_MAX.saturating_sub(self.marked.len());
+            let mark = format!("X-Mailer: {}\n", field.text());
+            self.marked.extend_from_slice(header::cut(&mark, room).as_bytes());
         }
     }
 

@@ -17,3 +17,26 @@ fn a_corpus_is_told() {
         println!("{}\t{:?}", path.display(), read(&bytes, b""));
     }
 }
+
+/// Each entry of the file is the one that knows its examples, and finds in them what it says.
+#[test]
+fn each_system_is_known_by_its_examples() {
+    let file = freeform::file().expect("it is TOML of this shape");
+    let mut faults = Vec::new();
+    for entry in file.entries() {
+        assert!(!entry.example.is_empty(), "{} has no example", entry.name);
+        for example in &entry.example {
+            let found = read(example.message.trim_start().as_bytes(), b"");
+            let (Incoming::Bounce(returned) | Incoming::Delay(returned)) = &found else {
+                faults.push(format!("{}: {found:?}", entry.name));
+                continue;
+            };
+            let told: Vec<_> =
+                returned.reports.iter().map(|one| format!("{} {}", one.recipient, one.class.word())).collect();
+            if returned.matched != entry.name || told != example.found {
+                faults.push(format!("{}: {} {told:?}", entry.name, returned.matched));
+            }
+        }
+    }
+    assert_eq!(faults, Vec::<String>::new());
+}

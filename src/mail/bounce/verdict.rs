@@ -55,17 +55,17 @@ impl Looker {
         hop: &str,
     ) -> Verdict {
         let mut first: Option<Reply> = None;
-        let mut found = None;
+        let mut found: Option<(Judged, &str)> = None;
         for text in texts {
             if text.trim().is_empty() {
                 continue;
             }
             let reply = read(text);
-            found = self.look(&reply, status, hop);
+            found = self.look(&reply, status, hop).map(|judged| (judged, text));
             // Words in front of the code count, too.
             if found.is_none() && reply.words.len() < text.len() {
                 let whole = Reply { code: None, status: None, words: cut(text).to_owned() };
-                found = self.look(&whole, status.or(reply.status), hop);
+                found = self.look(&whole, status.or(reply.status), hop).map(|judged| (judged, text));
             }
             if first.as_ref().is_none_or(|first| first.code.is_none() && reply.code.is_some()) {
                 first = Some(reply);
@@ -78,7 +78,10 @@ impl Looker {
         let own = first.as_ref().and_then(|reply| reply.status);
         // 5.0.0 and the like say nothing; the reply's own code says more.
         let known = status.filter(|(_, subject, _)| *subject != 0).or(own).or(status);
-        let judged = found.unwrap_or_else(|| by_codes(code, own, known, hop));
+        let mut judged = found.map(|(judged, _)| judged).unwrap_or_else(|| by_codes(code, own, known, hop));
+        if let Some(stage) = found.and_then(|(_, text)| stage(text)) {
+            judged.class = at_stage(stage, judged.class);
+        }
         let digit = known.map(|(class, ..)| class).or(code.map(|code| (code / 100) as u8));
         let permanent = judged.permanent.unwrap_or(digit.is_none_or(|digit| digit == 5));
         Verdict { class: judged.class, permanent, code, status: known }
@@ -103,6 +106,39 @@ impl Looker {
         let judged = Classes::judge_words(&text, &codes, hop);
         self.seen.push((text.into_bytes(), judged));
         judged
+    }
+}
+
+/// Whom a reply was to, before recipients were named.
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    Greeting,
+    Sender,
+}
+
+fn stage(text: &str) -> Option<Stage> {
+    const GREETING: [&str; 5] =
+        ["after EHLO", "after HELO", "after initial connection", "my name was rejected", "in reply to EHLO"];
+    const SENDER: [&str; 4] =
+        ["after MAIL FROM", "in reply to MAIL FROM", "(in reply to MAIL", "sender was rejected"];
+    let has = |words: &[&str]| words.iter().any(|words| text.contains(words));
+    if has(&GREETING) {
+        Some(Stage::Greeting)
+    } else {
+        has(&SENDER).then_some(Stage::Sender)
+    }
+}
+
+/// A domain or an address that is refused before a recipient is named is the sender's.
+fn at_stage(stage: Stage, class: Class) -> Class {
+    match (stage, class) {
+        (Stage::Sender, Class::BadMailbox | Class::InactiveMailbox | Class::BadDomain | Class::NoMx) => {
+            Class::BadSender
+        }
+        (Stage::Greeting, Class::BadMailbox | Class::InactiveMailbox | Class::BadDomain | Class::Other) => {
+            Class::Policy
+        }
+        _ => class,
     }
 }
 
