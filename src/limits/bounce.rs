@@ -31,3 +31,7 @@ pub const SYSTEM_CACHE_MAX: usize = 256 * 1024;
 pub const VERP_SECRET_MIN: usize = 16;
 /// Messages that were passed on inside each other, or beside each other, that are looked into.
 pub const INCOMING_FORWARDS_MAX: usize = 2;
+/// Bytes of a reply by which its other lines are found.
+pub const INCOMING_FRONT_OF_REPLY: usize = 40;
+/// Bytes in which a delimiter of parts is looked for that the header section does not tell.
+pub const INCOMING_SNIFF_MAX: usize = 2048;

@@ -221,13 +221,16 @@ impl Classes {
         let (mut masked, mut bare) = (Vec::new(), Vec::new());
         mask(text.as_bytes(), &mut masked);
         mask(format!("{codes} ").as_bytes(), &mut bare);
-        if let Some(entry) = NOTICES.first(&masked, None).and_then(|place| NOTICES.entries.get(place)) {
+        let notice = NOTICES.first(&masked, None).and_then(|place| NOTICES.entries.get(place));
+        if let Some(entry) = notice.filter(|entry| !entry.last_resort) {
             return Some(entry.judged);
         }
         let provider = SHIPPED.provider(hop);
-        let first = SHIPPED.first(&masked, provider)?;
-        let entry = SHIPPED.entries.get(first).filter(|entry| !entry.last_resort)?;
-        (SHIPPED.first(&bare, provider) != Some(first)).then_some(entry.judged)
+        let reply = SHIPPED.first(&masked, provider).and_then(|place| {
+            let entry = SHIPPED.entries.get(place).filter(|entry| !entry.last_resort)?;
+            (SHIPPED.first(&bare, provider) != Some(place)).then_some(entry)
+        });
+        reply.or(notice).map(|entry| entry.judged)
     }
 
     /// What codes without words mean.

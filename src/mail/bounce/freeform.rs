@@ -342,9 +342,9 @@ fn report(
     let mut reports = Vec::new();
     for one in named {
         let about = said(one.about);
-        let mentions = if one.address.is_empty() { String::new() } else { notice.mentions(&one.address) };
-        let texts =
-            [reason.as_deref().unwrap_or_default(), &about, &mentions, &last, &whole, &notice.subject];
+        let [line, lines] = notice.mentions(&one.address);
+        let reason = reason.as_deref().unwrap_or_default();
+        let texts = [reason, &about, &line, &lines, &last, &whole, &notice.subject];
         let verdict = looker.verdict(texts, None, "");
         let diagnostic = texts.into_iter().find(|text| !text.is_empty()).unwrap_or_default().to_owned();
         reports.push(PerRecipient {

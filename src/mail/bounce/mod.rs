@@ -120,14 +120,15 @@ fn reported(parts: &[Part<'_>], notice: &Notice, looker: &mut Looker) -> Option<
         if nameless {
             name(report, notice, &returned.original);
         }
-        let mentions =
-            if report.recipient.is_empty() { String::new() } else { notice.mentions(&report.recipient) };
+        let [line, lines] = notice.mentions(&report.recipient);
+        let more = if report.diagnostic.as_bytes().get(3) == Some(&b'-') {
+            notice.from_words(&report.diagnostic)
+        } else {
+            String::new()
+        };
         let hop = report.remote_mta.clone().unwrap_or_default();
-        let verdict = looker.verdict(
-            [report.diagnostic.as_str(), mentions.as_str(), whole.as_str(), notice.subject.as_str()],
-            report.status,
-            &hop,
-        );
+        let texts = [&more, &report.diagnostic, &line, &lines, &whole, &notice.subject];
+        let verdict = looker.verdict(texts.map(String::as_str), report.status, &hop);
         report.class = verdict.class;
         report.code = verdict.code;
         report.status = report.status.or(verdict.status);
@@ -165,10 +166,6 @@ fn name(report: &mut PerRecipient, notice: &Notice, original: &Original) {
         ([only], _) | ([], [only]) => only,
         _ => return,
     };
-    if !report.recipient.is_empty() {
-        report.original_recipient.get_or_insert_with(|| known.clone());
-        return;
-    }
     report.recipient.clone_from(known);
 }
 

@@ -38,7 +38,7 @@ static RETURNED: LazyLock<Option<Regex>> = LazyLock::new(|| {
         r"|original message headers?:|message headers? follows?\.|(?:-{2,}|\|-{2,})[ \t]*original (?:mail|message) info|\|-+[ \t]*message text follows",
         r"|(?:included|below|here|attached) is a copy of the (?:original )?(?:message|mail)",
         r"|-{3,}[ \t]*$\n(?:[ \t]*\n)*(?:received|return-path):",
-        r")|>?[ ]?(?:received|return-path|dkim-signature|x-received|delivered-to|message-id):[ \t]*(?:from|by|<|v=|\()",
+        r")|(?:received|return-path|dkim-signature|x-received|delivered-to|message-id):[ \t]*(?:from|by|<|v=|\()",
         r")"
     ))
     .ok()
@@ -129,25 +129,30 @@ impl Notice {
         self.returned.as_deref().map(Original::read).unwrap_or_default()
     }
 
-    /// Lines that name an address, with the line behind each, as a text.
-    pub fn mentions(&self, address: &str) -> String {
-        let (text, mut out) = (self.text(), String::new());
-        let mut at = 0;
-        while let Some(place) = memchr::memmem::find(&text[at..], address.as_bytes()) {
-            let place = at + place;
-            let start = memchr::memrchr(b'\n', &text[..place]).map_or(0, |end| end + 1);
-            let mut end = place;
-            for _ in 0..3 {
-                end += memchr::memchr(b'\n', &text[end..]).map_or(text.len() - end, |line| line + 1);
-            }
-            out.push_str(&text::one_line(&text[start..end], limits::INCOMING_REASON_MAX));
-            out.push(' ');
-            if out.len() >= limits::INCOMING_REASON_MAX || end >= text.len() {
-                break;
-            }
-            at = end;
+    /// The line that names an address first, with the lines that go on with it; and with those behind, up to an empty one.
+    pub fn mentions(&self, address: &str) -> [String; 2] {
+        let text = self.text();
+        let Some(place) = memchr::memmem::find(text, address.as_bytes()).filter(|_| !address.is_empty())
+        else {
+            return Default::default();
+        };
+        let start = memchr::memrchr(b'\n', &text[..place]).map_or(0, |end| end + 1);
+        let next = |at: usize| memchr::memchr(b'\n', &text[at..]).map_or(text.len(), |line| at + line + 1);
+        let mut end = next(place);
+        while matches!(text.get(end..), Some([b' ' | b'\t', rest, ..]) if *rest != b'\n') {
+            end = next(end);
         }
-        out
+        let paragraph = memchr::memmem::find(&text[start..], b"\n\n").map_or(text.len(), |end| start + end);
+        let line = |to: usize| text::one_line(&text[start..to], limits::INCOMING_REASON_MAX);
+        [line(end), line(paragraph.max(end))]
+    }
+
+    /// What the text says from these words on: reports have the first line of a reply that has several.
+    pub fn from_words(&self, words: &str) -> String {
+        let words = header::cut(words, limits::INCOMING_FRONT_OF_REPLY).as_bytes();
+        let text = self.text();
+        let place = memchr::memmem::find(text, words).filter(|_| words.len() > "550-5.7.1 ".len());
+        place.map_or_else(String::new, |place| text::one_line(&text[place..], limits::INCOMING_REASON_MAX))
     }
 
     /// Whether a program of a mail system sent it.

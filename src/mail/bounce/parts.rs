@@ -202,10 +202,14 @@ fn walk<'a>(content: &Content<'a>, body: &'a [u8], depth: usize, out: &mut Vec<P
     if out.len() >= limits::INCOMING_PARTS_MAX {
         return;
     }
-    let boundary = content.boundary.as_deref();
+    let sniffed = content
+        .boundary
+        .clone()
+        .filter(|boundary| has_line(body, boundary))
+        .or_else(|| content.kind.starts_with("multipart").then(|| sniff(body)).flatten());
+    let boundary = sniffed.as_deref();
     if let Some(boundary) = boundary.filter(|_| depth < limits::INCOMING_DEPTH_MAX)
         && !content.kind.starts_with("message/")
-        && has_line(body, boundary)
     {
         for piece in Pieces::new(body, boundary) {
             let (section, inner) = split_part(piece);
@@ -274,6 +278,20 @@ fn looks_like(body: &[u8], names: &[&str]) -> bool {
         }
     }
     false
+}
+
+/// The delimiter that a body begins with, where its header section does not name one of its lines: it has fields behind it.
+fn sniff(body: &[u8]) -> Option<Vec<u8>> {
+    let front = &body[..body.len().min(limits::INCOMING_SNIFF_MAX)];
+    let mut lines = front.split(|byte| *byte == b'\n').peekable();
+    while let Some(line) = lines.next() {
+        let is_field =
+            lines.peek().and_then(|next| field(next)).is_some_and(|field| field.name.starts_with(b"Content"));
+        if let Some(boundary) = line.strip_prefix(b"--").filter(|rest| is_field && !rest.is_empty()) {
+            return Some(boundary.trim_ascii_end().to_vec());
+        }
+    }
+    None
 }
 
 /// Whether a line is a delimiter.

@@ -103,7 +103,8 @@ fn found(notification: Notification, looker: &mut Looker) -> Option<Incoming> {
             let reports: Vec<_> =
                 bounce.bounced_recipients.into_iter().take(most).map(|one| bounced(one, looker)).collect();
             let reporting_mta = bounce.reporting_mta;
-            let returned = Returned { reports, original, reporting_mta, matched: "amazon-ses", envelope_id: None };
+            let returned =
+                Returned { reports, original, reporting_mta, matched: "amazon-ses", envelope_id: None };
             (!returned.reports.is_empty()).then_some(Incoming::Bounce(returned))
         }
         ("Complaint", _, Some(complained)) => {
@@ -139,7 +140,8 @@ fn found(notification: Notification, looker: &mut Looker) -> Option<Incoming> {
                 diagnostic_code: None,
             };
             let most = limits::INCOMING_REPORTS_MAX;
-            let reports = recipients.into_iter().take(most).map(|address| bounced(of(address), looker)).collect();
+            let reports =
+                recipients.into_iter().take(most).map(|address| bounced(of(address), looker)).collect();
             let returned = Returned { reports, original, matched: "amazon-ses", ..Returned::default() };
             (!returned.reports.is_empty()).then_some(Incoming::Receipt(returned))
         }

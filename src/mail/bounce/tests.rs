@@ -31,8 +31,11 @@ fn each_system_is_known_by_its_examples() {
                 faults.push(format!("{}: {found:?}", entry.name));
                 continue;
             };
-            let told: Vec<_> =
-                returned.reports.iter().map(|one| format!("{} {}", one.recipient, one.class.word())).collect();
+            let told: Vec<_> = returned
+                .reports
+                .iter()
+                .map(|one| format!("{} {}", one.recipient, one.class.word()))
+                .collect();
             if returned.matched != entry.name || told != example.found {
                 faults.push(format!("{}: {} {told:?}", entry.name, returned.matched));
             }

@@ -94,7 +94,21 @@ impl Looker {
         }
         let class = reply.status.or(status).map_or(5, |(class, ..)| class);
         let code = reply.code.unwrap_or(if class == 4 { 450 } else { 550 });
-        let codes = match reply.status {
+        // Some entries know a reply by its enhanced code, which the report has where the hop gave none.
+        let specific = status.filter(|(_, subject, _)| *subject != 0 && reply.status.is_none());
+        let with = specific.and_then(|status| self.look_with(reply, code, Some(status), hop));
+        let plain = self.look_with(reply, code, reply.status, hop);
+        plain.or(with)
+    }
+
+    fn look_with(
+        &mut self,
+        reply: &Reply,
+        code: u16,
+        status: Option<(u8, u16, u16)>,
+        hop: &str,
+    ) -> Option<Judged> {
+        let codes = match status {
             Some((class, subject, detail)) => format!("{code} {class}.{subject}.{detail}"),
             None => code.to_string(),
         };
@@ -122,11 +136,7 @@ fn stage(text: &str) -> Option<Stage> {
     const SENDER: [&str; 4] =
         ["after MAIL FROM", "in reply to MAIL FROM", "(in reply to MAIL", "sender was rejected"];
     let has = |words: &[&str]| words.iter().any(|words| text.contains(words));
-    if has(&GREETING) {
-        Some(Stage::Greeting)
-    } else {
-        has(&SENDER).then_some(Stage::Sender)
-    }
+    if has(&GREETING) { Some(Stage::Greeting) } else { has(&SENDER).then_some(Stage::Sender) }
 }
 
 /// A domain or an address that is refused before a recipient is named is the sender's.
@@ -135,9 +145,10 @@ fn at_stage(stage: Stage, class: Class) -> Class {
         (Stage::Sender, Class::BadMailbox | Class::InactiveMailbox | Class::BadDomain | Class::NoMx) => {
             Class::BadSender
         }
-        (Stage::Greeting, Class::BadMailbox | Class::InactiveMailbox | Class::BadDomain | Class::Other) => {
-            Class::Policy
-        }
+        (
+            Stage::Greeting,
+            Class::BadMailbox | Class::InactiveMailbox | Class::BadDomain | Class::OurFault,
+        ) => Class::Policy,
         _ => class,
     }
 }
@@ -192,7 +203,7 @@ fn read(text: &str) -> Reply {
     }
     let words = text.get(start..).unwrap_or_default();
     let words = words.trim_start_matches([' ', '-', ':', ';', ',', ')', ']', '>', '.']).trim_end();
-    let mut words = words.to_owned();
+    let mut words = words.replace(" <<< ", " ");
     if let Some(code) = code {
         for sign in ['-', ' '] {
             let again = match status {
