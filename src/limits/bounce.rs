@@ -35,3 +35,7 @@ pub const INCOMING_FORWARDS_MAX: usize = 2;
 pub const INCOMING_FRONT_OF_REPLY: usize = 40;
 /// Bytes in which a delimiter of parts is looked for that the header section does not tell.
 pub const INCOMING_SNIFF_MAX: usize = 2048;
+/// Bytes of a page that are looked at for its text.
+pub const INCOMING_PAGE_MAX: usize = 64 * 1024;
+/// Bytes of a tag of a page.
+pub const INCOMING_TAG_MAX: usize = 1024;

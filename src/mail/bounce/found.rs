@@ -62,8 +62,12 @@ impl PerRecipient {
     /// Whether the address is bad for good, so that lists should drop it. A full mailbox, age, a block or what is said of the message is no
     /// such thing.
     pub fn is_hard(&self) -> bool {
-        let of_address =
-            matches!(self.class, Class::BadMailbox | Class::InactiveMailbox | Class::BadDomain | Class::NoMx);
+        let of_address = match self.class {
+            Class::BadMailbox | Class::InactiveMailbox | Class::BadDomain => true,
+            // A name server that fails says nothing of the domain; one that says "no mail here" does (RFC 7505).
+            Class::NoMx => self.status == Some((5, 1, 10)) || self.code == Some(556),
+            _ => false,
+        };
         self.action == Action::Failed && self.permanent && of_address
     }
 }

@@ -121,11 +121,7 @@ fn reported(parts: &[Part<'_>], notice: &Notice, looker: &mut Looker) -> Option<
             name(report, notice, &returned.original);
         }
         let [line, lines] = notice.mentions(&report.recipient);
-        let more = if report.diagnostic.as_bytes().get(3) == Some(&b'-') {
-            notice.from_words(&report.diagnostic)
-        } else {
-            String::new()
-        };
+        let more = notice.whole_reply(&report.diagnostic);
         let hop = report.remote_mta.clone().unwrap_or_default();
         let texts = [&more, &report.diagnostic, &line, &lines, &whole, &notice.subject];
         let verdict = looker.verdict(texts.map(String::as_str), report.status, &hop);

@@ -19,7 +19,7 @@ pub(super) struct Notice {
     pub to: Vec<String>,
     /// X-Failed-Recipients, which Exim and Google write.
     pub failed: Vec<String>,
-    /// Its return path is null, or it has none that is seen.
+    /// Its return path is null: a field says so.
     pub null_path: bool,
     /// From and Subject and some more, then an empty line and the text: what entries of systems.toml look at.
     pub marked: Vec<u8>,
@@ -52,7 +52,7 @@ impl Notice {
             subject: String::new(),
             to: Vec::new(),
             failed: Vec::new(),
-            null_path: true,
+            null_path: false,
             marked: Vec::new(),
             text_at: 0,
             returned: None,
@@ -147,12 +147,24 @@ impl Notice {
         [line(end), line(paragraph.max(end))]
     }
 
-    /// What the text says from these words on: reports have the first line of a reply that has several.
-    pub fn from_words(&self, words: &str) -> String {
-        let words = header::cut(words, limits::INCOMING_FRONT_OF_REPLY).as_bytes();
-        let text = self.text();
-        let place = memchr::memmem::find(text, words).filter(|_| words.len() > "550-5.7.1 ".len());
-        place.map_or_else(String::new, |place| text::one_line(&text[place..], limits::INCOMING_REASON_MAX))
+    /// A reply of several lines of which a report has only the first, as the text has it.
+    pub fn whole_reply(&self, first: &str) -> String {
+        let front = header::cut(first, limits::INCOMING_FRONT_OF_REPLY).as_bytes();
+        let code = front.get(..4).filter(|code| code[3] == b'-').map(|code| &code[..3]);
+        let (Some(code), Some(place)) = (code, memchr::memmem::find(self.text(), front)) else {
+            return String::new();
+        };
+        let mut lines = Vec::new();
+        for line in self.text()[place..].split(|byte| *byte == b'\n') {
+            let line = line.trim_ascii_start();
+            let line = line.strip_prefix(b"<<< ").unwrap_or(line);
+            if !line.starts_with(code) || lines.len() > limits::INCOMING_REASON_MAX {
+                break;
+            }
+            lines.extend_from_slice(line);
+            lines.push(b' ');
+        }
+        text::one_line(&lines, limits::INCOMING_REASON_MAX)
     }
 
     /// Whether a program of a mail system sent it.

@@ -302,14 +302,14 @@ fn has_line(body: &[u8], boundary: &[u8]) -> bool {
 /// What stands between delimiters.
 struct Pieces<'a> {
     body: &'a [u8],
-    delimiter: Vec<u8>,
+    delimiter: memchr::memmem::Finder<'static>,
     /// Where the next piece begins; none: nothing follows.
     at: Option<usize>,
 }
 
 impl<'a> Pieces<'a> {
     fn new(body: &'a [u8], boundary: &[u8]) -> Pieces<'a> {
-        let delimiter = [b"--", boundary].concat();
+        let delimiter = memchr::memmem::Finder::new(&[b"--", boundary].concat()).into_owned();
         let mut pieces = Pieces { body, delimiter, at: None };
         if let Some((_, after, false)) = pieces.delimiter_from(0) {
             pieces.at = Some(after);
@@ -321,8 +321,8 @@ impl<'a> Pieces<'a> {
     fn delimiter_from(&self, from: usize) -> Option<(usize, usize, bool)> {
         let mut at = from;
         loop {
-            let place = at + memchr::memmem::find(&self.body[at..], &self.delimiter)?;
-            let end = place + self.delimiter.len();
+            let place = at + self.delimiter.find(&self.body[at..])?;
+            let end = place + self.delimiter.needle().len();
             let line =
                 end + memchr::memchr(b'\n', &self.body[end..]).map_or(self.body.len() - end, |l| l + 1);
             let rest = self.body[end..line].trim_ascii();

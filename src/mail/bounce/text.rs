@@ -57,7 +57,7 @@ pub(super) fn base64(body: &[u8]) -> Vec<u8> {
 /// Text of a page: without tags, styles and comments, and with lines where its blocks end.
 pub(super) fn without_markup(page: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut rest = page;
+    let mut rest = &page[..page.len().min(limits::INCOMING_PAGE_MAX)];
     while out.len() < limits::INCOMING_TEXT_MAX {
         let Some(place) = memchr::memchr2(b'<', b'&', rest) else {
             out.extend_from_slice(rest);
@@ -73,7 +73,7 @@ pub(super) fn without_markup(page: &[u8]) -> Vec<u8> {
 
 fn tag<'a>(rest: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
     let is_tag = rest.get(1).is_some_and(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'/' | b'!'));
-    let end = memchr::memchr(b'>', rest);
+    let end = memchr::memchr(b'>', &rest[..rest.len().min(limits::INCOMING_TAG_MAX)]);
     let (true, Some(end)) = (is_tag, end) else {
         out.push(b'<');
         return &rest[1..];
@@ -93,8 +93,8 @@ fn tag<'a>(rest: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
     }
     if (name == b"style" || name == b"script") && inner.first() != Some(&b'/') {
         let close: &[u8] = if name == b"style" { b"</style" } else { b"</script" };
-        let skip = memchr::memmem::find(rest, close).unwrap_or(end);
-        return &rest[skip.max(1)..];
+        // Without an end all of the rest is style.
+        return memchr::memmem::find(rest, close).map_or(&[], |close| &rest[close..]);
     }
     if matches!(
         name.as_slice(),
