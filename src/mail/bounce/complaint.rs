@@ -25,7 +25,7 @@ pub(super) fn read(fields: &[u8], notice: &Notice) -> Complaint {
             complaint.feedback = feedback(&text);
         } else if field.is("Original-Rcpt-To") || field.is("Removal-Recipient") {
             removal |= field.is("Removal-Recipient");
-            complaint.add(&text);
+            add(&mut complaint, &text);
         } else if field.is("Redacted-Address") {
             complaint.redacted = true;
         } else if field.is("Original-Mail-From") {
@@ -45,30 +45,28 @@ pub(super) fn read(fields: &[u8], notice: &Notice) -> Complaint {
     if removal && complaint.feedback == Feedback::Other {
         complaint.feedback = Feedback::OptOut;
     }
-    complaint.complete(notice);
+    complete(&mut complaint, notice);
     complaint
 }
 
-impl Complaint {
-    fn add(&mut self, value: &str) {
-        match text::address(value).filter(|address| !is_redacted(address)) {
-            Some(address) => original::push(&mut self.recipients, Some(address)),
-            None => self.redacted = true,
-        }
+/// Takes a recipient, if the provider did not hide who it is.
+fn add(complaint: &mut Complaint, value: &str) {
+    match text::address(value).filter(|address| !is_redacted(address)) {
+        Some(address) => original::push(&mut complaint.recipients, Some(address)),
+        None => complaint.redacted = true,
     }
+}
 
-    /// Whom it is by, where only the message tells.
-    fn complete(&mut self, notice: &Notice) {
-        self.reporter = self.reporter.take().or_else(|| text::address(&notice.from));
-        if self.recipients.is_empty() {
-            let named = self.original.to.iter().filter(|to| !is_redacted(to)).cloned();
-            // To of the message is the recipient's only where there is one.
-            let named: Vec<_> = named.collect();
-            if named.len() == 1 {
-                self.recipients = named;
-            } else {
-                self.redacted = true;
-            }
+/// Whom it is by, where only the message tells.
+fn complete(complaint: &mut Complaint, notice: &Notice) {
+    complaint.reporter = complaint.reporter.take().or_else(|| text::address(&notice.from));
+    if complaint.recipients.is_empty() {
+        let named: Vec<_> = complaint.original.to.iter().filter(|to| !is_redacted(to)).cloned().collect();
+        // To of the message is the recipient's only where there is one.
+        if named.len() == 1 {
+            complaint.recipients = named;
+        } else {
+            complaint.redacted = true;
         }
     }
 }
@@ -136,10 +134,10 @@ pub(super) fn of_a_provider(section: &[u8], notice: &Notice, parts: &[Part<'_>])
         matched,
     };
     if let Some(value) = microsoft.or_else(|| has("X-HmXmrOriginalRecipient")) {
-        complaint.add(&value);
+        add(&mut complaint, &value);
     } else if matched == "apple" {
-        complaint.add(&notice.from);
+        add(&mut complaint, &notice.from);
     }
-    complaint.complete(notice);
+    complete(&mut complaint, notice);
     Some(complaint)
 }

@@ -111,7 +111,7 @@ pub(super) fn fields(section: &[u8]) -> impl Iterator<Item = Field<'_>> {
 fn field(line: &[u8]) -> Option<Field<'_>> {
     let colon = memchr::memchr(b':', line)?;
     let name = line[..colon].trim_ascii_end();
-    let is_name = !name.is_empty() && name.iter().all(|byte| (33..127).contains(byte));
+    let is_name = !name.is_empty() && name.iter().all(u8::is_ascii_graphic);
     is_name.then(|| Field { name, value: line[colon + 1..].trim_ascii() })
 }
 

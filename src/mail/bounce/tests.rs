@@ -6,20 +6,19 @@ use crate::mail::classify::Class;
 mod complaints;
 mod reports;
 
-/// `BOUNCE_CORPUS=DIR cargo test --lib bounce::tests::a_corpus -- --nocapture` tells what is found in each file of a directory.
+/// `BOUNCE_CORPUS=DIR cargo test --lib bounce::tests::a_corpus` says in DIR/found what is found in each message of a directory.
 #[test]
 fn a_corpus_is_told() {
-    let Some(directory) = std::env::var_os("BOUNCE_CORPUS") else { return };
-    let mut files: Vec<_> = std::fs::read_dir(directory)
-        .expect("a directory")
-        .map(|entry| entry.expect("an entry").path())
-        .filter(|path| path.is_file())
-        .collect();
+    let Some(directory) = std::env::var_os("BOUNCE_CORPUS").map(std::path::PathBuf::from) else { return };
+    let entries = std::fs::read_dir(&directory).expect("a directory");
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
     files.sort();
-    for path in files {
-        let bytes = std::fs::read(&path).expect("a readable file");
-        println!("{}\t{:?}", path.display(), read(&bytes, b""));
+    let mut told = String::new();
+    for path in files.iter().filter(|path| path.extension().is_some_and(|ending| ending == "eml")) {
+        let bytes = std::fs::read(path).expect("a readable file");
+        told.push_str(&format!("{}\t{:?}\n", path.display(), read(&bytes, b"")));
     }
+    std::fs::write(directory.join("found"), told).expect("a writable directory");
 }
 
 /// What came to `to`, as a test writes it: LF between lines.
