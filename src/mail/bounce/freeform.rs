@@ -90,10 +90,15 @@ static LEADING: LazyLock<Option<Regex>> = LazyLock::new(|| {
 static FAILURE: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(concat!(
         r"(?i-u)undeliver|not (?:be )?(?:delivered|relayed|sent\b)|non-?delivery|deliver[a-z]* (?:status )?(?:has |have |was )?(?:fail|problem|error|not)|fail[a-z]* (?:to deliver|notice|notification)",
-        r"|returned (?:mail|to sender|message)|return(?:ing|ed) (?:message|mail)|could ?n[o']t (?:be )?(?:deliver|sen)|cannot (?:be )?(?:deliver|sen)|unable to (?:be )?(?:deliver|send|relay)|was rejected|(?:was|were|been) (?:refused|blocked|bounced)|delivery status|error sending|mail (?:system )?error|failure",
+        r"|returned (?:mail|to sender|message)|return(?:ing|ed) (?:message|mail)|could ?n[o']t (?:be )?(?:deliver|sen)|cannot (?:be )?(?:deliver|sen)|unable to (?:be )?(?:deliver|send|relay)|was rejected|(?:was|were|been) (?:refused|blocked|bounced)|delivery status|error sending|mail (?:system )?error|failure|processing error|encountered an error|error during delivery|has been returned",
         r"|unzustellbar|nicht (?:zugestellt|ausgeliefert)|non (?:remis|distribu|delivr|recapitat)|no se (?:pudo|ha podido) entregar|(?:non|nao|n\xC3\xA3o) (?:foi )?(?:consegnat|entregue)|\xE9\x80\x80\xE4\xBF\xA1|\xE3\x82\xA8\xE3\x83\xA9\xE3\x83\xBC|\xE4\xB8\x8D\xE9\x81\x94|\xD0\xBD\xD0\xB5 \xD0\xB4\xD0\xBE\xD1\x81\xD1\x82\xD0\xB0\xD0\xB2\xD0\xBB\xD0\xB5\xD0\xBD"
     ))
     .ok()
+});
+
+/// What subjects of notifications begin with, and of no answer to one.
+static FAILED: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"(?i-u)^(?:returned (?:e-?)?mail|undeliver(?:able|ed)|(?:e-?mail |message |mail )?delivery (?:has )?(?:fail|status|notification|problem|report|delay)|(?:mail|message) (?:could )?not (?:be )?delivered|non-?delivery|failure notice|failed mail|delivery has)").ok()
 });
 
 /// Words of one that says that it is tried on.
@@ -152,6 +157,15 @@ impl System {
     }
 }
 
+/// A notification that was read.
+pub(super) struct Reading {
+    pub returned: Returned,
+    /// It is of mail that is tried on.
+    pub delay: bool,
+    /// It names recipients itself.
+    pub named: bool,
+}
+
 /// A recipient that is named in a text, and the piece of it that is about this one.
 struct Named {
     address: String,
@@ -159,7 +173,7 @@ struct Named {
 }
 
 /// Reads what a system of the file wrote. None: no entry knows it, or it names nobody.
-pub(super) fn known(notice: &Notice, looker: &mut Looker) -> Option<(Returned, bool)> {
+pub(super) fn known(notice: &Notice, looker: &mut Looker) -> Option<Reading> {
     let system = SYSTEMS.iter().find(|system| system.sign.is_match(&notice.marked))?;
     let named = match &system.recipient {
         Some(pattern) => named(notice, system.above, |text| addresses(pattern, text)),
@@ -170,7 +184,7 @@ pub(super) fn known(notice: &Notice, looker: &mut Looker) -> Option<(Returned, b
         .as_ref()
         .and_then(|pattern| group(pattern, notice.text()))
         .map(|range| text::one_line(&notice.text()[range], limits::INCOMING_REASON_MAX));
-    let named = if named.is_empty() { fallback(notice) } else { named };
+    let (named, by_name) = if named.is_empty() { fallback(notice) } else { (named, true) };
     let mut returned = report(notice, named, reason, looker)?;
     for report in &mut returned.reports {
         if let Some(class) = system.class.filter(|_| system.always || report.class == Class::Other) {
@@ -179,25 +193,29 @@ pub(super) fn known(notice: &Notice, looker: &mut Looker) -> Option<(Returned, b
     }
     returned.matched = system.name;
     let delay = system.delay || is_delay(notice);
-    Some((finish(returned, delay), delay))
+    Some(Reading { returned: finish(returned, delay), delay, named: by_name })
 }
 
-/// Reads what a mail system wrote that no entry knows. None: it is no such thing. `sure`: only if recipients are named.
-pub(super) fn unknown(notice: &Notice, looker: &mut Looker) -> Option<(Returned, bool)> {
+/// Reads what a mail system wrote that no entry knows. None: it is no such thing.
+pub(super) fn unknown(notice: &Notice, looker: &mut Looker) -> Option<Reading> {
     let fits = |pattern: &LazyLock<Option<Regex>>, text: &[u8]| {
         pattern.as_ref().is_some_and(|pattern| pattern.is_match(text))
     };
     let fails = fits(&FAILURE, notice.subject.as_bytes()) || fits(&FAILURE, notice.text());
     let delay = is_delay(notice);
-    let of_a_system =
-        notice.is_of_a_system() || notice.null_path && fits(&FAILURE, notice.subject.as_bytes());
-    if notice.failed.is_empty() && !(of_a_system && (fails || delay)) {
+    let subject = notice.subject.as_bytes();
+    let of_a_system = notice.is_of_a_system()
+        || notice.null_path && fits(&FAILURE, subject)
+        || fits(&FAILED, subject) && fits(&FAILURE, notice.text());
+    let (named, by_name) = fallback(notice);
+    // Whoever calls himself MAILER-DAEMON and lists addresses needs no words that are known.
+    let of_daemon = by_name && notice.from.to_ascii_lowercase().contains("mailer-daemon");
+    if notice.failed.is_empty() && !of_daemon && !(of_a_system && (fails || delay)) {
         return None;
     }
-    let named = fallback(notice);
     let mut returned = report(notice, named, None, looker)?;
     returned.matched = "unknown";
-    Some((finish(returned, delay), delay))
+    Some(Reading { returned: finish(returned, delay), delay, named: by_name })
 }
 
 fn finish(mut returned: Returned, delay: bool) -> Returned {
@@ -262,12 +280,13 @@ fn named(notice: &Notice, above: bool, find: impl Fn(&[u8]) -> Vec<(Range<usize>
     out
 }
 
-/// Recipients by a field, by addresses in the text that are neither the sender's nor the system's, or by the message that came back.
-fn fallback(notice: &Notice) -> Vec<Named> {
+/// Recipients by a field, by addresses in the text that are neither the sender's nor the system's, or by the message that came back; and whether
+/// the notification names them itself.
+fn fallback(notice: &Notice) -> (Vec<Named>, bool) {
     let all = 0..notice.text().len();
     let whole = |address: &String| Named { address: address.clone(), about: all.clone() };
     if !notice.failed.is_empty() {
-        return notice.failed.iter().map(whole).collect();
+        return (notice.failed.iter().map(whole).collect(), true);
     }
     let text = notice.text();
     let from = text::address(&notice.from).unwrap_or_default();
@@ -306,7 +325,7 @@ fn fallback(notice: &Notice) -> Vec<Named> {
         };
         let found = named(notice, false, leading);
         if !found.is_empty() {
-            return found;
+            return (found, true);
         }
     }
     if let Some(pattern) = ADDRESS.as_ref() {
@@ -314,18 +333,19 @@ fn fallback(notice: &Notice) -> Vec<Named> {
             .find_iter(text)
             .take(limits::INCOMING_REPORTS_MAX)
             .filter(|found| !is_sender_line(found.start()))
-            .map(|found| String::from_utf8_lossy(found.as_bytes()).into_owned())
+            .filter_map(|found| text::address(&String::from_utf8_lossy(found.as_bytes())))
             .find(|address| is_other(address));
         if let Some(address) = found {
-            return vec![whole(&address)];
+            return (vec![whole(&address)], true);
         }
     }
     let original = notice.original();
-    match original.to.as_slice() {
-        [only] => vec![whole(only)],
-        // A return path may tell whose it was.
-        _ => vec![Named { address: String::new(), about: all }],
-    }
+    // Without one of them, a return path may tell whose it was.
+    let address = match original.to.as_slice() {
+        [only] => only.clone(),
+        _ => String::new(),
+    };
+    (vec![Named { address, about: all }], false)
 }
 
 /// Findings of recipients and of what is said of them.

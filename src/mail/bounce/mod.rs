@@ -68,26 +68,20 @@ fn look(message: &[u8], depth: usize, looker: &mut Looker) -> Option<Incoming> {
         return Some(found);
     }
     let known = freeform::known(&notice, looker);
-    if let Some((returned, delay)) = known.filter(|(returned, _)| is_named(returned)) {
-        return Some(incoming(returned, delay));
-    }
-    if let Some(found) = auto::read(section, &notice) {
+    if known.as_ref().is_none_or(|reading| !reading.named)
+        && let Some(found) = auto::read(section, &notice)
+    {
         return Some(Incoming::AutoReply(found));
     }
-    let unknown = freeform::unknown(&notice, looker);
-    match unknown {
-        Some((returned, delay)) if is_named(&returned) => Some(incoming(returned, delay)),
-        unknown => attached(&all, depth, looker)
-            .or_else(|| unknown.map(|(returned, delay)| incoming(returned, delay))),
+    match known.or_else(|| freeform::unknown(&notice, looker)) {
+        Some(reading) if reading.named => Some(incoming(reading)),
+        // What names nobody may have the report of another in it.
+        reading => attached(&all, depth, looker).or_else(|| reading.map(incoming)),
     }
 }
 
-fn is_named(returned: &Returned) -> bool {
-    returned.reports.iter().any(|report| !report.recipient.is_empty())
-}
-
-fn incoming(returned: Returned, delay: bool) -> Incoming {
-    if delay { Incoming::Delay(returned) } else { Incoming::Bounce(returned) }
+fn incoming(reading: freeform::Reading) -> Incoming {
+    if reading.delay { Incoming::Delay(reading.returned) } else { Incoming::Bounce(reading.returned) }
 }
 
 /// Somebody may have passed it on.

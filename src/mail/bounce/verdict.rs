@@ -56,7 +56,9 @@ impl Looker {
     ) -> Verdict {
         let mut first: Option<Reply> = None;
         let mut found: Option<(Judged, &str)> = None;
+        let mut at_greeting = false;
         for text in texts {
+            at_greeting |= matches!(stage(text), Some(Stage::Greeting));
             if text.trim().is_empty() {
                 continue;
             }
@@ -81,6 +83,8 @@ impl Looker {
         let mut judged = found.map(|(judged, _)| judged).unwrap_or_else(|| by_codes(code, own, known, hop));
         if let Some(stage) = found.and_then(|(_, text)| stage(text)) {
             judged.class = at_stage(stage, judged.class);
+        } else if at_greeting && judged.class == Class::Other {
+            judged.class = Class::Policy;
         }
         let digit = known.map(|(class, ..)| class).or(code.map(|code| (code / 100) as u8));
         let permanent = judged.permanent.unwrap_or(digit.is_none_or(|digit| digit == 5));
