@@ -17,9 +17,7 @@ static VACATION: LazyLock<Option<Regex>> = LazyLock::new(|| {
     .ok()
 });
 static CHALLENGE: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(concat!(
-        r"(?i-u)please confirm your (?:message|e-?mail)|confirm(?:ation)? (?:is )?(?:required|needed) (?:to|for|before) (?:deliver|your)|requires? (?:sender )?(?:confirmation|verification|your verification)|verify your (?:e-?mail|message|address) (?:to|so|before)|challenge[ -/]response|(?:spamarrest|boxbe|tmda|mailblocks|spam arrest|uol anti-?spam|bluebottle)|approved senders? list|(?:click|follow|reply to) .{0,80}(?:to (?:release|deliver|complete|approve)|so (?:that )?your message)|awaiting (?:your )?(?:verification|approval)|held (?:pending|until) .{0,40}(?:confirm|verif|approv)"
-    ))
+    Regex::new(r"(?i-u)please confirm your (?:message|e-?mail)|confirm(?:ation)? (?:is )?(?:required|needed) (?:to|for|before) (?:deliver|your)|requires? (?:sender )?(?:confirmation|verification|your verification)|verify your (?:e-?mail|message|address) (?:to|so|before)|challenge[ -/]response|(?:spamarrest|boxbe|tmda|mailblocks|spam arrest|uol anti-?spam|bluebottle)|approved senders? list|(?:click|follow|reply to) .{0,80}(?:to (?:release|deliver|complete|approve)|so (?:that )?your message)|awaiting (?:your )?(?:verification|approval)|held (?:pending|until) .{0,40}(?:confirm|verif|approv)")
     .ok()
 });
 

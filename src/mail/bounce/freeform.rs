@@ -294,13 +294,11 @@ fn fallback(notice: &Notice) -> (Vec<Named>, bool) {
     let is_other = |address: &str| {
         let lower = address.to_ascii_lowercase();
         let local = lower.split('@').next().unwrap_or_default();
-        !notice.to.iter().any(|to| to.eq_ignore_ascii_case(address))
-            && !lower.eq_ignore_ascii_case(&from)
-            && !matches!(
-                local,
-                "postmaster" | "mailer-daemon" | "abuse" | "support" | "helpdesk" | "hostmaster"
-            )
-            && !(local == "admin" && lower.ends_with(&own_domain))
+        let known =
+            notice.to.iter().any(|to| to.eq_ignore_ascii_case(address)) || lower.eq_ignore_ascii_case(&from);
+        let of_system =
+            matches!(local, "postmaster" | "mailer-daemon" | "abuse" | "support" | "helpdesk" | "hostmaster");
+        !(known || of_system || local == "admin" && lower.ends_with(&own_domain))
     };
     // Lines that repeat the sender's own address say so.
     let is_sender_line = |start: usize| {

@@ -117,8 +117,9 @@ fn reported(parts: &[Part<'_>], notice: &Notice, looker: &mut Looker) -> Option<
         let [line, lines] = notice.mentions(&report.recipient);
         let more = notice.whole_reply(&report.diagnostic);
         let hop = report.remote_mta.clone().unwrap_or_default();
-        let texts = [&more, &report.diagnostic, &line, &lines, &whole, &notice.subject];
-        let verdict = looker.verdict(texts.map(String::as_str), report.status, &hop);
+        let exit = exit_code(&report.diagnostic);
+        let texts = [exit, &more, &report.diagnostic, &line, &lines, &whole, &notice.subject];
+        let verdict = looker.verdict(texts, report.status, &hop);
         report.class = verdict.class;
         report.code = verdict.code;
         report.status = report.status.or(verdict.status);
@@ -132,6 +133,16 @@ fn reported(parts: &[Part<'_>], notice: &Notice, looker: &mut Looker) -> Option<
     } else {
         Incoming::Receipt(returned)
     })
+}
+
+/// What the exit code of a local delivery means (`X-Unix; 67`), as BSD's sysexits numbers them; others say too little.
+fn exit_code(diagnostic: &str) -> &'static str {
+    match diagnostic.trim() {
+        "67" => "550 5.1.1 user unknown",
+        "68" => "550 5.1.2 host unknown",
+        "70" | "71" | "72" | "73" | "74" | "78" => "local configuration error",
+        _ => "",
+    }
 }
 
 /// Fields of a report among words.
