@@ -3,6 +3,7 @@
 //! A bound an operator may want to move is a configuration default that starts from here; a bound that protects
 //! an invariant is a constant only.
 
+mod bounce;
 mod control;
 mod decisions;
 mod dns;
@@ -20,6 +21,7 @@ mod spool;
 pub mod client;
 pub mod server;
 
+pub use bounce::*;
 pub use control::*;
 pub use decisions::*;
 pub use dns::*;

@@ -10,6 +10,7 @@ mod data;
 mod dkim;
 mod dns;
 mod fold;
+mod incoming;
 mod input;
 mod lane;
 mod mail;
@@ -26,6 +27,7 @@ pub use data::data;
 pub use dkim::dkim;
 pub use dns::{cache, dns};
 pub use fold::fold;
+pub use incoming::incoming;
 pub use mail::{address, bounce};
 pub use record::record;
 pub use reply::{client, reply};
@@ -39,7 +41,7 @@ pub type Target = (&'static str, fn(&[u8]), u32);
 
 /// All targets.
 #[allow(dead_code, reason = "the binaries name their one target; the table is for tests/corpora.rs")]
-pub const ALL: [Target; 16] = [
+pub const ALL: [Target; 17] = [
     ("record", record, 2000),
     ("fold", fold, 400),
     ("command", command, 4000),
@@ -56,4 +58,5 @@ pub const ALL: [Target; 16] = [
     ("seven_bit", seven_bit, 3000),
     ("shaping", shaping, 2000),
     ("dkim", dkim, 2000),
+    ("incoming", incoming, 600),
 ];

@@ -62,6 +62,11 @@ const MAY: &[(&str, &[&str], &str)] = &[
         &["LINE", "INTEGER", "OCTETS", "OBJECT", "SEQUENCE"],
         "layout of a key (RFC 7468 2, X.690 8)",
     ),
+    (
+        "src/mail/bounce/verp.rs",
+        &["CLAIM", "CODE", "LETTERS", "CHECK", "DAY_MS"],
+        "layout of a return path, and a unit",
+    ),
     ("src/mail/parameters.rs", &["FIELD"], "layout on the disk"),
     ("src/mail/encoding.rs", &["LINE"], "RFC 2045 6.7 and 6.8"),
     ("src/mail/seven_bit/survey.rs", &["LINE_MAX"], "RFC 5322 2.1.1"),
