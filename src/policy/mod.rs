@@ -11,6 +11,7 @@ pub mod guesses;
 pub mod reason;
 pub mod relay;
 pub mod rules;
+pub mod suppression;
 pub mod tenants;
 pub mod tls;
 pub mod trust;
