@@ -18,7 +18,7 @@ pub const SUPPRESSION_EXPIRED_KEPT: Duration = Duration::from_secs(6 * 3600);
 /// Bytes of a note.
 pub const SUPPRESSION_NOTE_MAX: usize = 255;
 /// Bytes of an entry beside its texts: lengths, reason and times.
-pub const SUPPRESSION_RECORD_HEAD: usize = 25;
+pub const SUPPRESSION_RECORD_HEAD: usize = 23;
 /// Bytes of what an entry is about: an address, its local part perhaps quoted.
 pub const SUPPRESSION_ADDRESS_MAX: usize = 2 * super::PATH_MAX;
 /// Fingerprints that lead to one place of the index, about: more make a look-up read more lines, fewer make an index that no cache holds.

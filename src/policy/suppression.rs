@@ -79,7 +79,9 @@ impl Suppression {
             if asks(Kind::Domain) && self.lists(Kind::Domain, *scope, of.domain()) {
                 return hit(Kind::Domain);
             }
-            if asks(Kind::Subdomains) && above(of.domain()).any(|above| self.lists(Kind::Subdomains, *scope, above)) {
+            if asks(Kind::Subdomains)
+                && above(of.domain()).any(|above| self.lists(Kind::Subdomains, *scope, above))
+            {
                 return hit(Kind::Subdomains);
             }
         }

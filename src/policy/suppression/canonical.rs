@@ -250,9 +250,11 @@ mod tests {
             of.set(address.as_bytes(), domain_at).then(|| (of.whole().to_vec(), of.domain().to_vec()))
         };
         let mut entry = Compared::default();
-        for (recipient, text) in
-            [("ADA@X.example", "ada@x.example"), ("\"ada\"@x.EXAMPLE", "ada@x.example"), ("\"a@B\"@x", "\"a@b\"@x")]
-        {
+        for (recipient, text) in [
+            ("ADA@X.example", "ada@x.example"),
+            ("\"ada\"@x.EXAMPLE", "ada@x.example"),
+            ("\"a@B\"@x", "\"a@b\"@x"),
+        ] {
             assert!(entry.set_text(text));
             let at = recipient.rfind('@').unwrap() + 1;
             assert_eq!(compared(recipient, at).unwrap().0, entry.whole(), "{recipient}");

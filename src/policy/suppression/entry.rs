@@ -110,7 +110,8 @@ impl<'a> Entry<'a> {
     /// Appends it as the book has it. It is sound.
     pub fn write(&self, out: &mut Vec<u8>) {
         let tenant = self.tenant.unwrap_or_default();
-        let length = limits::SUPPRESSION_RECORD_HEAD - 2 + tenant.len() + self.address.len() + self.note.len();
+        let length =
+            limits::SUPPRESSION_RECORD_HEAD - 2 + tenant.len() + self.address.len() + self.note.len();
         for number in [length, tenant.len(), self.address.len()] {
             out.extend_from_slice(&(number as u16).to_le_bytes());
         }
@@ -166,7 +167,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let (long, note) = ("a".repeat(limits::SUPPRESSION_ADDRESS_MAX), "n".repeat(limits::SUPPRESSION_NOTE_MAX));
+        let (long, note) =
+            ("a".repeat(limits::SUPPRESSION_ADDRESS_MAX), "n".repeat(limits::SUPPRESSION_NOTE_MAX));
         let tenant = "t".repeat(limits::PARAMETER_MAX);
         let other = Entry {
             tenant: None,
@@ -175,7 +177,8 @@ mod tests {
             note: "",
             ..entry()
         };
-        for entry in [entry(), other, Entry { address: &long, note: &note, tenant: Some(&tenant), ..entry() }] {
+        for entry in [entry(), other, Entry { address: &long, note: &note, tenant: Some(&tenant), ..entry() }]
+        {
             let mut bytes = Vec::new();
             entry.write(&mut bytes);
             let length = bytes.len();

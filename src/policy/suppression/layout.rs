@@ -99,7 +99,10 @@ impl fmt::Display for BadFile {
                 write!(formatter, "a later version of relevo wrote it (its format is {version})")
             }
             BadFile::Length(there, wanted) => {
-                write!(formatter, "it has {there} bytes, and was written with {wanted}: it was cut or copied in part")
+                write!(
+                    formatter,
+                    "it has {there} bytes, and was written with {wanted}: it was cut or copied in part"
+                )
             }
             BadFile::Damaged(what) => write!(formatter, "it is damaged: {what} is not as it was written"),
         }
@@ -140,9 +143,11 @@ impl Head {
         [self.change, self.made.0, self.ends.0].into_iter().for_each(&mut long);
         self.kinds.into_iter().for_each(&mut long);
         for part in &self.parts {
-            let Part { count, bits, index_sum, index_at, values_at, values_sum, blocks_sum, blocks_at } = *part;
+            let Part { count, bits, index_sum, index_at, values_at, values_sum, blocks_sum, blocks_at } =
+                *part;
             let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
-            let words = [count, pair(bits, index_sum), index_at, values_at, pair(values_sum, blocks_sum), blocks_at];
+            let words =
+                [count, pair(bits, index_sum), index_at, values_at, pair(values_sum, blocks_sum), blocks_at];
             words.into_iter().for_each(&mut long);
         }
         [self.book_at, self.end].into_iter().for_each(&mut long);
@@ -163,7 +168,11 @@ impl Head {
         let short = BadFile::Length(length, PAGE);
         let version = number(8).ok_or(short)?;
         if version != VERSION {
-            return Err(if version > VERSION { BadFile::Newer(version) } else { BadFile::Damaged("its head") });
+            return Err(if version > VERSION {
+                BadFile::Newer(version)
+            } else {
+                BadFile::Damaged("its head")
+            });
         }
         let body = page.get(16..limits::SUPPRESSION_HEAD).ok_or(short)?;
         if number(12) != Some(crc32c::crc32c(body)) {
@@ -213,7 +222,8 @@ impl Head {
             && follows(other.blocks_at, other.blocks_bytes())
             && follows(self.book_at, 0)
             && self.end >= self.book_at
-            && self.kinds.iter().fold(0u64, |all, count| all.saturating_add(*count)) == one.count + other.count
+            && self.kinds.iter().fold(0u64, |all, count| all.saturating_add(*count))
+                == one.count + other.count
     }
 
     /// How many entries there are.

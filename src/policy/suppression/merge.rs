@@ -127,15 +127,18 @@ impl<S: Records> Merge<S> {
 
     /// Takes the next entry that is listed into `record`. False: there are no more.
     pub fn next(&mut self, record: &mut Record) -> Result<bool, S::Error> {
-        while let Some(mut head) = self.heads.peek_mut() {
+        loop {
+            let Some(mut head) = self.heads.peek_mut() else { return Ok(false) };
             std::mem::swap(record, &mut head.record);
             advance(&mut self.sources, head)?;
             let mut listed = record.change != Change::Remove;
             self.counts.added += u64::from(record.change == Change::Offer);
             // Nearly always there is nothing else about it.
-            while let Some(mut head) = self.heads.peek_mut()
-                && head.record.order(record) == Ordering::Equal
-            {
+            loop {
+                let Some(mut head) = self.heads.peek_mut() else { break };
+                if head.record.order(record) != Ordering::Equal {
+                    break;
+                }
                 listed = settle(record, &mut head.record, listed, &mut self.counts);
                 advance(&mut self.sources, head)?;
             }
@@ -149,7 +152,6 @@ impl<S: Records> Merge<S> {
             self.counts.entries += 1;
             return Ok(true);
         }
-        Ok(false)
     }
 }
 
@@ -244,7 +246,11 @@ mod tests {
         assert_eq!(added(vec![put(1), remove(), offer(3, None)], 0), (Some(3), (1, 0, 0)));
         assert_eq!(added(vec![remove(), put(2)], 0), (Some(2), (0, 0, 0)));
         assert_eq!(added(vec![put(1), offer(3, None)], 0), (Some(1), (0, 1, 0)), "it is known");
-        assert_eq!(added(vec![offer(3, Some(5)), offer(4, None)], 0), (Some(4), (1, 1, 0)), "and lasts longer");
+        assert_eq!(
+            added(vec![offer(3, Some(5)), offer(4, None)], 0),
+            (Some(4), (1, 1, 0)),
+            "and lasts longer"
+        );
         assert_eq!(added(vec![offer(3, Some(5)), offer(4, Some(5))], 0), (Some(3), (1, 1, 0)));
         assert_eq!(added(vec![offer(3, Some(5))], 5), (None, (1, 0, 1)));
     }

@@ -150,12 +150,14 @@ mod tests {
     #[test]
     fn each_is_found_where_it_is_and_nothing_else() {
         let close: Vec<u64> = (0..300).map(|number| 1 << 63 | number << 1).collect();
-        for values in [vec![], vec![4], vec![0, u64::MAX], spread(10_000), close, vec![8, 8, 8, u64::MAX - 1]] {
+        for values in [vec![], vec![4], vec![0, u64::MAX], spread(10_000), close, vec![8, 8, 8, u64::MAX - 1]]
+        {
             for bits in [1, 4, index_bits(values.len() as u64)] {
                 let (index, bytes) = made(&values, bits);
                 let sorted = Sorted { starts: &index, values: &bytes, bits };
                 assert_eq!((sorted.len(), sorted.is_empty()), (values.len(), values.is_empty()));
-                let near = values.iter().flat_map(|value| [*value, value.wrapping_add(1), value.wrapping_sub(1)]);
+                let near =
+                    values.iter().flat_map(|value| [*value, value.wrapping_add(1), value.wrapping_sub(1)]);
                 for asked in near.chain([0, 1, 2, u64::MAX, 1 << 63]) {
                     assert_eq!(sorted.has(asked), values.contains(&asked), "{asked:x} of {}", values.len());
                     let place = values.partition_point(|value| *value < asked);
