@@ -64,20 +64,47 @@ fn forget(path: &Path) {
     rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).expect("a kernel that forgets");
 }
 
-/// Nanoseconds of a look-up, of recipients made before; how many were listed.
-fn look_ups(list: &Suppression, first: u64, below: u64, count: u64, tenant: Option<&str>) -> (f64, u64) {
-    let mut text = String::new();
-    let recipients: Vec<(String, usize)> = (0..count)
-        .map(|number| {
-            address(first + mixed(number + 1) % below, &mut text);
-            (text.clone(), text.find('@').expect("an address") + 1)
-        })
-        .collect();
-    let (time, found) = took(|| {
+/// Time that this thread had the core.
+fn worked() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Nanoseconds of a look-up, of recipients made before: of the best and of the middle one of some parts, as others may want the core; and how many of all
+/// were listed.
+fn look_ups(list: &Suppression, first: u64, below: u64, count: u64, tenant: Option<&str>) -> (Took, u64) {
+    let (mut text, mut all, mut times) = (String::new(), 0, Vec::new());
+    let parts = if count > 100_000 { 20 } else { 1 };
+    for part in 0..parts {
+        let recipients: Vec<(String, usize)> = (0..count / parts)
+            .map(|number| {
+                address(first + mixed(part << 32 | number + 1) % below, &mut text);
+                (text.clone(), text.find('@').expect("an address") + 1)
+            })
+            .collect();
+        let begun = worked();
         let is_listed = |(text, at): &&(String, usize)| list.find(text.as_bytes(), *at, tenant).is_some();
-        recipients.iter().filter(is_listed).count() as u64
-    });
-    (time.as_nanos() as f64 / count as f64, found)
+        let (time, found) = took(|| recipients.iter().filter(is_listed).count() as u64);
+        let spent = worked() - begun;
+        all += found;
+        times
+            .push((spent as f64 / recipients.len() as f64, time.as_nanos() as f64 / recipients.len() as f64));
+    }
+    times.sort_by(|one, other| one.0.total_cmp(&other.0));
+    (Took { best: times[0].0, middle: times[times.len() / 2].0, clock: times[0].1 }, all)
+}
+
+/// Nanoseconds of a look-up.
+struct Took {
+    best: f64,
+    middle: f64,
+    clock: f64,
+}
+
+impl std::fmt::Display for Took {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{:.0} ns ({:.0} in the middle)", self.best, self.middle)
+    }
 }
 
 fn csv(count: u64) {
@@ -123,18 +150,19 @@ fn main() {
     let recent = || Arc::new(Recent::new(0));
     let list = Suppression::new(KEY, Some(file.base().clone()), recent());
     let (faults, _) = look_ups(&list, 0, entries, 2_000, None);
-    let (warmed, ()) = took(|| file.warm().expect("a sound file"));
+    let (loaded, base) = took(|| file.load().expect("a sound file"));
+    let mapped = look_ups(&list, entries, entries, 1_000_000, None).0;
+    let list = Suppression::new(KEY, Some(base.clone()), recent());
     let (again, _) = took(|| opened(&path));
-    println!("start                not in memory {cold:.2?}, in memory {again:.2?}; warm {warmed:.2?}");
-    println!("look-up from disk    {:.1} us", faults / 1000.0);
+    println!("start                not in memory {cold:.2?}, in memory {again:.2?}; loaded {loaded:.2?}");
+    println!("look-up, mapped              not listed {mapped}");
+    println!("look-up from disk    {:.1} us", faults.clock / 1000.0);
 
     let count = 2_000_000;
     for (name, tenant) in [("node", None), ("node and tenant", Some("shop"))] {
         let (hit, found) = look_ups(&list, 0, entries, count, tenant);
         let (miss, none) = look_ups(&list, entries, entries, count, tenant);
-        println!(
-            "look-up, {name:<16} listed {hit:.0} ns ({found} of {count}), not listed {miss:.0} ns ({none})"
-        );
+        println!("look-up, {name:<16} listed {hit} ({found} of {count}), not listed {miss} ({none})");
     }
     let changed = Arc::new(Recent::new(250_000));
     let mut text = String::new();
@@ -143,12 +171,12 @@ fn main() {
         let place = entry(&text, None).place(&KEY).expect("a place");
         changed.set(place.fingerprint, true, bit(Kind::Address, false)).expect("room");
     }
-    let with_changes = Suppression::new(KEY, Some(file.base().clone()), changed);
+    let with_changes = Suppression::new(KEY, Some(base), changed);
     let (miss, _) = look_ups(&with_changes, entries, entries, count, None);
-    println!("look-up, 250,000 changes    not listed {miss:.0} ns");
+    println!("look-up, 250,000 changes    not listed {miss}");
     let small = Suppression::new(KEY, None, recent());
     let (none, _) = look_ups(&small, 0, entries, count, Some("shop"));
-    println!("look-up, empty list         {none:.0} ns");
+    println!("look-up, empty list         {none}");
 
     let (merged, made) = took(|| {
         let runs = offered(scratch.path(), entries..entries + 250_000);

@@ -18,6 +18,7 @@ mod reply;
 mod server;
 mod seven_bit;
 mod shaping;
+mod suppression;
 
 pub use admit::admit;
 pub use command::command;
@@ -32,6 +33,7 @@ pub use reply::{client, reply};
 pub use server::server;
 pub use seven_bit::seven_bit;
 pub use shaping::shaping;
+pub use suppression::suppression;
 
 /// A target: its name, which is also that of its corpus directory and its binary; its body; and how many mutated inputs the
 /// ordinary test run tries (what a few seconds allow without optimisation).
@@ -39,7 +41,7 @@ pub type Target = (&'static str, fn(&[u8]), u32);
 
 /// All targets.
 #[allow(dead_code, reason = "the binaries name their one target; the table is for tests/corpora.rs")]
-pub const ALL: [Target; 16] = [
+pub const ALL: [Target; 17] = [
     ("record", record, 2000),
     ("fold", fold, 400),
     ("command", command, 4000),
@@ -56,4 +58,5 @@ pub const ALL: [Target; 16] = [
     ("seven_bit", seven_bit, 3000),
     ("shaping", shaping, 2000),
     ("dkim", dkim, 2000),
+    ("suppression", suppression, 4000),
 ];

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::smtp::PATH_MAX;
+
 /// Entries of the list: places in it are 32 bits, and each is 8 bytes of memory and some 50 on disk.
 pub const SUPPRESSION_ENTRIES_MAX: u64 = 400_000_000;
 /// Changes that are not in the list's file yet. They are read at a start, and are in memory twice 8 bytes each; more are refused until they
@@ -20,7 +22,7 @@ pub const SUPPRESSION_NOTE_MAX: usize = 255;
 /// Bytes of an entry beside its texts: lengths, reason and times.
 pub const SUPPRESSION_RECORD_HEAD: usize = 23;
 /// Bytes of what an entry is about: an address, its local part perhaps quoted.
-pub const SUPPRESSION_ADDRESS_MAX: usize = 2 * super::PATH_MAX;
+pub const SUPPRESSION_ADDRESS_MAX: usize = 2 * PATH_MAX;
 /// Fingerprints that lead to one place of the index, about: more make a look-up read more lines, fewer make an index that no cache holds.
 pub const SUPPRESSION_BUCKET: u64 = 64;
 /// Places of the index as a power of two: 64 MiB.

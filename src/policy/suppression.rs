@@ -69,33 +69,49 @@ impl Suppression {
             return None;
         }
         let tenant = tenant.filter(|tenant| !tenant.is_empty());
-        let scopes = [None, tenant];
-        for scope in &scopes[..1 + usize::from(tenant.is_some())] {
-            let asks = |kind| kinds & bit(kind, scope.is_some()) != 0;
-            let hit = |kind| Some(Hit { kind, of_tenant: scope.is_some() });
-            if asks(Kind::Address) && self.lists(Kind::Address, *scope, of.whole()) {
-                return hit(Kind::Address);
-            }
-            if asks(Kind::Domain) && self.lists(Kind::Domain, *scope, of.domain()) {
-                return hit(Kind::Domain);
-            }
-            if asks(Kind::Subdomains)
-                && above(of.domain()).any(|above| self.lists(Kind::Subdomains, *scope, above))
-            {
-                return hit(Kind::Subdomains);
-            }
+        let asks =
+            |kind, of_tenant: bool| kinds & bit(kind, of_tenant) != 0 && (!of_tenant || tenant.is_some());
+        let place = |kind, of_tenant, about: &[u8]| {
+            let scope = if of_tenant { tenant } else { None };
+            let fingerprint = self.key.fingerprint(kind, scope, about);
+            Place { of_domains: kind != Kind::Address, fingerprint }
+        };
+        let asked = ASKED.map(|(kind, of_tenant)| {
+            let about = if kind == Kind::Address { of.whole() } else { of.domain() };
+            asks(kind, of_tenant).then(|| place(kind, of_tenant, about))
+        });
+        if let Some(first) = self.first_of(asked) {
+            let (kind, of_tenant) = ASKED[first];
+            return Some(Hit { kind, of_tenant });
         }
-        None
+        let kind = Kind::Subdomains;
+        let asked = [false, true].into_iter().filter(|of_tenant| asks(kind, *of_tenant));
+        let mut hits = asked.filter(|of_tenant| {
+            above(of.domain()).any(|above| self.first_of([Some(place(kind, *of_tenant, above))]).is_some())
+        });
+        hits.next().map(|of_tenant| Hit { kind, of_tenant })
     }
 
+    /// The first of these that is listed.
     #[inline]
-    fn lists(&self, kind: Kind, tenant: Option<&str>, about: &[u8]) -> bool {
-        let fingerprint = self.key.fingerprint(kind, tenant, about);
-        let place = Place { of_domains: kind != Kind::Address, fingerprint };
-        let recent = if self.recent.is_empty() { None } else { self.recent.get(fingerprint) };
-        recent.unwrap_or_else(|| self.base.as_ref().is_some_and(|base| base.has(place)))
+    fn first_of<const N: usize>(&self, mut asked: [Option<Place>; N]) -> Option<usize> {
+        if !self.recent.is_empty() {
+            let recent = asked.map(|place| place.and_then(|place| self.recent.get(place.fingerprint)));
+            if let Some(first) = recent.iter().position(|recent| *recent == Some(true)) {
+                return Some(first);
+            }
+            for (place, recent) in asked.iter_mut().zip(recent) {
+                // What changed since the file was made counts.
+                *place = place.filter(|_| recent.is_none());
+            }
+        }
+        self.base.as_ref()?.first_of(&asked)
     }
 }
+
+/// What is asked for of every recipient, and whether of his tenant: all at one time, as most are listed nowhere.
+const ASKED: [(Kind, bool); 4] =
+    [(Kind::Address, false), (Kind::Domain, false), (Kind::Address, true), (Kind::Domain, true)];
 
 /// The domains above one: of `a.b.example`, `b.example` and `example`. A domain has 127 parts at most.
 fn above(domain: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 
-use memmap2::{Advice, Mmap, MmapOptions};
+use memmap2::{Advice, Mmap, MmapMut, MmapOptions};
 
 /// The first bytes of such a file. They stay mapped while this lives, also when the file has another name or none.
 ///
@@ -25,18 +25,36 @@ impl FileMap {
         let _ = map.advise(Advice::Random);
         Ok(FileMap(map))
     }
-
-    /// Takes some of it into the tables of this process, and reads what is not in memory. Blocks; a kernel before 5.14 does nothing.
-    pub fn populate(&self, at: usize, length: usize) {
-        if at.checked_add(length).is_some_and(|end| end <= self.0.len()) && length > 0 {
-            let _ = self.0.advise_range(Advice::PopulateRead, at, length);
-        }
-    }
 }
 
 impl AsRef<[u8]> for FileMap {
     fn as_ref(&self) -> &[u8] {
         &self.0
+    }
+}
+
+/// Memory for what is looked into all over, in large pages where the kernel has them: a page of 4 KiB for each place that is read costs more than the read.
+#[derive(Debug)]
+pub struct LargePages(MmapMut);
+
+impl LargePages {
+    /// So many zeroes. Only what is written takes room.
+    pub fn new(length: usize) -> io::Result<LargePages> {
+        let memory = MmapMut::map_anon(length.max(1))?;
+        let _ = memory.advise(Advice::HugePage);
+        Ok(LargePages(memory))
+    }
+}
+
+impl AsRef<[u8]> for LargePages {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsMut<[u8]> for LargePages {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.0
     }
 }
 
@@ -53,8 +71,6 @@ mod tests {
         let map = FileMap::new(&file, 4).unwrap();
         std::fs::write(scratch.path().join("new"), b"9876543210").unwrap();
         std::fs::rename(scratch.path().join("new"), &path).unwrap();
-        map.populate(0, 4);
-        map.populate(2, usize::MAX);
         assert_eq!(map.as_ref(), b"0123");
         assert!(FileMap::new(&file, 11).is_err() && FileMap::new(&file, 0).is_err());
     }

@@ -12,7 +12,7 @@ use crate::policy::suppression::base::Base;
 use crate::policy::suppression::entry::{Entry, Place};
 use crate::policy::suppression::layout::{BadFile, Head};
 use crate::policy::suppression::merge::{Change, Record, Records};
-use crate::runtime::file_map::FileMap;
+use crate::runtime::file_map::{FileMap, LargePages};
 
 const BOOK: Trouble = Trouble::Bad(BadFile::Damaged("its book"));
 
@@ -21,16 +21,6 @@ const BOOK: Trouble = Trouble::Bad(BadFile::Damaged("its book"));
 pub struct ListFile {
     file: File,
     base: Arc<Base>,
-    map: Arc<FileMap>,
-}
-
-/// The map, as it is shared with whoever looks into it.
-struct Mapped(Arc<FileMap>);
-
-impl AsRef<[u8]> for Mapped {
-    fn as_ref(&self) -> &[u8] {
-        (*self.0).as_ref()
-    }
 }
 
 impl ListFile {
@@ -48,9 +38,9 @@ impl ListFile {
             vec![0; limits::SUPPRESSION_HEAD.min(usize::try_from(meta.len()).unwrap_or(usize::MAX))];
         file.read_exact_at(&mut page, 0)?;
         let head = Head::read(&page, meta.len())?;
-        let map = Arc::new(FileMap::new(&file, head.mapped() as usize)?);
-        let base = Arc::new(Base::new(head, Box::new(Mapped(map.clone())))?);
-        Ok(Some(ListFile { file, base, map }))
+        let map = FileMap::new(&file, head.mapped() as usize)?;
+        let base = Arc::new(Base::new(head, Box::new(map))?);
+        Ok(Some(ListFile { file, base }))
     }
 
     /// What shards look into.
@@ -63,34 +53,34 @@ impl ListFile {
         self.base.head()
     }
 
-    /// Reads what look-ups read, and checks its sums: without the map, so that a page that cannot be read is an error and no more. Then no look-up
-    /// waits for the disk, as long as there is memory. Half a second for 50,000,000 entries that are not in memory yet, of a thread that may block.
-    pub fn warm(&self) -> Result<(), Trouble> {
-        let head = self.head();
+    /// Reads what look-ups read into memory of its own, and checks its sums. Look-ups in that wait for no disk, whatever else the machine reads, and a page
+    /// that cannot be read is an error here and no more. It takes half a second for 50,000,000 entries that are on a disk, of a thread that may block.
+    pub fn load(&self) -> Result<Arc<Base>, Trouble> {
+        let head = *self.head();
+        let mut memory = LargePages::new(head.mapped() as usize)?;
         for part in &head.parts {
-            let values = self.sum(part.values_at, part.values_bytes())? == part.values_sum;
-            if !values {
-                return Err(BadFile::Damaged("the fingerprints").into());
-            }
-            if self.sum(part.blocks_at, part.blocks_bytes())? != part.blocks_sum {
+            let mut read = |at: u64, length: u64, sum: u32, what| {
+                // Within the memory, which is as long as the head says that these are.
+                let room = memory.as_mut().get_mut(at as usize..(at + length) as usize).unwrap_or_default();
+                if self.read(at, room)? == sum { Ok(()) } else { Err(Trouble::Bad(BadFile::Damaged(what))) }
+            };
+            read(part.index_at, part.index_bytes(), part.index_sum, "the index of its fingerprints")?;
+            read(part.values_at, part.values_bytes(), part.values_sum, "its fingerprints")?;
+            let mut blocks = vec![0; part.blocks_bytes() as usize];
+            if self.read(part.blocks_at, &mut blocks)? != part.blocks_sum {
                 return Err(BadFile::Damaged("the places of the book's blocks").into());
             }
         }
-        for part in &head.parts {
-            self.map.populate(part.index_at as usize, part.index_bytes() as usize);
-            self.map.populate(part.values_at as usize, part.values_bytes() as usize);
-        }
-        Ok(())
+        Ok(Arc::new(Base::new(head, Box::new(memory))?))
     }
 
-    fn sum(&self, at: u64, length: u64) -> Result<u32, Trouble> {
-        let mut buffer = vec![0; limits::SUPPRESSION_CHUNK];
-        let (mut sum, mut done) = (0, 0);
-        while done < length {
-            let piece = buffer.len().min((length - done) as usize);
-            self.file.read_exact_at(&mut buffer[..piece], at + done)?;
-            sum = crc32c::crc32c_append(sum, &buffer[..piece]);
-            done += piece as u64;
+    /// Reads into room, and sums up.
+    fn read(&self, at: u64, room: &mut [u8]) -> Result<u32, Trouble> {
+        let (mut sum, mut at) = (0, at);
+        for piece in room.chunks_mut(limits::SUPPRESSION_CHUNK) {
+            self.file.read_exact_at(piece, at)?;
+            sum = crc32c::crc32c_append(sum, piece);
+            at += piece.len() as u64;
         }
         Ok(sum)
     }

@@ -13,6 +13,7 @@ use super::{DIRECTORY, FILE, LOST, NEW, RUN};
 use crate::control::store::{KnownFile, Store, StoreError, SuppressionRow};
 use crate::limits;
 use crate::policy::suppression::Suppression;
+use crate::policy::suppression::base::Base;
 use crate::policy::suppression::canonical::{BadEntry, Kind, canonical};
 use crate::policy::suppression::entry::{self, Entry, Place};
 use crate::policy::suppression::fingerprint::Key;
@@ -146,6 +147,8 @@ pub struct Keeper {
     directory: PathBuf,
     key: Key,
     file: Option<Arc<ListFile>>,
+    /// What shards look into of it: in memory once that is read, until then the file as it is mapped.
+    base: Option<Arc<Base>>,
     recent: Arc<Recent>,
     shared: Arc<Shared>,
     /// The number of the last change.
@@ -207,8 +210,9 @@ impl Keeper {
             let _ = std::fs::remove_file(directory.join(LOST));
         }
         let (recent, shared) = (Arc::default(), shared.clone());
+        let base = opened.as_ref().map(|file| file.base().clone());
         let mut keeper =
-            Keeper { directory, key, file: opened, recent, shared, change, rows: 0, merging: false };
+            Keeper { directory, key, file: opened, base, recent, shared, change, rows: 0, merging: false };
         let senseless = keeper.load(store)?;
         if senseless > 0 {
             words = Some(format!(
@@ -262,11 +266,19 @@ impl Keeper {
     }
 
     fn put_in_force(&self) {
-        let base = self.file.as_ref().map(|file| file.base().clone());
-        self.shared.set(Arc::new(Suppression::new(self.key, base, self.recent.clone())));
+        let value = Suppression::new(self.key, self.base.clone(), self.recent.clone());
+        self.shared.set(Arc::new(value));
     }
 
-    /// The file; None: there is none yet. Its [`ListFile::warm`] is for another thread.
+    /// What [`ListFile::load`] read, on another thread, is in force, if the file is still that one.
+    pub fn loaded(&mut self, base: Arc<Base>) {
+        if self.file.as_ref().is_some_and(|file| file.head() == base.head()) {
+            self.base = Some(base);
+            self.put_in_force();
+        }
+    }
+
+    /// The file; None: there is none yet.
     pub fn file(&self) -> Option<Arc<ListFile>> {
         self.file.clone()
     }
@@ -518,6 +530,7 @@ impl Keeper {
         let file = ListFile::open(&path).map_err(|trouble| self.trouble(trouble))?;
         let file = file.ok_or_else(|| KeepError::Lost(path, made.head.entries(), made.head.change))?;
         let (change, entries) = (file.head().change, file.head().entries());
+        self.base = Some(file.base().clone());
         self.file = Some(Arc::new(file));
         // Where this fails they are known by their numbers, and forgotten with the next file.
         let saved = store.save_file(&KnownFile { key: self.key, change, entries });

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::entry::Place;
 use super::layout::{BadFile, Head, Part};
-use super::sorted::Sorted;
+use super::sorted::{Search, Sorted};
 
 /// Its first bytes, up to where the fingerprints end, wherever they are.
 pub type Bytes = Box<dyn AsRef<[u8]> + Send + Sync>;
@@ -57,6 +57,19 @@ impl Base {
     #[inline]
     pub fn has(&self, place: Place) -> bool {
         self.sorted(place.of_domains).has(place.fingerprint)
+    }
+
+    /// Which of a few places, those that are asked for, has one: the first.
+    #[inline]
+    pub fn first_of<const N: usize>(&self, places: &[Option<Place>; N]) -> Option<usize> {
+        let (mut searches, mut first) = ([Search::default(); N], [0; N]);
+        let parts = [self.sorted(false), self.sorted(true)];
+        let part = |place: &Place| &parts[usize::from(place.of_domains)];
+        let asked =
+            || places.iter().enumerate().filter_map(|(at, place)| place.as_ref().map(|place| (at, place)));
+        asked().for_each(|(at, place)| searches[at] = part(place).begin(place.fingerprint));
+        asked().for_each(|(at, place)| first[at] = part(place).look(&searches[at]));
+        asked().find(|(at, place)| part(place).ends(&searches[*at], first[*at])).map(|(at, _)| at)
     }
 
     /// The kinds of its entries, a bit each.

@@ -9,8 +9,9 @@ use std::fmt;
 use super::canonical::{self, BadEntry};
 use super::entry::{Entry, Reason};
 use crate::limits;
+use crate::mail::release::show;
 use crate::time::UnixMillis;
-use cells::Cells;
+use cells::{Cells, LineTrouble, MARKED, plain};
 use columns::{Columns, Names, moment, reason};
 
 /// What holds for lines that do not say it.
@@ -60,6 +61,15 @@ impl fmt::Display for BadLine {
             BadLine::NoColumn => {
                 formatter.write_str("none of its columns is called address, email or recipient")
             }
+        }
+    }
+}
+
+impl From<LineTrouble> for BadLine {
+    fn from(trouble: LineTrouble) -> BadLine {
+        match trouble {
+            LineTrouble::TooLong => BadLine::TooLong,
+            LineTrouble::Unclosed => BadLine::Unclosed,
         }
     }
 }
@@ -122,8 +132,8 @@ impl Import {
             return Ok(());
         }
         let line = self.cells.line();
-        if let Some(bad) = self.cells.trouble() {
-            self.wrong(line, bad);
+        if let Some(trouble) = self.cells.trouble() {
+            self.wrong(line, trouble.into());
             return Ok(());
         }
         let columns = match &self.columns {
@@ -149,7 +159,7 @@ impl Import {
             Ok((address, tenant, read)) => {
                 summary.undated += u64::from(read.undated);
                 let Read { reason, added, expires, .. } = read;
-                let entry = Entry { tenant, address: &address, reason, added, expires, note };
+                let entry = Entry { tenant, address: &address, reason, added, expires, note: note.trim() };
                 if entry.is_over(defaults.now) {
                     summary.over += 1;
                     return Ok(());
@@ -229,18 +239,6 @@ fn entry<'a>(
     Ok((address, tenant, Read { reason, added: since.unwrap_or(defaults.now), expires: until, undated }))
 }
 
-/// A cell without blanks around it, and without the mark that keeps tables from taking it for a formula. What is no UTF-8 is no text.
-fn plain(cell: &[u8]) -> &str {
-    let text = std::str::from_utf8(cell).unwrap_or("\u{fffd}").trim();
-    match text.strip_prefix('\'') {
-        Some(rest) if rest.starts_with(MARKED) => rest,
-        _ => text,
-    }
-}
-
-/// What a spreadsheet takes for the beginning of a formula, and the mark itself.
-const MARKED: [char; 7] = ['=', '+', '-', '@', '\t', '\r', '\''];
-
 /// The first line of what is exported.
 pub const HEAD: &str = "address,tenant,reason,added,expires,note\r\n";
 
@@ -252,10 +250,10 @@ pub fn write_line(entry: &Entry<'_>, out: &mut Vec<u8>) {
     out.push(b',');
     out.extend_from_slice(entry.reason.word().as_bytes());
     out.push(b',');
-    entry.added.write_iso(out);
+    out.extend_from_slice(show(entry.added).as_bytes());
     out.push(b',');
     if let Some(at) = entry.expires {
-        at.write_iso(out);
+        out.extend_from_slice(show(at).as_bytes());
     }
     out.push(b',');
     write_cell(entry.note, out);

@@ -36,22 +36,46 @@ impl Sorted<'_> {
     /// Whether there is this one.
     #[inline]
     pub fn has(&self, fingerprint: u64) -> bool {
-        let place = self.place_of(fingerprint);
-        self.at(place) == Some(fingerprint)
+        let search = self.begin(fingerprint);
+        let first = self.look(&search);
+        self.ends(&search, first)
+    }
+
+    /// Begins a search: the index is read. Of several searches each step is taken for all of them, so that what they read from memory is read at one time.
+    #[inline]
+    pub fn begin(&self, fingerprint: u64) -> Search {
+        let (from, to) = self.bucket(fingerprint);
+        let length = to.min(self.len()).saturating_sub(from);
+        let fraction = u128::from(fingerprint << self.bits);
+        let guess = ((fraction * length as u128) >> 64) as usize;
+        Search { fingerprint, from, length, guess }
+    }
+
+    /// Reads the fingerprint that is where this one should be.
+    #[inline]
+    pub fn look(&self, search: &Search) -> u64 {
+        self.at(search.from + search.guess).unwrap_or_default()
+    }
+
+    /// Ends the search: whether it is there.
+    #[inline]
+    pub fn ends(&self, search: &Search, first: u64) -> bool {
+        search.length > 0
+            && (first == search.fingerprint || self.at(self.place(search)) == Some(search.fingerprint))
     }
 
     /// The first place whose fingerprint is not below this one.
-    #[inline]
     pub fn place_of(&self, fingerprint: u64) -> usize {
-        let values = self.values.as_chunks::<8>().0;
-        let (from, to) = self.bucket(fingerprint);
-        let Some(values) = values.get(from..to) else { return 0 };
+        self.place(&self.begin(fingerprint))
+    }
+
+    fn place(&self, search: &Search) -> usize {
+        let Search { fingerprint, from, length, guess } = *search;
+        let values = self.values.as_chunks::<8>().0.get(from..from + length).unwrap_or_default();
         if values.is_empty() {
-            return from;
+            return from.min(self.len());
         }
         let at = |place: usize| u64::from_le_bytes(values[place]);
-        let fraction = u128::from(fingerprint << self.bits);
-        let guess = ((fraction * values.len() as u128) >> 64) as usize;
         // What is below it ends at `low`, and it or what is above begins at `high`.
         let (mut low, mut high) = (0, values.len());
         if at(guess) < fingerprint {
@@ -82,6 +106,15 @@ impl Sorted<'_> {
         let start = |place: usize| starts.get(place).map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize);
         (start(bucket), start(bucket + 1))
     }
+}
+
+/// A look-up that is under way.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Search {
+    fingerprint: u64,
+    from: usize,
+    length: usize,
+    guess: usize,
 }
 
 /// By how many bits so many fingerprints are looked up.

@@ -1,7 +1,6 @@
 //! The cells of one line after the other. A line ends in CR, LF or both, and goes on over them inside of quotes; what separates cells is what the
 //! first line has: a comma, else a semicolon, else a tab.
 
-use super::BadLine;
 use crate::limits;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,6 +13,15 @@ enum State {
     Quoted,
     /// Behind a quote in quotes: it ended them, or is the first of two.
     Quote,
+}
+
+/// What is wrong with a line as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LineTrouble {
+    /// It has more bytes or more cells than it may.
+    TooLong,
+    /// A quote in it is not closed before the end of the file.
+    Unclosed,
 }
 
 /// The line that is read.
@@ -150,8 +158,12 @@ impl Cells {
     }
 
     /// What is wrong with the line as a whole.
-    pub(super) fn trouble(&self) -> Option<BadLine> {
-        if self.unclosed { Some(BadLine::Unclosed) } else { self.too_long.then_some(BadLine::TooLong) }
+    pub(super) fn trouble(&self) -> Option<LineTrouble> {
+        if self.unclosed {
+            Some(LineTrouble::Unclosed)
+        } else {
+            self.too_long.then_some(LineTrouble::TooLong)
+        }
     }
 
     /// Whether nothing is in it, or only blanks and separators.
@@ -171,3 +183,15 @@ impl Cells {
         self.text.get(start..end)
     }
 }
+
+/// A cell without blanks around it, and without the mark that keeps tables from taking it for a formula. What is no UTF-8 is no text.
+pub(super) fn plain(cell: &[u8]) -> &str {
+    let text = std::str::from_utf8(cell).unwrap_or("\u{fffd}").trim();
+    match text.strip_prefix('\'') {
+        Some(rest) if rest.starts_with(MARKED) => rest,
+        _ => text,
+    }
+}
+
+/// What a spreadsheet takes for the beginning of a formula, and the mark itself.
+pub(super) const MARKED: [char; 7] = ['=', '+', '-', '@', '\t', '\r', '\''];

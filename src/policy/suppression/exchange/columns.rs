@@ -1,8 +1,7 @@
 //! Which column has what, and what words and times in them mean: by the names that this relay and other services give them.
 
 use super::super::entry::Reason;
-use super::cells::Cells;
-use super::plain;
+use super::cells::{Cells, plain};
 use crate::mail::release::date_time;
 use crate::time::{Civil, UnixMillis};
 
@@ -55,6 +54,10 @@ impl Columns {
 
     /// What the first line says.
     pub(super) fn of(first: &Cells) -> Names {
+        // No name has that; an address may stand beside a note that is a name.
+        if (0..first.len()).any(|place| first.get(place).is_some_and(|cell| cell.contains(&b'@'))) {
+            return Names::Entry;
+        }
         let names: Vec<String> =
             (0..first.len()).map(|place| name(first.get(place).unwrap_or_default())).collect();
         let column = |known: &[&str]| names.iter().position(|name| known.contains(&name.as_str()));
@@ -63,10 +66,8 @@ impl Columns {
         if let Some(address) = column(ADDRESS) {
             return Names::Columns(Columns { address, tenant, reason, added, expires, note });
         }
-        let is_entry =
-            (0..first.len()).any(|place| first.get(place).is_some_and(|cell| cell.contains(&b'@')));
         let named = [tenant, reason, added, expires, note].into_iter().flatten().count();
-        if is_entry || named < 2 { Names::Entry } else { Names::NoAddress }
+        if named < 2 { Names::Entry } else { Names::NoAddress }
     }
 }
 

@@ -41,7 +41,7 @@ fn what_is_exported_is_imported_as_it_was() {
         tenant: Some("shop, \"two\""),
         address: "ada@example.org",
         reason: Reason::Complaint,
-        added: UnixMillis(1_700_000_000_123),
+        added: UnixMillis(1_700_000_000_000),
         expires: Some(UnixMillis(2_000_000_000_000)),
         note: "it said; \"no\"",
     };
@@ -79,7 +79,7 @@ fn what_is_exported_is_imported_as_it_was() {
 
 #[test]
 fn lists_of_others_are_taken() {
-    let now = "2025-11-24T16:00:00.000Z";
+    let now = "2025-11-24T16:00:00Z";
     for (text, lines) in [
         (
             "ada@example.org\nBob@example.org\r\n\r\n",
@@ -89,13 +89,13 @@ fn lists_of_others_are_taken() {
         (
             "email,created_at,reason\nada@example.org,2025-01-02T03:04:05Z,hard bounce\nb@x.example,1700000000,spam_complaint\n",
             vec![
-                "ada@example.org,,hard_bounce,2025-01-02T03:04:05.000Z,,",
-                "b@x.example,,complaint,2023-11-14T22:13:20.000Z,,",
+                "ada@example.org,,hard_bounce,2025-01-02T03:04:05Z,,",
+                "b@x.example,,complaint,2023-11-14T22:13:20Z,,",
             ],
         ),
         (
             "status;reason;email;created\n5.1.1;550 no such user;ada@example.org;2025-01-02 03:04:05\n",
-            vec!["ada@example.org,,imported,2025-01-02T03:04:05.000Z,,5.1.1"],
+            vec!["ada@example.org,,imported,2025-01-02T03:04:05Z,,5.1.1"],
         ),
         (
             "\"Email Address\"\t\"Reason\"\r\"ada@example.org\"\t\"550 \"\"no\"\"\"\r",
@@ -103,7 +103,7 @@ fn lists_of_others_are_taken() {
         ),
         (
             "address,created_at\nada@example.org,\"Fri, 21 Oct 2011 11:02:55 UTC\"\nb@x.example,2025-01-02\n",
-            vec!["ada@example.org,,manual,NOW,,", "b@x.example,,manual,2025-01-02T00:00:00.000Z,,"],
+            vec!["ada@example.org,,manual,NOW,,", "b@x.example,,manual,2025-01-02T00:00:00Z,,"],
         ),
     ] {
         let (found, summary) = imported(text);
@@ -156,10 +156,7 @@ fn what_is_over_is_left_out() {
         "address,expires\na@x.example,2020-01-01\nb@x.example,2030-01-01T00:00:00Z\nc@x.example,soon\n",
     );
     assert_eq!((found.len(), summary.over, summary.undated), (2, 1, 1));
-    assert!(
-        found[0].contains(",2030-01-01T00:00:00.000Z,") && found[1].ends_with(",,"),
-        "for good: {found:?}"
-    );
+    assert!(found[0].contains(",2030-01-01T00:00:00Z,") && found[1].ends_with(",,"), "for good: {found:?}");
 }
 
 #[test]
