@@ -227,7 +227,9 @@ fn entry<'a>(
             .chars()
             .map(|letter| if letter.is_control() { ' ' } else { letter }),
     );
-    note.truncate(note.floor_char_boundary(limits::SUPPRESSION_NOTE_MAX));
+    while note.len() > limits::SUPPRESSION_NOTE_MAX {
+        note.pop();
+    }
     let reason = match known {
         Some(known) => known,
         None if written.is_empty() => defaults.reason,
