@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -169,8 +170,9 @@ impl Keeper {
         new_key: [u8; 16],
     ) -> Result<(Keeper, Option<String>), KeepError> {
         let directory = data_dir.join(DIRECTORY);
-        files::make_directories(&directory)
-            .map_err(|error| KeepError::File(directory.clone(), error.into()))?;
+        // Its name lasts before anything in it is relied upon.
+        let made = files::make_directories(&directory).and_then(|()| File::open(data_dir)?.sync_all());
+        made.map_err(|error| KeepError::File(directory.clone(), error.into()))?;
         sweep(&directory);
         let path = directory.join(FILE);
         let opened = ListFile::open(&path).map_err(|trouble| KeepError::File(path.clone(), trouble));
