@@ -17,6 +17,7 @@ mod shaping;
 mod shard;
 mod smtp;
 mod spool;
+mod suppression;
 
 pub mod client;
 pub mod server;
@@ -35,6 +36,7 @@ pub use shaping::*;
 pub use shard::*;
 pub use smtp::*;
 pub use spool::*;
+pub use suppression::*;
 
 const _: () = {
     assert!(PATH_MAX + "MAIL FROM:\r\n".len() <= 512 && LOCAL_PART_MAX + 2 < PATH_MAX);
@@ -75,5 +77,17 @@ const _: () = {
         JOURNAL_BATCH + ACCOUNTING_CHUNK + EVENT_MAX <= JOURNAL_FRAME_MAX,
         "a batch may end with one more chunk"
     );
+    assert!(SUPPRESSION_ENTRIES_MAX < u32::MAX as u64, "places in the list are 32 bits");
+    assert!(
+        SUPPRESSION_BLOCK_BYTES_MAX
+            >= SUPPRESSION_BLOCK
+                * (SUPPRESSION_ADDRESS_MAX + PARAMETER_MAX + SUPPRESSION_NOTE_MAX + SUPPRESSION_RECORD_HEAD),
+        "a block of the longest entries fits"
+    );
+    assert!(
+        SUPPRESSION_RUN_CHUNK >= 2 * SUPPRESSION_ADDRESS_MAX
+            && SUPPRESSION_CHUNK >= SUPPRESSION_BLOCK_BYTES_MAX
+    );
+    assert!(SUPPRESSION_MERGE_AT < SUPPRESSION_CHANGES_MAX, "there is room while they are merged");
     assert!(JOURNAL_SIZE_MIN >= 2 * JOURNAL_SEGMENT && JOURNAL_SIZE_DEFAULT >= JOURNAL_SIZE_MIN);
 };

@@ -12,6 +12,7 @@ pub mod reason;
 pub mod relay;
 pub mod rules;
 pub mod signing;
+pub mod suppression;
 pub mod tenants;
 pub mod tls;
 pub mod trust;

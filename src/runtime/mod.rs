@@ -26,6 +26,7 @@ mod defect;
 pub mod ending;
 pub mod epoll;
 pub mod exchange;
+pub mod file_map;
 pub mod files;
 pub mod glommio;
 pub mod local;

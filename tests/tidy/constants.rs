@@ -45,6 +45,8 @@ const MAY: &[(&str, &[&str], &str)] = &[
     ("src/time.rs", &["DAY"], "units"),
     ("src/shard/warm.rs", &["ALL"], "nobody's number of messages"),
     ("src/policy/certificate.rs", &["NEVER"], "a time at which every certificate has ended"),
+    ("src/policy/suppression/layout.rs", &["VERSION", "PAGE"], "layout on the disk"),
+    ("src/policy/suppression/recent.rs", &["LISTED"], "a bit of a word of the table"),
     ("src/policy/guesses.rs", &["ONE", "AROUND", "ANYWHERE"], "how much of an address a name is made of"),
     ("src/queue/group.rs", &["ANY_LIFETIME"], "a number that none of them has"),
     ("src/queue/node_shares.rs", &["STRIDE"], "a unit, of which each weight has a part"),
