@@ -96,7 +96,9 @@ fn assert_reading(kind: QueryType, reading: &Reading) {
                     names.iter().for_each(|name| assert_host(name));
                 }
                 Answer::Associations(all) => {
-                    assert!(kind == QueryType::Tlsa && (1..=limits::DNS_ASSOCIATIONS_KEPT).contains(&all.len()));
+                    assert!(
+                        kind == QueryType::Tlsa && (1..=limits::DNS_ASSOCIATIONS_KEPT).contains(&all.len())
+                    );
                 }
                 Answer::NoData | Answer::NoDomain => {}
             }

@@ -57,8 +57,6 @@ pub struct NamedKey {
 /// Without a time, from ever and for ever.
 const ALWAYS: (UnixMillis, UnixMillis) = (UnixMillis(0), UnixMillis(u64::MAX));
 
-const WEEK: Duration = Duration::from_secs(7 * 86_400);
-
 impl Default for DkimConfig {
     fn default() -> DkimConfig {
         DkimConfig {
@@ -115,7 +113,7 @@ fn canonicalization(value: &DeValue<'_>) -> Result<(Canonicalization, Canonicali
 }
 
 fn lifetime(value: &DeValue<'_>) -> Result<Duration, Wrong> {
-    span(value, limits::DKIM_LIFETIME_MIN..=limits::CONFIG_TIME_MAX, WEEK)
+    span(value, limits::DKIM_LIFETIME_MIN..=limits::CONFIG_TIME_MAX, limits::DKIM_LIFETIME_USUAL)
 }
 
 /// A domain that can sign, in lower case.
@@ -235,7 +233,7 @@ mod tests {
                 relay_domain: Some("relay.example.net".into()),
                 header: Canonicalization::Relaxed,
                 body: Canonicalization::Simple,
-                lifetime: Some(WEEK),
+                lifetime: Some(limits::DKIM_LIFETIME_USUAL),
                 eight_bit: EightBit::Keep,
                 named: vec![key("r1", 0, u64::MAX), key("r2", day, day + 86_400_000 * 3 / 2)],
             })
@@ -274,7 +272,7 @@ mod tests {
             ("eight_bit = \"encod\"".to_owned(), "write eight_bit = \"encode\", or \"keep\""),
             (key("selector = \"r1\"\n"), "add domain = \"example.com\""),
             (key("domain = \"example.com\"\n"), "add selector = \"r20261201\""),
-            (key(&format!("{named}form = 2026-12-01\n")), "did you mean from = 2026-12-01?"),
+            (key(&format!("{named}fron = 2026-12-01\n")), "did you mean from = 2026-12-01?"),
             (key("domain = \"example.com\"\nselector = \"r1.pem\"\n"), "write selector = \"r1\""),
             (key("domain = \"example.com\"\nselector = \"r 1\"\n"), "is no selector"),
             (key(&format!("{named}from = 2026-02-30\n")), "date"),

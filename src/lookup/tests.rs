@@ -1,50 +1,5 @@
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
-use std::thread::JoinHandle;
-
 use super::*;
-
-/// A name server for one test: it answers each datagram by `answer`, and each connection by `by_stream`.
-fn serve(
-    answer: impl Fn(&[u8], usize) -> Option<Vec<u8>> + Send + 'static,
-    by_stream: Option<Box<dyn Fn(&[u8]) -> Vec<u8> + Send>>,
-) -> (SocketAddr, JoinHandle<()>) {
-    #![expect(clippy::disallowed_methods, reason = "the test plays a name server")]
-    let streams = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = streams.local_addr().unwrap();
-    let datagrams = UdpSocket::bind(address).unwrap();
-    datagrams.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    let thread = std::thread::spawn(move || {
-        let mut buffer = [0; 600];
-        for number in 0.. {
-            // Nobody asks for that long: the test is over.
-            let Ok((length, from)) = datagrams.recv_from(&mut buffer) else { return };
-            if buffer[..length] == *b"end" {
-                return;
-            }
-            if let Some(reply) = answer(&buffer[..length], number) {
-                datagrams.send_to(&reply, from).unwrap();
-            }
-            if let Some(by_stream) = &by_stream {
-                let (mut stream, _) = streams.accept().unwrap();
-                let mut asked = [0; 600];
-                let read = stream.read(&mut asked).unwrap();
-                let whole = by_stream(&asked[2..read]);
-                let sent = [&(whole.len() as u16).to_be_bytes()[..], &whole].concat();
-                // In pieces, as it may come.
-                sent.chunks(sent.len() / 3 + 1).for_each(|piece| stream.write_all(piece).unwrap());
-            }
-        }
-    });
-    (address, thread)
-}
-
-fn end(server: SocketAddr, thread: JoinHandle<()>) {
-    #[expect(clippy::disallowed_methods, reason = "the test plays a name server")]
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    socket.send_to(b"end", server).unwrap();
-    thread.join().unwrap();
-}
+use crate::runtime::exchange::server::{ByStream, end, serve};
 
 fn lookup(server: SocketAddr) -> Lookup {
     Lookup { servers: vec![server], timeout: Duration::from_millis(300), attempts: 3 }
@@ -76,8 +31,7 @@ fn an_answer_is_found_among_others_and_by_tcp() {
     assert_eq!(lookup(server).ask(QueryType::Txt, "s._domainkey.d.example"), of("v=DKIM1; p=x"));
     end(server, thread);
     let long = [b'x'; 200];
-    let whole: Box<dyn Fn(&[u8]) -> Vec<u8> + Send> =
-        Box::new(move |question| text(question, &[&long, &long, &long], [0, 0]));
+    let whole: ByStream = Box::new(move |question| text(question, &[&long, &long, &long], [0, 0]));
     let (server, thread) = serve(|question, _| Some(text(question, &[], [0x02, 0])), Some(whole));
     assert_eq!(lookup(server).ask(QueryType::Txt, "d.example"), of(&"x".repeat(600)));
     end(server, thread);

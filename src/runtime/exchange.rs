@@ -7,6 +7,9 @@ use std::time::Duration;
 use crate::limits;
 use crate::runtime::process;
 
+#[cfg(test)]
+pub mod server;
+
 /// What is left of the time up to a point since boot; an error: nothing.
 fn left(until: Duration) -> io::Result<Duration> {
     match until.saturating_sub(process::since_boot()) {

@@ -22,7 +22,7 @@ use crate::route::gate::Gate;
 use crate::route::{Route, Table};
 use crate::shaping::layers::Shaping;
 use crate::shard::inbound::logins::Logins;
-use crate::shard::inbound::sign::Signers;
+use crate::shard::inbound::signers::Signers;
 use crate::shard::tenant_rates::TenantRates;
 
 /// A configuration with what its files hold, and what is derived from it once for all shards.

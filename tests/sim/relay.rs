@@ -78,6 +78,12 @@ pub fn configuration(more: &str) -> String {
     )
 }
 
+/// What the files of a configuration hold.
+fn contents(configuration: &str, certificates: Vec<Option<Arc<rustls::ServerConfig>>>) -> Contents {
+    let (shaping, signing) = (shaping(configuration), signing(configuration));
+    Contents { certificates, shaping, signing, ..Contents::default() }
+}
+
 /// The shaping file of a configuration: its lines that begin with `#: `.
 fn shaping(configuration: &str) -> Arc<Shaping> {
     let lines = configuration.lines().filter_map(|line| line.strip_prefix("#: "));
@@ -132,12 +138,7 @@ impl<'a> Relay<'a> {
         let certificates = settings.listeners.iter().map(certificate).collect();
         let live = Arc::new(LiveConfig::new(
             settings.clone(),
-            Contents {
-                certificates,
-                shaping: shaping(launch.configuration),
-                signing: signing(launch.configuration),
-                ..Contents::default()
-            },
+            contents(launch.configuration, certificates),
             launch.shards,
         ));
         let boot = Arc::new(Boot::of(&settings));
@@ -305,16 +306,8 @@ impl<'a> Relay<'a> {
     fn next_live(&mut self, configuration: &str) -> Arc<LiveConfig> {
         let config = Config::parse(configuration, Path::new("sim")).expect("a valid configuration");
         let certificates = config.listeners.iter().map(certificate).collect();
-        let live = LiveConfig::new(
-            Arc::new(config),
-            Contents {
-                certificates,
-                shaping: shaping(configuration),
-                signing: signing(configuration),
-                ..Contents::default()
-            },
-            self.runtimes.len(),
-        );
+        let live =
+            LiveConfig::new(Arc::new(config), contents(configuration, certificates), self.runtimes.len());
         self.last += 1;
         Arc::new(live.after(&self.live, self.last, ("sim", &[])))
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::super::output::{Failure, NO, say};
 use super::super::words::count;
-use super::{Found, Key, Place, domain};
+use super::found::{Found, Key, Place, domain};
 
 /// What is asked for.
 #[derive(Args)]

@@ -18,7 +18,7 @@ use relevo::time::UnixMillis;
 use serde_json::json;
 
 use super::super::output::{Failure, NO, WRONG_USE, complain, say};
-use super::{Place, domain};
+use super::found::{Place, domain};
 
 /// What is made.
 #[derive(Args)]

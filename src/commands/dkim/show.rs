@@ -6,7 +6,7 @@ use relevo::mail::dkim::record;
 use super::super::output::{Failure, NO, say};
 use super::super::table;
 use super::super::words::plain;
-use super::{Found, Key, Place, domain};
+use super::found::{Found, Key, Place, domain};
 
 /// What is shown.
 #[derive(Args)]

@@ -1,5 +1,6 @@
 //! `relevo domain check`: whether receivers would believe mail of a domain. No relay is asked.
 
+mod leaving;
 mod point;
 mod published;
 mod sources;
@@ -16,6 +17,7 @@ use serde_json::json;
 
 use super::output::{Failure, NO, WRONG_USE, complain, say};
 use super::words::{count, plain};
+use leaving::Leaving;
 use point::{Point, State};
 
 /// `relevo domain …`
@@ -48,12 +50,6 @@ struct CheckArguments {
     /// Print JSON, one object a line.
     #[arg(long)]
     json: bool,
-}
-
-/// An address of ours, and the name that goes with it.
-pub struct Leaving {
-    address: IpAddr,
-    ehlo: String,
 }
 
 /// Exit 0: done; 1: something is wrong; 2: wrong use.

@@ -8,7 +8,7 @@ use relevo::mail::dkim::record;
 use relevo::policy::signing::Standing;
 
 use super::super::dkim::{Found, Published};
-use super::Leaving;
+use super::leaving::Leaving;
 use super::point::{Point, State};
 
 /// The mechanisms that let our addresses send.
@@ -179,7 +179,7 @@ fn alignment(record: &Record, domain: &str, organisation: &str, config: &Config)
         of == organisation || of.strip_suffix(organisation).is_some_and(|rest| rest.ends_with('.'))
     };
     let strict = record.is_strict("adkim");
-    let is_aligned = |of: &&str| if strict { **of == *domain } else { below(*of) };
+    let is_aligned = |of: &&str| if strict { **of == *domain } else { below(of) };
     if domains.is_empty() || domains.iter().any(is_aligned) {
         return None;
     }

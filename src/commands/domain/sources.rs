@@ -6,7 +6,7 @@ use relevo::dns::{Answer, QueryType};
 use relevo::lookup::reverse;
 use relevo::lookup::spf::Ask;
 
-use super::Leaving;
+use super::leaving::Leaving;
 use super::point::{Point, State};
 
 const WHAT: &str = "PTR";

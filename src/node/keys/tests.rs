@@ -197,34 +197,3 @@ fn signing_is_put_into_what_files_hold() {
     let mut none = Config::embedded();
     assert!(fill(&mut none, Known::default()).contents.signing.is_none());
 }
-
-/// How long a start and a reload of many domains take.
-#[test]
-#[ignore = "measures"]
-fn many_domains() {
-    let count: usize = std::env::var("RELEVO_DOMAINS").map_or(10_000, |text| text.parse().unwrap());
-    let scratch = Scratch::new(&[]);
-    let rsa = PrivateKey::generate(Algorithm::RsaSha256).unwrap().to_pem().unwrap();
-    let ed25519 = PrivateKey::generate(Algorithm::Ed25519Sha256).unwrap().to_pem().unwrap();
-    for number in 0..count {
-        scratch.write(&format!("d{number}.example/r1.pem"), &rsa);
-        scratch.write(&format!("d{number}.example/e1.pem"), &ed25519);
-    }
-    let config = scratch.config("").dkim;
-    let begun = process::since_boot();
-    let keys = read(&config, None);
-    let first = process::since_boot() - begun;
-    assert_eq!(keys.files.len(), 2 * count);
-    let signing = Signing::new(&config, keys.files);
-    let begun = process::since_boot();
-    let again = Signing::new(&config, read(&config, Some(&signing)).files);
-    let second = process::since_boot() - begun;
-    let begun = process::since_boot();
-    let looks = 1_000_000;
-    for number in 0..looks {
-        let domain = ["news.d77.example", "d4711.example", "elsewhere.example"][number % 3];
-        std::hint::black_box(again.signers_for(Some(domain), UnixMillis(1)));
-    }
-    let each = (process::since_boot() - begun) / looks as u32;
-    println!("{count} domains: read {first:?}, again {second:?}, a look-up {each:?}");
-}

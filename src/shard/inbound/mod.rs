@@ -12,6 +12,7 @@ pub mod allowance;
 pub mod reject;
 pub mod upload;
 pub mod turn;
+pub mod signers;
 pub mod sign;
 pub mod admit;
 pub mod submission;

@@ -1,7 +1,6 @@
 //! Signatures of mail that comes in (DKIM, RFC 6376). Who signs is decided while the header section is in memory; the body is hashed as it is stored;
 //! what became of both is signed before the message is stored for good, so that it is signed once, however often it is tried.
 
-use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use smallvec::SmallVec;
@@ -10,7 +9,7 @@ use crate::id::{Durable, MessageId};
 use crate::limits;
 use crate::mail::author::{self, Author};
 use crate::mail::dkim::key::Failed;
-use crate::mail::dkim::{BodyHashers, Message, Signer, Unsigned};
+use crate::mail::dkim::{BodyHashers, Message, Unsigned};
 use crate::mail::header::{self, Edit};
 use crate::mail::seven_bit::{Rewriter, Survey};
 use crate::mail::trace;
@@ -22,45 +21,6 @@ use crate::shard::Shard;
 use crate::shard::inbound::submission::Submission;
 use crate::shard::live::{InForce, LiveConfig};
 use crate::smtp::server::NotStored;
-
-/// The longest line that all hops must take, CRLF included (RFC 5321 4.5.3.1.6).
-const LINE: usize = 1000;
-
-/// What a shard signs with. The library locks an RSA key for a moment at each signature, so each shard reads its own; those that it uses are kept.
-#[derive(Default)]
-pub struct Signers {
-    /// By their numbers.
-    read: RefCell<Vec<Option<Rc<Signer>>>>,
-    count: Cell<usize>,
-    /// Whose turn it is to go where there are too many.
-    next: Cell<usize>,
-}
-
-impl Signers {
-    /// The one with this key. None: it cannot be read any more, though it could when the configuration was.
-    fn get(&self, signing: &Signing, key: KeyNumber) -> Option<Rc<Signer>> {
-        let mut read = self.read.borrow_mut();
-        if read.len() != signing.key_count() {
-            read.resize(signing.key_count(), None);
-        }
-        let place = usize::try_from(key.0).ok()?;
-        if let Some(signer) = read.get(place)? {
-            return Some(signer.clone());
-        }
-        let signer = Rc::new(signing.make_signer(key).ok()?);
-        if self.count.get() < limits::SIGNERS_KEPT {
-            self.count.set(self.count.get() + 1);
-        } else {
-            // One goes for each that comes, in the order of their numbers.
-            let first = self.next.get();
-            let behind = (first..read.len()).chain(0..first).find(|place| read[*place].is_some())?;
-            read[behind] = None;
-            self.next.set(behind + 1);
-        }
-        read[place] = Some(signer.clone());
-        Some(signer)
-    }
-}
 
 /// A message that is to be signed.
 pub struct Unfinished {
@@ -290,8 +250,8 @@ fn needs_encoding(submission: &Submission) -> bool {
 /// lines is found.
 fn has_long_line(text: &[u8]) -> bool {
     let mut rest = text;
-    while rest.len() > LINE {
-        let Some(end) = memchr::memrchr(b'\n', &rest[..LINE]) else { return true };
+    while rest.len() > limits::LINE_OF_ALL {
+        let Some(end) = memchr::memrchr(b'\n', &rest[..limits::LINE_OF_ALL]) else { return true };
         rest = &rest[end + 1..];
     }
     false
