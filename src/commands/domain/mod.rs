@@ -13,7 +13,6 @@ use relevo::check::DEFAULT_PATH;
 use relevo::config::Config;
 use relevo::dns::{Answer, LookupError, QueryType};
 use relevo::lookup::Lookup;
-use serde_json::json;
 
 use super::output::{Failure, NO, WRONG_USE, complain, say};
 use super::words::{count, plain};
@@ -121,12 +120,4 @@ fn leaving(config: &Config, given: &[IpAddr]) -> Vec<Leaving> {
         source.addresses().map(move |address| Leaving { address, ehlo: ehlo.clone() }).collect::<Vec<_>>()
     };
     config.sources.iter().flat_map(of).collect()
-}
-
-impl Point {
-    fn json(&self) -> String {
-        let Point { what, state, found, advice, line } = self;
-        json!({ "what": what, "state": state.word(), "found": found, "advice": advice, "line": line })
-            .to_string()
-    }
 }

@@ -1,6 +1,7 @@
 //! One thing that receivers look at.
 
 use relevo::dns::LookupError;
+use serde_json::json;
 
 /// How it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,5 +67,12 @@ impl Point {
     pub fn with_line(mut self, line: impl Into<String>) -> Point {
         self.line = Some(line.into());
         self
+    }
+
+    /// As JSON.
+    pub fn json(&self) -> String {
+        let Point { what, state, found, advice, line } = self;
+        json!({ "what": what, "state": state.word(), "found": found, "advice": advice, "line": line })
+            .to_string()
     }
 }

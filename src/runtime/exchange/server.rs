@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::limits;
+
 /// What a connection is answered.
 pub type ByStream = Box<dyn Fn(&[u8]) -> Vec<u8> + Send>;
 
@@ -19,7 +21,7 @@ pub fn serve(
     let datagrams = UdpSocket::bind(address).unwrap();
     datagrams.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     let thread = std::thread::spawn(move || {
-        let mut buffer = [0; 600];
+        let mut buffer = [0; limits::DNS_READ];
         for number in 0.. {
             // Nobody asks for that long: the test is over.
             let Ok((length, from)) = datagrams.recv_from(&mut buffer) else { return };
@@ -31,7 +33,7 @@ pub fn serve(
             }
             if let Some(by_stream) = &by_stream {
                 let (mut stream, _) = streams.accept().unwrap();
-                let mut asked = [0; 600];
+                let mut asked = [0; limits::DNS_READ];
                 let read = stream.read(&mut asked).unwrap();
                 let whole = by_stream(&asked[2..read]);
                 let sent = [&(whole.len() as u16).to_be_bytes()[..], &whole].concat();
