@@ -5,7 +5,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use serde::Serialize;
@@ -20,7 +19,8 @@ use crate::control::{ShownCertificate, exact};
 use crate::inspect::state;
 use crate::limits;
 use crate::node;
-use crate::node::files::Filled;
+use crate::node::files::{Filled, Known};
+use crate::node::secret;
 pub use crate::node::source::{DEFAULT_PATH, ReadError, read};
 use crate::policy::accounts::Accounts;
 use crate::runtime::files;
@@ -120,7 +120,8 @@ fn more_than_the_disk(config: &Config) -> Vec<ConfigError> {
 fn named_files(config: &Config, found: &mut Findings) {
     let places = &config.places;
     let mut filled = config.clone();
-    let Filled { contents, shown, bad, doubts, own_servers: _ } = node::files::fill(&mut filled, None);
+    let Filled { contents, shown, bad, doubts, own_servers: _ } =
+        node::files::fill(&mut filled, Known::default());
     found.errors.extend(bad.iter().map(|bad| bad.told(places)));
     found.warnings.extend(doubts);
     let usable = contents.certificates.iter().map(Option::is_some);
@@ -280,48 +281,8 @@ fn secret(config: &Config, key: &str, path: &Path, found: &mut Findings) {
     if !file.is_file() {
         return;
     }
-    let reader = Reader {
-        ids: process::user(),
-        has_list: files::has_access_list(path),
-        at: path.display().to_string(),
-    };
-    if let Some((problem, fix)) = reader.doubt((file.uid(), file.gid()), file.mode()) {
+    if let Some((problem, fix)) = secret::doubt(path, &file) {
         found.warnings.push(config.places.remark(key, problem, fix));
-    }
-}
-
-/// Who looks at a secret, and how else than by its mode it is given to others.
-struct Reader {
-    /// User and group of this process. The relay's may be others: nobody knows them here.
-    ids: (u32, u32),
-    /// Single users or groups may read it too; the bits of the group are then what all of these may have at most.
-    has_list: bool,
-    at: String,
-}
-
-impl Reader {
-    /// Whether a mode is too wide, and what to do. A group that may read is meant, unless it is just that of the user who looks, at a
-    /// file of theirs. No advice may take the file from a relay that runs as somebody else.
-    fn doubt(&self, owner: (u32, u32), mode: u32) -> Option<(String, String)> {
-        let (ours, at) = (owner.0 == self.ids.0, &self.at);
-        let too_wide = match (self.has_list, owner == self.ids) {
-            (true, _) => 0o007,
-            (false, true) => 0o077,
-            (false, false) => 0o027,
-        };
-        if mode & too_wide == 0 {
-            return None;
-        }
-        let what = if mode & too_wide & 0o055 != 0 { "read" } else { "write" };
-        let problem = format!("{at} has mode {:04o}: others than the relay can {what} it", mode & 0o7777);
-        let shared =
-            format!("chown root:GROUP {at} and chmod 640 {at}, with a group of the user that runs the relay");
-        let fix = if ours && !self.has_list {
-            format!("chmod 600 {at} if the relay runs as this user too, else {shared}")
-        } else {
-            shared
-        };
-        Some((problem, fix))
     }
 }
 

@@ -25,6 +25,7 @@ pub mod observe;
 pub mod shard;
 
 pub mod control;
+pub mod lookup;
 pub mod inspect;
 pub mod check;
 pub mod node;

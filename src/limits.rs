@@ -3,6 +3,7 @@
 //! A bound an operator may want to move is a configuration default that starts from here; a bound that protects
 //! an invariant is a constant only.
 
+mod bounce;
 mod control;
 mod decisions;
 mod dns;
@@ -16,10 +17,12 @@ mod shaping;
 mod shard;
 mod smtp;
 mod spool;
+mod suppression;
 
 pub mod client;
 pub mod server;
 
+pub use bounce::*;
 pub use control::*;
 pub use decisions::*;
 pub use dns::*;
@@ -33,6 +36,7 @@ pub use shaping::*;
 pub use shard::*;
 pub use smtp::*;
 pub use spool::*;
+pub use suppression::*;
 
 const _: () = {
     assert!(PATH_MAX + "MAIL FROM:\r\n".len() <= 512 && LOCAL_PART_MAX + 2 < PATH_MAX);
@@ -76,5 +80,17 @@ const _: () = {
         JOURNAL_BATCH + ACCOUNTING_CHUNK + EVENT_MAX <= JOURNAL_FRAME_MAX,
         "a batch may end with one more chunk"
     );
+    assert!(SUPPRESSION_ENTRIES_MAX < u32::MAX as u64, "places in the list are 32 bits");
+    assert!(
+        SUPPRESSION_BLOCK_BYTES_MAX
+            >= SUPPRESSION_BLOCK
+                * (SUPPRESSION_ADDRESS_MAX + PARAMETER_MAX + SUPPRESSION_NOTE_MAX + SUPPRESSION_RECORD_HEAD),
+        "a block of the longest entries fits"
+    );
+    assert!(
+        SUPPRESSION_RUN_CHUNK >= 2 * SUPPRESSION_ADDRESS_MAX
+            && SUPPRESSION_CHUNK >= SUPPRESSION_BLOCK_BYTES_MAX
+    );
+    assert!(SUPPRESSION_MERGE_AT < SUPPRESSION_CHANGES_MAX, "there is room while they are merged");
     assert!(JOURNAL_SIZE_MIN >= 2 * JOURNAL_SEGMENT && JOURNAL_SIZE_DEFAULT >= JOURNAL_SIZE_MIN);
 };

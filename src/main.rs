@@ -81,6 +81,12 @@ enum Command {
         after_help = "Examples:\n  relevo shaping check /etc/relevo/shaping.toml\n  relevo shaping show gmail.com --mx gmail-smtp-in.l.google.com"
     )]
     Shaping(commands::shaping::Arguments),
+    /// Make and show the keys that sign mail, and compare them with what the DNS has.
+    #[command(after_help = "Examples:\n  relevo dkim keygen example.com\n  relevo dkim check example.com")]
+    Dkim(commands::dkim::Arguments),
+    /// Say whether receivers would believe mail of a domain: what the DNS says of it, what should be there, and what to publish.
+    #[command(after_help = "Example: relevo domain check example.com")]
+    Domain(commands::domain::Arguments),
     /// Look at the spool of a stopped or running relay; take over that of another one.
     #[command(
         after_help = "Examples:\n  relevo spool list\n  relevo spool verify --data-dir /var/lib/relevo"
@@ -108,6 +114,8 @@ fn main() -> ExitCode {
         Command::Why(arguments) => commands::why::run(&arguments),
         Command::Warmup(arguments) => commands::warmup::run(arguments),
         Command::Shaping(arguments) => commands::shaping::run(arguments),
+        Command::Dkim(arguments) => commands::dkim::run(&arguments),
+        Command::Domain(arguments) => commands::domain::run(&arguments),
         Command::Spool(arguments) => commands::spool::run(arguments),
         Command::HashPassword => commands::password::hash(),
     })

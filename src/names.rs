@@ -4,7 +4,7 @@ pub mod ends;
 pub mod events;
 
 /// Why a client was refused ([`crate::policy::reason::Reason`]).
-pub const REASONS: [&str; 20] = [
+pub const REASONS: [&str; 21] = [
     "rule",
     "too_many_connections",
     "timeout",
@@ -16,6 +16,7 @@ pub const REASONS: [&str; 20] = [
     "auth_failed",
     "auth_refused",
     "relay_denied",
+    "sender_denied",
     "too_many_recipients",
     "too_large",
     "not_stored",

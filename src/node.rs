@@ -29,16 +29,19 @@ pub(crate) mod directory;
 mod engine;
 pub(crate) mod error;
 pub(crate) mod files;
+pub mod keygen;
+pub mod keys;
 mod logs;
 mod reload;
 pub mod room;
+pub(crate) mod secret;
 pub mod shaping;
 pub(crate) mod source;
 
 use engine::{Engine, choose};
 use error::FewFiles;
 pub use error::StartError;
-use files::Filled;
+use files::{Filled, Known};
 use reload::{Reloader, Started};
 use room::ListenerRoom;
 
@@ -257,7 +260,7 @@ fn complete(config: &mut Config) -> Result<Filled, StartError> {
         listener.address =
             process::probe_port(address).map_err(|error| StartError::Port(ListenError { address, error }))?;
     }
-    let filled = files::fill(config, None);
+    let filled = files::fill(config, Known::default());
     filled.doubts.iter().for_each(|doubt| say(Level::Warning, format_args!("{doubt}")));
     Ok(filled.whole()?)
 }

@@ -98,6 +98,29 @@ impl Civil {
         let civil = UnixMillis::of_day(number).civil();
         ((civil.year, civil.month, civil.day) == (year, month, day)).then_some(number)
     }
+
+    /// The point that is written as a day, which is its midnight, or as `2026-12-01T09:00:00Z`, with or without seconds, `Z` and the `T`; in UTC.
+    /// None: it is none.
+    pub fn time_named(text: &str) -> Option<UnixMillis> {
+        let (day, behind) = text.split_at_checked("2026-12-01".len())?;
+        let midnight = UnixMillis::of_day(Civil::day_named(day)?);
+        if behind.is_empty() {
+            return Some(midnight);
+        }
+        let time = behind.strip_prefix(['T', 't', ' '])?;
+        let mut parts = time.strip_suffix(['Z', 'z']).unwrap_or(time).split(':');
+        let mut part = |most: u64| {
+            let digits = parts.next()?;
+            let is_one = digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit());
+            digits.parse::<u64>().ok().filter(|number| is_one && *number < most)
+        };
+        let (hour, minute) = (part(24)?, part(60)?);
+        let second = part(60);
+        // Of what is behind the minutes, seconds and nothing else.
+        let shape = if second.is_some() { time.len() } else { 3 + time.len() };
+        let is_whole = shape - usize::from(time.ends_with(['Z', 'z'])) == "09:00:00".len();
+        is_whole.then(|| midnight.after(Duration::from_secs((hour * 60 + minute) * 60 + second.unwrap_or(0))))
+    }
 }
 
 impl UnixMillis {
@@ -217,6 +240,37 @@ mod tests {
             "",
         ] {
             assert_eq!(Civil::day_named(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn times_have_names() {
+        let day = 86_400_000 * 20_788;
+        for (name, point) in [
+            ("2026-12-01", 0),
+            ("2026-12-01T00:00:00Z", 0),
+            ("2026-12-01 09:30", 34_200_000),
+            ("2026-12-01T09:30Z", 34_200_000),
+            ("2026-12-01t23:59:59z", 86_399_000),
+            ("2026-12-01T23:59:59", 86_399_000),
+        ] {
+            assert_eq!(Civil::time_named(name), Some(UnixMillis(day + point)), "{name}");
+        }
+        for none in [
+            "2026-12-1",
+            "2026-12-01T",
+            "2026-12-01T9:30",
+            "2026-12-01T24:00",
+            "2026-12-01T09:60",
+            "2026-12-01T09:30:60",
+            "2026-12-01T09:30:00.5Z",
+            "2026-12-01T09:30:00+02:00",
+            "2026-12-01T09:30:0",
+            "2026-12-01T09:30:00:00",
+            "2026-02-30T09:30",
+            "2026-12-0\u{e9}",
+        ] {
+            assert_eq!(Civil::time_named(none), None, "{none}");
         }
     }
 

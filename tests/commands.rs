@@ -61,6 +61,12 @@ impl Scratch {
             "shaping",
             "shaping check",
             "shaping show",
+            "dkim",
+            "dkim keygen",
+            "dkim show",
+            "dkim check",
+            "domain",
+            "domain check",
         ]);
         lines.extend([
             format!("check --config {good}"),
@@ -80,6 +86,11 @@ impl Scratch {
             "shaping check /nowhere".to_owned(),
             "shaping show gmail.com --mx gmail-smtp-in.l.google.com".to_owned(),
             format!("shaping show example.com --file {shaping} --json"),
+            format!("dkim keygen example.com --keys {}", self.path("keys")),
+            format!("dkim keygen example.net --algorithm ed25519 --keys {} --json", self.path("keys")),
+            format!("dkim show --keys {}", self.path("keys")),
+            format!("dkim show example.com --keys {} --json", self.path("keys")),
+            format!("dkim show example.com --config {good}"),
         ]);
         lines
     }
@@ -381,4 +392,51 @@ assert code == 1 and b"empty" in seen, (code, seen)
 "#;
     let status = Command::new("python3").arg("-c").arg(story).arg(RELEVO).status().expect("python3");
     assert!(status.success());
+}
+
+/// Keys are made once, shown with what belongs to them, and judged by `check`.
+#[test]
+fn keys_are_made_and_shown() {
+    let scratch = Scratch::new();
+    let keys = scratch.path("keys");
+    let (code, lines, words) = output(&format!("dkim keygen example.com --keys {keys}"));
+    assert_eq!(code, Some(0), "{words}");
+    let made: Vec<&str> = lines.lines().collect();
+    assert_eq!(made.len(), 2, "{lines}");
+    for (line, algorithm) in made.iter().zip(["k=rsa", "k=ed25519"]) {
+        assert!(
+            line.contains("._domainkey.example.com. IN TXT \"v=DKIM1; ") && line.contains(algorithm),
+            "{line}"
+        );
+        assert!(line.split('"').skip(1).step_by(2).all(|string| string.len() <= 255), "{line}");
+    }
+    let (_, shown, _) = output(&format!("dkim show example.com --keys {keys}"));
+    assert!(made.iter().all(|line| shown.contains(line)) && shown.contains(" signs\n"), "{shown}");
+    // The same day again: other selectors, and nothing is overwritten.
+    let (code, again, words) = output(&format!("dkim keygen example.com --algorithm rsa --keys {keys}"));
+    assert!(
+        code == Some(0) && !again.contains(made[0]) && again.contains("-2._domainkey."),
+        "{again}{words}"
+    );
+    let (code, _, words) = output(&format!("dkim keygen example.com --selector s1 --keys {keys}"));
+    assert!(code == Some(2) && words.contains("give --algorithm"), "{words}");
+    for (line, expected) in [
+        ("dkim keygen a..b", "is no domain"),
+        ("dkim keygen example.com --algorithm rsa --selector a/b", "is no selector"),
+    ] {
+        let line = format!("{line} --keys {keys}");
+        let (code, _, words) = output(&line);
+        assert!(code == Some(2) && words.contains(expected), "{line}: {words}");
+    }
+    let config = scratch.path("signing.toml");
+    let text = fs::read_to_string(scratch.path("good.toml")).expect("a file");
+    fs::write(&config, format!("{text}[dkim]\nkeys = \"{keys}\"\n")).expect("a file");
+    let (code, told, words) = output(&format!("check --config {config}"));
+    assert!(code == Some(0) && told.contains("signed by the domain of its From field"), "{told}{words}");
+    fs::write(Path::new(&keys).join("example.com/broken.pem"), "no key").expect("a file");
+    let (code, _, words) = output(&format!("check --config {config}"));
+    assert!(
+        code == Some(1) && words.contains("broken.pem: there is no key in PEM in it; name the file"),
+        "{words}"
+    );
 }

@@ -1,6 +1,6 @@
 //! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound, Dovecot, Postfix.
 //!
-//! The stories are in `stories.py`, `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `notifications.py`, `room.py`, `rules.py`, `shaping.py` (limits), `sources.py`, `suspensions.py`, `spool_tools.py`, `verify.py` (certificates of hops), `warmup.py` and `why.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
+//! The stories are in `stories.py`, `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `notifications.py`, `room.py`, `rules.py`, `shaping.py` (limits), `signed.py` (DKIM), `sources.py`, `suspensions.py`, `spool_tools.py`, `verify.py` (certificates of hops), `warmup.py` and `why.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
 //! one with the kills.
 
 mod stories;
@@ -121,6 +121,13 @@ stories!("notifications.py", None;
     a_mail_store_has_it,
     postfix_asks_and_is_told,
     postfix_tells_where_it_is_told,
+);
+
+stories!("signed.py", None;
+    what_is_signed_is_verified_by_others,
+    what_a_hop_has_encoded_goes_without_a_signature,
+    only_mail_of_those_we_relay_for_is_signed,
+    a_new_key_signs_from_a_reload_on,
 );
 
 stories!("room.py", None;

@@ -51,6 +51,7 @@ pub fn message(body: Vec<u8>) -> Item {
         needs_stuffing: true,
         mailbox_line: false,
         parameters: None,
+        signatures: None,
     };
     let size = body.len() as u64;
     let header_length = size.min(1000) as u32;

@@ -13,7 +13,14 @@ use super::input::Input;
 
 const ID: u16 = 0x0102;
 const NAME: &str = "d.example";
-const KINDS: [(QueryType, u16); 3] = [(QueryType::Mx, 15), (QueryType::A, 1), (QueryType::Aaaa, 28)];
+const KINDS: [(QueryType, u16); 6] = [
+    (QueryType::Mx, 15),
+    (QueryType::A, 1),
+    (QueryType::Aaaa, 28),
+    (QueryType::Txt, 16),
+    (QueryType::Ptr, 12),
+    (QueryType::Tlsa, 52),
+];
 
 /// Any datagram is read without harm; only one that is a response to our question counts.
 pub fn dns(data: &[u8]) {
@@ -78,8 +85,20 @@ fn assert_reading(kind: QueryType, reading: &Reading) {
                     hosts.iter().for_each(|(_, host)| assert_host(host));
                 }
                 Answer::Addresses(addresses) => {
-                    assert!(!addresses.is_empty());
+                    assert!(!addresses.is_empty() && matches!(kind, QueryType::A | QueryType::Aaaa));
                     assert!(addresses.iter().all(|address| address.is_ipv4() == (kind == QueryType::A)));
+                }
+                Answer::Texts(texts) => {
+                    assert!(kind == QueryType::Txt && (1..=limits::DNS_TEXTS_KEPT).contains(&texts.len()));
+                }
+                Answer::Names(names) => {
+                    assert!(kind == QueryType::Ptr && (1..=limits::DNS_NAMES_KEPT).contains(&names.len()));
+                    names.iter().for_each(|name| assert_host(name));
+                }
+                Answer::Associations(all) => {
+                    assert!(
+                        kind == QueryType::Tlsa && (1..=limits::DNS_ASSOCIATIONS_KEPT).contains(&all.len())
+                    );
                 }
                 Answer::NoData | Answer::NoDomain => {}
             }

@@ -173,6 +173,7 @@ pub fn message(sender: &[u8], count: usize, body: Vec<u8>) -> NewMessage {
         needs_stuffing: false,
         mailbox_line: false,
         parameters: None,
+        signatures: None,
     };
     let size = body.len() as u64;
     NewMessage { envelope: Box::new(envelope), size, header_length: 0, chunks: Vec::new(), body }

@@ -10,6 +10,7 @@ mod data;
 mod dkim;
 mod dns;
 mod fold;
+mod incoming;
 mod input;
 mod lane;
 mod mail;
@@ -18,6 +19,7 @@ mod reply;
 mod server;
 mod seven_bit;
 mod shaping;
+mod suppression;
 
 pub use admit::admit;
 pub use command::command;
@@ -26,12 +28,14 @@ pub use data::data;
 pub use dkim::dkim;
 pub use dns::{cache, dns};
 pub use fold::fold;
+pub use incoming::incoming;
 pub use mail::{address, bounce};
 pub use record::record;
 pub use reply::{client, reply};
 pub use server::server;
 pub use seven_bit::seven_bit;
 pub use shaping::shaping;
+pub use suppression::suppression;
 
 /// A target: its name, which is also that of its corpus directory and its binary; its body; and how many mutated inputs the
 /// ordinary test run tries (what a few seconds allow without optimisation).
@@ -39,7 +43,7 @@ pub type Target = (&'static str, fn(&[u8]), u32);
 
 /// All targets.
 #[allow(dead_code, reason = "the binaries name their one target; the table is for tests/corpora.rs")]
-pub const ALL: [Target; 16] = [
+pub const ALL: [Target; 18] = [
     ("record", record, 2000),
     ("fold", fold, 400),
     ("command", command, 4000),
@@ -56,4 +60,6 @@ pub const ALL: [Target; 16] = [
     ("seven_bit", seven_bit, 3000),
     ("shaping", shaping, 2000),
     ("dkim", dkim, 2000),
+    ("incoming", incoming, 600),
+    ("suppression", suppression, 4000),
 ];

@@ -126,6 +126,7 @@ fn envelope(input: &mut Input<'_>) -> Envelope {
         needs_stuffing: flags & 32 != 0,
         mailbox_line: flags & 64 != 0,
         parameters,
+        signatures: None,
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::*;
+use crate::node::secret::Reader;
 use crate::policy::certificate::Certificate;
 use crate::time::UnixMillis;
 
@@ -420,7 +421,7 @@ fn a_mark_in_front_is_no_part_of_a_file() {
     let found = check(&text, Path::new("relevo.toml"), true);
     assert!(found.is_fine(), "{}", lines(&found.errors));
     let mut config = found.config.unwrap();
-    let contents = node::files::fill(&mut config, None).whole().unwrap().contents;
+    let contents = node::files::fill(&mut config, Known::default()).whole().unwrap().contents;
     assert!(contents.accounts.unwrap().accounts().stored("shop").1.is_some());
     assert!(contents.certificates[0].is_some());
     assert!(config.dns.known.contains_key("smart.example"));

@@ -2,6 +2,8 @@
 
 pub mod check;
 mod client;
+pub mod dkim;
+pub mod domain;
 pub mod output;
 pub mod password;
 mod progress;

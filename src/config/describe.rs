@@ -2,10 +2,12 @@
 
 use std::fmt::Write;
 
+use crate::config::dkim::EightBit;
 use crate::config::{
     BareNewlines, Choice, Config, DomainPattern, PrivateNetworks, RouteTarget, RuntimeChoice, Scheme,
     ShardConfig, TlsLevel, rule, value,
 };
+use crate::time::UnixMillis;
 
 /// Says what the relay would do.
 pub fn describe(config: &Config) -> String {
@@ -57,6 +59,7 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
     write_routes(config, out)?;
     write_sources(config, out)?;
     write_delivery(config, out)?;
+    write_signing(config, out)?;
     let bound = match config.spool.size_max {
         0 => "as many as the disk holds".to_owned(),
         size => format!("{} in all", value::show_size(size)),
@@ -232,6 +235,44 @@ fn write_delivery(config: &Config, out: &mut String) -> std::fmt::Result {
     }
 }
 
+/// Who signs mail.
+fn write_signing(config: &Config, out: &mut String) -> std::fmt::Result {
+    let dkim = &config.dkim;
+    let Some(keys) = &dkim.keys else { return writeln!(out, "mail is not signed") };
+    write!(
+        out,
+        "mail from accounts and relay_from is signed by the domain of its From field, keys in {}",
+        keys.display()
+    )?;
+    if let Some(relay) = &dkim.relay_domain {
+        write!(out, ", and by {relay}")?;
+    }
+    write!(out, "; {}/{}", dkim.header.name(), dkim.body.name())?;
+    if let Some(lifetime) = dkim.lifetime {
+        write!(out, ", for {}", value::show_duration(lifetime))?;
+    }
+    match dkim.eight_bit {
+        EightBit::Encode => writeln!(out, "; 8-bit text is encoded before")?,
+        EightBit::Keep => writeln!(out, "; 8-bit text stays as it is")?,
+    }
+    for key in &dkim.named {
+        let day = |point: UnixMillis| {
+            let mut text = Vec::new();
+            point.write_iso(&mut text);
+            String::from_utf8_lossy(&text).replace(".000Z", "Z")
+        };
+        write!(out, "  key {} of {} signs", key.selector, key.domain)?;
+        if key.from > UnixMillis(0) {
+            write!(out, " from {}", day(key.from))?;
+        }
+        if key.until < UnixMillis(u64::MAX) {
+            write!(out, " until {}", day(key.until))?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
 fn is_smtps(choice: &Choice) -> bool {
     matches!(choice.target, RouteTarget::Host { scheme: Scheme::Smtps, .. })
 }
@@ -275,6 +316,29 @@ mod tests {
     use std::path::Path;
 
     use crate::config::Config;
+
+    #[test]
+    fn signing_is_told_in_words() {
+        let told = |text: &str| super::describe(&Config::parse(text, Path::new("relevo.toml")).expect(text));
+        assert!(told("").contains("mail is not signed\n"));
+        let keys = "[dkim]\nkeys = \"/keys\"\n";
+        let begin =
+            "mail from accounts and relay_from is signed by the domain of its From field, keys in /keys";
+        let usual = format!("{begin}; relaxed/relaxed; 8-bit text is encoded before\n");
+        assert!(told(keys).contains(&usual), "{}", told(keys));
+        let text = format!(
+            "{keys}relay_domain = \"r.example\"\nlifetime = \"7d\"\neight_bit = \"keep\"\n\
+             [[dkim.key]]\ndomain = \"d.example\"\nselector = \"r1\"\nfrom = 2026-12-01\n"
+        );
+        let words =
+            format!("{begin}, and by r.example; relaxed/relaxed, for 7d; 8-bit text stays as it is\n");
+        assert!(told(&text).contains(&words), "{}", told(&text));
+        assert!(
+            told(&text).contains("  key r1 of d.example signs from 2026-12-01T00:00:00Z\n"),
+            "{}",
+            told(&text)
+        );
+    }
 
     #[test]
     fn routes_are_told_in_words() {

@@ -22,6 +22,7 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         bounces,
         tenants,
         shaping,
+        dkim,
         accounts,
         // Read at the start alone.
         node: _,
@@ -47,6 +48,7 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         ("bounces", *bounces != now.bounces),
         ("tenant", *tenants != now.tenants),
         ("shaping", *shaping != now.shaping),
+        ("dkim", *dkim != now.dkim),
     ];
     all.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
 }
@@ -101,6 +103,7 @@ mod tests {
             ("bounces", "[bounces]\ndelay_warning = \"4h\"\n"),
             ("tenant", "[[tenant]]\nname = \"shop\"\nmax_age = \"1d\"\n"),
             ("shaping", "[shaping]\ndefaults = false\n"),
+            ("dkim", "[dkim]\nkeys = \"/keys\"\n"),
         ];
         for (section, text) in sections {
             assert_eq!(differences("", text), [section]);

@@ -8,6 +8,7 @@ pub mod bounces;
 mod choices;
 pub mod describe;
 pub mod differences;
+pub mod dkim;
 pub(crate) mod error;
 mod guess;
 pub mod judge;
@@ -33,6 +34,7 @@ mod whole;
 
 pub use boot::Boot;
 pub use bounces::Bounces;
+pub use dkim::DkimConfig;
 pub use error::{ConfigError, KeyLines};
 pub use log::LogConfig;
 pub use retry::Retry;

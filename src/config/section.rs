@@ -111,7 +111,10 @@ impl<'a> Reader<'a> {
 /// How a section begins.
 fn header(path: &str) -> String {
     let name = path.split('[').next().unwrap_or(path);
-    if matches!(name, "listener" | "route" | "rule" | "source" | "pool" | "shard" | "tenant" | "warmup") {
+    if matches!(
+        name,
+        "listener" | "route" | "rule" | "source" | "pool" | "shard" | "tenant" | "warmup" | "dkim.key"
+    ) {
         format!("[[{name}]]")
     } else {
         format!("[{name}]")
@@ -247,14 +250,14 @@ impl<'a> Section<'a> {
         let Some((value, span)) = self.get(key) else { return Vec::new() };
         let tables = value.as_array().map(|array| array.iter().collect::<Vec<_>>()).unwrap_or_default();
         if tables.is_empty() || tables.iter().any(|table| !table.get_ref().is_table()) {
-            let fix = format!("write each as [[{key}]] with its keys below");
-            self.reader.fail(span.start, key, "", "this is a list of sections", fix);
+            let fix = format!("write each as [[{}]] with its keys below", self.key(key));
+            self.reader.fail(span.start, &self.key(key), "", "this is a list of sections", fix);
             return Vec::new();
         }
         let tables = tables.into_iter().enumerate();
         tables
             .map(|(number, table)| {
-                let path = format!("{key}[{number}]");
+                let path = format!("{}[{number}]", self.key(key));
                 Section::new(self.reader, table.get_ref().as_table(), path, table.span().start)
             })
             .collect()

@@ -14,9 +14,9 @@ use crate::config::shard::{self, Particulars, ShardConfig};
 use crate::config::shards::Shards;
 use crate::config::tuning::{self, Tuning};
 use crate::config::{
-    Bounces, Control, Delivery, DnsConfig, ListenerConfig, LogConfig, Node, PoolConfig, Retry, RouteConfig,
-    RuleConfig, SourceConfig, SpoolConfig, TenantConfig, WarmupConfig, bounces, log, read, retry, rule,
-    shaping, sources, syntax, tenant, warmup,
+    Bounces, Control, Delivery, DkimConfig, DnsConfig, ListenerConfig, LogConfig, Node, PoolConfig, Retry,
+    RouteConfig, RuleConfig, SourceConfig, SpoolConfig, TenantConfig, WarmupConfig, bounces, dkim, log, read,
+    retry, rule, shaping, sources, syntax, tenant, warmup,
 };
 use crate::limits;
 
@@ -49,6 +49,8 @@ pub struct Config {
     pub tenants: Vec<TenantConfig>,
     /// `[shaping]`
     pub shaping: ShapingConfig,
+    /// `[dkim]`
+    pub dkim: DkimConfig,
     /// `[spool]`
     pub spool: SpoolConfig,
     /// `[auth]`: file of `name:hash` lines, hashes in PHC form (`$argon2id$…`).
@@ -166,6 +168,7 @@ fn read(root: &Section<'_>) -> Config {
         retry,
         bounces: bounces::read(&root.section("bounces")),
         shaping: shaping::read(&root.section("shaping")),
+        dkim: dkim::read(&root.section("dkim")),
         spool: read::spool(&root.section("spool")),
         accounts,
         logs: log::read(root),

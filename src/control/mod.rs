@@ -24,6 +24,7 @@ mod search;
 mod service;
 mod spare;
 pub mod store;
+pub mod suppression;
 mod thread;
 mod watch;
 mod words;

@@ -295,7 +295,7 @@ fn ticks(at: Instant) -> u32 {
 /// When an answer that is in use is asked for again: when a tenth to a fifth of its time is left. One that failed may do well next time, and that
 /// there is no such domain is nothing mail should not wait for.
 fn renewal_of(found: &LookupResult, expires: u32, random: u64) -> u32 {
-    let worth = matches!(found.answer, Ok(Answer::Mx { .. } | Answer::Addresses(_) | Answer::NoData));
+    let worth = found.answer.as_ref().is_ok_and(|answer| *answer != Answer::NoDomain);
     if !worth || found.ttl < limits::DNS_RENEWED_TTL_MIN {
         return NEVER;
     }

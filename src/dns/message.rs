@@ -1,13 +1,13 @@
 //! Questions and answers on the wire (RFC 1035), and what an answer means for mail.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use hickory_proto::op::{Edns, Header, HeaderCounts, Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::rdata::{MX, SOA};
+use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, EncodedSize};
 
+use crate::dns::gather::{Gathered, host_name, record_type};
 use crate::dns::{Answer, LookupResult, QueryType, ServerError};
 use crate::limits;
 
@@ -29,14 +29,6 @@ pub enum Reading {
     Failed(ServerError),
     /// Not the answer to this question: keep waiting.
     NotOurs,
-}
-
-fn record_type(kind: QueryType) -> RecordType {
-    match kind {
-        QueryType::Mx => RecordType::MX,
-        QueryType::A => RecordType::A,
-        QueryType::Aaaa => RecordType::AAAA,
-    }
 }
 
 /// A name as the DNS has it: any labels (RFC 2181 section 11), also those that no host may have. Whether there is such a domain is its
@@ -158,17 +150,14 @@ fn read_records(message: &Message, asked: Name, wanted: RecordType) -> Reading {
     let mut ttl = limits::DNS_TTL_MAX;
     let mut aliased = false;
     for _ in 0..=limits::DNS_CNAME_MAX {
-        let mut exchanges: Vec<&MX> = Vec::new();
-        let mut addresses = Vec::new();
+        let mut gathered = Gathered::default();
         let mut alias = None;
         let mut shortest = ttl;
         for record in message.answers.iter().filter(|record| is_of(record, &name)) {
             let lifetime = Duration::from_secs(u64::from(record.ttl));
             match &record.data {
-                RData::MX(mx) if wanted == RecordType::MX => exchanges.push(mx),
-                RData::A(a) if wanted == RecordType::A => addresses.push(IpAddr::V4(a.0)),
-                RData::AAAA(aaaa) if wanted == RecordType::AAAA => addresses.push(IpAddr::V6(aaaa.0)),
                 RData::CNAME(cname) => alias = Some(cname.0.clone()),
+                data if gathered.take(data, wanted) => {}
                 _ => continue,
             }
             shortest = shortest.min(lifetime);
@@ -180,14 +169,8 @@ fn read_records(message: &Message, asked: Name, wanted: RecordType) -> Reading {
                 ttl: ttl.clamp(limits::DNS_TTL_MIN, limits::DNS_TTL_MAX),
             })
         };
-        if !exchanges.is_empty() {
-            let (hosts, cut) = keep_preferred(exchanges);
-            return found(Answer::Mx { hosts, cut });
-        }
-        if !addresses.is_empty() {
-            addresses.truncate(limits::HOST_ADDRESSES_KEPT);
-            addresses.shrink_to_fit();
-            return found(Answer::Addresses(addresses));
+        if let Some(answer) = gathered.answer() {
+            return found(answer);
         }
         match alias {
             Some(target) => {
@@ -208,30 +191,6 @@ fn read_records(message: &Message, asked: Name, wanted: RecordType) -> Reading {
         }
     }
     Reading::Failed(ServerError::Circle)
-}
-
-/// The preferred hosts, by preference and name, and whether there are more. The same ones in whatever order they came: they name a
-/// site.
-fn keep_preferred(mut exchanges: Vec<&MX>) -> (Vec<(u16, String)>, bool) {
-    exchanges.sort_unstable_by(|one, other| {
-        one.preference.cmp(&other.preference).then_with(|| one.exchange.cmp(&other.exchange))
-    });
-    let mut hosts: Vec<(u16, String)> = Vec::new();
-    let mut bytes = 0;
-    for mx in exchanges {
-        let name = host_name(&mx.exchange);
-        // A host listed twice is tried where it is preferred.
-        if hosts.iter().any(|(_, host)| *host == name) {
-            continue;
-        }
-        let full = hosts.len() == limits::MX_HOSTS_KEPT || bytes + name.len() > limits::MX_NAMES_MAX;
-        if full && !hosts.is_empty() {
-            return (hosts, true);
-        }
-        bytes += name.len();
-        hosts.push((mx.preference, name));
-    }
-    (hosts, false)
 }
 
 /// Whether a record is about this name, in the class that was asked for (RFC 1035 section 3.2.4: each class is a tree of its own).
@@ -265,19 +224,11 @@ fn negative_ttl(message: &Message) -> Duration {
     ttl.clamp(limits::DNS_TTL_MIN, limits::DNS_NEGATIVE_TTL_MAX)
 }
 
-/// Lower case, without the final dot; the root is ".".
-fn host_name(name: &Name) -> String {
-    let text = name.to_ascii().to_ascii_lowercase();
-    match text.strip_suffix('.') {
-        Some("") | None => text,
-        Some(host) => host.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hickory_proto::rr::rdata::{A, CNAME};
+    use crate::dns::TlsAssociation;
+    use hickory_proto::rr::rdata::{A, CNAME, MX, PTR, TXT};
 
     fn name(text: &str) -> Name {
         Name::from_ascii(text).unwrap()
@@ -341,6 +292,34 @@ mod tests {
             message.add_authority(soa.clone());
         });
         assert_eq!(read(&empty, QueryType::A), found(Answer::NoData, 60));
+    }
+
+    #[test]
+    fn texts_and_names() {
+        let of = |data| Record::from_rdata(name("d.example."), 300, data);
+        let texts = vec![
+            of(RData::TXT(TXT::from_bytes(vec![b"v=DKIM1; p=ab", b"cd", b""]))),
+            of(RData::TXT(TXT::from_bytes(vec![b"\xff"]))),
+            of(RData::A(A::new(192, 0, 2, 1))),
+        ];
+        let found_texts = Answer::Texts(vec![b"v=DKIM1; p=abcd".to_vec(), b"\xff".to_vec()]);
+        assert_eq!(read(&reply(QueryType::Txt, texts, |_| {}), QueryType::Txt), found(found_texts, 300));
+        let names = vec![of(RData::PTR(PTR(name("MX1.example.")))), of(RData::PTR(PTR(name("."))))];
+        let found_names = Answer::Names(vec!["mx1.example".to_owned(), ".".to_owned()]);
+        assert_eq!(read(&reply(QueryType::Ptr, names, |_| {}), QueryType::Ptr), found(found_names, 300));
+        // 3 1 1 and a hash of two octets.
+        let mut bytes = reply(QueryType::Tlsa, vec![], |_| {});
+        bytes[7] = 1;
+        bytes.extend([0xC0, 12, 0, 52, 0, 1, 0, 0, 0, 60, 0, 5, 3, 1, 1, 0xAB, 0xCD]);
+        let one = TlsAssociation { usage: 3, selector: 1, matching: 1, data: [0xAB, 0xCD].into() };
+        assert_eq!(read(&bytes, QueryType::Tlsa), found(Answer::Associations(vec![one]), 60));
+        for kind in [QueryType::Txt, QueryType::Ptr, QueryType::Tlsa] {
+            let soa = SOA::new(name("ns.example."), name("h.example."), 1, 2, 3, 4, 60);
+            let none = reply(kind, vec![of(RData::A(A::new(192, 0, 2, 1)))], |message| {
+                message.add_authority(Record::from_rdata(name("example."), 900, RData::SOA(soa)));
+            });
+            assert_eq!(read(&none, kind), found(Answer::NoData, 60));
+        }
     }
 
     #[test]

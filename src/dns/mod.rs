@@ -2,6 +2,7 @@
 
 pub mod cache;
 mod failure;
+mod gather;
 pub mod latest;
 pub mod message;
 mod packed;
@@ -21,6 +22,12 @@ pub enum QueryType {
     A,
     /// IPv6 addresses.
     Aaaa,
+    /// Texts.
+    Txt,
+    /// Names of an address.
+    Ptr,
+    /// What certificate a server has (RFC 6698).
+    Tlsa,
 }
 
 /// What there is.
@@ -36,10 +43,29 @@ pub enum Answer {
     },
     /// Addresses, in the order they came, at most [`crate::limits::HOST_ADDRESSES_KEPT`].
     Addresses(Vec<IpAddr>),
+    /// Texts, each of the strings of one record in a row, at most [`crate::limits::DNS_TEXTS_KEPT`].
+    Texts(Vec<Vec<u8>>),
+    /// Names of an address, in lower case, at most [`crate::limits::DNS_NAMES_KEPT`].
+    Names(Vec<String>),
+    /// Certificates of a server, at most [`crate::limits::DNS_ASSOCIATIONS_KEPT`].
+    Associations(Vec<TlsAssociation>),
     /// The name exists and has nothing of this kind.
     NoData,
     /// There is no such name.
     NoDomain,
+}
+
+/// What one TLSA record says (RFC 6698 2.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsAssociation {
+    /// Whose certificate it is, and who must vouch for it.
+    pub usage: u8,
+    /// Which part of the certificate.
+    pub selector: u8,
+    /// How that is hashed.
+    pub matching: u8,
+    /// The part, or its hash.
+    pub data: Box<[u8]>,
 }
 
 /// A result and how long it holds.

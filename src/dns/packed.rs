@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
-use crate::dns::{Answer, LookupError, ServerError};
+use crate::dns::{Answer, LookupError, ServerError, TlsAssociation};
 
 const MX: u8 = 0;
 const MX_CUT: u8 = 1;
@@ -12,6 +12,9 @@ const NO_DOMAIN: u8 = 4;
 const NO_SERVERS: u8 = 5;
 const BAD_NAME: u8 = 6;
 const ENDLESS: u8 = 7;
+const TEXTS: u8 = 9;
+const NAMES: u8 = 10;
+const ASSOCIATIONS: u8 = 11;
 /// What came of a question to a server, of which there is one more byte.
 const SERVER: u8 = 8;
 
@@ -29,6 +32,21 @@ pub(super) fn pack(answer: &Result<Answer, LookupError>, out: &mut Vec<u8>) {
             out.push(ADDRESSES);
             for address in addresses {
                 pack_address(*address, out);
+            }
+        }
+        Ok(Answer::Texts(texts)) => {
+            out.push(TEXTS);
+            texts.iter().for_each(|text| pack_bytes(text, out));
+        }
+        Ok(Answer::Names(names)) => {
+            out.push(NAMES);
+            names.iter().for_each(|name| pack_text(name, out));
+        }
+        Ok(Answer::Associations(all)) => {
+            out.push(ASSOCIATIONS);
+            for TlsAssociation { usage, selector, matching, data } in all {
+                out.extend([usage, selector, matching]);
+                pack_bytes(data, out);
             }
         }
         Ok(Answer::NoData) => out.push(NO_DATA),
@@ -68,9 +86,14 @@ fn pack_trouble(why: &ServerError, out: &mut Vec<u8>) {
 
 /// No name has 64 KiB, and no error of the system.
 fn pack_text(text: &str, out: &mut Vec<u8>) {
-    let text = if text.len() <= usize::from(u16::MAX) { text } else { "" };
-    out.extend_from_slice(&(text.len() as u16).to_be_bytes());
-    out.extend_from_slice(text.as_bytes());
+    pack_bytes(text.as_bytes(), out);
+}
+
+/// No record has 64 KiB, either.
+fn pack_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    let bytes = if bytes.len() <= usize::from(u16::MAX) { bytes } else { &[] };
+    out.extend_from_slice(&(bytes.len() as u16).to_be_bytes());
+    out.extend_from_slice(bytes);
 }
 
 fn pack_address(address: IpAddr, out: &mut Vec<u8>) {
@@ -93,6 +116,9 @@ pub(super) fn unpack(mut bytes: &[u8]) -> Option<Result<Answer, LookupError>> {
     Some(match kind {
         MX | MX_CUT => Ok(Answer::Mx { hosts: take_all(bytes, take_host)?, cut: kind == MX_CUT }),
         ADDRESSES => Ok(Answer::Addresses(take_all(bytes, take_address)?)),
+        TEXTS => Ok(Answer::Texts(take_all(bytes, |rest| take_bytes(rest).map(<[u8]>::to_vec))?)),
+        NAMES => Ok(Answer::Names(take_all(bytes, |rest| take_text(rest).map(str::to_owned))?)),
+        ASSOCIATIONS => Ok(Answer::Associations(take_all(bytes, take_association)?)),
         NO_DATA => Ok(Answer::NoData),
         NO_DOMAIN => Ok(Answer::NoDomain),
         NO_SERVERS => Err(LookupError::NoServers),
@@ -145,10 +171,19 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
 }
 
 fn take_text<'a>(bytes: &mut &'a [u8]) -> Option<&'a str> {
+    std::str::from_utf8(take_bytes(bytes)?).ok()
+}
+
+fn take_bytes<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = usize::from(u16::from_be_bytes(take(bytes)?));
-    let (text, rest) = bytes.split_at_checked(length)?;
+    let (taken, rest) = bytes.split_at_checked(length)?;
     *bytes = rest;
-    std::str::from_utf8(text).ok()
+    Some(taken)
+}
+
+fn take_association(bytes: &mut &[u8]) -> Option<TlsAssociation> {
+    let [usage, selector, matching] = take(bytes)?;
+    Some(TlsAssociation { usage, selector, matching, data: take_bytes(bytes)?.into() })
 }
 
 fn take_address(bytes: &mut &[u8]) -> Option<IpAddr> {
@@ -172,6 +207,14 @@ mod tests {
             Ok(Answer::Mx { hosts: hosts.clone(), cut: false }),
             Ok(Answer::Mx { hosts, cut: true }),
             Ok(Answer::Addresses(both)),
+            Ok(Answer::Texts(vec![b"v=spf1 -all".to_vec(), Vec::new(), vec![0xFF; 3_000]])),
+            Ok(Answer::Names(vec!["mx1.example".to_owned(), ".".to_owned()])),
+            Ok(Answer::Associations(vec![TlsAssociation {
+                usage: 3,
+                selector: 1,
+                matching: 1,
+                data: [7; 32].into(),
+            }])),
             Ok(Answer::NoData),
             Ok(Answer::NoDomain),
             Err(LookupError::NoServers),

@@ -21,13 +21,14 @@ pub struct Modes {
 }
 
 /// Files of ours in a data directory besides the lanes. What is made there later belongs here too.
-const OURS: [&str; 8] = [
+const OURS: [&str; 9] = [
     "node",
     "node.new",
     "lock",
     "control.sock",
     "journal",
     layout::DECISIONS,
+    layout::SUPPRESSION,
     "control.db-journal",
     "control.db.damaged",
 ];

@@ -11,6 +11,12 @@ pub const MX_HOSTS_KEPT: usize = 24;
 pub const MX_NAMES_MAX: usize = MX_HOSTS_KEPT * 64;
 /// Addresses of a host that are kept.
 pub const HOST_ADDRESSES_KEPT: usize = 64;
+/// Texts of a name that are kept: a domain in use for long has some tens, of all who once wanted a proof that it is its owner's.
+pub const DNS_TEXTS_KEPT: usize = 256;
+/// Names of an address that are kept.
+pub const DNS_NAMES_KEPT: usize = 64;
+/// Certificates of a server that are kept.
+pub const DNS_ASSOCIATIONS_KEPT: usize = 64;
 /// How long what is known of this machine's addresses counts before they are looked at for the next host: mail to one that is new comes back.
 pub const OWN_ADDRESSES_FRESH: Duration = Duration::from_secs(2);
 /// How long that look is waited for.
@@ -109,3 +115,13 @@ pub const DNS_READ: usize = 4096;
 pub const DNS_ATTEMPTS_MAX: u64 = 20;
 /// Shortest time that it may give a name server for an answer: a round trip around the earth takes longer.
 pub const DNS_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+/// How long a command waits for what the DNS has of one name, its aliases followed.
+pub const LOOKUP_MAX: Duration = Duration::from_secs(30);
+/// Bytes of one string of a TXT record (RFC 1035 3.3).
+pub const TXT_STRING_MAX: usize = 255;
+/// Look-ups that the SPF records of a domain may take (RFC 7208 4.6.4).
+pub const SPF_LOOKUPS_MAX: usize = 10;
+/// Of them, those that may lead to nothing.
+pub const SPF_VOID_MAX: usize = 2;
+/// Names that are looked at for the DMARC record of a domain (RFC 9989 4.10).
+pub const DMARC_WALK_MAX: usize = 8;

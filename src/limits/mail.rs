@@ -104,5 +104,27 @@ pub const DKIM_RSA_BITS_MAX: usize = 4096;
 pub const DKIM_NAMES_MAX: usize = 100;
 /// Bytes of such a name: a line of `h=` holds it.
 pub const DKIM_NAME_MAX: usize = 76;
+/// Bytes of the longest line that all hops must take, CRLF included (RFC 5321 4.5.3.1.6).
+pub const LINE_OF_ALL: usize = 1000;
+/// Addresses of a From field that are looked at; one with more has nobody's signature but the relay's.
+pub const AUTHORS_MAX: usize = 16;
+/// Seconds that a signature with an end holds beyond the time at which its message is given up: for the last attempt.
+pub const SIGNATURE_OUTLASTS: u64 = 86_400;
+/// Keys that a shard keeps read: some 3 KiB each.
+pub const SIGNERS_KEPT: usize = 4_096;
 /// Header fields of these names in one message, so that `h=` stays short; most have 10 to 20.
 pub const DKIM_FIELDS_MAX: usize = 250;
+/// Shortest time that a signature may hold: mail may wait for days and be looked at later; what is shorter is for those who mean it.
+pub const DKIM_LIFETIME_MIN: Duration = Duration::from_secs(3600);
+/// One that suits most: beyond the days that mail is tried.
+pub const DKIM_LIFETIME_USUAL: Duration = Duration::from_secs(7 * 86_400);
+/// Signatures of one message: of its own domain and of the relay's, each of RSA and of Ed25519.
+pub const SIGNATURES_MAX: usize = 4;
+/// Keys that a configuration names: those of domains where not the newest is to sign. Its reader looks through the file for each of them.
+pub const DKIM_NAMED_MAX: usize = 5_000;
+/// Domains that have keys. Each key takes some 2 KiB of memory.
+pub const DKIM_DOMAINS_MAX: usize = 200_000;
+/// Keys of one domain: the two that sign, those that follow, and some that were.
+pub const DKIM_DOMAIN_KEYS_MAX: usize = 64;
+/// Bytes of the file of a key: one of 4096 bits has 3.3 KiB.
+pub const DKIM_KEY_FILE_MAX: u64 = 64 * 1024;

@@ -16,6 +16,8 @@ pub const FIELD_VALUE_MAX: usize = 900;
 pub const ADDED_LINE_MAX: usize = 998;
 /// Bytes of the fields that rules add to one message.
 pub const HEADER_ADDED_MAX: usize = 16 * 1024;
+/// Addresses and domains that one account may send as.
+pub const ACCOUNT_SENDERS_MAX: usize = 1_000;
 /// Accounts of one file.
 pub const ACCOUNTS_MAX: usize = 100_000;
 /// Bytes of their file: each a name and a hash of any length that is in use.

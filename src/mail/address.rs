@@ -150,7 +150,8 @@ fn local_part_end(address: &[u8]) -> Result<usize, AddressError> {
     Ok(end)
 }
 
-fn is_atext(byte: u8) -> bool {
+/// Whether a byte stands in a local part without quotes, the dot apart (RFC 5322 3.2.3).
+pub fn is_atext(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte)
 }
 
@@ -204,7 +205,7 @@ pub fn is_same_mailbox(one: &[u8], other: &[u8]) -> bool {
 }
 
 /// A local part as it is meant.
-fn unquoted(local: &[u8]) -> impl Iterator<Item = u8> + '_ {
+pub fn unquoted(local: &[u8]) -> impl Iterator<Item = u8> + '_ {
     let inner = local.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
     let (mut bytes, quoted) = (inner.unwrap_or(local).iter().copied(), inner.is_some());
     std::iter::from_fn(move || match bytes.next() {

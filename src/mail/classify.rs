@@ -145,6 +145,7 @@ impl Judged {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    #[serde(default)]
     provider: Vec<Provider>,
     class: Vec<Entry>,
 }
@@ -164,6 +165,9 @@ struct Entry {
     permanent: Option<bool>,
     about: Option<ReplySubject>,
     provider: Option<String>,
+    /// Its words are those of many replies that mean something else; where there are more words than the reply's, they decide.
+    #[serde(default)]
+    last_resort: bool,
     #[cfg_attr(not(test), expect(dead_code, reason = "tests hold the patterns to them"))]
     example: Vec<String>,
 }
@@ -191,6 +195,7 @@ struct Compiled {
     judged: Judged,
     /// The place of its provider, if it is of one.
     provider: Option<u8>,
+    last_resort: bool,
 }
 
 static SHIPPED: LazyLock<Classes> = LazyLock::new(|| {
@@ -201,7 +206,38 @@ static SHIPPED: LazyLock<Classes> = LazyLock::new(|| {
         .unwrap_or(Classes { entries: Vec::new(), suffixes: Vec::new() })
 });
 
+/// What notifications say in words of their own, and no hop in a reply.
+static NOTICES: LazyLock<Classes> = LazyLock::new(|| {
+    toml::from_str(include_str!("classify/notices.toml"))
+        .ok()
+        .and_then(|file| Classes::new(&file))
+        .unwrap_or(Classes { entries: Vec::new(), suffixes: Vec::new() })
+});
+
 impl Classes {
+    /// What the words of a returned message mean, as a reply (`codes` is what it begins with). None: only its codes say something. This is for
+    /// one thread, and takes as long as a look at a new reply does.
+    pub fn judge_words(text: &str, codes: &str, hop: &str) -> Option<Judged> {
+        let (mut masked, mut bare) = (Vec::new(), Vec::new());
+        mask(text.as_bytes(), &mut masked);
+        mask(format!("{codes} ").as_bytes(), &mut bare);
+        let notice = NOTICES.first(&masked, None).and_then(|place| NOTICES.entries.get(place));
+        if let Some(entry) = notice.filter(|entry| !entry.last_resort) {
+            return Some(entry.judged);
+        }
+        let provider = SHIPPED.provider(hop);
+        let reply = SHIPPED.first(&masked, provider).and_then(|place| {
+            let entry = SHIPPED.entries.get(place).filter(|entry| !entry.last_resort)?;
+            (SHIPPED.first(&bare, provider) != Some(place)).then_some(entry)
+        });
+        reply.or(notice).map(|entry| entry.judged)
+    }
+
+    /// What codes without words mean.
+    pub fn judge_codes(codes: &str, hop: &str) -> Judged {
+        SHIPPED.find(codes.as_bytes(), SHIPPED.provider(hop))
+    }
+
     /// Those that come with the relay. They are compiled once a process, by the first who asks.
     pub fn shipped() -> Classes {
         SHIPPED.clone()
@@ -223,7 +259,7 @@ impl Classes {
                 .ok()?;
             let about_us = entry.about == Some(ReplySubject::Us);
             let judged = Judged { class: entry.class, permanent: entry.permanent, about_us };
-            entries.push(Compiled { pattern, judged, provider });
+            entries.push(Compiled { pattern, judged, provider, last_resort: entry.last_resort });
         }
         let numbered = file.provider.iter().zip(0..);
         let suffixes = numbered

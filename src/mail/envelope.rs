@@ -35,6 +35,8 @@ pub struct Envelope {
     pub mailbox_line: bool,
     /// Its parameters; None: it has none, and neither has a recipient, and none has its end at once.
     pub parameters: Option<Box<MessageParameters>>,
+    /// Our signatures of it: whole `DKIM-Signature` fields. None: we do not sign it.
+    pub signatures: Option<Box<[u8]>>,
 }
 
 /// What a message needs of a hop that is to have it as it is. A hop is asked for all of it at once (`smtp::client::Capabilities::missing`).
@@ -194,6 +196,7 @@ impl Envelope {
             needs_stuffing: false,
             mailbox_line: false,
             parameters: None,
+            signatures: None,
         }
     }
 
@@ -224,6 +227,7 @@ impl Envelope {
             needs_stuffing: _,
             mailbox_line: _,
             parameters,
+            signatures,
         } = self;
         sender.clear();
         recipients.clear();
@@ -232,6 +236,7 @@ impl Envelope {
         *account = None;
         *needs = Needs::default();
         *parameters = None;
+        *signatures = None;
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Front<'a> {
     pub arrival: UnixMillis,
     /// The only recipient of the envelope; None: there are several.
     pub recipient: Option<&'a [u8]>,
+    /// Our signatures, whole fields. A body that is changed on its way out goes without: they would not hold.
+    pub signatures: &'a [u8],
     /// It has text, and no header section before it.
     pub is_headless: bool,
     /// It begins with the `From ` line of a mailbox file.
@@ -28,8 +30,9 @@ impl Front<'_> {
     /// Appends the fields that are added, and what keeps the message itself from being read as more of them.
     #[inline]
     pub fn write(&self, out: &mut Vec<u8>) {
-        let Front { hostname, id, origin, arrival, recipient, is_headless, mailbox_line } = *self;
+        let Front { hostname, id, origin, arrival, recipient, signatures, is_headless, mailbox_line } = *self;
         trace::write_received(out, origin, hostname, id, arrival, recipient);
+        out.extend_from_slice(signatures);
         if is_headless {
             // It begins with white space, which would be read as more of our field (RFC 5322 2.2.3), or with another line that is no field.
             out.extend_from_slice(b"\r\n");
@@ -54,6 +57,7 @@ mod tests {
             origin,
             arrival: UnixMillis(0),
             recipient: None,
+            signatures: b"",
             is_headless: false,
             mailbox_line: false,
         };
@@ -66,5 +70,7 @@ mod tests {
         assert!(plain.starts_with("Received: by relay.example") && plain.ends_with("+0000\r\n"), "{plain}");
         assert_eq!(written(Front { is_headless: true, ..front }), format!("{plain}\r\n"));
         assert_eq!(written(Front { mailbox_line: true, ..front }), format!("{plain}X-Mailbox-Line: "));
+        let signed = Front { signatures: b"DKIM-Signature: v=1\r\n", mailbox_line: true, ..front };
+        assert_eq!(written(signed), format!("{plain}DKIM-Signature: v=1\r\nX-Mailbox-Line: "));
     }
 }

@@ -1,6 +1,8 @@
-//! What a message is made of: addresses, the envelope, trace fields, delivery status notifications; and what is said of it.
+//! What a message is made of: addresses, the envelope, trace fields, delivery status notifications; what is said of it, and what comes back.
 
 pub mod address;
+pub mod author;
+pub mod bounce;
 pub mod classify;
 pub mod dkim;
 pub mod dsn;

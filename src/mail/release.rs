@@ -59,7 +59,7 @@ pub fn show(at: UnixMillis) -> String {
 }
 
 /// A date-time of RFC 3339 section 5.6, not before 1970. Parts of a second are rounded down.
-fn date_time(text: &[u8]) -> Option<UnixMillis> {
+pub fn date_time(text: &[u8]) -> Option<UnixMillis> {
     let (date, rest) = text.split_at_checked(19)?;
     let number = |at: usize, digits: usize| number(date.get(at..at + digits)?);
     let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);

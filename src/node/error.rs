@@ -11,6 +11,7 @@ use crate::inspect::barred::Barred;
 use crate::limits;
 use crate::policy::accounts::AccountsError;
 use crate::policy::descriptors::FixedDescriptors;
+use crate::policy::signing::KeyFileFlaw;
 use crate::policy::tls;
 use crate::runtime::os::probe;
 use crate::shard::inbound::listener::ListenError;
@@ -199,6 +200,76 @@ pub enum FileFlaw {
     Shaping(Box<ConfigError>),
     /// It is a log, and this, under another name.
     Same(SameFile),
+    /// It is a key that signs mail, or a directory of them.
+    Key(BadKey),
+}
+
+/// A key that signs mail cannot be used, or a directory of them.
+#[derive(Debug)]
+pub struct BadKey {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Why not.
+    pub trouble: KeyTrouble,
+}
+
+/// Why a key cannot be used.
+#[derive(Debug)]
+pub enum KeyTrouble {
+    /// The directory of all of them cannot be read.
+    Directory(io::Error),
+    /// The directory of a domain cannot be read, or a file.
+    Unreadable(io::Error),
+    /// It is not there, though the configuration names it.
+    Missing,
+    /// What is in it is no key that can sign.
+    Flaw(KeyFileFlaw),
+    /// There are too many domains.
+    ManyDomains,
+    /// There are too many files of one domain.
+    ManyKeys,
+}
+
+impl fmt::Display for BadKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        let denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+        match &self.trouble {
+            KeyTrouble::Directory(error) | KeyTrouble::Unreadable(error) if denied(error) => {
+                write!(formatter, "{path}: {error}; let the relay's user read it, and nobody else but root")
+            }
+            KeyTrouble::Directory(error) if error.kind() == io::ErrorKind::NotFound => write!(
+                formatter,
+                "{path}: {error}; make it and a key in it: relevo dkim keygen example.com --keys {path}"
+            ),
+            KeyTrouble::Directory(error) => {
+                write!(formatter, "{path}: {error}; set dkim.keys to the directory of the keys")
+            }
+            KeyTrouble::Unreadable(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                write!(formatter, "{path}: {error}; that is no key: name the file with the private key alone")
+            }
+            KeyTrouble::Unreadable(error) => {
+                write!(formatter, "{path}: {error}; make it readable, or move it elsewhere")
+            }
+            KeyTrouble::Missing => {
+                write!(
+                    formatter,
+                    "{path}: there is no such file; put the key there, or name another selector"
+                )
+            }
+            KeyTrouble::Flaw(flaw) => write!(formatter, "{path}: {flaw}; {}", flaw.fix()),
+            KeyTrouble::ManyDomains => write!(
+                formatter,
+                "{path}: there are more than {} domains in it; keep the others elsewhere",
+                limits::DKIM_DOMAINS_MAX
+            ),
+            KeyTrouble::ManyKeys => write!(
+                formatter,
+                "{path}: there are more than {} files in it; move old keys elsewhere",
+                limits::DKIM_DOMAIN_KEYS_MAX
+            ),
+        }
+    }
 }
 
 /// A log that is written over another file, or into one that another log writes.
@@ -221,6 +292,12 @@ impl fmt::Display for SameFile {
 }
 
 impl BadFile {
+    /// Whether no key that signs mail could be read because of it.
+    pub fn is_of_all_keys(&self) -> bool {
+        use KeyTrouble::{Directory, ManyDomains};
+        matches!(&self.flaw, FileFlaw::Key(BadKey { trouble: Directory(_) | ManyDomains, .. }))
+    }
+
     /// The same as an error of the configuration.
     pub fn told(&self, places: &KeyLines) -> ConfigError {
         match &self.flaw {
@@ -240,6 +317,7 @@ impl fmt::Display for BadFile {
             FileFlaw::Hosts(unreadable) => write!(formatter, "{unreadable}"),
             FileFlaw::Shaping(error) => write!(formatter, "{error}"),
             FileFlaw::Same(same) => write!(formatter, "{}: {same}", self.key),
+            FileFlaw::Key(bad) => write!(formatter, "{bad}"),
         }
     }
 }

@@ -4,20 +4,21 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::literal::quoted;
 use crate::config::{Config, ConfigError, RouteTarget, TlsLevel, value};
 use crate::control::ShownCertificate;
-use crate::control::names::RESOLV_CONF;
 use crate::limits;
+use crate::lookup::machines_name_servers;
 use crate::node::error::{AccountsFlaw, BadAccounts, BadFile, FileFlaw, UnreadableHosts};
+use crate::node::keys::{self, Keys};
 use crate::node::logs;
 use crate::node::shaping::{self, Shaped};
 use crate::policy::accounts::Accounts;
 use crate::policy::certificate::Certificate;
+use crate::policy::signing::Signing;
 use crate::policy::tls;
 use crate::policy::trust::{self, NoAuthority};
 use crate::route::{Route, Table};
@@ -59,9 +60,18 @@ impl Filled {
     }
 }
 
+/// What was known before.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Known<'a> {
+    /// The accounts; who guesses passwords is known with them.
+    pub logins: Option<&'a Logins>,
+    /// The keys: those whose files are as they were are not read again.
+    pub signing: Option<&'a Signing>,
+}
+
 /// Reads every file that a configuration names, once each, and puts what it holds where it belongs: into the configuration, or beside it. No other
-/// place does. `known`: the accounts that were known before; who guesses passwords is known with them.
-pub(crate) fn fill(config: &mut Config, known: Option<&Logins>) -> Filled {
+/// place does.
+pub(crate) fn fill(config: &mut Config, known: Known<'_>) -> Filled {
     let mut bad = Vec::new();
     let mut fail = |key: &str, flaw| bad.push(BadFile { key: key.to_owned(), flaw });
     let mut contents = Contents::default();
@@ -78,7 +88,7 @@ pub(crate) fn fill(config: &mut Config, known: Option<&Logins>) -> Filled {
         contents.certificates.push(usable);
     }
     match config.accounts.as_deref().map(read_accounts).transpose() {
-        Ok(accounts) => contents.accounts = accounts.map(|accounts| Arc::new(logins(accounts, known))),
+        Ok(accounts) => contents.accounts = accounts.map(|accounts| Arc::new(logins(accounts, known.logins))),
         Err(unusable) => fail("auth.accounts", FileFlaw::Accounts(unusable)),
     }
     if let Err(unreadable) = find_hosts(config) {
@@ -101,6 +111,15 @@ pub(crate) fn fill(config: &mut Config, known: Option<&Logins>) -> Filled {
         findings.warnings.extend(check::routed(&contents.shaping, |domain| led(config, &table, domain)));
     }
     findings.errors.into_iter().for_each(|error| fail("shaping.files", FileFlaw::Shaping(Box::new(error))));
+    if config.dkim.keys.is_some() {
+        let Keys { files, bad: unusable, doubts, .. } = keys::read(&config.dkim, known.signing);
+        let doubts = doubts.into_iter().map(|(problem, fix)| config.places.remark("dkim.keys", problem, fix));
+        findings.warnings.extend(doubts);
+        let signing = Signing::new(&config.dkim, files);
+        findings.warnings.extend(strange_relay(config, &signing));
+        contents.signing = Some(Arc::new(signing));
+        bad.extend(unusable);
+    }
     bad.extend(logs::clashes(config));
     let own_servers = find_name_servers(config);
     Filled { contents, shown, own_servers, bad, doubts: findings.warnings }
@@ -114,6 +133,17 @@ fn led(config: &Config, table: &Table, domain: &str) -> Option<String> {
         Route::Fixed(hop) if !targets.any(is_host) => Some(hop.names().0).filter(|host| host != domain),
         _ => None,
     }
+}
+
+/// A domain of the relay without a key.
+fn strange_relay(config: &Config, signing: &Signing) -> Option<ConfigError> {
+    let relay = config.dkim.relay_domain.as_deref()?;
+    if signing.is_empty() || signing.has_keys(relay) {
+        return None;
+    }
+    let problem = format!("{relay} has no key: no mail is signed by it");
+    let fix = format!("make one: relevo dkim keygen {relay}");
+    Some(config.places.remark("dkim.relay_domain", problem, fix))
 }
 
 /// Pools of accounts that nobody knows, each told once.
@@ -213,12 +243,6 @@ fn find_name_servers(config: &mut Config) -> bool {
         config.dns.servers = machines_name_servers();
     }
     none
-}
-
-/// What the machine says about its name servers.
-fn machines_name_servers() -> Vec<SocketAddr> {
-    let bytes = files::read_whole(Path::new(RESOLV_CONF), limits::HOSTS_FILE_MAX).unwrap_or_default();
-    value::name_servers(&String::from_utf8_lossy(&bytes), process::interface_number)
 }
 
 /// The hosts that the operator named by hand. The usual file need not be there; one that was asked for must.

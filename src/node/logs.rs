@@ -116,7 +116,7 @@ mod tests {
         );
         let mut config = Config::parse(&text, &scratch.join("relevo.toml")).unwrap();
         // What a start, a reload and a check all do.
-        let bad = crate::node::files::fill(&mut config, None).bad;
+        let bad = crate::node::files::fill(&mut config, Default::default()).bad;
         let same = bad.iter().filter(|bad| matches!(bad.flaw, FileFlaw::Same(_)));
         same.map(|bad| format!("{} {}", bad.told(&config.places).key, bad)).collect()
     }

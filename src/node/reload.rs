@@ -18,7 +18,7 @@ use crate::control::names::{Current, Files, RESOLV_CONF};
 use crate::control::reload::{RELOADS, Reload};
 use crate::control::{Health, Showing, ShownCertificate, say};
 use crate::limits;
-use crate::node::files;
+use crate::node::files::{self, Known};
 use crate::node::room::ListenerRoom;
 use crate::node::source;
 use crate::observe::diagnostics::Level;
@@ -31,8 +31,11 @@ use crate::shard::inbound::logins::Logins;
 use crate::shard::live::LiveConfig;
 use crate::shard::mesh::Mesh;
 
+mod changes;
 mod elsewhere;
 mod judge;
+
+use changes::addresses;
 
 /// Reads it again.
 pub(super) struct Reloader {
@@ -144,7 +147,8 @@ impl Reloader {
         let written: Vec<SocketAddr> = config.listeners.iter().map(|listener| listener.address).collect();
         errors.extend(resolve_ports(&mut config, state));
         errors.extend(self.too_many(&state.live.config, &config));
-        let filled = files::fill(&mut config, state.logins.as_deref());
+        let known = Known { logins: state.logins.as_deref(), signing: state.live.signing.as_deref() };
+        let filled = files::fill(&mut config, known);
         let (shown, own_servers) = (filled.each_shown(), filled.own_servers);
         errors.extend(filled.bad.iter().map(|bad| bad.told(&places)));
         warnings.extend(filled.doubts);
@@ -166,7 +170,7 @@ impl Reloader {
         }
         let changed = differences(&state.live.config, &config);
         let live = live.after(&state.live, state.last + 1, (by, &changed));
-        let changes = changes(&state.live.config, &config, &changed);
+        let changes = changes::told(&state.live, &live, &changed);
         Ok(NewConfig { written, live, shown, own_servers, changes, needs_restart, warnings })
     }
 
@@ -461,24 +465,6 @@ fn resolve_ports(config: &mut Config, state: &CurrentConfig) -> Vec<ConfigError>
         }
     }
     errors
-}
-
-fn addresses(config: &Config) -> Vec<SocketAddr> {
-    config.listeners.iter().map(|listener| listener.address).collect()
-}
-
-/// What differs, in words.
-fn changes(before: &Config, now: &Config, changed: &[&str]) -> Vec<String> {
-    let (old, new) = (addresses(before), addresses(now));
-    let words = |verb: &str, some: &[SocketAddr], without: &[SocketAddr]| {
-        let left = some.iter().filter(|address| !without.contains(address));
-        let list: Vec<String> = left.map(ToString::to_string).collect();
-        (!list.is_empty()).then(|| format!("{verb} {}", list.join(", ")))
-    };
-    let sections = changed.iter().map(|section| format!("{section} changed"));
-    let listens =
-        words("listens on", &new, &old).into_iter().chain(words("no longer listens on", &old, &new));
-    listens.chain(sections).collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -147,6 +147,16 @@ impl Accounts {
         self.own.get(place)
     }
 
+    /// Whether any of them may send only as certain addresses.
+    pub fn bind_senders(&self) -> bool {
+        self.own.values().any(|own| !own.senders.is_empty())
+    }
+
+    /// Whether who logged in by this name may send as this address. The null sender is nobody's (RFC 5321 4.5.5).
+    pub fn may_send_as(&self, name: &str, address: &[u8]) -> bool {
+        address.is_empty() || self.own(name).is_none_or(|own| own.may_send_as(address))
+    }
+
     /// Every pool that an account has, and in which line.
     pub fn pools(&self) -> impl Iterator<Item = (&str, usize)> {
         self.own.values().filter_map(|own| own.pool.as_ref().map(|(pool, line)| (&**pool, *line)))
@@ -445,8 +455,11 @@ pub(crate) mod tests {
         assert_eq!(accounts.stored("bob@b.example"), (&*other, Some(1)));
         let own = ["shop", "bob@b.example", "c", "d", "nobody"].map(|name| accounts.own(name));
         let (pool, tenant) = (Some(("bulk".into(), 6)), Some("one".into()));
-        let both = AccountDefaults { pool, tenant: tenant.clone() };
-        assert_eq!(own, [Some(&both), None, None, Some(&AccountDefaults { pool: None, tenant }), None]);
+        let both = AccountDefaults { pool, tenant: tenant.clone(), senders: Vec::new() };
+        assert_eq!(
+            own,
+            [Some(&both), None, None, Some(&AccountDefaults { tenant, ..AccountDefaults::default() }), None]
+        );
         assert_eq!(accounts.pools().collect::<Vec<_>>(), [("bulk", 6)]);
         let text = format!("[[account]] # note: the shop's\nname = \"shop\"\npassword = \"{one}\"\n");
         assert_eq!(Accounts::parse(&text).expect("a comment").len(), 1);

@@ -12,6 +12,8 @@ pub mod reason;
 pub mod relay;
 pub mod reports;
 pub mod rules;
+pub mod signing;
+pub mod suppression;
 pub mod tenants;
 pub mod tls;
 pub mod trust;

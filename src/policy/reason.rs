@@ -36,6 +36,8 @@ pub enum Reason {
     AuthRefused,
     /// The client may not relay.
     RelayDenied,
+    /// The account may not send as this address.
+    SenderDenied,
     /// More recipients than a message may have.
     TooManyRecipients,
     /// More bytes than a message may have.
@@ -58,7 +60,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in their order.
-    pub const ALL: [Reason; 20] = [
+    pub const ALL: [Reason; 21] = [
         Reason::Rule,
         Reason::TooManyConnections,
         Reason::Timeout,
@@ -70,6 +72,7 @@ impl Reason {
         Reason::AuthFailed,
         Reason::AuthRefused,
         Reason::RelayDenied,
+        Reason::SenderDenied,
         Reason::TooManyRecipients,
         Reason::TooLarge,
         Reason::NotStored,

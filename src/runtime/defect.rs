@@ -141,4 +141,8 @@ pub enum Defect {
     ScheduleForgotten,
     /// Memory of a body whose client went away stays counted.
     MemoryKept,
+    /// A body that goes to the spool in pieces is signed without them.
+    PieceNotSigned,
+    /// A message that moves in the spool loses its signatures.
+    SignatureLost,
 }

@@ -25,6 +25,8 @@ pub mod beside;
 mod defect;
 pub mod ending;
 pub mod epoll;
+pub mod exchange;
+pub mod file_map;
 pub mod files;
 pub mod glommio;
 pub mod local;

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::config::{Config, WarmupConfig};
 use crate::policy::acceptance::Acceptance;
+use crate::policy::signing::Signing;
 use crate::policy::tenants::Tenants;
 use crate::policy::tls;
 use crate::route::egress::Egresses;
@@ -21,6 +22,7 @@ use crate::route::gate::Gate;
 use crate::route::{Route, Table};
 use crate::shaping::layers::Shaping;
 use crate::shard::inbound::logins::Logins;
+use crate::shard::inbound::signers::Signers;
 use crate::shard::tenant_rates::TenantRates;
 
 /// A configuration with what its files hold, and what is derived from it once for all shards.
@@ -55,6 +57,8 @@ pub struct LiveConfig {
     pub accounts: Option<Arc<Logins>>,
     /// TLS to hosts whose certificate must be valid; None: no site asks for that, or this machine trusts no authority.
     pub verifying: Option<tls::Client>,
+    /// Who signs mail, with which keys; None: nothing is signed.
+    pub signing: Option<Arc<Signing>>,
 }
 
 /// What there is to a listener beside what the configuration says of it.
@@ -78,12 +82,14 @@ pub struct Contents {
     pub shaping: Arc<Shaping>,
     /// TLS to hosts whose certificate must be valid, if a file asks for that.
     pub verifying: Option<tls::Client>,
+    /// The keys that sign, if there is one.
+    pub signing: Option<Arc<Signing>>,
 }
 
 impl LiveConfig {
     /// That of a configuration whose ports are resolved, with what its files hold, for so many shards.
     pub fn new(config: Arc<Config>, contents: Contents, shards: usize) -> LiveConfig {
-        let Contents { certificates, accounts, shaping, verifying } = contents;
+        let Contents { certificates, accounts, shaping, verifying, signing } = contents;
         let shards = config.particulars(shards);
         let certificates = certificates.into_iter().chain(std::iter::repeat(None));
         let listener = |(place, certificate)| LiveListener {
@@ -109,6 +115,7 @@ impl LiveConfig {
             gate: Gate::new(&config),
             accounts,
             verifying,
+            signing,
             config,
         }
     }
@@ -158,13 +165,15 @@ pub struct InForce {
     live: Arc<LiveConfig>,
     /// Who has a say in what is taken. This shard's own: what patterns remember while they are matched is not shared between threads.
     pub acceptance: Acceptance,
+    /// What mail is signed with.
+    pub signers: Signers,
 }
 
 impl InForce {
     /// For one shard.
     pub fn new(live: Arc<LiveConfig>) -> Rc<InForce> {
         let acceptance = Acceptance::new(&live.config);
-        Rc::new(InForce { live, acceptance })
+        Rc::new(InForce { live, acceptance, signers: Signers::default() })
     }
 }
 

@@ -36,7 +36,8 @@ fn wanted<R: Runtime>(shard: &Shard<R>, live: &Rc<InForce>) -> Vec<Rc<Listener>>
 fn listener_of<R: Runtime>(shard: &Shard<R>, place: usize, live: &Rc<InForce>) -> Listener {
     let (config, certificate) = (&live.config.listeners[place], &live.listeners[place].certificate);
     let stages = live.acceptance.stages();
-    let questions = Questions { sender: stages.sender, recipient: stages.recipient };
+    let binds = live.accounts.as_ref().is_some_and(|logins| logins.accounts().bind_senders());
+    let questions = Questions { sender: stages.sender || binds, recipient: stages.recipient };
     Listener {
         config: config.clone(),
         session: Rc::new(SessionConfig {

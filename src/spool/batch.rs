@@ -79,6 +79,11 @@ impl Moved {
         self.fields = record::without_parameters(&self.fields);
     }
 
+    /// A planted defect: its signatures are forgotten.
+    pub fn plant_no_signatures(&mut self) {
+        self.fields = record::without_signatures(&self.fields);
+    }
+
     /// About as many bytes as it will take.
     pub fn bytes(&self) -> usize {
         self.fields.len() + self.body.len()
@@ -207,7 +212,8 @@ impl<T: Tickets> Item<T> {
                     envelope.recipients.iter().map(|recipient| recipient.address.len() + 4).sum();
                 let words = envelope.origin.helo.len()
                     + envelope.origin.tls.as_ref().map_or(0, |words| words.len())
-                    + envelope.account.as_ref().map_or(0, |words| words.len());
+                    + envelope.account.as_ref().map_or(0, |words| words.len())
+                    + envelope.signatures.as_ref().map_or(0, |signatures| signatures.len());
                 512 + envelope.sender.len()
                     + recipients
                     + words

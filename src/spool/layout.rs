@@ -15,6 +15,9 @@ pub const NODE_FILES: [&str; 3] = ["node", "node.new", "lock"];
 /// The file of decisions, as suspensions.
 pub const DECISIONS: &str = "control.db";
 
+/// The directory of the suppression list.
+pub const SUPPRESSION: &str = "suppression";
+
 const LANE: &str = "lane-";
 const SEGMENT: &str = ".seg";
 

@@ -191,11 +191,11 @@ pub(in crate::spool) fn ended_runs(value: &[u8]) -> impl Iterator<Item = (u16, u
 
 /// The fields of a message without its parameters: what a planted defect makes of them.
 #[cold]
-pub(in crate::spool) fn without(fields: &[u8], tags: &Tags, field: fn(&mut Vec<u8>, u16, &[u8])) -> Vec<u8> {
+pub(in crate::spool) fn without(fields: &[u8], tags: &[u16], field: fn(&mut Vec<u8>, u16, &[u8])) -> Vec<u8> {
     let (mut kept, mut rest) = (Vec::new(), FieldReader(fields));
     while let (Some(tag), Some(length)) = (rest.u16(), rest.u32()) {
         let value = rest.bytes(length as usize).unwrap_or_default();
-        if ![tags.message, tags.critical, tags.recipients].contains(&tag) {
+        if !tags.contains(&tag) {
             field(&mut kept, tag, value);
         }
     }
@@ -237,6 +237,7 @@ mod tests {
             needs_stuffing: true,
             mailbox_line: false,
             parameters: None,
+            signatures: None,
         }
     }
 

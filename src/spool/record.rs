@@ -75,6 +75,7 @@ mod tag {
     pub const RECIPIENT_PARAMETERS: u16 = 13;
     // Those of ends are in `names::ends`.
     pub const CRITICAL_PARAMETERS: u16 = 16 | CRITICAL_TAG;
+    pub const SIGNATURES: u16 = 17 | CRITICAL_TAG;
 }
 
 const PARAMETERS: Tags = Tags {
@@ -223,6 +224,9 @@ pub(in crate::spool) fn write_message(
         parameters::write(out, envelope, parameters, &PARAMETERS, field);
         asked::write(out, envelope, &parameters.reports, ASKED, field);
     }
+    if let Some(signatures) = &envelope.signatures {
+        field(out, tag::SIGNATURES, signatures);
+    }
     write_extents(out, extents, inline)
 }
 
@@ -285,7 +289,13 @@ pub(in crate::spool) fn lasting_fields(payload: &[u8]) -> Result<Vec<u8>, Record
 
 /// The same without parameters: what a planted defect makes of them.
 pub(in crate::spool) fn without_parameters(fields: &[u8]) -> Vec<u8> {
-    parameters::without(fields, &PARAMETERS, field)
+    let tags = [PARAMETERS.message, PARAMETERS.critical, PARAMETERS.recipients];
+    parameters::without(fields, &tags, field)
+}
+
+/// The same without signatures.
+pub(in crate::spool) fn without_signatures(fields: &[u8]) -> Vec<u8> {
+    parameters::without(fields, &[tag::SIGNATURES], field)
 }
 
 /// Writes the payload of a moved message; returns where its last extent is to be filled in. `state` has a range and a disposition
@@ -335,6 +345,8 @@ pub struct MessageView<'a> {
     pub tls: Option<&'a str>,
     /// The account.
     pub account: Option<&'a str>,
+    /// Our signatures, whole header fields.
+    pub signatures: &'a [u8],
     recipients: &'a [u8],
     extents: &'a [u8],
     state: Option<&'a [u8]>,
@@ -375,6 +387,7 @@ impl<'a> MessageView<'a> {
             protocol: WithProtocol::Smtp,
             tls: None,
             account: None,
+            signatures: b"",
             recipients: b"",
             extents: b"",
             state: None,
@@ -409,6 +422,7 @@ impl<'a> MessageView<'a> {
             tag::TLS => self.tls = Some(text()?),
             tag::ACCOUNT => self.account = Some(text()?),
             tag::STATE => self.state = Some(value),
+            tag::SIGNATURES => self.signatures = value,
             tag::PARAMETERS | tag::RECIPIENT_PARAMETERS | tag::CRITICAL_PARAMETERS => {
                 return self.parameter_field(tag, value);
             }
@@ -468,6 +482,7 @@ impl<'a> MessageView<'a> {
             origin: self.origin(),
             arrival: self.arrival,
             recipient,
+            signatures: self.signatures,
             is_headless: self.header_length == 0 && self.size > 0,
             mailbox_line: self.mailbox_line,
         }

@@ -174,6 +174,7 @@ fn message(sender: &str, recipients: u16, body: Vec<u8>) -> NewMessage {
         needs_stuffing: false,
         mailbox_line: false,
         parameters: None,
+        signatures: None,
     };
     NewMessage {
         envelope: Box::new(envelope),

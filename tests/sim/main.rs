@@ -28,9 +28,12 @@ mod returns;
 mod schema;
 mod sessions;
 mod shaping;
+mod signed;
+mod signing;
 mod slow_hops;
 mod sources;
 mod suspend;
+mod verify;
 mod warmup;
 mod window;
 

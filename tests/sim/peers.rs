@@ -11,6 +11,8 @@ use std::time::Duration;
 use relevo::runtime::sim::{SimRuntime, SimStream, World};
 use relevo::runtime::{Listener, Runtime, Stream};
 
+use super::{signing, verify};
+
 /// Lines over a stream.
 struct Lines {
     stream: SimStream,
@@ -166,7 +168,8 @@ async fn session(
         let body = format!("{}\r\n", "x".repeat(length)).repeat(lines);
         // Mail that waits for long has parameters.
         let tenant = if local == "old" { "X-Relevo-Tenant: old\r\n" } else { "" };
-        let header = format!("Message-Id: <{id}>\r\n{tenant}Subject: test\r\n");
+        let header =
+            format!("From: Me <me@origin.example>\r\nMessage-Id: <{id}>\r\n{tenant}Subject: test\r\n");
         peer.send(&format!("{header}\r\n..dot\r\n{body}.\r\n")).await?;
         unsure.set(unsure.get() + 1);
         let answer = peer.ask("").await?;
@@ -193,6 +196,8 @@ pub struct Sink {
     pub refuse: Rc<Cell<bool>>,
     /// Put off recipients whose address begins with `old`.
     pub defer: Rc<Cell<bool>>,
+    /// All mail that has a sender is to be signed with both keys.
+    pub signed: Rc<Cell<bool>>,
 }
 
 impl Sink {
@@ -203,11 +208,13 @@ impl Sink {
             unsure: Rc::default(),
             refuse: Rc::default(),
             defer: Rc::default(),
+            signed: Rc::default(),
         };
         let runtime = world.shard(2, 0);
         let listener = runtime.listen(at.parse().expect("an address")).expect("a free address");
         let (received, bounces) = (sink.received.clone(), sink.bounces.clone());
         let (unsure, refuse, defer) = (sink.unsure.clone(), sink.refuse.clone(), sink.defer.clone());
+        let signed = sink.signed.clone();
         let own = runtime.clone();
         runtime.spawn(async move {
             loop {
@@ -215,9 +222,10 @@ impl Sink {
                 while let Ok((stream, _)) = listener.try_accept() {
                     let (received, bounces) = (received.clone(), bounces.clone());
                     let (unsure, refuse, defer) = (unsure.clone(), refuse.clone(), defer.clone());
+                    let signed = signed.clone();
                     own.spawn(async move {
-                        let _ =
-                            serve(Lines::new(stream), &received, &bounces, &unsure, &refuse, &defer).await;
+                        let how = (&*refuse, &*defer, &*signed);
+                        let _ = serve(Lines::new(stream), &received, &bounces, &unsure, how).await;
                     });
                 }
             }
@@ -231,8 +239,7 @@ async fn serve(
     received: &RefCell<Vec<String>>,
     bounces: &RefCell<Vec<String>>,
     unsure: &Cell<usize>,
-    refuse: &Cell<bool>,
-    defer: &Cell<bool>,
+    (refuse, defer, signed): (&Cell<bool>, &Cell<bool>, &Cell<bool>),
 ) -> io::Result<()> {
     lines.send("220 sink.example\r\n").await?;
     let mut null_sender = false;
@@ -260,6 +267,11 @@ async fn serve(
             if null_sender {
                 bounces.borrow_mut().push(text);
             } else {
+                if signed.get() {
+                    let right = verify::verify(&text, &signing::published())
+                        .unwrap_or_else(|wrong| panic!("{wrong}\n{text}"));
+                    assert_eq!(right.len(), 2, "not signed: {text}");
+                }
                 received.borrow_mut().push(check(&text));
             }
             unsure.set(unsure.get() + 1);

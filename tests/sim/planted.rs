@@ -14,8 +14,8 @@ use super::day::plan::{BANNER, DOT, End, Flavour, Lookup, Manner, Plan, RCPT, Si
 use super::day::reloads::{Fate, Reload, Version};
 use super::days::wrong;
 use super::{
-    ask, compaction, dsn, fair, floods, full_disk, held, lmtp, node_shares, reload, rules, shaping, sources,
-    suspend, warmup, window,
+    ask, compaction, dsn, fair, floods, full_disk, held, lmtp, node_shares, reload, rules, shaping, signed,
+    sources, suspend, warmup, window,
 };
 
 /// Seeds within which a defect must be found.
@@ -163,6 +163,8 @@ found! {
     MemoryKept in memory_of_who_went_away_is_found,
     NotifyIgnored in a_sender_that_is_told_what_it_did_not_ask_for_is_found,
     LateToldAgain in mail_that_is_told_to_be_late_again_is_found,
+    PieceNotSigned in a_piece_that_nobody_signed_is_found,
+    SignatureLost in a_signature_that_does_not_move_is_found,
 }
 
 const LOST: &[&str] = &["lost ("];
@@ -215,6 +217,7 @@ fn is_found(defect: Defect) {
         }
         Defect::HeldForgotten => return held::is_found(defect),
         Defect::NotifyIgnored | Defect::LateToldAgain => return dsn::is_found(defect),
+        Defect::PieceNotSigned | Defect::SignatureLost => return signed::is_found(defect),
         Defect::DiscardedHandedOut => return rules::is_found(defect),
         Defect::PlaceKept | Defect::PlaceTakenBack => return floods::kept_places_are_found(defect),
         Defect::SlowNamesKeepPlaces => return floods::kept_names_are_found(defect),

@@ -30,6 +30,7 @@ use relevo::shard::start::{self, Report, ShardSetup};
 use relevo::shard::warm::WarmCounts;
 
 use crate::schema::Schema;
+use crate::signing::signing;
 
 /// A running relay, all of its shards on one node of the world.
 pub struct Relay<'a> {
@@ -75,6 +76,12 @@ pub fn configuration(more: &str) -> String {
          [[route]]\ndomain = \"*\"\nto = \"smtp://10.0.0.2:25\"\n\
          [spool]\nsegment_size = \"4MiB\"\n{more}"
     )
+}
+
+/// What the files of a configuration hold.
+fn contents(configuration: &str, certificates: Vec<Option<Arc<rustls::ServerConfig>>>) -> Contents {
+    let (shaping, signing) = (shaping(configuration), signing(configuration));
+    Contents { certificates, shaping, signing, ..Contents::default() }
 }
 
 /// The shaping file of a configuration: its lines that begin with `#: `.
@@ -131,7 +138,7 @@ impl<'a> Relay<'a> {
         let certificates = settings.listeners.iter().map(certificate).collect();
         let live = Arc::new(LiveConfig::new(
             settings.clone(),
-            Contents { certificates, shaping: shaping(launch.configuration), ..Contents::default() },
+            contents(launch.configuration, certificates),
             launch.shards,
         ));
         let boot = Arc::new(Boot::of(&settings));
@@ -299,11 +306,8 @@ impl<'a> Relay<'a> {
     fn next_live(&mut self, configuration: &str) -> Arc<LiveConfig> {
         let config = Config::parse(configuration, Path::new("sim")).expect("a valid configuration");
         let certificates = config.listeners.iter().map(certificate).collect();
-        let live = LiveConfig::new(
-            Arc::new(config),
-            Contents { certificates, shaping: shaping(configuration), ..Contents::default() },
-            self.runtimes.len(),
-        );
+        let live =
+            LiveConfig::new(Arc::new(config), contents(configuration, certificates), self.runtimes.len());
         self.last += 1;
         Arc::new(live.after(&self.live, self.last, ("sim", &[])))
     }

@@ -7,6 +7,7 @@
 mod error;
 mod rows;
 mod schema;
+mod suppression;
 mod warmup;
 mod window;
 
@@ -16,11 +17,14 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
+use crate::policy::suppression::entry::Place;
+use crate::policy::suppression::fingerprint::Key;
 use crate::queue::suspension::Suspension;
 use crate::shaping::warmup::{Day, Names, WarmDay};
 
 pub use error::StoreError;
 pub use schema::FILE;
+pub use suppression::{KnownFile, SuppressionRow};
 pub use window::Window;
 
 /// The file.
@@ -117,6 +121,41 @@ impl Store {
     /// These are as they are now; others stay as they were, unless there are too many of them. One that is too long is left out.
     pub fn save_windows(&mut self, windows: &[Window]) -> Result<(), StoreError> {
         rows::save_windows(self.connection()?, windows)
+    }
+
+    /// What is known of the suppression list's file.
+    pub fn known_file(&mut self) -> Result<Option<KnownFile>, StoreError> {
+        suppression::known(self.connection()?)
+    }
+
+    /// This is the list's file now, in which all changes up to its number are: they are forgotten here.
+    pub fn save_file(&mut self, file: &KnownFile) -> Result<(), StoreError> {
+        suppression::save_known(self.connection()?, file)
+    }
+
+    /// Changes of the suppression list behind a place, in order, so many at most. None: from the first on.
+    pub fn suppressed(
+        &mut self,
+        behind: Option<Place>,
+        most: usize,
+        key: &Key,
+    ) -> Result<(Vec<SuppressionRow>, usize), StoreError> {
+        suppression::rows(self.connection()?, behind, most, key)
+    }
+
+    /// Those at a place.
+    pub fn suppressed_at(&mut self, place: Place, key: &Key) -> Result<Vec<SuppressionRow>, StoreError> {
+        suppression::at(self.connection()?, place, key)
+    }
+
+    /// Writes such changes: all of them, or none.
+    pub fn suppress(&mut self, rows: &[SuppressionRow]) -> Result<(), StoreError> {
+        suppression::save(self.connection()?, rows)
+    }
+
+    /// Puts all changes where they stand by another key.
+    pub fn suppress_by(&mut self, key: &Key) -> Result<(), StoreError> {
+        suppression::rekey(self.connection()?, key)
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) const BESIDE: [&str; 1] = ["-journal"];
 pub(super) const APPLICATION: [u8; 4] = *b"RLVO";
 
 /// What each version adds to the one before; an empty file has version 0. None of these is ever changed.
-pub(super) const MIGRATIONS: [&str; 3] = ["
+pub(super) const MIGRATIONS: [&str; 4] = ["
     CREATE TABLE suspension (
         id INTEGER PRIMARY KEY,
         effect TEXT NOT NULL,
@@ -55,6 +55,26 @@ pub(super) const MIGRATIONS: [&str; 3] = ["
         PRIMARY KEY (source, provider, day)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX warmup_day ON warmup (day);
+", "
+    CREATE TABLE suppression (
+        of_domains INTEGER NOT NULL,
+        fingerprint INTEGER NOT NULL,
+        tenant TEXT NOT NULL,
+        address TEXT NOT NULL,
+        listed INTEGER NOT NULL,
+        reason TEXT NOT NULL,
+        added INTEGER NOT NULL,
+        expires INTEGER NOT NULL,
+        note TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        PRIMARY KEY (of_domains, fingerprint, tenant, address)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE suppression_file (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        key BLOB NOT NULL,
+        number INTEGER NOT NULL,
+        entries INTEGER NOT NULL
+    ) STRICT;
 "];
 
 /// Opens it as one of this version.

@@ -47,10 +47,25 @@ fn each_entry_is_the_first_to_fit_its_examples() {
 }
 
 #[test]
+fn each_entry_of_notices_is_the_first_to_fit_its_examples() {
+    let file: File = toml::from_str(include_str!("notices.toml")).expect("it is TOML of this shape");
+    assert_eq!(faults(&file), Vec::<String>::new());
+    assert!(file.provider.is_empty());
+}
+
+#[test]
 fn a_fault_of_the_file_is_seen() {
     let entry = |pattern: &str, example: &str| {
         let (pattern, example) = (pattern.to_owned(), vec![example.to_owned()]);
-        Entry { class: Class::Spam, pattern, permanent: None, about: None, provider: None, example }
+        Entry {
+            class: Class::Spam,
+            pattern,
+            permanent: None,
+            about: None,
+            provider: None,
+            last_resort: false,
+            example,
+        }
     };
     let of = |class| faults(&File { provider: Vec::new(), class });
     assert_eq!(of(vec![entry("^550 a", "550 a"), entry("^550", "550 b")]), Vec::<String>::new());

@@ -196,6 +196,14 @@ impl PrivateKey {
         }
     }
 
+    /// Its length.
+    pub fn bits(&self) -> usize {
+        match &self.0 {
+            Kind::Rsa(key) => 8 * key.public_modulus_len(),
+            Kind::Ed25519(key) => 8 * key.public_key().as_ref().len(),
+        }
+    }
+
     /// What the TXT record at `SELECTOR._domainkey.DOMAIN` has to say (RFC 6376 3.6.1, RFC 8463 4), as one text: a zone file has it in
     /// strings of at most 255 bytes.
     pub fn txt_record(&self) -> Result<String, Failed> {

@@ -12,6 +12,7 @@ mod folder;
 pub mod field;
 mod pem;
 pub mod key;
+pub mod record;
 pub mod signer;
 pub mod sign;
 #[cfg(test)]

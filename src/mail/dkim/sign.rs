@@ -12,6 +12,7 @@ use super::field::{self, FieldList, HeaderFlaw, Picked};
 use super::folder::Folder;
 use super::key::Failed;
 use super::signer::Signer;
+use crate::limits;
 
 /// What is signed.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +25,8 @@ pub struct Message<'a> {
     pub body: &'a BodyHashes,
     /// `t=`: when it is signed, in seconds of Unix time.
     pub at: u64,
+    /// Until when it may be on its way to its first receiver, in the same seconds: no signature ends before.
+    pub needed_until: u64,
 }
 
 /// Why a message has no signatures.
@@ -65,6 +68,12 @@ pub struct SignatureWriter {
     /// `h=` of the message, folded.
     names: Vec<u8>,
     encoded: String,
+}
+
+impl Default for SignatureWriter {
+    fn default() -> SignatureWriter {
+        SignatureWriter::new(FieldList::default())
+    }
 }
 
 impl SignatureWriter {
@@ -139,7 +148,11 @@ impl SignatureWriter {
         let mut field = Folder::resume(out, start);
         field.tag(format_args!("t={}", message.at));
         if let Some(lifetime) = signer.lifetime {
-            field.tag(format_args!("x={}", message.at.saturating_add(lifetime)));
+            let until = message
+                .at
+                .saturating_add(lifetime)
+                .max(message.needed_until.saturating_add(lifetime.min(limits::SIGNATURE_OUTLASTS)));
+            field.tag(format_args!("x={until}"));
         }
         out.extend_from_slice(&self.names);
         let mut field = Folder::resume(out, start);

@@ -5,6 +5,8 @@ use std::fmt;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::config::AddressPattern;
+use crate::limits;
 use crate::mail::parameters::{self, Key};
 
 /// What is wrong with a section. Nothing of it is repeated: a password may stand anywhere.
@@ -28,6 +30,8 @@ pub enum Flaw {
     Pool,
     /// What cannot be the name of a tenant.
     Tenant,
+    /// What is no list of addresses.
+    Senders,
 }
 
 impl fmt::Display for Flaw {
@@ -38,7 +42,7 @@ impl fmt::Display for Flaw {
                 "a line of name:hash in a file that begins with [[account]]; write it as [[account]] with name = and password = below, each in quotes"
             }
             Flaw::NoAccount => "this is no account; write [[account]]",
-            Flaw::Key => "unknown key; known here: name, password, pool, tenant",
+            Flaw::Key => "unknown key; known here: name, password, pool, tenant, senders",
             Flaw::NoText => "this is no text; write it in quotes",
             Flaw::NoName => "the account has no name; add name = \"shop\"",
             Flaw::NoPassword => {
@@ -46,6 +50,9 @@ impl fmt::Display for Flaw {
             }
             Flaw::Pool => "no pool can have this name; name one, or a source",
             Flaw::Tenant => "no tenant can have this name; name one",
+            Flaw::Senders => {
+                "these are no addresses; write senders = [\"@example.com\", \"*.example.com\", \"ada@example.org\"]"
+            }
         })
     }
 }
@@ -57,6 +64,15 @@ pub struct AccountDefaults {
     pub pool: Option<(Box<str>, usize)>,
     /// Whose it is.
     pub tenant: Option<Box<str>>,
+    /// In whose name it may send; empty: in anybody's.
+    pub senders: Vec<AddressPattern>,
+}
+
+impl AccountDefaults {
+    /// Whether it may send as this address.
+    pub fn may_send_as(&self, address: &[u8]) -> bool {
+        self.senders.is_empty() || self.senders.iter().any(|sender| sender.matches(address))
+    }
 }
 
 /// What a section says.
@@ -113,12 +129,17 @@ fn section(
     line: impl Fn(usize) -> usize,
 ) -> Result<Section, (usize, Flaw)> {
     let (mut name, mut password, mut pool, mut tenant) = (None, None, None, None);
+    let mut senders = Vec::new();
     for (key, value) in table {
         let place = match &**key.get_ref() {
             "name" => &mut name,
             "password" => &mut password,
             "pool" => &mut pool,
             "tenant" => &mut tenant,
+            "senders" => {
+                senders = addresses(value)?;
+                continue;
+            }
             _ => return Err((key.span().start, Flaw::Key)),
         };
         *place = Some((text(value)?, value.span().start));
@@ -127,7 +148,7 @@ fn section(
     let (password, _) = password.ok_or((header, Flaw::NoPassword))?;
     let pool = named(pool, Key::Pool, Flaw::Pool)?.map(|(pool, at)| (pool.into(), line(at)));
     let tenant = named(tenant, Key::Tenant, Flaw::Tenant)?.map(|(tenant, _)| tenant.into());
-    let own = AccountDefaults { pool, tenant };
+    let own = AccountDefaults { pool, tenant, senders };
     Ok(Section { name: name.into(), password: password.into(), own, line: line(at) })
 }
 
@@ -137,6 +158,16 @@ fn named(given: Option<(&str, usize)>, key: Key, flaw: Flaw) -> Result<Option<(&
         Some((name, at)) if parameters::check(key, name).is_err() => Err((at, flaw)),
         given => Ok(given),
     }
+}
+
+/// Patterns of addresses: at least one, for nobody means an account that may send nothing.
+fn addresses(value: &Spanned<DeValue<'_>>) -> Result<Vec<AddressPattern>, (usize, Flaw)> {
+    let wrong = |at| (at, Flaw::Senders);
+    let all =
+        value.get_ref().as_array().filter(|all| !all.is_empty() && all.len() <= limits::ACCOUNT_SENDERS_MAX);
+    let all = all.ok_or(wrong(value.span().start))?;
+    let one = |one: &Spanned<DeValue<'_>>| AddressPattern::parse(one.get_ref().as_str()?).ok();
+    all.iter().map(|each| one(each).ok_or(wrong(each.span().start))).collect()
 }
 
 fn text<'a>(value: &'a Spanned<DeValue<'_>>) -> Result<&'a str, (usize, Flaw)> {

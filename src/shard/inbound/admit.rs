@@ -9,16 +9,17 @@ use crate::mail::parameters::Key;
 use crate::mail::release::{self, SendAt, TooLate};
 use crate::policy::acceptance::Acceptance;
 use crate::policy::admit::{self, Admitted, NotAdmitted, Section, Submitter};
-use crate::policy::reason::Reason;
+use crate::policy::reason::{Reason, Refused};
 use crate::runtime::Runtime;
 use crate::shard::Shard;
+use crate::shard::inbound::sign::{self, Unfinished};
 use crate::shard::live::LiveConfig;
 use crate::smtp::data::Summary;
 use crate::smtp::reply::words;
 use crate::time::UnixMillis;
 
 /// What was decided of a message that is coming in.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Admission {
     done: Admitted,
     /// The reply with which it is refused at its end, and why.
@@ -31,6 +32,10 @@ pub struct Admission {
     send_at: Option<SendAt>,
     /// The same as a time, once it came whole.
     release: Option<UnixMillis>,
+    /// It is to be signed.
+    pub(super) signing: Option<Box<Unfinished>>,
+    /// It could not be, as the first of it was stored before its header section was whole.
+    misses_signature: bool,
 }
 
 /// Why a header section was not whole in memory.
@@ -58,6 +63,13 @@ fn name_own(live: &LiveConfig, account: Option<&str>, envelope: &mut Envelope) {
     if let Some(all) = &mut envelope.parameters {
         live.tenants.name_pools(all);
     }
+}
+
+/// Whether a sender is not one that the account may send as.
+pub(super) fn foreign(live: &LiveConfig, account: Option<&str>, sender: &[u8]) -> Option<Refused<'static>> {
+    let accounts = live.accounts.as_ref().map(|logins| logins.accounts());
+    let may = account.zip(accounts).is_none_or(|(account, accounts)| accounts.may_send_as(account, sender));
+    (!may).then_some(Refused { reply: words::FOREIGN_SENDER, reason: Reason::SenderDenied })
 }
 
 impl Admission {
@@ -92,16 +104,29 @@ impl Admission {
             }
             shard.gather(body.capacity() - before);
         }
-        name_own(&shard.live.get(), client.account, envelope);
+        let live = shard.live.get();
+        name_own(&live, client.account, envelope);
         let parameters = envelope.parameters.as_ref().map(|all| &all.message);
-        admission.max_age = parameters.and_then(|set| shard.live.get().tenants.max_age(set));
+        admission.max_age = parameters.and_then(|set| live.tenants.max_age(set));
         admission.send_at = parameters.and_then(|set| SendAt::parse(set.get(Key::SendAt)?));
+        // We answer for mail of those that we relay for, and for nobody else's.
+        if client.trusted && live.signing.is_some() && admission.refused.is_none() {
+            admission.misses_signature = !is_whole;
+            if is_whole {
+                let length = summary.header_length.saturating_add_signed(admission.done.grown);
+                let length = usize::try_from(length).unwrap_or(usize::MAX).min(body.len());
+                let section = Section { length, mailbox_line: summary.mailbox_line };
+                let (signing, grown) = sign::begin(shard, &live, client.account, body, section);
+                admission.signing = signing;
+                admission.done.grown += grown as i64;
+            }
+        }
         admission
     }
 
     /// Behind the end of a message whose first part was stored early: what was to be done with its header section cannot be done any more.
     pub(in crate::shard) fn settle(&mut self, acceptance: &Acceptance, summary: &Summary) {
-        if acceptance.stages().header || summary.may_instruct {
+        if acceptance.stages().header || summary.may_instruct || self.misses_signature {
             match self.cut {
                 Some(Cut::TooLong) => self.refused = Some((words::HEADER_TOO_LARGE.into(), Reason::TooLarge)),
                 Some(Cut::NoMemory) => self.refused = Some((words::NO_MEMORY.into(), Reason::NoRoom)),

@@ -21,7 +21,7 @@ use crate::shard::inbound::listener::Listener;
 use crate::shard::inbound::logins::Login;
 use crate::shard::inbound::permit::Permit;
 use crate::shard::inbound::upload::{Unwanted, Upload, Whole};
-use crate::shard::inbound::{reject, submit};
+use crate::shard::inbound::{admit, reject, submit};
 use crate::shard::wire::{Wire, WireError};
 use crate::smtp::reply::words;
 use crate::smtp::server::{Answer, BodyEnd, Intake, OpenTransaction, Overdue, Question, Session, Step};
@@ -480,7 +480,10 @@ impl<R: Runtime> Connection<R> {
         let (sender, recipient) = self.session.asked();
         let recipient = recipient.filter(|_| question == Question::Recipient);
         let facts = Facts { account, listener, sender, recipient, fields: None };
-        let refused = self.listener.live.acceptance.refuses(&facts);
+        let live = &self.listener.live;
+        let refused = live.acceptance.refuses(&facts);
+        let refused =
+            refused.or_else(|| admit::foreign(live, account, sender).filter(|_| recipient.is_none()));
         let answer = refused.map_or(Answer::Proceed, Answer::Refuse);
         self.session.answered(answer, &mut self.out)
     }

@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use crate::id::{Durable, MessageId};
+use crate::mail::dkim::SignatureWriter;
 use crate::mail::envelope::Envelopes;
 use crate::shard::inbound::allowance::Allowance;
 use crate::shard::inbound::listener::ListeningSocket;
 use crate::shard::inbound::logins::Checks;
+use crate::shard::inbound::turn::Turn;
 use crate::shard::memory::Memory;
 use crate::shard::promise::Promises;
 use crate::smtp::server::NotStored;
@@ -35,6 +37,10 @@ pub(in crate::shard) struct Inbound {
     pub bodies: RefCell<Vec<Vec<u8>>>,
     /// The same, for waits until they are stored.
     pub promises: Promises<Result<Durable<MessageId>, NotStored>>,
+    /// What signatures are made with; borrowed between awaits only.
+    pub signatures: RefCell<SignatureWriter>,
+    /// Who may make one: between two of them all others of the shard have their turn.
+    pub signing: Turn,
     /// Sockets that are open, by address.
     pub listening: RefCell<BTreeMap<SocketAddr, Rc<ListeningSocket>>>,
 }

@@ -15,9 +15,10 @@ use crate::policy::reason::{Reason, Refused};
 use crate::policy::rules::Facts;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
-use crate::shard::inbound::admit::Admission;
+use crate::shard::inbound::admit::{self, Admission};
 use crate::shard::inbound::reject;
 use crate::shard::inbound::upload::{Unwanted, Upload, Whole};
+use crate::shard::live::InForce;
 use crate::smtp::client::stuff;
 use crate::smtp::data::Scanner;
 use crate::smtp::reply::words;
@@ -84,7 +85,7 @@ pub async fn submit<R: Runtime>(
         let reply = if count == 0 { words::NO_VALID_RECIPIENTS } else { words::TOO_MANY_RECIPIENTS };
         return Err(refuse(shard, &envelope, (reply, None)));
     }
-    if let Some(Refused { reply, reason }) = unwelcome(shard, &live.acceptance, client, &envelope).await {
+    if let Some(Refused { reply, reason }) = unwelcome(shard, &live, client, &envelope).await {
         return Err(refuse(shard, &envelope, (reply, Some(reason))));
     }
     let by = (&live.acceptance, client);
@@ -112,14 +113,18 @@ pub async fn submit<R: Runtime>(
 /// turns.
 async fn unwelcome<'a, R: Runtime>(
     shard: &Shard<R>,
-    acceptance: &'a Acceptance,
+    live: &'a InForce,
     client: Submitter<'_>,
     envelope: &Envelope,
 ) -> Option<Refused<'a>> {
+    let acceptance = &live.acceptance;
     let Submitter { account, listener, trusted: _ } = client;
     let (stages, sender) = (acceptance.stages(), &envelope.sender[..]);
     let facts = Facts { account, listener, sender, recipient: None, fields: None };
     if let Some(refused) = acceptance.refuses(&facts).filter(|_| stages.sender) {
+        return Some(refused);
+    }
+    if let Some(refused) = admit::foreign(live, account, sender) {
         return Some(refused);
     }
     for one in envelope.recipients.iter().filter(|_| stages.recipient) {

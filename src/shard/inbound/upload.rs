@@ -91,6 +91,9 @@ impl Upload {
     /// Stores what is gathered as a chunk. After a failure nothing more is kept.
     pub async fn store_chunk<R: Runtime>(&mut self, shard: &Shard<R>) {
         let body = std::mem::take(&mut self.body);
+        if let Some(signing) = self.admission.as_mut().and_then(|admission| admission.signing.as_mut()) {
+            signing.read(shard, &body);
+        }
         let length = body.capacity();
         let (fulfil, stored) = promise();
         shard.own().push_chunk(body, fulfil);
@@ -117,6 +120,9 @@ impl Upload {
             shard.ungather(self.body.capacity() + self.places());
         }
         shard.own().lane_mut().drop_chunks(&self.chunks);
+        if let Some(signing) = self.admission.take().and_then(|admission| admission.signing) {
+            signing.abandon(shard);
+        }
         self.body = Vec::new();
         self.chunks = Vec::new();
     }
@@ -135,10 +141,13 @@ impl Upload {
         acceptance: &Acceptance,
         Whole { mut envelope, mut summary }: Whole,
     ) -> Result<impl Future<Output = Result<Durable<MessageId>, NotStored>> + use<'a, R>, Unwanted> {
+        let mut signing = None;
         if let Some(mut admission) = self.admission.take() {
             admission.settle(acceptance, &summary);
             admission.complete(&mut envelope, &mut summary);
+            signing = admission.signing.take();
             if let Some((reply, reason)) = admission.into_refusal() {
+                signing.into_iter().for_each(|signing| signing.abandon(shard));
                 self.abandon(shard);
                 return Err(Unwanted { reply, reason, envelope });
             }
@@ -148,18 +157,29 @@ impl Upload {
         let Summary { size, header_length, .. } = summary;
         let Upload { chunks, body, failed, .. } = self;
         let submission = Submission { envelope, size, header_length, chunks, body };
-        let stored = match failed {
-            None => Ok(submission.of_client(shard)),
-            Some(why) => {
+        let storing = match (failed, signing) {
+            (None, None) => Storing::Begun(submission.of_client(shard)),
+            // In memory of its own, as what a session that signs nothing has no room for.
+            (None, Some(signing)) => Storing::Signing(Box::pin(signing.store(shard, submission))),
+            (Some(why), signing) => {
+                signing.into_iter().for_each(|signing| signing.abandon(shard));
                 submission.give_up(shard, why);
-                Err(why)
+                Storing::Failed(why)
             }
         };
         Ok(async move {
-            match stored {
-                Ok(stored) => stored.await,
-                Err(why) => Err(why),
+            match storing {
+                Storing::Begun(stored) => stored.await,
+                Storing::Signing(stored) => stored.await,
+                Storing::Failed(why) => Err(why),
             }
         })
     }
+}
+
+/// A message on its way to the spool.
+enum Storing<B, S> {
+    Begun(B),
+    Signing(std::pin::Pin<Box<S>>),
+    Failed(NotStored),
 }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::limits;
+use crate::mail::front::Front;
 use crate::mail::seven_bit::Plan;
 use crate::observe::diagnostics::Level;
 use crate::runtime::{Defect, Runtime};
@@ -48,7 +49,10 @@ fn begin<'a, R: Runtime>(
         .collect();
     headers.clear();
     let single = if view.count == 1 { recipients.first().copied() } else { None };
-    view.front(&shard.boot.node.hostname, single).write(headers);
+    let front = view.front(&shard.boot.node.hostname, single);
+    // Encoded here, it is not what was signed.
+    let signatures = if body.encoded { b"" } else { front.signatures };
+    Front { signatures, ..front }.write(headers);
     let size = view.size + headers.len() as u64;
     let mut begun = Transaction::new(&connection.capabilities, view.sender, recipients, size, body)?;
     if connection.capabilities.dsn

@@ -113,6 +113,9 @@ async fn gather<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>) ->
                 if shard.runtime.planted(Defect::ParametersStay) {
                     moved.plant_no_parameters();
                 }
+                if shard.runtime.planted(Defect::SignatureLost) {
+                    moved.plant_no_signatures();
+                }
                 if shard.runtime.planted(Defect::MovedFreedEarly) {
                     let slot = candidate.location.slot;
                     let of_nobody = Extent { sequence: 0, slot, offset: 0, length: 0, crc: 0 };

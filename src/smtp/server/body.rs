@@ -23,6 +23,8 @@ pub enum NotStored {
     Disk,
     /// There is no room.
     NoSpace,
+    /// The machine does not sign it.
+    Unsigned,
 }
 
 impl NotStored {
@@ -31,6 +33,7 @@ impl NotStored {
         match self {
             NotStored::Disk => words::NOT_STORED,
             NotStored::NoSpace => words::NO_SPACE,
+            NotStored::Unsigned => words::NOT_SIGNED,
         }
     }
 }

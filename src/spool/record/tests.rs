@@ -22,6 +22,7 @@ fn envelope() -> Envelope {
         needs_stuffing: false,
         mailbox_line: false,
         parameters: None,
+        signatures: None,
     }
 }
 

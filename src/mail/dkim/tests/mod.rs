@@ -4,6 +4,7 @@ mod body;
 mod examples;
 mod field;
 mod key;
+mod record;
 mod sign;
 mod verify;
 

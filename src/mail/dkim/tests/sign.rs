@@ -24,7 +24,7 @@ fn settings(key: &Arc<PrivateKey>) -> Settings<'static> {
 
 fn sign(header: &[u8], body: &BodyHashes, signers: &[Signer]) -> Result<String, Unsigned> {
     let mut out = b"before".to_vec();
-    let message = Message { header, mailbox_line: false, body, at: AT };
+    let message = Message { header, mailbox_line: false, body, at: AT, needed_until: 0 };
     SignatureWriter::new(FieldList::default()).write(&message, signers, &mut out)?;
     Ok(text(&out).strip_prefix("before").unwrap().to_owned())
 }
@@ -140,7 +140,8 @@ fn what_is_not_signed_leaves_nothing_behind() {
     let half = BodyHashes { relaxed: None, ..hashes(b"") };
     assert_eq!(unsigned(b"From: a\r\n", &half), Unsigned::NotHashed(Canonicalization::Relaxed));
     let mut out = b"before".to_vec();
-    let message = Message { header: b"From: a\r\n", mailbox_line: false, body: &half, at: AT };
+    let message =
+        Message { header: b"From: a\r\n", mailbox_line: false, body: &half, at: AT, needed_until: 0 };
     let written = SignatureWriter::new(FieldList::default()).write(&message, &signers, &mut out);
     assert!(written.is_err() && out == b"before", "the first one could be written");
     assert_eq!(sign(b"To: a\r\n", &half, &[]), Ok(String::new()));
@@ -151,7 +152,7 @@ fn the_line_of_a_mailbox_file_is_no_field() {
     let signers = [Signer::new(settings(&ED25519)).unwrap()];
     let header = b"From a@b Thu Jan  1 00:00:00 2026\r\nFrom: a\r\n";
     let (mut out, body) = (Vec::new(), hashes(b""));
-    let message = Message { header, mailbox_line: true, body: &body, at: AT };
+    let message = Message { header, mailbox_line: true, body: &body, at: AT, needed_until: 0 };
     SignatureWriter::new(FieldList::default()).write(&message, &signers, &mut out).unwrap();
     assert_eq!(verify(&text(&out), b"From: a\r\n", b"", &ED25519.txt_record().unwrap()), Ok(()));
 }
