@@ -78,7 +78,7 @@ fn look_ups(list: &Suppression, first: u64, below: u64, count: u64, tenant: Opti
     for part in 0..parts {
         let recipients: Vec<(String, usize)> = (0..count / parts)
             .map(|number| {
-                address(first + mixed(part << 32 | number + 1) % below, &mut text);
+                address(first + mixed((part << 32) | (number + 1)) % below, &mut text);
                 (text.clone(), text.find('@').expect("an address") + 1)
             })
             .collect();
