@@ -26,6 +26,9 @@ action = "discard"
 match = { recipient = "@other.example" }
 set = { tenant = "other" }
 [[rule]]
+match = { lacks = ["list_unsubscribe", "one_click", "alignment", "form"] }
+set = { priority = "low" }
+[[rule]]
 match = { header = { name = "X-Refuse", pattern = "" } }
 action = "reject 550 5.7.1 refused"
 "#;
@@ -76,7 +79,7 @@ fn run(
     message: &mut Vec<u8>,
     at: Section,
 ) -> Result<Admitted, NotAdmitted> {
-    let admitting = pin!(admit_message(rules, client, envelope, message, at, async || ()));
+    let admitting = pin!(admit_message(rules, client, envelope, message, (at, &|_| false), async || ()));
     match admitting.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(done) => done,
         Poll::Pending => panic!("there is nothing to wait for"),

@@ -137,7 +137,7 @@ pub fn bounce(data: &[u8]) {
         unique,
         recipients: &failures,
         header,
-        is_whole: false,
+        is_whole: unique & 1 == 1,
     };
     let Some(bounce) = dsn::compose(&notice) else {
         assert!(!dsn::owed(sender) || failures.is_empty());

@@ -13,6 +13,7 @@ use crate::config::section::Section;
 use crate::config::value::{self, BadValue};
 use crate::limits;
 use crate::mail::address;
+use crate::mail::duties::Duty;
 use crate::mail::parameters::{self, Key};
 use crate::names::ends::End;
 
@@ -34,10 +35,19 @@ pub struct RuleConfig {
     pub recipient: Option<AddressPattern>,
     /// A header field.
     pub header: Option<HeaderPattern>,
+    /// Duties of bulk mail: it is about messages that lack any of them. Empty: about all.
+    pub lacks: Vec<Duty>,
     /// What it sets.
     pub set: RuleSet,
     /// How it ends; None: the next rule is looked at.
     pub action: Option<RuleAction>,
+}
+
+impl RuleConfig {
+    /// Whether it is about what a header section has or has not.
+    pub fn is_of_header(&self) -> bool {
+        self.header.is_some() || !self.lacks.is_empty()
+    }
 }
 
 /// Which addresses.
@@ -195,6 +205,7 @@ fn rule(section: &Section<'_>, listeners: &[SocketAddr]) -> RuleConfig {
         sender: matched.read("sender", None, address),
         recipient: matched.read("recipient", None, address),
         header: header(&matched),
+        lacks: matched.read("lacks", Vec::new(), lacks),
         set: set(&section.section("set")),
         action: section.read("action", None, action),
     };
@@ -217,7 +228,7 @@ impl AddressPattern {
 /// What cannot be obeyed though each key can be understood.
 fn judge(section: &Section<'_>, rule: &RuleConfig) {
     if rule.recipient.is_some() {
-        if rule.header.is_some() && matches!(rule.action, Some(RuleAction::Reject(_))) {
+        if rule.is_of_header() && matches!(rule.action, Some(RuleAction::Reject(_))) {
             let problem = "one reply is for all recipients when the header is known";
             let more = ", or match either the recipient or the header";
             section.fail("action", "", problem, Fix::Write("\"discard\"".to_owned(), more.to_owned()));
@@ -289,6 +300,13 @@ fn header(matched: &Section<'_>) -> Option<HeaderPattern> {
     }
     section.finish();
     name.zip(pattern).map(|(name, pattern)| HeaderPattern { name: name.to_ascii_lowercase(), pattern })
+}
+
+fn lacks(value: &DeValue<'_>) -> Result<Vec<Duty>, Wrong> {
+    const KINDS: BadValue =
+        BadValue::Syntax("\"list_unsubscribe\", \"one_click\", \"alignment\", or \"form\"");
+    let parse = |text: &str| Duty::ALL.into_iter().find(|duty| duty.word() == text).ok_or(KINDS);
+    list(value, parse, |_| None, Duty::OneClick.word())
 }
 
 /// RFC 5322 2.2: printable ASCII but the colon; a letter or digit first, so that no line begins with a dot.
@@ -549,6 +567,8 @@ pub(super) fn describe(rule: &RuleConfig, listeners: &[SocketAddr]) -> String {
     whose.extend(rule.recipient.as_ref().map(|recipient| format!("to {recipient}")));
     let header = rule.header.as_ref();
     whose.extend(header.map(|header| format!("whose {} matches {}", header.name, header.pattern)));
+    let lacks: Vec<&str> = rule.lacks.iter().map(|duty| duty.word()).collect();
+    whose.extend((!lacks.is_empty()).then(|| format!("that lacks {}", lacks.join(" or "))));
     let whose =
         if whose.is_empty() { "every message".to_owned() } else { format!("mail {}", whose.join(", ")) };
     let mut what: Vec<String> = Vec::new();

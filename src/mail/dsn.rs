@@ -165,7 +165,7 @@ fn write_status(out: &mut Vec<u8>, notice: &Notice<'_>) {
     out.extend_from_slice(b"\r\n");
     for failure in notice.recipients {
         out.extend_from_slice(b"\r\n");
-        if let Some(original) = failure.original {
+        if let Some(original) = failure.original.filter(|original| notify::is_original(original)) {
             // RFC 3464 2.3.1
             out.extend_from_slice(b"Original-Recipient: ");
             notify::write_original(original, out);

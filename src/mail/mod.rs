@@ -6,6 +6,7 @@ pub mod bounce;
 pub mod classify;
 pub mod dkim;
 pub mod dsn;
+pub mod duties;
 pub mod encoding;
 pub mod envelope;
 pub mod front;

@@ -220,7 +220,8 @@ pub fn write_original(value: &[u8], out: &mut Vec<u8>) {
     let Some((kind, address)) = split_original(value) else { return };
     let address = unquote(address).unwrap_or_default();
     out.extend_from_slice(kind);
-    out.extend_from_slice(b"; ");
+    // On a line of its own where its form for ASCII may be long (RFC 5322 2.1.1).
+    out.extend_from_slice(if is_utf8_type(kind) && value.len() > 128 { b";\r\n " } else { b"; " });
     if !is_utf8_type(kind) {
         out.extend(address.iter().map(|byte| if matches!(byte, b' '..=b'~') { *byte } else { b'?' }));
         return;
@@ -370,6 +371,12 @@ mod tests {
             write_original(value.as_bytes(), &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), field);
         }
+        let wide = format!("utf-8;{}", "+2B".repeat((limits::ORCPT_MAX - 6) / 3));
+        let mut out = Vec::new();
+        write_original(wide.as_bytes(), &mut out);
+        assert!(
+            is_original(wide.as_bytes()) && out.split(|byte| *byte == b'\n').all(|line| line.len() <= 998)
+        );
         let long = format!("rfc822;{}", "x".repeat(limits::ORCPT_MAX - 7));
         assert!(is_original(long.as_bytes()) && !is_original(format!("{long}x").as_bytes()));
         for wrong in

@@ -5,11 +5,12 @@ use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
+use crate::mail::author::Author;
 use crate::mail::envelope::{Envelope, Recipient};
 use crate::mail::header::{self, Edit};
 use crate::mail::instructions::{self, Instructions};
 use crate::mail::parameters::{Key, MessageParameters, Parameters};
-use crate::policy::rules::{Action, Facts, Judgement, Rules, Settings};
+use crate::policy::rules::{Action, Facts, Judged, Judgement, Rules, Settings};
 
 /// Who brings a message.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +62,7 @@ pub async fn admit(
     client: Submitter<'_>,
     envelope: &mut Envelope,
     message: &mut Vec<u8>,
-    at: Section,
+    (at, is_signed): (Section, &dyn Fn(&Author) -> bool),
     pause: impl AsyncFn(),
 ) -> Result<Admitted, NotAdmitted> {
     let Section { length, mailbox_line } = at;
@@ -77,7 +78,7 @@ pub async fn admit(
     }
     heed_mail(envelope, &mut set.parameters);
     let instructed = set.parameters.clone();
-    let fields = rules.fields(section, mailbox_line);
+    let fields = rules.fields(Judged { section, mailbox_line, sender: &envelope.sender, is_signed });
     let (account, listener) = (client.account, client.listener);
     let facts = Facts { account, listener, sender: &envelope.sender, recipient: None, fields: Some(&fields) };
     let mut judgement = Judgement::default();
@@ -91,7 +92,7 @@ pub async fn admit(
         envelope.parameters.as_mut().map(|all| std::mem::take(&mut all.reports)).unwrap_or_default();
     let mut all = MessageParameters { message: parameters, reports, ..MessageParameters::default() };
     match action {
-        Action::Reject(reply) => return Err(NotAdmitted(reply.into())),
+        Action::Reject(reply) => return Err(NotAdmitted(with_reason(reply, judgement.lacks()))),
         Action::End(end) => envelope.recipients.iter_mut().for_each(|one| one.at_once = Some(end)),
         Action::Proceed if judgement.differs_by_recipient() => {
             recipients(&judgement, &instructed, envelope, &mut all, pause).await?;
@@ -111,6 +112,14 @@ pub async fn admit(
     let edit = Edit { remove: gone, add };
     let after = if edit.is_empty() { length } else { edit.apply(message, length, mailbox_line) };
     Ok(Admitted { grown: after as i64 - length as i64, eight_bit, expire })
+}
+
+/// The reply of a rule, with what the message lacks where that is what the rule is about: its sender is to mend it.
+fn with_reason(reply: &str, lacks: Option<&str>) -> Box<str> {
+    match lacks {
+        Some(lacks) => format!("{}: the message {lacks}\r\n", reply.trim_end()).into(),
+        None => reply.into(),
+    }
 }
 
 /// What MAIL said of it: instructions, and rules, set the time over that (RFC 4865); its sender's name goes on as MAIL has it (RFC 3461 5.2.1 a).

@@ -11,6 +11,8 @@ use std::time::Duration;
 use crate::config::rule::{RuleAction, RuleConfig, RuleSet, Template};
 use crate::limits;
 use crate::mail::address;
+use crate::mail::author::Author;
+use crate::mail::duties::{Duty, Lacks};
 use crate::mail::header;
 use crate::mail::parameters::{self, Key, Parameters};
 use crate::names::ends::End;
@@ -21,6 +23,8 @@ pub struct Rules {
     rules: Vec<RuleConfig>,
     /// Header fields that rules match, in lower case, in order.
     names: Vec<String>,
+    /// Some rule is about duties of bulk mail.
+    of_duties: bool,
     stages: Stages,
 }
 
@@ -55,9 +59,28 @@ pub struct Facts<'a> {
 pub struct Fields<'a> {
     names: &'a [String],
     values: Vec<Option<Cow<'a, str>>>,
+    lacks: Lacks,
+}
+
+/// A header section, and what is to be known of its message to judge it.
+#[derive(Clone, Copy)]
+pub struct Judged<'a> {
+    /// Its fields.
+    pub section: &'a [u8],
+    /// It begins with the `From ` line of a mailbox file.
+    pub mailbox_line: bool,
+    /// The reverse path.
+    pub sender: &'a [u8],
+    /// Whether mail of an author is signed here with a key of its domain.
+    pub is_signed: &'a dyn Fn(&Author) -> bool,
 }
 
 impl Fields<'_> {
+    /// What it lacks of the first of these duties that it does not do.
+    fn lacks(&self, duties: &[Duty]) -> Option<&'static str> {
+        duties.iter().find_map(|duty| self.lacks.of(*duty))
+    }
+
     fn get(&self, name: &str) -> Option<&str> {
         let place = self.names.binary_search_by(|known| known.as_str().cmp(name)).ok()?;
         self.values.get(place)?.as_deref()
@@ -108,14 +131,15 @@ impl Rules {
         let mut stages = Stages::default();
         for rule in rules {
             let rejects = matches!(rule.action, Some(RuleAction::Reject(_)));
-            match (rejects, &rule.header, &rule.recipient) {
-                (true, None, None) => stages.sender = true,
-                (true, None, Some(_)) => stages.recipient = true,
+            match (rejects, rule.is_of_header(), &rule.recipient) {
+                (true, false, None) => stages.sender = true,
+                (true, false, Some(_)) => stages.recipient = true,
                 _ => stages.header = true,
             }
             stages.header |= !rule.set.is_empty();
         }
-        Rules { rules: rules.to_vec(), names: names.into_iter().collect(), stages }
+        let of_duties = rules.iter().any(|rule| !rule.lacks.is_empty());
+        Rules { rules: rules.to_vec(), names: names.into_iter().collect(), of_duties, stages }
     }
 
     /// What there is to ask.
@@ -123,8 +147,9 @@ impl Rules {
         self.stages
     }
 
-    /// The fields that rules match, in one pass over a header section.
-    pub fn fields<'a>(&'a self, section: &'a [u8], mailbox_line: bool) -> Fields<'a> {
+    /// The fields that rules match, in one pass over a header section; another one finds what it lacks, if some rule asks for that.
+    pub fn fields<'a>(&'a self, judged: Judged<'a>) -> Fields<'a> {
+        let Judged { section, mailbox_line, sender, is_signed } = judged;
         let mut values: Vec<Option<Cow<'a, str>>> = vec![None; self.names.len()];
         if !self.names.is_empty() {
             for field in header::fields(section, mailbox_line) {
@@ -138,7 +163,11 @@ impl Rules {
                 }
             }
         }
-        Fields { names: &self.names, values }
+        let lacks = match self.of_duties {
+            true => Lacks::find(section, mailbox_line, sender, is_signed),
+            false => Lacks::default(),
+        };
+        Fields { names: &self.names, values, lacks }
     }
 
     /// The reply with which a rule refuses what is known so far: the first rule with an action says.
@@ -184,6 +213,8 @@ struct Hit<'r> {
     sender: Option<Cow<'r, str>>,
     /// Whole lines.
     add: Vec<u8>,
+    /// What the message lacks, in words that go on after "the message".
+    lacks: Option<&'static str>,
 }
 
 impl<'r> Judgement<'r> {
@@ -195,7 +226,7 @@ impl<'r> Judgement<'r> {
     /// What holds of the whole message.
     pub fn message(&self, set: &mut Settings<'r>) -> Action<'r> {
         for hit in self.hits.iter().filter(|hit| hit.rule.recipient.is_none()) {
-            let Hit { rule, parameters, sender, add } = hit;
+            let Hit { rule, parameters, sender, add, lacks: _ } = hit;
             for (key, value) in parameters {
                 set.parameters.put(*key, (**value).into());
             }
@@ -210,6 +241,11 @@ impl<'r> Judgement<'r> {
             }
         }
         Action::Proceed
+    }
+
+    /// What the last rule that holds is about, if that is what the message lacks.
+    pub fn lacks(&self) -> Option<&'static str> {
+        self.hits.last()?.lacks
     }
 
     /// What holds of one recipient, over what the client instructs. Nobody is refused here, which was done at RCPT.
@@ -266,7 +302,8 @@ impl<'r> Hit<'r> {
                 add.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
             }
         }
-        Hit { rule, parameters, sender: sender.filter(|path| address::is_path(path)), add }
+        let lacks = facts.fields.and_then(|fields| fields.lacks(&rule.lacks));
+        Hit { rule, parameters, sender: sender.filter(|path| address::is_path(path)), add, lacks }
     }
 }
 
@@ -288,6 +325,7 @@ fn matches(rule: &RuleConfig, facts: &Facts<'_>) -> bool {
             let value = facts.fields.and_then(|fields| fields.get(&header.name));
             value.is_some_and(|value| header.pattern.is_match(value))
         })
+        && (rule.lacks.is_empty() || facts.fields.is_some_and(|fields| fields.lacks(&rule.lacks).is_some()))
 }
 
 /// Whether a recipient is one that a rule is about. A rule about some is not about a message as a whole.

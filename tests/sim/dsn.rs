@@ -12,9 +12,9 @@ use relevo::runtime::{Defect, Runtime, Stream};
 
 use super::peers::Client;
 use super::relay::{Relay, run_until_true};
-use super::story;
+use super::{signing, story, verify};
 
-const SETTINGS: &str = "[retry]\nfirst = \"2s\"\nmax = \"4s\"\n[bounces]\ndelay_warning = \"20s\"\n[delivery]\nprivate_networks = \"allow\"\n";
+const SETTINGS: &str = "[retry]\nfirst = \"2s\"\nmax = \"4s\"\n[bounces]\ndelay_warning = \"20s\"\n[delivery]\nprivate_networks = \"allow\"\n#dkim relay.example\n";
 const MESSAGES: usize = 72;
 
 /// What the hop does with a recipient, and what was asked of it: by the number of its message, so that what is to be told of each is known.
@@ -294,6 +294,9 @@ fn judge(hop: &Hop, hop_tells: bool) {
         let whole = ret(number) == "FULL" && action == "failed";
         assert_eq!(text.contains(&format!("body of {number}")), whole, "{text}");
         assert!(text.contains("Auto-Submitted: auto-replied"), "RFC 3834");
+        let canonical = text.strip_suffix(".\r\n").expect("its end").replace("\r\n", "\n");
+        let right = verify::verify(&canonical, &signing::published("relay.example"));
+        assert_eq!(right.map(|keys| keys.len()), Ok(2), "{text}");
         found.entry((number, action)).or_default().push(text.clone());
     }
     for number in 0..MESSAGES {

@@ -268,7 +268,7 @@ async fn serve(
                 bounces.borrow_mut().push(text);
             } else {
                 if signed.get() {
-                    let right = verify::verify(&text, &signing::published())
+                    let right = verify::verify(&text, &signing::published("origin.example"))
                         .unwrap_or_else(|wrong| panic!("{wrong}\n{text}"));
                     assert_eq!(right.len(), 2, "not signed: {text}");
                 }

@@ -12,9 +12,6 @@ use super::verify::Published;
 
 const KEYS: [(&str, &str); 2] =
     [("r1", include_str!("keys/rsa.pem")), ("e1", include_str!("keys/ed25519.pem"))];
-/// All domains have the same keys.
-const DOMAIN: &str = "origin.example";
-
 /// The keys of the domains that a configuration has in lines `#dkim DOMAIN`.
 pub fn signing(configuration: &str) -> Option<Arc<Signing>> {
     let domains = configuration.lines().filter_map(|line| line.strip_prefix("#dkim "));
@@ -25,8 +22,8 @@ pub fn signing(configuration: &str) -> Option<Arc<Signing>> {
     (!files.is_empty()).then(|| Arc::new(Signing::new(&DkimConfig::default(), files)))
 }
 
-/// What DNS has of them.
-pub fn published() -> [Published<'static>; 2] {
+/// What DNS has of them for a domain: all have the same keys.
+pub fn published(domain: &str) -> [Published<'_>; 2] {
     static PUBLIC: LazyLock<[(&str, Vec<u8>); 2]> = LazyLock::new(|| {
         KEYS.map(|(selector, text)| {
             let record = PrivateKey::from_pem(text).expect("a key").txt_record().expect("a record");
@@ -36,5 +33,5 @@ pub fn published() -> [Published<'static>; 2] {
             (selector, if record.contains("k=rsa") { key[24..].to_vec() } else { key })
         })
     });
-    [0, 1].map(|place| Published { domain: DOMAIN, selector: PUBLIC[place].0, key: &PUBLIC[place].1 })
+    [0, 1].map(|place| Published { domain, selector: PUBLIC[place].0, key: &PUBLIC[place].1 })
 }

@@ -69,6 +69,11 @@ const MAY: &[(&str, &[&str], &str)] = &[
         &["CLAIM", "CODE", "LETTERS", "CHECK", "DAY_MS"],
         "layout of a return path, and a unit",
     ),
+    (
+        "src/mail/duties.rs",
+        &["FROM", "DATE", "ID", "SENDER", "UNSUBSCRIBE", "POST"],
+        "places of fields in a list",
+    ),
     ("src/mail/parameters.rs", &["FIELD"], "layout on the disk"),
     ("src/mail/encoding.rs", &["LINE"], "RFC 2045 6.7 and 6.8"),
     ("src/mail/seven_bit/survey.rs", &["LINE_MAX"], "RFC 5322 2.1.1"),

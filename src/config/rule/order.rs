@@ -1,6 +1,7 @@
 //! What becomes of rules by the order in which they stand: those that are never reached, and those that do not wait for their turn.
 
 use crate::config::rule::{AddressPattern, RuleAction, RuleConfig, is_below};
+use crate::mail::duties::Duty;
 
 /// What is doubtful about a rule because of an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,12 @@ fn covers(wide: &RuleConfig, narrow: &RuleConfig) -> bool {
         && wider(wide.header.as_ref(), narrow.header.as_ref(), |wide, narrow| {
             wide.name == narrow.name && wide.pattern.as_str() == narrow.pattern.as_str()
         })
+        && (wide.lacks.is_empty() || covers_duties(&wide.lacks, &narrow.lacks))
+}
+
+/// A rule is about messages that lack any of what it names.
+fn covers_duties(wide: &[Duty], narrow: &[Duty]) -> bool {
+    !narrow.is_empty() && narrow.iter().all(|duty| wide.contains(duty))
 }
 
 fn covers_addresses(wide: &AddressPattern, narrow: &AddressPattern) -> bool {
@@ -62,12 +69,12 @@ fn covers_addresses(wide: &AddressPattern, narrow: &AddressPattern) -> bool {
 
 /// Whether a rule refuses at MAIL or RCPT what an earlier one would have decided later, and otherwise.
 fn overtakes(rule: &RuleConfig, earlier: &RuleConfig) -> bool {
-    let stage = |rule: &RuleConfig| match (&rule.header, &rule.recipient) {
-        (Some(_), _) => 2,
-        (None, Some(_)) => 1,
-        (None, None) => 0,
+    let stage = |rule: &RuleConfig| match (rule.is_of_header(), &rule.recipient) {
+        (true, _) => 2,
+        (false, Some(_)) => 1,
+        (false, None) => 0,
     };
-    let otherwise = matches!(earlier.action, Some(RuleAction::End(_))) || earlier.header.is_some();
+    let otherwise = matches!(earlier.action, Some(RuleAction::End(_))) || earlier.is_of_header();
     matches!(rule.action, Some(RuleAction::Reject(_)))
         && otherwise
         && stage(rule) < stage(earlier)
@@ -76,7 +83,7 @@ fn overtakes(rule: &RuleConfig, earlier: &RuleConfig) -> bool {
 
 /// Whether a rule refuses by the header what an earlier one takes for some of the recipients and ends here: one reply is for all of them.
 fn refuses_all(rule: &RuleConfig, earlier: &RuleConfig) -> bool {
-    rule.header.is_some()
+    rule.is_of_header()
         && matches!(rule.action, Some(RuleAction::Reject(_)))
         && earlier.recipient.is_some()
         && matches!(earlier.action, Some(RuleAction::End(_)))

@@ -279,3 +279,17 @@ fn order() {
                     move it in front of rule[0], or remove it";
     assert!(words.iter().any(|one| one == expected), "{words:#?}");
 }
+
+#[test]
+fn a_rule_about_what_mail_lacks() {
+    let text = "[[listener]]\naddress = \"127.0.0.1:587\"\n[[rule]]\nmatch = { lacks = [\"one_click\", \"form\"] }\naction = \"reject 550 5.7.1 no\"\n";
+    assert_eq!(rules(text)[0].lacks, [Duty::OneClick, Duty::Form]);
+    let words = describe::describe(&Config::parse(text, Path::new("x")).unwrap());
+    assert!(words.contains("  mail that lacks one_click or form: refused with 550 5.7.1 no\n"), "{words}");
+    let [wrong] = &errors(&text.replace("one_click", "unsubscribe"))[..] else { panic!() };
+    assert!(wrong.contains("unsubscribe") && wrong.contains("one_click"), "{wrong}");
+    let [both] = &errors(&text.replace("{ lacks", "{ recipient = \"@a.example\", lacks"))[..] else {
+        panic!()
+    };
+    assert!(both.contains("one reply is for all recipients"), "{both}");
+}

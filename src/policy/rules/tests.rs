@@ -19,9 +19,14 @@ fn judgement<'r>(rules: &'r Rules, facts: &Facts<'_>) -> Judgement<'r> {
     judgement
 }
 
+fn judged_section(header: &str) -> Judged<'_> {
+    let is_signed = &|author: &Author| author.domain() == "signed.example";
+    Judged { section: header.as_bytes(), mailbox_line: false, sender: b"news@shop.example", is_signed }
+}
+
 /// Parameters by name, of the message and of each recipient, and what becomes of them.
 fn judged(rules: &Rules, header: &str, facts: &Facts<'_>, recipients: &[&str]) -> Vec<String> {
-    let fields = rules.fields(header.as_bytes(), false);
+    let fields = rules.fields(judged_section(header));
     let facts = Facts { fields: Some(&fields), ..*facts };
     let judgement = judgement(rules, &facts);
     let mut set = Settings::default();
@@ -98,7 +103,7 @@ fn the_rest_of_a_set() {
          [[rule]]\nset = { expire = \"2d\" }\n",
     );
     let settings = |header: &str| {
-        let fields = rules.fields(header.as_bytes(), false);
+        let fields = rules.fields(judged_section(header));
         let facts = Facts { fields: Some(&fields), ..facts(None, "a@b", None) };
         let mut set = Settings::default();
         assert_eq!(judgement(&rules, &facts).message(&mut set), Action::Proceed);
@@ -170,11 +175,44 @@ fn added_lines_are_no_longer_than_lines_may_be() {
     );
     let rules = rules(&rule.repeat(20));
     let header = format!("X: {}\r\n\r\n", "v".repeat(limits::FIELD_VALUE_MAX));
-    let fields = rules.fields(header.as_bytes(), false);
+    let fields = rules.fields(judged_section(&header));
     let facts = Facts { fields: Some(&fields), ..facts(None, "a@b", None) };
     let mut set = Settings::default();
     judgement(&rules, &facts).message(&mut set);
     let lines: Vec<&[u8]> = set.add.split_inclusive(|byte| *byte == b'\n').collect();
     assert!(lines.iter().all(|line| line.len() == limits::ADDED_LINE_MAX + 2), "{:?}", lines[0].len());
     assert_eq!(lines.len(), limits::HEADER_ADDED_MAX / (limits::ADDED_LINE_MAX + 2));
+}
+
+/// Mail that lacks a duty is refused or flagged, and its sender is told what it lacks.
+#[test]
+fn duties_of_bulk_mail_are_asked_of_the_header() {
+    let rules = rules(
+        "[[rule]]\nmatch = { account = \"shop\", lacks = [\"one_click\", \"alignment\"] }\naction = \"reject 550 5.7.1 no bulk mail\"\n\
+         [[rule]]\nmatch = { lacks = [\"form\"] }\nset = { category = \"odd\" }\n",
+    );
+    assert_eq!(rules.stages(), Stages { sender: false, recipient: false, header: true });
+    assert_eq!(
+        rules.refuses(&facts(Some("shop"), "a@b.example", None)),
+        None,
+        "nothing is known of the header"
+    );
+    let good = "From: a@signed.example\r\nList-Unsubscribe: <https://a.example/>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n";
+    let told = |account, header: &str| {
+        let fields = rules.fields(judged_section(header));
+        let facts = Facts { fields: Some(&fields), ..facts(account, "news@shop.example", None) };
+        let judgement = judgement(&rules, &facts);
+        let mut set = Settings::default();
+        let action = format!("{:?}", judgement.message(&mut set));
+        (action, set.parameters.get(Key::Category).map(str::to_owned), judgement.lacks())
+    };
+    let proceed = "Proceed".to_owned();
+    assert_eq!(told(Some("shop"), good), (proceed.clone(), None, None));
+    let refused = "Reject(\"550 5.7.1 no bulk mail\\r\\n\")".to_owned();
+    let lacks = Some("has no List-Unsubscribe-Post field (RFC 8058)");
+    assert_eq!(told(Some("shop"), &good.replace("-Post", "-Put")), (refused.clone(), None, lacks));
+    let lacks = Some("has a From domain that is neither its sender's nor signed for here (RFC 9989)");
+    assert_eq!(told(Some("shop"), &good.replace("signed", "other")), (refused, None, lacks));
+    let lacks = Some("has no Date field (RFC 5322 section 3.6)");
+    assert_eq!(told(None, &good.replace("signed", "other")), (proceed, Some("odd".into()), lacks));
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::limits;
+use crate::mail::author::Author;
 use crate::mail::envelope::Envelope;
 use crate::mail::parameters::Key;
 use crate::mail::release::{self, SendAt, TooLate};
@@ -96,9 +97,12 @@ impl Admission {
                     shard.runtime.yield_now().await;
                 }
             };
+            let live = shard.live.get();
+            let is_signed =
+                |author: &Author| client.trusted && sign::is_signed(&live, client.account, author);
             // In memory of its own: what few messages need must not lie in every session.
             let rules = acceptance.rules();
-            match Box::pin(admit::admit(rules, client, envelope, body, section, pause)).await {
+            match Box::pin(admit::admit(rules, client, envelope, body, (section, &is_signed), pause)).await {
                 Ok(done) => admission.done = done,
                 Err(NotAdmitted(reply)) => admission.refused = Some((reply, Reason::Rule)),
             }

@@ -84,17 +84,27 @@ fn keys_of<R: Runtime>(
     (authors, account): (&Authors, Option<&str>),
 ) -> Keys {
     let Some(first) = authors.first() else { return Keys::new() };
-    let accounts = live.accounts.as_ref().map(|logins| logins.accounts());
-    let own = account.and_then(|account| accounts?.own(account));
-    let owns = |author: &Author| own.is_none_or(|own| own.may_send_as(author.address()));
     let now = shard.runtime.wall();
-    if authors.iter().all(owns) {
+    if authors.iter().all(|author| owns(live, account, author)) {
         // Several authors of one domain are signed for; for others nobody could.
         let is_one = authors.iter().all(|author| author.domain() == first.domain());
         return signing.signers_for(is_one.then_some(first.domain()), now);
     }
     let would_pass = |author: &Author| signing.relay_passes_for(author.domain());
     if authors.iter().any(would_pass) { Keys::new() } else { signing.signers_for(None, now) }
+}
+
+/// Whether an account may write as an author: one that is bound to addresses, as these.
+fn owns(live: &LiveConfig, account: Option<&str>, author: &Author) -> bool {
+    let accounts = live.accounts.as_ref().map(|logins| logins.accounts());
+    let own = account.and_then(|account| accounts?.own(account));
+    own.is_none_or(|own| own.may_send_as(author.address()))
+}
+
+/// Whether mail of an author that an account brings is signed with a key of its domain, or of one above it.
+pub(super) fn is_signed(live: &LiveConfig, account: Option<&str>, author: &Author) -> bool {
+    let signing = live.signing.as_ref().filter(|signing| signing.has_keys(author.domain()));
+    signing.is_some() && owns(live, account, author)
 }
 
 /// What is decided of a message whose header section is in memory: who signs it. What has to stand in a message that is signed, and does not, is put in:
@@ -136,6 +146,20 @@ pub(super) fn begin<R: Runtime>(
     let (header, ahead, mailbox_line) = (Vec::new(), at.length + grown, at.mailbox_line);
     let live = live.clone();
     (Some(Box::new(Unfinished { live, keys, hashers, header, ahead, mailbox_line, is_signed })), grown)
+}
+
+/// Signs a message of our own, as far as its domain or the relay's has keys. One that cannot be signed goes as it is: nobody could send it again.
+pub(in crate::shard) async fn own<R: Runtime>(shard: &Shard<R>, submission: &mut Submission) {
+    let live = shard.live.get();
+    let length = usize::try_from(submission.header_length).unwrap_or(usize::MAX);
+    let section = Section { length, mailbox_line: false };
+    let (unfinished, grown) = begin(shard, &live, None, &mut submission.body, section);
+    debug_assert_eq!(grown, 0, "it has all fields that one needs");
+    if let Some(unfinished) = unfinished
+        && unfinished.sign(shard, submission).await.is_err()
+    {
+        shard.instruments.counters.messages_unsigned.add(1);
+    }
 }
 
 impl Unfinished {
@@ -192,7 +216,7 @@ impl Unfinished {
             Err(fault @ (Unsigned::NotHashed(_) | Unsigned::Failed(_))) => {
                 shard.say(
                     Level::Error,
-                    format_args!("a message cannot be signed and is put off with 451: {fault}"),
+                    format_args!("a message cannot be signed: {fault}; a client's is put off with 451"),
                 );
                 Err(NotStored::Unsigned)
             }

@@ -6,6 +6,7 @@ use crate::limits;
 use crate::queue::outcome::{News, Outcomes, RangeOutcome, Receipt, Settled, Stored, Tidings};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
+use crate::shard::inbound::sign;
 use crate::shard::outbound::{report, tally};
 use crate::shard::store::load;
 use crate::shard::store::writer::NoticeSubject;
@@ -125,7 +126,8 @@ async fn tell<R: Runtime>(shard: Rc<Shard<R>>, mut settled: Settled) {
         shard.timers.sleep_until(shard.runtime.now() + limits::OUTCOME_DELAY_MAX * 10).await;
     }
     match report::compose(&shard, &mut settled).await {
-        Ok((Some((submission, parent)), records)) => {
+        Ok((Some((mut submission, parent)), records)) => {
+            sign::own(&shard, &mut submission).await;
             let about = Box::new(NoticeSubject::new(parent, records));
             submission.of_ours(&shard, settled.location.lane, about);
         }
