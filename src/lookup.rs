@@ -1,5 +1,6 @@
 //! The DNS for commands: one question after the other, each waited for. Shards have a resolver of their own (`shard::outbound::resolve`).
 
+pub mod blocklist;
 pub mod dmarc;
 pub mod reverse;
 pub mod spf;

@@ -263,7 +263,8 @@ impl Replay {
         }
         let at = Section { length: summary.header_length as usize, mailbox_line: summary.mailbox_line };
         let client = Submitter { account, listener: Some(0), trusted };
-        let mut deciding = pin!(admit(self.acceptance.rules(), client, envelope, body, at, async || ()));
+        let mut deciding =
+            pin!(admit(self.acceptance.rules(), client, envelope, body, (at, &|_| false), async || ()));
         match deciding.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(done) => done,
             Poll::Pending => panic!("there is nothing to wait for"),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use relevo::id::MessageId;
 use relevo::names::ends::End;
 use relevo::observe::event::{
-    Admin, Arrival, Attempt, Change, Encoder, Event, Kind, Mail, Notice, Rejected, Suspended,
+    Admin, Arrival, Attempt, Change, Encoder, Event, Kind, Listed, Mail, Notice, Rejected, Suspended,
 };
 use relevo::observe::journaled::Readers;
 use relevo::time::UnixMillis;
@@ -100,6 +100,7 @@ fn of_others() -> Vec<Notice<'static>> {
         reason: "421 \"no\"",
         until: NEXT,
     };
+    let listed = Listed { by: "blocklist bl.example", source: "ip1", address: "::1", reason: "see \"why\"" };
     vec![
         Notice::Rejected(rejected),
         Notice::Rejected(Rejected {
@@ -117,6 +118,8 @@ fn of_others() -> Vec<Notice<'static>> {
         Notice::Admin(Admin::Bounce(reasoned)),
         Notice::Admin(Admin::Suspend(suspended)),
         Notice::Admin(Admin::Resume(suspended)),
+        Notice::Admin(Admin::Listed(listed)),
+        Notice::Admin(Admin::Delisted(listed)),
         Notice::Admin(Admin::Reload { by: "user 0", changed: &["retry.first", "log"] }),
     ]
 }

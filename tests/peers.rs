@@ -141,6 +141,7 @@ stories!("sources.py", None;
     limits_hold_for_each_source,
     a_proxy_that_talks_nonsense_suspends_its_source,
     a_proxy_that_passes_nothing_on_suspends_its_source,
+    a_source_on_a_blocklist_rests,
     a_source_that_is_gone_is_suspended,
     an_operator_suspends_a_source,
     pools_change_by_a_reload,

@@ -172,6 +172,7 @@ pub fn message(sender: &[u8], count: usize, body: Vec<u8>) -> NewMessage {
         needs: Needs::default(),
         needs_stuffing: false,
         mailbox_line: false,
+        hides_client: false,
         parameters: None,
         signatures: None,
     };

@@ -125,6 +125,7 @@ fn envelope(input: &mut Input<'_>) -> Envelope {
         needs: Needs { eight_bit: flags & 16 != 0 },
         needs_stuffing: flags & 32 != 0,
         mailbox_line: flags & 64 != 0,
+        hides_client: flags & 2 != 0,
         parameters,
         signatures: None,
     }
@@ -186,8 +187,8 @@ fn round_trip(data: &[u8]) {
         (&*envelope.sender, envelope.arrival, envelope.expiry, body.len() as u64, header_length)
     );
     assert_eq!(
-        (view.needs, view.needs_stuffing, view.mailbox_line),
-        (envelope.needs, envelope.needs_stuffing, envelope.mailbox_line)
+        (view.needs, view.needs_stuffing, view.mailbox_line, view.hides_client),
+        (envelope.needs, envelope.needs_stuffing, envelope.mailbox_line, envelope.hides_client)
     );
     assert_eq!(view.origin(), (&envelope.origin).into());
     assert_eq!(view.account, envelope.account.as_deref());

@@ -225,6 +225,16 @@ fn write_delivery(config: &Config, out: &mut String) -> std::fmt::Result {
         value::show_duration(retry.max),
         value::show_duration(retry.expire)
     )?;
+    let lists = &config.blocklists;
+    if !lists.zones.is_empty() {
+        let rests = if lists.rest { ", and rests while it is listed" } else { "" };
+        let every = value::show_duration(lists.every);
+        writeln!(
+            out,
+            "addresses of sources are looked up in {} every {every}; one that is listed is told{rests}",
+            lists.zones.join(", ")
+        )?;
+    }
     let late = config.bounces.delay_warning;
     match (config.bounces.dsn, late.is_zero()) {
         (false, _) => writeln!(out, "senders are not told what becomes of their mail (bounces.dsn)"),

@@ -58,6 +58,7 @@ pub fn judge(config: &Config, shards: usize) -> Vec<ConfigError> {
     judge_delivery(config, &mut found);
     judge_times(config, &mut found);
     judge_bounces(config, &mut found);
+    judge_blocklists(config, &mut found);
     judge_spool(config, shards, &mut found);
     judge_places(config, &mut found);
     found.sort_by_key(|warning| warning.line);
@@ -458,6 +459,19 @@ fn judge_times(config: &Config, found: &mut Vec<ConfigError>) {
             "\"5d\"",
             " (RFC 5321 4.5.4.1: four or five days)",
         );
+    }
+}
+
+fn judge_blocklists(config: &Config, found: &mut Vec<ConfigError>) {
+    let mut sources = config.sources.iter();
+    if !config.blocklists.zones.is_empty() && !sources.any(|source| source.addresses().next().is_some()) {
+        let problem = "no [[source]] has an address that could be looked up there".to_owned();
+        found.push(config.places.propose(
+            "blocklists.zones",
+            problem,
+            "[]",
+            ", or name the relay's address in a [[source]]",
+        ));
     }
 }
 

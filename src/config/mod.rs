@@ -4,6 +4,7 @@
 //! still has to be understood. An error names file, line, key and the fix ([`ConfigError`]).
 
 mod boot;
+pub mod blocklists;
 pub mod bounces;
 mod choices;
 pub mod describe;
@@ -32,6 +33,7 @@ pub mod value;
 pub mod warmup;
 mod whole;
 
+pub use blocklists::Blocklists;
 pub use boot::Boot;
 pub use bounces::Bounces;
 pub use dkim::DkimConfig;

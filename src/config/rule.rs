@@ -7,7 +7,7 @@ use std::time::Duration;
 use regex::{Regex, RegexBuilder};
 use toml::de::DeValue;
 
-use crate::config::literal::{Fix, Wrong, list, quoted, span, text};
+use crate::config::literal::{Fix, Wrong, boolean, list, quoted, span, text};
 use crate::config::retry::Schedule;
 use crate::config::section::Section;
 use crate::config::value::{self, BadValue};
@@ -87,6 +87,8 @@ pub struct RuleSet {
     pub header_add: Vec<(String, Template)>,
     /// Fields that are taken out, in lower case.
     pub header_remove: Vec<String>,
+    /// Received fields tell no hop where the message was before it left here.
+    pub hide_trace: bool,
 }
 
 /// `action`
@@ -233,13 +235,14 @@ fn judge(section: &Section<'_>, rule: &RuleConfig) {
             let more = ", or match either the recipient or the header";
             section.fail("action", "", problem, Fix::Write("\"discard\"".to_owned(), more.to_owned()));
         }
-        let RuleSet { parameters, expire, sender, header_add, header_remove } = &rule.set;
+        let RuleSet { parameters, expire, sender, header_add, header_remove, hide_trace } = &rule.set;
         let whole = [
             ("send_at", parameters.iter().any(|(key, _)| *key == Key::SendAt)),
             ("expire", expire.is_some()),
             ("sender", sender.is_some()),
             ("header_add", !header_add.is_empty()),
             ("header_remove", !header_remove.is_empty()),
+            ("hide_trace", *hide_trace),
         ];
         for (key, _) in whole.iter().filter(|(_, is_set)| *is_set) {
             let problem =
@@ -371,6 +374,7 @@ fn set(section: &Section<'_>) -> RuleSet {
     set.sender = section.read("sender", None, sender);
     set.header_add = section.read("header_add", Vec::new(), header_add);
     set.header_remove = section.read("header_remove", Vec::new(), header_remove);
+    set.hide_trace = section.read("hide_trace", false, boolean);
     section.finish();
     set
 }
@@ -478,7 +482,9 @@ fn not_to_be_added(name: &str) -> Option<&'static str> {
 fn header_remove(value: &DeValue<'_>) -> Result<Vec<String>, Wrong> {
     let parse = |text: &str| match text.to_ascii_lowercase() {
         // RFC 5321 4.4; and who finds loops counts them.
-        name if name == "received" => Err(BadValue::Unusable("trace fields stay as they are (RFC 5321 4.4)")),
+        name if name == "received" => Err(BadValue::Unusable(
+            "trace fields stay, as loops are found by them (RFC 5321 4.4); hide_trace = true hides what they say",
+        )),
         name if is_field_name(text) => Ok(name),
         _ => Err(BadValue::Syntax("the name of a header field")),
     };
@@ -578,6 +584,7 @@ pub(super) fn describe(rule: &RuleConfig, listeners: &[SocketAddr]) -> String {
     what.extend(rule.set.sender.as_ref().map(|sender| format!("sender <{}>", show(sender))));
     what.extend(rule.set.header_add.iter().map(|(name, value)| format!("{name}: {} added", show(value))));
     what.extend(rule.set.header_remove.iter().map(|name| format!("{name} removed")));
+    what.extend(rule.set.hide_trace.then(|| "the way it came hidden".to_owned()));
     what.extend(rule.action.as_ref().map(|action| match action {
         RuleAction::Reject(reply) => format!("refused with {}", reply.trim_end()),
         RuleAction::End(end) => format!("taken and {}", end.word()),

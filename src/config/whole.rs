@@ -14,9 +14,9 @@ use crate::config::shard::{self, Particulars, ShardConfig};
 use crate::config::shards::Shards;
 use crate::config::tuning::{self, Tuning};
 use crate::config::{
-    Bounces, Control, Delivery, DkimConfig, DnsConfig, ListenerConfig, LogConfig, Node, PoolConfig, Retry,
-    RouteConfig, RuleConfig, SourceConfig, SpoolConfig, TenantConfig, WarmupConfig, bounces, dkim, log, read,
-    retry, rule, shaping, sources, syntax, tenant, warmup,
+    Blocklists, Bounces, Control, Delivery, DkimConfig, DnsConfig, ListenerConfig, LogConfig, Node,
+    PoolConfig, Retry, RouteConfig, RuleConfig, SourceConfig, SpoolConfig, TenantConfig, WarmupConfig,
+    blocklists, bounces, dkim, log, read, retry, rule, shaping, sources, syntax, tenant, warmup,
 };
 use crate::limits;
 
@@ -43,6 +43,8 @@ pub struct Config {
     pub delivery: Delivery,
     /// `[retry]`
     pub retry: Retry,
+    /// `[blocklists]`
+    pub blocklists: Blocklists,
     /// `[bounces]`
     pub bounces: Bounces,
     /// `[[tenant]]`
@@ -166,6 +168,7 @@ fn read(root: &Section<'_>) -> Config {
         pools,
         warmups: warmup::read(root),
         retry,
+        blocklists: blocklists::read(&root.section("blocklists")),
         bounces: bounces::read(&root.section("bounces")),
         shaping: shaping::read(&root.section("shaping")),
         dkim: dkim::read(&root.section("dkim")),

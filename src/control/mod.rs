@@ -1,6 +1,6 @@
 //! Everything off the message path. Threads beside the shards: `relevo-control` serves HTTP and looks after the shards, `relevo-journal`
 //! and `relevo-keep` look after the journal of events, each `relevo-log` writes a log of it and `relevo-words` standard error, because a disk or a
-//! reader may keep each of these waiting. `relevo-decide` decides what is suspended, `relevo-service` answers
+//! reader may keep each of these waiting. `relevo-decide` decides what is suspended, `relevo-lists` asks lists of others about our addresses, `relevo-service` answers
 //! commands on a socket (`api`); it asks shards by their own bounded queues, not by way of `relevo-control`, so it cannot delay that
 //! thread: metrics and health are answered there.
 //! A thread of these that ends without being told to ends the process.
@@ -9,6 +9,7 @@ pub mod accounting;
 mod admin;
 pub mod api;
 mod asker;
+mod blocklists;
 mod certificates;
 mod decisions;
 mod error;
@@ -46,6 +47,7 @@ use crate::runtime::{local, process};
 use crate::shard::mesh::Mesh;
 
 use accounting::Accounting;
+pub use blocklists::Watched;
 pub use certificates::{Showing, ShownCertificate};
 pub use error::StartError;
 pub use health::Health;
@@ -96,6 +98,7 @@ pub struct Control {
     control: Worker,
     service: Option<(Worker, local::File)>,
     decisions: Worker,
+    blocklists: Option<Worker>,
     log: Option<Accounting>,
     words: Words,
     reopen: Arc<AtomicU64>,
@@ -157,6 +160,12 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let decisions =
         decisions::start(&setup.data_dir, (&setup.mesh, &setup.warmups), teller, setup.fired.clone());
     let (decisions, desk) = decisions.map_err(StartError::Thread)?;
+    let blocklists = setup.reload.clone().map(|reload| {
+        let teller = admin::Teller::new(&setup.instruments, setup.node, "blocklists");
+        let mut watch = blocklists::Watch::new(reload, desk.clone(), teller);
+        Worker::start("relevo-lists", move |turn| watch.run(turn))
+    });
+    let blocklists = blocklists.transpose().map_err(StartError::Thread)?;
     let service = socket.map(|path| serve_commands(&setup, path, &reserve, (desk, journaled))).transpose();
     let service = service.or_else(|problem| {
         // Some file systems have no sockets. Mail does not wait for commands, where nobody asked for them.
@@ -165,7 +174,7 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     })?;
     let control = Worker::start("relevo-control", move |turn| run(setup, journal, listener, &reserve, turn))
         .map_err(StartError::Thread)?;
-    Ok(Control { control, service, decisions, log, words, reopen, http })
+    Ok(Control { control, service, decisions, blocklists, log, words, reopen, http })
 }
 
 impl Control {
@@ -181,6 +190,7 @@ impl Control {
             drop(file);
             service.stop(limits::LAST_WRITES);
         }
+        self.blocklists.iter().for_each(Worker::end);
         self.decisions.stop(limits::LAST_WRITES);
         self.control.stop(limits::LAST_WRITES);
         if let Some(log) = self.log {

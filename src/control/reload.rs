@@ -1,6 +1,7 @@
 //! What may be asked about the configuration of the running node; the node answers.
 
 use crate::control::api::shape::{ConfigStatus, Reloaded};
+use crate::control::blocklists::Watched;
 use crate::observe::families::{Family, FamilyInfo};
 use crate::queue::select::{BadFilter, Filter, PlacePredicate};
 
@@ -26,6 +27,9 @@ pub trait Reload: Send + Sync {
 
     /// What is in force.
     fn standing(&self) -> ConfigStatus;
+
+    /// What is watched on lists of others.
+    fn watched(&self) -> Watched;
 
     /// Whether a source that is in force is called so.
     fn has_source(&self, name: &str) -> bool;

@@ -328,3 +328,19 @@ pub const LINE_COLUMNS_LEAST: usize = 80;
 pub const LISTED_SIZE: u64 = 10_000_000;
 /// The end of the year 9999, in milliseconds: HTTP has no dates beyond (RFC 9110 section 5.6.7), and hyper panics where it is to write one.
 pub const HTTP_DATE_END: u64 = 253_402_300_800_000;
+/// Blocklists that may be asked.
+pub const BLOCKLISTS_MAX: usize = 16;
+/// Bytes of the zone of one: with 32 half bytes of an IPv6 address in front it is still a name.
+pub const BLOCKLIST_ZONE_MAX: usize = 180;
+/// How often each is asked about each address, unless the operator says otherwise.
+pub const BLOCKLIST_ASKED: Duration = Duration::from_secs(3600);
+/// Not more often: lists stop answering who asks without end.
+pub const BLOCKLIST_ASKED_MIN: Duration = Duration::from_secs(60);
+/// And not less.
+pub const BLOCKLIST_ASKED_MAX: Duration = Duration::from_secs(7 * 86_400);
+/// How often it is looked whether another configuration names others.
+pub const BLOCKLIST_ROUND: Duration = Duration::from_secs(1);
+/// How long a source rests for what a list says, beyond two looks: then an operator who ended that is asked once more.
+pub const BLOCKLIST_REST: Duration = Duration::from_secs(86_400);
+/// Bytes of what a list says of an address.
+pub const BLOCKLIST_WORDS_MAX: usize = 200;

@@ -128,3 +128,5 @@ pub const DKIM_DOMAINS_MAX: usize = 200_000;
 pub const DKIM_DOMAIN_KEYS_MAX: usize = 64;
 /// Bytes of the file of a key: one of 4096 bits has 3.3 KiB.
 pub const DKIM_KEY_FILE_MAX: u64 = 64 * 1024;
+/// Bytes of a date in a Received field that is hidden: RFC 5322 3.3 has 31, and a comment.
+pub const HIDDEN_DATE_MAX: usize = 48;

@@ -4,15 +4,21 @@ use std::net::IpAddr;
 
 /// Where the PTR record of an address is.
 pub fn name(address: IpAddr) -> String {
+    let zone = if address.to_canonical().is_ipv4() { "in-addr" } else { "ip6" };
+    format!("{}.{zone}.arpa", labels(address))
+}
+
+/// The labels of an address, the last of its bytes (of IPv6, of its half bytes) first: lists have it so, too (RFC 5782 2.1, 2.4).
+pub fn labels(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(address) => {
             let [a, b, c, d] = address.octets();
-            format!("{d}.{c}.{b}.{a}.in-addr.arpa")
+            format!("{d}.{c}.{b}.{a}")
         }
         IpAddr::V6(address) => {
             let nibbles = address.octets().into_iter().rev().flat_map(|byte| [byte & 15, byte >> 4]);
             let digits: Vec<String> = nibbles.map(|nibble| format!("{nibble:x}")).collect();
-            format!("{}.ip6.arpa", digits.join("."))
+            digits.join(".")
         }
     }
 }

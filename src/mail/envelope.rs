@@ -33,6 +33,8 @@ pub struct Envelope {
     pub needs_stuffing: bool,
     /// The body begins with the `From ` line of a mailbox file, which is no header field.
     pub mailbox_line: bool,
+    /// No hop is told which client brought it.
+    pub hides_client: bool,
     /// Its parameters; None: it has none, and neither has a recipient, and none has its end at once.
     pub parameters: Option<Box<MessageParameters>>,
     /// Our signatures of it: whole `DKIM-Signature` fields. None: we do not sign it.
@@ -195,6 +197,7 @@ impl Envelope {
             needs: Needs::default(),
             needs_stuffing: false,
             mailbox_line: false,
+            hides_client: false,
             parameters: None,
             signatures: None,
         }
@@ -226,6 +229,7 @@ impl Envelope {
             needs,
             needs_stuffing: _,
             mailbox_line: _,
+            hides_client,
             parameters,
             signatures,
         } = self;
@@ -235,6 +239,7 @@ impl Envelope {
         *tls = None;
         *account = None;
         *needs = Needs::default();
+        *hides_client = false;
         *parameters = None;
         *signatures = None;
     }

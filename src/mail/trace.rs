@@ -10,6 +10,7 @@ use crate::id::MessageId;
 use crate::limits;
 use crate::mail::address;
 use crate::mail::envelope::OriginRef;
+use crate::mail::header;
 use crate::time::{Civil, UnixMillis, write_decimal, write_ipv4};
 
 /// Put in front of the `From ` line of a mailbox file, as others do.
@@ -68,6 +69,25 @@ pub fn write_received<'a>(
     field.end_clause(b';');
     field.new_line();
     field.word(|out| write_date(out, arrival));
+    field.end();
+}
+
+/// Appends a Received field that says no more than when another one was written, whose value is given: the date behind its last semicolon, if it has one.
+pub fn write_hidden(out: &mut Vec<u8>, hostname: &str, value: &[u8]) {
+    let date = memchr::memrchr(b';', value).map_or(&b""[..], |at| &value[at + 1..]);
+    let date = header::one_line(date, limits::HIDDEN_DATE_MAX);
+    let is_date = |date: &str| {
+        date.starts_with(|first: char| first.is_ascii_alphanumeric())
+            && date.bytes().all(|byte| byte.is_ascii_alphanumeric() || b" ,:+-".contains(&byte))
+    };
+    let mut field = HeaderFolder::begin(out, "Received:");
+    field.word(|out| out.extend_from_slice(b"by"));
+    field.word(|out| write_name(out, hostname));
+    field.end_clause(b';');
+    match Some(&*date).filter(|date| is_date(date)) {
+        Some(date) => field.word(|out| out.extend_from_slice(date.as_bytes())),
+        None => field.word(|out| write_date(out, UnixMillis(0))),
+    }
     field.end();
 }
 

@@ -13,6 +13,7 @@ use crossbeam::channel::{Receiver, unbounded};
 use crate::config::differences::differences;
 use crate::config::judge::{clashes, judge};
 use crate::config::{Boot, Config, ConfigError};
+use crate::control::Watched;
 use crate::control::api::shape::{ConfigStatus, Finding, Reloaded, SuspendedSource};
 use crate::control::names::{Current, Files, RESOLV_CONF};
 use crate::control::reload::{RELOADS, Reload};
@@ -367,6 +368,12 @@ impl Reload for Reloader {
         });
         let suspended_sources = suspended.take(limits::SOURCES_NAMED).collect();
         ConfigStatus { suspended_sources, ..lock(&self.standing).clone() }
+    }
+
+    fn watched(&self) -> Watched {
+        let live = lock(&self.in_force).clone();
+        let Config { blocklists, dns, sources, .. } = &*live.config;
+        Watched { lists: blocklists.clone(), dns: dns.clone(), sources: sources.clone() }
     }
 
     fn has_source(&self, name: &str) -> bool {

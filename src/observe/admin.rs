@@ -20,6 +20,23 @@ pub enum Admin<'a> {
         /// Keys that differ.
         changed: &'a [&'a str],
     },
+    /// An address of a source is on a list of others (`[blocklists]`).
+    Listed(Listed<'a>),
+    /// It is not any more.
+    Delisted(Listed<'a>),
+}
+
+/// An address on a list.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed<'a> {
+    /// Which list.
+    pub by: &'a str,
+    /// Whose address.
+    pub source: &'a str,
+    /// Which.
+    pub address: &'a str,
+    /// What the list says of it.
+    pub reason: &'a str,
 }
 
 /// A change of queued mail.

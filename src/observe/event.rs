@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use crate::id::MessageId;
 use crate::names::ends::End;
 pub use crate::names::events::Kind;
-pub use crate::observe::admin::{Admin, Change, Suspended};
+pub use crate::observe::admin::{Admin, Change, Listed, Suspended};
 use crate::time::{UnixMillis, write_decimal, write_ipv4};
 
 /// The message that an event is of, and which of its recipients.
@@ -334,6 +334,8 @@ fn encode_admin(admin: &Admin<'_>, out: &mut Vec<u8>) {
         Admin::Suspend(suspended) => ("suspend", suspended.by),
         Admin::Resume(suspended) => ("resume", suspended.by),
         Admin::Reload { by, .. } => ("reload", *by),
+        Admin::Listed(listed) => ("listed", listed.by),
+        Admin::Delisted(listed) => ("delisted", listed.by),
     };
     text("action", action, out);
     text("by", by, out);
@@ -350,6 +352,11 @@ fn encode_admin(admin: &Admin<'_>, out: &mut Vec<u8>) {
             out.extend_from_slice(b",\"until\":\"");
             suspended.until.write_iso(out);
             out.push(b'"');
+        }
+        Admin::Listed(listed) | Admin::Delisted(listed) => {
+            text("source", listed.source, out);
+            text("address", listed.address, out);
+            text("reason", listed.reason, out);
         }
         Admin::Reload { changed, .. } => {
             out.extend_from_slice(b",\"changed\":[");

@@ -13,7 +13,7 @@ pub struct Acceptance {
 impl Acceptance {
     /// That of a configuration. A shard makes it within one turn: what may be large, as what a file holds, is an `Arc` there and is taken as it is.
     pub fn new(config: &Config) -> Acceptance {
-        Acceptance { rules: Rules::new(&config.rules) }
+        Acceptance { rules: Rules::new(&config.rules).of_node(&config.node.hostname) }
     }
 
     /// At which stages there is anything to ask.

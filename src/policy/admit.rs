@@ -10,6 +10,7 @@ use crate::mail::envelope::{Envelope, Recipient};
 use crate::mail::header::{self, Edit};
 use crate::mail::instructions::{self, Instructions};
 use crate::mail::parameters::{Key, MessageParameters, Parameters};
+use crate::mail::trace;
 use crate::policy::rules::{Action, Facts, Judged, Judgement, Rules, Settings};
 
 /// Who brings a message.
@@ -87,7 +88,11 @@ pub async fn admit(
     }
     let action = judgement.message(&mut set);
     take_out(section, mailbox_line, &set, &mut gone);
-    let Settings { parameters, expire, sender, add, remove: _ } = set;
+    let Settings { parameters, expire, sender, mut add, remove: _, hide_trace } = set;
+    if hide_trace {
+        envelope.hides_client = true;
+        hide(section, mailbox_line, rules.hostname(), (&mut gone, &mut add));
+    }
     let reports =
         envelope.parameters.as_mut().map(|all| std::mem::take(&mut all.reports)).unwrap_or_default();
     let mut all = MessageParameters { message: parameters, reports, ..MessageParameters::default() };
@@ -153,6 +158,21 @@ async fn recipients(
         pause().await;
     }
     Ok(())
+}
+
+/// In place of each Received field comes one that says as little as one may: loops are found by how many there are (RFC 5321 6.3).
+fn hide(
+    section: &[u8],
+    mailbox_line: bool,
+    hostname: &str,
+    (gone, add): (&mut Vec<Range<usize>>, &mut Vec<u8>),
+) {
+    for field in header::fields(section, mailbox_line).filter(|field| field.is("received")) {
+        trace::write_hidden(add, hostname, field.value);
+        gone.push(field.start..field.end);
+    }
+    gone.sort_unstable_by_key(|field| field.start);
+    gone.dedup();
 }
 
 /// Adds to the fields that go those that rules take out, all in order.

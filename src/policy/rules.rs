@@ -25,6 +25,7 @@ pub struct Rules {
     names: Vec<String>,
     /// Some rule is about duties of bulk mail.
     of_duties: bool,
+    hostname: String,
     stages: Stages,
 }
 
@@ -100,6 +101,8 @@ pub struct Settings<'r> {
     pub add: Vec<u8>,
     /// Those that go, in lower case.
     pub remove: BTreeSet<&'r str>,
+    /// Received fields tell no hop where the message was before it left here.
+    pub hide_trace: bool,
 }
 
 /// What becomes of it.
@@ -139,7 +142,18 @@ impl Rules {
             stages.header |= !rule.set.is_empty();
         }
         let of_duties = rules.iter().any(|rule| !rule.lacks.is_empty());
-        Rules { rules: rules.to_vec(), names: names.into_iter().collect(), of_duties, stages }
+        let names = names.into_iter().collect();
+        Rules { rules: rules.to_vec(), names, of_duties, hostname: String::new(), stages }
+    }
+
+    /// The same, of a node with this name.
+    pub fn of_node(self, hostname: &str) -> Rules {
+        Rules { hostname: hostname.to_owned(), ..self }
+    }
+
+    /// The name of the node.
+    pub fn hostname(&self) -> &str {
+        &self.hostname
     }
 
     /// What there is to ask.
@@ -235,6 +249,7 @@ impl<'r> Judgement<'r> {
                 set.sender = Some(sender.as_bytes().to_vec());
             }
             set.add.extend_from_slice(add);
+            set.hide_trace |= rule.set.hide_trace;
             set.remove.extend(rule.set.header_remove.iter().map(String::as_str));
             if let Some(action) = &rule.action {
                 return action.into();
@@ -272,7 +287,8 @@ impl<'r> Judgement<'r> {
 impl<'r> Hit<'r> {
     /// Works out what a rule sets; the pattern is gone through for its groups once, and no field is written for which there is no room.
     fn new(rule: &'r RuleConfig, facts: &Facts<'_>, added: &mut usize) -> Hit<'r> {
-        let RuleSet { parameters, expire: _, sender, header_add, header_remove: _ } = &rule.set;
+        let RuleSet { parameters, expire: _, sender, header_add, header_remove: _, hide_trace: _ } =
+            &rule.set;
         let header = rule.header.as_ref().filter(|_| rule.set.has_groups());
         let value = header.and_then(|header| Some((header, facts.fields?.get(&header.name)?)));
         let found = value.and_then(|(header, value)| header.pattern.captures(value));

@@ -236,6 +236,7 @@ mod tests {
             needs: Needs::default(),
             needs_stuffing: true,
             mailbox_line: false,
+            hides_client: false,
             parameters: None,
             signatures: None,
         }

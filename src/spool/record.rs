@@ -89,6 +89,7 @@ const ASKED: asked::Tags = asked::Tags { message: tag::ASKED, recipients: tag::R
 const EIGHT_BIT: u8 = 1;
 const NEEDS_STUFFING: u8 = 2;
 const MAILBOX_LINE: u8 = 4;
+const HIDES_CLIENT: u8 = 8;
 
 /// Starts a record at the end of `out`; returns where.
 pub(in crate::spool) fn start(out: &mut Vec<u8>, kind: RecordKind) -> usize {
@@ -183,7 +184,8 @@ pub(in crate::spool) fn write_message(
     core[24..28].copy_from_slice(&header_length.to_le_bytes());
     core[28] = if envelope.needs.eight_bit { EIGHT_BIT } else { 0 }
         | if envelope.needs_stuffing { NEEDS_STUFFING } else { 0 }
-        | if envelope.mailbox_line { MAILBOX_LINE } else { 0 };
+        | if envelope.mailbox_line { MAILBOX_LINE } else { 0 }
+        | if envelope.hides_client { HIDES_CLIENT } else { 0 };
     core[29] = envelope.origin.protocol as u8;
     let count = u16::try_from(envelope.recipients.len()).expect("recipients are bounded");
     core[30..32].copy_from_slice(&count.to_le_bytes());
@@ -333,6 +335,8 @@ pub struct MessageView<'a> {
     pub needs_stuffing: bool,
     /// It begins with the `From ` line of a mailbox file.
     pub mailbox_line: bool,
+    /// No hop is told which client brought it.
+    pub hides_client: bool,
     /// Recipients.
     pub count: u16,
     /// EHLO name of the client.
@@ -381,6 +385,7 @@ impl<'a> MessageView<'a> {
             needs: Needs::default(),
             needs_stuffing: false,
             mailbox_line: false,
+            hides_client: false,
             count: 0,
             helo: "",
             client: None,
@@ -462,6 +467,7 @@ impl<'a> MessageView<'a> {
         self.needs.eight_bit = flags & EIGHT_BIT != 0;
         self.needs_stuffing = flags & NEEDS_STUFFING != 0;
         self.mailbox_line = flags & MAILBOX_LINE != 0;
+        self.hides_client = flags & HIDES_CLIENT != 0;
         self.protocol = WithProtocol::of_number(value.u8()?);
         self.count = value.u16()?;
         self.id = MessageId { lane: value.u16()?, sequence: value.u32()?, offset: value.u32()? };
@@ -476,10 +482,11 @@ impl<'a> MessageView<'a> {
     /// What goes out in front of it, under our name, to its only recipient or to one of several.
     #[inline]
     pub fn front(&self, hostname: &'a str, recipient: Option<&'a [u8]>) -> Front<'a> {
+        let client = self.client.filter(|_| !self.hides_client);
         Front {
             hostname,
             id: self.id,
-            origin: self.origin(),
+            origin: OriginRef { client, ..self.origin() },
             arrival: self.arrival,
             recipient,
             signatures: self.signatures,

@@ -173,6 +173,7 @@ fn message(sender: &str, recipients: u16, body: Vec<u8>) -> NewMessage {
         needs: Needs::default(),
         needs_stuffing: false,
         mailbox_line: false,
+        hides_client: false,
         parameters: None,
         signatures: None,
     };

@@ -3,7 +3,7 @@ import socket
 import struct
 import threading
 
-A, MX, AAAA = 1, 15, 28
+A, MX, TXT, AAAA = 1, 15, 16, 28
 SILENCE = "silence"
 
 
@@ -13,7 +13,7 @@ def encode(name):
 
 
 class Names:
-    """`records(name, kind)` gives what there is: a list of addresses, of (preference, host) for MX; None: no such name; SILENCE: no answer."""
+    """`records(name, kind)` gives what there is: a list of addresses, of (preference, host) for MX, of texts for TXT; None: no such name; SILENCE: no answer."""
 
     def __init__(self, records):
         self.records, self.asked, self.lock = records, 0, threading.Lock()
@@ -48,6 +48,8 @@ class Names:
         for record in found or []:
             if kind == MX:
                 data = struct.pack(">H", record[0]) + encode(record[1])
+            elif kind == TXT:
+                data = bytes([len(record)]) + record.encode()
             elif kind == A:
                 data = socket.inet_aton(record)
             else:

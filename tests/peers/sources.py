@@ -14,6 +14,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "attacks"))
 from certificate import certificate
+from names import A, TXT, Names
 from hops import BINARY, FAST, Hop, metric, start
 from ports import free_port
 from shaping import mx, relay_with
@@ -558,6 +559,52 @@ def a_proxy_that_passes_nothing_on_suspends_its_source():
     deaf.mends = True
     wait(lambda: len(hops[0].taken) >= 24 and metric(relay, "sources_suspended") == 0, 90, "it is not used again")
     assert hops[0].by()["127.0.3.1"] == 4, hops[0].by()
+    relay.stop()
+
+
+def a_source_on_a_blocklist_rests():
+    """Told with the list's words; its mail goes by the pool's other; a list that lists all, or refuses to tell, is not believed; it is used again when it is off."""
+    listed, refuses, wild = {"2.1.0.127"}, [], []
+
+    def records(name, kind):
+        address, _, zone = name.partition(".bl")
+        if zone not in (".example", "2.example"):
+            return None
+        if refuses and zone == ".example":
+            return ["127.255.255.254"] if kind == A else []
+        if address in listed or (wild and zone == ".example"):
+            return ["127.0.0.2"] if kind == A else ["listed, see https://bl.example/why"] if kind == TXT else []
+        return None
+
+    names = Names(records)
+    hop = Door()
+    # `every` alone is read anew by a reload, so that the story need not wait for the next look.
+    lists = lambda minutes: f'[dns]\nservers = ["127.0.0.1:{names.port}"]\n[blocklists]\nzones = ["bl.example"]\nrest = true\nevery = "{minutes}m"\n'
+    settings = TWO + pool("bulk", ("ip1", 1), ("ip2", 1)) + NEWS
+    relay = to(hop, settings + lists(60))
+    assert relay.told("source ip2: 127.0.1.2 is listed by bl.example: listed, see https://bl.example/why", seconds=15), relay.words
+    [event] = [event for event in relay.wait_log("admin", 2) if event["action"] == "listed"]
+    assert (event["by"], event["source"], event["address"]) == ("blocklist bl.example", "ip2", "127.0.1.2"), event
+    send(relay, 40)
+    hop.wait(40)
+    assert hop.by() == {"127.0.1.1": 40}, hop.by()
+    wild.append(True)
+    reload(relay, settings + lists(61))
+    assert relay.told("blocklist bl.example cannot be asked", "127.0.0.1", seconds=15), relay.words
+    wild.clear()
+    refuses.append(True)
+    reload(relay, settings + lists(62))
+    assert relay.told("blocklist bl.example cannot be asked", "127.255.255.254", seconds=15), relay.words
+    assert not relay.told("ip1: 127.0.1.1 is listed", seconds=0.1)
+    refuses.clear()
+    listed.clear()
+    reload(relay, settings + lists(63))
+    assert relay.told("source ip2: 127.0.1.2 is not listed by bl.example any more", seconds=15), relay.words
+    wait(lambda: [event["action"] for event in relay.wait_log("admin", 2)].count("resume") == 1, why="it still rests")
+    hop.taken.clear()
+    send(relay, 40)
+    hop.wait(40)
+    assert set(hop.by()) == {"127.0.1.1", "127.0.1.2"}, hop.by()
     relay.stop()
 
 

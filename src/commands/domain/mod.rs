@@ -43,6 +43,9 @@ struct CheckArguments {
     /// An address that its mail leaves from, as receivers see it, in place of those of [[source]].
     #[arg(long = "address", value_name = "IP")]
     addresses: Vec<IpAddr>,
+    /// A list of addresses in the DNS that ours should not be on, beside those of [blocklists].
+    #[arg(long = "blocklist", value_name = "ZONE")]
+    blocklists: Vec<String>,
     /// The configuration [default: /etc/relevo/relevo.toml if it is there].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -69,6 +72,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     points.extend(published::dmarc(&ask, &domain, &config));
     points.push(published::mx(&ask, &domain, &config));
     points.extend(leaving.iter().flat_map(|one| sources::names(&ask, one)));
+    let lists = config.blocklists.zones.iter().map(|zone| &**zone);
+    let lists: Vec<&str> = lists.chain(arguments.blocklists.iter().map(String::as_str)).collect();
+    points.extend(lists.iter().flat_map(|zone| sources::listed(&ask, zone, &leaving)));
     points.extend(published::optional(&ask, &domain));
     for point in &points {
         if arguments.json {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use relevo::dns::{Answer, QueryType};
+use relevo::lookup::blocklist::{self, Standing};
 use relevo::lookup::reverse;
 use relevo::lookup::spf::Ask;
 
@@ -30,6 +31,25 @@ fn is_private(address: IpAddr) -> bool {
 fn leads_to(ask: &Ask<'_>, name: &str, address: IpAddr) -> bool {
     let kind = if address.is_ipv4() { QueryType::A } else { QueryType::Aaaa };
     matches!(ask(kind, name), Ok(Answer::Addresses(all)) if all.contains(&address))
+}
+
+/// What a list says of our addresses.
+pub fn listed(ask: &Ask<'_>, zone: &str, leaving: &[Leaving]) -> Vec<Point> {
+    const WHAT: &str = "LIST";
+    let zone = zone.trim_end_matches('.');
+    let silent = |why: String| Point::new(WHAT, State::Unknown, format!("{zone} says nothing: {why}"));
+    if let Err(why) = blocklist::is_kept(ask, zone) {
+        return vec![silent(why)];
+    }
+    let point = |one: &Leaving| match blocklist::ask(ask, zone, one.address) {
+        Standing::Clear => Point::new(WHAT, State::Right, format!("{} is not listed by {zone}", one.address)),
+        Standing::Listed(why) => {
+            Point::new(WHAT, State::Wrong, format!("{} is listed by {zone}: {why}", one.address))
+                .advised("mend what it says, then ask the list to take it off")
+        }
+        Standing::Unknown(why) => silent(why),
+    };
+    leaving.iter().filter(|one| !is_private(one.address)).map(point).collect()
 }
 
 /// The names of one.

@@ -30,6 +30,8 @@ pub(in crate::control) enum Which {
     One(u64),
     /// Those of mail of which all this holds.
     Within(Scope),
+    /// Those of just this mail, by this name.
+    Of(Scope, Box<str>),
 }
 
 impl Which {
@@ -38,6 +40,7 @@ impl Which {
             Which::All => true,
             Which::One(id) => one.id == *id,
             Which::Within(scope) => one.scope.is_within(scope),
+            Which::Of(scope, by) => one.scope == *scope && one.by == *by,
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::observe::event::{self, Admin};
 use crate::observe::families::Family;
-use crate::queue::suspension::{Suspension, Suspensions};
+use crate::queue::suspension::{Scope, Suspension, Suspensions};
 use crate::runtime::process;
 use crate::shaping::automation::Thresholds;
 use crate::shard::mesh::Mesh;
@@ -65,6 +65,22 @@ impl Desk {
     /// Ends suspensions.
     pub(super) async fn resume(&self, which: Which, by: &str) -> Option<OrderResult> {
         self.order(|done| Order::Resume(which, by.into(), done)).await
+    }
+
+    /// Suspends mail, for who does not wait for it. Whether that was heard.
+    pub(super) fn suspend_by_rule(&self, wanted: SuspensionRequest) -> bool {
+        self.give(Order::Suspend(wanted, oneshot::channel().0))
+    }
+
+    /// Ends what was suspended in this name, and nothing else.
+    pub(super) fn resume_by_rule(&self, scope: Scope, by: &str) -> bool {
+        self.give(Order::Resume(Which::Of(scope, by.into()), by.into(), oneshot::channel().0))
+    }
+
+    fn give(&self, order: Order) -> bool {
+        let is_heard = self.orders.try_send(order).is_ok();
+        self.thread.unpark();
+        is_heard
     }
 
     async fn order(&self, order: impl FnOnce(oneshot::Sender<OrderResult>) -> Order) -> Option<OrderResult> {

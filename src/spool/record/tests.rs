@@ -21,6 +21,7 @@ fn envelope() -> Envelope {
         needs: Needs { eight_bit: true },
         needs_stuffing: false,
         mailbox_line: false,
+        hides_client: false,
         parameters: None,
         signatures: None,
     }
