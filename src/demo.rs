@@ -103,7 +103,8 @@ fn settings(directory: &Path, sink: SocketAddr) -> Config {
     config.listeners[0].address.set_port(0);
     config.delivery.connections_per_destination = limits::DEMO_SINK_CONNECTIONS;
     let to = Choice::only(RouteTarget::smtp(sink.ip().to_string(), sink.port()));
-    config.routes = vec![RouteConfig { domain: DomainPattern::Any, to, tls: None, retry: None }];
+    config.routes =
+        vec![RouteConfig { domain: DomainPattern::Any, to, tls: None, credentials: None, retry: None }];
     config
 }
 

@@ -1,6 +1,6 @@
 //! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound, Dovecot, Postfix.
 //!
-//! The stories are in `stories.py`, `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `notifications.py`, `room.py`, `rules.py`, `shaping.py` (limits), `signed.py` (DKIM), `sources.py`, `suspensions.py`, `spool_tools.py`, `verify.py` (certificates of hops), `warmup.py` and `why.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
+//! The stories are in `stories.py`, `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `notifications.py`, `room.py`, `rules.py`, `shaping.py` (limits), `signed.py` (DKIM), `smart_hosts.py` (logins), `sources.py`, `suspensions.py`, `spool_tools.py`, `verify.py` (certificates of hops), `warmup.py` and `why.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
 //! one with the kills.
 
 mod stories;
@@ -88,6 +88,12 @@ stories!("hops.py", None;
     hosts_that_never_take_mail_return_it,
     words_of_our_own_are_told_as_ours,
     what_cannot_be_encoded_comes_back_by_any_hop,
+);
+
+stories!("smart_hosts.py", None;
+    a_smart_host_is_told_who_we_are,
+    mail_waits_where_a_login_fails,
+    connections_end_with_their_password,
 );
 
 stories!("verify.py", None;

@@ -153,7 +153,9 @@ fn write_routes(config: &Config, out: &mut String) -> std::fmt::Result {
             DomainPattern::Any => "every other domain".to_owned(),
         };
         write!(out, "mail for {domain} {}", ways(&route.to))?;
-        match route.tls {
+        let login = route.credentials.iter().map(|name| format!(", logged in with the credentials {name}"));
+        login.into_iter().try_for_each(|words| write!(out, "{words}"))?;
+        match route.tls() {
             // From the first byte: said with the way.
             Some(TlsLevel::Opportunistic | TlsLevel::Required) if route.to.iter().all(is_smtps) => {
                 writeln!(out)?

@@ -10,6 +10,7 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
     // Whatever is added to a configuration must be named here, with what its file holds where that is kept there.
     let Config {
         listeners,
+        credentials,
         routes,
         rules,
         sources,
@@ -39,6 +40,7 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         ("listener", differs(listeners, &now.listeners)),
         ("auth", *accounts != now.accounts),
         ("rule", differs(rules, &now.rules)),
+        ("credentials", *credentials != now.credentials),
         ("route", *routes != now.routes),
         ("source", *sources != now.sources),
         ("pool", pools_differ(before, now)),
@@ -96,6 +98,7 @@ mod tests {
             ("listener", "[[listener]]\naddress = \"127.0.0.1:2526\"\nrecipients_max = 700\n"),
             ("auth", "[auth]\naccounts = \"/accounts\"\n"),
             ("rule", "[[rule]]\nmatch = { sender = \"@a.example\" }\naction = \"discard\"\n"),
+            ("credentials", "[credentials]\nsmart = { user = \"u\", password_file = \"/p\" }\n"),
             ("route", "[[route]]\ndomain = \"*\"\nto = \"smtp://192.0.2.1\"\n"),
             ("source", "[[source]]\nname = \"ip1\"\naddress = \"192.0.2.1\"\n"),
             ("warmup", "[[warmup]]\nsource = \"ip1\"\nstart = 2026-12-01\n"),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::config::literal::{quoted, quoted_list};
 use crate::config::rule::order::{self, Doubt};
 use crate::config::value::{show_duration, show_size};
-use crate::config::{Config, ConfigError, ListenerConfig, Network, RouteTarget, SourceConfig};
+use crate::config::{Config, ConfigError, ListenerConfig, Network, RouteTarget, SourceConfig, TlsLevel};
 use crate::limits;
 use crate::mail::parameters::Key;
 
@@ -334,7 +334,25 @@ fn judge_expiry(config: &Config, found: &mut Vec<ConfigError>) {
 
 /// Mail that comes back to where it came from.
 fn judge_routes(config: &Config, found: &mut Vec<ConfigError>) {
+    let named = |name: &str| config.routes.iter().any(|route| route.credentials.as_deref() == Some(name));
+    for unused in config.credentials.iter().filter(|of| !named(&of.name)) {
+        let key = format!("credentials.{}", unused.name);
+        let problem = "no route names these credentials";
+        found.push(config.places.remark(&key, problem, "remove them, or name them in a [[route]]"));
+    }
     for (at, route) in config.routes.iter().enumerate() {
+        if let (Some(level), Some(TlsLevel::Verified)) = (route.tls, route.tls())
+            && level != TlsLevel::Verified
+        {
+            let problem =
+                "credentials are given to no host that has not proven who it is: tls is \"verify\" here";
+            found.push(config.places.propose(
+                &format!("route[{at}].tls"),
+                problem,
+                "\"verify\"",
+                ", or remove the key",
+            ));
+        }
         for choice in &route.to {
             let RouteTarget::Host { host, port, .. } = &choice.target else { continue };
             let mut listeners = config.listeners.iter();

@@ -7,6 +7,7 @@ mod boot;
 pub mod blocklists;
 pub mod bounces;
 mod choices;
+pub mod credentials;
 pub mod describe;
 pub mod differences;
 pub mod dkim;
@@ -36,6 +37,7 @@ mod whole;
 pub use blocklists::Blocklists;
 pub use boot::Boot;
 pub use bounces::Bounces;
+pub use credentials::{BadPassword, Credentials, Password};
 pub use dkim::DkimConfig;
 pub use error::{ConfigError, KeyLines};
 pub use log::LogConfig;
@@ -108,10 +110,19 @@ pub struct RouteConfig {
     pub domain: DomainPattern,
     /// Where their mail goes: at least one, all of one protocol.
     pub to: Vec<Choice>,
-    /// How TLS is used with the hosts, whatever else says so of their sites.
+    /// How TLS is used with the hosts, whatever else says so of their sites; as it is written.
     pub tls: Option<TlsLevel>,
+    /// Who we are there: the name of one of `[credentials]`.
+    pub credentials: Option<Box<str>>,
     /// When it is tried again.
     pub retry: Option<Arc<Retry>>,
+}
+
+impl RouteConfig {
+    /// How TLS is used: a password is given to no host that has not proven who it is.
+    pub fn tls(&self) -> Option<TlsLevel> {
+        if self.credentials.is_some() { Some(TlsLevel::Verified) } else { self.tls }
+    }
 }
 
 /// `[dns]`

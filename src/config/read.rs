@@ -15,9 +15,9 @@ use crate::config::literal::{
 use crate::config::retry;
 use crate::config::section::Section;
 use crate::config::{
-    BareNewlines, Choice, Control, Delivery, DnsConfig, ListenerConfig, Network, Node, PoolConfig,
-    PrivateNetworks, Retry, RouteConfig, RouteTarget, Scheme, SourceConfig, SpoolConfig, TlsFiles, TlsLevel,
-    guess, sources, value,
+    BareNewlines, Choice, Control, Credentials, Delivery, DnsConfig, ListenerConfig, Network, Node,
+    PoolConfig, PrivateNetworks, Retry, RouteConfig, RouteTarget, Scheme, SourceConfig, SpoolConfig,
+    TlsFiles, TlsLevel, guess, sources, value,
 };
 use crate::limits;
 use crate::mail::address;
@@ -138,7 +138,7 @@ fn tls_files(section: &Section<'_>) -> Option<TlsFiles> {
     None
 }
 
-pub(super) fn routes(root: &Section<'_>, of_all: &Retry) -> Vec<RouteConfig> {
+pub(super) fn routes(root: &Section<'_>, of_all: &Retry, known: &[Credentials]) -> Vec<RouteConfig> {
     let mut routes: Vec<RouteConfig> = Vec::new();
     for section in root.sections("route") {
         // None: it could not be understood, and then it is not another's double either.
@@ -163,13 +163,38 @@ pub(super) fn routes(root: &Section<'_>, of_all: &Retry) -> Vec<RouteConfig> {
         if tls.is_some() {
             refuse_without_meaning(&section, &to);
         }
+        let credentials = login(&section, &to, known);
         let retry = retry::read_own(&section, of_all);
         section.finish();
         if let Some(domain) = domain {
-            routes.push(RouteConfig { domain, to, tls, retry });
+            routes.push(RouteConfig { domain, to, tls, credentials, retry });
         }
     }
     routes
+}
+
+/// Who we are at the hosts of a route. Only those that the operator names are told: whoever publishes an MX has a certificate for its name.
+fn login(section: &Section<'_>, to: &[Choice], known: &[Credentials]) -> Option<Box<str>> {
+    let name = section.read("credentials", None, |value| match text(value, "smarthost")? {
+        "" => Ok(None),
+        name if known.iter().any(|of| *of.name == *name) => Ok(Some(Box::from(name))),
+        name => {
+            let problem = format!("there are no credentials of this name: {}", quoted(name));
+            let fix = "add them in [credentials], as NAME = { user = \"...\", password_file = \"/path\" }";
+            Err(Wrong::act(problem, fix))
+        }
+    })?;
+    let by_smtp =
+        |one: &Choice| matches!(one.target, RouteTarget::Host { scheme: Scheme::Smtp | Scheme::Smtps, .. });
+    if let Some(Choice { target, .. }) = to.iter().find(|one| !by_smtp(one)) {
+        let problem = match target {
+            RouteTarget::Mx => "whoever publishes an MX would get the password".to_owned(),
+            _ => format!("nobody asks for a login there: {target}"),
+        };
+        let fix = "name hosts alone, as smtp://smart.example.net:587 or smtps://smart.example.net";
+        section.fail("credentials", "", &problem, Fix::Do(fix.to_owned()));
+    }
+    Some(name)
 }
 
 /// Where TLS comes first there is no mail without.

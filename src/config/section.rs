@@ -99,6 +99,7 @@ impl<'a> Reader<'a> {
                 (Some(close), _) if unknown.beside.contains(close) => {
                     format!("remove it: {close} is there already")
                 }
+                (Some(close), _) if unknown.value.is_empty() => format!("did you mean {close}?"),
                 (Some(close), _) => format!("did you mean {}?", assignment(close, &unknown.value)),
                 (None, Some((section, _))) => format!("it belongs in {}", header(section)),
                 (None, None) => format!("known here: {}", known.collect::<Vec<_>>().join(", ")),
@@ -121,6 +122,9 @@ fn header(path: &str) -> String {
     }
 }
 
+/// The section whose values no error shows.
+const SECRETS: &str = "credentials";
+
 /// One table; keys nobody asked for are errors when it is dropped out of use by [`Section::finish`].
 pub(super) struct Section<'a> {
     reader: &'a Reader<'a>,
@@ -128,6 +132,8 @@ pub(super) struct Section<'a> {
     path: String,
     at: usize,
     known: RefCell<BTreeSet<&'static str>>,
+    /// What stands in it is repeated nowhere: it may be a password in the wrong place.
+    hides: bool,
 }
 
 impl<'a> Section<'a> {
@@ -141,7 +147,8 @@ impl<'a> Section<'a> {
             let line = reader.line(at);
             reader.places.borrow_mut().insert(path.clone(), (line, String::new()));
         }
-        Section { reader, table, path, at, known: RefCell::default() }
+        let hides = path == SECRETS || path.strip_prefix(SECRETS).is_some_and(|rest| rest.starts_with('.'));
+        Section { reader, table, path, at, known: RefCell::default(), hides }
     }
 
     /// A section that the file does not have.
@@ -178,7 +185,7 @@ impl<'a> Section<'a> {
     pub(super) fn fail(&self, key: &str, beside: &str, problem: &str, fix: Fix) {
         let found = |key: &str| self.table.and_then(|table| table.get(key));
         let at = found(key).or(found(beside)).map_or(self.at, |value| value.span().start);
-        let value = found(key).map(|value| self.reader.excerpt(value.span())).unwrap_or_default();
+        let value = found(key).map(|value| self.excerpt(value.span())).unwrap_or_default();
         let fix = match fix {
             Fix::Do(words) => words,
             Fix::Write(literal, more) => {
@@ -193,11 +200,37 @@ impl<'a> Section<'a> {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
+    /// What stands there, as far as that may be shown.
+    fn excerpt(&self, span: std::ops::Range<usize>) -> String {
+        if self.hides { String::new() } else { self.reader.excerpt(span) }
+    }
+
+    /// Whether it has this key, which is known by now.
+    pub(super) fn has(&self, key: &'static str) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// Its keys, each a section, whatever they are called.
+    pub(super) fn named(&self) -> Vec<(String, Section<'a>)> {
+        let section =
+            |(key, value): (&'a toml::Spanned<std::borrow::Cow<'a, str>>, &'a toml::Spanned<DeValue<'a>>)| {
+                let (name, at) = (key.get_ref().to_string(), value.span().start);
+                let path = self.key(&name);
+                let table = value.get_ref().as_table();
+                if table.is_none() {
+                    let fix = format!("write it as [{path}] with its keys below");
+                    self.reader.fail(at, &path, "", "this is a section", fix);
+                }
+                table.map(|table| (name, Section::new(self.reader, Some(table), path, at)))
+            };
+        self.table.into_iter().flatten().filter_map(section).collect()
+    }
+
     fn get(&self, key: &'static str) -> Option<(&'a DeValue<'a>, std::ops::Range<usize>)> {
         self.known.borrow_mut().insert(key);
         let value = self.table?.get(key)?;
         if !value.get_ref().is_table() {
-            let place = (self.reader.line(value.span().start), self.reader.excerpt(value.span()));
+            let place = (self.reader.line(value.span().start), self.excerpt(value.span()));
             self.reader.places.borrow_mut().insert(self.key(key), place);
         }
         Some((value.get_ref(), value.span()))
@@ -215,7 +248,7 @@ impl<'a> Section<'a> {
             Ok(value) => value,
             Err(Wrong { problem, fix }) => {
                 let fix = fix.of_key(key);
-                let value = self.reader.excerpt(span.clone());
+                let value = self.excerpt(span.clone());
                 self.reader.fail(span.start, &self.key(key), &value, problem, fix);
                 default
             }
@@ -275,7 +308,7 @@ impl<'a> Section<'a> {
                 at: key.span().start,
                 section: self.path.clone(),
                 key: key.get_ref().to_string(),
-                value: self.reader.excerpt(value.span()),
+                value: self.excerpt(value.span()),
                 is_table: value.get_ref().is_table()
                     || value
                         .get_ref()

@@ -211,7 +211,7 @@ fn is_letter(letter: char) -> bool {
 }
 
 /// Whether it can be a name: it stands before those of sites, in metrics and in header fields.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     (1..=limits::SOURCE_NAME_MAX).contains(&name.len()) && name.chars().all(is_letter)
 }
 

@@ -14,9 +14,9 @@ use crate::config::shard::{self, Particulars, ShardConfig};
 use crate::config::shards::Shards;
 use crate::config::tuning::{self, Tuning};
 use crate::config::{
-    Blocklists, Bounces, Control, Delivery, DkimConfig, DnsConfig, ListenerConfig, LogConfig, Node,
-    PoolConfig, Retry, RouteConfig, RuleConfig, SourceConfig, SpoolConfig, TenantConfig, WarmupConfig,
-    blocklists, bounces, dkim, log, read, retry, rule, shaping, sources, syntax, tenant, warmup,
+    Blocklists, Bounces, Control, Credentials, Delivery, DkimConfig, DnsConfig, ListenerConfig, LogConfig,
+    Node, PoolConfig, Retry, RouteConfig, RuleConfig, SourceConfig, SpoolConfig, TenantConfig, WarmupConfig,
+    blocklists, bounces, credentials, dkim, log, read, retry, rule, shaping, sources, syntax, tenant, warmup,
 };
 use crate::limits;
 
@@ -27,6 +27,8 @@ pub struct Config {
     pub node: Node,
     /// `[[listener]]`, at least one.
     pub listeners: Vec<ListenerConfig>,
+    /// `[credentials]`, by name.
+    pub credentials: Vec<Credentials>,
     /// `[[route]]`, most specific match wins; empty means every domain to its MX.
     pub routes: Vec<RouteConfig>,
     /// `[[rule]]`, in order.
@@ -155,12 +157,14 @@ fn read(root: &Section<'_>) -> Config {
     let retry = retry::read(&root.section("retry"));
     let sources = sources::sources(root);
     let pools = sources::pools(root, &sources);
+    let credentials = credentials::read(root);
     let config = Config {
         node,
         shards: shard::read(&root.sections("shard"), &addresses),
         rules: rule::read(root, &addresses),
         listeners,
-        routes: read::routes(root, &retry),
+        routes: read::routes(root, &retry, &credentials),
+        credentials,
         dns: read::dns(&root.section("dns")),
         delivery: read::delivery(&root.section("delivery"), (&sources, &pools)),
         tenants: tenant::read(root, &retry, (&sources, &pools)),

@@ -12,6 +12,20 @@ pub const HELLO: Duration = Duration::from_secs(300);
 pub const STARTTLS: Duration = Duration::from_secs(60);
 /// The opportunistic handshake: a few round trips and a signature. As above.
 pub const HANDSHAKE: Duration = Duration::from_secs(30);
+/// Each answer of AUTH: hosts make wrong ones wait, and ask others for the right ones.
+pub const AUTH: Duration = Duration::from_secs(60);
+/// Bytes of a challenge of AUTH, base64: nonces and a salt, some 200 in practice.
+pub const CHALLENGE_MAX: usize = 1024;
+/// Steps of one AUTH: a line of ours for each. SCRAM has four.
+pub const AUTH_STEPS_MAX: usize = 6;
+/// Fewest iterations of SCRAM that a host may ask for (RFC 7677 section 4).
+pub const ITERATIONS_MIN: u32 = 4096;
+/// Most of them: a second or so of a core that no mail needs, once for each host and shard.
+pub const ITERATIONS_MAX: u32 = 1_000_000;
+/// Letters of what a host says is wrong in SCRAM.
+pub const SCRAM_WORD_MAX: usize = 64;
+/// Keys of SCRAM that a shard keeps: one or two for each smart host.
+pub const SCRAM_KEYS_KEPT: usize = 64;
 /// 4.5.3.2.2 MAIL.
 pub const MAIL: Duration = Duration::from_secs(300);
 /// 4.5.3.2.3 RCPT.

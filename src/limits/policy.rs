@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use super::control::{HTTP_CONNECTIONS_MAX, LOCAL_CONNECTIONS_MAX, LOCAL_REFUSALS_MAX};
 
+/// Credentials for smart hosts that a configuration may have.
+pub const CREDENTIALS_MAX: usize = 1_000;
+/// Bytes of a file with a password: one line.
+pub const PASSWORD_FILE_MAX: u64 = 4096;
 /// Rules of a configuration: they are looked through for each message and recipient.
 pub const RULES_MAX: usize = 1_000;
 /// Bytes of a pattern as it is written.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::config::{ConfigError, KeyLines, value};
+use crate::config::{BadPassword, ConfigError, KeyLines, value};
 use crate::control;
 use crate::inspect::SpoolError;
 use crate::inspect::barred::Barred;
@@ -202,6 +202,34 @@ pub enum FileFlaw {
     Same(SameFile),
     /// It is a key that signs mail, or a directory of them.
     Key(BadKey),
+    /// It has a password for a smart host.
+    Password(PathBuf, PasswordFlaw),
+}
+
+/// Why a file has no password that can be used. Never shows any of it.
+#[derive(Debug)]
+pub enum PasswordFlaw {
+    /// It cannot be read.
+    Unreadable(io::Error),
+    /// What is in it is none.
+    Bad(BadPassword),
+}
+
+impl fmt::Display for PasswordFlaw {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PasswordFlaw::Unreadable(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                write!(formatter, "{error}; let the relay's user read it, and nobody else but root")
+            }
+            PasswordFlaw::Unreadable(error) if error.kind() == io::ErrorKind::NotFound => {
+                write!(formatter, "{error}; put the password there, in one line, for the relay's user alone")
+            }
+            PasswordFlaw::Unreadable(error) => {
+                write!(formatter, "{error}; name a file with the password alone")
+            }
+            PasswordFlaw::Bad(bad) => write!(formatter, "{bad}; put the password there, in one line"),
+        }
+    }
 }
 
 /// A key that signs mail cannot be used, or a directory of them.
@@ -318,6 +346,7 @@ impl fmt::Display for BadFile {
             FileFlaw::Shaping(error) => write!(formatter, "{error}"),
             FileFlaw::Same(same) => write!(formatter, "{}: {same}", self.key),
             FileFlaw::Key(bad) => write!(formatter, "{bad}"),
+            FileFlaw::Password(path, flaw) => write!(formatter, "{}: {flaw}", path.display()),
         }
     }
 }

@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::literal::quoted;
-use crate::config::{Config, ConfigError, RouteTarget, TlsLevel, value};
+use crate::config::{Config, ConfigError, Credentials, Password, RouteTarget, TlsLevel, value};
 use crate::control::ShownCertificate;
 use crate::limits;
 use crate::lookup::machines_name_servers;
-use crate::node::error::{AccountsFlaw, BadAccounts, BadFile, FileFlaw, UnreadableHosts};
+use crate::node::error::{AccountsFlaw, BadAccounts, BadFile, FileFlaw, PasswordFlaw, UnreadableHosts};
 use crate::node::keys::{self, Keys};
 use crate::node::logs;
+use crate::node::secret;
 use crate::node::shaping::{self, Shaped};
 use crate::policy::accounts::Accounts;
 use crate::policy::certificate::Certificate;
@@ -91,6 +92,9 @@ pub(crate) fn fill(config: &mut Config, known: Known<'_>) -> Filled {
         Ok(accounts) => contents.accounts = accounts.map(|accounts| Arc::new(logins(accounts, known.logins))),
         Err(unusable) => fail("auth.accounts", FileFlaw::Accounts(unusable)),
     }
+    for (key, flaw) in find_passwords(config) {
+        fail(&key, flaw);
+    }
     if let Err(unreadable) = find_hosts(config) {
         fail("dns.hosts", FileFlaw::Hosts(unreadable));
     }
@@ -103,6 +107,7 @@ pub(crate) fn fill(config: &mut Config, known: Known<'_>) -> Filled {
         let (sources, pools) = (&config.sources, &config.pools);
         (sources.iter().any(|of| *of.name == *name), pools.iter().any(|of| *of.name == *name))
     };
+    findings.warnings.extend(open_passwords(config));
     findings.warnings.extend(check::strangers(&shaping, knows));
     findings.warnings.extend(strange_pools(config, contents.accounts.as_deref()));
     contents.shaping = Arc::new(shaping);
@@ -175,7 +180,7 @@ fn strange_pools(config: &Config, logins: Option<&Logins>) -> Vec<ConfigError> {
 /// TLS to hosts that show a certificate of an authority that this machine trusts, where a route or a shaping file asks for that. The authorities
 /// of a usual machine are read in some milliseconds, which nobody spends who needs none.
 fn verifying(config: &Config, shaping: &Shaping) -> Result<Option<tls::Client>, Box<ConfigError>> {
-    let route = config.routes.iter().position(|route| route.tls == Some(TlsLevel::Verified));
+    let route = config.routes.iter().position(|route| route.tls() == Some(TlsLevel::Verified));
     let line = shaping.asks_to_verify();
     if route.is_none() && line.is_none() {
         return Ok(None);
@@ -234,6 +239,35 @@ fn read_accounts(path: &Path) -> Result<Accounts, BadAccounts> {
         .map_err(|error| bad(AccountsFlaw::Unreadable(error)))?;
     let text = String::from_utf8(bytes).map_err(|_| bad(AccountsFlaw::NotUtf8))?;
     Accounts::parse(&text).map_err(|error| bad(AccountsFlaw::Line(error)))
+}
+
+/// The passwords of credentials. Those that cannot be read, by their keys.
+fn find_passwords(config: &mut Config) -> Vec<(String, FileFlaw)> {
+    let mut bad = Vec::new();
+    for credentials in &mut config.credentials {
+        let read = files::read_whole(&credentials.password_file, limits::PASSWORD_FILE_MAX)
+            .map_err(PasswordFlaw::Unreadable)
+            .and_then(|bytes| Password::of_file(bytes).map_err(PasswordFlaw::Bad));
+        match read {
+            Ok(password) => credentials.password = password,
+            Err(flaw) => {
+                let key = format!("credentials.{}.password_file", credentials.name);
+                bad.push((key, FileFlaw::Password(credentials.password_file.clone(), flaw)));
+            }
+        }
+    }
+    bad
+}
+
+/// Passwords that others may read.
+fn open_passwords(config: &Config) -> Vec<ConfigError> {
+    let doubt = |credentials: &Credentials| {
+        let path = &credentials.password_file;
+        let (problem, fix) = secret::doubt(path, &std::fs::metadata(path).ok()?)?;
+        let key = format!("credentials.{}.password_file", credentials.name);
+        Some(config.places.remark(&key, problem, fix))
+    };
+    config.credentials.iter().filter_map(doubt).collect()
 }
 
 /// The machine's name servers, unless others are configured. Whether they are the machine's.

@@ -128,6 +128,7 @@ counters! {
         tls_fallbacks "Sessions to next hops repeated in plain text because TLS failed",
         tls_avoided "Sessions to next hops in plain text because TLS failed there within the hour",
         tls_unverified "Sessions to next hops given up before any mail, as the certificate there was not valid, or nobody could tell",
+        logins_failed "Sessions to smart hosts given up before any mail, as this relay could not log in there",
         tls_refused "Sessions to next hops that offered STARTTLS and then refused it",
         replies_early "Replies of next hops that came before the end of the message",
         replies_unasked "Sessions to next hops ended because of replies that nobody asked for",

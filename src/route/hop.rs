@@ -107,6 +107,8 @@ pub struct Hop {
     pub protocol: Protocol,
     /// How TLS is used with all of them, if a route says so: then nothing else does.
     pub tls: Option<TlsLevel>,
+    /// Who we are at all of them: one of `[credentials]`.
+    pub credentials: Option<Box<str>>,
     /// Who connects to them; None: the node by its own addresses.
     pub by: Option<Arc<egress::Source>>,
 }
@@ -141,7 +143,7 @@ impl Hop {
             _ => Protocol::Smtp,
         };
         let hosts = sorted.iter().filter_map(|choice| Host::of_choice(choice)).collect();
-        Some(Hop { site, hosts, label: label.into(), protocol, tls: None, by: None })
+        Some(Hop { site, hosts, label: label.into(), protocol, tls: None, credentials: None, by: None })
     }
 
     /// What a shaping file knows its site by: the domain whose mail goes there, or the first host that the operator names; and the names of
@@ -182,6 +184,14 @@ impl Hop {
         if let Some(level) = level.filter(|_| !matches!(self.protocol, Protocol::Local(_))) {
             self.site.insert_str(0, &format!("tls={} ", level.name()));
             self.tls = Some(level);
+        }
+    }
+
+    /// Its mail goes to hosts that know us by this name. It is a site of its own: no connection carries mail of others.
+    pub fn log_in_as(&mut self, credentials: Option<&str>) {
+        if let Some(name) = credentials {
+            self.site.insert_str(0, &format!("auth={name} "));
+            self.credentials = Some(name.into());
         }
     }
 

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::config::{Config, DomainPattern, Retry, RouteConfig, RouteTarget, TlsLevel};
+use crate::config::{Config, Credentials, DomainPattern, Retry, RouteConfig, RouteTarget, TlsLevel};
 use crate::limits;
 use crate::mail::address;
 use crate::shaping::layers::{Effective, Shaping, ShapingQuery};
@@ -36,13 +36,14 @@ pub enum Route {
 }
 
 impl Route {
-    fn of(RouteConfig { to: choices, tls, .. }: &RouteConfig) -> Route {
-        let tls = *tls;
+    fn of(route: &RouteConfig) -> Route {
+        let (choices, tls) = (&route.to, route.tls());
         let (mx, others): (Vec<_>, Vec<_>) =
             choices.iter().partition(|choice| choice.target == RouteTarget::Mx);
         match (mx.is_empty(), Hop::of(&others)) {
             (true, Some(mut hop)) => {
                 hop.ask_for_tls(tls);
+                hop.log_in_as(route.credentials.as_deref());
                 Route::Fixed(hop)
             }
             (_, behind) => Route::Mx { behind, tls },
@@ -97,6 +98,8 @@ pub struct Table {
     policy: Arc<SitePolicy>,
     /// The same with the TLS of routes, one for each level.
     policies: [Arc<SitePolicy>; TlsLevel::ALL.len()],
+    /// The same with credentials, by their names.
+    logged_in: HashMap<Box<str>, Arc<SitePolicy>>,
     shaping: Arc<Shaping>,
 }
 
@@ -108,10 +111,17 @@ impl Table {
         let own = config.routes.iter().any(|route| route.retry.is_some());
         let policy = SitePolicy::of(config);
         let with = |tls| Arc::new(SitePolicy { tls, ..(*policy).clone() });
+        // A password is told to no host that has not proven who it is.
+        let logged_in = |credentials: &Credentials| {
+            let own = with(TlsLevel::Verified);
+            let policy = SitePolicy { credentials: Some(Arc::new(credentials.clone())), ..(*own).clone() };
+            (credentials.name.clone(), Arc::new(policy))
+        };
         Table {
             routes: ByDomain::new(Route::Mx { behind: None, tls: None }, routes),
             retries: own.then(|| ByDomain::new(None, retries)),
             policies: TlsLevel::ALL.map(with),
+            logged_in: config.credentials.iter().map(logged_in).collect(),
             policy,
             shaping,
         }
@@ -134,7 +144,7 @@ impl Table {
 
     /// Whether both route every domain to the same place.
     pub fn same_routes_as(&self, other: &Table) -> bool {
-        let Table { routes, retries: _, policy: _, policies: _, shaping } = self;
+        let Table { routes, retries: _, policy: _, policies: _, logged_in: _, shaping } = self;
         *routes == other.routes && shaping.same_domains_apart_as(&other.shaping)
     }
 
@@ -164,14 +174,16 @@ impl Table {
 
     /// What holds for the site of a next hop. `beside`: domains that lead there, of those that are rolled up.
     pub fn policy_for(&self, hop: &Hop, beside: &[Box<str>]) -> Arc<SitePolicy> {
-        let of_all = hop.tls.map_or(&self.policy, |level| &self.policies[level as usize]);
+        let own = hop.credentials.as_ref().and_then(|name| self.logged_in.get(name));
+        let of_tls = || hop.tls.map_or(&self.policy, |level| &self.policies[level as usize]);
+        let of_all = own.unwrap_or_else(of_tls);
         of_all.shaped(&self.shaped(hop, beside), hop.tls)
     }
 
     /// Whether both give every site the same limits.
     pub fn same_policies_as(&self, other: &Table) -> bool {
-        let Table { policy, shaping, policies: _, routes: _, retries: _ } = self;
-        *policy == other.policy && Arc::ptr_eq(shaping, &other.shaping)
+        let Table { policy, shaping, logged_in, policies: _, routes: _, retries: _ } = self;
+        *policy == other.policy && *logged_in == other.logged_in && Arc::ptr_eq(shaping, &other.shaping)
     }
 }
 
@@ -190,7 +202,15 @@ fn stranger(name: String, port: u16, rank: u16) -> Host {
 }
 
 fn to_strangers(site: String, hosts: Vec<Host>, domain: &str) -> Hop {
-    Hop { site, hosts, label: domain.into(), protocol: Protocol::Smtp, tls: None, by: None }
+    Hop {
+        site,
+        hosts,
+        label: domain.into(),
+        protocol: Protocol::Smtp,
+        tls: None,
+        credentials: None,
+        by: None,
+    }
 }
 
 /// The address in a domain literal, `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 4.1.3).
@@ -272,6 +292,7 @@ mod tests {
             domain,
             to: Choice::only(RouteTarget::smtp("h", port)),
             tls: None,
+            credentials: None,
             retry: None,
         };
         let mut config = Config::embedded();
@@ -305,7 +326,8 @@ mod tests {
         let choice = |target, order| Choice { target, weight: 1, order };
         let mut config = Config::embedded();
         let to = vec![choice(RouteTarget::smtp("spare", 25), 1), choice(RouteTarget::Mx, 0)];
-        config.routes = vec![RouteConfig { domain: DomainPattern::Any, to, tls: None, retry: None }];
+        config.routes =
+            vec![RouteConfig { domain: DomainPattern::Any, to, tls: None, credentials: None, retry: None }];
         let table = Table::new(&config, Arc::default());
         let Route::Mx { behind: Some(spare), .. } = table.route("d.example") else {
             panic!("an MX and what is behind it")
@@ -328,8 +350,13 @@ mod tests {
             let mut config = Config::embedded();
             config.delivery.starttls = false;
             let to = Choice::only(RouteTarget::smtp("h", 25));
-            config.routes =
-                vec![RouteConfig { domain: DomainPattern::Exact("a.example".into()), to, tls, retry: None }];
+            config.routes = vec![RouteConfig {
+                domain: DomainPattern::Exact("a.example".into()),
+                to,
+                tls,
+                credentials: None,
+                retry: None,
+            }];
             let table = Table::new(&config, Arc::new(Shaping::of(vec![file]).0));
             let hop = match table.route(domain) {
                 Route::Fixed(hop) => hop.clone(),
@@ -351,7 +378,8 @@ mod tests {
         let route = |tls| {
             let mut config = Config::embedded();
             let to = Choice::only(RouteTarget::Mx);
-            config.routes = vec![RouteConfig { domain: DomainPattern::Any, to, tls, retry: None }];
+            config.routes =
+                vec![RouteConfig { domain: DomainPattern::Any, to, tls, credentials: None, retry: None }];
             Table::new(&config, Arc::default())
         };
         assert!(route(None).same_routes_as(&route(None)));

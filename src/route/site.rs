@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, Retry, TlsLevel};
+use crate::config::{Config, Credentials, Retry, TlsLevel};
 use crate::limits;
 use crate::shaping::answers::Answers;
 use crate::shaping::automation::Automation;
@@ -41,6 +41,8 @@ pub struct SitePolicy {
     pub pipeline: bool,
     /// How TLS is used.
     pub tls: TlsLevel,
+    /// Who we are there.
+    pub credentials: Option<Arc<Credentials>>,
     /// When what failed is tried again, and when it is given up.
     pub retry: Retry,
     /// What rules say of its replies, before what is known of all.
@@ -105,6 +107,7 @@ impl SitePolicy {
             recipients: limits::TRANSACTION_RECIPIENTS_MAX,
             pipeline: delivery.pipeline_messages,
             tls: if delivery.starttls { TlsLevel::Opportunistic } else { TlsLevel::Off },
+            credentials: None,
             retry: config.retry.clone(),
             answers: None,
             automation: None,
@@ -145,6 +148,7 @@ impl SitePolicy {
                 .clamp(1, self.recipients),
             pipeline: self.pipeline,
             tls: by_route.or_else(|| held.tls().map(level)).unwrap_or(self.tls),
+            credentials: self.credentials.clone(),
             retry,
             answers: held.answers(),
             automation: held.automation(),
@@ -217,6 +221,7 @@ impl SitePolicy {
             Key::BannerTimeout => self.timeouts.greeting = time,
             Key::EhloTimeout => self.timeouts.hello = time,
             Key::StarttlsTimeout => self.timeouts.starttls = time,
+            Key::AuthTimeout => self.timeouts.auth = time,
             Key::MailFromTimeout => self.timeouts.mail = time,
             Key::RcptToTimeout => self.timeouts.rcpt = time,
             Key::DataTimeout => self.timeouts.data = time,
@@ -234,6 +239,7 @@ impl SitePolicy {
             messages_per_connection,
             pipeline,
             tls,
+            credentials,
             named: _,
             recipients: _,
             retry: _,
@@ -260,6 +266,7 @@ impl SitePolicy {
             && *pipeline == other.pipeline
             && *timeouts == other.timeouts
             && *tls == other.tls
+            && *credentials == other.credentials
     }
 }
 
@@ -272,6 +279,7 @@ fn timeouts(held: &Effective<'_>) -> Timeouts {
         greeting: time(Key::BannerTimeout, usual.greeting),
         hello: time(Key::EhloTimeout, usual.hello),
         starttls: time(Key::StarttlsTimeout, usual.starttls),
+        auth: time(Key::AuthTimeout, usual.auth),
         mail: time(Key::MailFromTimeout, usual.mail),
         rcpt: time(Key::RcptToTimeout, usual.rcpt),
         data: time(Key::DataTimeout, usual.data),
@@ -318,6 +326,7 @@ mod tests {
             recipients,
             pipeline,
             tls,
+            credentials: _,
             retry,
             answers: _,
             automation: _,
@@ -356,7 +365,7 @@ mod tests {
 
     #[test]
     fn each_step_takes_as_long_as_a_file_says() {
-        let keys = "connect banner ehlo starttls mail_from rcpt_to data data_dot rset idle";
+        let keys = "connect banner ehlo starttls auth mail_from rcpt_to data data_dot rset idle";
         let lines = keys.split(' ').enumerate().map(|(at, key)| format!("{key}_timeout = '{}s'\n", at + 1));
         let (of_all, own) = shaped(&format!("[default]\nmax_age = '2d'\n{}", lines.collect::<String>()));
         let seconds = Duration::from_secs;
@@ -365,12 +374,13 @@ mod tests {
             greeting: seconds(2),
             hello: seconds(3),
             starttls: seconds(4),
-            mail: seconds(5),
-            rcpt: seconds(6),
-            data: seconds(7),
-            dot: seconds(8),
-            reset: seconds(9),
-            idle: seconds(10),
+            auth: seconds(5),
+            mail: seconds(6),
+            rcpt: seconds(7),
+            data: seconds(8),
+            dot: seconds(9),
+            reset: seconds(10),
+            idle: seconds(11),
         };
         assert_eq!((own.timeouts, own.max_age), (wanted, Some(2 * 86_400)));
         assert!(!own.same_connections_as(&of_all), "connections are opened anew for it");
@@ -392,6 +402,7 @@ mod tests {
             (Key::RetryInterval, "'10h'"),
             (Key::MaxRetryInterval, "'11h'"),
             (Key::BannerTimeout, "'12s'"),
+            (Key::AuthTimeout, "'14s'"),
             (Key::IdleTimeout, "'13s'"),
         ] {
             let (of_all, own) = shaped(&format!("[default]\n{} = {written}\n", key.name()));
@@ -406,9 +417,11 @@ mod tests {
 
     #[test]
     fn a_site_of_which_nothing_is_said_has_what_all_have() {
-        for text in
-            ["", "[default]\nadaptive = true\nauth_timeout = '5s'\n", "['b.example']\nconnection_limit = 1\n"]
-        {
+        for text in [
+            "",
+            "[default]\nadaptive = true\nauth_timeout = '60s'\n",
+            "['b.example']\nconnection_limit = 1\n",
+        ] {
             let (of_all, own) = shaped(text);
             assert!(Arc::ptr_eq(&of_all, &own), "{text}");
         }

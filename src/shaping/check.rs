@@ -48,11 +48,9 @@ pub fn check(shaping: &Shaping) -> Findings {
     for (scope, block) in blocks(shaping) {
         let section = Layer { block, scope, of_source: false }.to_string();
         contradictions(&section, &block.settings, &mut found);
-        without_effect(&section, &block.settings, &mut found);
         for (source, settings) in &block.sources {
             let section = format!("{section}.sources.\"{source}\"");
             contradictions(&section, settings, &mut found);
-            without_effect(&section, settings, &mut found);
             for set in settings.iter().filter(|set| set.value == Value::Source(source.clone())) {
                 let key = format!("{section}.{}", set.key.name());
                 let fix = "name another source, or leave it out";
@@ -242,20 +240,6 @@ fn shadowed(
     if let Some(other) = earlier.iter().chain(below).find(does_all) {
         let problem = format!("the rule at {} does all of this already", other.place);
         found.warn(rule.place.remark(key, problem, "leave it out, or have it do something else"));
-    }
-}
-
-/// What is obeyed less than it says.
-fn without_effect(section: &str, settings: &[Setting], found: &mut Findings) {
-    for set in settings {
-        let (problem, fix) = match (set.key, &set.value) {
-            (Key::AuthTimeout, _) => (
-                "no AUTH is sent to next hops, so there is no answer to wait for",
-                "leave it out; it changes nothing",
-            ),
-            _ => continue,
-        };
-        found.warn(set.place.remark(&format!("{section}.{}", set.key.name()), problem, fix));
     }
 }
 

@@ -26,11 +26,13 @@ mod rules;
 mod returns;
 #[path = "../schema/mod.rs"]
 mod schema;
+mod secure;
 mod sessions;
 mod shaping;
 mod signed;
 mod signing;
 mod slow_hops;
+mod smart_hosts;
 mod sources;
 mod suspend;
 mod verify;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, unbounded};
-use relevo::config::{Boot, Config, ListenerConfig};
+use relevo::config::{Boot, Config, ListenerConfig, Password};
 use relevo::dns::latest::Latest;
 use relevo::id::MessageId;
 use relevo::limits;
@@ -30,6 +30,7 @@ use relevo::shard::start::{self, Report, ShardSetup};
 use relevo::shard::warm::WarmCounts;
 
 use crate::schema::Schema;
+use crate::secure;
 use crate::signing::signing;
 
 /// A running relay, all of its shards on one node of the world.
@@ -78,10 +79,23 @@ pub fn configuration(more: &str) -> String {
     )
 }
 
+/// A configuration, with the passwords of lines that begin with `#password: `, each with a name of `[credentials]`.
+fn parse(configuration: &str) -> Arc<Config> {
+    let mut config = Config::parse(configuration, Path::new("sim")).expect("a valid configuration");
+    for line in configuration.lines().filter_map(|line| line.strip_prefix("#password: ")) {
+        let (name, password) = line.split_once(' ').expect("a name and a password");
+        let password = Password::of_file(password.into()).expect("a password");
+        let own = config.credentials.iter_mut().filter(|of| *of.name == *name);
+        own.for_each(|of| of.password = password.clone());
+    }
+    Arc::new(config)
+}
+
 /// What the files of a configuration hold.
 fn contents(configuration: &str, certificates: Vec<Option<Arc<rustls::ServerConfig>>>) -> Contents {
     let (shaping, signing) = (shaping(configuration), signing(configuration));
-    Contents { certificates, shaping, signing, ..Contents::default() }
+    let verifying = configuration.lines().any(|line| line == "#authority").then(secure::verifying);
+    Contents { certificates, shaping, signing, verifying, ..Contents::default() }
 }
 
 /// The shaping file of a configuration: its lines that begin with `#: `.
@@ -133,8 +147,7 @@ impl<'a> Relay<'a> {
         instruments: Vec<Arc<Instruments>>,
         read: &dyn Fn(&Instruments),
     ) -> Option<Relay<'a>> {
-        let settings = Config::parse(launch.configuration, Path::new("sim"));
-        let settings = Arc::new(settings.expect("a valid configuration"));
+        let settings = parse(launch.configuration);
         let certificates = settings.listeners.iter().map(certificate).collect();
         let live = Arc::new(LiveConfig::new(
             settings.clone(),
@@ -304,10 +317,9 @@ impl<'a> Relay<'a> {
     }
 
     fn next_live(&mut self, configuration: &str) -> Arc<LiveConfig> {
-        let config = Config::parse(configuration, Path::new("sim")).expect("a valid configuration");
+        let config = parse(configuration);
         let certificates = config.listeners.iter().map(certificate).collect();
-        let live =
-            LiveConfig::new(Arc::new(config), contents(configuration, certificates), self.runtimes.len());
+        let live = LiveConfig::new(config, contents(configuration, certificates), self.runtimes.len());
         self.last += 1;
         Arc::new(live.after(&self.live, self.last, ("sim", &[])))
     }

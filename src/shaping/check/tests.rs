@@ -63,8 +63,6 @@ fn what_can_never_take_effect_is_told() {
             "3: default.automation[0].action: it sets connection_limit to 5, and shaping.toml:2 says 3"),
         ("[[default.automation]]\nregex = 'a'\npermanent = true\nexample = '550 a'\n".to_owned(), "is what the codes of its examples say"),
         (format!("{RULE}regex = 'slow'\nexample = 'slow'\n"), "has no code"),
-        ("[default]\nauth_timeout = '5s'\n".to_owned(), "2: default.auth_timeout: no AUTH is sent to next hops"),
-        ("['a.example'.sources.ip1]\nauth_timeout = '5s'\n".to_owned(), "2: \"a.example\".sources.\"ip1\".auth_timeout: no AUTH"),
     ] {
         let (errors, warnings) = found(&text);
         assert_eq!((errors.len(), warnings.len()), (0, 1), "{text}: {errors:#?} {warnings:#?}");

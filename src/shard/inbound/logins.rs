@@ -15,6 +15,7 @@ use crate::policy::accounts::Accounts;
 use crate::policy::guesses::Guesses;
 use crate::policy::verified::{Digest, DigestKey, Verified};
 use crate::shard::timers::Deadline;
+use crate::time::Instant;
 
 /// The accounts of the node, and what is remembered of those who logged in or tried to. What was verified goes when the accounts are read
 /// anew; who guesses is known as long as the process lives.
@@ -45,6 +46,11 @@ impl Logins {
     /// Who has one.
     pub fn accounts(&self) -> &Accounts {
         &self.accounts
+    }
+
+    /// Whether nobody guesses passwords.
+    pub fn is_calm(&self, now: Instant) -> bool {
+        lock(&self.guesses).calm(now)
     }
 
     /// The hash of an account's password; None: there is no such account.

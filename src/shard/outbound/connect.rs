@@ -370,6 +370,45 @@ fn family(hop: &Hop, at: &Endpoint) -> Option<String> {
     })
 }
 
+/// What an address is asked for by the policy of its site.
+fn manners<'a, R: Runtime>(
+    shard: &Shard<R>,
+    (hop, policy): (&Hop, &'a SitePolicy),
+    host: &Host,
+    to: &Endpoint,
+) -> Manners<'a> {
+    let login = policy.credentials.as_ref();
+    let level = match (login, to.ip()) {
+        // Whatever else is said: a password is told to no other.
+        (Some(_), _) => TlsLevel::Verified,
+        (None, Some(_)) => policy.tls,
+        // Nobody listens on a socket of this machine who could not read its memory.
+        (None, None) => TlsLevel::Off,
+    };
+    let asked_by = match (login, hop.tls) {
+        (Some(_), _) => AskedBy::Credentials,
+        (None, Some(_)) => AskedBy::Route,
+        (None, None) => AskedBy::Shaping,
+    };
+    let (lmtp, required) = (hop.protocol == Protocol::Lmtp, level.is_required() && !host.tls_first);
+    let hangs_up = || {
+        let failures = shard.outbound.hosts.ehlo_failures.borrow();
+        failures.is_known(&name(host, to), shard.timers.recent())
+    };
+    Manners {
+        lmtp,
+        timeouts: policy.timeouts,
+        tls_first: host.tls_first,
+        // HELO offers no TLS.
+        ehlo: required || lmtp || !hangs_up(),
+        starttls: level != TlsLevel::Off && !host.tls_first,
+        required,
+        verifies: level == TlsLevel::Verified,
+        login,
+        asked_by,
+    }
+}
+
 /// One address: with STARTTLS if offered, and if anything goes wrong with that, once more in plain text. RFC 3207 section 4.1 leaves that to
 /// the client; opportunistic TLS asks for nothing better than what mail had before (RFC 7435). A host that hangs up on EHLO is told HELO.
 async fn open<R: Runtime>(
@@ -378,24 +417,11 @@ async fn open<R: Runtime>(
     host: &Host,
     to: &Endpoint,
 ) -> Result<Connection<R>, HopError> {
-    let named = || name(host, to);
-    let (lmtp, by) = (hop.protocol == Protocol::Lmtp, &hop.by);
+    let (named, by) = (|| name(host, to), &hop.by);
     let now = shard.timers.recent();
     let is_known = |failures: &RefCell<Failures>| failures.borrow().is_known(&named(), now);
-    // Nobody listens on a socket of this machine who could not read its memory.
-    let level = if to.ip().is_some() { policy.tls } else { TlsLevel::Off };
-    let required = level.is_required() && !host.tls_first;
-    let asked_by = if hop.tls.is_some() { AskedBy::Route } else { AskedBy::Shaping };
-    let mut manners = Manners {
-        lmtp,
-        timeouts: policy.timeouts,
-        tls_first: host.tls_first,
-        // HELO offers no TLS.
-        ehlo: required || lmtp || !is_known(&shard.outbound.hosts.ehlo_failures),
-        starttls: level != TlsLevel::Off && !host.tls_first,
-        verifies: level == TlsLevel::Verified,
-        asked_by,
-    };
+    let mut manners = manners(shard, (hop, policy), host, to);
+    let (asked_by, required) = (manners.asked_by, manners.required);
     let avoids_tls = manners.starttls && !required && is_known(&shard.outbound.hosts.tls_failures);
     if avoids_tls {
         shard.instruments.counters.tls_avoided.add(1);

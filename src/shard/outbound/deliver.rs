@@ -252,11 +252,8 @@ fn failed<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Site>, error
         site.hold(shard.runtime.now());
         return;
     }
-    let level = if refuses_us || (of_source && !held) || matches!(error, HopError::Ourselves(_)) {
-        Level::Error
-    } else {
-        Level::Warning
-    };
+    let ours = matches!(error, HopError::Ourselves(_) | HopError::Login(_));
+    let level = if refuses_us || (of_source && !held) || ours { Level::Error } else { Level::Warning };
     sites::rest(shard, key, site, level, error);
 }
 

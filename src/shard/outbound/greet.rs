@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::Credentials;
 use crate::limits;
 use crate::policy::trust;
 use crate::route::egress;
@@ -11,6 +12,7 @@ use crate::route::{Endpoint, Host};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::outbound::hop_error::HopError;
+use crate::shard::outbound::login;
 use crate::shard::outbound::manners::blame_tls;
 use crate::shard::outbound::rates::Rights;
 use crate::shard::outbound::session::{Behind, Connection, Starttls};
@@ -21,14 +23,18 @@ use crate::smtp::reply::Reply;
 
 /// What a host is asked for in a session.
 #[derive(Clone, Copy)]
-pub(super) struct Manners {
+pub(super) struct Manners<'a> {
     pub lmtp: bool,
     pub timeouts: Timeouts,
     pub tls_first: bool,
     pub ehlo: bool,
     pub starttls: bool,
+    /// There is no mail in plain text.
+    pub required: bool,
     /// Its certificate must be valid.
     pub verifies: bool,
+    /// Who we are there. Only where its certificate must be valid, and behind it.
+    pub login: Option<&'a Arc<Credentials>>,
     pub asked_by: AskedBy,
 }
 
@@ -37,6 +43,7 @@ pub(super) struct Manners {
 pub(super) enum AskedBy {
     Shaping,
     Route,
+    Credentials,
 }
 
 impl AskedBy {
@@ -45,6 +52,7 @@ impl AskedBy {
         match self {
             AskedBy::Shaping => "a shaping file's enable_tls requires TLS",
             AskedBy::Route => "the route's tls requires TLS",
+            AskedBy::Credentials => "the route's credentials require TLS",
         }
     }
 
@@ -53,11 +61,12 @@ impl AskedBy {
         match self {
             AskedBy::Shaping => "a shaping file's enable_tls = \"Required\" wants a valid one",
             AskedBy::Route => "the route's tls = \"verify\" wants a valid one",
+            AskedBy::Credentials => "the route's credentials want a valid one",
         }
     }
 }
 
-impl Manners {
+impl Manners<'_> {
     /// For whom its certificate is looked at; None: for nobody.
     fn verified_for(&self) -> Option<AskedBy> {
         self.verifies.then_some(self.asked_by)
@@ -80,7 +89,7 @@ pub(super) async fn greet<R: Runtime>(
     shard: &Rc<Shard<R>>,
     host: &Host,
     (to, by): (&Endpoint, &Option<Arc<egress::Source>>),
-    (manners, rights): (Manners, &Rights<'_, R>),
+    (manners, rights): (Manners<'_>, &Rights<'_, R>),
 ) -> Result<Connection<R>, HopError> {
     if !rights.take().await {
         return Err(HopError::OverRate);
@@ -109,7 +118,7 @@ async fn introduce<R: Runtime>(
     shard: &Rc<Shard<R>>,
     connection: &mut Connection<R>,
     host: &str,
-    manners: Manners,
+    manners: Manners<'_>,
 ) -> Result<(), HopError> {
     if manners.tls_first {
         secure(shard, connection, (host, manners.verified_for())).await?;
@@ -146,6 +155,9 @@ async fn introduce<R: Runtime>(
             error @ (HopError::BadTls(_) | HopError::Unasked) => error,
             error => HopError::BrokenTls(words(connection.starttls, step, &error)),
         })?;
+    }
+    if let Some(credentials) = manners.login.filter(|_| manners.verifies && !connection.tls.is_empty()) {
+        login::log_in(shard, connection, credentials).await?;
     }
     connection.be_terse();
     match connection.behind(shard).await {

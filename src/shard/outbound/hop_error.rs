@@ -35,6 +35,8 @@ pub enum HopError {
     NoTls(String),
     /// The same, where TLS broke or the certificate is not valid.
     BadTls(String),
+    /// The route's mail never goes without a login, and none came about. In words.
+    Login(String),
     /// The hop hung up on EHLO: HELO is to be tried next.
     BrokenEhlo(WireError),
     /// A host that the operator names is this relay: by its address, or by the name it greets with. In words.
@@ -75,6 +77,7 @@ impl std::fmt::Display for HopError {
             HopError::BrokenTls(words)
             | HopError::NoTls(words)
             | HopError::BadTls(words)
+            | HopError::Login(words)
             | HopError::NoAddress(words)
             | HopError::Ourselves(words)
             | HopError::Source(words) => formatter.write_str(words),
@@ -94,6 +97,7 @@ impl HopError {
         match self {
             HopError::NoTls(_) => (4, 7, 4),
             HopError::BadTls(_) => (4, 7, 5),
+            HopError::Login(_) => (4, 7, 8),
             _ => NO_ANSWER,
         }
     }

@@ -22,6 +22,7 @@ use crate::shard::mesh::Mesh;
 use crate::shard::message::{Handoff, Returned};
 use crate::shard::outbound::address::Addresses;
 use crate::shard::outbound::asking::pace::AskingPace;
+use crate::shard::outbound::known_keys::KnownKeys;
 use crate::shard::outbound::opening::{OpeningConnection, Openings};
 use crate::shard::outbound::provider::Providers;
 use crate::shard::outbound::resolve::{Resolver, Unroutable};
@@ -77,6 +78,8 @@ pub(in crate::shard) struct Outbound<R: Runtime> {
     pub addresses: Rc<Addresses>,
     /// TLS towards next hops.
     pub tls_client: tls::Client,
+    /// What is proven to smart hosts.
+    pub keys: KnownKeys,
     /// What hosts showed of late.
     pub hosts: Hosts,
     /// What replies mean.
@@ -129,6 +132,7 @@ impl<R: Runtime> Outbound<R> {
             openings: Rc::new(Openings::new(runtime.random())),
             addresses: Rc::new(Addresses::new((mesh.clone(), shard), per_address)),
             tls_client,
+            keys: KnownKeys::default(),
             hosts: Hosts::default(),
             judge: RefCell::new(Judge::new(Classes::shipped())),
             reports: RefCell::default(),

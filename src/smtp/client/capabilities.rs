@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::mail::envelope::Needs;
+use crate::smtp::client::auth::Mechanisms;
 use crate::smtp::client::local::local;
 use crate::smtp::reply::Reply;
 
@@ -17,6 +18,8 @@ pub struct Capabilities {
     pub starttls: bool,
     /// RFC 3461
     pub dsn: bool,
+    /// RFC 4954
+    pub auth: Mechanisms,
     /// RFC 1870: announced, with a bound unless it is 0.
     pub size: Option<u64>,
     /// RFC 9422 RCPTMAX: recipients of one transaction.
@@ -43,6 +46,9 @@ impl Capabilities {
                 capabilities.starttls = true;
             } else if keyword.eq_ignore_ascii_case("SIZE") {
                 capabilities.size = Some(words.next().and_then(|size| size.parse().ok()).unwrap_or(0));
+            } else if keyword.eq_ignore_ascii_case("AUTH") || is_auth_of_old(keyword) {
+                capabilities.auth.offer();
+                keyword.split('=').skip(1).chain(words).for_each(|word| capabilities.auth.add(word));
             } else if keyword.eq_ignore_ascii_case("LIMITS") {
                 words.for_each(|word| capabilities.limit(word));
             }
@@ -66,6 +72,11 @@ impl Capabilities {
             self.messages_max = Some(value);
         }
     }
+}
+
+/// `AUTH=LOGIN`, as hosts write it for clients from before RFC 2554.
+fn is_auth_of_old(keyword: &str) -> bool {
+    keyword.get(..5).is_some_and(|head| head.eq_ignore_ascii_case("AUTH="))
 }
 
 /// What a message needs and a hop does not offer.

@@ -1,5 +1,6 @@
 //! The client side of a session (RFC 5321), sans IO: what to send next, what a reply means.
 
+pub mod auth;
 pub mod blame;
 mod capabilities;
 mod commands;
@@ -28,10 +29,9 @@ use lmtp::Answers;
 pub use local::local;
 pub use phase::NextStep;
 use phase::Phase;
-pub use stuffing::stuff;
-pub use timeouts::Timeouts;
 pub use verdicts::Verdict;
 use verdicts::Verdicts;
+pub use {stuffing::stuff, timeouts::Timeouts};
 
 /// Recipients of a transaction.
 pub type Recipients<'a> = SmallVec<[&'a [u8]; limits::RECIPIENTS_INLINE]>;

@@ -4,6 +4,7 @@ use smallvec::smallvec;
 
 use super::*;
 use crate::mail::envelope::Needs;
+use crate::smtp::client::auth::Mechanisms;
 
 pub(super) fn reply(code: u16) -> Reply {
     Reply { code, enhanced: None, text: format!("r{code}"), lines: Vec::new(), odd: false, ours: false }
@@ -13,6 +14,7 @@ pub(super) const PIPELINING: Capabilities = Capabilities {
     pipelining: true,
     eight_bit: true,
     starttls: false,
+    auth: Mechanisms::NONE,
     dsn: false,
     size: None,
     recipients_max: None,
@@ -22,6 +24,7 @@ pub(super) const PLAIN: Capabilities = Capabilities {
     pipelining: false,
     eight_bit: false,
     starttls: false,
+    auth: Mechanisms::NONE,
     dsn: false,
     size: Some(0),
     recipients_max: None,

@@ -15,6 +15,8 @@ pub struct Timeouts {
     pub hello: Duration,
     /// Each answer from STARTTLS to the EHLO under TLS.
     pub starttls: Duration,
+    /// Each answer of a login.
+    pub auth: Duration,
     /// The answer to MAIL.
     pub mail: Duration,
     /// The answer to RCPT.
@@ -37,6 +39,7 @@ impl Default for Timeouts {
             greeting: limits::client::GREETING,
             hello: limits::client::HELLO,
             starttls: limits::client::STARTTLS,
+            auth: limits::client::AUTH,
             mail: limits::client::MAIL,
             rcpt: limits::client::RCPT,
             data: limits::client::DATA,

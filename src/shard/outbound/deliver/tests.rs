@@ -13,6 +13,7 @@ fn begin(shard: &Rc<Shard<SimRuntime>>, number: usize) {
         hosts: Vec::new(),
         protocol: Protocol::Smtp,
         tls: None,
+        credentials: None,
         by: None,
     };
     let (key, site) = sites::site(shard, Rc::new(hop));

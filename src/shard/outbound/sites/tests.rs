@@ -28,6 +28,7 @@ fn hop(name: &str) -> Rc<Hop> {
         hosts: Vec::new(),
         protocol: Protocol::Smtp,
         tls: None,
+        credentials: None,
         by: None,
     })
 }
@@ -124,7 +125,15 @@ fn a_domain_has_its_say_about_its_site() {
     let led = |domain: &str| {
         let site = "mx.example".to_owned();
         let hosts = vec![host("mx.example")];
-        Rc::new(Hop { site, hosts, label: domain.into(), protocol: Protocol::Smtp, tls: None, by: None })
+        Rc::new(Hop {
+            site,
+            hosts,
+            label: domain.into(),
+            protocol: Protocol::Smtp,
+            tls: None,
+            credentials: None,
+            by: None,
+        })
     };
     let (one_key, one) = site(&shard, led("one.example"));
     let limit = |site: &Site| site.policy.borrow().connections;
