@@ -82,6 +82,12 @@ fn assert_header(field: &[u8], name: &str) {
     }
 }
 
+/// Whether it is as messages are stored.
+fn is_canonical(text: &[u8]) -> bool {
+    let lines = text.split_inclusive(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r\n"));
+    lines.into_iter().all(|line| line.is_some_and(|line| !line.contains(&b'\r') && !line.contains(&0)))
+}
+
 /// Lines without their CRLF; fails on a bare CR or LF.
 fn lines(text: &[u8]) -> Vec<&[u8]> {
     assert!(text.ends_with(b"\r\n"));
@@ -137,7 +143,7 @@ pub fn bounce(data: &[u8]) {
         unique,
         recipients: &failures,
         header,
-        is_whole: unique & 1 == 1,
+        is_whole: unique & 1 == 1 && is_canonical(header),
     };
     let Some(bounce) = dsn::compose(&notice) else {
         assert!(!dsn::owed(sender) || failures.is_empty());

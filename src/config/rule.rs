@@ -483,7 +483,7 @@ fn header_remove(value: &DeValue<'_>) -> Result<Vec<String>, Wrong> {
     let parse = |text: &str| match text.to_ascii_lowercase() {
         // RFC 5321 4.4; and who finds loops counts them.
         name if name == "received" => Err(BadValue::Unusable(
-            "trace fields stay, as loops are found by them (RFC 5321 4.4); hide_trace = true hides what they say",
+            "trace fields stay as they are (RFC 5321 4.4), as loops are found by them; hide_trace = true hides what they say",
         )),
         name if is_field_name(text) => Ok(name),
         _ => Err(BadValue::Syntax("the name of a header field")),

@@ -6,10 +6,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Blocklists, DnsConfig, SourceConfig};
 use crate::control::admin::Teller;
 use crate::control::decisions::{Desk, SuspensionRequest};
-use crate::control::reload::Reload;
+use crate::control::reload::{Reload, Watched};
 use crate::control::say::say;
 use crate::control::thread::Turn;
 use crate::dns::QueryType;
@@ -21,24 +20,6 @@ use crate::observe::event::{Admin, Listed};
 use crate::queue::suspension::{Effect, Scope};
 use crate::runtime::process;
 use crate::time::UnixMillis;
-
-/// What is to be watched, as what is in force has it.
-#[derive(Clone, Debug)]
-pub struct Watched {
-    /// `[blocklists]`
-    pub lists: Blocklists,
-    /// Whom to ask.
-    pub dns: DnsConfig,
-    /// Whose addresses.
-    pub sources: Vec<SourceConfig>,
-}
-
-impl Watched {
-    /// Whether the same would be asked.
-    fn asks_as(&self, other: &Watched) -> bool {
-        self.lists == other.lists && self.sources == other.sources
-    }
-}
 
 /// One address on one list.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -47,7 +47,6 @@ use crate::runtime::{local, process};
 use crate::shard::mesh::Mesh;
 
 use accounting::Accounting;
-pub use blocklists::Watched;
 pub use certificates::{Showing, ShownCertificate};
 pub use error::StartError;
 pub use health::Health;

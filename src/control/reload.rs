@@ -1,7 +1,7 @@
 //! What may be asked about the configuration of the running node; the node answers.
 
+use crate::config::{Blocklists, DnsConfig, SourceConfig};
 use crate::control::api::shape::{ConfigStatus, Reloaded};
-use crate::control::blocklists::Watched;
 use crate::observe::families::{Family, FamilyInfo};
 use crate::queue::select::{BadFilter, Filter, PlacePredicate};
 
@@ -12,6 +12,24 @@ pub const RELOADS: FamilyInfo = FamilyInfo {
     label: "result",
     values: &["ok", "refused"],
 };
+
+/// What is to be watched, as what is in force has it.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    /// `[blocklists]`
+    pub lists: Blocklists,
+    /// Whom to ask.
+    pub dns: DnsConfig,
+    /// Whose addresses.
+    pub sources: Vec<SourceConfig>,
+}
+
+impl Watched {
+    /// Whether the same would be asked.
+    pub(super) fn asks_as(&self, other: &Watched) -> bool {
+        self.lists == other.lists && self.sources == other.sources
+    }
+}
 
 /// Whoever reads the configuration again.
 pub trait Reload: Send + Sync {
