@@ -214,6 +214,8 @@ fn write_delivery(config: &Config, out: &mut String) -> std::fmt::Result {
         config.delivery.connections_per_address,
         if config.delivery.starttls { "where they offer it" } else { "never" }
     )?;
+    let policies = if config.tls.mta_sts { "obeyed" } else { "not asked for" };
+    writeln!(out, "policies of domains on TLS (MTA-STS) are {policies}")?;
     if config.delivery.private_networks == PrivateNetworks::Allow {
         writeln!(out, "MX hosts may be in private networks")?;
     }

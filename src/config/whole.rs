@@ -15,8 +15,9 @@ use crate::config::shards::Shards;
 use crate::config::tuning::{self, Tuning};
 use crate::config::{
     Bounces, Control, Credentials, Delivery, DkimConfig, DnsConfig, ListenerConfig, LogConfig, Node,
-    PoolConfig, Retry, RouteConfig, RuleConfig, SourceConfig, SpoolConfig, TenantConfig, WarmupConfig,
-    bounces, credentials, dkim, log, read, retry, rule, shaping, sources, syntax, tenant, warmup,
+    PoolConfig, Retry, RouteConfig, RuleConfig, SourceConfig, SpoolConfig, TenantConfig, TlsConfig,
+    WarmupConfig, bounces, credentials, dkim, log, outbound_tls, read, retry, rule, shaping, sources, syntax,
+    tenant, warmup,
 };
 use crate::limits;
 
@@ -53,6 +54,8 @@ pub struct Config {
     pub shaping: ShapingConfig,
     /// `[dkim]`
     pub dkim: DkimConfig,
+    /// `[tls]`
+    pub tls: TlsConfig,
     /// `[spool]`
     pub spool: SpoolConfig,
     /// `[auth]`: file of `name:hash` lines, hashes in PHC form (`$argon2id$…`).
@@ -173,6 +176,7 @@ fn read(root: &Section<'_>) -> Config {
         bounces: bounces::read(&root.section("bounces")),
         shaping: shaping::read(&root.section("shaping")),
         dkim: dkim::read(&root.section("dkim")),
+        tls: outbound_tls::read(&root.section("tls")),
         spool: read::spool(&root.section("spool")),
         accounts,
         logs: log::read(root),

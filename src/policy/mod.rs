@@ -13,6 +13,7 @@ pub mod relay;
 pub mod reports;
 pub mod rules;
 pub mod signing;
+pub mod sts;
 pub mod suppression;
 pub mod tenants;
 pub mod tls;

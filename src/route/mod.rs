@@ -208,6 +208,7 @@ fn to_strangers(site: String, hosts: Vec<Host>, domain: &str) -> Hop {
         label: domain.into(),
         protocol: Protocol::Smtp,
         tls: None,
+        by_policy: false,
         credentials: None,
         by: None,
     }

@@ -3,7 +3,7 @@ import socket
 import struct
 import threading
 
-A, MX, AAAA = 1, 15, 28
+A, MX, TXT, AAAA, TLSA = 1, 15, 16, 28, 52
 SILENCE = "silence"
 
 
@@ -13,7 +13,7 @@ def encode(name):
 
 
 class Names:
-    """`records(name, kind)` gives what there is: a list of addresses, of (preference, host) for MX; None: no such name; SILENCE: no answer."""
+    """`records(name, kind)` gives what there is: a list of addresses, of (preference, host) for MX, of texts for TXT, of bytes for TLSA; None: no such name; SILENCE: no answer."""
 
     def __init__(self, records):
         self.records, self.asked, self.lock = records, 0, threading.Lock()
@@ -50,6 +50,10 @@ class Names:
                 data = struct.pack(">H", record[0]) + encode(record[1])
             elif kind == A:
                 data = socket.inet_aton(record)
+            elif kind == TXT:
+                data = bytes([len(record)]) + record.encode()
+            elif kind == TLSA:
+                data = record
             else:
                 data = socket.inet_pton(socket.AF_INET6, record)
             body += b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, 60, len(data)) + data

@@ -378,15 +378,19 @@ fn manners<'a, R: Runtime>(
     to: &Endpoint,
 ) -> Manners<'a> {
     let login = policy.credentials.as_ref();
+    // What stands behind the hosts of a domain is the operator's, and none of its policy's.
+    let beside = hop.by_policy && host.named_by == NamedBy::Operator;
     let level = match (login, to.ip()) {
         // Whatever else is said: a password is told to no other.
         (Some(_), _) => TlsLevel::Verified,
+        (None, Some(_)) if beside => TlsLevel::Opportunistic,
         (None, Some(_)) => policy.tls,
         // Nobody listens on a socket of this machine who could not read its memory.
         (None, None) => TlsLevel::Off,
     };
     let asked_by = match (login, hop.tls) {
         (Some(_), _) => AskedBy::Credentials,
+        (None, Some(_)) if hop.by_policy => AskedBy::Policy,
         (None, Some(_)) => AskedBy::Route,
         (None, None) => AskedBy::Shaping,
     };

@@ -44,6 +44,8 @@ pub(super) enum AskedBy {
     Shaping,
     Route,
     Credentials,
+    /// MTA-STS (RFC 8461).
+    Policy,
 }
 
 impl AskedBy {
@@ -53,6 +55,7 @@ impl AskedBy {
             AskedBy::Shaping => "a shaping file's enable_tls requires TLS",
             AskedBy::Route => "the route's tls requires TLS",
             AskedBy::Credentials => "the route's credentials require TLS",
+            AskedBy::Policy => "the domain's MTA-STS policy (mode enforce) requires TLS",
         }
     }
 
@@ -62,6 +65,7 @@ impl AskedBy {
             AskedBy::Shaping => "a shaping file's enable_tls = \"Required\" wants a valid one",
             AskedBy::Route => "the route's tls = \"verify\" wants a valid one",
             AskedBy::Credentials => "the route's credentials want a valid one",
+            AskedBy::Policy => "the domain's MTA-STS policy (mode enforce) wants a valid one",
         }
     }
 }

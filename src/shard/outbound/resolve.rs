@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 
 use crate::config::DnsConfig;
@@ -16,19 +17,24 @@ use crate::dns::{Answer, LookupError, LookupResult, QueryType};
 use crate::limits;
 use crate::mail::address;
 use crate::policy::failures::Failures;
+use crate::policy::sts::Mode;
 use crate::route::gate::{AdmittedAddress, Gate, GateRefusal, NamedBy};
 use crate::route::{self, Hop, Host, HostAddress, NoRoute, Route};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::count_guard::CountGuard;
 use crate::shard::live::InForce;
 use crate::shard::outbound::servers::NameServers;
+use crate::shard::sts::StsPolicies;
 use crate::shard::timers::Timers;
 use crate::time::Instant;
 use renew::Renewals;
 use unroutable::{never, no_domain, refused};
 use waiters::{Asker, LookupOutcome, Waiters};
 
+mod cached;
+mod ours;
 mod renew;
+mod sts;
 mod unroutable;
 mod waiters;
 
@@ -64,6 +70,8 @@ pub struct Resolver<R: Runtime> {
     /// at once. Whoever cannot asks.
     late: RefCell<Failures>,
     late_ipv6: RefCell<Failures>,
+    /// Policies of domains.
+    policies: Arc<StsPolicies>,
     /// Questions on their way, and how many there may be.
     asking: Cell<usize>,
     asking_max: usize,
@@ -96,6 +104,7 @@ impl<R: Runtime> Resolver<R> {
             renewals: Renewals::default(),
             late: Failures::new(limits::DNS_FAILURE_TTL, limits::LATE_HOSTS_MAX).into(),
             late_ipv6: Failures::new(limits::MORE_ADDRESSES_FAILED, limits::LATE_HOSTS_MAX).into(),
+            policies: Arc::default(),
             asking: Cell::new(0),
             asking_max: limits::DNS_INFLIGHT_MAX,
         }
@@ -104,6 +113,11 @@ impl<R: Runtime> Resolver<R> {
     /// There are open files for so many questions at one time.
     pub fn limit_questions(&mut self, most: usize) {
         self.asking_max = most.clamp(1, limits::DNS_INFLIGHT_MAX);
+    }
+
+    /// The policies of domains are the node's.
+    pub fn share_policies(&mut self, policies: Arc<StsPolicies>) {
+        self.policies = policies;
     }
 
     /// The machine's addresses, as they are now. What was known stays where nobody can say.
@@ -197,28 +211,17 @@ impl<R: Runtime> Resolver<R> {
         let Ok(hop) = self.order(domain, hosts, 0) else {
             return true;
         };
-        let best = hop.hosts.first().map(|host| host.rank);
-        let gate = self.gate.borrow();
-        let mut reached = false;
-        for host in hop.hosts.iter().filter(|host| Some(host.rank) == best) {
-            let mut has_ipv4 = false;
-            for kind in [QueryType::A, QueryType::Aaaa] {
-                let Some(found) = cache.get(kind, &host.name, now).and_then(|known| known.result()) else {
-                    let skipped = has_ipv4 && self.late_ipv6.borrow().is_known(&host.name, now);
-                    if skipped {
-                        continue;
-                    }
-                    return false;
-                };
-                has_ipv4 |= matches!(&found.answer, Ok(Answer::Addresses(some)) if !some.is_empty());
-                let addresses = if let Ok(Answer::Addresses(some)) = &found.answer { &some[..] } else { &[] };
-                let admits = |address: &IpAddr| {
-                    gate.admit(SocketAddr::new(*address, host.port), host.named_by).is_ok()
-                };
-                reached |= found.answer.is_err() || addresses.iter().any(admits);
-            }
-        }
-        reached
+        let known = (&*self.gate.borrow(), &*self.late_ipv6.borrow());
+        cached::reaches(cache, &hop, known, now) && self.knows_policy(cache, domain, now)
+    }
+
+    /// Whether it can be said without a question what policy the domain has.
+    fn knows_policy(&self, cache: &mut Cache, domain: &str, now: Instant) -> bool {
+        !self.obeys_policies() || cache.get(QueryType::Txt, &sts::record_name(domain), now).is_some()
+    }
+
+    fn obeys_policies(&self) -> bool {
+        self.live.borrow().config.tls.mta_sts && self.policies.is_served()
     }
 
     /// Where the mail of a domain (lower case) goes, by what is in force when that is known.
@@ -286,7 +289,23 @@ impl<R: Runtime> Resolver<R> {
         if self.live.borrow().table.is_apart(domain) {
             hop.set_apart(domain);
         }
+        let hop = self.obey_policy(domain, hop).await?;
         self.reachable(hop, cut).await
+    }
+
+    /// A domain may say which hosts are its own (RFC 8461). What a route says of TLS stands over that.
+    async fn obey_policy(&self, domain: &str, hop: Hop) -> Result<Hop, Unroutable> {
+        let by_route = matches!(self.live.borrow().table.route(domain), Route::Mx { tls: Some(_), .. });
+        if by_route || !self.obeys_policies() {
+            return Ok(hop);
+        }
+        let (until, name) = (self.runtime.now() + limits::STS_PATIENCE, sts::record_name(domain));
+        let record = self.until(until, self.lookup(QueryType::Txt, &name)).await;
+        let id = record.and_then(|found| sts::id(&found));
+        match sts::policy((&self.runtime, &self.timers), &self.policies, domain, id).await {
+            Some(kept) if kept.policy.mode == Mode::Enforce => sts::obey(hop, &kept.policy),
+            _ => Ok(hop),
+        }
     }
 
     fn order(&self, domain: &str, hosts: &[(u16, String)], random: u64) -> Result<Hop, NoRoute> {
@@ -391,7 +410,7 @@ impl<R: Runtime> Resolver<R> {
             HostAddress::Socket(_) => return Ok(Vec::new()),
         };
         self.look_at_own_addresses().await;
-        self.ask_which_are_ours(&found)?;
+        ours::ask(&self.runtime, &self.gate, &found)?;
         let gate = self.gate.borrow();
         let mut admitted = Vec::new();
         let mut why = None;
@@ -416,29 +435,6 @@ impl<R: Runtime> Resolver<R> {
             Some((address, refusal)) if admitted.is_empty() => Err(refused(host, address, refusal)),
             _ => Ok(admitted),
         }
-    }
-
-    /// Where the list of the machine's addresses cannot be had, the kernel is asked for each address before the gate judges it. Where it
-    /// does not say either, nothing is sent there.
-    fn ask_which_are_ours(&self, found: &[IpAddr]) -> Result<(), Unroutable> {
-        if self.gate.borrow().knows_all() {
-            return Ok(());
-        }
-        for address in found {
-            let asked = self.gate.borrow().in_question(*address);
-            for address in asked {
-                match self.runtime.leads_here(address) {
-                    Ok(true) => self.gate.borrow_mut().learn_one(address),
-                    Ok(false) => {}
-                    Err(error) => {
-                        return Err(not_now(format!(
-                            "cannot tell whether {address} is this machine: {error}"
-                        )));
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 
     /// What the machine's own table says of a host that a route names. Strangers' names are not looked up there.

@@ -108,6 +108,7 @@ impl<R: Runtime> Outbound<R> {
         destinations.set_weights(live.tenants.weights().clone());
         let mut resolver = Resolver::new(runtime.clone(), timers.clone(), live, node);
         resolver.limit_questions(particulars.questions_max);
+        resolver.share_policies(mesh.policies().clone());
         Outbound {
             backlog: RefCell::new(Backlog::new(mesh.shards())),
             destinations: RefCell::new(destinations),

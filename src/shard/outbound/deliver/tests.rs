@@ -13,6 +13,7 @@ fn begin(shard: &Rc<Shard<SimRuntime>>, number: usize) {
         hosts: Vec::new(),
         protocol: Protocol::Smtp,
         tls: None,
+        by_policy: false,
         credentials: None,
         by: None,
     };

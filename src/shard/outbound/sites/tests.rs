@@ -28,6 +28,7 @@ fn hop(name: &str) -> Rc<Hop> {
         hosts: Vec::new(),
         protocol: Protocol::Smtp,
         tls: None,
+        by_policy: false,
         credentials: None,
         by: None,
     })
@@ -131,6 +132,7 @@ fn a_domain_has_its_say_about_its_site() {
             label: domain.into(),
             protocol: Protocol::Smtp,
             tls: None,
+            by_policy: false,
             credentials: None,
             by: None,
         })
