@@ -421,6 +421,9 @@ async fn open<R: Runtime>(
     host: &Host,
     to: &Endpoint,
 ) -> Result<Connection<R>, HopError> {
+    if hop.credentials.is_some() && policy.credentials.is_none() {
+        return Err(HopError::Login(format!("the credentials of the route to {} are gone", hop.label)));
+    }
     let (named, by) = (|| name(host, to), &hop.by);
     let now = shard.timers.recent();
     let is_known = |failures: &RefCell<Failures>| failures.borrow().is_known(&named(), now);
