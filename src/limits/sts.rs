@@ -1,4 +1,4 @@
-//! Policies of domains (MTA-STS, RFC 8461).
+//! Policies of domains (MTA-STS, RFC 8461), and certificates that the DNS names (DANE, RFC 7672).
 
 use std::time::Duration;
 
@@ -36,6 +36,10 @@ pub const STS_FETCH_TIME: Duration = Duration::from_secs(20);
 pub const STS_ADDRESSES_MAX: usize = 4;
 /// Bytes of a file of a policy as it is kept: its hosts at their longest.
 pub const STS_FILE_MAX: u64 = 64 * 1024;
+/// Hosts of a domain that are asked for what certificates they have; those behind them go by what else is said.
+pub const DANE_HOSTS_MAX: usize = 8;
+/// Hosts whose TLS by such records is remembered by a shard, for sessions to be resumed.
+pub const DANE_CLIENTS_MAX: usize = 256;
 /// How long mail of a domain waits for its policy; then it goes by what is known.
 pub const STS_PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is looked whether it is there.

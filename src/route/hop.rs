@@ -109,6 +109,8 @@ pub struct Hop {
     pub tls: Option<TlsLevel>,
     /// It is a policy of the domain that says so (RFC 8461), of the hosts that the DNS names.
     pub by_policy: bool,
+    /// The DNS names certificates of some of its hosts (RFC 7672): each goes by its own records.
+    pub by_records: bool,
     /// Who we are at all of them: one of `[credentials]`.
     pub credentials: Option<Box<str>>,
     /// Who connects to them; None: the node by its own addresses.
@@ -152,6 +154,7 @@ impl Hop {
             protocol,
             tls: None,
             by_policy: false,
+            by_records: false,
             credentials: None,
             by: None,
         })
@@ -211,6 +214,13 @@ impl Hop {
         self.tls = Some(TlsLevel::Verified);
         self.by_policy = true;
         !self.hosts.is_empty()
+    }
+
+    /// Hosts of it have records that name their certificates, and its MX records are authentic. It is a site of its own: those of domains whose are
+    /// not, at the same hosts, ask for less.
+    pub fn obey_records(&mut self) {
+        self.site.insert_str(0, "dane ");
+        self.by_records = true;
     }
 
     /// Its mail goes to hosts that know us by this name. It is a site of its own: no connection carries mail of others.

@@ -209,6 +209,7 @@ fn to_strangers(site: String, hosts: Vec<Host>, domain: &str) -> Hop {
         protocol: Protocol::Smtp,
         tls: None,
         by_policy: false,
+        by_records: false,
         credentials: None,
         by: None,
     }

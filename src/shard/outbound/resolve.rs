@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -32,12 +32,15 @@ use unroutable::{never, no_domain, refused};
 use waiters::{Asker, LookupOutcome, Waiters};
 
 mod cached;
+mod dane;
+mod hosts;
 mod ours;
 mod renew;
 mod sts;
 mod unroutable;
 mod waiters;
 
+pub use dane::HostRecords;
 pub use renew::Renewal;
 pub use unroutable::Unroutable;
 pub(super) use unroutable::not_now;
@@ -89,8 +92,10 @@ impl<R: Runtime> Resolver<R> {
         if runtime.planted(Defect::GateSkipped) {
             gate.plant_open();
         }
+        let servers = NameServers::new(runtime.clone(), timers.clone(), &live.config.dns);
+        servers.trust(&live.config.tls.trust_ad);
         Resolver {
-            servers: NameServers::new(runtime.clone(), timers.clone(), &live.config.dns),
+            servers,
             runtime,
             timers,
             files: RefCell::new((0, known(&live.config.dns))),
@@ -158,8 +163,9 @@ impl<R: Runtime> Resolver<R> {
         let others = known.servers != self.files.borrow().1.servers;
         *self.files.borrow_mut() = (0, known);
         self.servers.configure(&live.config.dns);
+        let trusts = self.servers.trust(&live.config.tls.trust_ad);
         *self.live.borrow_mut() = live;
-        if others {
+        if others || trusts {
             self.replace_servers();
         }
     }
@@ -187,7 +193,8 @@ impl<R: Runtime> Resolver<R> {
     pub fn needs_no_question(&self, domain: &str) -> bool {
         match self.live.borrow().table.route(domain) {
             Route::Fixed(hop) => {
-                hop.hosts.iter().all(|host| host.at != HostAddress::Name || self.known(host).is_some())
+                let known = |host: &Host| hosts::known(&self.files.borrow().1, host).is_some();
+                hop.hosts.iter().all(|host| host.at != HostAddress::Name || known(host))
             }
             Route::Mx { .. } => {
                 domain.starts_with('[') || address::is_numeric(domain) || self.is_cached(domain)
@@ -289,23 +296,38 @@ impl<R: Runtime> Resolver<R> {
         if self.live.borrow().table.is_apart(domain) {
             hop.set_apart(domain);
         }
-        let hop = self.obey_policy(domain, hop).await?;
+        let hop = self.obey_domain(domain, hop, found.secure).await?;
         self.reachable(hop, cut).await
     }
 
-    /// A domain may say which hosts are its own (RFC 8461). What a route says of TLS stands over that.
-    async fn obey_policy(&self, domain: &str, hop: Hop) -> Result<Hop, Unroutable> {
-        let by_route = matches!(self.live.borrow().table.route(domain), Route::Mx { tls: Some(_), .. });
-        if by_route || !self.obeys_policies() {
+    /// A domain may say which hosts are its own (RFC 8461), and signed zones what certificates they have (RFC 7672), which goes before. What a route says
+    /// of TLS stands over both.
+    async fn obey_domain(&self, domain: &str, mut hop: Hop, secure: bool) -> Result<Hop, Unroutable> {
+        let live = self.live.borrow().clone();
+        if matches!(live.table.route(domain), Route::Mx { tls: Some(_), .. }) {
             return Ok(hop);
         }
-        let (until, name) = (self.runtime.now() + limits::STS_PATIENCE, sts::record_name(domain));
-        let record = self.until(until, self.lookup(QueryType::Txt, &name)).await;
-        let id = record.and_then(|found| sts::id(&found));
-        match sts::policy((&self.runtime, &self.timers), &self.policies, domain, id).await {
-            Some(kept) if kept.policy.mode == Mode::Enforce => sts::obey(hop, &kept.policy),
-            _ => Ok(hop),
+        let ask = async |kind: QueryType, name: &str| self.lookup(kind, name).await;
+        let certified =
+            if secure && live.config.tls.dane { dane::hosts(ask, &hop).await } else { Vec::new() };
+        if self.obeys_policies() {
+            let (until, name) = (self.runtime.now() + limits::STS_PATIENCE, sts::record_name(domain));
+            let record = self.until(until, self.lookup(QueryType::Txt, &name)).await;
+            let id = record.and_then(|found| sts::id(&found));
+            let kept = sts::policy((&self.runtime, &self.timers), &self.policies, domain, id).await;
+            if let Some(kept) = kept.filter(|kept| kept.policy.mode == Mode::Enforce) {
+                hop = sts::obey(hop, &kept.policy, &certified)?;
+            }
         }
+        if !certified.is_empty() {
+            hop.obey_records();
+        }
+        Ok(hop)
+    }
+
+    /// What certificates the DNS names for a host of a hop that has some.
+    pub async fn records(&self, host: &Host) -> HostRecords {
+        dane::records(async |kind: QueryType, name: &str| self.lookup(kind, name).await, host).await
     }
 
     fn order(&self, domain: &str, hosts: &[(u16, String)], random: u64) -> Result<Hop, NoRoute> {
@@ -403,10 +425,11 @@ impl<R: Runtime> Resolver<R> {
     pub async fn addresses(&self, host: &Host) -> Result<Vec<AdmittedAddress>, Unroutable> {
         let found = match host.at {
             HostAddress::Address(address) => vec![address],
-            HostAddress::Name => match self.known(host) {
-                Some(known) => known,
-                None => self.look_up_addresses(&host.name).await?,
-            },
+            HostAddress::Name => {
+                // No borrow is held while others are asked.
+                let known = hosts::known(&self.files.borrow().1, host);
+                if let Some(known) = known { known } else { self.look_up_addresses(&host.name).await? }
+            }
             HostAddress::Socket(_) => return Ok(Vec::new()),
         };
         self.look_at_own_addresses().await;
@@ -435,23 +458,6 @@ impl<R: Runtime> Resolver<R> {
             Some((address, refusal)) if admitted.is_empty() => Err(refused(host, address, refusal)),
             _ => Ok(admitted),
         }
-    }
-
-    /// What the machine's own table says of a host that a route names. Strangers' names are not looked up there.
-    fn known(&self, host: &Host) -> Option<Vec<IpAddr>> {
-        if host.named_by == NamedBy::Stranger {
-            return None;
-        }
-        let name = host.name.strip_suffix('.').unwrap_or(&host.name).to_ascii_lowercase();
-        let mut known = match self.files.borrow().1.hosts.get(&*name) {
-            Some(known) => known.clone(),
-            None if name == "localhost" => {
-                vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]
-            }
-            None => return None,
-        };
-        known.sort_by_key(IpAddr::is_ipv6);
-        Some(known)
     }
 
     /// The addresses of a host in the DNS.
@@ -558,16 +564,19 @@ impl<R: Runtime> Resolver<R> {
         }
         let _counted = CountGuard::new(&self.asking);
         let mut name = name.to_owned();
-        let mut bound = limits::DNS_TTL_MAX;
+        let (mut bound, mut aliased) = (limits::DNS_TTL_MAX, false);
         let mut result = Err(LookupError::EndlessAliases);
         for _ in 0..limits::DNS_CNAME_MAX {
             match self.servers.ask(kind, &name).await {
                 Ok(Reading::Alias(target, ttl)) => {
-                    bound = bound.min(ttl);
+                    (bound, aliased) = (bound.min(ttl), true);
                     name = target;
                 }
                 Ok(Reading::Found(found)) => {
-                    result = Ok(LookupResult { ttl: found.ttl.min(bound).max(limits::DNS_TTL_MIN), ..found });
+                    // Whether all of a chain is authentic, one answer that has it says.
+                    let (ttl, secure) =
+                        (found.ttl.min(bound).max(limits::DNS_TTL_MIN), found.secure && !aliased);
+                    result = Ok(LookupResult { ttl, secure, ..found });
                     break;
                 }
                 Ok(_) => {}
@@ -577,7 +586,11 @@ impl<R: Runtime> Resolver<R> {
                 }
             }
         }
-        result.unwrap_or_else(|why| LookupResult { answer: Err(why), ttl: limits::DNS_FAILURE_TTL })
+        result.unwrap_or_else(|why| LookupResult {
+            answer: Err(why),
+            ttl: limits::DNS_FAILURE_TTL,
+            secure: false,
+        })
     }
 }
 

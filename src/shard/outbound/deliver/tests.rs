@@ -14,6 +14,7 @@ fn begin(shard: &Rc<Shard<SimRuntime>>, number: usize) {
         protocol: Protocol::Smtp,
         tls: None,
         by_policy: false,
+        by_records: false,
         credentials: None,
         by: None,
     };

@@ -50,10 +50,11 @@ pub(super) async fn policy<R: Runtime>(
     policies.policy(domain, runtime.wall())
 }
 
-/// Leaves the hosts that an enforced policy names, of which each must show a valid certificate.
-pub(super) fn obey(mut hop: Hop, policy: &Policy) -> Result<Hop, Unroutable> {
+/// Leaves the hosts that an enforced policy names, of which each must show a valid certificate. `certified`: DANE says what these show, and goes before
+/// (RFC 8461 section 2).
+pub(super) fn obey(mut hop: Hop, policy: &Policy, certified: &[String]) -> Result<Hop, Unroutable> {
     let names: Vec<String> = hop.hosts.iter().map(|host| host.name.clone()).collect();
-    if hop.obey_policy(|host| policy.names(host)) {
+    if hop.obey_policy(|host| policy.names(host) || certified.iter().any(|other| other == host)) {
         return Ok(hop);
     }
     let text = format!(

@@ -29,6 +29,7 @@ fn hop(name: &str) -> Rc<Hop> {
         protocol: Protocol::Smtp,
         tls: None,
         by_policy: false,
+        by_records: false,
         credentials: None,
         by: None,
     })
@@ -133,6 +134,7 @@ fn a_domain_has_its_say_about_its_site() {
             protocol: Protocol::Smtp,
             tls: None,
             by_policy: false,
+            by_records: false,
             credentials: None,
             by: None,
         })
