@@ -17,6 +17,7 @@ mod shaping;
 mod shard;
 mod smtp;
 mod spool;
+mod sts;
 mod suppression;
 
 pub mod client;
@@ -36,6 +37,7 @@ pub use shaping::*;
 pub use shard::*;
 pub use smtp::*;
 pub use spool::*;
+pub use sts::*;
 pub use suppression::*;
 
 const _: () = {

@@ -37,6 +37,7 @@ pub mod room;
 pub(crate) mod secret;
 pub mod shaping;
 pub(crate) mod source;
+mod sts;
 
 use engine::{Engine, choose};
 use error::FewFiles;
@@ -287,6 +288,8 @@ fn control_setup(
         names: Some(reloader.names.clone()),
         reload: Some(reloader.clone()),
         fired: control::fired(),
+        policies: Some(Arc::new(sts::Settings(reloader.clone()))),
+        fetches: control::fetches(),
     }
 }
 

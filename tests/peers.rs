@@ -1,6 +1,6 @@
 //! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound, Dovecot, Postfix.
 //!
-//! The stories are in `stories.py`, `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `notifications.py`, `room.py`, `rules.py`, `shaping.py` (limits), `signed.py` (DKIM), `smart_hosts.py` (logins), `sources.py`, `suspensions.py`, `spool_tools.py`, `verify.py` (certificates of hops), `warmup.py` and `why.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
+//! The stories are in `stories.py`, `dane.py` (DANE), `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `notifications.py`, `room.py`, `rules.py`, `shaping.py` (limits), `signed.py` (DKIM), `smart_hosts.py` (logins), `sources.py`, `suspensions.py`, `spool_tools.py`, `sts.py` (MTA-STS), `verify.py` (certificates of hops), `warmup.py` and `why.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
 //! one with the kills.
 
 mod stories;
@@ -94,6 +94,15 @@ stories!("smart_hosts.py", None;
     a_smart_host_is_told_who_we_are,
     mail_waits_where_a_login_fails,
     connections_end_with_their_password,
+);
+
+stories!("dane.py", None;
+    records_of_the_dns_are_obeyed_where_they_are_authentic,
+);
+
+stories!("sts.py", None;
+    mail_goes_to_hosts_that_the_policy_names_and_that_prove_it,
+    a_policy_outlives_its_web_server,
 );
 
 stories!("verify.py", None;

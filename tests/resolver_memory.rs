@@ -58,7 +58,7 @@ fn entry(number: usize) -> (QueryType, String, Answer) {
 /// Puts a name and what it has into the cache.
 fn remember(cache: &mut Cache, number: usize) {
     let (kind, name, answer) = entry(number);
-    let found = LookupResult { answer: Ok(answer), ttl: Duration::from_secs(3600) };
+    let found = LookupResult { answer: Ok(answer), ttl: Duration::from_secs(3600), secure: false };
     cache.put(kind, &name, &found, (Instant(1), 0));
 }
 

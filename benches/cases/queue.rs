@@ -304,7 +304,7 @@ pub fn cache() -> Box<dyn Routine> {
         cache.put(
             QueryType::Mx,
             name,
-            &LookupResult { answer, ttl: Duration::from_secs(3600) },
+            &LookupResult { answer, ttl: Duration::from_secs(3600), secure: false },
             (Instant(1), 0),
         );
     }

@@ -77,7 +77,7 @@ fn assert_ours(data: &[u8], number: u16, reading: &Reading) {
 
 fn assert_reading(kind: QueryType, reading: &Reading) {
     match reading {
-        Reading::Found(LookupResult { answer, ttl }) => {
+        Reading::Found(LookupResult { answer, ttl, secure: _ }) => {
             assert!((limits::DNS_TTL_MIN..=limits::DNS_TTL_MAX).contains(ttl));
             match answer.as_ref().expect("an answer that was read is no failure") {
                 Answer::Mx { hosts, .. } => {
@@ -142,7 +142,12 @@ pub fn cache(data: &[u8]) {
             1 => {
                 let ttl = Duration::from_secs(u64::from(input.byte()));
                 let answer = Answer::Mx { hosts: vec![(turn, name.clone())], cut: false };
-                cache.put(kind, &name, &LookupResult { answer: Ok(answer.clone()), ttl }, (now, 0));
+                cache.put(
+                    kind,
+                    &name,
+                    &LookupResult { answer: Ok(answer.clone()), ttl, secure: false },
+                    (now, 0),
+                );
                 model.insert((kind, number), (now + ttl, answer));
                 let again = cache.get(kind, &name, now);
                 assert_eq!(again.is_some(), !ttl.is_zero(), "forgotten at once");

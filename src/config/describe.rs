@@ -214,6 +214,12 @@ fn write_delivery(config: &Config, out: &mut String) -> std::fmt::Result {
         config.delivery.connections_per_address,
         if config.delivery.starttls { "where they offer it" } else { "never" }
     )?;
+    let policies = if config.tls.mta_sts { "obeyed" } else { "not asked for" };
+    writeln!(out, "policies of domains on TLS (MTA-STS) are {policies}")?;
+    if config.tls.dane {
+        let servers: Vec<_> = config.tls.trust_ad.iter().map(ToString::to_string).collect();
+        writeln!(out, "certificates that the DNS names (DANE) are believed of {}", servers.join(", "))?;
+    }
     if config.delivery.private_networks == PrivateNetworks::Allow {
         writeln!(out, "MX hosts may be in private networks")?;
     }

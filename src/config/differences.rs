@@ -25,6 +25,7 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         tenants,
         shaping,
         dkim,
+        tls,
         accounts,
         // Read at the start alone.
         node: _,
@@ -53,6 +54,7 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         ("tenant", *tenants != now.tenants),
         ("shaping", *shaping != now.shaping),
         ("dkim", *dkim != now.dkim),
+        ("tls", *tls != now.tls),
     ];
     all.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
 }
@@ -110,6 +112,7 @@ mod tests {
             ("tenant", "[[tenant]]\nname = \"shop\"\nmax_age = \"1d\"\n"),
             ("shaping", "[shaping]\ndefaults = false\n"),
             ("dkim", "[dkim]\nkeys = \"/keys\"\n"),
+            ("tls", "[tls]\nmta_sts = false\n"),
         ];
         for (section, text) in sections {
             assert_eq!(differences("", text), [section]);

@@ -15,8 +15,9 @@ use crate::config::shards::Shards;
 use crate::config::tuning::{self, Tuning};
 use crate::config::{
     Blocklists, Bounces, Control, Credentials, Delivery, DkimConfig, DnsConfig, ListenerConfig, LogConfig,
-    Node, PoolConfig, Retry, RouteConfig, RuleConfig, SourceConfig, SpoolConfig, TenantConfig, WarmupConfig,
-    blocklists, bounces, credentials, dkim, log, read, retry, rule, shaping, sources, syntax, tenant, warmup,
+    Node, PoolConfig, Retry, RouteConfig, RuleConfig, SourceConfig, SpoolConfig, TenantConfig, TlsConfig,
+    WarmupConfig, blocklists, bounces, credentials, dkim, log, outbound_tls, read, retry, rule, shaping,
+    sources, syntax, tenant, warmup,
 };
 use crate::limits;
 
@@ -55,6 +56,8 @@ pub struct Config {
     pub shaping: ShapingConfig,
     /// `[dkim]`
     pub dkim: DkimConfig,
+    /// `[tls]`
+    pub tls: TlsConfig,
     /// `[spool]`
     pub spool: SpoolConfig,
     /// `[auth]`: file of `name:hash` lines, hashes in PHC form (`$argon2id$…`).
@@ -176,6 +179,7 @@ fn read(root: &Section<'_>) -> Config {
         bounces: bounces::read(&root.section("bounces")),
         shaping: shaping::read(&root.section("shaping")),
         dkim: dkim::read(&root.section("dkim")),
+        tls: outbound_tls::read(&root.section("tls")),
         spool: read::spool(&root.section("spool")),
         accounts,
         logs: log::read(root),

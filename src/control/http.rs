@@ -37,7 +37,7 @@ pub(super) struct Served {
     pub certificates: Showing,
     pub reload: Option<Arc<dyn Reload>>,
     /// What rules for replies did.
-    pub fired: Arc<Family>,
+    pub counted: Vec<Arc<Family>>,
     pub health: Arc<Health>,
     pub hosts: Hosts,
     /// The second of control's clock.
@@ -85,8 +85,10 @@ fn can_be_dated(now: UnixMillis) -> bool {
 }
 
 fn router(served: Served) -> Router {
-    let Served { instruments, journal, runtime, certificates, reload, fired, health, hosts, second } = served;
-    let registry = Arc::new(metrics::registry((instruments, fired), journal, runtime, certificates, reload));
+    let Served { instruments, journal, runtime, certificates, reload, counted, health, hosts, second } =
+        served;
+    let registry =
+        Arc::new(metrics::registry((instruments, counted), journal, runtime, certificates, reload));
     let metrics = move |fields: HeaderMap| {
         let registry = registry.clone();
         async move {

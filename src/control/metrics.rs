@@ -26,7 +26,7 @@ struct Certificates(Showing);
 struct OfJournal(Arc<Shared>);
 
 #[derive(Debug)]
-struct Fired(Arc<Family>);
+struct Counted(Arc<Family>);
 
 struct Reloads(Arc<dyn Reload>);
 
@@ -38,7 +38,7 @@ impl fmt::Debug for Reloads {
 
 /// Everything under the prefix `relevo`.
 pub fn registry(
-    (instruments, fired): (Vec<Arc<Instruments>>, Arc<Family>),
+    (instruments, counted): (Vec<Arc<Instruments>>, Vec<Arc<Family>>),
     journal: Option<Arc<Shared>>,
     runtime: &'static str,
     certificates: Showing,
@@ -50,7 +50,9 @@ pub fn registry(
     if let Some(journal) = journal {
         registry.register_collector(Box::new(OfJournal(journal)));
     }
-    registry.register_collector(Box::new(Fired(fired)));
+    for family in counted {
+        registry.register_collector(Box::new(Counted(family)));
+    }
     registry.register_collector(Box::new(Certificates(certificates)));
     if let Some(reload) = reload {
         registry.register_collector(Box::new(Reloads(reload)));
@@ -161,7 +163,7 @@ impl Collector for Reloads {
     }
 }
 
-impl Collector for Fired {
+impl Collector for Counted {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         encode_family(&self.0, encoder)
     }
@@ -347,7 +349,13 @@ mod tests {
         families.attempted.add(families.attempted.place("lmtp:/run/\"a\\b\n"), 2, 5);
         for form in [Form::Classic, Form::Open] {
             let text = render(
-                &registry((shards.clone(), crate::control::fired()), None, "epoll", Showing::default(), None),
+                &registry(
+                    (shards.clone(), vec![crate::control::fired(), crate::control::fetches()]),
+                    None,
+                    "epoll",
+                    Showing::default(),
+                    None,
+                ),
                 form,
             )
             .expect("it is written");
@@ -369,7 +377,13 @@ mod tests {
     #[test]
     fn the_older_text_describes_what_it_has() {
         let shards = vec![Arc::default(), Arc::default()];
-        let registry = registry((shards, crate::control::fired()), None, "epoll", Showing::default(), None);
+        let registry = registry(
+            (shards, vec![crate::control::fired(), crate::control::fetches()]),
+            None,
+            "epoll",
+            Showing::default(),
+            None,
+        );
         let text = render(&registry, Form::Classic).expect("it is written");
         let mut described = "";
         let mut names = std::collections::BTreeSet::new();

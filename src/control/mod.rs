@@ -24,6 +24,7 @@ mod say;
 mod search;
 mod service;
 mod spare;
+pub mod sts;
 pub mod store;
 pub mod suppression;
 mod thread;
@@ -54,6 +55,11 @@ pub use say::say;
 use thread::Worker;
 pub(crate) use watch::exact;
 pub use words::tell_panics;
+
+/// What came of fetching policies of domains, as it is counted.
+pub fn fetches() -> Arc<Family> {
+    Arc::new(Family::new(&sts::FETCHES))
+}
 
 /// What rules for replies did, as it is counted.
 pub fn fired() -> Arc<Family> {
@@ -90,6 +96,10 @@ pub struct Setup {
     pub fired: Arc<Family>,
     /// Reads the configuration again.
     pub reload: Option<Arc<dyn reload::Reload>>,
+    /// By what policies of domains are fetched; None: they are not.
+    pub policies: Option<Arc<dyn sts::FetchSettings>>,
+    /// What came of that.
+    pub fetches: Arc<Family>,
 }
 
 /// The running threads.
@@ -98,6 +108,7 @@ pub struct Control {
     service: Option<(Worker, local::File)>,
     decisions: Worker,
     blocklists: Option<Worker>,
+    policies: Option<Worker>,
     log: Option<Accounting>,
     words: Words,
     reopen: Arc<AtomicU64>,
@@ -171,9 +182,10 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
         let told = (!setup.section.socket_named).then(|| say(Level::Warning, format_args!("{problem}")));
         told.map(|()| None).ok_or(problem)
     })?;
+    let policies = fetch_policies(&setup).map_err(StartError::Thread)?;
     let control = Worker::start("relevo-control", move |turn| run(setup, journal, listener, &reserve, turn))
         .map_err(StartError::Thread)?;
-    Ok(Control { control, service, decisions, blocklists, log, words, reopen, http })
+    Ok(Control { control, service, decisions, blocklists, policies, log, words, reopen, http })
 }
 
 impl Control {
@@ -191,12 +203,23 @@ impl Control {
         }
         self.blocklists.iter().for_each(Worker::end);
         self.decisions.stop(limits::LAST_WRITES);
+        if let Some(policies) = self.policies {
+            policies.stop(limits::LAST_WRITES);
+        }
         self.control.stop(limits::LAST_WRITES);
         if let Some(log) = self.log {
             log.stop();
         }
         self.words.stop();
     }
+}
+
+/// Starts the thread that has policies of domains fetched.
+fn fetch_policies(setup: &Setup) -> io::Result<Option<Worker>> {
+    let Some(settings) = setup.policies.clone() else { return Ok(None) };
+    let (mesh, data_dir, counts) = (setup.mesh.clone(), setup.data_dir.clone(), setup.fetches.clone());
+    let work = move |turn: &thread::Turn| sts::run(&mesh, &settings, (&data_dir, &counts), turn);
+    Worker::start("relevo-policies", work).map(Some)
 }
 
 /// Opens the socket and starts the thread that answers commands there.
@@ -261,7 +284,7 @@ fn run(
                 runtime: setup.runtime,
                 certificates: setup.certificates.clone(),
                 reload: setup.reload.clone(),
-                fired: setup.fired.clone(),
+                counted: vec![setup.fired.clone(), setup.fetches.clone()],
                 health: setup.health.clone(),
                 hosts: http::Hosts { own: vec![setup.hostname.clone()], loopback },
                 second: Arc::new(move || clock().as_secs()),

@@ -56,6 +56,8 @@ fn setup(instruments: Vec<Arc<Instruments>>, log: Option<(&Path, &Path)>, health
         names: None,
         reload: None,
         fired: fired(),
+        policies: None,
+        fetches: fetches(),
         data_dir: data_dir.into(),
     }
 }

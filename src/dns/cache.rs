@@ -74,7 +74,8 @@ pub struct CachedAnswer<'a> {
 impl CachedAnswer<'_> {
     /// What was found, and how long it still holds.
     pub fn result(&self) -> Option<LookupResult> {
-        Some(LookupResult { answer: unpack(self.answer)?, ttl: self.left })
+        let (answer, secure) = unpack(self.answer)?;
+        Some(LookupResult { answer, ttl: self.left, secure })
     }
 
     /// Whether it expires soon, and nobody asks for it yet.
@@ -313,7 +314,7 @@ fn write(entry: &mut Vec<u8>, key: Key<'_>, found: &LookupResult, (now, random):
     entry.extend_from_slice(&renewal_of(found, expires, random).to_be_bytes());
     entry.extend_from_slice(&(name.len() as u16).to_be_bytes());
     entry.extend_from_slice(name);
-    pack(&found.answer, entry);
+    pack(&found.answer, found.secure, entry);
 }
 
 fn expires(entry: &[u8]) -> u32 {
@@ -341,7 +342,7 @@ mod tests {
     use super::*;
 
     fn found(answer: Answer, seconds: u64) -> LookupResult {
-        LookupResult { answer: Ok(answer), ttl: Duration::from_secs(seconds) }
+        LookupResult { answer: Ok(answer), ttl: Duration::from_secs(seconds), secure: false }
     }
 
     #[test]

@@ -47,6 +47,8 @@ fn dns_name(name: &str) -> Option<Name> {
 pub fn write_question(id: u16, name: &str, kind: QueryType, edns: bool) -> Option<Vec<u8>> {
     let mut message = Message::new(id, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
+    // RFC 6840 section 5.7: whether it is authentic is to be said.
+    message.metadata.authentic_data = true;
     message.add_query(Query::query(dns_name(name)?, record_type(kind)));
     if edns {
         let mut edns = Edns::new();
@@ -99,10 +101,11 @@ pub fn read_answer(bytes: &[u8], id: u16, name: &str, kind: QueryType) -> Readin
             true
         }
     };
+    let secure = message.metadata.authentic_data;
     let found = match message.metadata.response_code {
         ResponseCode::NoError => read_records(&message, asked, wanted),
         ResponseCode::NXDomain => {
-            Reading::Found(LookupResult { answer: Ok(Answer::NoDomain), ttl: negative_ttl(&message) })
+            Reading::Found(LookupResult { answer: Ok(Answer::NoDomain), ttl: negative_ttl(&message), secure })
         }
         // RFC 6891 section 7, and section 6.1.3 of a version it does not know: 16, which is BADSIG in a TSIG record alone.
         ResponseCode::FormErr | ResponseCode::NotImp | ResponseCode::BADVERS | ResponseCode::BADSIG => {
@@ -167,6 +170,7 @@ fn read_records(message: &Message, asked: Name, wanted: RecordType) -> Reading {
             Reading::Found(LookupResult {
                 answer: Ok(answer),
                 ttl: ttl.clamp(limits::DNS_TTL_MIN, limits::DNS_TTL_MAX),
+                secure: message.metadata.authentic_data,
             })
         };
         if let Some(answer) = gathered.answer() {
@@ -186,6 +190,7 @@ fn read_records(message: &Message, asked: Name, wanted: RecordType) -> Reading {
                 return Reading::Found(LookupResult {
                     answer: Ok(Answer::NoData),
                     ttl: negative_ttl(message),
+                    secure: message.metadata.authentic_data,
                 });
             }
         }
@@ -251,7 +256,7 @@ mod tests {
     }
 
     fn found(answer: Answer, seconds: u64) -> Reading {
-        Reading::Found(LookupResult { answer: Ok(answer), ttl: Duration::from_secs(seconds) })
+        Reading::Found(LookupResult { answer: Ok(answer), ttl: Duration::from_secs(seconds), secure: false })
     }
 
     #[test]
@@ -292,6 +297,22 @@ mod tests {
             message.add_authority(soa.clone());
         });
         assert_eq!(read(&empty, QueryType::A), found(Answer::NoData, 60));
+    }
+
+    #[test]
+    fn whether_it_is_authentic_is_read() {
+        let question = write_question(7, "d.example", QueryType::Mx, true).unwrap();
+        assert!(Message::from_vec(&question).unwrap().metadata.authentic_data);
+        for authentic in [false, true] {
+            let is = |records| match read(
+                &reply(QueryType::Mx, records, |of| of.metadata.authentic_data = authentic),
+                QueryType::Mx,
+            ) {
+                Reading::Found(found) => found.secure,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!((is(vec![mx(1, "a.example.")]), is(vec![])), (authentic, authentic));
+        }
     }
 
     #[test]

@@ -75,4 +75,6 @@ pub struct LookupResult {
     pub answer: Result<Answer, LookupError>,
     /// For how long that may be believed.
     pub ttl: Duration,
+    /// The server calls it authentic (RFC 4035 section 3.2.3), and is believed.
+    pub secure: bool,
 }

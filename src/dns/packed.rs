@@ -18,8 +18,12 @@ const ASSOCIATIONS: u8 = 11;
 /// What came of a question to a server, of which there is one more byte.
 const SERVER: u8 = 8;
 
-/// Writes it.
-pub(super) fn pack(answer: &Result<Answer, LookupError>, out: &mut Vec<u8>) {
+/// Beside the kind: it is authentic.
+const SECURE: u8 = 0x80;
+
+/// Writes it, and whether it is authentic.
+pub(super) fn pack(answer: &Result<Answer, LookupError>, secure: bool, out: &mut Vec<u8>) {
+    let kind = out.len();
     match answer {
         Ok(Answer::Mx { hosts, cut }) => {
             out.push(if *cut { MX_CUT } else { MX });
@@ -62,6 +66,9 @@ pub(super) fn pack(answer: &Result<Answer, LookupError>, out: &mut Vec<u8>) {
             out.extend_from_slice(&scope.to_be_bytes());
             pack_trouble(why, out);
         }
+    }
+    if secure {
+        out[kind] |= SECURE;
     }
 }
 
@@ -110,10 +117,11 @@ fn pack_address(address: IpAddr, out: &mut Vec<u8>) {
 }
 
 /// Reads what [`pack`] wrote. None: that did not.
-pub(super) fn unpack(mut bytes: &[u8]) -> Option<Result<Answer, LookupError>> {
+pub(super) fn unpack(mut bytes: &[u8]) -> Option<(Result<Answer, LookupError>, bool)> {
     let bytes = &mut bytes;
     let [kind] = take(bytes)?;
-    Some(match kind {
+    let (secure, kind) = (kind & SECURE != 0, kind & !SECURE);
+    let answer = match kind {
         MX | MX_CUT => Ok(Answer::Mx { hosts: take_all(bytes, take_host)?, cut: kind == MX_CUT }),
         ADDRESSES => Ok(Answer::Addresses(take_all(bytes, take_address)?)),
         TEXTS => Ok(Answer::Texts(take_all(bytes, |rest| take_bytes(rest).map(<[u8]>::to_vec))?)),
@@ -133,7 +141,8 @@ pub(super) fn unpack(mut bytes: &[u8]) -> Option<Result<Answer, LookupError>> {
             };
             Err(LookupError::Server(server, take_trouble(bytes)?))
         }
-    })
+    };
+    Some((answer, secure))
 }
 
 fn take_trouble(bytes: &mut &[u8]) -> Option<ServerError> {
@@ -229,9 +238,11 @@ mod tests {
             server("192.0.2.53:53", ServerError::Circle),
             server("192.0.2.53:53", ServerError::BadName),
         ] {
-            let mut bytes = Vec::new();
-            pack(&found, &mut bytes);
-            assert_eq!(unpack(&bytes), Some(found));
+            for secure in [false, true] {
+                let mut bytes = vec![1, 2];
+                pack(&found, secure, &mut bytes);
+                assert_eq!(unpack(&bytes[2..]), Some((found.clone(), secure)));
+            }
         }
         assert_eq!(unpack(&[]), None);
     }

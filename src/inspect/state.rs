@@ -21,7 +21,7 @@ pub struct Modes {
 }
 
 /// Files of ours in a data directory besides the lanes. What is made there later belongs here too.
-const OURS: [&str; 9] = [
+const OURS: [&str; 10] = [
     "node",
     "node.new",
     "lock",
@@ -29,6 +29,7 @@ const OURS: [&str; 9] = [
     "journal",
     layout::DECISIONS,
     layout::SUPPRESSION,
+    layout::POLICIES,
     "control.db-journal",
     "control.db.damaged",
 ];

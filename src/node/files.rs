@@ -182,12 +182,17 @@ fn strange_pools(config: &Config, logins: Option<&Logins>) -> Vec<ConfigError> {
 fn verifying(config: &Config, shaping: &Shaping) -> Result<Option<tls::Client>, Box<ConfigError>> {
     let route = config.routes.iter().position(|route| route.tls() == Some(TlsLevel::Verified));
     let line = shaping.asks_to_verify();
-    if route.is_none() && line.is_none() {
+    let asked = route.is_some() || line.is_some();
+    if !asked && !config.tls.mta_sts {
         return Ok(None);
     }
     let client = authorities::trusted()
         .map_err(|none| none.to_string())
         .and_then(|all| trust::verifying(all).map_err(|NoAuthority| "none of them can be used".to_owned()));
+    if !asked && !config.places.has("tls.mta_sts") {
+        // Nobody said that there are to be any.
+        return Ok(client.ok());
+    }
     client.map(Some).map_err(|why| {
         let problem = format!(
             "it asks for valid certificates, and this machine trusts no authority: {why}; mail for these sites waits"
@@ -195,9 +200,10 @@ fn verifying(config: &Config, shaping: &Shaping) -> Result<Option<tls::Client>, 
         let fix = "install the package ca-certificates, or name a PEM file in the environment's SSL_CERT_FILE";
         Box::new(match (line, route) {
             (Some(line), _) => line.remark("enable_tls", problem, fix),
-            (None, route) => {
-                let key = format!("route[{}].tls", route.unwrap_or_default());
-                config.places.remark(&key, problem, fix)
+            (None, Some(route)) => config.places.remark(&format!("route[{route}].tls"), problem, fix),
+            (None, None) => {
+                let problem = format!("no policy can be fetched, as this machine trusts no authority: {why}");
+                config.places.remark("tls.mta_sts", problem, fix)
             }
         })
     })

@@ -21,6 +21,7 @@ use crate::limits;
 use crate::node::files::{self, Known};
 use crate::node::room::ListenerRoom;
 use crate::node::source;
+use crate::node::sts::InForce;
 use crate::observe::diagnostics::Level;
 use crate::observe::families::Family;
 use crate::queue::select::{BadFilter, Filter, PlacePredicate};
@@ -319,6 +320,12 @@ impl Reloader {
         }
         state.written = written;
         Reloaded { ok: true, generation, late, ..done }
+    }
+}
+
+impl InForce for Reloader {
+    fn in_force(&self) -> Arc<LiveConfig> {
+        lock(&self.in_force).clone()
     }
 }
 

@@ -233,10 +233,15 @@ impl Client {
 
     /// A connection to the host of this name (or address).
     pub fn connection(&self, name: &str) -> Result<rustls::Connection, rustls::Error> {
+        Ok(self.waiting(name)?.into())
+    }
+
+    /// The same for a thread that waits for it.
+    pub fn waiting(&self, name: &str) -> Result<rustls::ClientConnection, rustls::Error> {
         let name = name.strip_suffix('.').unwrap_or(name);
         let name = ServerName::try_from(name.to_owned())
             .map_err(|_| rustls::Error::General(format!("{name} is no name TLS can ask for")))?;
-        Ok(rustls::ClientConnection::new(self.0.clone(), name)?.into())
+        rustls::ClientConnection::new(self.0.clone(), name)
     }
 }
 

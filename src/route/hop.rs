@@ -107,6 +107,10 @@ pub struct Hop {
     pub protocol: Protocol,
     /// How TLS is used with all of them, if a route says so: then nothing else does.
     pub tls: Option<TlsLevel>,
+    /// It is a policy of the domain that says so (RFC 8461), of the hosts that the DNS names.
+    pub by_policy: bool,
+    /// The DNS names certificates of some of its hosts (RFC 7672): each goes by its own records.
+    pub by_records: bool,
     /// Who we are at all of them: one of `[credentials]`.
     pub credentials: Option<Box<str>>,
     /// Who connects to them; None: the node by its own addresses.
@@ -143,7 +147,17 @@ impl Hop {
             _ => Protocol::Smtp,
         };
         let hosts = sorted.iter().filter_map(|choice| Host::of_choice(choice)).collect();
-        Some(Hop { site, hosts, label: label.into(), protocol, tls: None, credentials: None, by: None })
+        Some(Hop {
+            site,
+            hosts,
+            label: label.into(),
+            protocol,
+            tls: None,
+            by_policy: false,
+            by_records: false,
+            credentials: None,
+            by: None,
+        })
     }
 
     /// What a shaping file knows its site by: the domain whose mail goes there, or the first host that the operator names; and the names of
@@ -185,6 +199,28 @@ impl Hop {
             self.site.insert_str(0, &format!("tls={} ", level.name()));
             self.tls = Some(level);
         }
+    }
+
+    /// A policy of the domain names its hosts, and asks each for a valid certificate (RFC 8461 section 4). It is a site of its own: mail of domains
+    /// without one has other connections to the same hosts, and does not wait for a certificate. False: it names none of them.
+    pub fn obey_policy(&mut self, names: impl Fn(&str) -> bool) -> bool {
+        let before = self.hosts.len();
+        self.hosts.retain(|host| names(&host.name));
+        if self.hosts.len() < before {
+            let left: Vec<&str> = self.hosts.iter().map(|host| &*host.name).collect();
+            self.site = format!("{} but only {}", self.site, left.join(","));
+        }
+        self.site.insert_str(0, "sts ");
+        self.tls = Some(TlsLevel::Verified);
+        self.by_policy = true;
+        !self.hosts.is_empty()
+    }
+
+    /// Hosts of it have records that name their certificates, and its MX records are authentic. It is a site of its own: those of domains whose are
+    /// not, at the same hosts, ask for less.
+    pub fn obey_records(&mut self) {
+        self.site.insert_str(0, "dane ");
+        self.by_records = true;
     }
 
     /// Its mail goes to hosts that know us by this name. It is a site of its own: no connection carries mail of others.
@@ -318,6 +354,20 @@ mod tests {
         let mut local = hop("\"discard\"");
         local.ask_for_tls(Some(TlsLevel::Verified));
         assert_eq!((&*local.site, local.tls), ("discard", None));
+    }
+
+    #[test]
+    fn a_policy_passes_hosts_by_and_makes_a_site_of_its_own() {
+        let named = || {
+            let mut hop = hop("[{ to = \"smtp://a\" }, { to = \"smtp://b\", order = 1 }]");
+            hop.site = "mx:0 a,1 b:25".to_owned();
+            hop
+        };
+        let (mut all, mut one, mut none) = (named(), named(), named());
+        assert!(all.obey_policy(|_| true) && one.obey_policy(|host| host == "b"));
+        assert_eq!((&*all.site, &*one.site), ("sts mx:0 a,1 b:25", "sts mx:0 a,1 b:25 but only b"));
+        assert_eq!((one.hosts.len(), one.tls, one.by_policy), (1, Some(TlsLevel::Verified), true));
+        assert!(!none.obey_policy(|_| false));
     }
 
     #[test]

@@ -208,6 +208,8 @@ fn to_strangers(site: String, hosts: Vec<Host>, domain: &str) -> Hop {
         label: domain.into(),
         protocol: Protocol::Smtp,
         tls: None,
+        by_policy: false,
+        by_records: false,
         credentials: None,
         by: None,
     }

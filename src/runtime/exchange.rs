@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::limits;
 use crate::runtime::process;
 
+pub mod https;
 #[cfg(test)]
 pub mod server;
 

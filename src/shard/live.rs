@@ -145,7 +145,8 @@ impl LiveConfig {
         (by, changed): (&str, &[&'static str]),
     ) -> LiveConfig {
         let alike = self.same_routes_as(before) && self.gate.same_rules_as(&before.gate);
-        let alike = alike && self.egresses == before.egresses;
+        // What domains say of TLS leads their mail to sites of their own.
+        let alike = alike && self.egresses == before.egresses && self.config.tls == before.config.tls;
         let routing = if alike { before.routing } else { generation };
         let egresses = self.egresses.after(&before.egresses);
         let tenant_rates = self.tenant_rates.after(&before.tenant_rates);

@@ -25,6 +25,7 @@ use crate::shard::message::{Handoff, ShardMessage};
 use crate::shard::progress::Progress;
 use crate::shard::store::maps::LaneMaps;
 use crate::shard::store::places::Places;
+use crate::shard::sts::StsPolicies;
 use crate::shard::warm::WarmCounts;
 use crate::shard::window::SiteWindow;
 use crate::time::{Instant, UnixMillis};
@@ -57,6 +58,8 @@ pub struct Mesh {
     providers: Counts<(Box<str>, Box<str>)>,
     /// Sources in warm-up, by provider.
     warm: WarmCounts,
+    /// Policies of domains.
+    policies: Arc<StsPolicies>,
     open: AtomicBool,
     /// Which configuration is in force.
     generation: AtomicU64,
@@ -146,6 +149,7 @@ impl Mesh {
             addresses: Counts::default(),
             providers: Counts::default(),
             warm: WarmCounts::default(),
+            policies: Arc::default(),
             open: AtomicBool::new(false),
             generation: AtomicU64::new(0),
             suspensions: Mutex::default(),
@@ -163,6 +167,11 @@ impl Mesh {
             session_memory: Pool::new(room.memory / 2),
             loads: (0..shards).map(|_| AtomicU32::new(0)).collect(),
         }
+    }
+
+    /// Policies of domains, and whose are wanted.
+    pub fn policies(&self) -> &Arc<StsPolicies> {
+        &self.policies
     }
 
     /// How long mail lives.

@@ -35,6 +35,7 @@ pub mod answer;
 mod pace;
 pub mod wire;
 mod records;
+pub mod sts;
 pub mod timers;
 mod promise;
 mod background;

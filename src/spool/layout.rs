@@ -18,6 +18,9 @@ pub const DECISIONS: &str = "control.db";
 /// The directory of the suppression list.
 pub const SUPPRESSION: &str = "suppression";
 
+/// The directory of policies of domains.
+pub const POLICIES: &str = "mta-sts";
+
 const LANE: &str = "lane-";
 const SEGMENT: &str = ".seg";
 
@@ -52,6 +55,11 @@ pub fn lanes<'a>(names: impl IntoIterator<Item = &'a String>) -> Vec<u16> {
 /// Where the journal of events is kept, beside the lanes.
 pub fn journal_directory(data_dir: &Path) -> PathBuf {
     data_dir.join("journal")
+}
+
+/// Where policies of domains (MTA-STS) are kept, beside the lanes.
+pub fn policies_directory(data_dir: &Path) -> PathBuf {
+    data_dir.join(POLICIES)
 }
 
 /// The file of a slot in a lane's directory.

@@ -34,6 +34,7 @@ mod signing;
 mod slow_hops;
 mod smart_hosts;
 mod sources;
+mod sts;
 mod suspend;
 mod verify;
 mod warmup;

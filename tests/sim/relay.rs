@@ -27,6 +27,7 @@ use relevo::shard::inbound::listener::ListenError;
 use relevo::shard::live::{Contents, LiveConfig};
 use relevo::shard::mesh::{Mesh, MeshLimits};
 use relevo::shard::start::{self, Report, ShardSetup};
+use relevo::shard::sts::StsPolicies;
 use relevo::shard::warm::WarmCounts;
 
 use crate::schema::Schema;
@@ -249,6 +250,11 @@ impl<'a> Relay<'a> {
     /// This is suspended from now on, and nothing else.
     pub fn suspend(&self, all: Vec<Suspension>) {
         self.mesh.suspend(Arc::new(Suspensions::new(all)));
+    }
+
+    /// Policies of domains, and whose are wanted.
+    pub fn policies(&self) -> &StsPolicies {
+        self.mesh.policies()
     }
 
     /// What sources in warm-up have left.

@@ -44,6 +44,7 @@ const MAY: &[(&str, &[&str], &str)] = &[
     ("src/config/retry.rs", &["SECOND"], "units"),
     ("src/time.rs", &["DAY"], "units"),
     ("src/shard/warm.rs", &["ALL"], "nobody's number of messages"),
+    ("src/policy/dane.rs", &["TRUST_ANCHOR", "END_ENTITY"], "usages of records (RFC 7218 2.1)"),
     ("src/policy/certificate.rs", &["NEVER"], "a time at which every certificate has ended"),
     ("src/policy/suppression/layout.rs", &["VERSION", "PAGE"], "layout on the disk"),
     ("src/policy/suppression/recent.rs", &["LISTED"], "a bit of a word of the table"),

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use crate::config::TlsLevel;
 use crate::limits;
 use crate::observe::diagnostics::Level;
+use crate::policy::dane::Demand;
 use crate::policy::failures::Failures;
 use crate::route::gate::NamedBy;
 use crate::route::{Endpoint, Hop, Host, HostAddress, Protocol, SitePolicy};
@@ -17,7 +18,7 @@ use crate::shard::outbound::greet::{AskedBy, Manners, greet, name};
 use crate::shard::outbound::hop_error::{HopError, loops};
 use crate::shard::outbound::manners::{do_without_tls, keep_in_mind};
 use crate::shard::outbound::rates::Rights;
-use crate::shard::outbound::resolve::Unroutable;
+use crate::shard::outbound::resolve::{HostRecords, Unroutable};
 use crate::shard::outbound::session::{Choice, Connection, Starttls};
 use crate::shard::wire::WireError;
 use crate::smtp::reply::Reply;
@@ -373,20 +374,27 @@ fn family(hop: &Hop, at: &Endpoint) -> Option<String> {
 /// What an address is asked for by the policy of its site.
 fn manners<'a, R: Runtime>(
     shard: &Shard<R>,
-    (hop, policy): (&Hop, &'a SitePolicy),
+    (hop, policy, records): (&Hop, &'a SitePolicy, Option<&'a Demand>),
     host: &Host,
     to: &Endpoint,
 ) -> Manners<'a> {
     let login = policy.credentials.as_ref();
+    // What stands behind the hosts of a domain is the operator's, and none of its policy's.
+    let beside = hop.by_policy && host.named_by == NamedBy::Operator;
     let level = match (login, to.ip()) {
         // Whatever else is said: a password is told to no other.
         (Some(_), _) => TlsLevel::Verified,
+        _ if matches!(records, Some(Demand::Verified(_))) => TlsLevel::Verified,
+        _ if records.is_some() => TlsLevel::Required,
+        (None, Some(_)) if beside => TlsLevel::Opportunistic,
         (None, Some(_)) => policy.tls,
         // Nobody listens on a socket of this machine who could not read its memory.
         (None, None) => TlsLevel::Off,
     };
     let asked_by = match (login, hop.tls) {
         (Some(_), _) => AskedBy::Credentials,
+        _ if records.is_some() => AskedBy::Records,
+        (None, Some(_)) if hop.by_policy => AskedBy::Policy,
         (None, Some(_)) => AskedBy::Route,
         (None, None) => AskedBy::Shaping,
     };
@@ -405,6 +413,7 @@ fn manners<'a, R: Runtime>(
         required,
         verifies: level == TlsLevel::Verified,
         login,
+        records,
         asked_by,
     }
 }
@@ -417,10 +426,21 @@ async fn open<R: Runtime>(
     host: &Host,
     to: &Endpoint,
 ) -> Result<Connection<R>, HopError> {
+    if hop.credentials.is_some() && policy.credentials.is_none() {
+        return Err(HopError::Login(format!("the credentials of the route to {} are gone", hop.label)));
+    }
     let (named, by) = (|| name(host, to), &hop.by);
     let now = shard.timers.recent();
     let is_known = |failures: &RefCell<Failures>| failures.borrow().is_known(&named(), now);
-    let mut manners = manners(shard, (hop, policy), host, to);
+    let of_dns = hop.by_records && host.named_by == NamedBy::Stranger;
+    let records = if of_dns { shard.outbound.resolver.records(host).await } else { HostRecords::None };
+    let records = match &records {
+        HostRecords::None => None,
+        HostRecords::Some(demand) => Some(demand),
+        // RFC 7672 section 2.1.2: it is as if it could not be reached.
+        HostRecords::Unknown(why) => return Err(HopError::BadTls(why.clone())),
+    };
+    let mut manners = manners(shard, (hop, policy, records), host, to);
     let (asked_by, required) = (manners.asked_by, manners.required);
     let avoids_tls = manners.starttls && !required && is_known(&shard.outbound.hosts.tls_failures);
     if avoids_tls {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::Credentials;
 use crate::limits;
+use crate::policy::dane::{self, Demand};
 use crate::policy::trust;
 use crate::route::egress;
 use crate::route::{Endpoint, Host};
@@ -35,6 +36,8 @@ pub(super) struct Manners<'a> {
     pub verifies: bool,
     /// Who we are there. Only where its certificate must be valid, and behind it.
     pub login: Option<&'a Arc<Credentials>>,
+    /// What the DNS says of its certificate.
+    pub records: Option<&'a Demand>,
     pub asked_by: AskedBy,
 }
 
@@ -44,6 +47,10 @@ pub(super) enum AskedBy {
     Shaping,
     Route,
     Credentials,
+    /// MTA-STS (RFC 8461).
+    Policy,
+    /// DANE (RFC 7672).
+    Records,
 }
 
 impl AskedBy {
@@ -53,6 +60,8 @@ impl AskedBy {
             AskedBy::Shaping => "a shaping file's enable_tls requires TLS",
             AskedBy::Route => "the route's tls requires TLS",
             AskedBy::Credentials => "the route's credentials require TLS",
+            AskedBy::Policy => "the domain's MTA-STS policy (mode enforce) requires TLS",
+            AskedBy::Records => "its TLSA records (DANE) require TLS",
         }
     }
 
@@ -62,14 +71,23 @@ impl AskedBy {
             AskedBy::Shaping => "a shaping file's enable_tls = \"Required\" wants a valid one",
             AskedBy::Route => "the route's tls = \"verify\" wants a valid one",
             AskedBy::Credentials => "the route's credentials want a valid one",
+            AskedBy::Policy => "the domain's MTA-STS policy (mode enforce) wants a valid one",
+            AskedBy::Records => "its TLSA records (DANE) want a valid one",
         }
     }
 }
 
-impl Manners<'_> {
-    /// For whom its certificate is looked at; None: for nobody.
-    fn verified_for(&self) -> Option<AskedBy> {
-        self.verifies.then_some(self.asked_by)
+/// What its certificate must be.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    by: AskedBy,
+    records: Option<&'a Demand>,
+}
+
+impl<'a> Manners<'a> {
+    /// How its certificate is looked at; None: not at all.
+    fn wants(&self) -> Option<Wanted<'a>> {
+        self.verifies.then_some(Wanted { by: self.asked_by, records: self.records })
     }
 }
 
@@ -121,7 +139,7 @@ async fn introduce<R: Runtime>(
     manners: Manners<'_>,
 ) -> Result<(), HopError> {
     if manners.tls_first {
-        secure(shard, connection, (host, manners.verified_for())).await?;
+        secure(shard, connection, (host, manners.wants())).await?;
     }
     connection.owe(1);
     let greeting = connection.reply(shard, manners.timeouts.greeting).await?;
@@ -146,7 +164,7 @@ async fn introduce<R: Runtime>(
     }
     if manners.starttls && connection.capabilities.starttls {
         connection.starttls = Starttls::Begun;
-        let protected = protect(shard, connection, (host, manners.verified_for())).await;
+        let protected = protect(shard, connection, (host, manners.wants())).await;
         if protected.is_ok() {
             shard.outbound.hosts.tls_loads.borrow_mut().forget(&connection.hop);
         }
@@ -245,10 +263,10 @@ fn names(reply: &Reply, host: &str) -> bool {
 async fn secure<R: Runtime>(
     shard: &Rc<Shard<R>>,
     connection: &mut Connection<R>,
-    (name, wanted_by): (&str, Option<AskedBy>),
+    (name, wanted): (&str, Option<Wanted<'_>>),
 ) -> Result<(), HopError> {
-    if let Some(asked_by) = wanted_by {
-        return verify(shard, connection, (name, asked_by)).await;
+    if let Some(wanted) = wanted {
+        return verify(shard, connection, (name, wanted)).await;
     }
     let client = shard.outbound.tls_client.connection(name).map_err(WireError::Tls)?;
     shake(shard, connection, client).await
@@ -258,22 +276,30 @@ async fn secure<R: Runtime>(
 async fn verify<R: Runtime>(
     shard: &Rc<Shard<R>>,
     connection: &mut Connection<R>,
-    (name, asked_by): (&str, AskedBy),
+    (name, wanted): (&str, Wanted<'_>),
 ) -> Result<(), HopError> {
     let unverified = |hop: &str, why: &str| {
         shard.instruments.counters.tls_unverified.add(1);
-        let wants = asked_by.wants_a_valid_one();
+        let wants = wanted.by.wants_a_valid_one();
         Err(HopError::BadTls(format!("the certificate of {hop} {why}; {wants}")))
     };
-    let Some(client) = shard.live.get().verifying.clone() else {
+    let client = match wanted.records {
+        Some(Demand::Verified(records)) => {
+            Some(shard.outbound.hosts.certified.borrow_mut().client(name, records).map_err(WireError::Tls)?)
+        }
+        _ => shard.live.get().verifying.clone(),
+    };
+    let Some(client) = client else {
         return unverified(&connection.hop, "cannot be verified: this machine trusts no authority");
     };
     let client = client.connection(name).map_err(WireError::Tls)?;
     match shake(shard, connection, client).await {
-        Err(HopError::Wire(WireError::Tls(error))) => match trust::flaw(&error) {
-            Some(flaw) => unverified(&connection.hop, &flaw),
-            None => Err(HopError::Wire(WireError::Tls(error))),
-        },
+        Err(HopError::Wire(WireError::Tls(error))) => {
+            match dane::flaw(&error).or_else(|| trust::flaw(&error)) {
+                Some(flaw) => unverified(&connection.hop, &flaw),
+                None => Err(HopError::Wire(WireError::Tls(error))),
+            }
+        }
         result => result,
     }
 }
@@ -295,7 +321,7 @@ async fn shake<R: Runtime>(
 async fn protect<R: Runtime>(
     shard: &Rc<Shard<R>>,
     connection: &mut Connection<R>,
-    host: (&str, Option<AskedBy>),
+    host: (&str, Option<Wanted<'_>>),
 ) -> Result<(), (&'static str, HopError)> {
     let patience = connection.timeouts.starttls;
     let at = |step| move |error: HopError| (step, error);

@@ -3,9 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 
 use crate::config::DnsConfig;
@@ -16,22 +17,30 @@ use crate::dns::{Answer, LookupError, LookupResult, QueryType};
 use crate::limits;
 use crate::mail::address;
 use crate::policy::failures::Failures;
+use crate::policy::sts::Mode;
 use crate::route::gate::{AdmittedAddress, Gate, GateRefusal, NamedBy};
 use crate::route::{self, Hop, Host, HostAddress, NoRoute, Route};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::count_guard::CountGuard;
 use crate::shard::live::InForce;
 use crate::shard::outbound::servers::NameServers;
+use crate::shard::sts::StsPolicies;
 use crate::shard::timers::Timers;
 use crate::time::Instant;
 use renew::Renewals;
 use unroutable::{never, no_domain, refused};
 use waiters::{Asker, LookupOutcome, Waiters};
 
+mod cached;
+mod dane;
+mod hosts;
+mod ours;
 mod renew;
+mod sts;
 mod unroutable;
 mod waiters;
 
+pub use dane::HostRecords;
 pub use renew::Renewal;
 pub use unroutable::Unroutable;
 pub(super) use unroutable::not_now;
@@ -64,6 +73,8 @@ pub struct Resolver<R: Runtime> {
     /// at once. Whoever cannot asks.
     late: RefCell<Failures>,
     late_ipv6: RefCell<Failures>,
+    /// Policies of domains.
+    policies: Arc<StsPolicies>,
     /// Questions on their way, and how many there may be.
     asking: Cell<usize>,
     asking_max: usize,
@@ -81,8 +92,10 @@ impl<R: Runtime> Resolver<R> {
         if runtime.planted(Defect::GateSkipped) {
             gate.plant_open();
         }
+        let servers = NameServers::new(runtime.clone(), timers.clone(), &live.config.dns);
+        servers.trust(&live.config.tls.trust_ad);
         Resolver {
-            servers: NameServers::new(runtime.clone(), timers.clone(), &live.config.dns),
+            servers,
             runtime,
             timers,
             files: RefCell::new((0, known(&live.config.dns))),
@@ -96,6 +109,7 @@ impl<R: Runtime> Resolver<R> {
             renewals: Renewals::default(),
             late: Failures::new(limits::DNS_FAILURE_TTL, limits::LATE_HOSTS_MAX).into(),
             late_ipv6: Failures::new(limits::MORE_ADDRESSES_FAILED, limits::LATE_HOSTS_MAX).into(),
+            policies: Arc::default(),
             asking: Cell::new(0),
             asking_max: limits::DNS_INFLIGHT_MAX,
         }
@@ -104,6 +118,11 @@ impl<R: Runtime> Resolver<R> {
     /// There are open files for so many questions at one time.
     pub fn limit_questions(&mut self, most: usize) {
         self.asking_max = most.clamp(1, limits::DNS_INFLIGHT_MAX);
+    }
+
+    /// The policies of domains are the node's.
+    pub fn share_policies(&mut self, policies: Arc<StsPolicies>) {
+        self.policies = policies;
     }
 
     /// The machine's addresses, as they are now. What was known stays where nobody can say.
@@ -144,8 +163,9 @@ impl<R: Runtime> Resolver<R> {
         let others = known.servers != self.files.borrow().1.servers;
         *self.files.borrow_mut() = (0, known);
         self.servers.configure(&live.config.dns);
+        let trusts = self.servers.trust(&live.config.tls.trust_ad);
         *self.live.borrow_mut() = live;
-        if others {
+        if others || trusts {
             self.replace_servers();
         }
     }
@@ -173,7 +193,8 @@ impl<R: Runtime> Resolver<R> {
     pub fn needs_no_question(&self, domain: &str) -> bool {
         match self.live.borrow().table.route(domain) {
             Route::Fixed(hop) => {
-                hop.hosts.iter().all(|host| host.at != HostAddress::Name || self.known(host).is_some())
+                let known = |host: &Host| hosts::known(&self.files.borrow().1, host).is_some();
+                hop.hosts.iter().all(|host| host.at != HostAddress::Name || known(host))
             }
             Route::Mx { .. } => {
                 domain.starts_with('[') || address::is_numeric(domain) || self.is_cached(domain)
@@ -197,28 +218,17 @@ impl<R: Runtime> Resolver<R> {
         let Ok(hop) = self.order(domain, hosts, 0) else {
             return true;
         };
-        let best = hop.hosts.first().map(|host| host.rank);
-        let gate = self.gate.borrow();
-        let mut reached = false;
-        for host in hop.hosts.iter().filter(|host| Some(host.rank) == best) {
-            let mut has_ipv4 = false;
-            for kind in [QueryType::A, QueryType::Aaaa] {
-                let Some(found) = cache.get(kind, &host.name, now).and_then(|known| known.result()) else {
-                    let skipped = has_ipv4 && self.late_ipv6.borrow().is_known(&host.name, now);
-                    if skipped {
-                        continue;
-                    }
-                    return false;
-                };
-                has_ipv4 |= matches!(&found.answer, Ok(Answer::Addresses(some)) if !some.is_empty());
-                let addresses = if let Ok(Answer::Addresses(some)) = &found.answer { &some[..] } else { &[] };
-                let admits = |address: &IpAddr| {
-                    gate.admit(SocketAddr::new(*address, host.port), host.named_by).is_ok()
-                };
-                reached |= found.answer.is_err() || addresses.iter().any(admits);
-            }
-        }
-        reached
+        let known = (&*self.gate.borrow(), &*self.late_ipv6.borrow());
+        cached::reaches(cache, &hop, known, now) && self.knows_policy(cache, domain, now)
+    }
+
+    /// Whether it can be said without a question what policy the domain has.
+    fn knows_policy(&self, cache: &mut Cache, domain: &str, now: Instant) -> bool {
+        !self.obeys_policies() || cache.get(QueryType::Txt, &sts::record_name(domain), now).is_some()
+    }
+
+    fn obeys_policies(&self) -> bool {
+        self.live.borrow().config.tls.mta_sts && self.policies.is_served()
     }
 
     /// Where the mail of a domain (lower case) goes, by what is in force when that is known.
@@ -286,7 +296,38 @@ impl<R: Runtime> Resolver<R> {
         if self.live.borrow().table.is_apart(domain) {
             hop.set_apart(domain);
         }
+        let hop = self.obey_domain(domain, hop, found.secure).await?;
         self.reachable(hop, cut).await
+    }
+
+    /// A domain may say which hosts are its own (RFC 8461), and signed zones what certificates they have (RFC 7672), which goes before. What a route says
+    /// of TLS stands over both.
+    async fn obey_domain(&self, domain: &str, mut hop: Hop, secure: bool) -> Result<Hop, Unroutable> {
+        let live = self.live.borrow().clone();
+        if matches!(live.table.route(domain), Route::Mx { tls: Some(_), .. }) {
+            return Ok(hop);
+        }
+        let ask = async |kind: QueryType, name: &str| self.lookup(kind, name).await;
+        let certified =
+            if secure && live.config.tls.dane { dane::hosts(ask, &hop).await } else { Vec::new() };
+        if self.obeys_policies() {
+            let (until, name) = (self.runtime.now() + limits::STS_PATIENCE, sts::record_name(domain));
+            let record = self.until(until, self.lookup(QueryType::Txt, &name)).await;
+            let id = record.and_then(|found| sts::id(&found));
+            let kept = sts::policy((&self.runtime, &self.timers), &self.policies, domain, id).await;
+            if let Some(kept) = kept.filter(|kept| kept.policy.mode == Mode::Enforce) {
+                hop = sts::obey(hop, &kept.policy, &certified)?;
+            }
+        }
+        if !certified.is_empty() {
+            hop.obey_records();
+        }
+        Ok(hop)
+    }
+
+    /// What certificates the DNS names for a host of a hop that has some.
+    pub async fn records(&self, host: &Host) -> HostRecords {
+        dane::records(async |kind: QueryType, name: &str| self.lookup(kind, name).await, host).await
     }
 
     fn order(&self, domain: &str, hosts: &[(u16, String)], random: u64) -> Result<Hop, NoRoute> {
@@ -384,14 +425,15 @@ impl<R: Runtime> Resolver<R> {
     pub async fn addresses(&self, host: &Host) -> Result<Vec<AdmittedAddress>, Unroutable> {
         let found = match host.at {
             HostAddress::Address(address) => vec![address],
-            HostAddress::Name => match self.known(host) {
-                Some(known) => known,
-                None => self.look_up_addresses(&host.name).await?,
-            },
+            HostAddress::Name => {
+                // No borrow is held while others are asked.
+                let known = hosts::known(&self.files.borrow().1, host);
+                if let Some(known) = known { known } else { self.look_up_addresses(&host.name).await? }
+            }
             HostAddress::Socket(_) => return Ok(Vec::new()),
         };
         self.look_at_own_addresses().await;
-        self.ask_which_are_ours(&found)?;
+        ours::ask(&self.runtime, &self.gate, &found)?;
         let gate = self.gate.borrow();
         let mut admitted = Vec::new();
         let mut why = None;
@@ -416,46 +458,6 @@ impl<R: Runtime> Resolver<R> {
             Some((address, refusal)) if admitted.is_empty() => Err(refused(host, address, refusal)),
             _ => Ok(admitted),
         }
-    }
-
-    /// Where the list of the machine's addresses cannot be had, the kernel is asked for each address before the gate judges it. Where it
-    /// does not say either, nothing is sent there.
-    fn ask_which_are_ours(&self, found: &[IpAddr]) -> Result<(), Unroutable> {
-        if self.gate.borrow().knows_all() {
-            return Ok(());
-        }
-        for address in found {
-            let asked = self.gate.borrow().in_question(*address);
-            for address in asked {
-                match self.runtime.leads_here(address) {
-                    Ok(true) => self.gate.borrow_mut().learn_one(address),
-                    Ok(false) => {}
-                    Err(error) => {
-                        return Err(not_now(format!(
-                            "cannot tell whether {address} is this machine: {error}"
-                        )));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// What the machine's own table says of a host that a route names. Strangers' names are not looked up there.
-    fn known(&self, host: &Host) -> Option<Vec<IpAddr>> {
-        if host.named_by == NamedBy::Stranger {
-            return None;
-        }
-        let name = host.name.strip_suffix('.').unwrap_or(&host.name).to_ascii_lowercase();
-        let mut known = match self.files.borrow().1.hosts.get(&*name) {
-            Some(known) => known.clone(),
-            None if name == "localhost" => {
-                vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]
-            }
-            None => return None,
-        };
-        known.sort_by_key(IpAddr::is_ipv6);
-        Some(known)
     }
 
     /// The addresses of a host in the DNS.
@@ -562,16 +564,19 @@ impl<R: Runtime> Resolver<R> {
         }
         let _counted = CountGuard::new(&self.asking);
         let mut name = name.to_owned();
-        let mut bound = limits::DNS_TTL_MAX;
+        let (mut bound, mut aliased) = (limits::DNS_TTL_MAX, false);
         let mut result = Err(LookupError::EndlessAliases);
         for _ in 0..limits::DNS_CNAME_MAX {
             match self.servers.ask(kind, &name).await {
                 Ok(Reading::Alias(target, ttl)) => {
-                    bound = bound.min(ttl);
+                    (bound, aliased) = (bound.min(ttl), true);
                     name = target;
                 }
                 Ok(Reading::Found(found)) => {
-                    result = Ok(LookupResult { ttl: found.ttl.min(bound).max(limits::DNS_TTL_MIN), ..found });
+                    // Whether all of a chain is authentic, one answer that has it says.
+                    let (ttl, secure) =
+                        (found.ttl.min(bound).max(limits::DNS_TTL_MIN), found.secure && !aliased);
+                    result = Ok(LookupResult { ttl, secure, ..found });
                     break;
                 }
                 Ok(_) => {}
@@ -581,7 +586,11 @@ impl<R: Runtime> Resolver<R> {
                 }
             }
         }
-        result.unwrap_or_else(|why| LookupResult { answer: Err(why), ttl: limits::DNS_FAILURE_TTL })
+        result.unwrap_or_else(|why| LookupResult {
+            answer: Err(why),
+            ttl: limits::DNS_FAILURE_TTL,
+            secure: false,
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::config::DnsConfig;
 use crate::dns::message::{self, Reading};
 use crate::dns::servers::Servers;
-use crate::dns::{LookupError, QueryType, ServerError};
+use crate::dns::{LookupError, LookupResult, QueryType, ServerError};
 use crate::limits;
 use crate::runtime::{Datagram, Runtime};
 use crate::shard::timers::Timers;
@@ -25,6 +25,8 @@ pub struct NameServers<R: Runtime> {
     list: RefCell<Servers>,
     timeout: Cell<Duration>,
     attempts: Cell<usize>,
+    /// Those of them that are believed to validate.
+    trusted: RefCell<Vec<SocketAddr>>,
     /// Questions without an answer since the last answer, and when that was.
     unanswered: Cell<u32>,
     heard_at: Cell<Instant>,
@@ -39,6 +41,7 @@ impl<R: Runtime> NameServers<R> {
             list: RefCell::new(Servers::new(&settings.servers)),
             timeout: Cell::new(settings.timeout),
             attempts: Cell::new(settings.attempts as usize),
+            trusted: RefCell::default(),
             unanswered: Cell::new(0),
             heard_at: Cell::new(Instant(0)),
         }
@@ -48,6 +51,11 @@ impl<R: Runtime> NameServers<R> {
     pub fn configure(&self, settings: &DnsConfig) {
         self.timeout.set(settings.timeout);
         self.attempts.set(settings.attempts as usize);
+    }
+
+    /// What these call authentic is believed. Whether they are others than before.
+    pub fn trust(&self, servers: &[SocketAddr]) -> bool {
+        self.trusted.replace(servers.to_vec()) != servers
     }
 
     /// They are others now, of which nothing is known.
@@ -153,6 +161,10 @@ impl<R: Runtime> NameServers<R> {
                 Ok(Reading::Plain) => ServerError::NotUnderstood,
                 Ok(Reading::Failed(why)) => why,
                 Ok(Reading::Truncated | Reading::NotOurs) => ServerError::NotWhole,
+                Ok(Reading::Found(found)) => {
+                    let secure = found.secure && self.trusted.borrow().contains(&server);
+                    return Ok(Reading::Found(LookupResult { secure, ..found }));
+                }
                 Ok(reading) => return Ok(reading),
                 Err(error) => error.into(),
             };

@@ -10,6 +10,7 @@ use crate::config::{Boot, Particulars};
 use crate::limits;
 use crate::mail::classify::Classes;
 use crate::mail::classify::judge::Judge;
+use crate::policy::dane;
 use crate::policy::failures::Failures;
 use crate::policy::reports::ReportRate;
 use crate::policy::tls;
@@ -108,6 +109,7 @@ impl<R: Runtime> Outbound<R> {
         destinations.set_weights(live.tenants.weights().clone());
         let mut resolver = Resolver::new(runtime.clone(), timers.clone(), live, node);
         resolver.limit_questions(particulars.questions_max);
+        resolver.share_policies(mesh.policies().clone());
         Outbound {
             backlog: RefCell::new(Backlog::new(mesh.shards())),
             destinations: RefCell::new(destinations),
@@ -164,6 +166,8 @@ pub(in crate::shard) struct Hosts {
     pub tls_failures: RefCell<Failures>,
     /// They were too busy when TLS was up, or asked for.
     pub tls_loads: RefCell<Failures>,
+    /// TLS to them by records of the DNS.
+    pub certified: RefCell<dane::Clients>,
     /// They took no message.
     pub hop_failures: RefCell<Failures>,
     /// They hang up on EHLO and know HELO.
@@ -177,6 +181,7 @@ impl Default for Hosts {
         Hosts {
             tls_failures: Failures::new(limits::TLS_FAILURE_KEPT, limits::TLS_FAILURES_MAX).into(),
             tls_loads: Failures::new(limits::TLS_FAILURE_KEPT, limits::TLS_FAILURES_MAX).into(),
+            certified: RefCell::default(),
             hop_failures: Failures::new(limits::HOP_FAILURE_KEPT, limits::HOP_FAILURES_MAX).into(),
             ehlo_failures: Failures::new(limits::MANNERS_KEPT, limits::MANNERS_MAX).into(),
             pipelining_failures: Failures::new(limits::MANNERS_KEPT, limits::MANNERS_MAX).into(),

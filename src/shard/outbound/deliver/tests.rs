@@ -13,6 +13,8 @@ fn begin(shard: &Rc<Shard<SimRuntime>>, number: usize) {
         hosts: Vec::new(),
         protocol: Protocol::Smtp,
         tls: None,
+        by_policy: false,
+        by_records: false,
         credentials: None,
         by: None,
     };

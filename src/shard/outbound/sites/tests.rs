@@ -28,6 +28,8 @@ fn hop(name: &str) -> Rc<Hop> {
         hosts: Vec::new(),
         protocol: Protocol::Smtp,
         tls: None,
+        by_policy: false,
+        by_records: false,
         credentials: None,
         by: None,
     })
@@ -131,6 +133,8 @@ fn a_domain_has_its_say_about_its_site() {
             label: domain.into(),
             protocol: Protocol::Smtp,
             tls: None,
+            by_policy: false,
+            by_records: false,
             credentials: None,
             by: None,
         })
