@@ -15,8 +15,8 @@ use crate::config::shards::Shards;
 use crate::config::tuning::{self, Tuning};
 use crate::config::{
     Bounces, Control, Delivery, DkimConfig, DnsConfig, ListenerConfig, LogConfig, Node, PoolConfig, Retry,
-    RouteConfig, RuleConfig, SourceConfig, SpoolConfig, TenantConfig, WarmupConfig, bounces, dkim, log, read,
-    retry, rule, shaping, sources, syntax, tenant, warmup,
+    RouteConfig, RuleConfig, SourceConfig, SpoolConfig, SuppressionConfig, TenantConfig, WarmupConfig,
+    bounces, dkim, log, read, retry, rule, shaping, sources, suppression, syntax, tenant, warmup,
 };
 use crate::limits;
 
@@ -45,6 +45,8 @@ pub struct Config {
     pub retry: Retry,
     /// `[bounces]`
     pub bounces: Bounces,
+    /// `[suppression]`
+    pub suppression: SuppressionConfig,
     /// `[[tenant]]`
     pub tenants: Vec<TenantConfig>,
     /// `[shaping]`
@@ -107,6 +109,11 @@ impl Config {
         if self.node.shards == 0 { cores.clamp(1, limits::SHARDS_MAX) } else { self.node.shards }
     }
 
+    /// Whether a journal of events is kept: for a log, or for the suppression list.
+    pub fn keeps_journal(&self) -> bool {
+        self.logs.iter().any(|log| !log.is_nowhere()) || !self.suppression.auto.is_off()
+    }
+
     /// Whether mail can leave by a pool or a source of this name.
     pub fn knows_pool(&self, name: &str) -> bool {
         self.pools.iter().any(|pool| *pool.name == *name) || self.sources.iter().any(|of| *of.name == *name)
@@ -167,6 +174,7 @@ fn read(root: &Section<'_>) -> Config {
         warmups: warmup::read(root),
         retry,
         bounces: bounces::read(&root.section("bounces")),
+        suppression: suppression::read(&root.section("suppression")),
         shaping: shaping::read(&root.section("shaping")),
         dkim: dkim::read(&root.section("dkim")),
         spool: read::spool(&root.section("spool")),

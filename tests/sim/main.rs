@@ -32,6 +32,7 @@ mod signed;
 mod signing;
 mod slow_hops;
 mod sources;
+mod suppressed;
 mod suspend;
 mod verify;
 mod warmup;

@@ -14,6 +14,7 @@ use relevo::limits;
 use relevo::observe::Instruments;
 use relevo::observe::counters::{Counter, Counters};
 use relevo::observe::journaled::{LaneWatermark, Readers};
+use relevo::policy::suppression::shared::Shared;
 use relevo::policy::tls;
 use relevo::queue::group::ANY_LIFETIME;
 use relevo::queue::suspension::{Effect, Scope, Suspension, Suspensions};
@@ -133,6 +134,16 @@ impl<'a> Relay<'a> {
         instruments: Vec<Arc<Instruments>>,
         read: &dyn Fn(&Instruments),
     ) -> Option<Relay<'a>> {
+        Relay::launch_prepared(world, launch, (instruments, read), |_| {})
+    }
+
+    /// The same; `prepare` does what control does before any shard starts.
+    pub fn launch_prepared(
+        world: &'a World,
+        launch: &Launch<'_>,
+        (instruments, read): (Vec<Arc<Instruments>>, &dyn Fn(&Instruments)),
+        prepare: impl FnOnce(&Mesh),
+    ) -> Option<Relay<'a>> {
         let settings = Config::parse(launch.configuration, Path::new("sim"));
         let settings = Arc::new(settings.expect("a valid configuration"));
         let certificates = settings.listeners.iter().map(certificate).collect();
@@ -148,6 +159,7 @@ impl<'a> Relay<'a> {
         let assignment = Assignment::chosen(&chosen, launch.lanes);
         let mesh = Arc::new(Mesh::with_room(bells.clone(), assignment, launch.room));
         mesh.suspend(Arc::new(Suspensions::new(suspended(world, launch.configuration))));
+        prepare(&mesh);
         let (sender, reports) = unbounded();
         let mut runtimes = Vec::new();
         let ended = Rc::new(Cell::new(0));
@@ -241,6 +253,11 @@ impl<'a> Relay<'a> {
     /// What sources in warm-up have left.
     pub fn warm(&self) -> &WarmCounts {
         self.mesh.warm()
+    }
+
+    /// Who gets no mail.
+    pub fn suppression(&self) -> &Shared {
+        self.mesh.suppression()
     }
 
     /// The sum of a level or count over all shards.
