@@ -114,6 +114,9 @@ pub fn suspension(world: &World, id: u64, effect: Effect, words: &str) -> Suspen
     Suspension { id, effect, scope, since, until, by: "user 0".into(), reason: "their MX moves".into() }
 }
 
+/// Instruments, and who reads them while a relay starts.
+pub type Watched<'r> = (Vec<Arc<Instruments>>, &'r dyn Fn(&Instruments));
+
 impl<'a> Relay<'a> {
     /// Starts a relay and runs the world until it listens on 10.0.0.1:25. `more` is added to its configuration.
     pub fn start(world: &'a World, node: u32, shards: usize, more: &str) -> Relay<'a> {
@@ -141,7 +144,7 @@ impl<'a> Relay<'a> {
     pub fn launch_prepared(
         world: &'a World,
         launch: &Launch<'_>,
-        (instruments, read): (Vec<Arc<Instruments>>, &dyn Fn(&Instruments)),
+        (instruments, read): Watched<'_>,
         prepare: impl FnOnce(&Mesh),
     ) -> Option<Relay<'a>> {
         let settings = Config::parse(launch.configuration, Path::new("sim"));

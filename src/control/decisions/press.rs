@@ -12,13 +12,13 @@ use crate::runtime::process;
 
 /// What it is to do.
 pub(super) enum Task {
-    Make(Job),
+    Make(Box<Job>),
     Load(Arc<ListFile>),
 }
 
 /// What came of it.
 pub(super) enum Done {
-    Made(Result<Made, Trouble>),
+    Made(Box<Result<Made, Trouble>>),
     Loaded(Result<Arc<Base>, Trouble>),
 }
 
@@ -43,7 +43,7 @@ impl Press {
             process::stand_back();
             while !turn.is_over() {
                 let done = match given.recv_timeout(limits::CONTROL_ROUND) {
-                    Ok(Task::Make(job)) => Done::Made(job.run()),
+                    Ok(Task::Make(job)) => Done::Made(Box::new(job.run())),
                     Ok(Task::Load(file)) => Done::Loaded(file.load()),
                     Err(RecvTimeoutError::Timeout) => continue,
                     Err(RecvTimeoutError::Disconnected) => {

@@ -276,7 +276,7 @@ impl Suppressions {
         let (runs, reply) = self.next.take().unzip();
         match keeper.begin(store, runs, now) {
             Ok(job) => {
-                press.give(Task::Make(job));
+                press.give(Task::Make(Box::new(job)));
                 self.merging = reply;
             }
             Err(error) => self.unmade(error, reply, clock),
@@ -298,7 +298,7 @@ impl Suppressions {
         let Some(done) = self.press.as_mut().and_then(Press::take) else { return };
         let Some(keeper) = &mut self.keeper else { return };
         match done {
-            Done::Made(made) => match keeper.finish(store, made) {
+            Done::Made(made) => match keeper.finish(store, *made) {
                 Ok(counts) => {
                     let Counts { entries, added, known, over } = counts;
                     say(

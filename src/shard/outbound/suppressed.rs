@@ -28,7 +28,7 @@ pub(in crate::shard) fn sort_out<R: Runtime>(shard: &Shard<R>, view: &MessageVie
             let ordinal = ordinal as u16;
             let own = view.has_own_parameters().then(|| view.parameters_of(ordinal));
             let tenant = own.as_ref().unwrap_or(&message).get(Key::Tenant);
-            match shard.suppression.find(address, domain_at.into(), tenant) {
+            match shard.suppression.find(address, domain_at, tenant) {
                 Some(_) => tally.merge(ordinal, 1, Ended::Local(End::Suppressed)),
                 None => tally.later(ordinal, 1),
             }
