@@ -68,6 +68,11 @@ enum Command {
         after_help = "Examples:\n  relevo resume --domain example.org\n  relevo resume --id 3\n  relevo resume --all"
     )]
     Resume(commands::suspend::ResumeArguments),
+    /// Say who gets no mail: put addresses on the suppression list, take them from it, look, import, export.
+    #[command(
+        after_help = "Examples:\n  relevo suppress add ada@example.org --reason complaint\n  relevo suppress check ada@example.org\n  relevo suppress import bounces.csv --tenant shop"
+    )]
+    Suppress(commands::suppress::Arguments),
     /// Say why mail waits: for which limit, rate, site or time, until when, who has the connections, and what was said last. Exit 1: nothing of that waits.
     #[command(
         after_help = "Examples:\n  relevo why example.org\n  relevo why 00000000G0000102\n  relevo why ada@example.org --json"
@@ -111,6 +116,7 @@ fn main() -> ExitCode {
         Command::Queue(arguments) => commands::queue::run(arguments),
         Command::Suspend(arguments) => commands::suspend::suspend(arguments),
         Command::Resume(arguments) => commands::suspend::resume(arguments),
+        Command::Suppress(arguments) => commands::suppress::run(arguments),
         Command::Why(arguments) => commands::why::run(&arguments),
         Command::Warmup(arguments) => commands::warmup::run(arguments),
         Command::Shaping(arguments) => commands::shaping::run(arguments),

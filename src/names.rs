@@ -4,7 +4,7 @@ pub mod ends;
 pub mod events;
 
 /// Why a client was refused ([`crate::policy::reason::Reason`]).
-pub const REASONS: [&str; 21] = [
+pub const REASONS: [&str; 22] = [
     "rule",
     "too_many_connections",
     "timeout",
@@ -26,6 +26,7 @@ pub const REASONS: [&str; 21] = [
     "loop",
     "bad_address",
     "protocol",
+    "suppressed",
 ];
 
 /// What a reply is about ([`crate::mail::classify::Class`]); `docs/replies.md` has a line for each.

@@ -81,7 +81,7 @@ impl Node {
         let (shown, own_servers) = (filled.each_shown(), filled.own_servers);
         let settings = Arc::new(config);
         let live = Arc::new(LiveConfig::new(settings.clone(), filled.contents, shards));
-        let (accounting, readers) = accounting::open(&settings.logs, &data_dir)?;
+        let (accounting, readers) = accounting::open(&settings)?;
         let instruments = Instruments::of(shards, &readers);
         let bells: Vec<_> = (0..shards).map(|_| Arc::new(Bell::new())).collect();
         let particulars = fitted(&settings, shards)?;
@@ -95,6 +95,7 @@ impl Node {
             health: health.clone(),
             own_servers,
             shown,
+            journaled: accounting.is_some(),
             room: ListenerRoom::beside(&particulars, settings.listeners.len()),
         }));
         let control = control_setup(id, &settings, &instruments, engine, &reloader);
@@ -280,6 +281,8 @@ fn control_setup(
         accounting: None,
         health: reloader.health.clone(),
         warmups: settings.warmups.clone(),
+        suppression: settings.suppression,
+        listed: Arc::default(),
         runtime: engine.name(),
         certificates: reloader.shown.clone(),
         node,

@@ -241,6 +241,7 @@ impl Replay {
                 let (sender, recipient) = self.session.asked();
                 assert_eq!(recipient.is_some(), question == Question::Recipient);
                 let account = self.session.account();
+                let recipient = recipient.map(|(address, _)| address);
                 let facts = Facts { account, listener: Some(0), sender, recipient, fields: None };
                 let answer = self.acceptance.refuses(&facts).map_or(Answer::Proceed, Answer::Refuse);
                 if self.session.answered(answer, &mut self.replies) {

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use relevo::id::MessageId;
 use relevo::names::ends::End;
 use relevo::observe::event::{
-    Admin, Arrival, Attempt, Change, Encoder, Event, Kind, Listed, Mail, Notice, Rejected, Suspended,
+    Admin, Arrival, Attempt, Change, Encoder, Event, Kind, ListChange, Listed, Mail, Notice, Rejected,
+    Suspended,
 };
 use relevo::observe::journaled::Readers;
 use relevo::time::UnixMillis;
@@ -100,7 +101,9 @@ fn of_others() -> Vec<Notice<'static>> {
         reason: "421 \"no\"",
         until: NEXT,
     };
-    let listed = Listed { by: "blocklist bl.example", source: "ip1", address: "::1", reason: "see \"why\"" };
+    let blocked = Listed { by: "blocklist bl.example", source: "ip1", address: "::1", reason: "see \"why\"" };
+    let listed = ListChange { by: "user 0", filter: "", reason: "", entries: 1_000_000 };
+    let one = ListChange { filter: "ada@example.org", reason: "called \"us\"", entries: 1, ..listed };
     vec![
         Notice::Rejected(rejected),
         Notice::Rejected(Rejected {
@@ -116,10 +119,14 @@ fn of_others() -> Vec<Notice<'static>> {
         Notice::Admin(Admin::Retry(reasoned)),
         Notice::Admin(Admin::Bounce(change)),
         Notice::Admin(Admin::Bounce(reasoned)),
+        Notice::Admin(Admin::Suppress(listed)),
+        Notice::Admin(Admin::Suppress(one)),
+        Notice::Admin(Admin::Unsuppress(listed)),
+        Notice::Admin(Admin::Unsuppress(one)),
         Notice::Admin(Admin::Suspend(suspended)),
         Notice::Admin(Admin::Resume(suspended)),
-        Notice::Admin(Admin::Listed(listed)),
-        Notice::Admin(Admin::Delisted(listed)),
+        Notice::Admin(Admin::Listed(blocked)),
+        Notice::Admin(Admin::Delisted(blocked)),
         Notice::Admin(Admin::Reload { by: "user 0", changed: &["retry.first", "log"] }),
     ]
 }

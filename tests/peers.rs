@@ -1,6 +1,6 @@
 //! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound, Dovecot, Postfix.
 //!
-//! The stories are in `stories.py`, `dane.py` (DANE), `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `notifications.py`, `room.py`, `rules.py`, `shaping.py` (limits), `signed.py` (DKIM), `smart_hosts.py` (logins), `sources.py`, `suspensions.py`, `spool_tools.py`, `sts.py` (MTA-STS), `verify.py` (certificates of hops), `warmup.py` and `why.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
+//! The stories are in `stories.py`, `dane.py` (DANE), `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `notifications.py`, `room.py`, `rules.py`, `shaping.py` (limits), `signed.py` (DKIM), `smart_hosts.py` (logins), `sources.py`, `suppression.py` (who gets no mail), `suspensions.py`, `spool_tools.py`, `sts.py` (MTA-STS), `verify.py` (certificates of hops), `warmup.py` and `why.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
 //! one with the kills.
 
 mod stories;
@@ -223,6 +223,13 @@ stories!("suspensions.py", None;
     many_replies_set_a_key_for_a_while,
     a_tenant_that_is_refused_gets_its_mail_back,
     what_this_relay_says_itself_counts_where_a_rule_wants_it,
+);
+
+stories!("suppression.py", None;
+    who_is_listed_is_refused_or_dropped,
+    mail_that_waits_for_who_is_listed_goes_nowhere,
+    a_kill_right_behind_a_hard_bounce_loses_nothing,
+    a_million_lines_are_imported,
 );
 
 stories!("warmup.py", None;

@@ -104,8 +104,8 @@ impl History {
         let (first, count) = (u16::from(input.byte() % 7), u16::from(input.byte() % 7) + 1);
         let choice = input.byte();
         let disposition = match choice % 5 {
-            0 => Stored::Bounced(()),
-            1 => Stored::Expired(()),
+            0 => Stored::Bounced(None),
+            1 => Stored::Expired(None),
             2 => {
                 let reply = ["", "451 a", "450 b", "421 c"][usize::from(choice >> 3) % 4].into();
                 Stored::Deferred(StoredDeferral {
@@ -257,7 +257,7 @@ fn note(live: &mut BTreeMap<Place, Recipients>, lane: &Lane, outcome: &Outcome, 
             Stored::Deferred(StoredDeferral { attempts, next, reply, late: _ }) => {
                 *tried = (*attempts, *next, reply.to_string())
             }
-            Stored::Delivered | Stored::Bounced(()) | Stored::Expired(()) | Stored::Local(_) => {
+            Stored::Delivered | Stored::Bounced(_) | Stored::Expired(_) | Stored::Local(_) => {
                 *recipient = None;
                 finally += 1;
             }

@@ -133,7 +133,7 @@ impl Talk {
             Step::Ask(question) => {
                 let (sender, recipient) = self.session.asked();
                 assert!((question == Question::Recipient) == recipient.is_some());
-                let wanted = !recipient.unwrap_or(sender).ends_with(b"e");
+                let wanted = !recipient.map_or(sender, |(address, _)| address).ends_with(b"e");
                 let unwanted = Refused { reply: "550 5.7.1 Not wanted\r\n", reason: Reason::Rule };
                 let answer = if wanted { Answer::Proceed } else { Answer::Refuse(unwanted) };
                 if self.session.answered(answer, &mut self.replies) {

@@ -165,7 +165,7 @@ pub(super) fn data_dir(config: &Config, found: &mut Findings) -> bool {
             return false;
         }
     }
-    let with_journal = config.logs.iter().any(|log| !log.is_nowhere());
+    let with_journal = config.keeps_journal();
     let barred = barred(directory, with_journal, false);
     if !barred.is_empty() {
         found.errors.extend(barred.iter().map(|barred| places.told(KEY, &barred.to_string())));

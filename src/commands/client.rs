@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
@@ -114,9 +115,23 @@ impl Client {
         self.ask(Method::POST, path, body)
     }
 
+    /// The same with something large, which takes as long as it takes.
+    pub fn send<T: DeserializeOwned>(&self, path: &str, kind: &str, body: Body) -> Result<T, Failure> {
+        self.asked((Method::POST, path, kind), body, limits::SUPPRESSION_IMPORT_WAIT)
+    }
+
     fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Vec<u8>) -> Result<T, Failure> {
+        self.asked((method, path, "application/json"), Body::from(body), limits::ANSWER_WAIT)
+    }
+
+    fn asked<T: DeserializeOwned>(
+        &self,
+        request: (Method, &str, &str),
+        body: Body,
+        patience: Duration,
+    ) -> Result<T, Failure> {
         let asked = async {
-            let answered = tokio::time::timeout(limits::ANSWER_WAIT, self.exchange(method, path, body)).await;
+            let answered = tokio::time::timeout(patience, self.exchange(request, body)).await;
             answered.unwrap_or_else(|_| Err(self.unusable("it does not answer in time")))
         };
         let (status, text) = self.runtime.block_on(asked)?;
@@ -137,9 +152,8 @@ impl Client {
 
     async fn exchange(
         &self,
-        method: Method,
-        path: &str,
-        body: Vec<u8>,
+        (method, path, kind): (Method, &str, &str),
+        body: Body,
     ) -> Result<(StatusCode, Vec<u8>), Failure> {
         let stream = local::connect(&self.socket).await.map_err(|error| self.unreached(&error))?;
         let broken = |error: hyper::Error| self.unusable(&format!("the connection broke: {error}"));
@@ -150,8 +164,8 @@ impl Client {
             .method(method)
             .uri(path)
             .header(header::HOST, "localhost")
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Body::from(body))
+            .header(header::CONTENT_TYPE, kind)
+            .body(body)
             .map_err(|error| Failure(WRONG_USE, format!("this cannot be asked: {error}")))?;
         let answer = sender.send_request(request).await.map_err(broken)?;
         let status = answer.status();

@@ -12,6 +12,7 @@ pub mod reload;
 pub mod shaping;
 pub mod spool;
 pub mod status;
+pub mod suppress;
 pub mod suspend;
 mod table;
 pub mod warmup;

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::config::dkim::EightBit;
+use crate::config::suppression::{OnMatch, SuppressionConfig, SuppressionScope};
 use crate::config::{
     BareNewlines, Choice, Config, DomainPattern, PrivateNetworks, RouteTarget, RuntimeChoice, Scheme,
     ShardConfig, TlsLevel, rule, value,
@@ -60,6 +61,7 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
     write_sources(config, out)?;
     write_delivery(config, out)?;
     write_signing(config, out)?;
+    write_suppression(config, out)?;
     let bound = match config.spool.size_max {
         0 => "as many as the disk holds".to_owned(),
         size => format!("{} in all", value::show_size(size)),
@@ -251,6 +253,22 @@ fn write_delivery(config: &Config, out: &mut String) -> std::fmt::Result {
             writeln!(out, "senders of mail that has waited for {} are told so", value::show_duration(late))
         }
     }
+}
+
+/// Who gets no mail.
+fn write_suppression(config: &Config, out: &mut String) -> std::fmt::Result {
+    let SuppressionConfig { auto, hard_bounces, scope, on_match } = config.suppression;
+    let what = if on_match == OnMatch::Reject { "refused" } else { "taken, and get nothing" };
+    write!(out, "recipients on the suppression list are {what}")?;
+    let times = if hard_bounces > 1 { format!(" ({hard_bounces} times)") } else { String::new() };
+    let who = match (auto.hard_bounce, auto.complaint) {
+        (false, false) => return writeln!(out, "; nobody comes on it by himself"),
+        (true, false) => format!("mailboxes that are not there{times}"),
+        (false, true) => "whoever complains".to_owned(),
+        (true, true) => format!("mailboxes that are not there{times} and whoever complains"),
+    };
+    let whom = if scope == SuppressionScope::Tenant { "for the tenant" } else { "for all mail" };
+    writeln!(out, "; {who} come on it, {whom}")
 }
 
 /// Who signs mail.

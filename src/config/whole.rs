@@ -15,9 +15,9 @@ use crate::config::shards::Shards;
 use crate::config::tuning::{self, Tuning};
 use crate::config::{
     Blocklists, Bounces, Control, Credentials, Delivery, DkimConfig, DnsConfig, ListenerConfig, LogConfig,
-    Node, PoolConfig, Retry, RouteConfig, RuleConfig, SourceConfig, SpoolConfig, TenantConfig, TlsConfig,
-    WarmupConfig, blocklists, bounces, credentials, dkim, log, outbound_tls, read, retry, rule, shaping,
-    sources, syntax, tenant, warmup,
+    Node, PoolConfig, Retry, RouteConfig, RuleConfig, SourceConfig, SpoolConfig, SuppressionConfig,
+    TenantConfig, TlsConfig, WarmupConfig, blocklists, bounces, credentials, dkim, log, outbound_tls, read,
+    retry, rule, shaping, sources, suppression, syntax, tenant, warmup,
 };
 use crate::limits;
 
@@ -50,6 +50,8 @@ pub struct Config {
     pub blocklists: Blocklists,
     /// `[bounces]`
     pub bounces: Bounces,
+    /// `[suppression]`
+    pub suppression: SuppressionConfig,
     /// `[[tenant]]`
     pub tenants: Vec<TenantConfig>,
     /// `[shaping]`
@@ -112,6 +114,11 @@ impl Config {
     /// The shards there are on a machine where this process may use so many processors.
     pub fn shard_count(&self, cores: usize) -> usize {
         if self.node.shards == 0 { cores.clamp(1, limits::SHARDS_MAX) } else { self.node.shards }
+    }
+
+    /// Whether a journal of events is kept: for a log, or for the suppression list.
+    pub fn keeps_journal(&self) -> bool {
+        self.logs.iter().any(|log| !log.is_nowhere()) || !self.suppression.auto.is_off()
     }
 
     /// Whether mail can leave by a pool or a source of this name.
@@ -177,6 +184,7 @@ fn read(root: &Section<'_>) -> Config {
         retry,
         blocklists: blocklists::read(&root.section("blocklists")),
         bounces: bounces::read(&root.section("bounces")),
+        suppression: suppression::read(&root.section("suppression")),
         shaping: shaping::read(&root.section("shaping")),
         dkim: dkim::read(&root.section("dkim")),
         tls: outbound_tls::read(&root.section("tls")),

@@ -1,12 +1,11 @@
 //! The accounting: the journal of events and the logs that are written of it. All is opened before a start goes on, and ends after the shards.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::Thread;
 
-use crate::config::LogConfig;
+use crate::config::{Config, LogConfig};
 use crate::control::error::StartError;
 use crate::control::journal::{self, Journal, Select, Shared};
 use crate::control::log::Log;
@@ -31,10 +30,12 @@ pub(super) struct Accounting {
     logs: Vec<Worker>,
 }
 
-/// Opens the logs, and the journal that they are written of; and who reads what shards tell then. None: there is no log, and so no journal.
-pub fn open(logs: &[LogConfig], data_dir: &Path) -> Result<(Option<Opened>, Readers), StartError> {
-    let mut logs = logs.iter().filter(|log| !log.is_nowhere()).peekable();
-    if logs.peek().is_none() {
+/// Opens the logs of a configuration, and the journal that they are written of, and which the suppression list may be fed by; and who reads what
+/// shards tell then. None: nobody does, and so there is no journal.
+pub fn open(config: &Config) -> Result<(Option<Opened>, Readers), StartError> {
+    let data_dir = &config.node.data_dir;
+    let logs = config.logs.iter().filter(|log| !log.is_nowhere());
+    if !config.keeps_journal() {
         journal::remove(data_dir);
         return Ok((None, Readers::Nobody));
     }

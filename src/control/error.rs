@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::control::suppression::KeepError;
 use crate::runtime::local::LocalError;
 
 /// Why control does not start.
@@ -18,6 +19,8 @@ pub enum StartError {
     Http(SocketAddr, io::Error),
     /// Commands cannot be answered there.
     Socket(PathBuf, LocalError),
+    /// The suppression list cannot be had.
+    Suppression(KeepError),
     /// A thread cannot be started.
     Thread(io::Error),
 }
@@ -45,6 +48,7 @@ impl fmt::Display for StartError {
                 "cannot serve commands at {}: {error}; set control.socket to a path that this user may make, or to \"\"",
                 path.display()
             ),
+            StartError::Suppression(error) => write!(formatter, "{error}"),
             StartError::Thread(error) => write!(formatter, "cannot start a thread: {error}"),
         }
     }

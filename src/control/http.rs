@@ -22,6 +22,7 @@ use crate::control::health::Health;
 use crate::control::journal::Shared;
 use crate::control::metrics::{self, Form};
 use crate::control::reload::Reload;
+use crate::control::suppression::ListNumbers;
 use crate::limits;
 use crate::observe::Instruments;
 use crate::observe::families::Family;
@@ -38,6 +39,8 @@ pub(super) struct Served {
     pub reload: Option<Arc<dyn Reload>>,
     /// What rules for replies did.
     pub counted: Vec<Arc<Family>>,
+    /// What the suppression list holds.
+    pub listed: Arc<ListNumbers>,
     pub health: Arc<Health>,
     pub hosts: Hosts,
     /// The second of control's clock.
@@ -85,10 +88,20 @@ fn can_be_dated(now: UnixMillis) -> bool {
 }
 
 fn router(served: Served) -> Router {
-    let Served { instruments, journal, runtime, certificates, reload, counted, health, hosts, second } =
-        served;
+    let Served {
+        instruments,
+        journal,
+        runtime,
+        certificates,
+        reload,
+        counted,
+        listed,
+        health,
+        hosts,
+        second,
+    } = served;
     let registry =
-        Arc::new(metrics::registry((instruments, counted), journal, runtime, certificates, reload));
+        Arc::new(metrics::registry((instruments, counted, listed), journal, runtime, certificates, reload));
     let metrics = move |fields: HeaderMap| {
         let registry = registry.clone();
         async move {

@@ -12,6 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::control::Showing;
 use crate::control::journal::{Progress, Shared};
 use crate::control::reload::Reload;
+use crate::control::suppression::ListNumbers;
 use crate::observe::Instruments;
 use crate::observe::families::Family;
 use crate::runtime::process;
@@ -28,6 +29,9 @@ struct OfJournal(Arc<Shared>);
 #[derive(Debug)]
 struct Counted(Arc<Family>);
 
+#[derive(Debug)]
+struct OfList(Arc<ListNumbers>);
+
 struct Reloads(Arc<dyn Reload>);
 
 impl fmt::Debug for Reloads {
@@ -38,7 +42,7 @@ impl fmt::Debug for Reloads {
 
 /// Everything under the prefix `relevo`.
 pub fn registry(
-    (instruments, counted): (Vec<Arc<Instruments>>, Vec<Arc<Family>>),
+    (instruments, counted, listed): (Vec<Arc<Instruments>>, Vec<Arc<Family>>, Arc<ListNumbers>),
     journal: Option<Arc<Shared>>,
     runtime: &'static str,
     certificates: Showing,
@@ -53,6 +57,7 @@ pub fn registry(
     for family in counted {
         registry.register_collector(Box::new(Counted(family)));
     }
+    registry.register_collector(Box::new(OfList(listed)));
     registry.register_collector(Box::new(Certificates(certificates)));
     if let Some(reload) = reload {
         registry.register_collector(Box::new(Reloads(reload)));
@@ -177,6 +182,19 @@ fn encode_family(counts: &Family, mut encoder: DescriptorEncoder<'_>) -> Result<
         metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
     }
     Ok(())
+}
+
+impl Collector for OfList {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let (entries, changes) = self.0.sizes();
+        let help = "Entries in the file of the suppression list";
+        let mut metric = encoder.encode_descriptor("suppression_entries", help, None, MetricType::Gauge)?;
+        metric.encode_gauge(&(entries as i64))?;
+        let help = "Changes of the suppression list that are not in its file yet";
+        let mut metric = encoder.encode_descriptor("suppression_changes", help, None, MetricType::Gauge)?;
+        metric.encode_gauge(&(changes as i64))?;
+        encode_family(self.0.family(), encoder)
+    }
 }
 
 impl Collector for OfJournal {
@@ -350,7 +368,11 @@ mod tests {
         for form in [Form::Classic, Form::Open] {
             let text = render(
                 &registry(
-                    (shards.clone(), vec![crate::control::fired(), crate::control::fetches()]),
+                    (
+                        shards.clone(),
+                        vec![crate::control::fired(), crate::control::fetches()],
+                        Arc::default(),
+                    ),
                     None,
                     "epoll",
                     Showing::default(),
@@ -378,7 +400,7 @@ mod tests {
     fn the_older_text_describes_what_it_has() {
         let shards = vec![Arc::default(), Arc::default()];
         let registry = registry(
-            (shards, vec![crate::control::fired(), crate::control::fetches()]),
+            (shards, vec![crate::control::fired(), crate::control::fetches()], Arc::default()),
             None,
             "epoll",
             Showing::default(),

@@ -84,6 +84,10 @@ pub struct Setup {
     pub runtime: &'static str,
     /// Plans of sources in warm-up, as they are at the start.
     pub warmups: Vec<config::WarmupConfig>,
+    /// `[suppression]`, as it is at the start.
+    pub suppression: config::SuppressionConfig,
+    /// How large the suppression list is.
+    pub listed: Arc<suppression::ListNumbers>,
     /// The node's id.
     pub node: u64,
     /// The node's name.
@@ -154,6 +158,7 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let listener = setup.section.http.map(listen).transpose()?;
     let http = listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let words = Words::start(setup.instruments.clone())?;
+    let decided = decisions::open(&setup.data_dir, &setup.mesh, journal.as_ref(), &setup.listed)?;
     let reopen = Arc::new(AtomicU64::new(0));
     let log = match accounting {
         Some(opened) => {
@@ -166,17 +171,23 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let writer = log.as_ref().map(Accounting::writer);
     let chunks = setup.instruments.first().map(|first| first.chunks.clone());
     let journaled = chunks.zip(writer).map(|(chunks, writer)| admin::JournalBarrier::new(chunks, writer));
-    let teller = admin::Teller::new(&setup.instruments, setup.node, "decisions");
-    let decisions =
-        decisions::start(&setup.data_dir, (&setup.mesh, &setup.warmups), teller, setup.fired.clone());
-    let (decisions, desk) = decisions.map_err(StartError::Thread)?;
+    let start = decisions::Start {
+        mesh: &setup.mesh,
+        plans: &setup.warmups,
+        teller: admin::Teller::new(&setup.instruments, setup.node, "decisions"),
+        fired: setup.fired.clone(),
+        suppression: setup.suppression,
+        reload: setup.reload.clone(),
+    };
+    let (decisions, desk, lists) = decisions::start(decided, start).map_err(StartError::Thread)?;
     let blocklists = setup.reload.clone().map(|reload| {
         let teller = admin::Teller::new(&setup.instruments, setup.node, "blocklists");
         let mut watch = blocklists::Watch::new(reload, desk.clone(), teller);
         Worker::start("relevo-lists", move |turn| watch.run(turn))
     });
     let blocklists = blocklists.transpose().map_err(StartError::Thread)?;
-    let service = socket.map(|path| serve_commands(&setup, path, &reserve, (desk, journaled))).transpose();
+    let orders = (desk, lists, journaled);
+    let service = socket.map(|path| serve_commands(&setup, path, &reserve, orders)).transpose();
     let service = service.or_else(|problem| {
         // Some file systems have no sockets. Mail does not wait for commands, where nobody asked for them.
         let told = (!setup.section.socket_named).then(|| say(Level::Warning, format_args!("{problem}")));
@@ -227,7 +238,7 @@ fn serve_commands(
     setup: &Setup,
     path: &Path,
     reserve: &Arc<Reserve>,
-    (desk, journaled): (decisions::Desk, Option<admin::JournalBarrier>),
+    (desk, lists, journaled): (decisions::Desk, decisions::ListDesk, Option<admin::JournalBarrier>),
 ) -> Result<(Worker, local::File), StartError> {
     let opened = local::listen(path, limits::LOCAL_BACKLOG)
         .map_err(|error| StartError::Socket(path.to_owned(), error))?;
@@ -247,6 +258,8 @@ fn serve_commands(
             asker: asker::Asker::new(mesh.clone(), health.clone(), start),
             mesh,
             desk,
+            lists,
+            importing: Arc::default(),
             admin: admin::Teller::new(&instruments, node, "control"),
             journaled,
             instruments,
@@ -285,6 +298,7 @@ fn run(
                 certificates: setup.certificates.clone(),
                 reload: setup.reload.clone(),
                 counted: vec![setup.fired.clone(), setup.fetches.clone()],
+                listed: setup.listed.clone(),
                 health: setup.health.clone(),
                 hosts: http::Hosts { own: vec![setup.hostname.clone()], loopback },
                 second: Arc::new(move || clock().as_secs()),

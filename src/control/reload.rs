@@ -1,6 +1,6 @@
 //! What may be asked about the configuration of the running node; the node answers.
 
-use crate::config::{Blocklists, DnsConfig, SourceConfig};
+use crate::config::{Blocklists, DnsConfig, SourceConfig, SuppressionConfig};
 use crate::control::api::shape::{ConfigStatus, Reloaded};
 use crate::observe::families::{Family, FamilyInfo};
 use crate::queue::select::{BadFilter, Filter, PlacePredicate};
@@ -51,6 +51,12 @@ pub trait Reload: Send + Sync {
 
     /// Whether a source that is in force is called so.
     fn has_source(&self, name: &str) -> bool;
+
+    /// The tenants that are configured.
+    fn tenants(&self) -> Vec<String>;
+
+    /// Who comes on the suppression list by what is in force.
+    fn suppression(&self) -> SuppressionConfig;
 
     /// Says which domains a filter means by its provider and its source, as what is in force knows them.
     fn judge(&self, filter: &Filter) -> Result<PlacePredicate, BadFilter>;

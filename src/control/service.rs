@@ -14,6 +14,7 @@ use axum::{Extension, Router};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use crate::control::api::import::{self, Working};
 use crate::control::api::peer::Peer;
 use crate::control::http;
 use crate::control::say::say;
@@ -55,9 +56,11 @@ async fn serve(listener: tokio::net::UnixListener, router: Router, reserve: Arc<
                 if peer.may() {
                     make_place(&mut open).await;
                     let connection = Connection { begun: Instant::now(), asked: Arc::default() };
-                    let router =
-                        router.layer(middleware::from_fn_with_state(connection.asked.clone(), whole));
-                    let served = tokio::time::timeout(limits::HTTP_REQUEST, http::answer(stream, router));
+                    let working = Working::default();
+                    let router = router
+                        .layer(middleware::from_fn_with_state(connection.asked.clone(), whole))
+                        .layer(Extension(working.clone()));
+                    let served = patient(working, http::answer(stream, router));
                     open.push((connection, tokio::spawn(served).abort_handle()));
                 } else {
                     let served = tokio::time::timeout(limits::HTTP_REQUEST, http::answer(stream, router));
@@ -72,6 +75,16 @@ async fn serve(listener: tokio::net::UnixListener, router: Router, reserve: Arc<
             }
             Err(error) if reserve.helps(&error) => {}
             Err(_) => tokio::time::sleep(limits::HTTP_ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+/// Serves a connection for as long as one may take, and for as much longer as what is asked there goes on.
+async fn patient(working: Working, answered: impl Future<Output = ()>) {
+    let mut answered = std::pin::pin!(answered);
+    while tokio::time::timeout(limits::HTTP_REQUEST, &mut answered).await.is_err() {
+        if !working.has_gone_on() {
+            return;
         }
     }
 }
@@ -103,6 +116,11 @@ async fn make_place(open: &mut Vec<(Connection, AbortHandle)>) {
 
 /// Takes the whole request before it is worked on, and notes that it came.
 async fn whole(State(asked): State<Arc<AtomicBool>>, request: Request, next: Next) -> Response {
+    if request.uri().path() == import::PATH {
+        // It is read as it comes.
+        asked.store(true, Ordering::Relaxed);
+        return next.run(request).await;
+    }
     let (head, body) = request.into_parts();
     match to_bytes(body, limits::HTTP_BODY_MAX).await {
         Ok(body) => {

@@ -33,21 +33,24 @@ fn fetch_as(address: SocketAddr, path: &str, fields: &str) -> String {
 }
 
 fn setup(instruments: Vec<Arc<Instruments>>, log: Option<(&Path, &Path)>, health: Arc<Health>) -> Setup {
-    let logs: Vec<_> = log.iter().map(|(_, path)| LogConfig::to(path.to_path_buf())).collect();
     let data_dir = log.map_or(Path::new("/nowhere"), |(data_dir, _)| data_dir);
+    let mut config = config::Config::embedded();
+    config.node.data_dir = data_dir.into();
+    config.logs = log.iter().map(|(_, path)| LogConfig::to(path.to_path_buf())).collect();
+    config.suppression.auto = Default::default();
     let shards = instruments.len().max(1);
     let bells = (0..shards).map(|_| Arc::default()).collect();
     let section = config::Control {
         http: Some("127.0.0.1:0".parse().unwrap()),
         socket: None,
-        ..config::Config::embedded().control
+        ..config.control.clone()
     };
     Setup {
         warmups: Vec::new(),
         section,
         mesh: Arc::new(Mesh::new(bells, Assignment::in_turn(shards, shards))),
         instruments,
-        accounting: accounting::open(&logs, data_dir).unwrap().0,
+        accounting: accounting::open(&config).unwrap().0,
         health,
         runtime: "epoll",
         certificates: Showing::default(),
@@ -58,6 +61,8 @@ fn setup(instruments: Vec<Arc<Instruments>>, log: Option<(&Path, &Path)>, health
         fired: fired(),
         policies: None,
         fetches: fetches(),
+        suppression: Default::default(),
+        listed: Arc::default(),
         data_dir: data_dir.into(),
     }
 }

@@ -120,7 +120,7 @@ pub fn room(config: &Config, shards: usize) -> Option<String> {
     let missing: u64 = there.iter().map(|there| (limits::SEGMENTS_LEAST as u64).saturating_sub(*there)).sum();
     let place = data_dir.ancestors().find(|place| place.is_dir())?;
     let (free, _) = files::free_bytes(place)?;
-    let is_kept = config.logs.iter().any(|log| !log.is_nowhere());
+    let is_kept = config.keeps_journal();
     let spare = if is_kept { files::spare_bytes(place, &layout::journal_directory(data_dir)) } else { 0 };
     let for_journal = match spare {
         0 => String::new(),

@@ -53,5 +53,31 @@ pub const SUPPRESSION_WRONG_TOLD: usize = 100;
 pub const SUPPRESSION_PAGE_MAX: usize = 1_000;
 /// Entries that are looked at for one page, where a filter leaves most of them out.
 pub const SUPPRESSION_LOOKED_MAX: usize = 100_000;
+/// How often a mailbox may have to be refused for good before it is listed: more is a list that nobody tends.
+pub const HARD_BOUNCES_MAX: u64 = 100;
+/// Mailboxes that were refused for good, but not often enough, which are counted; the oldest are forgotten first.
+pub const HARD_BOUNCES_KEPT: u64 = 1_000_000;
+/// After so long without another such refusal those of before do not count any more.
+pub const HARD_BOUNCE_FORGOTTEN: Duration = Duration::from_secs(90 * 86_400);
+/// Bytes of events that are read at one time to feed the list: some ten milliseconds of the thread that decides.
+pub const SUPPRESSION_FED_BYTES: usize = 8 * 1024 * 1024;
+/// Entries that these may give before they are written.
+pub const SUPPRESSION_FED_ENTRIES: usize = 1_000;
+/// How long its reader may be ahead of what is remembered of it, where it found nothing: a start reads that once more.
+pub const SUPPRESSION_PLACE_SAVED: Duration = Duration::from_secs(5);
+/// What the thread has to do that makes and reads files of the list.
+pub const SUPPRESSION_TASKS: usize = 4;
+/// Orders of commands to the list that wait.
+pub const SUPPRESSION_ORDERS_MAX: usize = 64;
+/// Bytes of a list that is imported by one command.
+pub const SUPPRESSION_IMPORT_MAX: u64 = 64 * 1024 * 1024 * 1024;
+/// Pieces of it that wait to be read.
+pub const SUPPRESSION_PIECES_MAX: usize = 8;
+/// How long one who imports may be silent.
+pub const SUPPRESSION_IMPORT_SILENCE: Duration = Duration::from_secs(60);
+/// How long a command waits that imports.
+pub const SUPPRESSION_IMPORT_WAIT: Duration = Duration::from_secs(6 * 3600);
+/// Entries that a command changes with one request.
+pub const SUPPRESSION_ASKED_MAX: usize = 1_000;
 /// Bytes of the head of the list's file.
 pub const SUPPRESSION_HEAD: usize = 4096;

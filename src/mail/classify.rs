@@ -50,9 +50,50 @@ pub enum Class {
 }
 
 impl Class {
+    /// All of them, in their order.
+    pub const ALL: [Class; CLASSES.len()] = [
+        Class::BadMailbox,
+        Class::InactiveMailbox,
+        Class::MailboxFull,
+        Class::BadDomain,
+        Class::NoMx,
+        Class::BadSender,
+        Class::RelayingDenied,
+        Class::AuthRequired,
+        Class::TlsRequired,
+        Class::TooLarge,
+        Class::Content,
+        Class::Spam,
+        Class::Virus,
+        Class::Policy,
+        Class::Reputation,
+        Class::Authentication,
+        Class::Blocklisted,
+        Class::Throttled,
+        Class::TooManyConnections,
+        Class::Greylisted,
+        Class::Protocol,
+        Class::Timeout,
+        Class::NoAnswer,
+        Class::Connection,
+        Class::Expired,
+        Class::OurFault,
+        Class::Other,
+    ];
+
     /// Its name.
     pub fn word(self) -> &'static str {
         CLASSES[self as usize]
+    }
+
+    /// Its number in records of the spool, from 1: none of these ever means another (docs/record-format.md).
+    pub fn number(self) -> u16 {
+        self as u16 + 1
+    }
+
+    /// The one of this number. None: 0, or one of a later version.
+    pub fn of_number(number: u16) -> Option<Class> {
+        Class::ALL.get(usize::from(number.checked_sub(1)?)).copied()
     }
 
     /// What the enhanced code alone of a hop's reply says (RFC 3463 section 3, RFC 7372, RFC 5248): where there is no time for its words.

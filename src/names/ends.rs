@@ -65,6 +65,15 @@ ends! {
         letter: b'c',
         help: "Recipients whose mail was thrown away, as a route or a rule says",
     }
+    /// It is for somebody on the suppression list: nobody is told.
+    Suppressed {
+        word: "suppressed",
+        wanted: None,
+        code: 6,
+        field: 0x8012,
+        letter: b's',
+        help: "Recipients that got no mail as they are on the suppression list",
+    }
 }
 
 impl End {
@@ -117,5 +126,7 @@ mod tests {
         let end = End::Discarded;
         assert_eq!((end.code(), end.field(), end.letter()), (5, 0x800f, b'c'));
         assert_eq!((end.word(), end.counted().0), ("discarded", "recipients_discarded"));
+        let end = End::Suppressed;
+        assert_eq!((end.code(), end.field(), end.letter(), end.word()), (6, 0x8012, b's', "suppressed"));
     }
 }

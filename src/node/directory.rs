@@ -25,7 +25,7 @@ pub(super) fn take(config: &Config, shards: usize) -> Result<DirectoryLock, Star
     for words in modes.into_iter().chain(state::bound(config, shards)) {
         say(Level::Warning, format_args!("{words}"));
     }
-    let with_journal = config.logs.iter().any(|log| !log.is_nowhere());
+    let with_journal = config.keeps_journal();
     match barred(data_dir, with_journal, true).into_iter().next() {
         Some(barred) => Err(StartError::Barred(barred)),
         None => Ok(lock),

@@ -12,7 +12,7 @@ use crossbeam::channel::{Receiver, unbounded};
 
 use crate::config::differences::differences;
 use crate::config::judge::{clashes, judge};
-use crate::config::{Boot, Config, ConfigError};
+use crate::config::{Boot, Config, ConfigError, SuppressionConfig};
 use crate::control::api::shape::{ConfigStatus, Finding, Reloaded, SuspendedSource};
 use crate::control::names::{Current, Files, RESOLV_CONF};
 use crate::control::reload::{RELOADS, Reload, Watched};
@@ -53,6 +53,7 @@ pub(super) struct Reloader {
     standing: Mutex<ConfigStatus>,
     /// What is in force, for those who may not wait for a reload.
     in_force: Mutex<Arc<LiveConfig>>,
+    journaled: bool,
     room: ListenerRoom,
     /// Counted by [`Reloader::count`] alone.
     counts: Family,
@@ -83,6 +84,8 @@ pub(super) struct Started {
     pub own_servers: bool,
     /// What the certificates say.
     pub shown: Vec<ShownCertificate>,
+    /// A journal of events is kept.
+    pub journaled: bool,
     /// For listeners that a reload adds.
     pub room: ListenerRoom,
 }
@@ -102,7 +105,7 @@ struct NewConfig {
 
 impl Reloader {
     pub(super) fn new(started: Started) -> Reloader {
-        let Started { boot, live, written, mesh, health, own_servers, shown, room } = started;
+        let Started { boot, live, written, mesh, health, own_servers, shown, journaled, room } = started;
         let config = &live.config;
         let names = Current::new(names_of(config, own_servers));
         let shown = Showing::new(shown);
@@ -122,6 +125,7 @@ impl Reloader {
             state,
             standing,
             in_force,
+            journaled,
             room,
             counts: Family::new(&RELOADS),
             counting: Mutex::default(),
@@ -140,7 +144,10 @@ impl Reloader {
         let places = config.places.clone();
         let remark =
             |key: &&str| places.remark(key, "it is read at the start alone", "restart for it to take effect");
-        let needs_restart = self.boot.differences(&Boot::of(&config)).iter().map(remark).collect();
+        let mut waits = self.boot.differences(&Boot::of(&config));
+        // Who comes on the list by itself is found in a journal, which a start begins.
+        waits.extend((!self.journaled && !config.suppression.auto.is_off()).then_some("suppression.auto"));
+        let needs_restart = waits.iter().map(remark).collect();
         let shards = self.mesh.shards();
         let mut warnings = judge(&config, shards);
         config.node = self.boot.node.clone();
@@ -382,6 +389,14 @@ impl Reload for Reloader {
         Watched { lists: blocklists.clone(), dns: dns.clone(), sources: sources.clone() }
     }
 
+    fn tenants(&self) -> Vec<String> {
+        lock(&self.in_force).config.tenants.iter().map(|tenant| String::from(&*tenant.name)).collect()
+    }
+
+    fn suppression(&self) -> SuppressionConfig {
+        lock(&self.in_force).config.suppression
+    }
+
     fn has_source(&self, name: &str) -> bool {
         lock(&self.in_force).egresses.sources().any(|source| source.name() == name)
     }
@@ -508,6 +523,7 @@ mod tests {
             health: Arc::default(),
             own_servers: false,
             shown: Vec::new(),
+            journaled: true,
             room: ListenerRoom::beside(&[greedy], 1),
         })
     }

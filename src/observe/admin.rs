@@ -13,6 +13,10 @@ pub enum Admin<'a> {
     Suspend(Suspended<'a>),
     /// It does not any more, before its time.
     Resume(Suspended<'a>),
+    /// Entries came on the suppression list.
+    Suppress(ListChange<'a>),
+    /// Entries were taken from it.
+    Unsuppress(ListChange<'a>),
     /// Another configuration holds.
     Reload {
         /// Who asked for it.
@@ -65,4 +69,17 @@ pub struct Suspended<'a> {
     pub reason: &'a str,
     /// Until when.
     pub until: UnixMillis,
+}
+
+/// A change of the suppression list.
+#[derive(Clone, Copy, Debug)]
+pub struct ListChange<'a> {
+    /// Who asked for it.
+    pub by: &'a str,
+    /// What about, where it is one entry.
+    pub filter: &'a str,
+    /// Why; empty: nothing was said.
+    pub reason: &'a str,
+    /// Entries that are another now.
+    pub entries: u64,
 }

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use crate::id::MessageId;
 use crate::names::ends::End;
 pub use crate::names::events::Kind;
-pub use crate::observe::admin::{Admin, Change, Listed, Suspended};
+pub use crate::observe::admin::{Admin, Change, ListChange, Listed, Suspended};
 use crate::time::{UnixMillis, write_decimal, write_ipv4};
 
 /// The message that an event is of, and which of its recipients.
@@ -333,6 +333,8 @@ fn encode_admin(admin: &Admin<'_>, out: &mut Vec<u8>) {
         Admin::Bounce(change) => ("bounce", change.by),
         Admin::Suspend(suspended) => ("suspend", suspended.by),
         Admin::Resume(suspended) => ("resume", suspended.by),
+        Admin::Suppress(change) => ("suppress", change.by),
+        Admin::Unsuppress(change) => ("unsuppress", change.by),
         Admin::Reload { by, .. } => ("reload", *by),
         Admin::Listed(listed) => ("listed", listed.by),
         Admin::Delisted(listed) => ("delisted", listed.by),
@@ -344,6 +346,11 @@ fn encode_admin(admin: &Admin<'_>, out: &mut Vec<u8>) {
             text("filter", change.filter, out);
             text("reason", change.reason, out);
             number("count", change.recipients, out);
+        }
+        Admin::Suppress(change) | Admin::Unsuppress(change) => {
+            text("filter", change.filter, out);
+            text("reason", change.reason, out);
+            number("count", change.entries, out);
         }
         Admin::Suspend(suspended) | Admin::Resume(suspended) => {
             text("filter", suspended.filter, out);

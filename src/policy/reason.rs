@@ -56,11 +56,13 @@ pub enum Reason {
     BadAddress,
     /// Anything else that the protocol forbids.
     Protocol,
+    /// The recipient is on the suppression list.
+    Suppressed,
 }
 
 impl Reason {
     /// All of them, in their order.
-    pub const ALL: [Reason; 21] = [
+    pub const ALL: [Reason; 22] = [
         Reason::Rule,
         Reason::TooManyConnections,
         Reason::Timeout,
@@ -82,6 +84,7 @@ impl Reason {
         Reason::Loop,
         Reason::BadAddress,
         Reason::Protocol,
+        Reason::Suppressed,
     ];
 
     /// In a word.

@@ -57,6 +57,12 @@ impl Suppression {
         Suppression { key, base, recent, kinds }
     }
 
+    /// Whether nobody is listed.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.kinds | self.recent.kinds() == 0
+    }
+
     /// Whether a recipient gets no mail of a tenant's: his address without angle brackets, and where its domain begins in it. None: he does, as far as
     /// this list goes.
     pub fn find(&self, recipient: &[u8], domain_at: usize, tenant: Option<&str>) -> Option<Hit> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::id::Location;
+use crate::mail::classify::Class;
 use crate::names::ends::End;
 use crate::smtp::client::Verdict;
 use crate::smtp::reply::Reply;
@@ -28,8 +29,9 @@ pub enum Disposition<D, R> {
 /// What an attempt brought, between shards.
 pub type Ended = Disposition<Deferral, Box<Failure>>;
 
-/// What a record says. The notification of one that is returned, if its sender is to be told, stands before it.
-pub type Stored = Disposition<StoredDeferral, ()>;
+/// What a record says; of one that is returned what the reply was about, as far as that is known. The notification of it, if its sender is to be
+/// told, stands before it.
+pub type Stored = Disposition<StoredDeferral, Option<Class>>;
 
 /// A recipient that is tried again, between shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +85,8 @@ pub struct Failure {
     pub remote: Option<String>,
     /// Its reply, or our own words.
     pub diagnostic: String,
+    /// What that is about, once somebody judged it.
+    pub class: Option<Class>,
     /// The record of the accounting, which waits for the id of the notification.
     pub record: Vec<u8>,
     /// For whoever waits until it is on disk.
@@ -107,6 +111,7 @@ impl Failure {
             status: Some(status),
             remote: None,
             diagnostic,
+            class: None,
             record: Vec::new(),
             receipt: None,
             unattempted: false,
@@ -166,11 +171,15 @@ impl<D, R> Disposition<D, R> {
 impl Stored {
     /// What a record with this number says; `deferral` reads what stands behind it. None: no version knows the number, or what it says of
     /// a deferral cannot be read.
-    pub fn of_code(code: u8, deferral: impl FnOnce() -> StoredDeferral) -> Option<Stored> {
+    pub fn of_code(
+        code: u8,
+        class: Option<Class>,
+        deferral: impl FnOnce() -> StoredDeferral,
+    ) -> Option<Stored> {
         Some(match code {
             1 => Disposition::Delivered,
-            2 => Disposition::Bounced(()),
-            3 => Disposition::Expired(()),
+            2 => Disposition::Bounced(class),
+            3 => Disposition::Expired(class),
             4 => Disposition::Deferred(deferral()),
             other => Disposition::Local(End::of_code(other)?),
         })
@@ -198,6 +207,7 @@ impl Ended {
                 // RFC 3464 2.3.5: a host that said nothing of it is not reported.
                 remote: (!reply.ours).then(|| hop.to_owned()),
                 diagnostic: reply.describe(),
+                class: None,
                 record: Vec::new(),
                 receipt: None,
                 unattempted: false,
@@ -257,8 +267,8 @@ impl RangeOutcome {
                 let (attempts, next, reply) = (*attempts, self.due, reply.into());
                 Disposition::Deferred(StoredDeferral { attempts, next, reply, late: false })
             }
-            Disposition::Bounced(_) => Disposition::Bounced(()),
-            Disposition::Expired(_) => Disposition::Expired(()),
+            Disposition::Bounced(failure) => Disposition::Bounced(failure.class),
+            Disposition::Expired(failure) => Disposition::Expired(failure.class),
             Disposition::Local(end) => Disposition::Local(*end),
         }
     }
@@ -419,10 +429,10 @@ mod tests {
             let one = RangeOutcome { due: 1070, ..RangeOutcome::new(0, 1, one) };
             let stored = one.stored();
             assert_eq!((one.disposition.code(), stored.code()), (code, code));
-            assert_eq!(Stored::of_code(code, deferral), Some(stored));
+            assert_eq!(Stored::of_code(code, None, deferral), Some(stored));
         }
         for code in (0..=u8::MAX).filter(|code| !(1..=4).contains(code) && End::of_code(*code).is_none()) {
-            assert_eq!(Stored::of_code(code, deferral), None, "{code}");
+            assert_eq!(Stored::of_code(code, None, deferral), None, "{code}");
         }
     }
 
@@ -466,6 +476,7 @@ mod tests {
                 status: reply.enhanced,
                 remote,
                 diagnostic: reply.describe(),
+                class: None,
                 record: Vec::new(),
                 receipt: None,
                 unattempted: false,

@@ -49,6 +49,12 @@ pub enum Defect {
     ShapingIgnored,
     /// What is suspended goes on.
     SuspensionForgotten,
+    /// Recipients on the suppression list are taken.
+    SuppressionUnasked,
+    /// Mail that waits goes to who was suppressed meanwhile.
+    SuppressedTried,
+    /// A start does not tell again why a recipient was refused for good.
+    ClassUntold,
     /// What a source in warm-up sent is not counted.
     WarmupForgotten,
     /// Mail of a source that another stands in for waits for it all the same.

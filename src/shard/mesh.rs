@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use crossbeam::queue::ArrayQueue;
 
 use crate::limits;
+use crate::policy::suppression::shared::Shared;
 use crate::queue::Clock;
 use crate::queue::lifetimes::Lifetimes;
 use crate::queue::suspension::Suspensions;
@@ -69,6 +70,8 @@ pub struct Mesh {
     /// Replies that rules act on, for control, and how many found no room.
     noticed: ArrayQueue<Noticed>,
     unnoticed: AtomicU64,
+    /// The suppression list, as control keeps it.
+    suppression: Arc<Shared>,
     stop: AtomicBool,
     /// Shards that have nothing in flight, while the node drains.
     quiet: Vec<AtomicBool>,
@@ -156,6 +159,7 @@ impl Mesh {
             suspended: AtomicU64::new(0),
             noticed: ArrayQueue::new(limits::NOTICED_MAX),
             unnoticed: AtomicU64::new(0),
+            suppression: Arc::default(),
             stop: AtomicBool::new(false),
             credits: u32::try_from(credits).unwrap_or(u32::MAX),
             lend_at: room.lend_at,
@@ -182,6 +186,11 @@ impl Mesh {
     /// The clock of all queues, which the first shard that asks sets.
     pub fn clock(&self, wall: UnixMillis, now: Instant) -> Clock {
         *self.clock.get_or_init(|| Clock::new(wall, now))
+    }
+
+    /// The suppression list, which control keeps.
+    pub fn suppression(&self) -> &Arc<Shared> {
+        &self.suppression
     }
 
     /// How far the shards are with what they tell.

@@ -7,6 +7,7 @@ pub mod start;
 mod inbox;
 mod swap;
 mod suspend;
+mod suppression;
 mod tick;
 mod tell;
 

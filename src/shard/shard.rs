@@ -22,6 +22,7 @@ use crate::shard::outbound::state::Outbound;
 use crate::shard::say::Say;
 use crate::shard::store::state::Store;
 use crate::shard::store::writer::LaneWriter;
+use crate::shard::suppression::SuppressionView;
 use crate::shard::timers::Timers;
 use crate::smtp::server::Intake;
 use crate::time::UnixMillis;
@@ -50,6 +51,8 @@ pub struct Shard<R: Runtime> {
     pub(super) scratch: RefCell<Box<[u8]>>,
     /// The node stops.
     pub(super) draining: Cell<bool>,
+    /// The suppression list.
+    pub(super) suppression: SuppressionView,
     /// The way in.
     pub(super) inbound: Inbound,
     /// Its lanes.

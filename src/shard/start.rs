@@ -35,6 +35,7 @@ use crate::shard::store::load::{self, StoredRecord};
 use crate::shard::store::state::Store;
 use crate::shard::store::writer::LaneWriter;
 use crate::shard::store::{compact, persist};
+use crate::shard::suppression::SuppressionView;
 use crate::shard::suspend;
 use crate::shard::tell;
 use crate::shard::timers::Timers;
@@ -292,6 +293,7 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &ShardSetup) -> Result<Rc<Shar
         instruments: setup.instruments.clone(),
         scratch: RefCell::new(vec![0; limits::SCRATCH].into_boxed_slice()),
         draining: Cell::new(false),
+        suppression: SuppressionView::new(mesh.suppression()),
         inbound: Inbound::default(),
         store: Store::new(writers, mesh.lanes()),
         outbound,

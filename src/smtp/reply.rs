@@ -55,6 +55,9 @@ pub mod words {
     pub const TLS_PUT_OFF: &str = "454 4.7.0 TLS not available due to temporary reason\r\n";
     pub const NO_MEMORY: &str = "452 4.3.1 Insufficient memory, try again later\r\n";
     pub const FOREIGN_SENDER: &str = "550 5.7.1 This account may not send as this address\r\n";
+    pub const SUPPRESSED: &str = "550 5.7.1 No mail goes to this address: it is on the suppression list\r\n";
+    pub const ALL_SUPPRESSED: &str =
+        "550 5.7.1 No mail goes to these recipients: they are on the suppression list\r\n";
     pub const NOT_SIGNED: &str = "451 4.3.0 The message could not be signed, try again later\r\n";
     pub const NOT_STORED: &str = "451 4.3.0 The message could not be stored, try again later\r\n";
     pub const SHUTTING_DOWN: &str = "421 4.3.2 Shutting down\r\n";

@@ -1,5 +1,6 @@
 //! What became of recipients, and how that is written in outcomes, snapshots and moves.
 
+use crate::mail::classify::Class;
 use crate::queue::outcome::{Stored, StoredDeferral};
 use crate::spool::segment::FieldReader;
 
@@ -26,7 +27,8 @@ pub(in crate::spool) fn write_disposition(out: &mut Vec<u8>, first: u16, count: 
         Stored::Deferred(StoredDeferral { attempts, next, reply, late }) => {
             ((*attempts).min(!LATE) | if *late { LATE } else { 0 }, *next, &**reply)
         }
-        _ => (0, 0, ""),
+        Stored::Bounced(class) | Stored::Expired(class) => (class.map_or(0, Class::number), 0, ""),
+        Stored::Delivered | Stored::Local(_) => (0, 0, ""),
     };
     out.extend_from_slice(&first.to_le_bytes());
     out.extend_from_slice(&count.to_le_bytes());
@@ -49,7 +51,7 @@ pub(in crate::spool) fn read_disposition(value: &mut FieldReader<'_>) -> Option<
         reply: String::from_utf8_lossy(reply).into(),
         late: attempts & LATE != 0,
     };
-    Some((first, count, Stored::of_code(code, deferral)?))
+    Some((first, count, Stored::of_code(code, Class::of_number(attempts), deferral)?))
 }
 
 /// The bit of the number of attempts that says that it was told with this deferral that it is late. So many attempts nobody makes, and a version
@@ -72,9 +74,13 @@ mod tests {
         };
         for disposition in [
             Stored::Delivered,
-            Stored::Bounced(()),
-            Stored::Expired(()),
+            Stored::Bounced(None),
+            Stored::Bounced(Some(Class::BadMailbox)),
+            Stored::Bounced(Some(Class::Other)),
+            Stored::Expired(None),
+            Stored::Expired(Some(Class::Expired)),
             Stored::Local(End::Discarded),
+            Stored::Local(End::Suppressed),
             deferred(false),
             deferred(true),
         ] {

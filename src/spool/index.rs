@@ -359,10 +359,10 @@ mod tests {
         assert_eq!(entry.apply(4, 3, &deferred(1, "451 later"), &mut replies), 0);
         assert_eq!(ranges(&entry), [(0, 3, 0), (5, 2, 1), (7, 3, 0)]);
         assert_eq!(replies.text(entry.live()[1].reply), "451 later");
-        assert_eq!(entry.apply(0, 6, &Stored::Bounced(()), &mut replies), 4);
+        assert_eq!(entry.apply(0, 6, &Stored::Bounced(None), &mut replies), 4);
         assert_eq!(ranges(&entry), [(6, 1, 1), (7, 3, 0)]);
         assert!(!entry.is_dead());
-        assert_eq!(entry.apply(0, u16::MAX, &Stored::Expired(()), &mut replies), 4);
+        assert_eq!(entry.apply(0, u16::MAX, &Stored::Expired(None), &mut replies), 4);
         assert!(entry.is_dead());
         assert!(replies.by_text.is_empty(), "texts go with their last user");
     }

@@ -539,6 +539,11 @@ impl<'a> MessageView<'a> {
             .then(|| parameters::alike(self.recipient_parameters, first, count))
     }
 
+    /// Whether some recipient has parameters of its own.
+    pub fn has_own_parameters(&self) -> bool {
+        !self.recipient_parameters.is_empty()
+    }
+
     /// What holds for a recipient: the message's, with its own in place of those.
     pub fn parameters_of(&self, ordinal: u16) -> Parameters<&'a str> {
         let message = self.parameters();

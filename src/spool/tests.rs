@@ -455,7 +455,7 @@ fn random_histories_fold_to_what_the_lane_knew() {
                                 reply: "4".into(),
                                 late: next(3) == 0,
                             }),
-                            (_, 0) => Stored::Bounced(()),
+                            (_, 0) => Stored::Bounced(None),
                             _ => Stored::Delivered,
                         };
                         bench.settle(*key, first, count, disposition);
@@ -495,7 +495,7 @@ fn a_lost_piece_frees_nobody_elses_segment() {
         bench.store(message("kept@x.example", 1, vec![1; 250_000]));
     }
     let kept = bench.lane.messages() - 1;
-    bench.settle(large, 0, 1, Stored::Bounced(()));
+    bench.settle(large, 0, 1, Stored::Bounced(None));
     bench.commit();
     for _ in 0..40 {
         let later = bench.store(message("later@x.example", 1, vec![2; 250_000]));

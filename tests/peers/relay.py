@@ -40,9 +40,12 @@ if multiprocessing.parent_process() is None:
 
 
 class Relay:
-    def __init__(self, binary, sink=None, more="", listener="", route=None, shards=2, data_dir=None, wrap=()):
+    def __init__(self, binary, sink=None, more="", listener="", route=None, shards=2, data_dir=None, wrap=(), auto=False):
         if "RELEVO_RUNTIME" in os.environ:
             more += f'\n[tuning]\nruntime = "{os.environ["RELEVO_RUNTIME"]}"\n'
+        if not auto:
+            # Most stories refuse the same recipients for good, and send to them again.
+            more += "\n[suppression]\nauto = []\n"
         self.wrap = wrap
         self.words, self.binary, self.directory = [], binary, tempfile.mkdtemp(prefix="relevo-test-")
         self.port, self.http, self.process = free_port(), free_port(), None

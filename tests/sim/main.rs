@@ -35,6 +35,7 @@ mod slow_hops;
 mod smart_hosts;
 mod sources;
 mod sts;
+mod suppressed;
 mod suspend;
 mod verify;
 mod warmup;

@@ -363,3 +363,31 @@ pub fn hand_in_from(
         told.expect("the message is taken");
     });
 }
+
+/// Two recipients of one message, of which the first is refused: what is answered to each, and to the message for who is left.
+pub fn rcpt(world: &World, first: String, second: String) -> Rc<RefCell<Vec<char>>> {
+    let (runtime, told) = (world.shard(200, 99), Rc::<RefCell<Vec<char>>>::default());
+    let (own, answers) = (runtime.clone(), told.clone());
+    runtime.spawn(async move {
+        let talk = async {
+            let stream = own.connect(None, "10.0.0.1:25".parse().expect("an address"))?;
+            poll_fn(|context| stream.poll_writable(context)).await;
+            let mut peer = Lines::new(stream);
+            peer.line().await?;
+            peer.ask("EHLO client.example\r\n").await?;
+            peer.ask("MAIL FROM:<sender@origin.example>\r\n").await?;
+            for recipient in [first, second] {
+                let answer = peer.ask(&format!("RCPT TO:<{recipient}>\r\n")).await?;
+                answers.borrow_mut().push(answer);
+            }
+            peer.ask("DATA\r\n").await?;
+            peer.send("Message-Id: <0-7-1-14>\r\nSubject: test\r\n\r\n..dot\r\nxxxxxxxxxxxxxx\r\n.\r\n")
+                .await?;
+            let answer = peer.ask("").await?;
+            answers.borrow_mut().push(answer);
+            Ok::<(), io::Error>(())
+        };
+        let _ = talk.await;
+    });
+    told
+}

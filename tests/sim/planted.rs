@@ -15,7 +15,7 @@ use super::day::reloads::{Fate, Reload, Version};
 use super::days::wrong;
 use super::{
     ask, compaction, dsn, fair, floods, full_disk, held, lmtp, node_shares, reload, rules, shaping, signed,
-    sources, suspend, warmup, window,
+    sources, suppressed, suspend, warmup, window,
 };
 
 /// Seeds within which a defect must be found.
@@ -161,6 +161,9 @@ found! {
     ScheduleForgotten in a_schedule_nobody_keeps_is_found,
     ClassIgnored in a_rate_that_is_taken_for_a_refusal_is_found,
     MemoryKept in memory_of_who_went_away_is_found,
+    SuppressionUnasked in a_list_nobody_asks_is_found,
+    SuppressedTried in mail_that_waits_for_who_is_listed_is_found,
+    ClassUntold in a_refusal_whose_reason_is_not_told_again_is_found,
     NotifyIgnored in a_sender_that_is_told_what_it_did_not_ask_for_is_found,
     LateToldAgain in mail_that_is_told_to_be_late_again_is_found,
     PieceNotSigned in a_piece_that_nobody_signed_is_found,
@@ -193,6 +196,15 @@ fn of_sites(defect: Defect) {
     }
 }
 
+/// Those of mail that waits, or that ends here.
+fn of_ends(defect: Defect) {
+    match defect {
+        Defect::HeldForgotten => held::is_found(defect),
+        Defect::DiscardedHandedOut => rules::is_found(defect),
+        _ => suppressed::is_found(defect),
+    }
+}
+
 fn is_found(defect: Defect) {
     let (days, often, words): Days = match defect {
         Defect::PolicyKept | Defect::PolicyMixed => reloaded(defect),
@@ -215,10 +227,10 @@ fn is_found(defect: Defect) {
         Defect::SharesOfShards | Defect::NoSpareConnection | Defect::RateOfShards => {
             return node_shares::is_found(defect);
         }
-        Defect::HeldForgotten => return held::is_found(defect),
+        Defect::HeldForgotten | Defect::DiscardedHandedOut => return of_ends(defect),
+        Defect::SuppressionUnasked | Defect::SuppressedTried | Defect::ClassUntold => return of_ends(defect),
         Defect::NotifyIgnored | Defect::LateToldAgain => return dsn::is_found(defect),
         Defect::PieceNotSigned | Defect::SignatureLost => return signed::is_found(defect),
-        Defect::DiscardedHandedOut => return rules::is_found(defect),
         Defect::PlaceKept | Defect::PlaceTakenBack => return floods::kept_places_are_found(defect),
         Defect::SlowNamesKeepPlaces => return floods::kept_names_are_found(defect),
         Defect::OutcomeLost => (plain, 0.02, &["does not end"]),

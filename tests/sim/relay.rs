@@ -14,6 +14,7 @@ use relevo::limits;
 use relevo::observe::Instruments;
 use relevo::observe::counters::{Counter, Counters};
 use relevo::observe::journaled::{LaneWatermark, Readers};
+use relevo::policy::suppression::shared::Shared;
 use relevo::policy::tls;
 use relevo::queue::group::ANY_LIFETIME;
 use relevo::queue::suspension::{Effect, Scope, Suspension, Suspensions};
@@ -128,6 +129,9 @@ pub fn suspension(world: &World, id: u64, effect: Effect, words: &str) -> Suspen
     Suspension { id, effect, scope, since, until, by: "user 0".into(), reason: "their MX moves".into() }
 }
 
+/// Instruments, and who reads them while a relay starts.
+pub type Watched<'r> = (Vec<Arc<Instruments>>, &'r dyn Fn(&Instruments));
+
 impl<'a> Relay<'a> {
     /// Starts a relay and runs the world until it listens on 10.0.0.1:25. `more` is added to its configuration.
     pub fn start(world: &'a World, node: u32, shards: usize, more: &str) -> Relay<'a> {
@@ -148,6 +152,16 @@ impl<'a> Relay<'a> {
         instruments: Vec<Arc<Instruments>>,
         read: &dyn Fn(&Instruments),
     ) -> Option<Relay<'a>> {
+        Relay::launch_prepared(world, launch, (instruments, read), |_| {})
+    }
+
+    /// The same; `prepare` does what control does before any shard starts.
+    pub fn launch_prepared(
+        world: &'a World,
+        launch: &Launch<'_>,
+        (instruments, read): Watched<'_>,
+        prepare: impl FnOnce(&Mesh),
+    ) -> Option<Relay<'a>> {
         let settings = parse(launch.configuration);
         let certificates = settings.listeners.iter().map(certificate).collect();
         let live = Arc::new(LiveConfig::new(
@@ -162,6 +176,7 @@ impl<'a> Relay<'a> {
         let assignment = Assignment::chosen(&chosen, launch.lanes);
         let mesh = Arc::new(Mesh::with_room(bells.clone(), assignment, launch.room));
         mesh.suspend(Arc::new(Suspensions::new(suspended(world, launch.configuration))));
+        prepare(&mesh);
         let (sender, reports) = unbounded();
         let mut runtimes = Vec::new();
         let ended = Rc::new(Cell::new(0));
@@ -260,6 +275,11 @@ impl<'a> Relay<'a> {
     /// What sources in warm-up have left.
     pub fn warm(&self) -> &WarmCounts {
         self.mesh.warm()
+    }
+
+    /// Who gets no mail.
+    pub fn suppression(&self) -> &Shared {
+        self.mesh.suppression()
     }
 
     /// The sum of a level or count over all shards.

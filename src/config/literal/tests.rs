@@ -369,6 +369,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ),
     ("retry", &["first", "factor", "max", "expire"]),
     ("bounces", &["dsn", "delay_warning"]),
+    ("suppression", &["auto", "hard_bounces", "scope", "on_match"]),
     ("spool", &["segment_size", "size_max"]),
     ("control", &["http", "socket", "journal_size_max"]),
     ("log", &["path", "events", "format"]),

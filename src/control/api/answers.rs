@@ -1,6 +1,7 @@
 //! What handlers are given, and how they answer.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -9,10 +10,11 @@ use super::shape::Refusal;
 use crate::control::Health;
 use crate::control::admin::{JournalBarrier, Teller};
 use crate::control::asker::{AskFailure, Asker};
-use crate::control::decisions::Desk;
+use crate::control::decisions::{Desk, ListDesk};
 use crate::control::reload::Reload;
 use crate::control::say::say;
 use crate::control::search::{NoSearch, Searches, Unfinished};
+use crate::control::suppression::KeepError;
 use crate::limits;
 use crate::observe::Instruments;
 use crate::observe::diagnostics::Level;
@@ -27,6 +29,10 @@ pub(in crate::control) struct Api {
     pub mesh: Arc<Mesh>,
     /// Where it is ordered.
     pub desk: Desk,
+    /// The suppression list, where it is ordered.
+    pub lists: ListDesk,
+    /// Somebody imports into it.
+    pub importing: Arc<AtomicBool>,
     pub searches: Arc<Searches>,
     pub instruments: Vec<Arc<Instruments>>,
     /// Tells what was changed.
@@ -76,6 +82,10 @@ pub(super) enum Problem {
     NotFound(String),
     /// There is no room for it.
     Full(String),
+    /// The suppression list does not do it.
+    List(KeepError),
+    /// Somebody else does the same now.
+    Busy(&'static str),
     /// Whoever decides it did not say so in time.
     Undecided,
     /// It came to an end that nobody foresaw.
@@ -127,6 +137,8 @@ impl IntoResponse for Problem {
             Problem::Wrong(words) => (StatusCode::BAD_REQUEST, "bad_request", words),
             Problem::NotFound(words) => (StatusCode::NOT_FOUND, "not_found", words),
             Problem::Full(words) => (StatusCode::INSUFFICIENT_STORAGE, "full", words),
+            Problem::List(why) => list(&why),
+            Problem::Busy(words) => (StatusCode::SERVICE_UNAVAILABLE, "busy", words.to_owned()),
             Problem::Undecided => {
                 let words = "the relay did not decide it in time, and may do so yet: is the disk of node.data_dir slow?";
                 (StatusCode::GATEWAY_TIMEOUT, "late", words.to_owned())
@@ -142,6 +154,18 @@ impl IntoResponse for Problem {
         };
         (status, json(&Refusal { error, code: code.to_owned() })).into_response()
     }
+}
+
+fn list(why: &KeepError) -> (StatusCode, &'static str, String) {
+    let (status, code) = match why {
+        KeepError::Entry(_) | KeepError::Text => (StatusCode::BAD_REQUEST, "bad_request"),
+        KeepError::Full => (StatusCode::INSUFFICIENT_STORAGE, "full"),
+        KeepError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+        KeepError::Store(_) | KeepError::File(..) | KeepError::Lost(..) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "not_kept")
+        }
+    };
+    (status, code, why.to_string())
 }
 
 fn no_search(why: &NoSearch) -> (StatusCode, &'static str, String) {

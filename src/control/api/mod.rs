@@ -18,12 +18,14 @@ use peer::Peer;
 
 pub(super) mod answers;
 mod change;
+pub(super) mod import;
 pub(super) mod peer;
 mod queue;
 mod reload;
 mod searching;
 pub mod shape;
 mod status;
+mod suppression;
 mod suspend;
 mod warmup;
 mod why;
@@ -45,6 +47,10 @@ pub(super) fn router(api: Api) -> Router {
         .route("/control/v1/warmup", get(warmup::show).fallback(not_so))
         .route("/control/v1/suspend", post(suspend::suspend).fallback(not_so))
         .route("/control/v1/resume", post(suspend::resume).fallback(not_so))
+        .route("/control/v1/suppressions", get(suppression::list).post(suppression::add).fallback(not_so))
+        .route("/control/v1/suppressions/remove", post(suppression::remove).fallback(not_so))
+        .route("/control/v1/suppressions/check", get(suppression::check).fallback(not_so))
+        .route(import::PATH, post(import::import).fallback(not_so))
         .fallback(none)
         .with_state(Arc::new(api))
         .layer(DefaultBodyLimit::max(limits::HTTP_BODY_MAX))

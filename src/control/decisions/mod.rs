@@ -5,6 +5,8 @@ mod book;
 mod windows;
 mod rules;
 mod warmups;
+mod press;
+mod suppression;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -13,11 +15,15 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::StartError;
 use super::admin::Teller;
+use super::journal::Shared;
+use super::reload::Reload;
 use super::say::say;
 use super::store::Store;
+use super::suppression::ListNumbers;
 use super::thread::{Turn, Worker};
-use crate::config::WarmupConfig;
+use crate::config::{SuppressionConfig, WarmupConfig};
 use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::observe::event::{self, Admin};
@@ -29,6 +35,8 @@ use crate::shard::mesh::Mesh;
 use book::Book;
 pub(in crate::control) use book::{SuspensionRequest, Which};
 pub(in crate::control) use rules::FIRED;
+pub(in crate::control) use suppression::ListDesk;
+use suppression::Suppressions;
 use warmups::Warmups;
 use windows::Windows;
 
@@ -91,17 +99,42 @@ impl Desk {
     }
 }
 
-/// Reads what was decided before, puts it in force, and starts the thread.
-pub(super) fn start(
+/// What was decided before, read and in force.
+pub(super) struct Opened {
+    store: Store,
+    suppressions: Suppressions,
+}
+
+/// Opens what was decided before, and the suppression list, which is in force from then on. Before anything reads the journal: nothing of it is to go
+/// before the list has it.
+pub(super) fn open(
     data_dir: &std::path::Path,
-    (mesh, plans): (&Arc<Mesh>, &[WarmupConfig]),
-    teller: Option<Teller>,
-    fired: Arc<Family>,
-) -> std::io::Result<(Worker, Desk)> {
+    mesh: &Arc<Mesh>,
+    journal: Option<&Arc<Shared>>,
+    numbers: &Arc<ListNumbers>,
+) -> Result<Opened, StartError> {
     let (mut store, words) = Store::open(data_dir);
     if let Some(words) = words {
         say(Level::Error, format_args!("{words}"));
     }
+    let suppressions = Suppressions::open((data_dir, &mut store), (mesh, journal), numbers)?;
+    Ok(Opened { store, suppressions })
+}
+
+/// What the thread is given beside that.
+pub(super) struct Start<'a> {
+    pub mesh: &'a Arc<Mesh>,
+    pub plans: &'a [WarmupConfig],
+    pub teller: Option<Teller>,
+    pub fired: Arc<Family>,
+    pub suppression: SuppressionConfig,
+    pub reload: Option<Arc<dyn Reload>>,
+}
+
+/// Reads what was decided before, puts it in force, and starts the thread.
+pub(super) fn start(opened: Opened, start: Start<'_>) -> std::io::Result<(Worker, Desk, ListDesk)> {
+    let Opened { mut store, mut suppressions } = opened;
+    let Start { mesh, plans, teller, fired, suppression, reload } = start;
     let (book, unread) = match read(&mut store) {
         Some(all) => (Book::found(all), None),
         None => (Book::default(), Some(Duration::ZERO)),
@@ -112,25 +145,35 @@ pub(super) fn start(
         say(Level::Error, format_args!("{at}: {problem}; what sites take is learned anew"));
     }
     let warmups = Warmups::resume(mesh, &mut store, plans);
-    let mut decider = Decider {
-        store,
-        book,
-        unread,
-        windows,
-        warmups,
-        mesh: mesh.clone(),
-        teller,
-        thresholds: Thresholds::default(),
-        fired,
-        failed: None,
-        value: Arc::default(),
-    };
-    decider.book.expire(process::wall());
-    decider.put_in_force();
+    let (lists, wanted) = sync_channel(limits::SUPPRESSION_ORDERS_MAX);
     let (orders, given) = sync_channel(limits::ORDERS_MAX);
-    let worker = Worker::start("relevo-decide", move |turn| decider.run(&given, turn))?;
+    let mesh = mesh.clone();
+    let thresholds = Thresholds::default();
+    let mut book = book;
+    book.expire(process::wall());
+    let value = Arc::new(book.value());
+    mesh.suspend(value.clone());
+    let worker = Worker::start("relevo-decide", move |turn| {
+        suppressions.begin(wanted, (suppression, reload));
+        let mut decider = Decider {
+            store,
+            book,
+            unread,
+            windows,
+            warmups,
+            suppressions,
+            mesh,
+            teller,
+            thresholds,
+            fired,
+            failed: None,
+            value,
+        };
+        decider.run(&given, turn);
+    })?;
     let desk = Desk { orders, thread: worker.waker() };
-    Ok((worker, desk))
+    let lists = ListDesk::new(lists, worker.waker());
+    Ok((worker, desk, lists))
 }
 
 /// What was suspended before; None: that cannot be read now.
@@ -164,6 +207,7 @@ struct Decider {
     unread: Option<Duration>,
     windows: Windows,
     warmups: Warmups,
+    suppressions: Suppressions,
     mesh: Arc<Mesh>,
     teller: Option<Teller>,
     thresholds: Thresholds,
@@ -196,11 +240,14 @@ impl Decider {
             }
             self.windows.write(&mut self.store, clock());
             self.warmups.serve(&mut self.store, clock());
-            turn.pause(limits::CONTROL_ROUND);
+            if !self.suppressions.serve(&mut self.store, &self.mesh, clock()) {
+                turn.pause(limits::CONTROL_ROUND);
+            }
         }
         self.write(Duration::MAX);
         self.windows.write(&mut self.store, Duration::MAX);
         self.warmups.finish(&mut self.store);
+        self.suppressions.finish(&mut self.store);
     }
 
     /// What was decided in earlier lives holds as soon as it can be read.

@@ -14,6 +14,7 @@ mod retain;
 mod segment;
 mod select;
 mod shared;
+mod tap;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -39,6 +40,7 @@ pub(super) use place::{FramePosition, ReadPosition};
 pub(super) use resume::Resumed;
 pub(super) use select::Select;
 pub(super) use shared::{Progress, Shared};
+pub(super) use tap::Tap;
 
 /// Where it lies.
 pub(crate) fn directory(data_dir: &Path) -> PathBuf {

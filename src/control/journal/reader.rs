@@ -14,12 +14,12 @@ use crate::observe::diagnostics::Level;
 
 /// Some lines.
 #[derive(Debug)]
-pub(super) struct Piece {
+pub(in crate::control) struct Piece {
     lines: Lines,
     /// Where the first of them stands.
-    pub at: ReadPosition,
+    pub(super) at: ReadPosition,
     /// Where the next one will.
-    pub next: FramePosition,
+    pub(super) next: FramePosition,
 }
 
 #[derive(Debug)]
@@ -31,7 +31,7 @@ enum Lines {
 }
 
 impl Piece {
-    pub(super) fn lines(&self) -> &[u8] {
+    pub(in crate::control) fn lines(&self) -> &[u8] {
         match &self.lines {
             Lines::Recent(batch, within) => {
                 batch.bytes[batch.lines.clone()].get(*within..).unwrap_or_default()

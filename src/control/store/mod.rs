@@ -4,6 +4,7 @@
 //! It is of use and never needed: where it is damaged it is put aside, where it cannot be written what was decided is kept in memory, and mail
 //! goes on. All of it blocks, so that only a thread of its own may call it.
 
+mod bounces;
 mod error;
 mod rows;
 mod schema;
@@ -22,6 +23,7 @@ use crate::policy::suppression::fingerprint::Key;
 use crate::queue::suspension::Suspension;
 use crate::shaping::warmup::{Day, Names, WarmDay};
 
+pub use bounces::{BounceCount, EventPlace};
 pub use error::StoreError;
 pub use schema::FILE;
 pub use suppression::{KnownFile, SuppressionRow};
@@ -151,6 +153,21 @@ impl Store {
     /// Writes such changes: all of them, or none.
     pub fn suppress(&mut self, rows: &[SuppressionRow]) -> Result<(), StoreError> {
         suppression::save(self.connection()?, rows)
+    }
+
+    /// How far the reader of events is that feeds the list. None: it never read.
+    pub fn event_place(&mut self) -> Result<Option<EventPlace>, StoreError> {
+        bounces::place(self.connection()?)
+    }
+
+    /// How often it was said of a mailbox, by its tenant (empty: none) and its address, that it is not there. None: it is not counted.
+    pub fn bounce_count(&mut self, name: (&str, &str)) -> Result<Option<BounceCount>, StoreError> {
+        bounces::count(self.connection()?, name)
+    }
+
+    /// The reader has all before this place, and what it counted by then is this: all of it is so, or nothing. What is counted to 0 is forgotten.
+    pub fn save_event_place(&mut self, at: EventPlace, counts: &[BounceCount]) -> Result<(), StoreError> {
+        bounces::save(self.connection()?, at, counts)
     }
 
     /// Puts all changes where they stand by another key.

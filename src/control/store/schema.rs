@@ -22,7 +22,7 @@ pub(super) const BESIDE: [&str; 1] = ["-journal"];
 pub(super) const APPLICATION: [u8; 4] = *b"RLVO";
 
 /// What each version adds to the one before; an empty file has version 0. None of these is ever changed.
-pub(super) const MIGRATIONS: [&str; 4] = ["
+pub(super) const MIGRATIONS: [&str; 5] = ["
     CREATE TABLE suspension (
         id INTEGER PRIMARY KEY,
         effect TEXT NOT NULL,
@@ -75,6 +75,22 @@ pub(super) const MIGRATIONS: [&str; 4] = ["
         number INTEGER NOT NULL,
         entries INTEGER NOT NULL
     ) STRICT;
+", "
+    CREATE TABLE event_reader (
+        name TEXT PRIMARY KEY,
+        segment INTEGER NOT NULL,
+        frame INTEGER NOT NULL,
+        within INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE hard_bounce (
+        tenant TEXT NOT NULL,
+        address TEXT NOT NULL,
+        times INTEGER NOT NULL,
+        last INTEGER NOT NULL,
+        event TEXT NOT NULL,
+        PRIMARY KEY (tenant, address)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX hard_bounce_last ON hard_bounce (last);
 "];
 
 /// Opens it as one of this version.

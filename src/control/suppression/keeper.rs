@@ -170,9 +170,6 @@ impl Keeper {
         new_key: [u8; 16],
     ) -> Result<(Keeper, Option<String>), KeepError> {
         let directory = data_dir.join(DIRECTORY);
-        // Its name lasts before anything in it is relied upon.
-        let made = files::make_directories(&directory).and_then(|()| File::open(data_dir)?.sync_all());
-        made.map_err(|error| KeepError::File(directory.clone(), error.into()))?;
         sweep(&directory);
         let path = directory.join(FILE);
         let opened = ListFile::open(&path).map_err(|trouble| KeepError::File(path.clone(), trouble));
@@ -207,7 +204,11 @@ impl Keeper {
             store.suppress_by(&key)?;
         }
         let entries = opened.as_ref().map_or(0, |file| file.head().entries());
-        store.save_file(&KnownFile { key, change, entries })?;
+        let now_known = KnownFile { key, change, entries };
+        // A full disk keeps nobody from a start.
+        if known != Some(now_known) {
+            store.save_file(&now_known)?;
+        }
         if go_on {
             let _ = std::fs::remove_file(directory.join(LOST));
         }
@@ -296,8 +297,24 @@ impl Keeper {
     }
 
     /// Where an import is sorted.
-    pub fn runs(&self) -> Runs {
-        Runs::new(&self.directory, self.key)
+    pub fn runs(&self) -> Result<Runs, KeepError> {
+        self.make_directory()?;
+        Ok(Runs::new(&self.directory, self.key))
+    }
+
+    /// Whether a data directory has, or had, a list.
+    pub fn is_used(data_dir: &Path) -> bool {
+        data_dir.join(DIRECTORY).is_dir()
+    }
+
+    /// That it is used, before anything is listed: from then on no start goes on without it. Its name lasts before anything in it is relied upon.
+    fn make_directory(&self) -> Result<(), KeepError> {
+        if self.directory.is_dir() {
+            return Ok(());
+        }
+        let above = self.directory.parent().unwrap_or(Path::new("."));
+        let made = files::make_directories(&self.directory).and_then(|()| File::open(above)?.sync_all());
+        made.map_err(|error| KeepError::File(self.directory.clone(), error.into()))
     }
 
     fn trouble(&self, trouble: Trouble) -> KeepError {
@@ -386,6 +403,7 @@ impl Keeper {
         if rows.is_empty() {
             return Ok(done);
         }
+        self.make_directory()?;
         // On disk, then seen.
         store.suppress(&rows)?;
         self.change = number;
@@ -519,6 +537,7 @@ impl Keeper {
         if let Some((free, _)) = files::free_bytes(&self.directory).filter(|(free, _)| *free < wanted) {
             return Err(self.trouble(Trouble::NoRoom(free, wanted)));
         }
+        self.make_directory()?;
         self.merging = true;
         let (directory, old) = (self.directory.clone(), self.file.clone());
         Ok(Job { directory, key: self.key, old, rows, change: self.change, runs, now })

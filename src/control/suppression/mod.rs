@@ -5,13 +5,16 @@
 //! and with what changed since both say the same. docs/suppression.md has the format and the order.
 
 mod book;
+pub mod feed;
 mod keeper;
+mod numbers;
 mod runs;
 mod trouble;
 mod write;
 
 pub use book::{Book, ListFile};
 pub use keeper::{Added, KeepError, Keeper, Page};
+pub use numbers::{ADDED, ListNumbers};
 pub use runs::Runs;
 pub use trouble::Trouble;
 pub use write::{Job, Made, Step};

@@ -120,7 +120,7 @@ impl Story {
     /// What is offered by a file.
     fn offered(&mut self, most: u64) -> Runs {
         let names = self.some_names(most);
-        let mut runs = self.keeper.as_ref().unwrap().runs();
+        let mut runs = self.keeper.as_ref().unwrap().runs().unwrap();
         for (tenant, address) in &names {
             runs.offer(&entry(*tenant, address, None)).unwrap();
             self.expect((*tenant, address), None);
@@ -434,7 +434,7 @@ fn an_import_of_others_is_merged_at_once() {
     let mut story = Story::new(8);
     let text =
         "email,reason\nAda@Example.org,bounce\nada@example.org,complaint\nnobody\n@gone.example,bounce\n";
-    let mut runs = story.keeper.as_ref().unwrap().runs();
+    let mut runs = story.keeper.as_ref().unwrap().runs().unwrap();
     let mut import = Import::new(Defaults { tenant: None, reason: Reason::Manual, now: NOW });
     import.feed(text.as_bytes(), |entry| runs.offer(entry)).unwrap();
     let summary = import.finish(|entry| runs.offer(entry)).unwrap();

@@ -60,6 +60,31 @@ pub struct Entry<'a> {
     pub note: &'a str,
 }
 
+/// An entry that has its texts to itself: what somebody asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnedEntry {
+    /// Whose mail it holds back; None: everybody's.
+    pub tenant: Option<String>,
+    /// From whom.
+    pub address: String,
+    /// Why.
+    pub reason: Reason,
+    /// Since when.
+    pub added: UnixMillis,
+    /// Until when; None: for good.
+    pub expires: Option<UnixMillis>,
+    /// What else was said.
+    pub note: String,
+}
+
+impl OwnedEntry {
+    /// The same, borrowed.
+    pub fn entry(&self) -> Entry<'_> {
+        let OwnedEntry { tenant, address, reason, added, expires, note } = self;
+        Entry { tenant: tenant.as_deref(), address, reason: *reason, added: *added, expires: *expires, note }
+    }
+}
+
 /// Where an entry stands in the list: addresses first, then domains, each by fingerprint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {

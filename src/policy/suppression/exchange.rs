@@ -12,7 +12,8 @@ use crate::limits;
 use crate::mail::release::show;
 use crate::time::UnixMillis;
 use cells::{Cells, LineTrouble, MARKED, plain};
-use columns::{Columns, Names, moment, reason};
+pub use columns::moment;
+use columns::{Columns, Names, reason};
 
 /// What holds for lines that do not say it.
 #[derive(Clone, Debug)]

@@ -14,6 +14,7 @@ use crate::policy::reason::{Reason, Refused};
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::inbound::sign::{self, Unfinished};
+use crate::shard::inbound::suppress;
 use crate::shard::live::LiveConfig;
 use crate::smtp::data::Summary;
 use crate::smtp::reply::words;
@@ -113,6 +114,12 @@ impl Admission {
         let parameters = envelope.parameters.as_ref().map(|all| &all.message);
         admission.max_age = parameters.and_then(|set| live.tenants.max_age(set));
         admission.send_at = parameters.and_then(|set| SendAt::parse(set.get(Key::SendAt)?));
+        if !shard.suppression.is_empty() && admission.refused.is_none() {
+            // In memory of its own, as above.
+            if Box::pin(suppress::mark(shard, &live, client, envelope)).await {
+                admission.refused = Some((words::ALL_SUPPRESSED.into(), Reason::Suppressed));
+            }
+        }
         // We answer for mail of those that we relay for, and for nobody else's.
         if client.trusted && live.signing.is_some() && admission.refused.is_none() {
             admission.misses_signature = !is_whole;

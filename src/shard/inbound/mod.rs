@@ -14,6 +14,7 @@ pub mod upload;
 pub mod turn;
 pub mod signers;
 pub mod sign;
+mod suppress;
 pub mod admit;
 pub mod submission;
 pub mod submit;

@@ -21,7 +21,7 @@ use crate::shard::inbound::listener::Listener;
 use crate::shard::inbound::logins::Login;
 use crate::shard::inbound::permit::Permit;
 use crate::shard::inbound::upload::{Unwanted, Upload, Whole};
-use crate::shard::inbound::{admit, reject, submit};
+use crate::shard::inbound::{admit, reject, submit, suppress};
 use crate::shard::wire::{Wire, WireError};
 use crate::smtp::reply::words;
 use crate::smtp::server::{Answer, BodyEnd, Intake, OpenTransaction, Overdue, Question, Session, Step};
@@ -342,16 +342,17 @@ impl<R: Runtime> Connection<R> {
         shard.inbound.session_memory.change(shard.mesh.session_memory(), &mut self.carried, carried);
     }
 
-    /// Before input is handled: no TLS begins while sessions hold all they may.
-    fn look_at_memory(&mut self) {
+    /// Before input is handled: no TLS begins while sessions hold all they may, and recipients are asked about while anybody is suppressed.
+    fn look_around(&mut self) {
         let shard = &self.shard;
         let later = shard.inbound.session_memory.is_full(shard.mesh.session_memory());
         self.session.put_off_tls(later && !self.wire.is_protected());
+        self.session.ask_of_recipients(suppress::asks(shard, &self.listener.live));
     }
 
     /// Handles what is left from before.
     fn handle_pending(&mut self) -> Step {
-        self.look_at_memory();
+        self.look_around();
         let (used, step) = self.session.handle(&self.input, self.gate(), &mut self.out);
         self.input.drain(..used);
         self.mark();
@@ -381,7 +382,7 @@ impl<R: Runtime> Connection<R> {
             self.input.extend_from_slice(&scratch[..received]);
             return Ok(Some(self.handle_pending()));
         }
-        self.look_at_memory();
+        self.look_around();
         let (used, step) = self.session.handle(&scratch[..received], self.gate(), &mut self.out);
         self.input.extend_from_slice(&scratch[used..received]);
         self.mark();
@@ -478,10 +479,13 @@ impl<R: Runtime> Connection<R> {
     fn answer(&mut self, question: Question) -> bool {
         let (account, listener) = (self.session.account(), Some(self.listener.place.into()));
         let (sender, recipient) = self.session.asked();
-        let recipient = recipient.filter(|_| question == Question::Recipient);
+        let asked = recipient.filter(|_| question == Question::Recipient);
+        let recipient = asked.map(|(address, _)| address);
         let facts = Facts { account, listener, sender, recipient, fields: None };
         let live = &self.listener.live;
         let refused = live.acceptance.refuses(&facts);
+        let refused =
+            refused.or_else(|| asked.and_then(|asked| suppress::refuses(&self.shard, live, account, asked)));
         let refused =
             refused.or_else(|| admit::foreign(live, account, sender).filter(|_| recipient.is_none()));
         let answer = refused.map_or(Answer::Proceed, Answer::Refuse);

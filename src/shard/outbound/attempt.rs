@@ -14,7 +14,7 @@ use crate::shard::outbound::session::Connection;
 use crate::shard::outbound::tally::{Part, Tally, deferred, ended};
 use crate::shard::outbound::transact::transact;
 use crate::shard::outbound::work::{After, GroupUnderWay, How, NextJob, Run, is_resident, recipients_max};
-use crate::shard::outbound::{settle, suspended};
+use crate::shard::outbound::{settle, suppressed, suspended};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, StoredRecord};
 use crate::smtp::client::{self, Verdict};
@@ -49,6 +49,9 @@ pub(super) async fn attempt<R: Runtime>(
         tally.left.push((group.first, group.count));
     } else {
         suspended::sort_out(shard, Some(&run.site.hop.borrow().site), group, &view, &mut tally);
+        if !resident {
+            suppressed::sort_out(shard, &view, &mut tally);
+        }
     }
     if tally.left.is_empty() {
         under_way.settled();
@@ -97,7 +100,9 @@ fn count<R: Runtime>(run: &Run<'_, R>, outcomes: &Outcomes) {
         let tried = match &outcome.disposition {
             Ended::Delivered => Tried::Delivered,
             Ended::Deferred(_) => Tried::Deferred,
-            Ended::Bounced(_) | Ended::Expired(_) | Ended::Local(_) => Tried::Bounced,
+            Ended::Bounced(_) | Ended::Expired(_) => Tried::Bounced,
+            // It was not.
+            Ended::Local(_) => continue,
         };
         attempted.add(place, tried as usize, outcome.count.into());
         if let Some(place) = place_by {

@@ -214,6 +214,7 @@ async fn return_all<R: Runtime>(
                     status: reply.enhanced.or(Some((5, 3, 2))),
                     remote: Some(named.to_owned()),
                     diagnostic: reply.describe(),
+                    class: None,
                     record: Vec::new(),
                     receipt: None,
                     unattempted: false,

@@ -23,6 +23,7 @@ pub mod servers;
 pub mod unanswered;
 pub mod tend;
 pub mod suspended;
+mod suppressed;
 pub mod reroute;
 pub mod pump;
 mod tenants;

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::limits;
+use crate::mail::classify::Class;
 use crate::observe::event::{Attempt, Mail};
 use crate::queue::outcome::{Deferral, Ended, Failure, Outcomes, RangeOutcome, Settled};
 use crate::queue::{Group, GroupPhase};
@@ -189,10 +190,10 @@ pub(in crate::shard) fn report<R: Runtime>(
             again.push(left);
         }
         if let Some(scene) = scene {
-            let record = account(shard, job, scene, outcome);
+            let (record, class) = account(shard, job, scene, outcome);
             let is_late = matches!(outcome.disposition, Ended::Expired(_));
             if let Some(failure) = outcome.disposition.returned_mut() {
-                failure.record = record;
+                (failure.record, failure.class) = (record, class);
                 failure.late = is_late.then(|| (group.attempts, age(shard, scene.view, group)));
             }
         }
@@ -264,8 +265,14 @@ fn hand_in<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, outcomes: Outcomes) {
     }
 }
 
-/// Records an outcome. What comes back of a failure is recorded by the shard of the lane, with the notification that is made of it.
-fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: &RangeOutcome) -> Vec<u8> {
+/// Records an outcome. What comes back of a failure is recorded by the shard of the lane, with the notification that is made of it. Also what it is
+/// about.
+fn account<R: Runtime>(
+    shard: &Shard<R>,
+    job: &Job,
+    scene: &Scene<'_>,
+    outcome: &RangeOutcome,
+) -> (Vec<u8>, Option<Class>) {
     let mut later = Vec::new();
     let wall = shard.runtime.wall();
     let Scene { view, hop, source, tls, reply, answers, max_age: _, duty: _ } = *scene;
@@ -287,8 +294,9 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
     }
     // The shard of the lane tells of it: `tell_late`.
     if matches!(outcome.disposition, Ended::Expired(_)) {
-        return later;
+        return (later, class);
     }
+    let named = class;
     let class = class.map_or("", |class| class.word());
     let attempt = Attempt { hop, source, tls, reply, enhanced, class, attempts, delay_ms: Some(delay) };
     let record = |first: u16, recipients: &[&[u8]]| {
@@ -309,7 +317,7 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
         }
     };
     event::each_alike(view, (outcome.first, outcome.count), record);
-    later
+    (later, named)
 }
 
 /// Milliseconds since the message came. Where the wall clock was set since, to the second by the queues' clock.

@@ -86,7 +86,7 @@ fn ended<R: Runtime>(
     let (first, count) = (mail.first, mail.recipients.len() as u16);
     let disposition = match end {
         // Nothing is done with it.
-        End::Discarded => Stored::Local(end),
+        End::Discarded | End::Suppressed => Stored::Local(end),
     };
     let event = event::event_of(&disposition, mail, Attempt::default(), |deferral| deferral.next);
     shard.say.events.borrow_mut().record_outcome(at, &event, true);

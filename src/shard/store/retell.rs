@@ -138,12 +138,14 @@ fn outcome<R: Runtime>(
     if shard.runtime.planted(Defect::OutcomesUntold) {
         return;
     }
-    // Of other ends a record says no more than that they are.
+    // Of other ends a record says no more than that they are, and of those that are returned what the reply was about.
     let deferral = disposition.deferral();
     let reply = deferral.map(StoredDeferral::described).unwrap_or_default();
     let enhanced = reply::enhanced(&reply);
     let ours = deferral.is_some_and(StoredDeferral::is_ours);
-    let class = event::class_of(shard, disposition, ours, &reply, ("", enhanced), None);
+    let recorded =
+        disposition.returned().copied().flatten().filter(|_| !shard.runtime.planted(Defect::ClassUntold));
+    let class = recorded.or_else(|| event::class_of(shard, disposition, ours, &reply, ("", enhanced), None));
     let attempt = Attempt {
         attempts: deferral.map_or(0, |deferral| deferral.attempts),
         enhanced,

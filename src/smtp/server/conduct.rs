@@ -31,6 +31,13 @@ impl Conduct {
         self.turned_away = true;
     }
 
+    /// It named somebody who gets no mail, and does so again with each message to him: its MAIL and RSET, if they come to no more, are none of those
+    /// without mail. How long it may go on is for the session's time to say.
+    pub(super) fn excuse(&mut self) {
+        self.turned_away = true;
+        self.commands = self.commands.saturating_sub(2);
+    }
+
     pub(super) fn is_turned_away(&self) -> bool {
         self.turned_away
     }

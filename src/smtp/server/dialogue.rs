@@ -8,6 +8,7 @@ use crate::mail::address::{AddressError, Path};
 use crate::mail::notify::{self, Asked};
 use crate::mail::parameters::Key;
 use crate::mail::release::SendAt;
+use crate::policy::reason::Reason;
 use crate::smtp::command::{self, Command, CommandError, MailParameters};
 use crate::smtp::data::Scanner;
 use crate::smtp::extensions::{self, Offered};
@@ -296,7 +297,7 @@ impl Dialogue {
             return self.refuse_recipient(reply::of_error(CommandError::Parameter), out);
         }
         let memory = gate != Intake::NoMemory;
-        if self.config.questions.recipient {
+        if self.config.questions.recipient || self.identity.asks_of_recipients {
             transaction.ask(path, asked, hostname, memory);
             return Some(Step::Ask(Question::Recipient));
         }
@@ -321,9 +322,12 @@ impl Dialogue {
         let size_max = self.config.message_size_max;
         let Some(transaction) = &mut self.transaction else { return self.need_mail(out) };
         if transaction.envelope.recipients.is_empty() {
-            if transaction.offered > 0 {
+            if transaction.offered > transaction.listed() {
                 // There was no memory for a good one, and it may come again.
                 return self.offered(words::NO_MEMORY, out);
+            }
+            if transaction.listed() > 0 && transaction.refused == 0 {
+                return self.say(words::NO_VALID_RECIPIENTS, out);
             }
             // RFC 2920 section 3.1: the client may have sent DATA before it saw that every RCPT was refused.
             let words = if transaction.refused > 0 { words::NO_VALID_RECIPIENTS } else { words::NEED_RCPT };
@@ -389,7 +393,13 @@ impl Dialogue {
             }
             (Answer::Refuse(refused), Some(asked)) => {
                 refusals.note_unwanted(refused, &transaction.envelope, Some(&asked.address));
-                self.refuse_recipient(refused.reply, out)
+                if refused.reason == Reason::Suppressed {
+                    transaction.is_listed();
+                    self.conduct.excuse();
+                    self.offered(refused.reply, out)
+                } else {
+                    self.refuse_recipient(refused.reply, out)
+                }
             }
             (Answer::Refuse(refused), None) => {
                 refusals.note_unwanted(refused, &transaction.envelope, None);

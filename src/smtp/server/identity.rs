@@ -17,6 +17,8 @@ pub(super) struct Identity {
     tls: Option<Rc<str>>,
     /// No TLS begins now.
     pub(super) tls_put_off: bool,
+    /// Somebody has a say in each recipient, whatever the configuration says.
+    pub(super) asks_of_recipients: bool,
     account: Option<Rc<str>>,
 }
 
@@ -35,6 +37,7 @@ impl Identity {
             hello: None,
             tls: None,
             tls_put_off: false,
+            asks_of_recipients: false,
             account: None,
         }
     }

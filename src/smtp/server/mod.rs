@@ -188,8 +188,13 @@ impl Session {
         self.dialogue.say(words::TOO_MANY_LOGINS, out);
     }
 
-    /// What the question of the last step is about: the reverse path, and the forward path if it is about that.
-    pub fn asked(&self) -> (&[u8], Option<&[u8]>) {
+    /// Whether each recipient is asked about from now on, whatever else is: somebody is on the suppression list.
+    pub fn ask_of_recipients(&mut self, asks: bool) {
+        self.dialogue.identity.asks_of_recipients = asks;
+    }
+
+    /// What the question of the last step is about: the reverse path, and if it is about that the forward path, with where its domain begins.
+    pub fn asked(&self) -> (&[u8], Option<(&[u8], usize)>) {
         let open = self.dialogue.transaction.as_ref();
         (open.map_or(b"", |open| &open.envelope.sender), open.and_then(Transaction::asked))
     }

@@ -31,11 +31,15 @@ struct RareState {
     order: Option<Vec<u16>>,
     /// The recipient that somebody is asked about.
     asked: Option<PendingRecipient>,
+    /// Recipients that were refused as such that get no mail, which is no error of the client.
+    listed: u32,
 }
 
 impl RareState {
     fn held(&self) -> usize {
-        let asked = self.asked.as_ref().map_or(0, |asked| asked.address.capacity() + asked.original.len());
+        let asked = self.asked.as_ref().map_or(0, |asked| {
+            asked.original.len() + if asked.address.spilled() { asked.address.capacity() } else { 0 }
+        });
         size_of::<RareState>() + asked + self.order.as_ref().map_or(0, |order| order.capacity() * 2)
     }
 }
@@ -43,8 +47,8 @@ impl RareState {
 /// A recipient that is not taken yet.
 #[derive(Debug)]
 pub(super) struct PendingRecipient {
-    pub(super) address: Vec<u8>,
-    domain_at: usize,
+    pub(super) address: Address,
+    pub(super) domain_at: usize,
     notify: Notify,
     /// Empty: there is none.
     original: Box<[u8]>,
@@ -92,22 +96,34 @@ impl Transaction {
 
     /// Somebody is asked about a recipient first, by the address that it will have.
     pub(super) fn ask(&mut self, path: &Path<'_>, asked: Asked<'_>, hostname: &str, memory: bool) {
-        let (address, domain_at) =
-            of_ours(path, hostname).unwrap_or_else(|| (path.address.to_vec(), path.domain_at));
+        let (address, domain_at) = of_ours(path, hostname).map_or_else(
+            || (Address::from_slice(path.address), path.domain_at),
+            |(address, domain_at)| (Address::from_vec(address), domain_at),
+        );
         let Asked { notify, original } = asked;
         let original = original.unwrap_or_default().into();
         self.aside.get_or_insert_default().asked =
             Some(PendingRecipient { address, domain_at, notify, original, memory });
     }
 
-    /// Which.
-    pub(super) fn asked(&self) -> Option<&[u8]> {
-        self.aside.as_ref()?.asked.as_ref().map(|asked| &asked.address[..])
+    /// Which, and where its domain begins.
+    pub(super) fn asked(&self) -> Option<(&[u8], usize)> {
+        self.aside.as_ref()?.asked.as_ref().map(|asked| (&asked.address[..], asked.domain_at))
     }
 
     /// It is known what becomes of it.
     pub(super) fn take_asked(&mut self) -> Option<PendingRecipient> {
         self.aside.as_mut()?.asked.take()
+    }
+
+    /// One more is refused as such that gets no mail.
+    pub(super) fn is_listed(&mut self) {
+        self.aside.get_or_insert_default().listed += 1;
+    }
+
+    /// How many were.
+    pub(super) fn listed(&self) -> u32 {
+        self.aside.as_ref().map_or(0, |aside| aside.listed)
     }
 
     /// Takes a recipient, unless it is there already: then what was asked of it first stands.

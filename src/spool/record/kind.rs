@@ -28,7 +28,7 @@ impl RecordKind {
     /// The kind of a record of this outcome.
     pub(in crate::spool) fn of_outcome(disposition: &Stored) -> RecordKind {
         match disposition {
-            Stored::Delivered | Stored::Bounced(()) | Stored::Expired(()) | Stored::Deferred(_) => {
+            Stored::Delivered | Stored::Bounced(_) | Stored::Expired(_) | Stored::Deferred(_) => {
                 RecordKind::Outcome
             }
             Stored::Local(_) => RecordKind::LaterOutcome,

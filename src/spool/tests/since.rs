@@ -28,7 +28,7 @@ fn what_was_recorded_since_a_position_is_found_in_order() {
     bench.commit();
     let two = bench.store(message("two@x.example", 1, b"2".to_vec()));
     let second = place(&bench, two);
-    bench.settle(two, 0, 1, Stored::Bounced(()));
+    bench.settle(two, 0, 1, Stored::Bounced(None));
     bench.settle(one, 0, 3, Stored::Delivered);
     bench.commit();
     // Both are settled: an index has no more of them.
@@ -38,7 +38,7 @@ fn what_was_recorded_since_a_position_is_found_in_order() {
         [
             Happened::Outcome { of: first, first: 0, count: 2, disposition: later },
             Happened::Message(second),
-            Happened::Outcome { of: second, first: 0, count: 1, disposition: Stored::Bounced(()) },
+            Happened::Outcome { of: second, first: 0, count: 1, disposition: Stored::Bounced(None) },
             Happened::Outcome { of: first, first: 0, count: 3, disposition: Stored::Delivered },
         ]
     );

@@ -11,7 +11,7 @@ fn commits(others: usize, body: usize, told: usize) -> Vec<(bool, usize)> {
     let other = || Item::Message(message("other@x.example", 1, vec![b'o'; body]), ());
     bench.queue.extend((0..others).map(|_| other()));
     bench.queue.push_back(Item::Own(message("", 1, vec![b'n'; body]), ()));
-    (0..told).for_each(|first| bench.settle(key, first as u16, 1, Stored::Bounced(())));
+    (0..told).for_each(|first| bench.settle(key, first as u16, 1, Stored::Bounced(None)));
     bench.queue.extend((0..3).map(|_| other()));
     let mut commits = Vec::new();
     while let Some(batch) = bench.begin() {

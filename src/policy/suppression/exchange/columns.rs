@@ -92,7 +92,7 @@ pub(super) fn reason(written: &str) -> Option<Reason> {
 }
 
 /// A time as tables have it: RFC 3339, the same with a blank and without a zone (UTC then), a day, or a number of seconds or milliseconds since 1970.
-pub(super) fn moment(written: &str) -> Option<UnixMillis> {
+pub fn moment(written: &str) -> Option<UnixMillis> {
     if let Ok(number) = written.parse::<u64>() {
         return match written.len() {
             9 | 10 => Some(UnixMillis(number * 1000)),
