@@ -5,7 +5,6 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use axum::body::{Body, Bytes, HttpBody};
 use clap::{Args, Subcommand};
@@ -379,7 +378,8 @@ struct Table {
     file: Box<dyn Read + Send>,
     size: Option<u64>,
     sent: u64,
-    shown: Option<Instant>,
+    /// Megabytes.
+    shown: Option<u64>,
     watched: bool,
 }
 
@@ -399,15 +399,13 @@ impl Table {
         Ok(Table { file, size, sent: 0, shown: None, watched: io::stderr().is_terminal() })
     }
 
-    #[expect(clippy::disallowed_methods, reason = "how often a person is shown something")]
     fn show(&mut self, is_last: bool) {
-        let now = Instant::now();
-        let is_soon = self.shown.is_some_and(|shown| now.duration_since(shown).as_millis() < 200);
-        if !self.watched || (is_soon && !is_last) {
+        let mega = |bytes: u64| bytes / 1_000_000;
+        let is_same = self.shown == Some(mega(self.sent));
+        if !self.watched || (is_same && !is_last) {
             return;
         }
-        self.shown = Some(now);
-        let mega = |bytes: u64| bytes / 1_000_000;
+        self.shown = Some(mega(self.sent));
         let words = match self.size {
             _ if is_last => "all of it is read; sorted and put on the list …".to_owned(),
             Some(size @ 1..) => {
