@@ -1,6 +1,6 @@
 //! What may be asked about the configuration of the running node; the node answers.
 
-use crate::config::{Blocklists, DnsConfig, SourceConfig, SuppressionConfig};
+use crate::config::{Blocklists, Config, DnsConfig, SourceConfig, SuppressionConfig};
 use crate::control::api::shape::{ConfigStatus, Reloaded};
 use crate::observe::families::{Family, FamilyInfo};
 use crate::queue::select::{BadFilter, Filter, PlacePredicate};
@@ -25,6 +25,12 @@ pub struct Watched {
 }
 
 impl Watched {
+    /// As a configuration has it.
+    pub fn new(config: &Config) -> Watched {
+        let Config { blocklists, dns, sources, .. } = config;
+        Watched { lists: blocklists.clone(), dns: dns.clone(), sources: sources.clone() }
+    }
+
     /// Whether the same would be asked.
     pub(super) fn asks_as(&self, other: &Watched) -> bool {
         self.lists == other.lists && self.sources == other.sources

@@ -13,7 +13,7 @@ use crossbeam::channel::{Receiver, unbounded};
 use crate::config::differences::differences;
 use crate::config::judge::{clashes, judge};
 use crate::config::{Boot, Config, ConfigError, SuppressionConfig};
-use crate::control::api::shape::{ConfigStatus, Finding, Reloaded, SuspendedSource};
+use crate::control::api::shape::{ConfigStatus, Finding, Reloaded};
 use crate::control::names::{Current, Files, RESOLV_CONF};
 use crate::control::reload::{RELOADS, Reload, Watched};
 use crate::control::{Health, Showing, ShownCertificate, say};
@@ -35,6 +35,7 @@ use crate::shard::mesh::Mesh;
 mod changes;
 mod elsewhere;
 mod judge;
+mod told;
 
 use changes::addresses;
 
@@ -342,14 +343,7 @@ impl Reload for Reloader {
             Ok(state) => state,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => {
-                let error = ConfigError {
-                    file: self.file.clone(),
-                    line: 0,
-                    key: String::new(),
-                    value: String::new(),
-                    problem: "it is being read again already".to_owned(),
-                    fix: "ask again in a moment".to_owned(),
-                };
+                let error = told::under_way(&self.file);
                 if !dry_run {
                     self.count(false);
                 }
@@ -375,18 +369,11 @@ impl Reload for Reloader {
 
     fn standing(&self) -> ConfigStatus {
         let live = lock(&self.in_force).clone();
-        let suspended = live.egresses.sources().filter(|source| source.is_suspended()).map(|source| {
-            let (source, why) = (source.name().to_owned(), source.suspension().why.into());
-            SuspendedSource { source, why }
-        });
-        let suspended_sources = suspended.take(limits::SOURCES_NAMED).collect();
-        ConfigStatus { suspended_sources, ..lock(&self.standing).clone() }
+        ConfigStatus { suspended_sources: told::suspended(&live), ..lock(&self.standing).clone() }
     }
 
     fn watched(&self) -> Watched {
-        let live = lock(&self.in_force).clone();
-        let Config { blocklists, dns, sources, .. } = &*live.config;
-        Watched { lists: blocklists.clone(), dns: dns.clone(), sources: sources.clone() }
+        Watched::new(&lock(&self.in_force).clone().config)
     }
 
     fn tenants(&self) -> Vec<String> {
