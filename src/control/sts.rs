@@ -33,12 +33,15 @@ pub const FETCHES: FamilyInfo = FamilyInfo {
     values: &["ok", "failed"],
 };
 
+/// Finds the addresses of a host; an error says why there are none.
+pub type FindAddresses = dyn Fn(&str) -> Result<Vec<SocketAddr>, String> + Send;
+
 /// What is in force, for one fetch.
 pub struct Fetching {
     /// Where policies are fetched from.
     pub port: u16,
     /// The addresses of a host that may be connected to.
-    pub addresses: Box<dyn Fn(&str) -> Result<Vec<SocketAddr>, String> + Send>,
+    pub addresses: Box<FindAddresses>,
     /// TLS to a host that has proven who it is.
     pub tls: Option<tls::Client>,
 }
