@@ -132,7 +132,8 @@ fn main() {
     settings.control.http = None;
     settings.listeners[0].address.set_port(0);
     let to = Choice::only(RouteTarget::smtp(sink.ip().to_string(), sink.port()));
-    settings.routes = vec![RouteConfig { domain: DomainPattern::Any, to, tls: None, credentials: None, retry: None }];
+    settings.routes =
+        vec![RouteConfig { domain: DomainPattern::Any, to, tls: None, credentials: None, retry: None }];
     let node = Node::start(settings).expect("a node");
     load.send_to(node.settings.listeners[0].address).expect("a sender");
     let mut begin = None;

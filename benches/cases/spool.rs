@@ -50,6 +50,7 @@ pub fn message(body: Vec<u8>) -> Item {
         needs: Needs::default(),
         needs_stuffing: true,
         mailbox_line: false,
+        hides_client: false,
         parameters: None,
         signatures: None,
     };

@@ -4,7 +4,7 @@
 //! [`owed`] says whether anybody is to be told; [`compose`] writes the message. It has three parts: words for a human,
 //! fields for a machine, and the message that it is about, or its header section. Next hops and the original sender wrote
 //! much of what goes in, so everything from outside is reduced to printable ASCII, but for what is returned:
-//! a header section that has 8-bit text is quoted-printable, and a message is made 7-bit before ([`seven_bit`]). So a notification is 7-bit
+//! a header section that has 8-bit text is quoted-printable, and a message is made 7-bit before (`mail::seven_bit`). So a notification is 7-bit
 //! whatever it is about, and any next hop takes it.
 
 mod notice;

@@ -172,7 +172,8 @@ impl Hop {
 
 fn hop(world: &World, offers: bool) -> Rc<Hop> {
     let hop = Rc::new(Hop::default());
-    (hop.offers.set(offers), hop.defers.set(true));
+    hop.offers.set(offers);
+    hop.defers.set(true);
     let runtime = world.shard(2, 0);
     let listener = runtime.listen("10.0.0.2:25".parse().expect("an address")).expect("a free address");
     let (own, serving) = (runtime.clone(), hop.clone());
@@ -240,7 +241,7 @@ pub fn is_found(defect: Defect) {
 }
 
 fn asked(seed: u64, defect: Option<Defect>) {
-    let hop_tells = seed % 2 == 0;
+    let hop_tells = seed.is_multiple_of(2);
     let world = World::new(seed);
     if let Some(defect) = defect {
         world.plant(defect, 1.0);
