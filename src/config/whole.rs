@@ -14,9 +14,10 @@ use crate::config::shard::{self, Particulars, ShardConfig};
 use crate::config::shards::Shards;
 use crate::config::tuning::{self, Tuning};
 use crate::config::{
-    Bounces, Control, Delivery, DkimConfig, DnsConfig, ListenerConfig, LogConfig, Node, PoolConfig, Retry,
-    RouteConfig, RuleConfig, SourceConfig, SpoolConfig, SuppressionConfig, TenantConfig, WarmupConfig,
-    bounces, dkim, log, read, retry, rule, shaping, sources, suppression, syntax, tenant, warmup,
+    Bounces, Control, Delivery, DkimConfig, DnsConfig, FeedbackConfig, ListenerConfig, LogConfig, Node,
+    PoolConfig, Retry, RouteConfig, RuleConfig, SourceConfig, SpoolConfig, SuppressionConfig, TenantConfig,
+    WarmupConfig, bounces, dkim, feedback, log, read, retry, rule, shaping, sources, suppression, syntax,
+    tenant, warmup,
 };
 use crate::limits;
 
@@ -45,6 +46,8 @@ pub struct Config {
     pub retry: Retry,
     /// `[bounces]`
     pub bounces: Bounces,
+    /// `[feedback]`, and `bounces.verp_domain`.
+    pub feedback: FeedbackConfig,
     /// `[suppression]`
     pub suppression: SuppressionConfig,
     /// `[[tenant]]`
@@ -160,6 +163,7 @@ fn read(root: &Section<'_>) -> Config {
     let retry = retry::read(&root.section("retry"));
     let sources = sources::sources(root);
     let pools = sources::pools(root, &sources);
+    let of_bounces = root.section("bounces");
     let config = Config {
         node,
         shards: shard::read(&root.sections("shard"), &addresses),
@@ -173,7 +177,8 @@ fn read(root: &Section<'_>) -> Config {
         pools,
         warmups: warmup::read(root),
         retry,
-        bounces: bounces::read(&root.section("bounces")),
+        bounces: bounces::read(&of_bounces),
+        feedback: feedback::read(&of_bounces, &root.section("feedback")),
         suppression: suppression::read(&root.section("suppression")),
         shaping: shaping::read(&root.section("shaping")),
         dkim: dkim::read(&root.section("dkim")),
@@ -184,6 +189,7 @@ fn read(root: &Section<'_>) -> Config {
         tuning: tuning::read(&root.section("tuning")),
         places: KeyLines::default(),
     };
+    of_bounces.finish();
     if config.node.shards > 0 && root.errors().borrow().is_empty() {
         // Else only the start knows how many there are; and one wrong key should not look like several.
         root.errors().borrow_mut().extend(config.judge_shards(config.node.shards, None));

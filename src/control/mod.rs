@@ -20,6 +20,7 @@ mod metrics;
 pub mod reload;
 pub(crate) mod names;
 mod say;
+mod reader;
 mod search;
 mod service;
 mod spare;
@@ -100,6 +101,7 @@ pub struct Control {
     control: Worker,
     service: Option<(Worker, local::File)>,
     decisions: Worker,
+    reader: Worker,
     log: Option<Accounting>,
     words: Words,
     reopen: Arc<AtomicU64>,
@@ -167,6 +169,7 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
         reload: setup.reload.clone(),
     };
     let (decisions, desk, lists) = decisions::start(decided, start).map_err(StartError::Thread)?;
+    let reader = reader::start(&setup.mesh).map_err(StartError::Thread)?;
     let orders = (desk, lists, journaled);
     let service = socket.map(|path| serve_commands(&setup, path, &reserve, orders)).transpose();
     let service = service.or_else(|problem| {
@@ -176,7 +179,7 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     })?;
     let control = Worker::start("relevo-control", move |turn| run(setup, journal, listener, &reserve, turn))
         .map_err(StartError::Thread)?;
-    Ok(Control { control, service, decisions, log, words, reopen, http })
+    Ok(Control { control, service, decisions, reader, log, words, reopen, http })
 }
 
 impl Control {
@@ -193,6 +196,7 @@ impl Control {
             service.stop(limits::LAST_WRITES);
         }
         self.decisions.stop(limits::LAST_WRITES);
+        self.reader.stop(limits::LAST_WRITES);
         self.control.stop(limits::LAST_WRITES);
         if let Some(log) = self.log {
             log.stop();

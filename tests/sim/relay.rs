@@ -11,9 +11,10 @@ use relevo::config::{Boot, Config, ListenerConfig};
 use relevo::dns::latest::Latest;
 use relevo::id::MessageId;
 use relevo::limits;
+use relevo::mail::bounce::verp::Verp;
 use relevo::observe::Instruments;
 use relevo::observe::counters::{Counter, Counters};
-use relevo::observe::journaled::{LaneWatermark, Readers};
+use relevo::observe::journaled::{LaneWatermark, Readers, WriteAck};
 use relevo::policy::suppression::shared::Shared;
 use relevo::policy::tls;
 use relevo::queue::group::ANY_LIFETIME;
@@ -27,6 +28,7 @@ use relevo::shard::assignment::Assignment;
 use relevo::shard::inbound::listener::ListenError;
 use relevo::shard::live::{Contents, LiveConfig};
 use relevo::shard::mesh::{Mesh, MeshLimits};
+use relevo::shard::reading::Reading;
 use relevo::shard::start::{self, Report, ShardSetup};
 use relevo::shard::warm::WarmCounts;
 
@@ -82,7 +84,17 @@ pub fn configuration(more: &str) -> String {
 /// What the files of a configuration hold.
 fn contents(configuration: &str, certificates: Vec<Option<Arc<rustls::ServerConfig>>>) -> Contents {
     let (shaping, signing) = (shaping(configuration), signing(configuration));
-    Contents { certificates, shaping, signing, ..Contents::default() }
+    let verp = return_paths(configuration);
+    Contents { certificates, shaping, signing, verp, ..Contents::default() }
+}
+
+/// The domain of return paths.
+pub const VERP_DOMAIN: &str = "bounces.example.net";
+
+/// What signs them, where a configuration names that domain.
+pub fn return_paths(configuration: &str) -> Option<Verp> {
+    let wanted = configuration.contains("verp_domain");
+    wanted.then(|| Verp::new(VERP_DOMAIN, "7", &[7; 32], None, 30).expect("a long secret"))
 }
 
 /// The shaping file of a configuration: its lines that begin with `#: `.
@@ -258,6 +270,11 @@ impl<'a> Relay<'a> {
         self.mesh.warm()
     }
 
+    /// What waits to be read of what came back.
+    pub fn reading(&self) -> &Reading {
+        self.mesh.reading()
+    }
+
     /// Who gets no mail.
     pub fn suppression(&self) -> &Shared {
         self.mesh.suppression()
@@ -422,6 +439,7 @@ pub fn each_chunk(
             record
         });
         each(lines.collect(), chunk.recorded);
+        chunk.awaited.into_iter().for_each(WriteAck::written);
         instruments.chunks.give_back(chunk.lines);
     }
 }
