@@ -23,7 +23,6 @@ pub(super) fn read(section: &Section<'_>) -> Bounces {
             span(value, Duration::ZERO..=limits::CONFIG_TIME_MAX, usual)
         }),
     };
-    section.finish();
     bounces
 }
 
