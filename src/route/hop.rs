@@ -172,7 +172,17 @@ impl Hop {
     /// Where bounces and complaints go that come back to this node.
     pub fn feedback() -> Hop {
         let (site, label) = ("feedback".to_owned(), "feedback".into());
-        Hop { site, hosts: Vec::new(), label, protocol: Protocol::Feedback, tls: None, by: None }
+        Hop {
+            site,
+            hosts: Vec::new(),
+            label,
+            protocol: Protocol::Feedback,
+            tls: None,
+            by_policy: false,
+            by_records: false,
+            credentials: None,
+            by: None,
+        }
     }
 
     /// What a shaping file knows its site by: the domain whose mail goes there, or the first host that the operator names; and the names of
