@@ -29,7 +29,7 @@ def come_back(relay, to, text, sender=""):
     """What a stranger sends; the code of each step."""
     one = client(relay, "127.0.0.1")
     one.ehlo()
-    told = [one.mail(sender)[0], one.rcpt(to)[0]]
+    told = [one.mail(sender)[0], one.docmd(f"RCPT TO:<{to}>")[0]]
     if told[-1] == 250:
         told.append(one.data(text.replace("\n", "\r\n"))[0])
     one.quit()

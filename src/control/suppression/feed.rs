@@ -98,7 +98,7 @@ pub fn read(lines: &[u8]) -> Vec<Told> {
             let words = if complaint.is_empty() { reply } else { complaint };
             told.extend(recipients.into_iter().map(|address| Told {
                 reason,
-                tenant: tenant.clone(),
+                tenant: tenant.clone().filter(|tenant| !tenant.is_empty()),
                 tenant_unknown,
                 address,
                 event: event_id.clone(),
