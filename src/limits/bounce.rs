@@ -42,7 +42,7 @@ pub const FEEDBACK_PLACES_MAX: usize = 1_000;
 /// Names of tenants that are known by the mail that they sent: what comes back is compared with each.
 pub const KNOWN_TENANTS_MAX: usize = 10_000;
 /// How often they are written down.
-pub const KNOWN_TENANTS_SAVED: Duration = Duration::from_secs(5);
+pub const KNOWN_TENANTS_SAVED: Duration = Duration::from_secs(1);
 /// Messages that wait to be read; each holds up to [`INCOMING_FRONT_MAX`].
 pub const FEEDBACK_WAITING: usize = 256;
 /// How often it is looked whether one was read, or is in the journal.

@@ -276,7 +276,9 @@ impl Suppressions {
     /// What comes back behind a start is to say whose mail it was.
     fn keep_tenants(&mut self, store: &mut Store, mesh: &Mesh, clock: Duration) {
         let count = mesh.known_tenants().count();
-        if count == self.tenants || clock < self.tenants_at.saturating_add(limits::KNOWN_TENANTS_SAVED) {
+        let is_soon =
+            !self.tenants_at.is_zero() && clock < self.tenants_at.saturating_add(limits::KNOWN_TENANTS_SAVED);
+        if count == self.tenants || is_soon {
             return;
         }
         self.tenants_at = clock;
