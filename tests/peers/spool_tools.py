@@ -321,10 +321,14 @@ def a_start_needs_every_segment():
     lane = f"{data}/lane-000"
     path = f"{lane}/00000.seg"
 
+    def mail():
+        # control.db is read, and mended where a kill left it in the middle, before any lane is.
+        return {path: held for path, held in snapshot(data).items() if "/control.db" not in path}
+
     def refused():
-        before = snapshot(data)
+        before = mail()
         words = run_and_fail(BINARY, "run", "--config", config)
-        assert snapshot(data) == before, words
+        assert mail() == before, words
         return words
 
     # The id is lost: no other one is made.
