@@ -24,6 +24,7 @@ use crate::shard::inbound::listener::ListenError;
 use crate::shard::live::LiveConfig;
 use crate::shard::mesh::{Mesh, MeshLimits};
 use crate::shard::start::{self, Report, ShardSetup};
+use crate::spool::layout;
 
 pub(crate) mod directory;
 mod engine;
@@ -38,6 +39,7 @@ pub(crate) mod secret;
 pub mod shaping;
 pub(crate) mod source;
 mod sts;
+mod verp;
 
 use engine::{Engine, choose};
 use error::FewFiles;
@@ -264,7 +266,10 @@ fn complete(config: &mut Config) -> Result<Filled, StartError> {
     }
     let filled = files::fill(config, Known::default());
     filled.doubts.iter().for_each(|doubt| say(Level::Warning, format_args!("{doubt}")));
-    Ok(filled.whole()?)
+    let mut filled = filled.whole()?;
+    let at = || config.node.data_dir.join(layout::VERP_SECRET);
+    filled.contents.verp = verp::load(config, true).map_err(|error| StartError::ReturnPaths(at(), error))?;
+    Ok(filled)
 }
 
 fn control_setup(

@@ -68,6 +68,7 @@ fn parse(text: &str) -> Result<Transcript, String> {
             bare_newlines: BareNewlines::Refuse,
             envelopes: Envelopes::default(),
             questions: Questions::default(),
+            returns: None,
         },
         acceptance: Rc::default(),
         inputs: vec![Vec::new()],

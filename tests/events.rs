@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use relevo::id::MessageId;
 use relevo::names::ends::End;
 use relevo::observe::event::{
-    Admin, Arrival, Attempt, Change, Encoder, Event, Kind, ListChange, Listed, Mail, Notice, Rejected,
-    Suspended,
+    Admin, Arrival, Attempt, CameBack, Change, Encoder, Event, Kind, ListChange, Listed, Mail, Notice,
+    Rejected, Suspended,
 };
 use relevo::observe::journaled::Readers;
 use relevo::time::UnixMillis;
@@ -75,6 +75,22 @@ fn of_mail() -> Vec<Event<'static>> {
             Event::Expired(mail, attempt),
         ]);
         all.extend(End::ALL.map(|end| Event::Local(end, mail, unclassed)));
+    }
+    let (one, nobody): (&[&[u8]], &[&[u8]]) = (&RECIPIENTS[..1], &[]);
+    for (recipients, parameters, counts) in [(nobody, &NAMES[..0], false), (one, &NAMES[..1], true)] {
+        let mail = Mail { parameters, ..Mail::new(ID, b"", (7, recipients)) };
+        let came = CameBack {
+            incoming: OTHER,
+            number: u16::from(counts),
+            complaint: "",
+            counts,
+            is_unknown: counts,
+        };
+        let said = Attempt { source: "", tls: "", attempts: 0, delay_ms: None, ..tried() };
+        let said = if counts { said } else { Attempt::default() };
+        all.push(Event::CameBack(mail, said, came));
+        let said = Attempt { hop: said.hop, ..Attempt::default() };
+        all.push(Event::CameBack(mail, said, CameBack { complaint: "not-spam", ..came }));
     }
     all
 }

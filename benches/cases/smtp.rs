@@ -156,6 +156,7 @@ pub fn session() -> Box<dyn Routine> {
         bare_newlines: BareNewlines::Refuse,
         envelopes: envelopes.clone(),
         questions: Questions::default(),
+        returns: None,
     };
     let peer = "192.0.2.17:40000".parse().expect("an address");
     let mut session = Session::new(Rc::new(config), peer, true);

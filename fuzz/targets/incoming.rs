@@ -2,7 +2,7 @@
 
 use relevo::id::MessageId;
 use relevo::limits;
-use relevo::mail::bounce::verp::Verp;
+use relevo::mail::bounce::verp::{Copy, Verp};
 use relevo::mail::bounce::{self, Incoming, Original, Returned};
 use relevo::time::UnixMillis;
 
@@ -69,7 +69,9 @@ fn paths(data: &[u8]) {
     let number = data.iter().take(8).fold(0u64, |number, byte| number << 8 | u64::from(*byte));
     let id =
         MessageId { lane: number as u16, sequence: (number >> 16) as u32, offset: (number >> 32) as u32 };
-    let path = verp.write(id, number as u16, NOW);
+    let (recipient, tenant) = (&data[..data.len().min(40)], if number & 1 == 0 { "shop" } else { "" });
+    let copy = Copy { id, ordinal: number as u16, recipient, tenant };
+    let path = verp.write(&copy, NOW);
     let sent = verp.read(path.to_ascii_uppercase().as_bytes(), NOW).expect("it was written");
     assert_eq!((sent.id, sent.ordinal), (id, number as u16));
     let mut changed = path.clone().into_bytes();

@@ -17,14 +17,12 @@ pub struct Bounces {
 
 pub(super) fn read(section: &Section<'_>) -> Bounces {
     let usual = Duration::from_secs(4 * 3600);
-    let bounces = Bounces {
+    Bounces {
         dsn: section.read("dsn", true, boolean),
         delay_warning: section.read("delay_warning", Duration::ZERO, |value| {
             span(value, Duration::ZERO..=limits::CONFIG_TIME_MAX, usual)
         }),
-    };
-    section.finish();
-    bounces
+    }
 }
 
 impl Bounces {

@@ -61,6 +61,7 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
     write_sources(config, out)?;
     write_delivery(config, out)?;
     write_signing(config, out)?;
+    write_feedback(config, out)?;
     write_suppression(config, out)?;
     let bound = match config.spool.size_max {
         0 => "as many as the disk holds".to_owned(),
@@ -252,6 +253,18 @@ fn write_delivery(config: &Config, out: &mut String) -> std::fmt::Result {
         (true, false) => {
             writeln!(out, "senders of mail that has waited for {} are told so", value::show_duration(late))
         }
+    }
+}
+
+/// What comes back, and where to.
+fn write_feedback(config: &Config, out: &mut String) -> std::fmt::Result {
+    if let Some(domain) = &config.feedback.verp_domain {
+        writeln!(out, "each copy leaves with a return path of its own at {domain}")?;
+    }
+    let places: Vec<&str> = config.feedback.places().collect();
+    match places.is_empty() {
+        true => Ok(()),
+        false => writeln!(out, "bounces and complaints are taken from anybody for {}", places.join(", ")),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use crate::config::literal::{Fix, Wrong, integer, quoted, span, text};
+use crate::config::literal::{Fix, Wrong, boolean, integer, quoted, span, text};
 use crate::config::retry::{self, Retry};
 use crate::config::section::Section;
 use crate::config::sources::{self, PoolConfig, SourceConfig};
@@ -26,6 +26,8 @@ pub struct TenantConfig {
     pub max_age: Option<Duration>,
     /// The pool, or source, that its mail leaves by where nobody names one.
     pub pool: Option<Box<str>>,
+    /// Its mail gets return paths that tell what comes back, where there is a domain for these.
+    pub verp: bool,
     /// When its mail is tried again.
     pub retry: Option<Arc<Retry>>,
 }
@@ -54,6 +56,7 @@ pub(super) fn read(
         });
         let retry = retry::read_own(section, of_all);
         let pool = section.read("pool", None, |value| sources::default_pool(value, egresses));
+        let verp = section.read("verp", true, boolean);
         if name.is_some() && tenants.iter().any(|other| Some(&*other.name) == name) {
             let fix = Fix::Do("remove one of the two".to_owned());
             section.fail("name", "", "there is a tenant of this name already", fix);
@@ -65,6 +68,7 @@ pub(super) fn read(
             max_message_rate,
             max_age,
             pool,
+            verp,
             retry,
         }));
     }

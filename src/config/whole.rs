@@ -14,10 +14,10 @@ use crate::config::shard::{self, Particulars, ShardConfig};
 use crate::config::shards::Shards;
 use crate::config::tuning::{self, Tuning};
 use crate::config::{
-    Blocklists, Bounces, Control, Credentials, Delivery, DkimConfig, DnsConfig, ListenerConfig, LogConfig,
-    Node, PoolConfig, Retry, RouteConfig, RuleConfig, SourceConfig, SpoolConfig, SuppressionConfig,
-    TenantConfig, TlsConfig, WarmupConfig, blocklists, bounces, credentials, dkim, log, outbound_tls, read,
-    retry, rule, shaping, sources, suppression, syntax, tenant, warmup,
+    Blocklists, Bounces, Control, Credentials, Delivery, DkimConfig, DnsConfig, FeedbackConfig,
+    ListenerConfig, LogConfig, Node, PoolConfig, Retry, RouteConfig, RuleConfig, SourceConfig, SpoolConfig,
+    SuppressionConfig, TenantConfig, TlsConfig, WarmupConfig, blocklists, bounces, credentials, dkim,
+    feedback, log, outbound_tls, read, retry, rule, shaping, sources, suppression, syntax, tenant, warmup,
 };
 use crate::limits;
 
@@ -50,6 +50,8 @@ pub struct Config {
     pub blocklists: Blocklists,
     /// `[bounces]`
     pub bounces: Bounces,
+    /// `[feedback]`, and `bounces.verp_domain`.
+    pub feedback: FeedbackConfig,
     /// `[suppression]`
     pub suppression: SuppressionConfig,
     /// `[[tenant]]`
@@ -168,6 +170,7 @@ fn read(root: &Section<'_>) -> Config {
     let sources = sources::sources(root);
     let pools = sources::pools(root, &sources);
     let credentials = credentials::read(root);
+    let of_bounces = root.section("bounces");
     let config = Config {
         node,
         shards: shard::read(&root.sections("shard"), &addresses),
@@ -183,7 +186,8 @@ fn read(root: &Section<'_>) -> Config {
         warmups: warmup::read(root),
         retry,
         blocklists: blocklists::read(&root.section("blocklists")),
-        bounces: bounces::read(&root.section("bounces")),
+        bounces: bounces::read(&of_bounces),
+        feedback: feedback::read(&of_bounces, &root.section("feedback")),
         suppression: suppression::read(&root.section("suppression")),
         shaping: shaping::read(&root.section("shaping")),
         dkim: dkim::read(&root.section("dkim")),
@@ -195,6 +199,7 @@ fn read(root: &Section<'_>) -> Config {
         tuning: tuning::read(&root.section("tuning")),
         places: KeyLines::default(),
     };
+    of_bounces.finish();
     if config.node.shards > 0 && root.errors().borrow().is_empty() {
         // Else only the start knows how many there are; and one wrong key should not look like several.
         root.errors().borrow_mut().extend(config.judge_shards(config.node.shards, None));

@@ -21,6 +21,7 @@ mod metrics;
 pub mod reload;
 pub(crate) mod names;
 mod say;
+mod reader;
 mod search;
 mod service;
 mod spare;
@@ -113,6 +114,7 @@ pub struct Control {
     decisions: Worker,
     blocklists: Option<Worker>,
     policies: Option<Worker>,
+    reader: Worker,
     log: Option<Accounting>,
     words: Words,
     reopen: Arc<AtomicU64>,
@@ -186,6 +188,7 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
         Worker::start("relevo-lists", move |turn| watch.run(turn))
     });
     let blocklists = blocklists.transpose().map_err(StartError::Thread)?;
+    let reader = reader::start(&setup.mesh).map_err(StartError::Thread)?;
     let orders = (desk, lists, journaled);
     let service = socket.map(|path| serve_commands(&setup, path, &reserve, orders)).transpose();
     let service = service.or_else(|problem| {
@@ -196,7 +199,7 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let policies = fetch_policies(&setup).map_err(StartError::Thread)?;
     let control = Worker::start("relevo-control", move |turn| run(setup, journal, listener, &reserve, turn))
         .map_err(StartError::Thread)?;
-    Ok(Control { control, service, decisions, blocklists, policies, log, words, reopen, http })
+    Ok(Control { control, service, decisions, blocklists, policies, reader, log, words, reopen, http })
 }
 
 impl Control {
@@ -217,6 +220,7 @@ impl Control {
         if let Some(policies) = self.policies {
             policies.stop(limits::LAST_WRITES);
         }
+        self.reader.stop(limits::LAST_WRITES);
         self.control.stop(limits::LAST_WRITES);
         if let Some(log) = self.log {
             log.stop();

@@ -1,5 +1,7 @@
 //! Mail that comes back: how much of it is looked at. All of it is by strangers, and none of it is worth more than some milliseconds.
 
+use std::time::Duration;
+
 /// Bytes of a message that are looked at: notifications put what they say in front, and what they return behind it.
 pub const INCOMING_FRONT_MAX: usize = 256 * 1024;
 /// Parts of it that are looked at.
@@ -29,6 +31,28 @@ pub const SYSTEM_CACHE_MAX: usize = 256 * 1024;
 
 /// Bytes of the secret that return paths are signed with: fewer can be guessed.
 pub const VERP_SECRET_MIN: usize = 16;
+/// Days that return paths are good for: bounces come within some, complaints within a week or two.
+pub const VERP_DAYS: u16 = 30;
+/// Age of a secret at which a start makes another one; return paths by the one before are believed as long as they are good.
+pub const VERP_SECRET_AGE: Duration = Duration::from_secs(180 * 86_400);
+/// Bytes of the file of secrets.
+pub const VERP_FILE_MAX: u64 = 4096;
+/// Addresses, and domains, that feedback comes to.
+pub const FEEDBACK_PLACES_MAX: usize = 1_000;
+/// Names of tenants that are known by the mail that they sent: what comes back is compared with each.
+pub const KNOWN_TENANTS_MAX: usize = 10_000;
+/// How often they are written down.
+pub const KNOWN_TENANTS_SAVED: Duration = Duration::from_secs(1);
+/// Messages that wait to be read; each holds up to [`INCOMING_FRONT_MAX`].
+pub const FEEDBACK_WAITING: usize = 256;
+/// How often it is looked whether one was read, or is in the journal.
+pub const FEEDBACK_LOOK: Duration = Duration::from_millis(10);
+/// How long one that is being read is waited for.
+pub const FEEDBACK_READ: Duration = Duration::from_secs(20);
+/// How long the journal is waited for.
+pub const FEEDBACK_JOURNALED: Duration = Duration::from_secs(20);
+/// Until one is taken again that could not be read, or told, now.
+pub const FEEDBACK_AGAIN: Duration = Duration::from_secs(1);
 /// Messages that were passed on inside each other, or beside each other, that are looked into.
 pub const INCOMING_FORWARDS_MAX: usize = 2;
 /// Bytes of a reply by which its other lines are found.

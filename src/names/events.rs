@@ -19,6 +19,10 @@ pub enum Kind {
     Expired,
     /// It ended here.
     Local(End),
+    /// A bounce came back of mail that a hop had taken.
+    OobBounce,
+    /// Somebody complains of mail.
+    Feedback,
     /// A client was refused: a session, a login, a sender, a recipient or a body.
     Rejected,
     /// An operator changed what is queued, or how the relay works.
@@ -30,7 +34,12 @@ impl Kind {
     pub fn all() -> impl Iterator<Item = Kind> {
         let outcomes = [Kind::Delivered, Kind::Deferred, Kind::Delayed, Kind::Bounced, Kind::Expired];
         let ends = End::ALL.into_iter().map(Kind::Local);
-        [Kind::Received].into_iter().chain(outcomes).chain(ends).chain([Kind::Rejected, Kind::Admin])
+        [Kind::Received].into_iter().chain(outcomes).chain(ends).chain([
+            Kind::OobBounce,
+            Kind::Feedback,
+            Kind::Rejected,
+            Kind::Admin,
+        ])
     }
 
     /// Its name in the field `event`.
@@ -43,6 +52,8 @@ impl Kind {
             Kind::Bounced => "bounced",
             Kind::Expired => "expired",
             Kind::Local(end) => end.word(),
+            Kind::OobBounce => "oob_bounce",
+            Kind::Feedback => "feedback",
             Kind::Rejected => "rejected",
             Kind::Admin => "admin",
         }
@@ -58,6 +69,8 @@ impl Kind {
             Kind::Bounced => b'b',
             Kind::Expired => b'e',
             Kind::Local(end) => end.letter(),
+            Kind::OobBounce => b'o',
+            Kind::Feedback => b'k',
             Kind::Rejected | Kind::Admin => b'n',
         }
     }

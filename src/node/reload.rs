@@ -20,8 +20,8 @@ use crate::control::{Health, Showing, ShownCertificate, say};
 use crate::limits;
 use crate::node::files::{self, Known};
 use crate::node::room::ListenerRoom;
-use crate::node::source;
 use crate::node::sts::InForce;
+use crate::node::{source, verp};
 use crate::observe::diagnostics::Level;
 use crate::observe::families::Family;
 use crate::queue::select::{BadFilter, Filter, PlacePredicate};
@@ -146,7 +146,6 @@ impl Reloader {
         let remark =
             |key: &&str| places.remark(key, "it is read at the start alone", "restart for it to take effect");
         let mut waits = self.boot.differences(&Boot::of(&config));
-        // Who comes on the list by itself is found in a journal, which a start begins.
         waits.extend((!self.journaled && !config.suppression.auto.is_off()).then_some("suppression.auto"));
         let needs_restart = waits.iter().map(remark).collect();
         let shards = self.mesh.shards();
@@ -157,7 +156,8 @@ impl Reloader {
         errors.extend(resolve_ports(&mut config, state));
         errors.extend(self.too_many(&state.live.config, &config));
         let known = Known { logins: state.logins.as_deref(), signing: state.live.signing.as_deref() };
-        let filled = files::fill(&mut config, known);
+        let mut filled = files::fill(&mut config, known);
+        errors.extend(verp::put_into(&mut filled, &config));
         let (shown, own_servers) = (filled.each_shown(), filled.own_servers);
         errors.extend(filled.bad.iter().map(|bad| bad.told(&places)));
         warnings.extend(filled.doubts);

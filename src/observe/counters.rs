@@ -77,7 +77,8 @@ impl Counters {
             Kind::Bounced => &self.recipients_bounced,
             Kind::Expired => &self.recipients_expired,
             Kind::Local(end) => self.ended(end),
-            Kind::Received | Kind::Delayed | Kind::Rejected | Kind::Admin => return None,
+            Kind::Received | Kind::Delayed | Kind::OobBounce | Kind::Feedback => return None,
+            Kind::Rejected | Kind::Admin => return None,
         })
     }
 

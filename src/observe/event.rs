@@ -89,6 +89,23 @@ pub enum Event<'a> {
     Expired(Mail<'a>, Attempt<'a>),
     /// It ended here, as a route or a rule says.
     Local(End, Mail<'a>, Attempt<'a>),
+    /// Something came back that is about it.
+    CameBack(Mail<'a>, Attempt<'a>, CameBack<'a>),
+}
+
+/// What came back, and in which message.
+#[derive(Clone, Copy, Debug)]
+pub struct CameBack<'a> {
+    /// The message that brought it.
+    pub incoming: MessageId,
+    /// To which of its recipients.
+    pub number: u16,
+    /// What is complained of; empty: it is a bounce.
+    pub complaint: &'a str,
+    /// The mailbox is not there, or whoever complains wants no more.
+    pub counts: bool,
+    /// It was mail of a tenant that nobody knows any more.
+    pub is_unknown: bool,
 }
 
 impl<'a> Event<'a> {
@@ -102,6 +119,8 @@ impl<'a> Event<'a> {
             Event::Bounced(..) => Kind::Bounced,
             Event::Expired(..) => Kind::Expired,
             Event::Local(end, ..) => Kind::Local(*end),
+            Event::CameBack(.., came) if came.complaint.is_empty() => Kind::OobBounce,
+            Event::CameBack(..) => Kind::Feedback,
         }
     }
 
@@ -113,7 +132,8 @@ impl<'a> Event<'a> {
             | Event::Delayed(mail, _)
             | Event::Bounced(mail, _)
             | Event::Expired(mail, _)
-            | Event::Local(_, mail, _) => mail,
+            | Event::Local(_, mail, _)
+            | Event::CameBack(mail, ..) => mail,
         }
     }
 
@@ -196,6 +216,9 @@ impl Encoder {
         let mail = event.mail();
         let id = mail.id.to_text();
         self.begin(at, event.kind(), out);
+        if let Event::CameBack(mail, attempt, came) = event {
+            return self.came_back((mail, attempt, came), event.kind(), out);
+        }
         out.extend_from_slice(&id);
         event.write_id(out);
         out.extend_from_slice(&self.node);
@@ -223,7 +246,10 @@ impl Encoder {
                 text("tls", arrival.tls.unwrap_or_default(), out);
                 parameters(mail.parameters, out);
             }
-            Event::Delivered(_, attempt) | Event::Bounced(_, attempt) | Event::Local(_, _, attempt) => {
+            Event::Delivered(_, attempt)
+            | Event::Bounced(_, attempt)
+            | Event::Local(_, _, attempt)
+            | Event::CameBack(_, attempt, _) => {
                 encode_attempt(attempt, mail, attempt.attempts > 0, out);
             }
             Event::Expired(_, attempt) | Event::Delayed(_, attempt) => {
@@ -238,6 +264,35 @@ impl Encoder {
         }
         if mail.again {
             out.extend_from_slice(b",\"again\":true");
+        }
+        out.extend_from_slice(b"}\n");
+    }
+
+    /// The rest of a line about what came back: its id is that of what brought it, so that it is the same when it is told again.
+    fn came_back(
+        &self,
+        (mail, attempt, came): (&Mail<'_>, &Attempt<'_>, &CameBack<'_>),
+        kind: Kind,
+        out: &mut Vec<u8>,
+    ) {
+        out.extend_from_slice(&came.incoming.to_text());
+        out.extend_from_slice(&[b'-', kind.letter()]);
+        write_decimal(came.number.into(), 1, out);
+        out.extend_from_slice(&self.node);
+        message("id", mail.id, out);
+        message("report", came.incoming, out);
+        number("recipient_number", mail.first.into(), out);
+        if !mail.recipients.is_empty() {
+            out.extend_from_slice(b",\"recipients\":");
+            strings(mail.recipients, out);
+        }
+        text("complaint", came.complaint, out);
+        encode_attempt(attempt, mail, false, out);
+        for (name, holds) in [("counts", came.counts), ("tenant_unknown", came.is_unknown)] {
+            if holds {
+                field(name, out);
+                out.extend_from_slice(b"true");
+            }
         }
         out.extend_from_slice(b"}\n");
     }

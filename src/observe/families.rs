@@ -139,6 +139,21 @@ pub const REJECTED: [&str; REASONS.len() + 1] = {
     values
 };
 
+/// What came back to this node: what was told as an event, what is counted alone, and what nobody believes.
+pub const CAME_BACK: [&str; 11] = [
+    "bounce",
+    "complaint",
+    "delay",
+    "receipt",
+    "auto_reply",
+    "other",
+    "forged",
+    "expired",
+    "altered",
+    "other_node",
+    "unmatched",
+];
+
 /// What became of recipients in attempts, by place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tried {
@@ -159,6 +174,8 @@ pub struct Families {
     pub classified: Family,
     /// Adaptive windows, by what was narrowed ([`crate::shaping::window::Narrows`]).
     pub narrowed: Family,
+    /// Bounces and complaints that came back, by [`CAME_BACK`].
+    pub came_back: Family,
     /// Recipients in attempts over a connection, by route and [`Tried`].
     pub attempted: NamedCounters,
     /// The same, by source and [`Tried`]; what left by the node's own addresses is not in it.
@@ -186,6 +203,12 @@ impl Default for Families {
                 label: "of",
                 values: &["connections", "messages"],
             }),
+            came_back: Family::new(&FamilyInfo {
+                name: "came_back",
+                help: "Mail that came back to this node, by what it was",
+                label: "what",
+                values: &CAME_BACK,
+            }),
             attempted: NamedCounters::new(
                 "route",
                 &FamilyInfo {
@@ -210,8 +233,8 @@ impl Default for Families {
 
 impl Families {
     /// Those with one label.
-    pub fn plain(&self) -> [&Family; 3] {
-        [&self.rejected, &self.classified, &self.narrowed]
+    pub fn plain(&self) -> [&Family; 4] {
+        [&self.rejected, &self.classified, &self.narrowed, &self.came_back]
     }
 
     /// Those with names.

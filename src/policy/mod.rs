@@ -12,6 +12,7 @@ pub mod guesses;
 pub mod reason;
 pub mod relay;
 pub mod reports;
+pub mod returns;
 pub mod rules;
 pub mod signing;
 pub mod sts;

@@ -40,6 +40,11 @@ impl Tenants {
         self.of(parameters)?.max_age
     }
 
+    /// Whether mail with these parameters gets return paths of its own.
+    pub fn has_return_paths<Text: AsRef<str>>(&self, parameters: &Parameters<Text>) -> bool {
+        self.of(parameters).is_none_or(|tenant| tenant.verp)
+    }
+
     /// Names the pools of tenants in the parameters of a message, and of its recipients that are another tenant's: what a rule or an instruction
     /// names comes before. Named here it stands in the record and its events.
     pub fn name_pools(&self, all: &mut MessageParameters) {

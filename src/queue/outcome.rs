@@ -225,7 +225,7 @@ impl Ended {
                 (&failure.diagnostic, before.saturating_add(u16::from(!failure.unattempted)))
             }
             Disposition::Expired(failure) => (&failure.diagnostic, before),
-            Disposition::Local(_) => ("", before),
+            Disposition::Local(_) => (taken, before),
         }
     }
 }

@@ -24,6 +24,15 @@ pub enum Protocol {
     Lmtp,
     /// Nothing, as there is none: the mail ends here.
     Local(End),
+    /// The same: it is a bounce or a complaint, and is read here.
+    Feedback,
+}
+
+impl Protocol {
+    /// Whether no host is there.
+    pub fn is_here(&self) -> bool {
+        matches!(self, Protocol::Local(_) | Protocol::Feedback)
+    }
 }
 
 /// How a host is reached.
@@ -160,6 +169,22 @@ impl Hop {
         })
     }
 
+    /// Where bounces and complaints go that come back to this node.
+    pub fn feedback() -> Hop {
+        let (site, label) = ("feedback".to_owned(), "feedback".into());
+        Hop {
+            site,
+            hosts: Vec::new(),
+            label,
+            protocol: Protocol::Feedback,
+            tls: None,
+            by_policy: false,
+            by_records: false,
+            credentials: None,
+            by: None,
+        }
+    }
+
     /// What a shaping file knows its site by: the domain whose mail goes there, or the first host that the operator names; and the names of
     /// its hosts, sorted. What stands behind MX hosts is no part of that.
     pub fn names(&self) -> (String, Vec<String>) {
@@ -182,7 +207,7 @@ impl Hop {
 
     /// Makes it the site of a source: it has limits and back-off of its own. Names of sites have no such beginning.
     pub fn leave_by(&mut self, source: &Arc<egress::Source>) {
-        if !matches!(self.protocol, Protocol::Local(_)) {
+        if !self.protocol.is_here() {
             self.site.insert_str(0, &format!("{} ", source.name()));
             self.by = Some(source.clone());
         }
@@ -195,7 +220,7 @@ impl Hop {
 
     /// Its mail asks for this TLS. It is a site of its own: mail that asks for less has other connections to the same hosts.
     pub fn ask_for_tls(&mut self, level: Option<TlsLevel>) {
-        if let Some(level) = level.filter(|_| !matches!(self.protocol, Protocol::Local(_))) {
+        if let Some(level) = level.filter(|_| !self.protocol.is_here()) {
             self.site.insert_str(0, &format!("tls={} ", level.name()));
             self.tls = Some(level);
         }

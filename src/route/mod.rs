@@ -106,7 +106,11 @@ pub struct Table {
 impl Table {
     /// The table of a configuration, and of the shaping files that it names.
     pub fn new(config: &Config, shaping: Arc<Shaping>) -> Table {
+        let ours: Vec<DomainPattern> =
+            config.feedback.places().map(|place| DomainPattern::Exact(place.to_owned())).collect();
         let routes = config.routes.iter().map(|route| (&route.domain, Route::of(route)));
+        // The last word about a domain: what comes back is read here.
+        let routes = routes.chain(ours.iter().map(|place| (place, Route::Fixed(Hop::feedback()))));
         let retries = config.routes.iter().map(|route| (&route.domain, route.retry.clone()));
         let own = config.routes.iter().any(|route| route.retry.is_some());
         let policy = SitePolicy::of(config);

@@ -55,6 +55,8 @@ pub enum Defect {
     SuppressedTried,
     /// A start does not tell again why a recipient was refused for good.
     ClassUntold,
+    /// What came back leaves the spool before the journal has it.
+    FeedbackSettledFirst,
     /// What a source in warm-up sent is not counted.
     WarmupForgotten,
     /// Mail of a source that another stands in for waits for it all the same.

@@ -13,7 +13,9 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::config::{Config, WarmupConfig};
+use crate::mail::bounce::verp::Verp;
 use crate::policy::acceptance::Acceptance;
+use crate::policy::returns::Returns;
 use crate::policy::signing::Signing;
 use crate::policy::tenants::Tenants;
 use crate::policy::tls;
@@ -59,6 +61,8 @@ pub struct LiveConfig {
     pub verifying: Option<tls::Client>,
     /// Who signs mail, with which keys; None: nothing is signed.
     pub signing: Option<Arc<Signing>>,
+    /// What comes back to this node; None: nothing does.
+    pub returns: Option<Arc<Returns>>,
 }
 
 /// What there is to a listener beside what the configuration says of it.
@@ -84,12 +88,15 @@ pub struct Contents {
     pub verifying: Option<tls::Client>,
     /// The keys that sign, if there is one.
     pub signing: Option<Arc<Signing>>,
+    /// What signs return paths, if anything does.
+    pub verp: Option<Verp>,
 }
 
 impl LiveConfig {
     /// That of a configuration whose ports are resolved, with what its files hold, for so many shards.
     pub fn new(config: Arc<Config>, contents: Contents, shards: usize) -> LiveConfig {
-        let Contents { certificates, accounts, shaping, verifying, signing } = contents;
+        let Contents { certificates, accounts, shaping, verifying, signing, verp } = contents;
+        let returns = Returns::new(&config.feedback, verp);
         let shards = config.particulars(shards);
         let certificates = certificates.into_iter().chain(std::iter::repeat(None));
         let listener = |(place, certificate)| LiveListener {
@@ -116,6 +123,7 @@ impl LiveConfig {
             accounts,
             verifying,
             signing,
+            returns: (!config.feedback.is_off()).then(|| Arc::new(returns)),
             config,
         }
     }

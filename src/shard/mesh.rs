@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use crossbeam::queue::ArrayQueue;
 
 use crate::limits;
+use crate::policy::returns::KnownTenants;
 use crate::policy::suppression::shared::Shared;
 use crate::queue::Clock;
 use crate::queue::lifetimes::Lifetimes;
@@ -24,6 +25,7 @@ use crate::shard::counts::{ClientCounts, ConnectionCount, Counts, FarEnd};
 use crate::shard::memory::Pool;
 use crate::shard::message::{Handoff, ShardMessage};
 use crate::shard::progress::Progress;
+use crate::shard::reading::Reading;
 use crate::shard::store::maps::LaneMaps;
 use crate::shard::store::places::Places;
 use crate::shard::sts::StsPolicies;
@@ -70,6 +72,10 @@ pub struct Mesh {
     /// Replies that rules act on, for control, and how many found no room.
     noticed: ArrayQueue<Noticed>,
     unnoticed: AtomicU64,
+    /// Bounces and complaints that control reads.
+    reading: Reading,
+    /// Tenants by whose mail return paths went out.
+    known_tenants: KnownTenants,
     /// The suppression list, as control keeps it.
     suppression: Arc<Shared>,
     stop: AtomicBool,
@@ -159,6 +165,8 @@ impl Mesh {
             suspended: AtomicU64::new(0),
             noticed: ArrayQueue::new(limits::NOTICED_MAX),
             unnoticed: AtomicU64::new(0),
+            reading: Reading::default(),
+            known_tenants: KnownTenants::default(),
             suppression: Arc::default(),
             stop: AtomicBool::new(false),
             credits: u32::try_from(credits).unwrap_or(u32::MAX),
@@ -186,6 +194,16 @@ impl Mesh {
     /// The clock of all queues, which the first shard that asks sets.
     pub fn clock(&self, wall: UnixMillis, now: Instant) -> Clock {
         *self.clock.get_or_init(|| Clock::new(wall, now))
+    }
+
+    /// Bounces and complaints that control reads.
+    pub fn reading(&self) -> &Reading {
+        &self.reading
+    }
+
+    /// Tenants by whose mail return paths went out.
+    pub fn known_tenants(&self) -> &KnownTenants {
+        &self.known_tenants
     }
 
     /// The suppression list, which control keeps.

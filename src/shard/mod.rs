@@ -24,6 +24,7 @@ mod event;
 mod handed;
 mod progress;
 pub mod mesh;
+pub mod reading;
 mod rate_count;
 mod tenant_rates;
 mod count_guard;

@@ -50,6 +50,7 @@ fn listener_of<R: Runtime>(shard: &Shard<R>, place: usize, live: &Rc<InForce>) -
             bare_newlines: config.bare_newlines,
             envelopes: shard.inbound.envelopes.clone(),
             questions,
+            returns: live.returns.clone(),
         }),
         live: live.clone(),
         place: u16::try_from(place).unwrap_or(u16::MAX),

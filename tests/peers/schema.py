@@ -28,6 +28,8 @@ def wrong(value, schema=SCHEMA, place=""):
             fits = not isinstance(value, int) or value >= want
         elif word == "minItems":
             fits = not isinstance(value, list) or len(value) >= want
+        elif word == "maxItems":
+            fits = not isinstance(value, list) or len(value) <= want
         elif word == "required":
             fits = not isinstance(value, dict) or not [name for name in want if name not in value]
         elif word == "additionalProperties":

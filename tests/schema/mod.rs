@@ -71,6 +71,9 @@ impl Schema {
             "minItems" => {
                 value.as_array().is_none_or(|all| all.len() as u64 >= want.as_u64().expect("a number"))
             }
+            "maxItems" => {
+                value.as_array().is_none_or(|all| all.len() as u64 <= want.as_u64().expect("a number"))
+            }
             "required" => {
                 let mut names = want.as_array().expect("names").iter().filter_map(Value::as_str);
                 value.as_object().is_none_or(|fields| names.all(|name| fields.contains_key(name)))

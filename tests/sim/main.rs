@@ -8,6 +8,7 @@ mod ask;
 mod clocks;
 mod compaction;
 mod fair;
+mod feedback;
 mod floods;
 mod day;
 mod days;

@@ -391,3 +391,26 @@ pub fn rcpt(world: &World, first: String, second: String) -> Rc<RefCell<Vec<char
     });
     told
 }
+
+/// A message of the null sender, as it is, to one recipient.
+pub fn hand_in_text(world: &World, client: u16, recipient: &str, text: String) {
+    let (runtime, recipient) = (world.shard(200, client), recipient.to_owned());
+    let own = runtime.clone();
+    runtime.spawn(async move {
+        let told = async {
+            let stream = own.connect(None, "10.0.0.1:25".parse().expect("an address"))?;
+            poll_fn(|context| stream.poll_writable(context)).await;
+            let mut peer = Lines::new(stream);
+            peer.line().await?;
+            peer.ask("EHLO client.example\r\n").await?;
+            peer.ask("MAIL FROM:<>\r\n").await?;
+            assert_eq!(peer.ask(&format!("RCPT TO:<{recipient}>\r\n")).await?, '2', "{recipient}");
+            assert_eq!(peer.ask("DATA\r\n").await?, '3');
+            peer.send(&format!("{text}.\r\n")).await?;
+            assert_eq!(peer.ask("").await?, '2');
+            peer.ask("QUIT\r\n").await
+        };
+        let told: io::Result<char> = told.await;
+        told.expect("the message is taken");
+    });
+}

@@ -11,9 +11,10 @@ use relevo::config::{Boot, Config, ListenerConfig, Password};
 use relevo::dns::latest::Latest;
 use relevo::id::MessageId;
 use relevo::limits;
+use relevo::mail::bounce::verp::Verp;
 use relevo::observe::Instruments;
 use relevo::observe::counters::{Counter, Counters};
-use relevo::observe::journaled::{LaneWatermark, Readers};
+use relevo::observe::journaled::{LaneWatermark, Readers, WriteAck};
 use relevo::policy::suppression::shared::Shared;
 use relevo::policy::tls;
 use relevo::queue::group::ANY_LIFETIME;
@@ -27,6 +28,7 @@ use relevo::shard::assignment::Assignment;
 use relevo::shard::inbound::listener::ListenError;
 use relevo::shard::live::{Contents, LiveConfig};
 use relevo::shard::mesh::{Mesh, MeshLimits};
+use relevo::shard::reading::Reading;
 use relevo::shard::start::{self, Report, ShardSetup};
 use relevo::shard::sts::StsPolicies;
 use relevo::shard::warm::WarmCounts;
@@ -97,7 +99,17 @@ fn parse(configuration: &str) -> Arc<Config> {
 fn contents(configuration: &str, certificates: Vec<Option<Arc<rustls::ServerConfig>>>) -> Contents {
     let (shaping, signing) = (shaping(configuration), signing(configuration));
     let verifying = configuration.lines().any(|line| line == "#authority").then(secure::verifying);
-    Contents { certificates, shaping, signing, verifying, ..Contents::default() }
+    let verp = return_paths(configuration);
+    Contents { certificates, shaping, signing, verifying, verp, ..Contents::default() }
+}
+
+/// The domain of return paths.
+pub const VERP_DOMAIN: &str = "bounces.example.net";
+
+/// What signs them, where a configuration names that domain.
+pub fn return_paths(configuration: &str) -> Option<Verp> {
+    let wanted = configuration.contains("verp_domain");
+    wanted.then(|| Verp::new(VERP_DOMAIN, "7", &[7; 32], None, 30).expect("a long secret"))
 }
 
 /// The shaping file of a configuration: its lines that begin with `#: `.
@@ -277,6 +289,11 @@ impl<'a> Relay<'a> {
         self.mesh.warm()
     }
 
+    /// What waits to be read of what came back.
+    pub fn reading(&self) -> &Reading {
+        self.mesh.reading()
+    }
+
     /// Who gets no mail.
     pub fn suppression(&self) -> &Shared {
         self.mesh.suppression()
@@ -440,6 +457,7 @@ pub fn each_chunk(
             record
         });
         each(lines.collect(), chunk.recorded);
+        chunk.awaited.into_iter().for_each(WriteAck::written);
         instruments.chunks.give_back(chunk.lines);
     }
 }

@@ -2,12 +2,13 @@
 //! it gets nothing more, also of what waits.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use relevo::config::SuppressionConfig;
 use relevo::control::store::Store;
 use relevo::control::suppression::{Keeper, feed};
+use relevo::id::MessageId;
 use relevo::names::ends::End;
 use relevo::observe::Instruments;
 use relevo::policy::suppression::entry::{Entry, Reason};
@@ -42,7 +43,7 @@ fn is_named(number: usize) -> bool {
 }
 
 /// Control, as far as the list goes: what it wrote outlasts a kill, all else does not.
-struct Control {
+pub struct Control {
     directory: tempfile::TempDir,
     journal: Journal,
     lines: RefCell<Vec<u8>>,
@@ -51,13 +52,13 @@ struct Control {
 }
 
 impl Control {
-    fn new(seed: u64) -> Control {
+    pub fn new(seed: u64) -> Control {
         let directory = tempfile::tempdir().expect("a directory");
         let dice = Dice::new(seed, 77);
         Control { directory, journal: Journal::new(seed), lines: RefCell::default(), running: None, dice }
     }
 
-    fn start<'a>(&mut self, world: &'a World, configuration: &str) -> Relay<'a> {
+    pub fn start<'a>(&mut self, world: &'a World, configuration: &str) -> Relay<'a> {
         self.running = None;
         let (mut store, words) = Store::open(self.directory.path());
         assert_eq!(words, None);
@@ -103,6 +104,44 @@ impl Control {
         }
     }
 
+    /// Now and then, and perhaps not on to the list.
+    pub fn sometimes(&mut self, relay: &Relay<'_>) {
+        if self.dice.chance(0.6) {
+            self.serve(relay, 0.3);
+        }
+    }
+
+    pub fn below(&mut self, most: u64) -> u64 {
+        self.dice.below(most)
+    }
+
+    /// All that is told comes on the list.
+    pub fn finish(&mut self, world: &World, relay: &Relay<'_>) {
+        self.serve(relay, 1.0);
+        world.run_for(Duration::from_secs(2));
+        self.serve(relay, 1.0);
+    }
+
+    /// Recipients of messages that came, and the ids of these.
+    pub fn ids(&self) -> BTreeMap<String, MessageId> {
+        let of = |line: serde_json::Value| {
+            let id = line["id"].as_str().and_then(|id| id.parse().ok()).expect("an id");
+            (line["recipients"][0].as_str().expect("a recipient").to_owned(), id)
+        };
+        self.events("received").into_iter().map(of).collect()
+    }
+
+    pub fn events(&self, event: &str) -> Vec<serde_json::Value> {
+        let lines = self.lines.borrow();
+        let all = serde_json::Deserializer::from_slice(&lines).into_iter::<serde_json::Value>();
+        all.map(|line| line.expect("JSON")).filter(|line| line["event"] == event).collect()
+    }
+
+    pub fn is_listed(&self, relay: &Relay<'_>, address: &str) -> bool {
+        let domain_at = address.find('@').expect("one") + 1;
+        Taken::new(relay.suppression()).list().find(address.as_bytes(), domain_at, None).is_some()
+    }
+
     fn told(&self, event: &str) -> BTreeSet<String> {
         let lines = self.lines.borrow();
         let mut told = BTreeSet::new();
@@ -129,7 +168,7 @@ fn take(journal: &Journal, lines: &RefCell<Vec<u8>>, instruments: &Instruments) 
 }
 
 /// Runs the world with control beside it, until `done`; at most for so many tenths of a second.
-fn run(
+pub fn run(
     world: &World,
     control: &mut Control,
     relay: &Relay<'_>,

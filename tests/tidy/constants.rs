@@ -67,7 +67,7 @@ const MAY: &[(&str, &[&str], &str)] = &[
     ),
     (
         "src/mail/bounce/verp.rs",
-        &["CLAIM", "CODE", "LETTERS", "CHECK", "DAY_MS"],
+        &["CLAIM", "TAG", "CODE", "LETTERS", "CHECK", "DAY_MS"],
         "layout of a return path, and a unit",
     ),
     (

@@ -68,6 +68,9 @@ pub(super) struct Suppressions {
     config: SuppressionConfig,
     reload: Option<Arc<dyn Reload>>,
     numbers: Arc<ListNumbers>,
+    /// How many tenants are written down, and since when.
+    tenants: usize,
+    tenants_at: Duration,
 }
 
 impl Suppressions {
@@ -90,6 +93,9 @@ impl Suppressions {
                 None
             }
         };
+        for tenant in store.tenants().unwrap_or_default() {
+            mesh.known_tenants().add(&tenant);
+        }
         let placed = store.event_place().ok().flatten();
         let tap = journal.map(|journal| Tap::open(journal, "suppression", placed));
         Ok(Suppressions {
@@ -108,6 +114,8 @@ impl Suppressions {
             config: SuppressionConfig::default(),
             reload: None,
             numbers: numbers.clone(),
+            tenants: mesh.known_tenants().count(),
+            tenants_at: Duration::ZERO,
         })
     }
 
@@ -141,6 +149,7 @@ impl Suppressions {
         }
         let more = self.feed(store, clock);
         self.look_after_file(store, clock);
+        self.keep_tenants(store, mesh, clock);
         if let Some(keeper) = &self.keeper {
             self.numbers.set(keeper.entries(), keeper.changes() as u64);
         }
@@ -261,6 +270,22 @@ impl Suppressions {
                 }
                 false
             }
+        }
+    }
+
+    /// What comes back behind a start is to say whose mail it was.
+    fn keep_tenants(&mut self, store: &mut Store, mesh: &Mesh, clock: Duration) {
+        let count = mesh.known_tenants().count();
+        let is_soon =
+            !self.tenants_at.is_zero() && clock < self.tenants_at.saturating_add(limits::KNOWN_TENANTS_SAVED);
+        if count == self.tenants || is_soon {
+            return;
+        }
+        self.tenants_at = clock;
+        let news = mesh.known_tenants().behind(self.tenants);
+        let names: Vec<&str> = news.iter().map(|name| &**name).collect();
+        if store.save_tenants(&names).is_ok() {
+            self.tenants += names.len();
         }
     }
 

@@ -90,3 +90,19 @@ pub(super) fn save(
     }
     Ok(transaction.commit()?)
 }
+
+/// Tenants by whose mail return paths went out.
+pub(super) fn tenants(connection: &Connection) -> Result<Vec<String>, StoreError> {
+    let mut statement = connection.prepare("SELECT name FROM tenant LIMIT ?1")?;
+    let names = statement.query_map([number(limits::KNOWN_TENANTS_MAX as u64)], |row| row.get(0))?;
+    Ok(names.collect::<Result<_, _>>()?)
+}
+
+/// These are, too.
+pub(super) fn save_tenants(connection: &mut Connection, names: &[&str]) -> Result<(), StoreError> {
+    let transaction = connection.transaction()?;
+    for name in names {
+        transaction.execute("INSERT OR IGNORE INTO tenant (name) VALUES (?1)", [name])?;
+    }
+    Ok(transaction.commit()?)
+}

@@ -170,6 +170,16 @@ impl Store {
         bounces::save(self.connection()?, at, counts)
     }
 
+    /// Tenants by whose mail return paths went out.
+    pub fn tenants(&mut self) -> Result<Vec<String>, StoreError> {
+        bounces::tenants(self.connection()?)
+    }
+
+    /// These are such, too.
+    pub fn save_tenants(&mut self, names: &[&str]) -> Result<(), StoreError> {
+        bounces::save_tenants(self.connection()?, names)
+    }
+
     /// Puts all changes where they stand by another key.
     pub fn suppress_by(&mut self, key: &Key) -> Result<(), StoreError> {
         suppression::rekey(self.connection()?, key)

@@ -22,7 +22,7 @@ pub(super) const BESIDE: [&str; 1] = ["-journal"];
 pub(super) const APPLICATION: [u8; 4] = *b"RLVO";
 
 /// What each version adds to the one before; an empty file has version 0. None of these is ever changed.
-pub(super) const MIGRATIONS: [&str; 5] = ["
+pub(super) const MIGRATIONS: [&str; 6] = ["
     CREATE TABLE suspension (
         id INTEGER PRIMARY KEY,
         effect TEXT NOT NULL,
@@ -91,6 +91,8 @@ pub(super) const MIGRATIONS: [&str; 5] = ["
         PRIMARY KEY (tenant, address)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX hard_bounce_last ON hard_bounce (last);
+", "
+    CREATE TABLE tenant (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 "];
 
 /// Opens it as one of this version.

@@ -25,6 +25,8 @@ pub struct Told {
     pub reason: Reason,
     /// Whose mail it was; None: nobody's.
     pub tenant: Option<String>,
+    /// It was mail of a tenant that nobody knows any more.
+    pub tenant_unknown: bool,
     /// The recipient.
     pub address: String,
     /// The id of the event.
@@ -46,6 +48,33 @@ struct Line {
     class: String,
     #[serde(default)]
     reply: String,
+    #[serde(default)]
+    complaint: String,
+    #[serde(default)]
+    counts: bool,
+    #[serde(default)]
+    tenant_unknown: bool,
+}
+
+/// The events that tell of it.
+const EVENTS: [(&str, &[u8]); 3] = [
+    ("bounced", b"\"event\":\"bounced\""),
+    ("oob_bounce", b"\"event\":\"oob_bounce\""),
+    ("feedback", b"\"event\":\"feedback\""),
+];
+
+impl Line {
+    /// What for its recipients may come on the list. None: it is no reason.
+    fn reason(&self) -> Option<Reason> {
+        let hard =
+            || [Class::BadMailbox, Class::InactiveMailbox].iter().any(|class| class.word() == self.class);
+        match &*self.event {
+            "bounced" if hard() => Some(Reason::HardBounce),
+            "oob_bounce" if self.counts && hard() => Some(Reason::HardBounce),
+            "feedback" if self.counts => Some(Reason::Complaint),
+            _ => None,
+        }
+    }
 }
 
 /// Whether a reply about this says that there is no such mailbox, and never will be again.
@@ -56,25 +85,26 @@ pub fn is_hard(class: Class) -> bool {
 /// What these lines of the journal tell.
 pub fn read(lines: &[u8]) -> Vec<Told> {
     let mut told = Vec::new();
-    // Few lines are of this kind: the others are passed over as they lie.
-    for at in memmem::find_iter(lines, b"\"event\":\"bounced\"") {
-        let begin = memchr::memrchr(b'\n', &lines[..at]).map_or(0, |end| end + 1);
-        let end = memchr::memchr(b'\n', &lines[at..]).map_or(lines.len(), |length| at + length);
-        // It may stand in metadata, too.
-        let Ok(line) = serde_json::from_slice::<Line>(&lines[begin..end]) else { continue };
-        let hard = [Class::BadMailbox, Class::InactiveMailbox].iter().any(|class| class.word() == line.class);
-        if line.event != "bounced" || !hard {
-            continue;
+    // Few lines are of these kinds: the others are passed over as they lie.
+    for (event, mark) in EVENTS {
+        for at in memmem::find_iter(lines, mark) {
+            let begin = memchr::memrchr(b'\n', &lines[..at]).map_or(0, |end| end + 1);
+            let end = memchr::memchr(b'\n', &lines[at..]).map_or(lines.len(), |length| at + length);
+            // It may stand in metadata, too.
+            let line = serde_json::from_slice::<Line>(&lines[begin..end]).ok();
+            let Some(line) = line.filter(|line| line.event == event) else { continue };
+            let Some(reason) = line.reason() else { continue };
+            let Line { event_id, recipients, tenant, tenant_unknown, reply, complaint, .. } = line;
+            let words = if complaint.is_empty() { reply } else { complaint };
+            told.extend(recipients.into_iter().map(|address| Told {
+                reason,
+                tenant: tenant.clone().filter(|tenant| !tenant.is_empty()),
+                tenant_unknown,
+                address,
+                event: event_id.clone(),
+                words: words.clone(),
+            }));
         }
-        let Line { event_id, recipients, tenant, reply, .. } = line;
-        let tenant = tenant.filter(|tenant| !tenant.is_empty());
-        told.extend(recipients.into_iter().map(|address| Told {
-            reason: Reason::HardBounce,
-            tenant: tenant.clone(),
-            address,
-            event: event_id.clone(),
-            words: reply.clone(),
-        }));
     }
     told
 }
@@ -97,6 +127,10 @@ pub fn take(
         };
         // What was accepted as a recipient may be none that the list can have.
         let Ok(address) = canonical(&one.address) else { continue };
+        // Else it would hold for all mail, of a tenant's.
+        if one.tenant_unknown && config.scope == SuppressionScope::Tenant {
+            continue;
+        }
         let tenant = one.tenant.as_deref().filter(|_| config.scope == SuppressionScope::Tenant);
         if wanted && (times <= 1 || is_last(store, &mut counts, (tenant, &address), (one, times), now)?) {
             let (tenant, reason, note) = (tenant.map(str::to_owned), one.reason, note(&one.words));

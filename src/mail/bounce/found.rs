@@ -118,6 +118,19 @@ pub enum Feedback {
 }
 
 impl Feedback {
+    /// In a word, as RFC 5965 7.3 has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Feedback::Abuse => "abuse",
+            Feedback::Fraud => "fraud",
+            Feedback::Virus => "virus",
+            Feedback::NotSpam => "not-spam",
+            Feedback::OptOut => "opt-out",
+            Feedback::AuthFailure => "auth-failure",
+            Feedback::Other => "other",
+        }
+    }
+
     /// Whether it means that this recipient wants no more of this mail.
     pub fn unsubscribes(self) -> bool {
         matches!(self, Feedback::Abuse | Feedback::OptOut | Feedback::Fraud | Feedback::Virus)

@@ -1,8 +1,10 @@
 //! Return paths that tell, when something comes back to one, which message and which recipient it is about (VERP), signed so that strangers
 //! cannot make bounces of mail that was never sent.
 //!
-//! The local part is `b1-` and 44 letters and digits: the message's id, the recipient's ordinal, the day, the node, and a truncated HMAC-SHA-256
-//! over these and the domain, then two letters that tell damage from forgery. Mail systems change the case of local parts: any case is read.
+//! The local part is `b1-` and 57 letters and digits: the message's id, the recipient's ordinal, the day, the node, a tag of the recipient and one of
+//! the tenant, and a truncated HMAC-SHA-256 over these and the domain, then two letters that tell damage from forgery. A tag says of an address, or of
+//! a name, whether it is that one, and nothing to who has no secret: what a report says of whom it is about is believed only where it fits. Mail
+//! systems change the case of local parts: any case is read.
 //! No clock and no secret is kept here but what the caller gives.
 
 use std::fmt;
@@ -14,19 +16,25 @@ use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
 use crate::id::MessageId;
 use crate::limits;
 use crate::mail::address;
+use crate::policy::suppression::canonical::Compared;
 use crate::time::UnixMillis;
 
 /// In front of what is signed, and of the version's form.
 const PREFIX: &str = "b1-";
 /// RFC 4648 has letters that look alike; these have not, and sort as `MessageId` does.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-/// Bytes of id, ordinal, day and node; then the code.
-const CLAIM: usize = 16;
+/// Bytes of id, ordinal, day, node and both tags; then the code.
+const CLAIM: usize = 24;
+/// Bytes of a tag.
+const TAG: usize = 4;
 /// 80 bits: who guesses has no other way to try than to send mail.
 const CODE: usize = 10;
 /// Letters of claim and code, and of the check.
-const LETTERS: usize = 42;
+const LETTERS: usize = 55;
 const CHECK: usize = 2;
+/// In front of what tags are of.
+const RECIPIENT: &[u8] = b"recipient ";
+const TENANT: &[u8] = b"tenant ";
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// What signs return paths, and reads them again.
@@ -38,6 +46,9 @@ pub struct Verp {
     days: u64,
 }
 
+/// What says of an address, or of a name, whether it is that one.
+pub type Tag = [u8; TAG];
+
 /// What a return path is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {
@@ -47,6 +58,30 @@ pub struct Sent {
     pub ordinal: u16,
     /// When it was written: the beginning of that day.
     pub day: UnixMillis,
+    /// Tags of recipient and tenant.
+    tags: [Tag; 2],
+    /// The secret before the current one signed it.
+    by_previous: bool,
+}
+
+impl Sent {
+    /// The tag of the tenant whose mail it was.
+    pub fn tenant_tag(&self) -> Tag {
+        self.tags[1]
+    }
+}
+
+/// What a return path is written for.
+#[derive(Clone, Copy, Debug)]
+pub struct Copy<'a> {
+    /// The message.
+    pub id: MessageId,
+    /// The recipient's ordinal in it.
+    pub ordinal: u16,
+    /// The recipient.
+    pub recipient: &'a [u8],
+    /// Whose mail it is; empty: nobody's.
+    pub tenant: &'a str,
 }
 
 /// Why an address is no return path to act on.
@@ -127,8 +162,8 @@ impl Verp {
     }
 
     /// The return path of one recipient's copy: local part and domain, without brackets.
-    pub fn write(&self, id: MessageId, ordinal: u16, now: UnixMillis) -> String {
-        let claim = self.claim(id, ordinal, (now.0 / DAY_MS) as u16);
+    pub fn write(&self, copy: &Copy<'_>, now: UnixMillis) -> String {
+        let claim = self.claim(copy, (now.0 / DAY_MS) as u16);
         let mut bytes = [0; CLAIM + CODE];
         bytes[..CLAIM].copy_from_slice(&claim);
         bytes[CLAIM..].copy_from_slice(&self.code(&self.current, &claim));
@@ -146,13 +181,13 @@ impl Verp {
         let local = self.local(address).ok_or(Unfit::NotOurs)?;
         let bytes = bytes(local).ok_or(Unfit::Altered)?;
         let (claim, code) = bytes.split_at(CLAIM);
-        if claim[14..] != self.node {
+        if claim[14..16] != self.node {
             return Err(Unfit::OtherNode);
         }
         // Both are computed, and all of each is compared: time tells nothing of how much of a guess was right.
-        let keys = [Some(&self.current), self.previous.as_ref()];
         let fits = |key: &Key| verify_slices_are_equal(&self.code(key, claim), code).is_ok();
-        if !keys.into_iter().flatten().fold(false, |fit, key| fits(key) | fit) {
+        let (current, previous) = (fits(&self.current), self.previous.as_ref().is_some_and(fits));
+        if !(current | previous) {
             return Err(Unfit::Forged);
         }
         let number = |from: usize, length: usize| {
@@ -164,9 +199,41 @@ impl Verp {
             offset: number(6, 4) as u32,
         };
         let day = number(12, 2);
-        let sent = Sent { id, ordinal: number(10, 2) as u16, day: UnixMillis(day * DAY_MS) };
+        let tag = |from: usize| claim[from..].first_chunk().copied().unwrap_or_default();
+        let (ordinal, tags) = (number(10, 2) as u16, [tag(16), tag(16 + TAG)]);
+        let sent = Sent { id, ordinal, day: UnixMillis(day * DAY_MS), tags, by_previous: !current };
         let today = now.0 / DAY_MS;
         if today > day + self.days { Err(Unfit::Expired(sent)) } else { Ok(sent) }
+    }
+
+    /// Whether it was written for this recipient.
+    pub fn is_recipient(&self, sent: &Sent, address: &str) -> bool {
+        self.tag(self.key_of(sent), RECIPIENT, address.as_bytes()) == sent.tags[0]
+    }
+
+    /// Whether it was nobody's mail.
+    pub fn is_nobodys(sent: &Sent) -> bool {
+        sent.tags[1] == [0; TAG]
+    }
+
+    /// The tags that return paths of a tenant's mail have, by each secret.
+    pub fn tags_of_tenant(&self, tenant: &str) -> impl Iterator<Item = Tag> {
+        let keys = std::iter::once(&self.current).chain(&self.previous);
+        keys.map(move |key| self.tag(key, TENANT, tenant.as_bytes()))
+    }
+
+    fn key_of(&self, sent: &Sent) -> &Key {
+        self.previous.as_ref().filter(|_| sent.by_previous).unwrap_or(&self.current)
+    }
+
+    /// What says whether it is this one: of an address as the suppression list compares it. Never all zeroes.
+    fn tag(&self, key: &Key, what: &[u8], text: &[u8]) -> Tag {
+        let domain_at = memchr::memrchr(b'@', text).map_or(text.len(), |at| at + 1);
+        let mut compared = Compared::default();
+        let same = if what == RECIPIENT && compared.set(text, domain_at) { compared.whole() } else { text };
+        let tag = sign(key, &[PREFIX.as_bytes(), what, same].concat());
+        let tag = tag.as_ref().first_chunk().copied().unwrap_or_default();
+        if tag == [0; TAG] { [1; TAG] } else { tag }
     }
 
     /// What stands between prefix and domain, if both are ours.
@@ -180,14 +247,19 @@ impl Verp {
         ours.then(|| &local[PREFIX.len()..])
     }
 
-    fn claim(&self, id: MessageId, ordinal: u16, day: u16) -> [u8; CLAIM] {
+    fn claim(&self, copy: &Copy<'_>, day: u16) -> [u8; CLAIM] {
+        let Copy { id, ordinal, recipient, tenant } = *copy;
         let mut claim = [0; CLAIM];
         claim[..2].copy_from_slice(&id.lane.to_be_bytes());
         claim[2..6].copy_from_slice(&id.sequence.to_be_bytes());
         claim[6..10].copy_from_slice(&id.offset.to_be_bytes());
         claim[10..12].copy_from_slice(&ordinal.to_be_bytes());
         claim[12..14].copy_from_slice(&day.to_be_bytes());
-        claim[14..].copy_from_slice(&self.node);
+        claim[14..16].copy_from_slice(&self.node);
+        claim[16..20].copy_from_slice(&self.tag(&self.current, RECIPIENT, recipient));
+        if !tenant.is_empty() {
+            claim[20..].copy_from_slice(&self.tag(&self.current, TENANT, tenant.as_bytes()));
+        }
         claim
     }
 
@@ -247,6 +319,14 @@ mod tests {
         Verp::new("Bounces.example.net", node, current, previous, 14).expect("long secrets")
     }
 
+    fn is_tenant(verp: &Verp, sent: &Sent, tenant: &str) -> bool {
+        verp.tags_of_tenant(tenant).any(|tag| tag == sent.tenant_tag())
+    }
+
+    fn copy(id: MessageId, ordinal: u16) -> Copy<'static> {
+        Copy { id, ordinal, recipient: b"Ada@B.example", tenant: "shop" }
+    }
+
     fn later(days: u64) -> UnixMillis {
         UnixMillis(NOW.0 + days * DAY_MS)
     }
@@ -255,7 +335,7 @@ mod tests {
     fn what_was_written_is_read_in_any_case() {
         let ours = verp("mx1", &[1; 32], None);
         for (id, ordinal) in [(ID, 0), (ID, u16::MAX), (MessageId { lane: 0, sequence: 0, offset: 0 }, 7)] {
-            let path = ours.write(id, ordinal, NOW);
+            let path = ours.write(&copy(id, ordinal), NOW);
             let (local, domain) = path.split_once('@').expect("an address");
             assert!(local.len() <= 64 && domain == "bounces.example.net", "{path}");
             assert!(
@@ -265,14 +345,25 @@ mod tests {
                 let sent = ours.read(form.as_bytes(), NOW).expect("ours");
                 assert_eq!((sent.id, sent.ordinal), (id, ordinal));
                 assert!(NOW.0 - sent.day.0 < DAY_MS);
+                assert!(
+                    ours.is_recipient(&sent, "\"ada\"@b.example")
+                        && !ours.is_recipient(&sent, "bob@b.example")
+                );
+                assert!(is_tenant(&ours, &sent, "shop") && !is_tenant(&ours, &sent, "Shop"));
+                assert!(!Verp::is_nobodys(&sent));
             }
         }
     }
 
     #[test]
     fn secrets_change_one_at_a_time() {
-        let old = verp("mx1", &[1; 32], None).write(ID, 1, NOW);
-        assert!(verp("mx1", &[2; 32], Some(&[1; 32])).read(old.as_bytes(), NOW).is_ok());
+        let old = verp("mx1", &[1; 32], None).write(&copy(ID, 1), NOW);
+        let both = verp("mx1", &[2; 32], Some(&[1; 32]));
+        let sent = both.read(old.as_bytes(), NOW).expect("ours");
+        assert!(both.is_recipient(&sent, "ada@b.example") && is_tenant(&both, &sent, "shop"));
+        let nobodys = both.write(&Copy { tenant: "", ..copy(ID, 1) }, NOW);
+        let sent = both.read(nobodys.as_bytes(), NOW).expect("ours");
+        assert!(Verp::is_nobodys(&sent) && !is_tenant(&both, &sent, "") && !is_tenant(&both, &sent, "shop"));
         assert_eq!(verp("mx1", &[3; 32], Some(&[2; 32])).read(old.as_bytes(), NOW), Err(Unfit::Forged));
         assert_eq!(Verp::new("a.example", "mx1", &[1; 32], Some(b"short"), 1).err(), Some(ShortSecret));
         assert_eq!(Verp::new("a.example", "mx1", b"", None, 1).err(), Some(ShortSecret));
@@ -281,11 +372,12 @@ mod tests {
     #[test]
     fn each_way_to_be_unfit_is_told() {
         let ours = verp("mx1", &[1; 32], None);
-        let path = ours.write(ID, 1, NOW);
+        let path = ours.write(&copy(ID, 1), NOW);
         let read = |address: &str| ours.read(address.as_bytes(), NOW);
-        assert_eq!(read(&verp("mx2", &[1; 32], None).write(ID, 1, NOW)), Err(Unfit::OtherNode));
-        assert_eq!(read(&verp("mx1", &[9; 32], None).write(ID, 1, NOW)), Err(Unfit::Forged));
-        let elsewhere = Verp::new("b.example", "mx1", &[1; 32], None, 14).expect("long").write(ID, 1, NOW);
+        assert_eq!(read(&verp("mx2", &[1; 32], None).write(&copy(ID, 1), NOW)), Err(Unfit::OtherNode));
+        assert_eq!(read(&verp("mx1", &[9; 32], None).write(&copy(ID, 1), NOW)), Err(Unfit::Forged));
+        let elsewhere =
+            Verp::new("b.example", "mx1", &[1; 32], None, 14).expect("long").write(&copy(ID, 1), NOW);
         let moved = elsewhere.replace("b.example", "bounces.example.net");
         assert_eq!((read(&elsewhere), read(&moved)), (Err(Unfit::NotOurs), Err(Unfit::Forged)));
         for other in ["", "@", "ada@bounces.example.net", "b1-@", "b2-xyz@bounces.example.net", "b1"] {
@@ -305,7 +397,7 @@ mod tests {
     #[test]
     fn no_letter_can_be_changed() {
         let ours = verp("mx1", &[1; 32], None);
-        let path = ours.write(ID, 1, NOW);
+        let path = ours.write(&copy(ID, 1), NOW);
         let (mut altered, mut forged) = (0, 0);
         for place in PREFIX.len()..PREFIX.len() + LETTERS + CHECK {
             for letter in ALPHABET {

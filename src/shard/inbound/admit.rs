@@ -120,6 +120,9 @@ impl Admission {
                 admission.refused = Some((words::ALL_SUPPRESSED.into(), Reason::Suppressed));
             }
         }
+        if let Some(returns) = live.returns.as_ref().filter(|returns| returns.has_addresses()) {
+            returns.set_apart(envelope);
+        }
         // We answer for mail of those that we relay for, and for nobody else's.
         if client.trusted && live.signing.is_some() && admission.refused.is_none() {
             admission.misses_signature = !is_whole;

@@ -14,7 +14,7 @@ use crate::shard::outbound::session::Connection;
 use crate::shard::outbound::tally::{Part, Tally, deferred, ended};
 use crate::shard::outbound::transact::transact;
 use crate::shard::outbound::work::{After, GroupUnderWay, How, NextJob, Run, is_resident, recipients_max};
-use crate::shard::outbound::{settle, suppressed, suspended};
+use crate::shard::outbound::{return_path, settle, suppressed, suspended};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, StoredRecord};
 use crate::smtp::client::{self, Verdict};
@@ -170,7 +170,9 @@ async fn all<R: Runtime>(
             (run.token, run.begun_at) = (token, run.shard.timers.recent());
         }
         // What went ahead names all of the group, however few the site has shown to take since then on another connection.
+        let alone = !opened && return_path::applies(run.shard, connection, view);
         let most = if opened { count } else { recipients_max(run, connection) };
+        let most = if alone { 1 } else { most };
         if count > most {
             tally.left.push((first + most, count - most));
         }

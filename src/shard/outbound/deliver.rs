@@ -24,7 +24,7 @@ use crate::shard::outbound::session::Connection;
 use crate::shard::outbound::site::{IdleConnection, Site, Work};
 use crate::shard::outbound::work::{After, GroupUnderWay, Run};
 use crate::shard::outbound::{
-    adapt, borrow, connect, egress, line, local, node_order, notice, pump, settle, sites, spare,
+    adapt, borrow, connect, egress, feedback, line, local, node_order, notice, pump, settle, sites, spare,
 };
 use crate::smtp::reply::Reply;
 use crate::time::Instant;
@@ -69,6 +69,10 @@ async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, begun: OpeningConnection<R>) {
     let given_up = if let Protocol::Local(end) = hop.protocol {
         lease.opened();
         local::end(&shard, key, &site, end, || lease.proven()).await;
+        None
+    } else if hop.protocol == Protocol::Feedback {
+        lease.opened();
+        feedback::end(&shard, key, &site, || lease.proven()).await;
         None
     } else {
         connected(&shard, key, &site, (&hop, &policy, &lease), token).await

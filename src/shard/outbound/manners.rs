@@ -8,7 +8,7 @@ use crate::policy::failures::Failures;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::outbound::hop_error::HopError;
-use crate::shard::outbound::session::{Connection, Starttls};
+use crate::shard::outbound::session::{Behind, Connection, Starttls};
 use crate::shard::wire::WireError;
 use crate::smtp::client::Transaction;
 use crate::time::Instant;
@@ -78,5 +78,19 @@ pub(super) fn heed_call_for_tls<R: Runtime>(
     let mut failures = shard.outbound.hosts.tls_failures.borrow_mut();
     if !failures.is_empty() && connection.tls.is_empty() && transaction.asks_for_tls() {
         failures.forget(&connection.hop);
+    }
+}
+
+/// Between two messages: whether what is said next is the answer to what is sent next.
+pub(super) async fn is_in_step<R: Runtime>(shard: &Shard<R>, connection: &mut Connection<R>) -> bool {
+    match connection.behind(shard).await {
+        Behind::Nothing if !connection.is_owed() => true,
+        // A message whose commands went ahead could not follow them: what is sent now might become its text. Or the hop closed, as it may
+        // between two messages.
+        Behind::Nothing | Behind::End(_) => false,
+        Behind::Words => {
+            shard.instruments.counters.replies_unasked.add(1);
+            false
+        }
     }
 }

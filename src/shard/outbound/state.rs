@@ -1,7 +1,7 @@
 //! What a shard keeps for the way out.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +28,7 @@ use crate::shard::outbound::opening::{OpeningConnection, Openings};
 use crate::shard::outbound::provider::Providers;
 use crate::shard::outbound::resolve::{Resolver, Unroutable};
 use crate::shard::outbound::site::Site;
+use crate::shard::outbound::tenant_tags::TenantTags;
 use crate::shard::timers::Timers;
 use crate::time::Instant;
 
@@ -89,6 +90,10 @@ pub(in crate::shard) struct Outbound<R: Runtime> {
     pub settling: Cell<usize>,
     /// Notifications of this second.
     pub reports: RefCell<ReportRate>,
+    /// Tenants whose mail got return paths, as this shard told the others.
+    pub known_tenants: RefCell<HashSet<Box<str>>>,
+    /// All of them, by what return paths have of them.
+    pub tenant_tags: RefCell<TenantTags>,
 }
 
 impl<R: Runtime> Outbound<R> {
@@ -138,6 +143,8 @@ impl<R: Runtime> Outbound<R> {
             hosts: Hosts::default(),
             judge: RefCell::new(Judge::new(Classes::shipped())),
             reports: RefCell::default(),
+            known_tenants: RefCell::default(),
+            tenant_tags: RefCell::default(),
             settling: Cell::new(0),
         }
     }

@@ -14,7 +14,7 @@ use crate::shard::outbound::session::{Behind, Choice, Connection, Starttls};
 use crate::shard::outbound::site::NO_ANSWER;
 use crate::shard::outbound::tally::{Part, Tally, ended};
 use crate::shard::outbound::work::{After, GroupUnderWay, How, Run, is_resident, recipients_max};
-use crate::shard::outbound::{adapt, asked, body, manners, meanings, notice, pump, sites};
+use crate::shard::outbound::{adapt, asked, body, manners, meanings, notice, pump, return_path, sites};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, StoredRecord};
 use crate::shard::wire::WireError;
@@ -36,7 +36,7 @@ struct OutgoingMessage<'a> {
 fn begin<'a, R: Runtime>(
     shard: &Shard<R>,
     connection: &Connection<R>,
-    view: &MessageView<'a>,
+    (view, sender): (&MessageView<'a>, &'a [u8]),
     part: &Part<'_>,
     body: Body,
     headers: &mut Vec<u8>,
@@ -54,7 +54,7 @@ fn begin<'a, R: Runtime>(
     let signatures = if body.encoded { b"" } else { front.signatures };
     Front { signatures, ..front }.write(headers);
     let size = view.size + headers.len() as u64;
-    let mut begun = Transaction::new(&connection.capabilities, view.sender, recipients, size, body)?;
+    let mut begun = Transaction::new(&connection.capabilities, sender, recipients, size, body)?;
     if connection.capabilities.dsn
         && let Some(reports) = asked::of(view, (part.first, part.count))
     {
@@ -68,12 +68,13 @@ fn begin<'a, R: Runtime>(
 fn begin_ready<'a, R: Runtime>(
     shard: &Shard<R>,
     connection: &Connection<R>,
-    view: &MessageView<'a>,
+    (view, sender): (&MessageView<'a>, &'a [u8]),
     part: &Part<'_>,
     PreparedMessage { body, plan, withheld }: PreparedMessage,
     headers: &mut Vec<u8>,
 ) -> Result<(Transaction<'a>, Plan), (Reply, bool)> {
-    let begun = begin(shard, connection, view, part, body, headers).map_err(|reply| (reply, true))?;
+    let begun =
+        begin(shard, connection, (view, sender), part, body, headers).map_err(|reply| (reply, true))?;
     Ok((if let Some((_, reply)) = withheld { begun.withhold(reply) } else { begun }, plan))
 }
 
@@ -93,8 +94,10 @@ fn write_ahead<R: Runtime>(
     let source = StoredRecord::mapped(shard, place.location).ok()?;
     let view = source.view().ok()?;
     let part = Part { first: group.first, count: group.count, group, resident: true };
+    let own = return_path::ahead(shard, connection, &view, group)?;
+    let by = (&view, own.as_deref().unwrap_or(view.sender));
     let mut headers = std::mem::take(&mut connection.spare.next);
-    let begun = begin(shard, connection, &view, &part, eight_bit::as_stored(&view), &mut headers);
+    let begun = begin(shard, connection, by, &part, eight_bit::as_stored(&view), &mut headers);
     connection.spare.next = headers;
     let replies = begun.ok()?.write_commands(out);
     connection.owe(replies);
@@ -134,17 +137,8 @@ pub(super) async fn transact<R: Runtime>(
     tally: &mut Tally,
 ) -> (After, bool) {
     let (shard, reused) = (run.shard, how.reused);
-    if !how.opened && run.done > 0 {
-        match connection.behind(shard).await {
-            Behind::Nothing if !connection.is_owed() => {}
-            // A message whose commands went ahead could not follow them: what is sent now might become its text. Or the hop closed, as it may
-            // between two messages.
-            Behind::Nothing | Behind::End(_) => return (After::Stale, false),
-            Behind::Words => {
-                unasked(shard);
-                return (After::Stale, false);
-            }
-        }
+    if !how.opened && run.done > 0 && !manners::is_in_step(shard, connection).await {
+        return (After::Stale, false);
     }
     let mut headers = std::mem::take(&mut connection.spare.headers);
     let prepared = eight_bit::prepare(run, connection, view, part).await;
@@ -153,7 +147,9 @@ pub(super) async fn transact<R: Runtime>(
         connection.spare.headers = headers;
         return (After::Stale, false);
     }
-    let begun = prepared.and_then(|ready| begin_ready(shard, connection, view, part, ready, &mut headers));
+    let own = return_path::of(shard, connection, view, part.first);
+    let by = (view, own.as_deref().unwrap_or(view.sender));
+    let begun = prepared.and_then(|ready| begin_ready(shard, connection, by, part, ready, &mut headers));
     let (mut transaction, plan) = match begun {
         Ok(begun) => begun,
         Err((reply, for_good)) => {

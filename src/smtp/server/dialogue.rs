@@ -2,13 +2,15 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::limits;
 use crate::mail::address::{AddressError, Path};
-use crate::mail::notify::{self, Asked};
+use crate::mail::notify::{self, Asked, Notify};
 use crate::mail::parameters::Key;
 use crate::mail::release::SendAt;
 use crate::policy::reason::Reason;
+use crate::policy::returns::Returns;
 use crate::smtp::command::{self, Command, CommandError, MailParameters};
 use crate::smtp::data::Scanner;
 use crate::smtp::extensions::{self, Offered};
@@ -288,12 +290,17 @@ impl Dialogue {
         let allowed = self.identity.may_relay();
         let (hostname, most) = (&self.config.hostname, self.config.recipients_max);
         let Some(transaction) = &mut self.transaction else { return self.need_mail(out) };
-        // We are nobody's final destination: a client that may not relay has no recipient to give us, in whatever form
+        // We are nobody's final destination, but of what comes back: else a client that may not relay has no recipient to give us, in whatever form
         // (`u%x@us`, `x!u@us`, `"u@x"@us`, a source route).
+        let comes_back = |returns: &Arc<Returns>| !path.routed && returns.takes(path.address, path.domain_at);
+        let mut asked = asked;
         if !allowed {
-            return self.refuse_recipient(words::RELAY_DENIED, out);
-        }
-        if !self.config.dsn && !asked.is_empty() {
+            if !self.config.returns.as_ref().is_some_and(comes_back) {
+                return self.refuse_recipient(words::RELAY_DENIED, out);
+            }
+            // Nothing is ever told to strangers, whose addresses may be anybody's.
+            asked = Asked { notify: Notify::NEVER, original: None };
+        } else if !self.config.dsn && !asked.is_empty() {
             return self.refuse_recipient(reply::of_error(CommandError::Parameter), out);
         }
         let memory = gate != Intake::NoMemory;

@@ -1,9 +1,12 @@
 //! What a session and its driver tell each other.
 
+use std::sync::Arc;
+
 use crate::config::BareNewlines;
 use crate::limits;
 use crate::mail::envelope::{Envelope, Envelopes};
 use crate::policy::reason::Refused;
+use crate::policy::returns::Returns;
 use crate::smtp::reply::words;
 
 /// What holds for every session of a listener.
@@ -27,6 +30,8 @@ pub struct SessionConfig {
     pub envelopes: Envelopes,
     /// What is asked before it is taken.
     pub questions: Questions,
+    /// Recipients that are taken from anybody, as their mail is read here.
+    pub returns: Option<Arc<Returns>>,
 }
 
 /// What of a transaction somebody has to say something about.

@@ -16,6 +16,7 @@ pub(super) fn config() -> Rc<SessionConfig> {
         bare_newlines: BareNewlines::Refuse,
         envelopes: Envelopes::default(),
         questions: Questions::default(),
+        returns: None,
     })
 }
 

@@ -31,6 +31,7 @@ fn listener(
         bare_newlines: BareNewlines::Refuse,
         envelopes: Default::default(),
         questions: Questions::default(),
+        returns: None,
     };
     let config = ListenerConfig {
         address,
