@@ -281,7 +281,7 @@ impl Replay {
         match self.session.body_end(UnixMillis(5), UnixMillis(9), &mut self.replies) {
             BodyEnd::Accept(envelope, summary) => {
                 assert_eq!(summary.size, length);
-                let Admitted { grown, eight_bit: _, expire } = match admitted {
+                let Admitted { grown, eight_bit: _, expire, unsubscribe: _ } = match admitted {
                     Ok(admitted) => admitted,
                     Err(NotAdmitted(reply)) => {
                         let refused = Refused { reply: &reply, reason: Reason::Rule };

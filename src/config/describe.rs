@@ -63,6 +63,16 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
     write_signing(config, out)?;
     write_feedback(config, out)?;
     write_suppression(config, out)?;
+    let public = &config.public;
+    for (address, how) in [(public.https, "https"), (public.http, "http")] {
+        if let Some(address) = address {
+            writeln!(
+                out,
+                "pages to unsubscribe at {how}://{address}, linked as https://{}/u/...",
+                public.host
+            )?;
+        }
+    }
     let bound = match config.spool.size_max {
         0 => "as many as the disk holds".to_owned(),
         size => format!("{} in all", value::show_size(size)),

@@ -1,7 +1,10 @@
 //! What a configuration may say and hardly means: each a warning with the line to write in place of it. Pure; what only the machine
 //! knows is looked at by `crate::check`.
 
+mod public;
 mod warmup;
+
+pub use public::clashes;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -55,6 +58,7 @@ pub fn judge(config: &Config, shards: usize) -> Vec<ConfigError> {
     judge_rules(config, &mut found);
     judge_sources(config, &mut found);
     warmup::judge(config, &mut found);
+    public::judge(config, &mut found);
     judge_delivery(config, &mut found);
     judge_times(config, &mut found);
     judge_bounces(config, &mut found);
@@ -262,21 +266,6 @@ fn judge_overlaps(config: &Config, found: &mut Vec<ConfigError>) {
         let literal = quoted(&SocketAddr::from((Ipv4Addr::LOCALHOST, http.port())).to_string());
         found.push(config.places.propose("control.http", problem, &literal, more));
     }
-}
-
-/// Listeners and HTTP that want the same port: the start would fail.
-pub fn clashes(config: &Config) -> Vec<ConfigError> {
-    let Some(http) = config.control.http.filter(|http| http.port() != 0) else { return Vec::new() };
-    let clash = |(at, listener): (usize, &ListenerConfig)| {
-        let same = listener.address == http;
-        (same || covers(listener.address, http) || covers(http, listener.address)).then(|| {
-            let problem = format!("{http} is wanted by listener[{at}] ({}) too", listener.address);
-            let mut free = http;
-            free.set_port(if http.port() == 8025 { 8026 } else { 8025 });
-            config.places.propose("control.http", problem, &quoted(&free.to_string()), ", another port")
-        })
-    };
-    config.listeners.iter().enumerate().find_map(clash).into_iter().collect()
 }
 
 fn judge_accounts(config: &Config, found: &mut Vec<ConfigError>) {

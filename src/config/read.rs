@@ -120,7 +120,7 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
 }
 
 /// Both or neither.
-fn tls_files(section: &Section<'_>) -> Option<TlsFiles> {
+pub(super) fn tls_files(section: &Section<'_>) -> Option<TlsFiles> {
     let certificate: Option<PathBuf> =
         section.read("tls_certificate", None, |value| path(value, "/etc/relevo/chain.pem"));
     let key: Option<PathBuf> = section.read("tls_key", None, |value| path(value, "/etc/relevo/key.pem"));

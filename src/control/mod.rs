@@ -25,15 +25,17 @@ mod reader;
 mod search;
 mod service;
 mod spare;
+pub mod public;
 pub mod sts;
 pub mod store;
 pub mod suppression;
 mod thread;
+mod unsubscribe;
 mod watch;
 mod words;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -65,6 +67,24 @@ pub fn fetches() -> Arc<Family> {
 /// What rules for replies did, as it is counted.
 pub fn fired() -> Arc<Family> {
     Arc::new(Family::new(&decisions::FIRED))
+}
+
+/// Who unsubscribed, as it is counted.
+pub fn unsubscribed() -> Arc<Family> {
+    Arc::new(Family::new(&unsubscribe::UNSUBSCRIBED))
+}
+
+/// Pages for anybody.
+#[derive(Clone)]
+pub struct Public {
+    /// Where they are served.
+    pub https: Option<SocketAddr>,
+    /// The same without TLS.
+    pub http: Option<SocketAddr>,
+    /// By what; None: by nothing.
+    pub settings: Option<Arc<dyn public::PublicSettings>>,
+    /// Who unsubscribed.
+    pub counts: Arc<Family>,
 }
 
 /// What control is given.
@@ -105,6 +125,8 @@ pub struct Setup {
     pub policies: Option<Arc<dyn sts::FetchSettings>>,
     /// What came of that.
     pub fetches: Arc<Family>,
+    /// Pages for anybody.
+    pub public: Public,
 }
 
 /// The running threads.
@@ -115,6 +137,7 @@ pub struct Control {
     blocklists: Option<Worker>,
     policies: Option<Worker>,
     reader: Worker,
+    pages: Option<Worker>,
     log: Option<Accounting>,
     words: Words,
     reopen: Arc<AtomicU64>,
@@ -159,6 +182,7 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let listen = |address| process::listen_alone(address).map_err(|error| StartError::Http(address, error));
     let listener = setup.section.http.map(listen).transpose()?;
     let http = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    let listeners = pages(&setup)?;
     let words = Words::start(setup.instruments.clone())?;
     let decided = decisions::open(&setup.data_dir, &setup.mesh, journal.as_ref(), &setup.listed)?;
     let reopen = Arc::new(AtomicU64::new(0));
@@ -172,7 +196,10 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let socket = setup.section.socket.as_deref();
     let writer = log.as_ref().map(Accounting::writer);
     let chunks = setup.instruments.first().map(|first| first.chunks.clone());
-    let journaled = chunks.zip(writer).map(|(chunks, writer)| admin::JournalBarrier::new(chunks, writer));
+    let barrier = || {
+        let (chunks, writer) = chunks.clone().zip(writer.clone())?;
+        Some(admin::JournalBarrier::new(chunks, writer))
+    };
     let start = decisions::Start {
         mesh: &setup.mesh,
         plans: &setup.warmups,
@@ -188,8 +215,22 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
         Worker::start("relevo-lists", move |turn| watch.run(turn))
     });
     let blocklists = blocklists.transpose().map_err(StartError::Thread)?;
-    let reader = reader::start(&setup.mesh).map_err(StartError::Thread)?;
-    let orders = (desk, lists, journaled);
+    let unsubscriber = setup.public.settings.clone().map(|settings| {
+        Arc::new(unsubscribe::Unsubscriber {
+            settings,
+            lists: lists.clone(),
+            teller: admin::Teller::new(&setup.instruments, setup.node, "unsubscribe"),
+            journaled: barrier(),
+            counts: setup.public.counts.clone(),
+        })
+    });
+    let reader = reader::start(&setup.mesh, unsubscriber.clone()).map_err(StartError::Thread)?;
+    let pages = unsubscriber.filter(|_| !listeners.is_empty());
+    let pages = pages
+        .map(|by| public::start(listeners, by, reserve.clone()))
+        .transpose()
+        .map_err(StartError::Thread)?;
+    let orders = (desk, lists, barrier());
     let service = socket.map(|path| serve_commands(&setup, path, &reserve, orders)).transpose();
     let service = service.or_else(|problem| {
         // Some file systems have no sockets. Mail does not wait for commands, where nobody asked for them.
@@ -199,7 +240,7 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let policies = fetch_policies(&setup).map_err(StartError::Thread)?;
     let control = Worker::start("relevo-control", move |turn| run(setup, journal, listener, &reserve, turn))
         .map_err(StartError::Thread)?;
-    Ok(Control { control, service, decisions, blocklists, policies, reader, log, words, reopen, http })
+    Ok(Control { control, service, decisions, blocklists, policies, reader, pages, log, words, reopen, http })
 }
 
 impl Control {
@@ -220,6 +261,9 @@ impl Control {
         if let Some(policies) = self.policies {
             policies.stop(limits::LAST_WRITES);
         }
+        if let Some(pages) = self.pages {
+            pages.stop(limits::LAST_WRITES);
+        }
         self.reader.stop(limits::LAST_WRITES);
         self.control.stop(limits::LAST_WRITES);
         if let Some(log) = self.log {
@@ -227,6 +271,17 @@ impl Control {
         }
         self.words.stop();
     }
+}
+
+/// Opens the ports of pages, each with whether TLS is spoken there.
+fn pages(setup: &Setup) -> Result<Vec<(TcpListener, bool)>, StartError> {
+    let wanted = [(setup.public.https, true), (setup.public.http, false)];
+    let wanted = wanted.into_iter().filter_map(|(address, has_tls)| Some((address?, has_tls)));
+    let open = |(address, has_tls)| {
+        let listener = process::listen_alone(address).map_err(|error| StartError::Http(address, error))?;
+        Ok((listener, has_tls))
+    };
+    wanted.map(open).collect()
 }
 
 /// Starts the thread that has policies of domains fetched.
@@ -301,7 +356,7 @@ fn run(
                 runtime: setup.runtime,
                 certificates: setup.certificates.clone(),
                 reload: setup.reload.clone(),
-                counted: vec![setup.fired.clone(), setup.fetches.clone()],
+                counted: vec![setup.fired.clone(), setup.fetches.clone(), setup.public.counts.clone()],
                 listed: setup.listed.clone(),
                 health: setup.health.clone(),
                 hosts: http::Hosts { own: vec![setup.hostname.clone()], loopback },

@@ -61,6 +61,7 @@ fn setup(instruments: Vec<Arc<Instruments>>, log: Option<(&Path, &Path)>, health
         fired: fired(),
         policies: None,
         fetches: fetches(),
+        public: Public { https: None, http: None, settings: None, counts: unsubscribed() },
         suppression: Default::default(),
         listed: Arc::default(),
         data_dir: data_dir.into(),

@@ -17,3 +17,4 @@ pub mod parameters;
 pub mod release;
 pub mod seven_bit;
 pub mod trace;
+pub mod unsubscribe;

@@ -18,6 +18,9 @@ pub const DECISIONS: &str = "control.db";
 /// The file with what return paths are signed with.
 pub const VERP_SECRET: &str = "verp.key";
 
+/// The file with what links to unsubscribe are sealed with.
+pub const UNSUBSCRIBE_SECRET: &str = "unsubscribe.key";
+
 /// The directory of the suppression list.
 pub const SUPPRESSION: &str = "suppression";
 

@@ -123,19 +123,44 @@ impl Admission {
         if let Some(returns) = live.returns.as_ref().filter(|returns| returns.has_addresses()) {
             returns.set_apart(envelope);
         }
+        if admission.done.unsubscribe && admission.refused.is_none() {
+            admission.add_way_out(shard, (&live, &summary), envelope, body);
+        }
         // We answer for mail of those that we relay for, and for nobody else's.
         if client.trusted && live.signing.is_some() && admission.refused.is_none() {
             admission.misses_signature = !is_whole;
             if is_whole {
-                let length = summary.header_length.saturating_add_signed(admission.done.grown);
-                let length = usize::try_from(length).unwrap_or(usize::MAX).min(body.len());
-                let section = Section { length, mailbox_line: summary.mailbox_line };
+                let section = admission.section(&summary, body);
                 let (signing, grown) = sign::begin(shard, &live, client.account, body, section);
                 admission.signing = signing;
                 admission.done.grown += grown as i64;
             }
         }
         admission
+    }
+
+    /// Where the header section is by now.
+    fn section(&self, summary: &Summary, body: &[u8]) -> Section {
+        let length = summary.header_length.saturating_add_signed(self.done.grown);
+        let length = usize::try_from(length).unwrap_or(usize::MAX).min(body.len());
+        Section { length, mailbox_line: summary.mailbox_line }
+    }
+
+    /// A way out of the list, by its tenant and its campaign as they are known by now.
+    fn add_way_out<R: Runtime>(
+        &mut self,
+        shard: &Shard<R>,
+        (live, summary): (&LiveConfig, &Summary),
+        envelope: &Envelope,
+        body: &mut Vec<u8>,
+    ) {
+        let Some(links) = &live.links else { return };
+        let Section { length, mailbox_line } = self.section(summary, body);
+        let before = body.capacity();
+        let (grown, added) = links.add(envelope, body, (length, mailbox_line), shard.runtime.wall());
+        shard.gather(body.capacity() - before);
+        self.done.grown += grown as i64;
+        shard.instruments.families.ways_out.add(added as usize, 1);
     }
 
     /// Behind the end of a message whose first part was stored early: what was to be done with its header section cannot be done any more.
@@ -172,7 +197,7 @@ impl Admission {
 
     /// Says what the message is behind the edit.
     pub(in crate::shard) fn complete(&self, envelope: &mut Envelope, summary: &mut Summary) {
-        let Admitted { grown, eight_bit, expire: _ } = self.done;
+        let Admitted { grown, eight_bit, expire: _, unsubscribe: _ } = self.done;
         summary.size = summary.size.saturating_add_signed(grown);
         summary.header_length = summary.header_length.saturating_add_signed(grown);
         envelope.needs.eight_bit |= eight_bit;
