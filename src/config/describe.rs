@@ -69,7 +69,7 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
             writeln!(
                 out,
                 "pages to unsubscribe at {how}://{address}, linked as https://{}/u/...",
-                public.host
+                public.host(&config.node.hostname)
             )?;
         }
     }

@@ -16,13 +16,18 @@ pub struct PublicConfig {
     pub https: Option<SocketAddr>,
     /// `http`: the same without TLS, for a web server in front. Read at the start alone.
     pub http: Option<SocketAddr>,
-    /// `host`: what the links name, with a port where that is not 443.
-    pub host: Box<str>,
+    /// `host`: what the links name, with a port where that is not 443. None: the node's name.
+    pub host: Option<Box<str>>,
     /// `tls_certificate` and `tls_key`
     pub tls: Option<TlsFiles>,
 }
 
 impl PublicConfig {
+    /// What the links of a node name.
+    pub fn host<'a>(&'a self, hostname: &'a str) -> &'a str {
+        self.host.as_deref().unwrap_or(hostname)
+    }
+
     /// Whether no pages are served.
     pub fn is_off(&self) -> bool {
         self.https.is_none() && self.http.is_none()
@@ -39,10 +44,10 @@ pub(super) fn read(section: &Section<'_>, hostname: &str) -> PublicConfig {
     let config = PublicConfig {
         https: address("https", "0.0.0.0:443"),
         http: address("http", "127.0.0.1:8081"),
-        host: section.read("host", hostname.into(), |value| {
+        host: section.read("host", None, |value| {
             let name = text(value, hostname)?;
             if is_host(name) {
-                return Ok(name.to_ascii_lowercase().into());
+                return Ok(Some(name.to_ascii_lowercase().into()));
             }
             let problem = format!("{} is no name of a host", quoted(name));
             Err(Wrong::write(problem, quoted(hostname), ", with :port behind it where that is not 443"))
@@ -79,11 +84,11 @@ mod tests {
             Config::parse(&text, Path::new("relevo.toml")).map(|config| config.public)
         };
         let off = read("").unwrap();
-        assert!(off.is_off() && &*off.host == "mx1.example.net");
+        assert!(off.is_off() && off.host("mx1.example.net") == "mx1.example.net");
         let config = read("[public]\nhttps = \"0.0.0.0:443\"\nhost = \"U.example.net\"\ntls_certificate = \"/c\"\ntls_key = \"/k\"\n").unwrap();
-        assert!(!config.is_off() && &*config.host == "u.example.net" && config.tls.is_some());
+        assert!(!config.is_off() && config.host("x") == "u.example.net" && config.tls.is_some());
         let config = read("[public]\nhttp = \"127.0.0.1:8081\"\nhost = \"u.example.net:8443\"\n").unwrap();
-        assert_eq!((&*config.host, config.https), ("u.example.net:8443", None));
+        assert_eq!((config.host("x"), config.https), ("u.example.net:8443", None));
         for (text, wanted) in [
             ("https = \"0.0.0.0:443\"\n", "https needs a certificate"),
             ("https = \"0.0.0.0:0\"\n", "public.https"),

@@ -92,7 +92,7 @@ pub(crate) fn fill(config: &mut Config, known: Known<'_>) -> Filled {
         match tls::server(files, |path| pems.read(path)) {
             Ok(server) => {
                 contents.public_tls = Some(server);
-                let name = config.public.host.split(':').next().unwrap_or_default();
+                let name = config.public.host(&config.node.hostname).split(':').next().unwrap_or_default();
                 shown.push(pems.shown(&files.certificate, name));
             }
             Err(unusable) => {

@@ -23,7 +23,7 @@ pub(super) fn load(config: &Config) -> io::Result<Option<Arc<Links>>> {
     let all = all.map(|(_, secret)| secret.first_chunk::<SECRET>().ok_or_else(|| io::Error::other(SHORT)));
     let all: Vec<&[u8; SECRET]> = all.collect::<Result<_, _>>()?;
     let mail_domain = config.feedback.verp_domain.as_deref();
-    Ok(Some(Arc::new(Links::new(&config.public.host, mail_domain, all))))
+    Ok(Some(Arc::new(Links::new(config.public.host(&config.node.hostname), mail_domain, all))))
 }
 
 /// Puts it where what files hold is. What is wrong with it, as an error of the configuration.
