@@ -165,7 +165,7 @@ async fn ask(State(unsubscriber): State<Arc<Unsubscriber>>, uri: Uri) -> Respons
         Some(listed) => {
             let form = "<form method=\"post\"><input type=\"hidden\" name=\"List-Unsubscribe\" value=\"One-Click\">\
                         <button>Unsubscribe</button></form>";
-            let words = format!("Should {} get no more of these messages?", listed.address);
+            let words = format!("Unsubscribe {} from these messages?", listed.address);
             page(StatusCode::OK, &words, form)
         }
         None => page(StatusCode::NOT_FOUND, UNKNOWN, ""),
