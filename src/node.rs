@@ -298,6 +298,8 @@ fn control_setup(
         fired: control::fired(),
         policies: Some(Arc::new(sts::Settings(reloader.clone()))),
         fetches: control::fetches(),
+        reporting: Some(Arc::new(sts::Settings(reloader.clone()))),
+        reported: control::tls_rpt::Counts::default(),
     }
 }
 

@@ -20,6 +20,8 @@ use crate::shard::outbound::manners::{do_without_tls, keep_in_mind};
 use crate::shard::outbound::rates::Rights;
 use crate::shard::outbound::resolve::{HostRecords, Unroutable};
 use crate::shard::outbound::session::{Choice, Connection, Starttls};
+use crate::shard::outbound::sessions::{self, Asked};
+use crate::shard::outbound::watch::Watch;
 use crate::shard::wire::WireError;
 use crate::smtp::reply::Reply;
 use crate::time::Instant;
@@ -376,7 +378,7 @@ fn manners<'a, R: Runtime>(
     shard: &Shard<R>,
     (hop, policy, records): (&Hop, &'a SitePolicy, Option<&'a Demand>),
     host: &Host,
-    to: &Endpoint,
+    (to, watch): (&Endpoint, Option<&'a Rc<Watch>>),
 ) -> Manners<'a> {
     let login = policy.credentials.as_ref();
     // What stands behind the hosts of a domain is the operator's, and none of its policy's.
@@ -384,6 +386,10 @@ fn manners<'a, R: Runtime>(
     let level = match (login, to.ip()) {
         // Whatever else is said: a password is told to no other.
         (Some(_), _) => TlsLevel::Verified,
+        // What its sender asks for holds at all hosts, those behind the domain's too.
+        (None, Some(_)) if hop.requires_tls && !shard.runtime.planted(Defect::RequireTlsIgnored) => {
+            TlsLevel::Verified
+        }
         _ if matches!(records, Some(Demand::Verified(_))) => TlsLevel::Verified,
         _ if records.is_some() => TlsLevel::Required,
         (None, Some(_)) if beside => TlsLevel::Opportunistic,
@@ -393,6 +399,7 @@ fn manners<'a, R: Runtime>(
     };
     let asked_by = match (login, hop.tls) {
         (Some(_), _) => AskedBy::Credentials,
+        _ if hop.requires_tls => AskedBy::Message,
         _ if records.is_some() => AskedBy::Records,
         (None, Some(_)) if hop.by_policy => AskedBy::Policy,
         (None, Some(_)) => AskedBy::Route,
@@ -415,6 +422,7 @@ fn manners<'a, R: Runtime>(
         login,
         records,
         asked_by,
+        watch,
     }
 }
 
@@ -438,21 +446,37 @@ async fn open<R: Runtime>(
         HostRecords::None => None,
         HostRecords::Some(demand) => Some(demand),
         // RFC 7672 section 2.1.2: it is as if it could not be reached.
-        HostRecords::Unknown(why) => return Err(HopError::BadTls(why.clone())),
+        HostRecords::Unknown(why) => {
+            if shard.live.get().config.tls.reports.is_some() {
+                sessions::tell_unknown(shard, hop, host, why);
+            }
+            return Err(HopError::NoRecords(why.clone()));
+        }
     };
-    let mut manners = manners(shard, (hop, policy, records), host, to);
+    let watch = sessions::watch(shard, hop, host);
+    let mut manners = manners(shard, (hop, policy, records), host, (to, watch.as_ref()));
     let (asked_by, required) = (manners.asked_by, manners.required);
     let avoids_tls = manners.starttls && !required && is_known(&shard.outbound.hosts.tls_failures);
     if avoids_tls {
         shard.instruments.counters.tls_avoided.add(1);
         manners.starttls = false;
     }
-    let greeted = match greet(shard, host, (to, by), (manners, rights)).await {
+    let greeted = greet(shard, host, (to, by), (manners, rights)).await;
+    if let Some(watch) = watch.as_ref().filter(|_| manners.starttls || host.tls_first || avoids_tls) {
+        let asked = match manners.verifies {
+            _ if avoids_tls => Asked::NotAgain,
+            true => Asked::Verified,
+            false => Asked::Any,
+        };
+        sessions::tell(shard, (hop, records), (host, to), (watch, asked), &greeted);
+    }
+    let plain = Manners { watch: None, ..manners };
+    let greeted = match greeted {
         Err(HopError::BrokenTls(why)) if required => {
             Err(HopError::BadTls(format!("{}: {why}; {}", named(), asked_by.requires())))
         }
         Err(HopError::BrokenTls(why)) => {
-            let plain = Manners { starttls: false, ..manners };
+            let plain = Manners { starttls: false, ..plain };
             let greeted = greet(shard, host, (to, by), (plain, rights)).await;
             // One that takes no plain text either has some other trouble. Where it may not be asked by now it will be.
             if matches!(greeted, Ok(_) | Err(HopError::OverRate)) {
@@ -461,7 +485,7 @@ async fn open<R: Runtime>(
             greeted.map_err(|error| error.or(|| HopError::BrokenTls(why)))
         }
         Err(HopError::BrokenEhlo(error)) => {
-            let greeted = greet(shard, host, (to, by), (Manners { ehlo: false, ..manners }, rights)).await;
+            let greeted = greet(shard, host, (to, by), (Manners { ehlo: false, ..plain }, rights)).await;
             // A host that hangs up on everything is no host of HELO.
             if matches!(greeted, Ok(_) | Err(HopError::OverRate)) {
                 let why = format!("it hung up on EHLO ({error})");
@@ -478,6 +502,7 @@ async fn open<R: Runtime>(
         result => result,
     };
     let mut connection = greeted?;
+    connection.watch = None;
     if required {
         insist_on_tls(shard, &mut connection, asked_by).await?;
     }

@@ -51,7 +51,7 @@ pub(in crate::shard) fn stored<'a, R: Runtime>(
     for (number, (first, count, domain)) in domains.filter(|(.., domain)| *domain != NOBODYS).enumerate() {
         let group = Group { location, key, first, count, attempts: 0, standing, life, not_before, expiry };
         let alike = envelope.parameters.is_some().then_some(|first| wish_from(envelope, first));
-        for (group, strand) in parts(shard, chooser.as_ref(), (group, domain), alike) {
+        for (group, strand) in parts(shard, chooser.as_ref(), (group, domain, envelope.needs.tls), alike) {
             // A thousand new domains at once would hold up everybody else: the inbox takes them a few at a time.
             if number < limits::DOMAINS_AT_ONCE && (number == 0 || !shard.runtime.should_yield()) {
                 hand_off(shard, (domain, strand), group, client);
@@ -132,7 +132,7 @@ pub(in crate::shard) fn recovered<R: Runtime>(
                 };
                 let client = client(view.account, view.origin().client);
                 let alike = |first| (view.alike_from(first), PoolAndFlow::of(view.parameters_of(first)));
-                for (group, strand) in parts(shard, chooser.as_ref(), (group, domain), Some(alike)) {
+                for (group, strand) in parts(shard, chooser.as_ref(), (group, domain, view.needs.tls), Some(alike)) {
                     hand_off(shard, (domain, strand), group, client);
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::mail::envelope::Needs;
+use crate::mail::envelope::{Needs, TlsWish};
 use crate::smtp::client::auth::Mechanisms;
 use crate::smtp::client::local::local;
 use crate::smtp::reply::Reply;
@@ -18,6 +18,8 @@ pub struct Capabilities {
     pub starttls: bool,
     /// RFC 3461
     pub dsn: bool,
+    /// RFC 8689: offered under TLS to a host that has proven who it is; else it counts for nothing.
+    pub require_tls: bool,
     /// RFC 4954
     pub auth: Mechanisms,
     /// RFC 1870: announced, with a bound unless it is 0.
@@ -42,6 +44,8 @@ impl Capabilities {
                 capabilities.eight_bit = true;
             } else if keyword.eq_ignore_ascii_case("DSN") {
                 capabilities.dsn = true;
+            } else if keyword.eq_ignore_ascii_case("REQUIRETLS") {
+                capabilities.require_tls = true;
             } else if keyword.eq_ignore_ascii_case("STARTTLS") {
                 capabilities.starttls = true;
             } else if keyword.eq_ignore_ascii_case("SIZE") {
@@ -58,7 +62,10 @@ impl Capabilities {
 
     /// What a message needs that is not offered. None: it can go there as it is.
     pub fn missing(&self, needs: &Needs) -> Option<MissingExtension> {
-        let Needs { eight_bit } = needs;
+        let Needs { eight_bit, tls } = needs;
+        if *tls == TlsWish::Required && !self.require_tls {
+            return Some(MissingExtension::RequireTls);
+        }
         (*eight_bit && !self.eight_bit).then_some(MissingExtension::EightBit)
     }
 
@@ -84,6 +91,8 @@ fn is_auth_of_old(keyword: &str) -> bool {
 pub enum MissingExtension {
     /// RFC 6152 section 3: convert or bounce.
     EightBit,
+    /// RFC 8689 section 4.2.1: no other way.
+    RequireTls,
 }
 
 impl MissingExtension {
@@ -93,6 +102,8 @@ impl MissingExtension {
         // RFC 3463 3.7
         let (subject, detail) = match self {
             MissingExtension::EightBit => (6, 3),
+            // RFC 8689 section 8
+            MissingExtension::RequireTls => (7, 30),
         };
         local(code, (class, subject, detail), &format!("the next hop {self}{behind}"))
     }
@@ -103,6 +114,9 @@ impl fmt::Display for MissingExtension {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             MissingExtension::EightBit => "takes no 8-bit text (no 8BITMIME)",
+            MissingExtension::RequireTls => {
+                "does not say that it asks the next for TLS (no REQUIRETLS), which the message's sender requires"
+            }
         })
     }
 }

@@ -18,7 +18,7 @@ fn envelope() -> Envelope {
             tls: Some("TLSv1.3 X".into()),
         },
         account: Some("news".into()),
-        needs: Needs { eight_bit: true },
+        needs: Needs { eight_bit: true, ..Needs::default() },
         needs_stuffing: false,
         mailbox_line: false,
         hides_client: false,
