@@ -1,7 +1,7 @@
 //! The bytes of the spool: whatever is read is read without harm, and what is written is read again.
 
 use relevo::id::MessageId;
-use relevo::mail::envelope::{Envelope, Needs, Origin, Recipient, WithProtocol};
+use relevo::mail::envelope::{Envelope, Needs, Origin, Recipient, TlsWish, WithProtocol};
 use relevo::mail::parameters::{Key, MessageParameters, Parameters};
 use relevo::names::ends::End;
 use relevo::spool::batch::{Item, NewMessage};

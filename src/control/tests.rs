@@ -61,6 +61,8 @@ fn setup(instruments: Vec<Arc<Instruments>>, log: Option<(&Path, &Path)>, health
         fired: fired(),
         policies: None,
         fetches: fetches(),
+        reporting: None,
+        reported: tls_rpt::Counts::default(),
         suppression: Default::default(),
         listed: Arc::default(),
         data_dir: data_dir.into(),

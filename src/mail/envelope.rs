@@ -76,6 +76,13 @@ impl Needs {
         let Needs { eight_bit: _, tls } = self;
         Needs { eight_bit: false, tls }
     }
+
+    /// What of it keeps a message of this sender back. A bounce asks for the TLS of what it is about, and is not lost where there is none (RFC 8689
+    /// section 5).
+    pub fn of_sender(self, sender: &[u8]) -> Needs {
+        let bounce = sender.is_empty() && self.tls == TlsWish::Required;
+        Needs { tls: if bounce { TlsWish::Usual } else { self.tls }, ..self }
+    }
 }
 
 /// What was found in a body that came whole.

@@ -396,6 +396,17 @@ mod tests {
     }
 
     #[test]
+    fn mail_whose_sender_requires_tls_has_a_site_of_its_own() {
+        let mut one = hop("\"smtp://a\"");
+        one.ask_for_tls(Some(TlsLevel::Off));
+        one.require_tls();
+        assert_eq!((&*one.site, one.tls), ("requiretls tls=off smtp://a:25", Some(TlsLevel::Verified)));
+        let mut local = hop("\"discard\"");
+        local.require_tls();
+        assert!(!local.requires_tls && &*local.site == "discard", "it goes nowhere");
+    }
+
+    #[test]
     fn a_policy_passes_hosts_by_and_makes_a_site_of_its_own() {
         let named = || {
             let mut hop = hop("[{ to = \"smtp://a\" }, { to = \"smtp://b\", order = 1 }]");

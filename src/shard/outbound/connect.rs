@@ -23,6 +23,7 @@ use crate::shard::outbound::session::{Choice, Connection, Starttls};
 use crate::shard::outbound::sessions::{self, Asked};
 use crate::shard::outbound::watch::Watch;
 use crate::shard::wire::WireError;
+use crate::smtp::client::local;
 use crate::smtp::reply::Reply;
 use crate::time::Instant;
 
@@ -71,7 +72,7 @@ pub async fn connect<R: Runtime>(
                 if error.loops && of_dns {
                     ours = Some(host.rank);
                 }
-                search.hope = true;
+                (search.hope, search.unproven_all) = (true, false);
                 search.last = unusable(&error, host);
                 continue;
             }
@@ -130,6 +131,8 @@ struct Search<'a, R: Runtime> {
     none: Option<(Reply, String)>,
     /// Another one may.
     hope: bool,
+    /// Each that was asked has no TLS as it is wanted.
+    unproven_all: bool,
 }
 
 impl<'a, R: Runtime> Search<'a, R> {
@@ -151,12 +154,19 @@ impl<'a, R: Runtime> Search<'a, R> {
             full: Vec::new(),
             none: None,
             hope: false,
+            unproven_all: true,
         }
     }
 
     /// What to say where none gave a session.
     fn end(self) -> HopError {
-        let Search { shard, last, tried, cut, full, none, hope, .. } = self;
+        let Search { shard, hop, last, tried, cut, full, none, hope, unproven_all, .. } = self;
+        // RFC 8689 section 4.2.1: where none does what the sender requires its mail is returned, and not kept until one does.
+        if hop.requires_tls && unproven_all && !cut && full.is_empty() {
+            if let HopError::NoTls(words) | HopError::BadTls(words) = &last {
+                return HopError::TakesNone(local(550, (5, 7, 30), words), hop.label.to_string());
+            }
+        }
         if let Some((reply, named)) = none
             && !(hope || cut)
             && full.is_empty()
@@ -236,6 +246,7 @@ impl<'a, R: Runtime> Search<'a, R> {
 
     /// Nothing came of an address: what that says of it, and whether others are tried.
     fn note(&mut self, host: &Host, to: &Endpoint, choice: Choice, error: HopError) {
+        self.unproven_all &= matches!(error, HopError::NoTls(_) | HopError::BadTls(_));
         // One that answers, be it with a refusal, costs the next message no wait.
         if choice != Choice::Only && is_silence(&error) {
             let now = self.shard.timers.recent();
@@ -505,6 +516,11 @@ async fn open<R: Runtime>(
     connection.watch = None;
     if required {
         insist_on_tls(shard, &mut connection, asked_by).await?;
+    }
+    if hop.requires_tls && !connection.capabilities.require_tls {
+        connection.leave(shard).await;
+        let words = "does not ask the next host for TLS (no REQUIRETLS)";
+        return Err(HopError::NoTls(format!("{} {words}; {}", connection.hop, asked_by.requires())));
     }
     if host.named_by == NamedBy::Operator {
         refuse_ourselves(shard, host, &mut connection).await?;

@@ -18,8 +18,10 @@ pub struct Capabilities {
     pub starttls: bool,
     /// RFC 3461
     pub dsn: bool,
-    /// RFC 8689: offered under TLS to a host that has proven who it is; else it counts for nothing.
+    /// RFC 8689
     pub require_tls: bool,
+    /// The host has proven who it is.
+    pub proven: bool,
     /// RFC 4954
     pub auth: Mechanisms,
     /// RFC 1870: announced, with a bound unless it is 0.
@@ -63,7 +65,7 @@ impl Capabilities {
     /// What a message needs that is not offered. None: it can go there as it is.
     pub fn missing(&self, needs: &Needs) -> Option<MissingExtension> {
         let Needs { eight_bit, tls } = needs;
-        if *tls == TlsWish::Required && !self.require_tls {
+        if *tls == TlsWish::Required && !(self.require_tls && self.proven) {
             return Some(MissingExtension::RequireTls);
         }
         (*eight_bit && !self.eight_bit).then_some(MissingExtension::EightBit)
@@ -115,7 +117,7 @@ impl fmt::Display for MissingExtension {
         formatter.write_str(match self {
             MissingExtension::EightBit => "takes no 8-bit text (no 8BITMIME)",
             MissingExtension::RequireTls => {
-                "does not say that it asks the next for TLS (no REQUIRETLS), which the message's sender requires"
+                "has not proven who it is, or does not ask the next host for that (no REQUIRETLS), which the sender requires"
             }
         })
     }

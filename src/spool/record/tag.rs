@@ -19,5 +19,5 @@ pub const RECIPIENT_PARAMETERS: u16 = 13;
 // Those of ends are in `names::ends`.
 pub const CRITICAL_PARAMETERS: u16 = 16 | CRITICAL_TAG;
 pub const SIGNATURES: u16 = 17 | CRITICAL_TAG;
-// One byte: the number of a `TlsWish`.
-pub const TLS_WISH: u16 = 18 | CRITICAL_TAG;
+// One byte: the number of a `TlsWish`. 18 is one of those of ends.
+pub const TLS_WISH: u16 = 19 | CRITICAL_TAG;
