@@ -206,7 +206,19 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let reports = report_tls(&setup).map_err(StartError::Thread)?;
     let control = Worker::start("relevo-control", move |turn| run(setup, journal, listener, &reserve, turn))
         .map_err(StartError::Thread)?;
-    Ok(Control { control, service, decisions, blocklists, policies, reports, reader, log, words, reopen, http })
+    Ok(Control {
+        control,
+        service,
+        decisions,
+        blocklists,
+        policies,
+        reports,
+        reader,
+        log,
+        words,
+        reopen,
+        http,
+    })
 }
 
 impl Control {

@@ -143,7 +143,8 @@ fn fetch(settings: &Fetching, domain: &str) -> Result<Policy, NoPolicy> {
     let unfetched = |why: String| (ResultType::StsPolicyFetchError, why);
     let until = process::since_boot() + limits::STS_FETCH_TIME;
     let host = format!("mta-sts.{domain}");
-    let tls = settings.tls.as_ref().ok_or_else(|| unfetched("this machine trusts no authority".to_owned()))?;
+    let tls =
+        settings.tls.as_ref().ok_or_else(|| unfetched("this machine trusts no authority".to_owned()))?;
     let request = response::request(&host, "/.well-known/mta-sts.txt");
     let mut last = unfetched(format!("{host} has no address"));
     let addresses = (settings.addresses)(&host).map_err(unfetched)?;

@@ -3,6 +3,7 @@
 //! A thread of its own: it waits for name servers and web servers, each report on a thread for as long as that takes, a few at one time.
 
 mod book;
+mod reporting;
 mod send;
 
 use std::path::Path;
@@ -11,18 +12,18 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::Builder;
 use std::time::Duration;
 
-use crate::config::{DnsConfig, ReportsConfig};
 use crate::control::say::say;
 use crate::control::thread::Turn;
 use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::observe::families::{Family, FamilyInfo};
-use crate::policy::tls;
 use crate::policy::tls_rpt::PolicyCount;
 use crate::runtime::process;
 use crate::shard::mesh::Mesh;
 use crate::spool::layout;
 use book::Book;
+use reporting::{Due, Tried};
+pub use reporting::{ReportSettings, Reporting};
 
 /// What came of reports.
 const REPORTS: FamilyInfo = FamilyInfo {
@@ -57,51 +58,6 @@ impl Counts {
     pub fn families(&self) -> [Arc<Family>; 2] {
         [self.reports.clone(), self.sessions.clone()]
     }
-}
-
-/// Finds the addresses of a host, for connections to a port; an error says why there are none.
-pub type FindAddresses = dyn Fn(&str, u16) -> Result<Vec<std::net::SocketAddr>, String> + Send;
-
-/// What is in force, for one report.
-pub struct Reporting {
-    /// Who sends it.
-    pub config: ReportsConfig,
-    /// The node's name.
-    pub hostname: String,
-    /// Whom to ask who wants it.
-    pub dns: DnsConfig,
-    /// The addresses of a web server that may be connected to.
-    pub addresses: Box<FindAddresses>,
-    /// TLS to a host that has proven who it is.
-    pub tls: Option<tls::Client>,
-}
-
-/// Whoever knows that.
-pub trait ReportSettings: Send + Sync {
-    /// As it is now; None: no reports are sent.
-    fn reporting(&self) -> Option<Reporting>;
-}
-
-/// A report that is due.
-#[derive(Clone, Debug)]
-struct Due {
-    day: u32,
-    domain: Box<str>,
-    counts: Vec<PolicyCount>,
-    /// Places that have it already.
-    done: Vec<String>,
-}
-
-/// What came of trying to send one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Tried {
-    /// Places that have it now.
-    mailed: Vec<String>,
-    posted: Vec<String>,
-    /// Nobody wants it.
-    unwanted: bool,
-    /// Why some have it not, in words.
-    failed: Option<String>,
 }
 
 type Told = ((u32, Box<str>), Tried);
@@ -164,7 +120,9 @@ impl Reporter<'_> {
         if let Err(error) = self.book.write() {
             say(
                 Level::Warning,
-                format_args!("what sessions came to cannot be written down for reports of TLS: {error}; a restart forgets it"),
+                format_args!(
+                    "what sessions came to cannot be written down for reports of TLS: {error}; a restart forgets it"
+                ),
             );
         }
     }
@@ -185,7 +143,10 @@ impl Reporter<'_> {
             let is_over = self.book.tried((day, &domain), &tried, now);
             if let Some(why) = failed {
                 let next = if is_over { "it is not sent" } else { "it is tried again" };
-                say(Level::Warning, format_args!("the report of TLS of {domain} cannot be sent: {why}; {next}"));
+                say(
+                    Level::Warning,
+                    format_args!("the report of TLS of {domain} cannot be sent: {why}; {next}"),
+                );
                 self.counts.reports.add(3, u64::from(is_over));
             }
         }

@@ -8,6 +8,10 @@ pub const TLS_RPT_DOMAINS_A_SESSION: usize = 16;
 pub const TLS_RPT_SHARD_ENTRIES: usize = 4_096;
 /// The same that control keeps, all days together: some hundred bytes each.
 pub const TLS_RPT_ENTRIES: usize = 50_000;
+/// Bytes that there may be for each of them, on average: strangers choose how long a policy is, and what their hosts call themselves.
+pub const TLS_RPT_ENTRY_BYTES: usize = 1_300;
+/// Bytes of memory of an entry beside its texts, and of a kind of failure.
+pub const TLS_RPT_OVERHEAD: usize = 200;
 /// Policies of one domain in a day: it may have changed its own now and then.
 pub const TLS_RPT_POLICIES_A_DOMAIN: usize = 8;
 /// Kinds of failure of one policy that are told apart.
@@ -29,7 +33,9 @@ pub const TLS_RPT_ROUND: Duration = Duration::from_secs(1);
 /// And how often it writes that down: so much of a day does a kill take.
 pub const TLS_RPT_WRITE: Duration = Duration::from_secs(20);
 /// Bytes of the file of a day, which is written anew, without what was counted twice, when it has grown beyond that.
-pub const TLS_RPT_FILE_MAX: u64 = 64 * 1024 * 1024;
+pub const TLS_RPT_FILE_MAX: u64 = 128 * 1024 * 1024;
+/// From the first second of a day to its last.
+pub const TLS_RPT_DAY_LASTS: Duration = Duration::from_secs(86_399);
 /// When the reports of a day go out, at the latest after its end (RFC 8460 section 4.1: not all at one moment).
 pub const TLS_RPT_DELAY: Duration = Duration::from_secs(4 * 3600);
 /// The longest that a configuration may say.

@@ -133,7 +133,9 @@ mod tests {
         let (header, body) = text.split_once("\r\n\r\n").expect("a body");
         let header = header.replace("\r\n ", " ").replace("\r\n\t", " ");
         for line in [
-            &*format!("Subject: Report Domain: {long} Submitter: relay.example Report-ID: <2026-11-29.1@relay.example>"),
+            &*format!(
+                "Subject: Report Domain: {long} Submitter: relay.example Report-ID: <2026-11-29.1@relay.example>"
+            ),
             &format!("TLS-Report-Domain: {long}"),
             "TLS-Report-Submitter: relay.example",
             "TLS-Required: No",

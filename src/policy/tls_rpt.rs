@@ -90,6 +90,11 @@ impl AppliedPolicy {
         AppliedPolicy { kind: PolicyType::Sts, lines, hosts }
     }
 
+    /// Bytes in memory.
+    fn held(&self) -> usize {
+        limits::TLS_RPT_OVERHEAD + self.lines.iter().chain(&self.hosts).map(String::len).sum::<usize>()
+    }
+
     /// The TLSA records of a host (RFC 6698 section 2.2: as zone files have them). None are known where they cannot be looked up.
     pub fn of_records(host: &str, records: &[TlsAssociation]) -> AppliedPolicy {
         let line = |record: &TlsAssociation| {
@@ -132,6 +137,10 @@ impl Failure {
     pub fn new(result: ResultType, reason: &str) -> Failure {
         let reason = plain(reason);
         Failure { result, sending: None, host: String::new(), helo: String::new(), receiving: None, reason }
+    }
+
+    fn held(&self) -> usize {
+        limits::TLS_RPT_OVERHEAD + self.host.len() + self.helo.len() + self.reason.len()
     }
 }
 
@@ -176,14 +185,22 @@ impl PolicyCount {
         PolicyCount { policy, successful: 0, failed: 0, failures: BTreeMap::new() }
     }
 
-    fn fail(&mut self, failure: Failure, count: u64) {
+    /// So many failed in this way, which is told apart if there is room. Returns the bytes that took.
+    fn fail(&mut self, failure: Failure, count: u64, has_room: bool) -> usize {
         self.failed = self.failed.saturating_add(count);
-        let room = self.failures.len() < limits::TLS_RPT_FAILURES_A_POLICY;
+        let has_room = has_room && self.failures.len() < limits::TLS_RPT_FAILURES_A_POLICY;
         if let Some(known) = self.failures.get_mut(&failure) {
             *known = known.saturating_add(count);
-        } else if room {
+        } else if has_room {
+            let held = failure.held();
             self.failures.insert(failure, count);
+            return held;
         }
+        0
+    }
+
+    fn held(&self) -> usize {
+        self.policy.held() + self.failures.keys().map(Failure::held).sum::<usize>()
     }
 }
 
@@ -195,6 +212,8 @@ pub type Day = BTreeMap<Box<str>, Vec<PolicyCount>>;
 pub struct Tally {
     days: BTreeMap<u32, Day>,
     entries: usize,
+    /// Bytes of their texts, about.
+    held: usize,
     /// Sessions that found no room.
     pub left_out: u64,
 }
@@ -219,6 +238,11 @@ impl Tally {
     pub fn forget(&mut self, day: u32) {
         let domains = self.days.remove(&day).unwrap_or_default();
         self.entries -= domains.values().map(Vec::len).sum::<usize>();
+        self.held -= domains.values().flatten().map(PolicyCount::held).sum::<usize>();
+    }
+
+    fn has_room(&self, most: usize) -> bool {
+        self.held < most.saturating_mul(limits::TLS_RPT_ENTRY_BYTES)
     }
 
     /// A session with a host of a domain, where there are at most so many entries.
@@ -229,10 +253,14 @@ impl Tally {
         failure: Option<Failure>,
         most: usize,
     ) {
+        let has_room = self.has_room(most);
         match (self.entry((day, domain), policy, most), failure) {
             (None, _) => self.left_out += 1,
             (Some(count), None) => count.successful += 1,
-            (Some(count), Some(failure)) => count.fail(failure, 1),
+            (Some(count), Some(failure)) => {
+                let held = count.fail(failure, 1, has_room);
+                self.held += held;
+            }
         }
     }
 
@@ -248,16 +276,17 @@ impl Tally {
 
     /// The same of one policy.
     pub fn put(&mut self, of: (u32, &str), more: &PolicyCount, most: usize) {
+        let has_room = self.has_room(most);
         let Some(count) = self.entry(of, &more.policy, most) else {
             self.left_out += more.successful + more.failed;
             return;
         };
         count.successful = count.successful.saturating_add(more.successful);
         let told: u64 = more.failures.values().sum();
-        for (failure, times) in &more.failures {
-            count.fail(failure.clone(), *times);
-        }
         count.failed = count.failed.saturating_add(more.failed.saturating_sub(told));
+        let each = more.failures.iter();
+        let held: usize = each.map(|(failure, times)| count.fail(failure.clone(), *times, has_room)).sum();
+        self.held += held;
     }
 
     fn entry(
@@ -266,7 +295,7 @@ impl Tally {
         policy: &AppliedPolicy,
         most: usize,
     ) -> Option<&mut PolicyCount> {
-        let has_room = self.entries < most;
+        let has_room = self.entries < most && self.has_room(most);
         let place = |counts: &[PolicyCount]| counts.iter().position(|known| known.policy == *policy);
         let known = self.days.get(&day).and_then(|domains| domains.get(domain));
         let place = known.and_then(|counts| place(counts));
@@ -274,6 +303,7 @@ impl Tally {
             let has_room = has_room && known.is_none_or(|all| all.len() < limits::TLS_RPT_POLICIES_A_DOMAIN);
             has_room.then_some(())?;
             self.entries += 1;
+            self.held += policy.held();
             let counts = self.days.entry(day).or_default().entry(domain.into()).or_default();
             counts.push(PolicyCount::new(policy.clone()));
             return counts.last_mut();

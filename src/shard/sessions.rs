@@ -17,13 +17,7 @@ impl Sessions {
     }
 
     /// A shard had a session for a domain, on a day.
-    pub fn count(
-        &self,
-        shard: usize,
-        of: (u32, &str),
-        policy: &AppliedPolicy,
-        failure: Option<Failure>,
-    ) {
+    pub fn count(&self, shard: usize, of: (u32, &str), policy: &AppliedPolicy, failure: Option<Failure>) {
         let Some(own) = self.0.get(shard) else { return };
         let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
         own.count(of, policy, failure, limits::TLS_RPT_SHARD_ENTRIES);

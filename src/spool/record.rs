@@ -25,12 +25,12 @@ mod tag;
 
 pub use domains::group_by_domain;
 pub use kind::RecordKind;
+use tag::CRITICAL_TAG;
 
 /// Bytes of a record's header.
 pub const HEADER: usize = 24;
 /// The bit of a type or tag that forbids to pass over it.
 pub const CRITICAL: u8 = 0x80;
-const CRITICAL_TAG: u16 = 0x8000;
 
 /// Why bytes are not a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

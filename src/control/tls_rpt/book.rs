@@ -2,13 +2,13 @@
 //! count, or that a report was sent.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::control::tls_rpt::{Due, Tried};
+use crate::control::tls_rpt::reporting::{Due, Tried};
 use crate::limits;
 use crate::policy::tls_rpt::{AppliedPolicy, Day, Failure, PolicyCount, Tally};
 use crate::queue::fair;
@@ -22,7 +22,7 @@ pub(super) struct Book {
     tally: Tally,
     /// What is not written down yet.
     fresh: Tally,
-    standings: BTreeMap<(u32, Box<str>), Standing>,
+    standings: BTreeMap<u32, BTreeMap<Box<str>, Standing>>,
 }
 
 /// How far a report is.
@@ -102,10 +102,10 @@ impl Book {
 
     /// Lines that make no sense, as the last one that a kill cut off, are passed over.
     fn read(&mut self, day: u32) {
-        let most_bytes = limits::TLS_RPT_FILE_MAX.saturating_mul(2);
-        let bytes = files::read_whole(&self.path(day), most_bytes).unwrap_or_default();
-        for line in bytes.split(|byte| *byte == b'\n') {
-            let Ok(line) = serde_json::from_slice::<Line>(line) else { continue };
+        let Ok(file) = std::fs::File::open(self.path(day)) else { return };
+        let whole = io::BufReader::new(file.take(limits::TLS_RPT_FILE_MAX.saturating_mul(2)));
+        for line in whole.split(b'\n').map_while(Result::ok) {
+            let Ok(line) = serde_json::from_slice::<Line>(&line) else { continue };
             let Line { domain, policy, successful, failed, failures, sent, over } = line;
             if let Some(policy) = policy {
                 let failures = failures.into_iter().collect();
@@ -113,7 +113,7 @@ impl Book {
                 self.tally.put((day, &domain), &count, limits::TLS_RPT_ENTRIES);
             }
             if sent.is_some() || over {
-                let standing = self.standings.entry((day, domain)).or_default();
+                let standing = self.standings.entry(day).or_default().entry(domain).or_default();
                 standing.done.extend(sent);
                 standing.is_over |= over;
             }
@@ -161,7 +161,7 @@ impl Book {
     fn write_anew(&self, day: u32) -> io::Result<()> {
         let (path, new) = (self.path(day), self.directory.join(NEW));
         let mut all = self.tally.day(day).map(lines).unwrap_or_default();
-        for ((_, domain), standing) in self.standings.range((day, "".into())..(day + 1, "".into())) {
+        for (domain, standing) in self.standings.get(&day).into_iter().flatten() {
             push(&mut all, &Line { over: standing.is_over, ..Line::of(domain) });
             for sent in &standing.done {
                 push(&mut all, &Line { sent: Some(sent.clone()), ..Line::of(domain) });
@@ -181,7 +181,7 @@ impl Book {
         for day in old {
             self.tally.forget(day);
             self.fresh.forget(day);
-            self.standings.retain(|(of, _), _| *of != day);
+            self.standings.remove(&day);
             let _ = std::fs::remove_file(self.path(day));
         }
     }
@@ -193,14 +193,19 @@ impl Book {
 
     /// Reports that are due, so many at most; somebody is at them from now on. Each has its own moment within `delay` of the end of its day, which is
     /// the same after a restart and not that of other nodes.
-    pub(super) fn due(&mut self, (wall, now): (UnixMillis, Duration), delay: Duration, most: usize) -> Vec<Due> {
+    pub(super) fn due(
+        &mut self,
+        (wall, now): (UnixMillis, Duration),
+        delay: Duration,
+        most: usize,
+    ) -> Vec<Due> {
         let mut due = Vec::new();
         for (day, domains) in self.tally.days().filter(|(day, _)| *day < wall.day()) {
             for (domain, counts) in domains {
                 if due.len() >= most {
                     break;
                 }
-                let known = self.standings.get(&(day, domain.clone()));
+                let known = self.standings.get(&day).and_then(|of| of.get(domain));
                 if known.is_some_and(|known| known.is_over || known.under_way || known.next > now) {
                     continue;
                 }
@@ -212,18 +217,19 @@ impl Book {
             }
         }
         for one in &due {
-            let standing = self.standings.entry((one.day, one.domain.clone())).or_default();
-            standing.under_way = true;
+            let standings = self.standings.entry(one.day).or_default();
+            standings.entry(one.domain.clone()).or_default().under_way = true;
         }
         due
     }
 
     /// What came of one, which is written down at once: it is not to be sent twice. Whether that is all.
     pub(super) fn tried(&mut self, (day, domain): (u32, &str), tried: &Tried, now: Duration) -> bool {
-        let standing = self.standings.entry((day, domain.into())).or_default();
+        let standing = self.standings.entry(day).or_default().entry(domain.into()).or_default();
         standing.under_way = false;
         standing.tries += 1;
-        standing.next = now.saturating_add(limits::TLS_RPT_RETRY.saturating_mul(1 << (standing.tries - 1).min(16)));
+        standing.next =
+            now.saturating_add(limits::TLS_RPT_RETRY.saturating_mul(1 << (standing.tries - 1).min(16)));
         standing.is_over = tried.failed.is_none() || standing.tries >= limits::TLS_RPT_TRIES;
         let is_over = standing.is_over;
         let mut lines = Vec::new();
@@ -325,7 +331,10 @@ mod tests {
         for book in [&mut book, &mut Book::open(&directory, 7, 101)] {
             let due = book.due((at(101, 6), NOW + limits::TLS_RPT_RETRY), Duration::ZERO, 10);
             assert_eq!(due.len(), 1, "{due:?}");
-            assert_eq!((&*due[0].domain, &due[0].done[..]), ("b.example", &["https://r.example/".to_owned()][..]));
+            assert_eq!(
+                (&*due[0].domain, &due[0].done[..]),
+                ("b.example", &["https://r.example/".to_owned()][..])
+            );
         }
         book.write_anew(100).unwrap();
         let mut again = Book::open(&directory, 7, 101);

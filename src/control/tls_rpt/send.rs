@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
-use crate::control::tls_rpt::{Due, Reporting, Tried};
+use crate::control::tls_rpt::reporting::{Due, Reporting, Tried};
 use crate::dns::{Answer, QueryType};
 use crate::limits;
 use crate::lookup::Lookup;
@@ -120,7 +120,7 @@ fn post(
             came.contains(&b'\n') || came.len() >= limits::STS_WORD_MAX
         });
         match asked.map(|()| status(&came)) {
-            Ok(Some(200..=299)) => return Ok(()),
+            Ok(Some(status)) if status / 100 == 2 => return Ok(()),
             Ok(Some(status)) => return Err(format!("the web server answers {status}")),
             Ok(None) => last = "the answer is no HTTP".to_owned(),
             Err(error) => last = format!("[{address}]: {error}"),
@@ -133,7 +133,7 @@ fn post(
 fn status(came: &[u8]) -> Option<u16> {
     let line = str::from_utf8(came.split(|byte| *byte == b'\n').next()?).ok()?;
     let rest = line.strip_prefix("HTTP/1.")?;
-    rest.get(2..5)?.parse().ok().filter(|code| (100..600).contains(code))
+    rest.get(2..5)?.parse().ok()
 }
 
 #[cfg(test)]

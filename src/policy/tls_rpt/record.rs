@@ -38,7 +38,8 @@ pub fn places(texts: &[Vec<u8>]) -> Option<Vec<Place>> {
         return None;
     }
     let fields = record.split(';').skip(1).map(|field| field.trim_matches([' ', '\t']));
-    let value = fields.filter_map(|field| field.split_once('=')).find(|(name, _)| name.trim_end() == "rua")?.1;
+    let value =
+        fields.filter_map(|field| field.split_once('=')).find(|(name, _)| name.trim_end() == "rua")?.1;
     let named = value.split(',').map(|uri| uri.trim_matches([' ', '\t']));
     let some: Vec<Place> = named.filter_map(place).take(limits::TLS_RPT_PLACES_MAX).collect();
     Some(some)
@@ -111,7 +112,10 @@ mod tests {
             ("v=TLSRPTv1; rua=HTTPS://r.example:8443", &["https://r.example:8443/"]),
             ("v=TLSRPTv1; rua=https://r.example?x", &["https://r.example/?x"]),
             // What cannot be used is passed over.
-            ("v=TLSRPTv1; rua=http://r.example/,ftp://x,mailto:x,https://192.0.2.1/,https://a@r.example/", &[]),
+            (
+                "v=TLSRPTv1; rua=http://r.example/,ftp://x,mailto:x,https://192.0.2.1/,https://a@r.example/",
+                &[],
+            ),
             ("v=TLSRPTv1; rua=mailto:a@b.example%0d%0aX,https://r.example:0/,https:///x,mailto:%zz@b", &[]),
             ("v=TLSRPTv1; rua=", &[]),
         ] {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+use crate::limits;
 use crate::policy::tls_rpt::{Failure, PolicyCount, PolicyType, ResultType};
 use crate::time::UnixMillis;
 
@@ -26,7 +27,7 @@ impl Head<'_> {
     /// The first second of the day, and its last.
     pub fn range(&self) -> (UnixMillis, UnixMillis) {
         let begin = UnixMillis::of_day(self.day);
-        (begin, UnixMillis(begin.0 + 86_399_000))
+        (begin, begin.after(limits::TLS_RPT_DAY_LASTS))
     }
 
     /// The name of the file (RFC 8460 section 5.1).

@@ -62,7 +62,10 @@ fn what_finds_no_room_is_counted() {
         let policy = AppliedPolicy { lines: vec![number.to_string()], ..sts() };
         one.count((1, "a.example"), &policy, None, MOST);
     }
-    assert_eq!((one.day(1).unwrap()["a.example"].len(), one.left_out), (limits::TLS_RPT_POLICIES_A_DOMAIN, 3));
+    assert_eq!(
+        (one.day(1).unwrap()["a.example"].len(), one.left_out),
+        (limits::TLS_RPT_POLICIES_A_DOMAIN, 3)
+    );
     let mut kinds = Tally::default();
     let most = limits::TLS_RPT_FAILURES_A_POLICY;
     for number in 0..most + 5 {
@@ -74,6 +77,18 @@ fn what_finds_no_room_is_counted() {
     let mut again = Tally::default();
     again.add(&kinds, MOST);
     assert_eq!(again, kinds);
+    // Nor is it without a bound what strangers call themselves, or have in a policy.
+    let mut long = Tally::default();
+    for number in 0..1_000 {
+        let policy = AppliedPolicy { lines: vec!["x".repeat(1_000)], ..sts() };
+        let failure = Failure { helo: number.to_string(), ..failure(ResultType::ValidationFailure, "a") };
+        long.count((1, &format!("d{}.example", number % 200)), &policy, Some(failure), MOST);
+    }
+    assert!(long.held < (MOST + 2) * limits::TLS_RPT_ENTRY_BYTES && long.left_out > 0, "{}", long.held);
+    let held = long.days().flat_map(|(_, day)| day.values().flatten()).map(PolicyCount::held);
+    assert_eq!(held.sum::<usize>(), long.held);
+    long.forget(1);
+    assert_eq!((long.held, long.entries), (0, 0));
     assert_eq!(plain("a\r\n\u{e4}b"), "a???b");
     assert_eq!(plain(&"x".repeat(9_999)).len(), limits::TLS_RPT_REASON_MAX);
 }
@@ -86,10 +101,10 @@ fn a_policy_is_told_as_it_was_published() {
     let record = |data: &[u8]| TlsAssociation { usage: 3, selector: 0, matching: 1, data: data.into() };
     let one = AppliedPolicy::of_records("mx.a.example", &[record(&[0x1f, 0x85]), record(&[0, 1])]);
     let other = AppliedPolicy::of_records("mx.a.example", &[record(&[0, 1]), record(&[0x1f, 0x85])]);
-    assert_eq!((one.lines.clone(), one.hosts.clone()), (
-        vec!["3 0 1 0001".to_owned(), "3 0 1 1f85".to_owned()],
-        vec!["mx.a.example".to_owned()]
-    ));
+    assert_eq!(
+        (one.lines.clone(), one.hosts.clone()),
+        (vec!["3 0 1 0001".to_owned(), "3 0 1 1f85".to_owned()], vec!["mx.a.example".to_owned()])
+    );
     assert_eq!(one, other, "in whatever order they came");
 }
 

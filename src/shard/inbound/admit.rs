@@ -80,8 +80,8 @@ pub(super) fn foreign(live: &LiveConfig, account: Option<&str>, sender: &[u8]) -
 fn waive_tls(envelope: &mut Envelope, summary: &Summary, body: &[u8]) {
     let length = usize::try_from(summary.header_length).unwrap_or(usize::MAX).min(body.len());
     let mut fields = header::fields(&body[..length], summary.mailbox_line);
-    let waives = fields
-        .any(|field| field.is("tls-required") && field.value.trim_ascii().eq_ignore_ascii_case(b"no"));
+    let waives =
+        fields.any(|field| field.is("tls-required") && field.value.trim_ascii().eq_ignore_ascii_case(b"no"));
     if waives && envelope.needs.tls == TlsWish::Usual {
         envelope.needs.tls = TlsWish::Waived;
     }

@@ -21,7 +21,6 @@ use crate::shard::outbound::rates::Rights;
 use crate::shard::outbound::resolve::{HostRecords, Unroutable};
 use crate::shard::outbound::session::{Choice, Connection, Starttls};
 use crate::shard::outbound::sessions::{self, Asked};
-use crate::shard::outbound::watch::Watch;
 use crate::shard::wire::WireError;
 use crate::smtp::client::local;
 use crate::smtp::reply::Reply;
@@ -162,10 +161,13 @@ impl<'a, R: Runtime> Search<'a, R> {
     fn end(self) -> HopError {
         let Search { shard, hop, last, tried, cut, full, none, hope, unproven_all, .. } = self;
         // RFC 8689 section 4.2.1: where none does what the sender requires its mail is returned, and not kept until one does.
-        if hop.requires_tls && unproven_all && !cut && full.is_empty() {
-            if let HopError::NoTls(words) | HopError::BadTls(words) = &last {
-                return HopError::TakesNone(local(550, (5, 7, 30), words), hop.label.to_string());
-            }
+        if hop.requires_tls
+            && unproven_all
+            && !cut
+            && full.is_empty()
+            && let HopError::NoTls(words) | HopError::BadTls(words) = &last
+        {
+            return HopError::TakesNone(local(550, (5, 7, 30), words), hop.label.to_string());
         }
         if let Some((reply, named)) = none
             && !(hope || cut)
@@ -389,7 +391,7 @@ fn manners<'a, R: Runtime>(
     shard: &Shard<R>,
     (hop, policy, records): (&Hop, &'a SitePolicy, Option<&'a Demand>),
     host: &Host,
-    (to, watch): (&Endpoint, Option<&'a Rc<Watch>>),
+    to: &Endpoint,
 ) -> Manners<'a> {
     let login = policy.credentials.as_ref();
     // What stands behind the hosts of a domain is the operator's, and none of its policy's.
@@ -433,7 +435,7 @@ fn manners<'a, R: Runtime>(
         login,
         records,
         asked_by,
-        watch,
+        watch: None,
     }
 }
 
@@ -451,43 +453,22 @@ async fn open<R: Runtime>(
     let (named, by) = (|| name(host, to), &hop.by);
     let now = shard.timers.recent();
     let is_known = |failures: &RefCell<Failures>| failures.borrow().is_known(&named(), now);
-    let of_dns = hop.by_records && host.named_by == NamedBy::Stranger;
-    let records = if of_dns { shard.outbound.resolver.records(host).await } else { HostRecords::None };
-    let records = match &records {
-        HostRecords::None => None,
-        HostRecords::Some(demand) => Some(demand),
-        // RFC 7672 section 2.1.2: it is as if it could not be reached.
-        HostRecords::Unknown(why) => {
-            if shard.live.get().config.tls.reports.is_some() {
-                sessions::tell_unknown(shard, hop, host, why);
-            }
-            return Err(HopError::NoRecords(why.clone()));
-        }
-    };
-    let watch = sessions::watch(shard, hop, host);
-    let mut manners = manners(shard, (hop, policy, records), host, (to, watch.as_ref()));
+    let records = records(shard, hop, host).await?;
+    let records = records.as_ref();
+    let mut manners = manners(shard, (hop, policy, records), host, to);
     let (asked_by, required) = (manners.asked_by, manners.required);
     let avoids_tls = manners.starttls && !required && is_known(&shard.outbound.hosts.tls_failures);
     if avoids_tls {
         shard.instruments.counters.tls_avoided.add(1);
         manners.starttls = false;
     }
-    let greeted = greet(shard, host, (to, by), (manners, rights)).await;
-    if let Some(watch) = watch.as_ref().filter(|_| manners.starttls || host.tls_first || avoids_tls) {
-        let asked = match manners.verifies {
-            _ if avoids_tls => Asked::NotAgain,
-            true => Asked::Verified,
-            false => Asked::Any,
-        };
-        sessions::tell(shard, (hop, records), (host, to), (watch, asked), &greeted);
-    }
-    let plain = Manners { watch: None, ..manners };
-    let greeted = match greeted {
+    let greeted = match greet_counted(shard, (hop, records), (host, to), (manners, avoids_tls), rights).await
+    {
         Err(HopError::BrokenTls(why)) if required => {
             Err(HopError::BadTls(format!("{}: {why}; {}", named(), asked_by.requires())))
         }
         Err(HopError::BrokenTls(why)) => {
-            let plain = Manners { starttls: false, ..plain };
+            let plain = Manners { starttls: false, ..manners };
             let greeted = greet(shard, host, (to, by), (plain, rights)).await;
             // One that takes no plain text either has some other trouble. Where it may not be asked by now it will be.
             if matches!(greeted, Ok(_) | Err(HopError::OverRate)) {
@@ -496,7 +477,7 @@ async fn open<R: Runtime>(
             greeted.map_err(|error| error.or(|| HopError::BrokenTls(why)))
         }
         Err(HopError::BrokenEhlo(error)) => {
-            let greeted = greet(shard, host, (to, by), (Manners { ehlo: false, ..plain }, rights)).await;
+            let greeted = greet(shard, host, (to, by), (Manners { ehlo: false, ..manners }, rights)).await;
             // A host that hangs up on everything is no host of HELO.
             if matches!(greeted, Ok(_) | Err(HopError::OverRate)) {
                 let why = format!("it hung up on EHLO ({error})");
@@ -513,14 +494,8 @@ async fn open<R: Runtime>(
         result => result,
     };
     let mut connection = greeted?;
-    connection.watch = None;
-    if required {
-        insist_on_tls(shard, &mut connection, asked_by).await?;
-    }
-    if hop.requires_tls && !connection.capabilities.require_tls {
-        connection.leave(shard).await;
-        let words = "does not ask the next host for TLS (no REQUIRETLS)";
-        return Err(HopError::NoTls(format!("{} {words}; {}", connection.hop, asked_by.requires())));
+    if required || hop.requires_tls {
+        insist_on_tls(shard, &mut connection, (asked_by, hop.requires_tls)).await?;
     }
     if host.named_by == NamedBy::Operator {
         refuse_ourselves(shard, host, &mut connection).await?;
@@ -529,16 +504,62 @@ async fn open<R: Runtime>(
     Ok(connection)
 }
 
+/// What the DNS says of the certificate of a host; None: nothing.
+async fn records<R: Runtime>(shard: &Shard<R>, hop: &Hop, host: &Host) -> Result<Option<Demand>, HopError> {
+    if !hop.by_records || host.named_by != NamedBy::Stranger {
+        return Ok(None);
+    }
+    match shard.outbound.resolver.records(host).await {
+        HostRecords::None => Ok(None),
+        HostRecords::Some(demand) => Ok(Some(demand)),
+        // RFC 7672 section 2.1.2: it is as if it could not be reached.
+        HostRecords::Unknown(why) => {
+            sessions::tell_unknown(shard, hop, host, &why);
+            Err(HopError::NoRecords(why))
+        }
+    }
+}
+
+/// As [`greet`]. What it comes to is counted, where reports of TLS are sent. `avoids_tls`: it failed there a moment ago.
+async fn greet_counted<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    (hop, records): (&Hop, Option<&Demand>),
+    (host, to): (&Host, &Endpoint),
+    (manners, avoids_tls): (Manners<'_>, bool),
+    rights: &Rights<'_, R>,
+) -> Result<Connection<R>, HopError> {
+    let watch = sessions::watch(shard, hop, host);
+    let watched = Manners { watch: watch.as_ref(), ..manners };
+    let mut greeted = greet(shard, host, (to, &hop.by), (watched, rights)).await;
+    if let Some(watch) = watch.as_ref().filter(|_| manners.starttls || host.tls_first || avoids_tls) {
+        let asked = match manners.verifies {
+            _ if avoids_tls => Asked::NotAgain,
+            true => Asked::Verified,
+            false => Asked::Any,
+        };
+        sessions::tell(shard, (hop, records), (host, to), (watch, asked), &greeted);
+    }
+    if let Ok(connection) = &mut greeted {
+        connection.watch = None;
+    }
+    greeted
+}
+
 /// The mail of this site never goes in plain text.
 async fn insist_on_tls<R: Runtime>(
     shard: &Rc<Shard<R>>,
     connection: &mut Connection<R>,
-    asked_by: AskedBy,
+    (asked_by, for_all): (AskedBy, bool),
 ) -> Result<(), HopError> {
     if connection.tls.is_empty() {
         connection.leave(shard).await;
         let does = if connection.starttls == Starttls::Refused { "refuses" } else { "offers no" };
         return Err(HopError::NoTls(format!("{} {does} STARTTLS; {}", connection.hop, asked_by.requires())));
+    }
+    if for_all && !connection.capabilities.require_tls {
+        connection.leave(shard).await;
+        let words = "does not ask the next host for TLS (no REQUIRETLS)";
+        return Err(HopError::NoTls(format!("{} {words}; {}", connection.hop, asked_by.requires())));
     }
     // Whatever comes now, plain text is not tried next.
     connection.starttls = Starttls::Settled;

@@ -79,7 +79,9 @@ pub(super) async fn prepare<R: Runtime>(
         return Ok(PreparedMessage::withheld(shard, connection, is_final, (missing, "")));
     }
     match body::survey(shard, view, (part.group.location.lane, part.resident)).await {
-        Ok(Surveyed::SevenBit) => Ok(PreparedMessage::new(Body { needs: view.needs.encoded(), encoded: false }, Plan::default())),
+        Ok(Surveyed::SevenBit) => {
+            Ok(PreparedMessage::new(Body { needs: view.needs.encoded(), encoded: false }, Plan::default()))
+        }
         Ok(Surveyed::Encode(plan)) => {
             shard.instruments.counters.bodies_converted.add(1);
             Ok(PreparedMessage::new(Body { needs: view.needs.encoded(), encoded: true }, plan))

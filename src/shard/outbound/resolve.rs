@@ -234,12 +234,7 @@ impl<R: Runtime> Resolver<R> {
         }
     }
 
-    async fn next_hop_by(
-        &self,
-        live: &InForce,
-        domain: &str,
-        wish: TlsWish,
-    ) -> Result<Rc<Hop>, Unroutable> {
+    async fn next_hop_by(&self, live: &InForce, domain: &str, wish: TlsWish) -> Result<Rc<Hop>, Unroutable> {
         let mut hop = match live.table.route(domain) {
             // One that fails, or leads back here, waits for the operator: the connection says so.
             Route::Fixed(hop) => hop.clone(),

@@ -32,10 +32,12 @@ pub(super) enum Asked {
 
 /// A session with this host is to be counted. None: it is not, as it is no host that the DNS names, or nobody sends reports.
 pub(super) fn watch<R: Runtime>(shard: &Shard<R>, hop: &Hop, host: &Host) -> Option<Rc<Watch>> {
-    let counts = shard.live.get().config.tls.reports.is_some()
-        && host.named_by == NamedBy::Stranger
-        && hop.protocol == Protocol::Smtp;
+    let counts = are_counted(shard) && host.named_by == NamedBy::Stranger && hop.protocol == Protocol::Smtp;
     counts.then(Rc::default)
+}
+
+fn are_counted<R: Runtime>(shard: &Shard<R>) -> bool {
+    shard.live.get().config.tls.reports.is_some()
 }
 
 /// What a session came to, before anything else is tried at this address.
@@ -78,11 +80,13 @@ pub(super) fn tell<R: Runtime>(
 
 /// The records of a host cannot be looked up: it is not connected to.
 pub(super) fn tell_unknown<R: Runtime>(shard: &Shard<R>, hop: &Hop, host: &Host, why: &str) {
+    if !are_counted(shard) {
+        return;
+    }
     let policy = AppliedPolicy::of_records(&host.name, &[]);
     let day = shard.runtime.wall().day();
     for domain in domains(shard, hop) {
-        let failure =
-            Failure { host: host.name.clone(), ..Failure::new(ResultType::DnssecInvalid, why) };
+        let failure = Failure { host: host.name.clone(), ..Failure::new(ResultType::DnssecInvalid, why) };
         shard.mesh.sessions().count(shard.index, (day, &domain), &policy, Some(failure));
     }
 }

@@ -122,3 +122,40 @@ impl fmt::Display for MissingExtension {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use smallvec::smallvec;
+
+    use super::*;
+    use crate::smtp::client::{Body, Transaction};
+
+    /// RFC 8689 section 4.2.1: to nobody but a host that has proven who it is and offers the same; a bounce asks for it and is not lost without.
+    #[test]
+    fn what_requires_tls_goes_to_who_asks_the_next_for_it() {
+        let body = Body { needs: Needs { tls: TlsWish::Required, ..Needs::default() }, encoded: false };
+        let begin = |require_tls, proven, sender: &'static [u8]| {
+            let capabilities = Capabilities { require_tls, proven, ..Capabilities::default() };
+            Transaction::new(&capabilities, sender, smallvec![&b"x@y"[..]], 10, body).map(|mut begun| {
+                let mut out = Vec::new();
+                begun.write_commands(&mut out);
+                String::from_utf8_lossy(&out).contains("> REQUIRETLS\r\n")
+            })
+        };
+        assert_eq!(begin(true, true, b"a@b").ok(), Some(true));
+        for (require_tls, proven) in [(true, false), (false, true), (false, false)] {
+            let refused = begin(require_tls, proven, b"a@b").expect_err("it does not go");
+            assert_eq!((refused.code, refused.status()), (554, "5.7.30".into()), "{require_tls} {proven}");
+        }
+        assert_eq!((begin(true, false, b"").ok(), begin(false, false, b"").ok()), (Some(true), Some(false)));
+        assert_eq!(
+            Capabilities::default().missing(&Needs { tls: TlsWish::Waived, ..Needs::default() }),
+            None
+        );
+        let offered = |line: &str| {
+            let lines = vec!["mx.example".to_owned(), line.to_owned()];
+            Capabilities::of_ehlo(&Reply { lines, ..local(250, (2, 0, 0), "ok") }).require_tls
+        };
+        assert!(offered("REQUIRETLS") && offered("requiretls") && !offered("REQUIRE"));
+    }
+}

@@ -3,7 +3,7 @@
 use smallvec::smallvec;
 
 use super::*;
-use crate::mail::envelope::{Needs, TlsWish};
+use crate::mail::envelope::Needs;
 use crate::smtp::client::auth::Mechanisms;
 
 pub(super) fn reply(code: u16) -> Reply {
@@ -150,32 +150,6 @@ fn what_cannot_go_is_known_before_asking() {
             .status(),
         "5.3.4"
     );
-}
-
-/// RFC 8689 section 4.2.1: to nobody but a host that has proven who it is and offers the same; a bounce asks for it and is not lost without.
-#[test]
-fn what_requires_tls_goes_to_who_asks_the_next_for_it() {
-    let body = Body { needs: Needs { tls: TlsWish::Required, ..Needs::default() }, encoded: false };
-    let begin = |require_tls, proven, sender: &'static [u8]| {
-        let capabilities = Capabilities { require_tls, proven, ..PIPELINING };
-        Transaction::new(&capabilities, sender, smallvec![&b"x@y"[..]], 10, body).map(|mut begun| {
-            let mut out = Vec::new();
-            begun.write_commands(&mut out);
-            String::from_utf8_lossy(&out).contains("> REQUIRETLS\r\n")
-        })
-    };
-    assert_eq!(begin(true, true, b"a@b").ok(), Some(true));
-    for (require_tls, proven) in [(true, false), (false, true), (false, false)] {
-        let refused = begin(require_tls, proven, b"a@b").expect_err("it does not go");
-        assert_eq!((refused.code, refused.status()), (554, "5.7.30".into()), "{require_tls} {proven}");
-    }
-    assert_eq!((begin(true, false, b"").ok(), begin(false, false, b"").ok()), (Some(true), Some(false)));
-    assert_eq!(PLAIN.missing(&Needs { tls: TlsWish::Waived, ..Needs::default() }), None);
-    let offered = |line: &str| {
-        let lines = vec!["mx.example".to_owned(), line.to_owned()];
-        Capabilities::of_ehlo(&Reply { lines, ..reply(250) }).require_tls
-    };
-    assert!(offered("REQUIRETLS") && offered("requiretls") && !offered("REQUIRE"));
 }
 
 /// The hop is asked of each recipient, and has no data.

@@ -1,6 +1,7 @@
 //! The tags of the fields of a message record.
 
-use super::CRITICAL_TAG;
+/// The bit that forbids to pass over a field.
+pub const CRITICAL_TAG: u16 = 0x8000;
 
 pub const CORE: u16 = 1 | CRITICAL_TAG;
 pub const SENDER: u16 = 2 | CRITICAL_TAG;
