@@ -311,6 +311,8 @@ fn control_setup(
             settings: Some(Arc::new(sts::Settings(reloader.clone()))),
             counts: control::unsubscribed(),
         },
+        reporting: Some(Arc::new(sts::Settings(reloader.clone()))),
+        reported: control::tls_rpt::Counts::default(),
     }
 }
 

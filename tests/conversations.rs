@@ -25,7 +25,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use relevo::config::{BareNewlines, Config};
-use relevo::mail::envelope::{Envelope, Envelopes, Recipient};
+use relevo::mail::envelope::{Envelope, Envelopes, Recipient, TlsWish};
 use relevo::mail::parameters::Parameters;
 use relevo::policy::acceptance::Acceptance;
 use relevo::policy::admit::{Admitted, NotAdmitted, Section, Submitter, admit};
@@ -347,7 +347,9 @@ fn describe(envelope: &Envelope) -> String {
     let ret = envelope.parameters.as_ref().and_then(|all| all.reports.ret);
     ret.into_iter().for_each(|ret| _ = write!(line, " returning {}", ret.word()));
     let _ = write!(line, " with {}", envelope.origin.protocol.keyword());
-    for (flag, word) in [(envelope.needs.eight_bit, " 8bit"), (envelope.needs_stuffing, " stuffed")] {
+    let requires = envelope.needs.tls == TlsWish::Required;
+    let flags = [(envelope.needs.eight_bit, " 8bit"), (envelope.needs_stuffing, " stuffed")];
+    for (flag, word) in flags.into_iter().chain([(requires, " requiring TLS")]) {
         line.push_str(if flag { word } else { "" });
     }
     if let Some(account) = &envelope.account {

@@ -233,6 +233,10 @@ fn write_delivery(config: &Config, out: &mut String) -> std::fmt::Result {
         let servers: Vec<_> = config.tls.trust_ad.iter().map(ToString::to_string).collect();
         writeln!(out, "certificates that the DNS names (DANE) are believed of {}", servers.join(", "))?;
     }
+    if let Some(reports) = &config.tls.reports {
+        let words = "domains that want reports of TLS get them from";
+        writeln!(out, "{words} {}; ask {} about them", reports.from, reports.contact)?;
+    }
     if config.delivery.private_networks == PrivateNetworks::Allow {
         writeln!(out, "MX hosts may be in private networks")?;
     }

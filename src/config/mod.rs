@@ -46,7 +46,7 @@ pub use dkim::DkimConfig;
 pub use error::{ConfigError, KeyLines};
 pub use feedback::FeedbackConfig;
 pub use log::LogConfig;
-pub use outbound_tls::TlsConfig;
+pub use outbound_tls::{ReportsConfig, TlsConfig};
 pub use public::PublicConfig;
 pub use retry::Retry;
 pub use rule::{AddressPattern, RuleConfig};

@@ -30,6 +30,7 @@ pub mod sts;
 pub mod store;
 pub mod suppression;
 mod thread;
+pub mod tls_rpt;
 mod unsubscribe;
 mod watch;
 mod words;
@@ -127,6 +128,10 @@ pub struct Setup {
     pub fetches: Arc<Family>,
     /// Pages for anybody.
     pub public: Public,
+    /// By what domains are told of TLS to their hosts; None: they are not.
+    pub reporting: Option<Arc<dyn tls_rpt::ReportSettings>>,
+    /// What came of that.
+    pub reported: tls_rpt::Counts,
 }
 
 /// The running threads.
@@ -136,6 +141,7 @@ pub struct Control {
     decisions: Worker,
     blocklists: Option<Worker>,
     policies: Option<Worker>,
+    reports: Option<Worker>,
     reader: Worker,
     pages: Option<Worker>,
     log: Option<Accounting>,
@@ -238,9 +244,23 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
         told.map(|()| None).ok_or(problem)
     })?;
     let policies = fetch_policies(&setup).map_err(StartError::Thread)?;
+    let reports = report_tls(&setup).map_err(StartError::Thread)?;
     let control = Worker::start("relevo-control", move |turn| run(setup, journal, listener, &reserve, turn))
         .map_err(StartError::Thread)?;
-    Ok(Control { control, service, decisions, blocklists, policies, reader, pages, log, words, reopen, http })
+    Ok(Control {
+        control,
+        service,
+        decisions,
+        blocklists,
+        policies,
+        reports,
+        reader,
+        pages,
+        log,
+        words,
+        reopen,
+        http,
+    })
 }
 
 impl Control {
@@ -258,8 +278,8 @@ impl Control {
         }
         self.blocklists.iter().for_each(Worker::end);
         self.decisions.stop(limits::LAST_WRITES);
-        if let Some(policies) = self.policies {
-            policies.stop(limits::LAST_WRITES);
+        for worker in [self.policies, self.reports].into_iter().flatten() {
+            worker.stop(limits::LAST_WRITES);
         }
         if let Some(pages) = self.pages {
             pages.stop(limits::LAST_WRITES);
@@ -290,6 +310,15 @@ fn fetch_policies(setup: &Setup) -> io::Result<Option<Worker>> {
     let (mesh, data_dir, counts) = (setup.mesh.clone(), setup.data_dir.clone(), setup.fetches.clone());
     let work = move |turn: &thread::Turn| sts::run(&mesh, &settings, (&data_dir, &counts), turn);
     Worker::start("relevo-policies", work).map(Some)
+}
+
+/// Starts the thread that has domains told of TLS to their hosts.
+fn report_tls(setup: &Setup) -> io::Result<Option<Worker>> {
+    let Some(settings) = setup.reporting.clone() else { return Ok(None) };
+    let (mesh, data_dir) = (setup.mesh.clone(), setup.data_dir.clone());
+    let (counts, node) = (setup.reported.clone(), setup.node);
+    let work = move |turn: &thread::Turn| tls_rpt::run(&mesh, &settings, (&data_dir, &counts, node), turn);
+    Worker::start("relevo-reports", work).map(Some)
 }
 
 /// Opens the socket and starts the thread that answers commands there.
@@ -356,7 +385,10 @@ fn run(
                 runtime: setup.runtime,
                 certificates: setup.certificates.clone(),
                 reload: setup.reload.clone(),
-                counted: vec![setup.fired.clone(), setup.fetches.clone(), setup.public.counts.clone()],
+                counted: [setup.fired.clone(), setup.fetches.clone(), setup.public.counts.clone()]
+                    .into_iter()
+                    .chain(setup.reported.families())
+                    .collect(),
                 listed: setup.listed.clone(),
                 health: setup.health.clone(),
                 hosts: http::Hosts { own: vec![setup.hostname.clone()], loopback },

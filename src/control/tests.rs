@@ -62,6 +62,8 @@ fn setup(instruments: Vec<Arc<Instruments>>, log: Option<(&Path, &Path)>, health
         policies: None,
         fetches: fetches(),
         public: Public { https: None, http: None, settings: None, counts: unsubscribed() },
+        reporting: None,
+        reported: tls_rpt::Counts::default(),
         suppression: Default::default(),
         listed: Arc::default(),
         data_dir: data_dir.into(),

@@ -16,5 +16,6 @@ pub mod notify;
 pub mod parameters;
 pub mod release;
 pub mod seven_bit;
+pub mod tls_report;
 pub mod trace;
 pub mod unsubscribe;

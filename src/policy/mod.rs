@@ -19,6 +19,7 @@ pub mod sts;
 pub mod suppression;
 pub mod tenants;
 pub mod tls;
+pub mod tls_rpt;
 pub mod trust;
 pub mod verified;
 

@@ -153,4 +153,6 @@ pub enum Defect {
     PieceNotSigned,
     /// A message that moves in the spool loses its signatures.
     SignatureLost,
+    /// Mail that requires TLS goes to whoever takes it.
+    RequireTlsIgnored,
 }

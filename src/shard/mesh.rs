@@ -26,6 +26,7 @@ use crate::shard::memory::Pool;
 use crate::shard::message::{Handoff, ShardMessage};
 use crate::shard::progress::Progress;
 use crate::shard::reading::Reading;
+use crate::shard::sessions::Sessions;
 use crate::shard::store::maps::LaneMaps;
 use crate::shard::store::places::Places;
 use crate::shard::sts::StsPolicies;
@@ -63,6 +64,8 @@ pub struct Mesh {
     warm: WarmCounts,
     /// Policies of domains.
     policies: Arc<StsPolicies>,
+    /// What sessions came to, for reports of TLS.
+    sessions: Sessions,
     open: AtomicBool,
     /// Which configuration is in force.
     generation: AtomicU64,
@@ -159,6 +162,7 @@ impl Mesh {
             providers: Counts::default(),
             warm: WarmCounts::default(),
             policies: Arc::default(),
+            sessions: Sessions::new(shards),
             open: AtomicBool::new(false),
             generation: AtomicU64::new(0),
             suspensions: Mutex::default(),
@@ -184,6 +188,11 @@ impl Mesh {
     /// Policies of domains, and whose are wanted.
     pub fn policies(&self) -> &Arc<StsPolicies> {
         &self.policies
+    }
+
+    /// What sessions with hosts came to.
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
     }
 
     /// How long mail lives.

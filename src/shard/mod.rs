@@ -37,6 +37,7 @@ pub mod answer;
 mod pace;
 pub mod wire;
 mod records;
+pub mod sessions;
 pub mod sts;
 pub mod timers;
 mod promise;

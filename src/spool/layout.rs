@@ -27,6 +27,9 @@ pub const SUPPRESSION: &str = "suppression";
 /// The directory of policies of domains.
 pub const POLICIES: &str = "mta-sts";
 
+/// The directory of what sessions came to, for reports of TLS.
+pub const TLS_REPORTS: &str = "tls-rpt";
+
 const LANE: &str = "lane-";
 const SEGMENT: &str = ".seg";
 

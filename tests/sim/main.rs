@@ -24,6 +24,7 @@ mod planted;
 mod relay;
 mod reload;
 mod rules;
+mod require_tls;
 mod returns;
 #[path = "../schema/mod.rs"]
 mod schema;

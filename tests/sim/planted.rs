@@ -14,8 +14,8 @@ use super::day::plan::{BANNER, DOT, End, Flavour, Lookup, Manner, Plan, RCPT, Si
 use super::day::reloads::{Fate, Reload, Version};
 use super::days::wrong;
 use super::{
-    ask, compaction, dsn, fair, feedback, floods, full_disk, held, lmtp, node_shares, reload, rules, shaping,
-    signed, sources, suppressed, suspend, warmup, window,
+    ask, compaction, dsn, fair, feedback, floods, full_disk, held, lmtp, node_shares, reload, require_tls,
+    rules, shaping, signed, sources, suppressed, suspend, warmup, window,
 };
 
 /// Seeds within which a defect must be found.
@@ -169,6 +169,7 @@ found! {
     LateToldAgain in mail_that_is_told_to_be_late_again_is_found,
     PieceNotSigned in a_piece_that_nobody_signed_is_found,
     SignatureLost in a_signature_that_does_not_move_is_found,
+    RequireTlsIgnored in mail_for_a_host_that_nobody_verified_is_found,
 }
 
 const LOST: &[&str] = &["lost ("];
@@ -205,6 +206,7 @@ fn of_ends(defect: Defect) {
         Defect::NotifyIgnored | Defect::LateToldAgain => dsn::is_found(defect),
         Defect::PieceNotSigned | Defect::SignatureLost => signed::is_found(defect),
         Defect::FeedbackSettledFirst => feedback::is_found(defect),
+        Defect::RequireTlsIgnored => require_tls::is_found(defect),
         _ => suppressed::is_found(defect),
     }
 }
@@ -234,7 +236,8 @@ fn is_found(defect: Defect) {
         Defect::HeldForgotten | Defect::FeedbackSettledFirst => return of_ends(defect),
         Defect::DiscardedHandedOut | Defect::ClassUntold | Defect::PieceNotSigned => return of_ends(defect),
         Defect::SuppressionUnasked | Defect::SuppressedTried => return of_ends(defect),
-        Defect::NotifyIgnored | Defect::LateToldAgain | Defect::SignatureLost => return of_ends(defect),
+        Defect::NotifyIgnored | Defect::LateToldAgain => return of_ends(defect),
+        Defect::SignatureLost | Defect::RequireTlsIgnored => return of_ends(defect),
         Defect::PlaceKept | Defect::PlaceTakenBack => return floods::kept_places_are_found(defect),
         Defect::SlowNamesKeepPlaces => return floods::kept_names_are_found(defect),
         Defect::OutcomeLost => (plain, 0.02, &["does not end"]),

@@ -17,6 +17,7 @@ use relevo::observe::counters::{Counter, Counters};
 use relevo::observe::journaled::{LaneWatermark, Readers, WriteAck};
 use relevo::policy::suppression::shared::Shared;
 use relevo::policy::tls;
+use relevo::policy::tls_rpt::Tally;
 use relevo::queue::group::ANY_LIFETIME;
 use relevo::queue::suspension::{Effect, Scope, Suspension, Suspensions};
 use relevo::runtime::sim::{SimRuntime, World};
@@ -282,6 +283,13 @@ impl<'a> Relay<'a> {
     /// Policies of domains, and whose are wanted.
     pub fn policies(&self) -> &StsPolicies {
         self.mesh.policies()
+    }
+
+    /// What sessions came to since this was asked last, as reports of TLS tell it.
+    pub fn tls_sessions(&self) -> Tally {
+        let mut all = Tally::default();
+        self.mesh.sessions().take().for_each(|counted| all.add(&counted, 1000));
+        all
     }
 
     /// What sources in warm-up have left.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::mail::author::Author;
-use crate::mail::envelope::Envelope;
+use crate::mail::envelope::{Envelope, TlsWish};
+use crate::mail::header;
 use crate::mail::parameters::Key;
 use crate::mail::release::{self, SendAt, TooLate};
 use crate::policy::acceptance::Acceptance;
@@ -74,6 +75,18 @@ pub(super) fn foreign(live: &LiveConfig, account: Option<&str>, sender: &[u8]) -
     (!may).then_some(Refused { reply: words::FOREIGN_SENDER, reason: Reason::SenderDenied })
 }
 
+/// RFC 8689 section 5: a field that says `No` has a message go whatever its recipients' domains ask of TLS, unless its MAIL requires TLS.
+#[cold]
+fn waive_tls(envelope: &mut Envelope, summary: &Summary, body: &[u8]) {
+    let length = usize::try_from(summary.header_length).unwrap_or(usize::MAX).min(body.len());
+    let mut fields = header::fields(&body[..length], summary.mailbox_line);
+    let waives =
+        fields.any(|field| field.is("tls-required") && field.value.trim_ascii().eq_ignore_ascii_case(b"no"));
+    if waives && envelope.needs.tls == TlsWish::Usual {
+        envelope.needs.tls = TlsWish::Waived;
+    }
+}
+
 impl Admission {
     /// Before the first of a message is stored, or behind its end: decides, unless that was done. Mail that no rule asks about and that has no
     /// instruction costs a look at two flags. `is_whole`: no more of its header section is to come.
@@ -85,6 +98,9 @@ impl Admission {
         body: &mut Vec<u8>,
     ) -> Admission {
         let mut admission = Admission::default();
+        if summary.speaks_of_tls && is_whole {
+            waive_tls(envelope, &summary, body);
+        }
         if !is_whole {
             // With room for what a look at the input may bring, no more would be gathered in any case.
             let is_long = body.len() > limits::BODY_GATHER_MAX - 2 * limits::SCRATCH;

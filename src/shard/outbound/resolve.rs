@@ -16,8 +16,8 @@ use crate::dns::message::Reading;
 use crate::dns::{Answer, LookupError, LookupResult, QueryType};
 use crate::limits;
 use crate::mail::address;
+use crate::mail::envelope::TlsWish;
 use crate::policy::failures::Failures;
-use crate::policy::sts::Mode;
 use crate::route::gate::{AdmittedAddress, Gate, GateRefusal, NamedBy};
 use crate::route::{self, Hop, Host, HostAddress, NoRoute, Route};
 use crate::runtime::{Defect, Runtime};
@@ -34,6 +34,7 @@ use waiters::{Asker, LookupOutcome, Waiters};
 mod cached;
 mod dane;
 mod hosts;
+mod obey;
 mod ours;
 mod renew;
 mod sts;
@@ -222,30 +223,21 @@ impl<R: Runtime> Resolver<R> {
         cached::reaches(cache, &hop, known, now) && self.knows_policy(cache, domain, now)
     }
 
-    /// Whether it can be said without a question what policy the domain has.
-    fn knows_policy(&self, cache: &mut Cache, domain: &str, now: Instant) -> bool {
-        !self.obeys_policies() || cache.get(QueryType::Txt, &sts::record_name(domain), now).is_some()
-    }
-
-    fn obeys_policies(&self) -> bool {
-        self.live.borrow().config.tls.mta_sts && self.policies.is_served()
-    }
-
-    /// Where the mail of a domain (lower case) goes, by what is in force when that is known.
-    pub async fn next_hop(&self, domain: &str) -> Result<Rc<Hop>, Unroutable> {
+    /// Where the mail of a domain (lower case) goes that asks this of TLS, by what is in force when that is known.
+    pub async fn next_hop(&self, domain: &str, wish: TlsWish) -> Result<Rc<Hop>, Unroutable> {
         loop {
             let live = self.live.borrow().clone();
-            let found = self.next_hop_by(&live, domain).await;
+            let found = self.next_hop_by(&live, domain, wish).await;
             if live.generation == self.live.borrow().generation {
                 return found;
             }
         }
     }
 
-    async fn next_hop_by(&self, live: &InForce, domain: &str) -> Result<Rc<Hop>, Unroutable> {
-        match live.table.route(domain) {
+    async fn next_hop_by(&self, live: &InForce, domain: &str, wish: TlsWish) -> Result<Rc<Hop>, Unroutable> {
+        let mut hop = match live.table.route(domain) {
             // One that fails, or leads back here, waits for the operator: the connection says so.
-            Route::Fixed(hop) => Ok(Rc::new(hop.clone())),
+            Route::Fixed(hop) => hop.clone(),
             Route::Mx { behind, tls } => {
                 let mut hop = match route::literal(domain) {
                     Some(address) => {
@@ -254,17 +246,25 @@ impl<R: Runtime> Resolver<R> {
                         self.addresses(&hop.hosts[0]).await.map(|_| hop)
                     }
                     None if address::is_numeric(domain) => Err(no_domain(domain)),
-                    None => self.mx_hop_or(domain, behind.as_ref()).await,
+                    None => self.mx_hop_or((domain, wish), behind.as_ref()).await,
                 }?;
                 hop.ask_for_tls(*tls);
-                Ok(Rc::new(hop))
+                hop
             }
+        };
+        if wish == TlsWish::Required {
+            hop.require_tls();
         }
+        Ok(Rc::new(hop))
     }
 
     /// MX hosts and what stands behind them: also where nobody says now which hosts these are. What is said for good stands.
-    async fn mx_hop_or(&self, domain: &str, behind: Option<&Hop>) -> Result<Hop, Unroutable> {
-        let found = self.mx_hop(domain).await;
+    async fn mx_hop_or(
+        &self,
+        (domain, wish): (&str, TlsWish),
+        behind: Option<&Hop>,
+    ) -> Result<Hop, Unroutable> {
+        let found = self.mx_hop(domain, wish).await;
         let Some(behind) = behind else { return found };
         match found {
             Ok(mut hop) => {
@@ -277,7 +277,7 @@ impl<R: Runtime> Resolver<R> {
     }
 
     /// MX hosts, or the domain itself where it has none (RFC 5321 section 5.1).
-    async fn mx_hop(&self, domain: &str) -> Result<Hop, Unroutable> {
+    async fn mx_hop(&self, domain: &str, wish: TlsWish) -> Result<Hop, Unroutable> {
         let found = self.lookup(QueryType::Mx, domain).await;
         let (hosts, cut) = match &found.answer {
             Ok(Answer::Mx { hosts, cut }) => (&hosts[..], *cut),
@@ -296,33 +296,9 @@ impl<R: Runtime> Resolver<R> {
         if self.live.borrow().table.is_apart(domain) {
             hop.set_apart(domain);
         }
-        let hop = self.obey_domain(domain, hop, found.secure).await?;
+        let authentic = found.secure || hosts.is_empty();
+        let hop = self.obey_domain((domain, wish), hop, (found.secure, authentic)).await?;
         self.reachable(hop, cut).await
-    }
-
-    /// A domain may say which hosts are its own (RFC 8461), and signed zones what certificates they have (RFC 7672), which goes before. What a route says
-    /// of TLS stands over both.
-    async fn obey_domain(&self, domain: &str, mut hop: Hop, secure: bool) -> Result<Hop, Unroutable> {
-        let live = self.live.borrow().clone();
-        if matches!(live.table.route(domain), Route::Mx { tls: Some(_), .. }) {
-            return Ok(hop);
-        }
-        let ask = async |kind: QueryType, name: &str| self.lookup(kind, name).await;
-        let certified =
-            if secure && live.config.tls.dane { dane::hosts(ask, &hop).await } else { Vec::new() };
-        if self.obeys_policies() {
-            let (until, name) = (self.runtime.now() + limits::STS_PATIENCE, sts::record_name(domain));
-            let record = self.until(until, self.lookup(QueryType::Txt, &name)).await;
-            let id = record.and_then(|found| sts::id(&found));
-            let kept = sts::policy((&self.runtime, &self.timers), &self.policies, domain, id).await;
-            if let Some(kept) = kept.filter(|kept| kept.policy.mode == Mode::Enforce) {
-                hop = sts::obey(hop, &kept.policy, &certified)?;
-            }
-        }
-        if !certified.is_empty() {
-            hop.obey_records();
-        }
-        Ok(hop)
     }
 
     /// What certificates the DNS names for a host of a hop that has some.

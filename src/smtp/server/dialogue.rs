@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::limits;
 use crate::mail::address::{AddressError, Path};
+use crate::mail::envelope::TlsWish;
 use crate::mail::notify::{self, Asked, Notify};
 use crate::mail::parameters::Key;
 use crate::mail::release::SendAt;
@@ -214,7 +215,7 @@ impl Dialogue {
             // Also to who may authenticate now: many say EHLO once.
             let begun = (self.identity.begun > 0 && (auth || self.identity.may_relay()))
                 .then_some(UnixMillis(u64::from(self.identity.begun) * 1000));
-            let offered = Offered { starttls, auth, dsn: config.dsn, held_from: begun };
+            let offered = Offered { starttls, auth, dsn: config.dsn, require_tls: tls, held_from: begun };
             extensions::write_ehlo(out, &config.hostname, config.message_size_max, offered);
         } else {
             out.extend_from_slice(b"250 ");
@@ -253,11 +254,17 @@ impl Dialogue {
         if let Some(words) = parameters.hold.and_then(|hold| self.hold_refused(hold)) {
             return self.complain_of_mail(words, out);
         }
+        if parameters.require_tls && !self.identity.is_protected() {
+            return self.complain_of_mail(words::REQUIRETLS_NEEDS_TLS, out);
+        }
         if !self.config.dsn && (parameters.ret.is_some() || parameters.envid.is_some()) {
             return self.complain_of_mail(reply::of_error(CommandError::Parameter), out);
         }
         self.conduct.begin_anew();
         let mut envelope = self.config.envelopes.take();
+        if parameters.require_tls {
+            envelope.needs.tls = TlsWish::Required;
+        }
         if let Some(hold) = parameters.hold {
             let all = envelope.parameters.get_or_insert_default();
             all.message.put(Key::SendAt, hold.text().into());
