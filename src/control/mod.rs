@@ -215,27 +215,12 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
         reload: setup.reload.clone(),
     };
     let (decisions, desk, lists) = decisions::start(decided, start).map_err(StartError::Thread)?;
-    let blocklists = setup.reload.clone().map(|reload| {
-        let teller = admin::Teller::new(&setup.instruments, setup.node, "blocklists");
-        let mut watch = blocklists::Watch::new(reload, desk.clone(), teller);
-        Worker::start("relevo-lists", move |turn| watch.run(turn))
-    });
-    let blocklists = blocklists.transpose().map_err(StartError::Thread)?;
-    let unsubscriber = setup.public.settings.clone().map(|settings| {
-        Arc::new(unsubscribe::Unsubscriber {
-            settings,
-            lists: lists.clone(),
-            teller: admin::Teller::new(&setup.instruments, setup.node, "unsubscribe"),
-            journaled: barrier(),
-            counts: setup.public.counts.clone(),
-        })
-    });
+    let blocklists = watch_blocklists(&setup, &desk).map_err(StartError::Thread)?;
+    let unsubscriber = unsubscriber(&setup, (&lists, barrier()));
     let reader = reader::start(&setup.mesh, unsubscriber.clone()).map_err(StartError::Thread)?;
     let pages = unsubscriber.filter(|_| !listeners.is_empty());
-    let pages = pages
-        .map(|by| public::start(listeners, by, reserve.clone()))
-        .transpose()
-        .map_err(StartError::Thread)?;
+    let pages = pages.map(|by| public::start(listeners, by, reserve.clone()));
+    let pages = pages.transpose().map_err(StartError::Thread)?;
     let orders = (desk, lists, barrier());
     let service = socket.map(|path| serve_commands(&setup, path, &reserve, orders)).transpose();
     let service = service.or_else(|problem| {
@@ -291,6 +276,25 @@ impl Control {
         }
         self.words.stop();
     }
+}
+
+/// Starts the thread that asks lists of others about our addresses.
+fn watch_blocklists(setup: &Setup, desk: &decisions::Desk) -> io::Result<Option<Worker>> {
+    let Some(reload) = setup.reload.clone() else { return Ok(None) };
+    let teller = admin::Teller::new(&setup.instruments, setup.node, "blocklists");
+    let mut watch = blocklists::Watch::new(reload, desk.clone(), teller);
+    Worker::start("relevo-lists", move |turn| watch.run(turn)).map(Some)
+}
+
+/// Who puts on the suppression list whoever unsubscribes.
+fn unsubscriber(
+    setup: &Setup,
+    (lists, journaled): (&decisions::ListDesk, Option<admin::JournalBarrier>),
+) -> Option<Arc<unsubscribe::Unsubscriber>> {
+    let settings = setup.public.settings.clone()?;
+    let teller = admin::Teller::new(&setup.instruments, setup.node, "unsubscribe");
+    let (lists, counts) = (lists.clone(), setup.public.counts.clone());
+    Some(Arc::new(unsubscribe::Unsubscriber { settings, lists, teller, journaled, counts }))
 }
 
 /// Opens the ports of pages, each with whether TLS is spoken there.
