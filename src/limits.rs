@@ -19,6 +19,7 @@ mod smtp;
 mod spool;
 mod sts;
 mod suppression;
+mod verify;
 
 pub mod client;
 pub mod server;
@@ -39,6 +40,7 @@ pub use smtp::*;
 pub use spool::*;
 pub use sts::*;
 pub use suppression::*;
+pub use verify::*;
 
 const _: () = {
     assert!(PATH_MAX + "MAIL FROM:\r\n".len() <= 512 && LOCAL_PART_MAX + 2 < PATH_MAX);

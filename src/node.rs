@@ -39,6 +39,7 @@ pub(crate) mod secret;
 pub mod shaping;
 pub(crate) mod source;
 mod sts;
+mod verifier;
 mod verp;
 
 use engine::{Engine, choose};
@@ -297,6 +298,7 @@ fn control_setup(
         reload: Some(reloader.clone()),
         fired: control::fired(),
         policies: Some(Arc::new(sts::Settings(reloader.clone()))),
+        verifies: Some(Arc::new(sts::Settings(reloader.clone()))),
         fetches: control::fetches(),
     }
 }

@@ -29,6 +29,7 @@ pub mod sts;
 pub mod store;
 pub mod suppression;
 mod thread;
+pub mod verifier;
 mod watch;
 mod words;
 
@@ -103,6 +104,8 @@ pub struct Setup {
     pub reload: Option<Arc<dyn reload::Reload>>,
     /// By what policies of domains are fetched; None: they are not.
     pub policies: Option<Arc<dyn sts::FetchSettings>>,
+    /// By what mail of strangers is verified; None: it is not.
+    pub verifies: Option<Arc<dyn verifier::ResolveSettings>>,
     /// What came of that.
     pub fetches: Arc<Family>,
 }
@@ -114,6 +117,7 @@ pub struct Control {
     decisions: Worker,
     blocklists: Option<Worker>,
     policies: Option<Worker>,
+    verifier: Option<Worker>,
     reader: Worker,
     log: Option<Accounting>,
     words: Words,
@@ -197,9 +201,23 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
         told.map(|()| None).ok_or(problem)
     })?;
     let policies = fetch_policies(&setup).map_err(StartError::Thread)?;
+    let verifier = setup.verifies.clone().map(|settings| verifier::start(&setup.mesh, settings));
+    let verifier = verifier.transpose().map_err(StartError::Thread)?;
     let control = Worker::start("relevo-control", move |turn| run(setup, journal, listener, &reserve, turn))
         .map_err(StartError::Thread)?;
-    Ok(Control { control, service, decisions, blocklists, policies, reader, log, words, reopen, http })
+    Ok(Control {
+        control,
+        service,
+        decisions,
+        blocklists,
+        policies,
+        verifier,
+        reader,
+        log,
+        words,
+        reopen,
+        http,
+    })
 }
 
 impl Control {
@@ -219,6 +237,9 @@ impl Control {
         self.decisions.stop(limits::LAST_WRITES);
         if let Some(policies) = self.policies {
             policies.stop(limits::LAST_WRITES);
+        }
+        if let Some(verifier) = self.verifier {
+            verifier.stop(limits::LAST_WRITES);
         }
         self.reader.stop(limits::LAST_WRITES);
         self.control.stop(limits::LAST_WRITES);

@@ -15,5 +15,6 @@ pub mod instructions;
 pub mod notify;
 pub mod parameters;
 pub mod release;
+pub mod results;
 pub mod seven_bit;
 pub mod trace;

@@ -14,8 +14,8 @@ use super::day::plan::{BANNER, DOT, End, Flavour, Lookup, Manner, Plan, RCPT, Si
 use super::day::reloads::{Fate, Reload, Version};
 use super::days::wrong;
 use super::{
-    ask, compaction, dsn, fair, feedback, floods, full_disk, held, lmtp, node_shares, reload, rules, shaping,
-    signed, sources, suppressed, suspend, warmup, window,
+    ask, compaction, dsn, fair, feedback, floods, full_disk, gateway, held, lmtp, node_shares, reload, rules,
+    shaping, signed, sources, suppressed, suspend, warmup, window,
 };
 
 /// Seeds within which a defect must be found.
@@ -163,6 +163,8 @@ found! {
     MemoryKept in memory_of_who_went_away_is_found,
     SuppressionUnasked in a_list_nobody_asks_is_found,
     SuppressedTried in mail_that_waits_for_who_is_listed_is_found,
+    Unverified in mail_that_goes_on_before_it_is_verified_is_found,
+    ForgedResultsKept in forged_results_that_stay_are_found,
     FeedbackSettledFirst in a_complaint_that_leaves_before_it_is_told_is_found,
     ClassUntold in a_refusal_whose_reason_is_not_told_again_is_found,
     NotifyIgnored in a_sender_that_is_told_what_it_did_not_ask_for_is_found,
@@ -205,6 +207,7 @@ fn of_ends(defect: Defect) {
         Defect::NotifyIgnored | Defect::LateToldAgain => dsn::is_found(defect),
         Defect::PieceNotSigned | Defect::SignatureLost => signed::is_found(defect),
         Defect::FeedbackSettledFirst => feedback::is_found(defect),
+        Defect::Unverified | Defect::ForgedResultsKept => gateway::is_found(defect),
         _ => suppressed::is_found(defect),
     }
 }
@@ -232,6 +235,7 @@ fn is_found(defect: Defect) {
             return node_shares::is_found(defect);
         }
         Defect::HeldForgotten | Defect::FeedbackSettledFirst => return of_ends(defect),
+        Defect::Unverified | Defect::ForgedResultsKept => return of_ends(defect),
         Defect::DiscardedHandedOut | Defect::ClassUntold | Defect::PieceNotSigned => return of_ends(defect),
         Defect::SuppressionUnasked | Defect::SuppressedTried => return of_ends(defect),
         Defect::NotifyIgnored | Defect::LateToldAgain | Defect::SignatureLost => return of_ends(defect),
