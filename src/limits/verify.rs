@@ -36,4 +36,3 @@ pub const VERIFY_QUESTIONS: usize = 256;
 
 const _: () =
     assert!(VERIFY_FIRST.as_secs() < VERIFY_TIME.as_secs() && VERIFY_TIME.as_secs() < VERIFY_WAIT.as_secs());
-const _: () = assert!(VERIFIED_HEADER_MAX <= crate::limits::BODY_GATHER_MAX);

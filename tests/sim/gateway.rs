@@ -101,6 +101,8 @@ fn kills(seed: u64, defect: Option<Defect>) {
         verifier.turn(&world, &relay);
         world.run_for(Duration::from_millis(20));
         rounds += 1;
+        let wrong = |field: &String| field.contains("fields");
+        assert!(!sink.verified.borrow().iter().flatten().any(wrong), "each is to have one field, ours");
         assert!(rounds < 30_000, "{} of {all} came", sink.received.borrow().len());
     }
     assert_eq!(client.acknowledged.borrow().len(), all);

@@ -199,10 +199,11 @@ fn of_sites(defect: Defect) {
     }
 }
 
-/// Those of mail that waits, or that ends here.
+/// Those of mail that waits, that ends here, or that strangers bring.
 fn of_ends(defect: Defect) {
     match defect {
         Defect::HeldForgotten => held::is_found(defect),
+        Defect::OneAnswerForAll => lmtp::is_found(defect),
         Defect::DiscardedHandedOut => rules::is_found(defect),
         Defect::NotifyIgnored | Defect::LateToldAgain => dsn::is_found(defect),
         Defect::PieceNotSigned | Defect::SignatureLost => signed::is_found(defect),
@@ -220,7 +221,7 @@ fn is_found(defect: Defect) {
         Defect::JournalWithoutRoom => return full_disk::is_found(defect),
         Defect::PageSkips | Defect::ReturnedTooEarly => return ask::is_found(defect),
         Defect::AnswerBreaksOff | Defect::PanicOverReturn => return ask::is_found(defect),
-        Defect::OneAnswerForAll => return lmtp::is_found(defect),
+        Defect::OneAnswerForAll | Defect::ForgedResultsKept => return of_ends(defect),
         Defect::MovedFreedEarly | Defect::ParametersStay => return compaction::is_found(defect),
         Defect::RulesUnasked | Defect::RateUncounted => return shaping::is_found(defect),
         Defect::ProviderUncounted | Defect::ScheduleForgotten => return shaping::is_found(defect),
@@ -235,9 +236,8 @@ fn is_found(defect: Defect) {
             return node_shares::is_found(defect);
         }
         Defect::HeldForgotten | Defect::FeedbackSettledFirst => return of_ends(defect),
-        Defect::Unverified | Defect::ForgedResultsKept => return of_ends(defect),
         Defect::DiscardedHandedOut | Defect::ClassUntold | Defect::PieceNotSigned => return of_ends(defect),
-        Defect::SuppressionUnasked | Defect::SuppressedTried => return of_ends(defect),
+        Defect::SuppressionUnasked | Defect::SuppressedTried | Defect::Unverified => return of_ends(defect),
         Defect::NotifyIgnored | Defect::LateToldAgain | Defect::SignatureLost => return of_ends(defect),
         Defect::PlaceKept | Defect::PlaceTakenBack => return floods::kept_places_are_found(defect),
         Defect::SlowNamesKeepPlaces => return floods::kept_names_are_found(defect),

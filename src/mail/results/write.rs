@@ -1,8 +1,7 @@
 //! The field as it is written. What strangers gave is in it only where it is a domain, or letters of base64: nothing of it can be read as more.
 
 use crate::limits;
-use crate::mail::address;
-use crate::mail::results::{FIELD, Findings, Verdict};
+use crate::mail::results::found::{FIELD, Findings, Verdict, shown};
 
 /// Appends the field of this host.
 pub fn write(out: &mut Vec<u8>, hostname: &str, findings: &Findings) {
@@ -30,11 +29,6 @@ pub fn write(out: &mut Vec<u8>, hostname: &str, findings: &Findings) {
         field.value("policy.dmarc", Some(dmarc.policy.word()));
     }
     field.out.extend_from_slice(b"\r\n");
-}
-
-/// A domain that can be written. None: it is none.
-pub fn shown(domain: &str) -> Option<&str> {
-    Some(domain).filter(|domain| address::is_domain(domain.as_bytes()))
 }
 
 /// Whether it is base64, and no more than the begin of it.
