@@ -50,7 +50,7 @@ pub(super) fn read(section: &Section<'_>) -> GatewayConfig {
     let verify = section.read("verify", None, |value| {
         word(value, [Verify::Report, Verify::Enforce, Verify::Off].map(|one| (one.word(), one))).map(Some)
     });
-    if domains.is_empty() && verify.is_some_and(|verify| verify != Verify::Off) {
+    if section.lacks("relay_to") && verify.is_some_and(|verify| verify != Verify::Off) {
         let fix = "name the domains that this is the MX of in relay_to, or remove it";
         section.fail(
             "verify",

@@ -27,7 +27,7 @@ mod find;
 /// Which name servers are asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolving {
-    /// In this order.
+    /// Of which the quicker ones are asked.
     pub servers: Vec<SocketAddr>,
     /// One try's timeout.
     pub timeout: Duration,
@@ -166,9 +166,10 @@ fn authenticator(by: &Resolving) -> Option<MessageAuthenticator> {
     options.edns0 = true;
     options.use_hosts_file = ResolveHosts::Never;
     options.cache_size = limits::VERIFY_CACHE;
-    options.num_concurrent_reqs = 1;
+    // One of them may be dead: two are asked, and those first that answered best.
+    options.num_concurrent_reqs = 2;
+    options.server_ordering_strategy = ServerOrderingStrategy::QueryStatistics;
     options.max_active_requests = limits::VERIFY_QUESTIONS;
-    options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
     options.positive_max_ttl = Some(limits::DNS_TTL_MAX);
     options.negative_max_ttl = Some(limits::DNS_NEGATIVE_TTL_MAX);
     match MessageAuthenticator::new(config, options) {
