@@ -41,6 +41,7 @@ mod secrets;
 pub mod shaping;
 pub(crate) mod source;
 mod sts;
+mod verifier;
 mod verp;
 
 use engine::{Engine, choose};
@@ -304,6 +305,7 @@ fn control_setup(
         reload: Some(reloader.clone()),
         fired: control::fired(),
         policies: Some(Arc::new(sts::Settings(reloader.clone()))),
+        verifies: Some(Arc::new(sts::Settings(reloader.clone()))),
         fetches: control::fetches(),
         public: control::Public {
             https: settings.public.https,

@@ -22,6 +22,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use relevo::config::{BareNewlines, Config};
@@ -29,6 +30,7 @@ use relevo::mail::envelope::{Envelope, Envelopes, Recipient, TlsWish};
 use relevo::mail::parameters::Parameters;
 use relevo::policy::acceptance::Acceptance;
 use relevo::policy::admit::{Admitted, NotAdmitted, Section, Submitter, admit};
+use relevo::policy::gateway::Gateway;
 use relevo::policy::reason::{Reason, Refused};
 use relevo::policy::rules::{self, Facts};
 use relevo::smtp::server::{
@@ -69,6 +71,7 @@ fn parse(text: &str) -> Result<Transcript, String> {
             envelopes: Envelopes::default(),
             questions: Questions::default(),
             returns: None,
+            gateway: None,
         },
         acceptance: Rc::default(),
         inputs: vec![Vec::new()],
@@ -105,6 +108,7 @@ fn parse(text: &str) -> Result<Transcript, String> {
     transcript.acceptance = Rc::new(Acceptance::new(&read));
     let rules::Stages { sender, recipient, header: _ } = transcript.acceptance.stages();
     transcript.config.questions = Questions { sender, recipient };
+    transcript.config.gateway = Gateway::new(&read.listeners[0].gateway.domains).map(Arc::new);
     Ok(transcript)
 }
 

@@ -1,6 +1,7 @@
 //! What a configuration may say and hardly means: each a warning with the line to write in place of it. Pure; what only the machine
 //! knows is looked at by `crate::check`.
 
+mod gateway;
 mod public;
 mod warmup;
 
@@ -52,6 +53,7 @@ pub fn judge(config: &Config, shards: usize) -> Vec<ConfigError> {
         judge_relaying(config, at, listener, &mut found);
         judge_listener(config, at, listener, shards, &mut found);
     }
+    gateway::judge(config, &mut found);
     judge_overlaps(config, &mut found);
     judge_accounts(config, &mut found);
     judge_routes(config, &mut found);
@@ -169,7 +171,7 @@ fn judge_relaying(config: &Config, at: usize, listener: &ListenerConfig, found: 
     }
     let here = listener.relay_from.iter().all(is_loopback);
     let accounts = config.accounts.is_some() && listener.tls.is_some();
-    if reachable && here && !accounts {
+    if reachable && here && !accounts && listener.gateway.domains.is_empty() {
         let problem = format!(
             "{} is open to others, and only this machine may relay there: they get 550 5.7.1",
             listener.address

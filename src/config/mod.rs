@@ -13,6 +13,7 @@ pub mod differences;
 pub mod dkim;
 pub(crate) mod error;
 pub mod feedback;
+pub mod gateway;
 mod guess;
 pub mod judge;
 pub(crate) mod literal;
@@ -45,6 +46,7 @@ pub use credentials::{BadPassword, Credentials, Password};
 pub use dkim::DkimConfig;
 pub use error::{ConfigError, KeyLines};
 pub use feedback::FeedbackConfig;
+pub use gateway::{GatewayConfig, Verify};
 pub use log::LogConfig;
 pub use outbound_tls::{ReportsConfig, TlsConfig};
 pub use public::PublicConfig;
@@ -88,6 +90,8 @@ pub struct ListenerConfig {
     pub address: SocketAddr,
     /// Networks that may relay. Default: loopback.
     pub relay_from: Vec<Network>,
+    /// `relay_to` and `verify`: what is taken from anybody.
+    pub gateway: GatewayConfig,
     /// Largest message, bytes.
     pub message_size_max: u64,
     /// Recipients of one transaction.

@@ -32,6 +32,7 @@ pub mod suppression;
 mod thread;
 pub mod tls_rpt;
 mod unsubscribe;
+pub mod verifier;
 mod watch;
 mod words;
 
@@ -124,6 +125,8 @@ pub struct Setup {
     pub reload: Option<Arc<dyn reload::Reload>>,
     /// By what policies of domains are fetched; None: they are not.
     pub policies: Option<Arc<dyn sts::FetchSettings>>,
+    /// By what mail of strangers is verified; None: it is not.
+    pub verifies: Option<Arc<dyn verifier::ResolveSettings>>,
     /// What came of that.
     pub fetches: Arc<Family>,
     /// Pages for anybody.
@@ -142,6 +145,7 @@ pub struct Control {
     blocklists: Option<Worker>,
     policies: Option<Worker>,
     reports: Option<Worker>,
+    verifier: Option<Worker>,
     reader: Worker,
     pages: Option<Worker>,
     log: Option<Accounting>,
@@ -230,6 +234,7 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     })?;
     let policies = fetch_policies(&setup).map_err(StartError::Thread)?;
     let reports = report_tls(&setup).map_err(StartError::Thread)?;
+    let verifier = verify_mail(&setup).map_err(StartError::Thread)?;
     let control = Worker::start("relevo-control", move |turn| run(setup, journal, listener, &reserve, turn))
         .map_err(StartError::Thread)?;
     Ok(Control {
@@ -239,6 +244,7 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
         blocklists,
         policies,
         reports,
+        verifier,
         reader,
         pages,
         log,
@@ -263,11 +269,8 @@ impl Control {
         }
         self.blocklists.iter().for_each(Worker::end);
         self.decisions.stop(limits::LAST_WRITES);
-        for worker in [self.policies, self.reports].into_iter().flatten() {
+        for worker in [self.policies, self.reports, self.pages, self.verifier].into_iter().flatten() {
             worker.stop(limits::LAST_WRITES);
-        }
-        if let Some(pages) = self.pages {
-            pages.stop(limits::LAST_WRITES);
         }
         self.reader.stop(limits::LAST_WRITES);
         self.control.stop(limits::LAST_WRITES);
@@ -284,6 +287,11 @@ fn watch_blocklists(setup: &Setup, desk: &decisions::Desk) -> io::Result<Option<
     let teller = admin::Teller::new(&setup.instruments, setup.node, "blocklists");
     let mut watch = blocklists::Watch::new(reload, desk.clone(), teller);
     Worker::start("relevo-lists", move |turn| watch.run(turn)).map(Some)
+}
+
+/// Starts the thread that verifies mail of strangers.
+fn verify_mail(setup: &Setup) -> io::Result<Option<Worker>> {
+    setup.verifies.clone().map(|settings| verifier::start(&setup.mesh, settings)).transpose()
 }
 
 /// Who puts on the suppression list whoever unsubscribes.

@@ -60,6 +60,7 @@ fn setup(instruments: Vec<Arc<Instruments>>, log: Option<(&Path, &Path)>, health
         reload: None,
         fired: fired(),
         policies: None,
+        verifies: None,
         fetches: fetches(),
         public: Public { https: None, http: None, settings: None, counts: unsubscribed() },
         reporting: None,

@@ -37,7 +37,7 @@ pub struct Envelope {
     pub hides_client: bool,
     /// Its parameters; None: it has none, and neither has a recipient, and none has its end at once.
     pub parameters: Option<Box<MessageParameters>>,
-    /// Our signatures of it: whole `DKIM-Signature` fields. None: we do not sign it.
+    /// What we say of it in front of it, whole fields: `DKIM-Signature` of mail that we sign, `Authentication-Results` of a stranger's that we verify.
     pub signatures: Option<Box<[u8]>>,
 }
 

@@ -15,6 +15,7 @@ pub mod instructions;
 pub mod notify;
 pub mod parameters;
 pub mod release;
+pub mod results;
 pub mod seven_bit;
 pub mod tls_report;
 pub mod trace;

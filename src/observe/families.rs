@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use crate::limits;
-use crate::names::{CLASSES, REASONS};
+use crate::names::{CLASSES, REASONS, VERDICTS};
 use crate::observe::counters::Counter;
 
 /// The value of a label for all that have none of their own.
@@ -186,6 +186,8 @@ pub struct Families {
     pub attempted: NamedCounters,
     /// The same, by source and [`Tried`]; what left by the node's own addresses is not in it.
     pub by_source: NamedCounters,
+    /// Messages of strangers, by what was verified ([`CHECKS`](crate::names::CHECKS)) and what it came to ([`VERDICTS`]).
+    pub verified: NamedCounters,
 }
 
 impl Default for Families {
@@ -239,6 +241,15 @@ impl Default for Families {
                     values: &["delivered", "deferred", "bounced"],
                 },
             ),
+            verified: NamedCounters::new(
+                "check",
+                &FamilyInfo {
+                    name: "verified",
+                    help: "Messages of strangers to domains of relay_to, by what was verified and what it came to",
+                    label: "result",
+                    values: &VERDICTS,
+                },
+            ),
         }
     }
 }
@@ -250,8 +261,8 @@ impl Families {
     }
 
     /// Those with names.
-    pub fn named(&self) -> [&NamedCounters; 2] {
-        [&self.attempted, &self.by_source]
+    pub fn named(&self) -> [&NamedCounters; 3] {
+        [&self.attempted, &self.by_source, &self.verified]
     }
 }
 

@@ -8,6 +8,7 @@ pub mod clients;
 pub mod dane;
 pub mod descriptors;
 pub mod failures;
+pub mod gateway;
 pub mod guesses;
 pub mod reason;
 pub mod relay;

@@ -16,6 +16,7 @@ use crate::config::{Config, WarmupConfig};
 use crate::mail::bounce::verp::Verp;
 use crate::mail::unsubscribe::Links;
 use crate::policy::acceptance::Acceptance;
+use crate::policy::gateway::Gateway;
 use crate::policy::returns::Returns;
 use crate::policy::signing::Signing;
 use crate::policy::tenants::Tenants;
@@ -77,6 +78,8 @@ pub struct LiveListener {
     pub certificate: Option<Arc<rustls::ServerConfig>>,
     /// Whether each shard opens it.
     pub opens: Vec<bool>,
+    /// Domains that it takes from anybody.
+    pub gateway: Option<Arc<Gateway>>,
 }
 
 /// What files hold that a configuration names, where that has no type for it: it stands above the configuration, or remembers something.
@@ -109,9 +112,10 @@ impl LiveConfig {
         let returns = Returns::new(&config.feedback, verp);
         let shards = config.particulars(shards);
         let certificates = certificates.into_iter().chain(std::iter::repeat(None));
-        let listener = |(place, certificate)| LiveListener {
+        let listener = |(place, certificate): (usize, _)| LiveListener {
             certificate,
             opens: shards.iter().map(|shard| shard.listeners[place]).collect(),
+            gateway: Gateway::new(&config.listeners[place].gateway.domains).map(Arc::new),
         };
         LiveConfig {
             generation: 0,

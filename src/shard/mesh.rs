@@ -30,6 +30,7 @@ use crate::shard::sessions::Sessions;
 use crate::shard::store::maps::LaneMaps;
 use crate::shard::store::places::Places;
 use crate::shard::sts::StsPolicies;
+use crate::shard::verifying::Verifying;
 use crate::shard::warm::WarmCounts;
 use crate::shard::window::SiteWindow;
 use crate::time::{Instant, UnixMillis};
@@ -77,6 +78,8 @@ pub struct Mesh {
     unnoticed: AtomicU64,
     /// Bounces and complaints that control reads.
     reading: Reading,
+    /// Mail of strangers that control verifies.
+    verifying: Verifying,
     /// Tenants by whose mail return paths went out.
     known_tenants: KnownTenants,
     /// The suppression list, as control keeps it.
@@ -170,6 +173,7 @@ impl Mesh {
             noticed: ArrayQueue::new(limits::NOTICED_MAX),
             unnoticed: AtomicU64::new(0),
             reading: Reading::default(),
+            verifying: Verifying::default(),
             known_tenants: KnownTenants::default(),
             suppression: Arc::default(),
             stop: AtomicBool::new(false),
@@ -208,6 +212,11 @@ impl Mesh {
     /// Bounces and complaints that control reads.
     pub fn reading(&self) -> &Reading {
         &self.reading
+    }
+
+    /// Mail of strangers that control verifies.
+    pub fn verifying(&self) -> &Verifying {
+        &self.verifying
     }
 
     /// Tenants by whose mail return paths went out.

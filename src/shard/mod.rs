@@ -25,6 +25,7 @@ mod handed;
 mod progress;
 pub mod mesh;
 pub mod reading;
+pub mod verifying;
 mod rate_count;
 mod tenant_rates;
 mod count_guard;

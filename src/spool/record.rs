@@ -332,7 +332,7 @@ pub struct MessageView<'a> {
     pub tls: Option<&'a str>,
     /// The account.
     pub account: Option<&'a str>,
-    /// Our signatures, whole header fields.
+    /// Our signatures, or what was found of a stranger's mail: whole header fields.
     pub signatures: &'a [u8],
     recipients: &'a [u8],
     extents: &'a [u8],

@@ -59,7 +59,8 @@ class Names:
             elif kind == A:
                 data = socket.inet_aton(record)
             elif kind == TXT:
-                data = bytes([len(record)]) + record.encode()
+                parts = [record[at : at + 255] for at in range(0, len(record), 255)] or [""]
+                data = b"".join(bytes([len(part)]) + part.encode() for part in parts)
             elif kind == TLSA:
                 data = record
             else:

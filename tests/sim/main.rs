@@ -14,6 +14,7 @@ mod day;
 mod days;
 mod dsn;
 mod full_disk;
+mod gateway;
 mod held;
 mod lend;
 mod lmtp;

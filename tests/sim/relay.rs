@@ -32,6 +32,7 @@ use relevo::shard::mesh::{Mesh, MeshLimits};
 use relevo::shard::reading::Reading;
 use relevo::shard::start::{self, Report, ShardSetup};
 use relevo::shard::sts::StsPolicies;
+use relevo::shard::verifying::Verifying;
 use relevo::shard::warm::WarmCounts;
 
 use crate::schema::Schema;
@@ -300,6 +301,11 @@ impl<'a> Relay<'a> {
     /// What waits to be read of what came back.
     pub fn reading(&self) -> &Reading {
         self.mesh.reading()
+    }
+
+    /// Mail of strangers that waits to be verified.
+    pub fn verifying(&self) -> &Verifying {
+        self.mesh.verifying()
     }
 
     /// Who gets no mail.

@@ -16,6 +16,7 @@ use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::inbound::sign::{self, Unfinished};
 use crate::shard::inbound::suppress;
+use crate::shard::inbound::verify::{Begun, Unverified};
 use crate::shard::live::LiveConfig;
 use crate::smtp::data::Summary;
 use crate::smtp::reply::words;
@@ -37,8 +38,10 @@ pub struct Admission {
     release: Option<UnixMillis>,
     /// It is to be signed.
     pub(super) signing: Option<Box<Unfinished>>,
-    /// It could not be, as the first of it was stored before its header section was whole.
-    misses_signature: bool,
+    /// It is to be verified.
+    pub(super) verifying: Option<Box<Unverified>>,
+    /// It is to be signed or verified, and could not be, as the first of it was stored before its header section was whole.
+    misses_its_header: bool,
 }
 
 /// Why a header section was not whole in memory.
@@ -144,7 +147,7 @@ impl Admission {
         }
         // We answer for mail of those that we relay for, and for nobody else's.
         if client.trusted && live.signing.is_some() && admission.refused.is_none() {
-            admission.misses_signature = !is_whole;
+            admission.misses_its_header = !is_whole;
             if is_whole {
                 let section = admission.section(&summary, body);
                 let (signing, grown) = sign::begin(shard, &live, client.account, body, section);
@@ -179,9 +182,25 @@ impl Admission {
         shard.instruments.families.ways_out.add(added as usize, 1);
     }
 
+    /// It is to be verified, unless it is refused anyway; its header section had so many bytes when it came. None: that is too long for it.
+    pub(super) fn verify<R: Runtime>(&mut self, shard: &Shard<R>, begun: Option<Begun>, before: u64) {
+        match begun {
+            None => {
+                self.misses_its_header = true;
+                self.cut.get_or_insert(Cut::TooLong);
+            }
+            Some(Begun { unverified, .. }) if self.refused.is_some() => unverified.abandon(shard),
+            Some(Begun { mut unverified, length }) => {
+                unverified.grew(self.done.grown);
+                self.verifying = Some(unverified);
+                self.done.grown += length as i64 - i64::try_from(before).unwrap_or(i64::MAX);
+            }
+        }
+    }
+
     /// Behind the end of a message whose first part was stored early: what was to be done with its header section cannot be done any more.
     pub(in crate::shard) fn settle(&mut self, acceptance: &Acceptance, summary: &Summary) {
-        if acceptance.stages().header || summary.may_instruct || self.misses_signature {
+        if acceptance.stages().header || summary.may_instruct || self.misses_its_header {
             match self.cut {
                 Some(Cut::TooLong) => self.refused = Some((words::HEADER_TOO_LARGE.into(), Reason::TooLarge)),
                 Some(Cut::NoMemory) => self.refused = Some((words::NO_MEMORY.into(), Reason::NoRoom)),

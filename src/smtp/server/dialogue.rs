@@ -10,6 +10,7 @@ use crate::mail::envelope::TlsWish;
 use crate::mail::notify::{self, Asked, Notify};
 use crate::mail::parameters::Key;
 use crate::mail::release::SendAt;
+use crate::policy::gateway::Gateway;
 use crate::policy::reason::Reason;
 use crate::policy::returns::Returns;
 use crate::smtp::command::{self, Command, CommandError, MailParameters};
@@ -300,15 +301,17 @@ impl Dialogue {
         // We are nobody's final destination, but of what comes back: else a client that may not relay has no recipient to give us, in whatever form
         // (`u%x@us`, `x!u@us`, `"u@x"@us`, a source route).
         let comes_back = |returns: &Arc<Returns>| !path.routed && returns.takes(path.address, path.domain_at);
+        let is_ours = |gateway: &Arc<Gateway>| gateway.takes(path, hostname);
         let mut asked = asked;
-        if !allowed {
-            if !self.config.returns.as_ref().is_some_and(comes_back) {
-                return self.refuse_recipient(words::RELAY_DENIED, out);
-            }
-            // Nothing is ever told to strangers, whose addresses may be anybody's.
+        if !allowed && self.config.returns.as_ref().is_some_and(comes_back) {
+            // Nothing is told of it, whose sender may be anybody.
             asked = Asked { notify: Notify::NEVER, original: None };
+        } else if !allowed && !self.config.gateway.as_ref().is_some_and(is_ours) {
+            return self.refuse_recipient(words::RELAY_DENIED, out);
         } else if !self.config.dsn && !asked.is_empty() {
             return self.refuse_recipient(reply::of_error(CommandError::Parameter), out);
+        } else if !allowed {
+            asked.notify = asked.notify.of_stranger();
         }
         let memory = gate != Intake::NoMemory;
         if self.config.questions.recipient || self.identity.asks_of_recipients {
