@@ -50,6 +50,8 @@ fn kills(seed: u64, defect: Option<Defect>) {
     let all = || sink.received.borrow().len() >= RECIPIENTS;
     assert!(run(&world, &mut control, &relay, 300, all), "not all of it goes");
     assert!(run(&world, &mut control, &relay, 100, || relay.sum(|of| &of.spool_messages) == 0));
+    // The journal's reader comes behind the mail.
+    control.finish(&world, &relay);
     let ids = control.ids();
     assert_eq!(ids.len(), RECIPIENTS);
     let verp = return_paths(&configuration).expect("a secret");
