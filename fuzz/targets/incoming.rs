@@ -4,7 +4,7 @@ use relevo::id::MessageId;
 use relevo::limits;
 use relevo::mail::bounce::verp::{Copy, Verp};
 use relevo::mail::bounce::{self, Incoming, Original, Returned, Unsubscribe};
-use relevo::mail::unsubscribe::{Links, SECRET};
+use relevo::mail::unsubscribe::Links;
 use relevo::time::UnixMillis;
 
 const NOW: UnixMillis = UnixMillis(1_790_000_000_000);
@@ -39,7 +39,7 @@ pub fn incoming(data: &[u8]) {
 
 /// Whatever a subject is, nobody is unsubscribed but by what a secret of ours sealed.
 fn links(data: &[u8]) {
-    let links = Links::new("u.example", None, [&[7; SECRET]]);
+    let links = Links::new("u.example", None, [&[7; limits::UNSUBSCRIBE_SECRET]]);
     if let Incoming::Unsubscribe(Unsubscribe::Asked(token)) = bounce::read(data, b"unsubscribe@a.example") {
         assert!(token.len() <= limits::INCOMING_VALUE_MAX && links.read(&token).is_none());
     }

@@ -64,16 +64,7 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
     write_signing(config, out)?;
     write_feedback(config, out)?;
     write_suppression(config, out)?;
-    let public = &config.public;
-    for (address, how) in [(public.https, "https"), (public.http, "http")] {
-        if let Some(address) = address {
-            writeln!(
-                out,
-                "pages to unsubscribe at {how}://{address}, linked as https://{}/u/...",
-                public.host(&config.node.hostname)
-            )?;
-        }
-    }
+    write_pages(config, out)?;
     let bound = match config.spool.size_max {
         0 => "as many as the disk holds".to_owned(),
         size => format!("{} in all", value::show_size(size)),
@@ -93,6 +84,21 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
     }
     write_tuning(config, out)?;
     config.shards.iter().try_for_each(|shard| write_shard(config, shard, out))
+}
+
+/// Where recipients unsubscribe.
+fn write_pages(config: &Config, out: &mut String) -> std::fmt::Result {
+    let public = &config.public;
+    for (address, how) in [(public.https, "https"), (public.http, "http")] {
+        if let Some(address) = address {
+            writeln!(
+                out,
+                "pages to unsubscribe at {how}://{address}, linked as https://{}/u/...",
+                public.host(&config.node.hostname)
+            )?;
+        }
+    }
+    Ok(())
 }
 
 fn write_logs(config: &Config, out: &mut String) -> std::fmt::Result {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::config::literal::{quoted, quoted_list};
 use crate::config::rule::order::{self, Doubt};
-use crate::config::value::{show_duration, show_size};
+use crate::config::value::{covers, show_duration, show_size};
 use crate::config::{Config, ConfigError, ListenerConfig, Network, RouteTarget, SourceConfig, TlsLevel};
 use crate::limits;
 use crate::mail::parameters::Key;
@@ -546,15 +546,6 @@ fn judge_places(config: &Config, found: &mut Vec<ConfigError>) {
         );
         found.push(config.places.propose("node.data_dir", problem, "\"/var/lib/relevo\"", ""));
     }
-}
-
-/// Whether one address takes connections that are for the other too. IPv6 listeners take no IPv4 here.
-fn covers(wide: SocketAddr, narrow: SocketAddr) -> bool {
-    wide != narrow
-        && wide.port() == narrow.port()
-        && wide.port() != 0
-        && wide.ip().is_unspecified()
-        && wide.is_ipv4() == narrow.is_ipv4()
 }
 
 fn is_loopback(network: &Network) -> bool {

@@ -25,13 +25,13 @@ mod reader;
 mod search;
 mod service;
 mod spare;
-pub mod public;
+mod public;
 pub mod sts;
 pub mod store;
 pub mod suppression;
 mod thread;
 pub mod tls_rpt;
-mod unsubscribe;
+pub mod unsubscribe;
 pub mod verifier;
 mod watch;
 mod words;
@@ -84,7 +84,7 @@ pub struct Public {
     /// The same without TLS.
     pub http: Option<SocketAddr>,
     /// By what; None: by nothing.
-    pub settings: Option<Arc<dyn public::PublicSettings>>,
+    pub settings: Option<Arc<dyn unsubscribe::PublicSettings>>,
     /// Who unsubscribed.
     pub counts: Arc<Family>,
 }
@@ -189,7 +189,6 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     process::usage();
     let accounting = setup.accounting.take();
     let journal = accounting.as_ref().map(accounting::Opened::shared);
-    let listen = |address| process::listen_alone(address).map_err(|error| StartError::Http(address, error));
     let listener = setup.section.http.map(listen).transpose()?;
     let http = listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let listeners = pages(&setup)?;
@@ -305,15 +304,15 @@ fn unsubscriber(
     Some(Arc::new(unsubscribe::Unsubscriber { settings, lists, teller, journaled, counts }))
 }
 
+fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    process::listen_alone(address).map_err(|error| StartError::Http(address, error))
+}
+
 /// Opens the ports of pages, each with whether TLS is spoken there.
 fn pages(setup: &Setup) -> Result<Vec<(TcpListener, bool)>, StartError> {
     let wanted = [(setup.public.https, true), (setup.public.http, false)];
     let wanted = wanted.into_iter().filter_map(|(address, has_tls)| Some((address?, has_tls)));
-    let open = |(address, has_tls)| {
-        let listener = process::listen_alone(address).map_err(|error| StartError::Http(address, error))?;
-        Ok((listener, has_tls))
-    };
-    wanted.map(open).collect()
+    wanted.map(|(address, has_tls)| Ok((listen(address)?, has_tls))).collect()
 }
 
 /// Starts the thread that has policies of domains fetched.

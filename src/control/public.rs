@@ -18,29 +18,12 @@ use tokio_rustls::TlsAcceptor;
 
 use super::http;
 use super::thread::{Turn, Worker};
-use super::unsubscribe::{NotListed, Unsubscriber};
+use super::unsubscribe::{By, NotListed, Unsubscriber};
 use crate::control::say::say;
 use crate::limits;
-use crate::mail::unsubscribe::Links;
 use crate::observe::diagnostics::Level;
 use crate::runtime::files::Reserve;
 use crate::runtime::process;
-
-/// What is in force.
-pub struct PublicInForce {
-    /// The certificate that is shown.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
-    /// What reads links.
-    pub links: Option<Arc<Links>>,
-    /// Who unsubscribes gets no mail of anybody, not only none of that tenant.
-    pub of_node: bool,
-}
-
-/// Whoever knows that.
-pub trait PublicSettings: Send + Sync {
-    /// As it is now.
-    fn public(&self) -> PublicInForce;
-}
 
 /// Starts to serve these listeners, the first of which are under TLS.
 pub(super) fn start(
@@ -182,7 +165,7 @@ async fn unsubscribe(State(unsubscriber): State<Arc<Unsubscriber>>, uri: Uri, bo
         let words = "The request lacks List-Unsubscribe=One-Click (RFC 8058): nothing was changed.";
         return page(StatusCode::BAD_REQUEST, words, "");
     }
-    match unsubscriber.take(&listed, super::unsubscribe::By::OneClick).await {
+    match unsubscriber.take(&listed, By::OneClick).await {
         Ok(()) => {
             page(StatusCode::OK, &format!("{} will get no more of these messages.", listed.address), "")
         }

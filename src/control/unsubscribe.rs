@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::admin::{JournalBarrier, Teller};
 use super::decisions::ListDesk;
-use super::public::{PublicInForce, PublicSettings};
-use crate::mail::unsubscribe::Listed;
+use crate::mail::unsubscribe::{Links, Listed};
 use crate::observe::event::{Admin, ListChange};
 use crate::observe::families::{Family, FamilyInfo};
 use crate::policy::suppression::canonical::canonical;
@@ -20,14 +19,30 @@ pub const UNSUBSCRIBED: FamilyInfo = FamilyInfo {
     values: &["one_click", "mail", "unknown"],
 };
 
+/// What is in force.
+pub struct PublicInForce {
+    /// The certificate that is shown.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// What reads links.
+    pub links: Option<Arc<Links>>,
+    /// Who unsubscribes gets no mail of anybody, not only none of that tenant.
+    pub of_node: bool,
+}
+
+/// Whoever knows that.
+pub trait PublicSettings: Send + Sync {
+    /// As it is now.
+    fn public(&self) -> PublicInForce;
+}
+
 /// How somebody unsubscribes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum By {
     OneClick,
     Mail,
+    /// Not at all: nobody knows who it is.
+    Unknown,
 }
-
-const UNKNOWN: usize = 2;
 
 /// Why somebody is not on the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +70,7 @@ impl Unsubscriber {
 
     /// One whom nobody believes.
     pub fn count_unknown(&self) {
-        self.counts.add(UNKNOWN, 1);
+        self.counts.add(By::Unknown as usize, 1);
     }
 
     /// Whoever it is gets no more mail of that tenant; it is on disk when this comes back.
@@ -81,8 +96,8 @@ impl Unsubscriber {
             && let Some(teller) = &self.teller
         {
             let reason = match by {
-                By::OneClick => "unsubscribed by one click",
                 By::Mail => "unsubscribed by mail",
+                By::OneClick | By::Unknown => "unsubscribed by one click",
             };
             let by = if of_node { "recipient".to_owned() } else { format!("recipient of {}", listed.tenant) };
             teller.tell(Admin::Suppress(ListChange {

@@ -68,3 +68,5 @@ pub const INCOMING_TAG_MAX: usize = 1024;
 pub const UNSUBSCRIBE_TOKEN_MAX: usize = 998;
 /// Those of the shortest.
 pub const UNSUBSCRIBE_TOKEN_MIN: usize = 32;
+/// Bytes of the secret that they are sealed with: a key of AES-256.
+pub const UNSUBSCRIBE_SECRET: usize = 32;

@@ -24,8 +24,6 @@ const PREFIX: &str = "u1";
 const PATH: &str = "/u/";
 /// To whom mail goes, at the domain of return paths.
 const LOCAL_PART: &str = "unsubscribe";
-/// Bytes of a secret.
-pub const SECRET: usize = 32;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// What writes such fields, and reads tokens again.
@@ -74,10 +72,11 @@ impl Links {
     pub fn new<'a>(
         host: &str,
         mail_domain: Option<&str>,
-        secrets: impl IntoIterator<Item = &'a [u8; SECRET]>,
+        secrets: impl IntoIterator<Item = &'a [u8; limits::UNSUBSCRIBE_SECRET]>,
     ) -> Links {
-        let key =
-            |secret: &[u8; SECRET]| UnboundKey::new(&AES_256_GCM_SIV, secret).ok().map(LessSafeKey::new);
+        let key = |secret: &[u8; limits::UNSUBSCRIBE_SECRET]| {
+            UnboundKey::new(&AES_256_GCM_SIV, secret).ok().map(LessSafeKey::new)
+        };
         Links {
             host: host.into(),
             mail_domain: mail_domain.map(Into::into),
@@ -206,7 +205,7 @@ mod tests {
         Listed { address: address.to_owned(), tenant: "shop".into(), campaign: "autumn".into(), day }
     }
 
-    fn links(secrets: &[[u8; SECRET]]) -> Links {
+    fn links(secrets: &[[u8; limits::UNSUBSCRIBE_SECRET]]) -> Links {
         Links::new("u.example.net", Some("bounces.example.net"), secrets)
     }
 

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use crate::config::suppression::SuppressionScope;
 use crate::config::{Config, ConfigError};
-use crate::control::public::{PublicInForce, PublicSettings};
-use crate::mail::unsubscribe::{Links, SECRET};
+use crate::control::unsubscribe::{PublicInForce, PublicSettings};
+use crate::limits;
+use crate::mail::unsubscribe::Links;
 use crate::node::files::Filled;
 use crate::node::secrets;
 use crate::node::sts::{InForce, Settings};
@@ -20,8 +21,10 @@ pub(super) fn load(config: &Config) -> io::Result<Option<Arc<Links>>> {
     }
     let secrets = secrets::load(&config.node.data_dir.join(layout::UNSUBSCRIBE_SECRET), None)?;
     let all = std::iter::once(&secrets.current).chain(&secrets.previous);
-    let all = all.map(|(_, secret)| secret.first_chunk::<SECRET>().ok_or_else(|| io::Error::other(SHORT)));
-    let all: Vec<&[u8; SECRET]> = all.collect::<Result<_, _>>()?;
+    let all = all.map(|(_, secret)| {
+        secret.first_chunk::<limits::UNSUBSCRIBE_SECRET>().ok_or_else(|| io::Error::other(SHORT))
+    });
+    let all: Vec<&[u8; limits::UNSUBSCRIBE_SECRET]> = all.collect::<Result<_, _>>()?;
     let mail_domain = config.feedback.verp_domain.as_deref();
     Ok(Some(Arc::new(Links::new(config.public.host(&config.node.hostname), mail_domain, all))))
 }

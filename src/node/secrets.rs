@@ -10,9 +10,6 @@ use crate::limits;
 use crate::runtime::{files, process};
 use crate::time::UnixMillis;
 
-/// Bytes of one that is made.
-pub(super) const LENGTH: usize = 32;
-
 /// The current secret and the one before, each with when it was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Secrets {
@@ -32,7 +29,7 @@ pub(super) fn load(path: &Path, age: Option<Duration>) -> io::Result<Secrets> {
     Ok(match known {
         Some(known) if !is_old(known.current.0) => known,
         known => {
-            let fresh: [u8; LENGTH] = process::random_bytes();
+            let fresh: [u8; limits::UNSUBSCRIBE_SECRET] = process::random_bytes();
             let current = (now.0 / 1000, fresh.to_vec());
             let secrets = Secrets { current, previous: known.map(|known| known.current) };
             write(path, &secrets)?;

@@ -70,6 +70,7 @@ const MAY: &[(&str, &[&str], &str)] = &[
         &["CLAIM", "TAG", "CODE", "LETTERS", "CHECK", "DAY_MS"],
         "layout of a return path, and a unit",
     ),
+    ("src/mail/unsubscribe.rs", &["DAY_MS"], "a unit"),
     (
         "src/mail/duties.rs",
         &["FROM", "DATE", "ID", "SENDER", "UNSUBSCRIBE", "POST"],

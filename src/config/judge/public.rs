@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::covers;
 use crate::config::literal::quoted;
+use crate::config::value::covers;
 use crate::config::{Config, ConfigError};
 
 /// Listeners, HTTP and pages that want the same port: the start would fail.
@@ -75,7 +75,9 @@ mod tests {
     fn a_way_out_that_leads_nowhere_is_told() {
         let rule = "[[rule]]\nset = { unsubscribe = true }\n";
         let told = |text: &str| {
-            super::super::judge(&read(text), 1).iter().any(|told| told.key.ends_with("unsubscribe"))
+            let mut found = Vec::new();
+            judge(&read(text), &mut found);
+            found.iter().any(|told| told.key.ends_with("unsubscribe"))
         };
         assert!(told(rule) && !told(&format!("{rule}[public]\nhttp = \"127.0.0.1:8081\"\n")));
     }
