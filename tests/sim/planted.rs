@@ -233,11 +233,12 @@ fn is_found(defect: Defect) {
         Defect::SharesOfShards | Defect::NoSpareConnection | Defect::RateOfShards => {
             return node_shares::is_found(defect);
         }
-        Defect::HeldForgotten | Defect::FeedbackSettledFirst => return of_ends(defect),
-        Defect::DiscardedHandedOut | Defect::ClassUntold | Defect::PieceNotSigned => return of_ends(defect),
-        Defect::SuppressionUnasked | Defect::SuppressedTried => return of_ends(defect),
-        Defect::NotifyIgnored | Defect::LateToldAgain => return of_ends(defect),
-        Defect::SignatureLost | Defect::RequireTlsIgnored => return of_ends(defect),
+        Defect::FeedbackSettledFirst | Defect::DiscardedHandedOut => return of_ends(defect),
+        Defect::SuppressionUnasked | Defect::PieceNotSigned | Defect::ClassUntold => return of_ends(defect),
+        Defect::RequireTlsIgnored | Defect::SuppressedTried | Defect::HeldForgotten => {
+            return of_ends(defect);
+        }
+        Defect::NotifyIgnored | Defect::LateToldAgain | Defect::SignatureLost => return of_ends(defect),
         Defect::PlaceKept | Defect::PlaceTakenBack => return floods::kept_places_are_found(defect),
         Defect::SlowNamesKeepPlaces => return floods::kept_names_are_found(defect),
         Defect::OutcomeLost => (plain, 0.02, &["does not end"]),
