@@ -22,7 +22,7 @@ pub(super) fn load(config: &Config) -> io::Result<Option<Arc<Links>>> {
     let secrets = secrets::load(&config.node.data_dir.join(layout::UNSUBSCRIBE_SECRET), None)?;
     let all = std::iter::once(&secrets.current).chain(&secrets.previous);
     let all = all.map(|(_, secret)| {
-        secret.first_chunk::<limits::UNSUBSCRIBE_SECRET>().ok_or_else(|| io::Error::other(SHORT))
+        secret.first_chunk::<{ limits::UNSUBSCRIBE_SECRET }>().ok_or_else(|| io::Error::other(SHORT))
     });
     let all: Vec<&[u8; limits::UNSUBSCRIBE_SECRET]> = all.collect::<Result<_, _>>()?;
     let mail_domain = config.feedback.verp_domain.as_deref();

@@ -223,7 +223,9 @@ fn is_found(defect: Defect) {
         Defect::JournalWithoutRoom => return full_disk::is_found(defect),
         Defect::PageSkips | Defect::ReturnedTooEarly => return ask::is_found(defect),
         Defect::AnswerBreaksOff | Defect::PanicOverReturn => return ask::is_found(defect),
-        Defect::OneAnswerForAll | Defect::ForgedResultsKept => return of_ends(defect),
+        Defect::OneAnswerForAll | Defect::HeldForgotten | Defect::ForgedResultsKept => {
+            return of_ends(defect);
+        }
         Defect::MovedFreedEarly | Defect::ParametersStay => return compaction::is_found(defect),
         Defect::RulesUnasked | Defect::RateUncounted => return shaping::is_found(defect),
         Defect::ProviderUncounted | Defect::ScheduleForgotten => return shaping::is_found(defect),
@@ -237,12 +239,12 @@ fn is_found(defect: Defect) {
         Defect::SharesOfShards | Defect::NoSpareConnection | Defect::RateOfShards => {
             return node_shares::is_found(defect);
         }
-        Defect::HeldForgotten | Defect::FeedbackSettledFirst | Defect::SignatureLost => {
+        Defect::Unverified | Defect::DiscardedHandedOut | Defect::RequireTlsIgnored => {
             return of_ends(defect);
         }
-        Defect::DiscardedHandedOut | Defect::ClassUntold | Defect::PieceNotSigned => return of_ends(defect),
-        Defect::SuppressionUnasked | Defect::SuppressedTried | Defect::Unverified => return of_ends(defect),
-        Defect::NotifyIgnored | Defect::LateToldAgain | Defect::RequireTlsIgnored => return of_ends(defect),
+        Defect::SuppressionUnasked | Defect::PieceNotSigned | Defect::ClassUntold => return of_ends(defect),
+        Defect::SuppressedTried | Defect::LateToldAgain | Defect::NotifyIgnored => return of_ends(defect),
+        Defect::SignatureLost | Defect::FeedbackSettledFirst => return of_ends(defect),
         Defect::PlaceKept | Defect::PlaceTakenBack => return floods::kept_places_are_found(defect),
         Defect::SlowNamesKeepPlaces => return floods::kept_names_are_found(defect),
         Defect::OutcomeLost => (plain, 0.02, &["does not end"]),

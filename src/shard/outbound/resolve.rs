@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::limits;
 use crate::mail::address;
 use crate::mail::envelope::TlsWish;
 use crate::policy::failures::Failures;
-use crate::route::gate::{AdmittedAddress, Gate, GateRefusal, NamedBy};
+use crate::route::gate::{AdmittedAddress, Gate};
 use crate::route::{self, Hop, Host, HostAddress, NoRoute, Route};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::count_guard::CountGuard;
@@ -28,9 +28,10 @@ use crate::shard::sts::StsPolicies;
 use crate::shard::timers::Timers;
 use crate::time::Instant;
 use renew::Renewals;
-use unroutable::{never, no_domain, refused};
+use unroutable::{never, no_domain};
 use waiters::{Asker, LookupOutcome, Waiters};
 
+mod admitted;
 mod cached;
 mod dane;
 mod hosts;
@@ -223,6 +224,15 @@ impl<R: Runtime> Resolver<R> {
         cached::reaches(cache, &hop, known, now) && self.knows_policy(cache, domain, now)
     }
 
+    /// Whether it can be said without a question what policy the domain has.
+    fn knows_policy(&self, cache: &mut Cache, domain: &str, now: Instant) -> bool {
+        !self.obeys_policies() || cache.get(QueryType::Txt, &sts::record_name(domain), now).is_some()
+    }
+
+    fn obeys_policies(&self) -> bool {
+        self.live.borrow().config.tls.mta_sts && self.policies.is_served()
+    }
+
     /// Where the mail of a domain (lower case) goes that asks this of TLS, by what is in force when that is known.
     pub async fn next_hop(&self, domain: &str, wish: TlsWish) -> Result<Rc<Hop>, Unroutable> {
         loop {
@@ -299,6 +309,32 @@ impl<R: Runtime> Resolver<R> {
         let authentic = found.secure || hosts.is_empty();
         let hop = self.obey_domain((domain, wish), hop, (found.secure, authentic)).await?;
         self.reachable(hop, cut).await
+    }
+
+    /// A domain may say which hosts are its own (RFC 8461), and signed zones what certificates they have (RFC 7672), which goes before. What a route says
+    /// of TLS stands over both, and so does a sender who waives them (RFC 8689 section 5).
+    async fn obey_domain(
+        &self,
+        (domain, wish): (&str, TlsWish),
+        hop: Hop,
+        (secure, authentic): (bool, bool),
+    ) -> Result<Hop, Unroutable> {
+        let live = self.live.borrow().clone();
+        let routed = matches!(live.table.route(domain), Route::Mx { tls: Some(_), .. });
+        if wish == TlsWish::Waived || (routed && wish != TlsWish::Required) {
+            return Ok(hop);
+        }
+        let ask = async |kind: QueryType, name: &str| self.lookup(kind, name).await;
+        let certified =
+            if secure && live.config.tls.dane { dane::hosts(ask, &hop).await } else { Vec::new() };
+        let mut kept = None;
+        if self.obeys_policies() {
+            let (until, name) = (self.runtime.now() + limits::STS_PATIENCE, sts::record_name(domain));
+            let record = self.until(until, self.lookup(QueryType::Txt, &name)).await;
+            let id = record.and_then(|found| sts::id(&found));
+            kept = sts::policy((&self.runtime, &self.timers), &self.policies, domain, id).await;
+        }
+        obey::obey(hop, (domain, wish), (kept.as_deref(), &certified), authentic)
     }
 
     /// What certificates the DNS names for a host of a hop that has some.
@@ -410,30 +446,7 @@ impl<R: Runtime> Resolver<R> {
         };
         self.look_at_own_addresses().await;
         ours::ask(&self.runtime, &self.gate, &found)?;
-        let gate = self.gate.borrow();
-        let mut admitted = Vec::new();
-        let mut why = None;
-        for address in found {
-            match gate.admit(SocketAddr::new(address, host.port), host.named_by) {
-                Ok(address) => {
-                    if !admitted.contains(&address) && admitted.len() < limits::MX_ADDRESSES_MAX {
-                        admitted.push(address);
-                    }
-                }
-                Err(GateRefusal::Loop) if host.named_by == NamedBy::Stranger => {
-                    return Err(refused(host, address, GateRefusal::Loop));
-                }
-                Err(refusal) => {
-                    if why.is_none() || refusal == GateRefusal::Loop {
-                        why = Some((address, refusal));
-                    }
-                }
-            }
-        }
-        match why {
-            Some((address, refusal)) if admitted.is_empty() => Err(refused(host, address, refusal)),
-            _ => Ok(admitted),
-        }
+        admitted::admitted(&self.gate.borrow(), host, found)
     }
 
     /// The addresses of a host in the DNS.

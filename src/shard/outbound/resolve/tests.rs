@@ -10,6 +10,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::*;
 use crate::config::Config;
+use crate::route::gate::NamedBy;
 use crate::runtime::sim::{SimRuntime, World};
 use crate::shard::live::{Contents, LiveConfig};
 
