@@ -169,7 +169,7 @@ found! {
     LateToldAgain in mail_that_is_told_to_be_late_again_is_found,
     PieceNotSigned in a_piece_that_nobody_signed_is_found,
     SignatureLost in a_signature_that_does_not_move_is_found,
-    RequireTlsIgnored in mail_for_a_host_that_nobody_verified_is_found,
+    TlsUnasked in mail_for_a_host_that_nobody_verified_is_found,
 }
 
 const LOST: &[&str] = &["lost ("];
@@ -206,7 +206,7 @@ fn of_ends(defect: Defect) {
         Defect::NotifyIgnored | Defect::LateToldAgain => dsn::is_found(defect),
         Defect::PieceNotSigned | Defect::SignatureLost => signed::is_found(defect),
         Defect::FeedbackSettledFirst => feedback::is_found(defect),
-        Defect::RequireTlsIgnored => require_tls::is_found(defect),
+        Defect::TlsUnasked => require_tls::is_found(defect),
         _ => suppressed::is_found(defect),
     }
 }
@@ -233,11 +233,9 @@ fn is_found(defect: Defect) {
         Defect::SharesOfShards | Defect::NoSpareConnection | Defect::RateOfShards => {
             return node_shares::is_found(defect);
         }
-        Defect::FeedbackSettledFirst | Defect::DiscardedHandedOut => return of_ends(defect),
-        Defect::SuppressionUnasked | Defect::PieceNotSigned | Defect::ClassUntold => return of_ends(defect),
-        Defect::RequireTlsIgnored | Defect::SuppressedTried | Defect::HeldForgotten => {
-            return of_ends(defect);
-        }
+        Defect::HeldForgotten | Defect::FeedbackSettledFirst => return of_ends(defect),
+        Defect::DiscardedHandedOut | Defect::ClassUntold | Defect::PieceNotSigned => return of_ends(defect),
+        Defect::SuppressionUnasked | Defect::SuppressedTried | Defect::TlsUnasked => return of_ends(defect),
         Defect::NotifyIgnored | Defect::LateToldAgain | Defect::SignatureLost => return of_ends(defect),
         Defect::PlaceKept | Defect::PlaceTakenBack => return floods::kept_places_are_found(defect),
         Defect::SlowNamesKeepPlaces => return floods::kept_names_are_found(defect),
