@@ -158,5 +158,5 @@ pub enum Defect {
     /// A message that moves in the spool loses its signatures.
     SignatureLost,
     /// Mail that requires TLS goes to whoever takes it.
-    RequireTlsIgnored,
+    TlsUnasked,
 }

@@ -171,7 +171,7 @@ found! {
     LateToldAgain in mail_that_is_told_to_be_late_again_is_found,
     PieceNotSigned in a_piece_that_nobody_signed_is_found,
     SignatureLost in a_signature_that_does_not_move_is_found,
-    RequireTlsIgnored in mail_for_a_host_that_nobody_verified_is_found,
+    TlsUnasked in mail_for_a_host_that_nobody_verified_is_found,
 }
 
 const LOST: &[&str] = &["lost ("];
@@ -209,7 +209,7 @@ fn of_ends(defect: Defect) {
         Defect::NotifyIgnored | Defect::LateToldAgain => dsn::is_found(defect),
         Defect::PieceNotSigned | Defect::SignatureLost => signed::is_found(defect),
         Defect::FeedbackSettledFirst => feedback::is_found(defect),
-        Defect::RequireTlsIgnored => require_tls::is_found(defect),
+        Defect::TlsUnasked => require_tls::is_found(defect),
         Defect::Unverified | Defect::ForgedResultsKept => gateway::is_found(defect),
         _ => suppressed::is_found(defect),
     }
@@ -223,28 +223,21 @@ fn is_found(defect: Defect) {
         Defect::JournalWithoutRoom => return full_disk::is_found(defect),
         Defect::PageSkips | Defect::ReturnedTooEarly => return ask::is_found(defect),
         Defect::AnswerBreaksOff | Defect::PanicOverReturn => return ask::is_found(defect),
-        Defect::OneAnswerForAll | Defect::HeldForgotten | Defect::ForgedResultsKept => {
-            return of_ends(defect);
-        }
+        Defect::OneAnswerForAll | Defect::ForgedResultsKept => return of_ends(defect),
+        Defect::Unverified => return of_ends(defect),
         Defect::MovedFreedEarly | Defect::ParametersStay => return compaction::is_found(defect),
         Defect::RulesUnasked | Defect::RateUncounted => return shaping::is_found(defect),
         Defect::ProviderUncounted | Defect::ScheduleForgotten => return shaping::is_found(defect),
-        Defect::WindowDeaf
-        | Defect::SourceForgotten
-        | Defect::SuspensionForgotten
-        | Defect::FallbackForgotten
-        | Defect::SilenceUncounted
-        | Defect::FlowForgotten
-        | Defect::WarmupForgotten => return of_sites(defect),
+        Defect::WindowDeaf | Defect::SourceForgotten | Defect::WarmupForgotten => return of_sites(defect),
+        Defect::SuspensionForgotten | Defect::FallbackForgotten => return of_sites(defect),
+        Defect::SilenceUncounted | Defect::FlowForgotten => return of_sites(defect),
         Defect::SharesOfShards | Defect::NoSpareConnection | Defect::RateOfShards => {
             return node_shares::is_found(defect);
         }
-        Defect::Unverified | Defect::DiscardedHandedOut | Defect::RequireTlsIgnored => {
-            return of_ends(defect);
-        }
-        Defect::SuppressionUnasked | Defect::PieceNotSigned | Defect::ClassUntold => return of_ends(defect),
-        Defect::SuppressedTried | Defect::LateToldAgain | Defect::NotifyIgnored => return of_ends(defect),
-        Defect::SignatureLost | Defect::FeedbackSettledFirst => return of_ends(defect),
+        Defect::HeldForgotten | Defect::FeedbackSettledFirst => return of_ends(defect),
+        Defect::DiscardedHandedOut | Defect::ClassUntold | Defect::PieceNotSigned => return of_ends(defect),
+        Defect::SuppressionUnasked | Defect::SuppressedTried | Defect::TlsUnasked => return of_ends(defect),
+        Defect::NotifyIgnored | Defect::LateToldAgain | Defect::SignatureLost => return of_ends(defect),
         Defect::PlaceKept | Defect::PlaceTakenBack => return floods::kept_places_are_found(defect),
         Defect::SlowNamesKeepPlaces => return floods::kept_names_are_found(defect),
         Defect::OutcomeLost => (plain, 0.02, &["does not end"]),

@@ -400,7 +400,7 @@ fn manners<'a, R: Runtime>(
         // Whatever else is said: a password is told to no other.
         (Some(_), _) => TlsLevel::Verified,
         // What its sender asks for holds at all hosts, those behind the domain's too.
-        (None, Some(_)) if hop.requires_tls && !shard.runtime.planted(Defect::RequireTlsIgnored) => {
+        (None, Some(_)) if hop.requires_tls && !shard.runtime.planted(Defect::TlsUnasked) => {
             TlsLevel::Verified
         }
         _ if matches!(records, Some(Demand::Verified(_))) => TlsLevel::Verified,

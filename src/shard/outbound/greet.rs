@@ -195,7 +195,7 @@ async fn introduce<R: Runtime>(
     if let Some(credentials) = manners.login.filter(|_| manners.verifies && !connection.tls.is_empty()) {
         login::log_in(shard, connection, credentials).await?;
     }
-    let planted = shard.runtime.planted(Defect::RequireTlsIgnored);
+    let planted = shard.runtime.planted(Defect::TlsUnasked);
     connection.capabilities.proven = planted || (manners.verifies && !connection.tls.is_empty());
     // What is offered in plain text is offered to anybody on the way.
     connection.capabilities.require_tls &= !connection.tls.is_empty();
