@@ -19,6 +19,8 @@ mod smtp;
 mod spool;
 mod sts;
 mod suppression;
+mod tls_rpt;
+mod verify;
 
 pub mod client;
 pub mod server;
@@ -39,12 +41,15 @@ pub use smtp::*;
 pub use spool::*;
 pub use sts::*;
 pub use suppression::*;
+pub use tls_rpt::*;
+pub use verify::*;
 
 const _: () = {
     assert!(PATH_MAX + "MAIL FROM:\r\n".len() <= 512 && LOCAL_PART_MAX + 2 < PATH_MAX);
     assert!(COMMAND_LINE_MAX >= 512 && AUTH_LINE_MAX >= 12_288);
     assert!(AUTH_LINE_MAX <= SCRATCH, "a whole line must fit in what one receive brings");
     assert!(BODY_GATHER_MAX <= COMMIT_BYTES_MAX / 4, "a few whole bodies must fit in one commit");
+    assert!(VERIFIED_HEADER_MAX <= BODY_GATHER_MAX, "it is in memory whole");
     assert!(BODY_GATHER_MAX <= COMPACTION_BYTES_MAX, "a body that lies in one piece moves in one piece");
     assert!(PARAMETERS_BYTES_MAX >= METADATA_MAX + 6 * (PARAMETER_MAX + 3) + 3, "a whole set always fits");
     assert!(

@@ -4,7 +4,7 @@ pub mod ends;
 pub mod events;
 
 /// Why a client was refused ([`crate::policy::reason::Reason`]).
-pub const REASONS: [&str; 22] = [
+pub const REASONS: [&str; 23] = [
     "rule",
     "too_many_connections",
     "timeout",
@@ -27,7 +27,14 @@ pub const REASONS: [&str; 22] = [
     "bad_address",
     "protocol",
     "suppressed",
+    "dmarc",
 ];
+
+/// What of a stranger's mail is verified.
+pub const CHECKS: [&str; 3] = ["spf", "dkim", "dmarc"];
+
+/// What a check came to ([`crate::mail::results::Verdict`]).
+pub const VERDICTS: [&str; 7] = ["pass", "fail", "softfail", "neutral", "none", "temperror", "permerror"];
 
 /// What a reply is about ([`crate::mail::classify::Class`]); `docs/replies.md` has a line for each.
 pub const CLASSES: [&str; 27] = [

@@ -33,12 +33,15 @@ pub(crate) mod files;
 pub mod keygen;
 pub mod keys;
 mod logs;
+mod public;
 mod reload;
 pub mod room;
 pub(crate) mod secret;
+mod secrets;
 pub mod shaping;
 pub(crate) mod source;
 mod sts;
+mod verifier;
 mod verp;
 
 use engine::{Engine, choose};
@@ -267,8 +270,13 @@ fn complete(config: &mut Config) -> Result<Filled, StartError> {
     let filled = files::fill(config, Known::default());
     filled.doubts.iter().for_each(|doubt| say(Level::Warning, format_args!("{doubt}")));
     let mut filled = filled.whole()?;
-    let at = || config.node.data_dir.join(layout::VERP_SECRET);
-    filled.contents.verp = verp::load(config, true).map_err(|error| StartError::ReturnPaths(at(), error))?;
+    let unusable = |key, file| {
+        let path = config.node.data_dir.join(file);
+        move |error| StartError::Secret(key, path, error)
+    };
+    filled.contents.verp =
+        verp::load(config, true).map_err(unusable("bounces.verp_domain", layout::VERP_SECRET))?;
+    filled.contents.links = public::load(config).map_err(unusable("[public]", layout::UNSUBSCRIBE_SECRET))?;
     Ok(filled)
 }
 
@@ -297,7 +305,16 @@ fn control_setup(
         reload: Some(reloader.clone()),
         fired: control::fired(),
         policies: Some(Arc::new(sts::Settings(reloader.clone()))),
+        verifies: Some(Arc::new(sts::Settings(reloader.clone()))),
         fetches: control::fetches(),
+        public: control::Public {
+            https: settings.public.https,
+            http: settings.public.http,
+            settings: Some(Arc::new(sts::Settings(reloader.clone()))),
+            counts: control::unsubscribed(),
+        },
+        reporting: Some(Arc::new(sts::Settings(reloader.clone()))),
+        reported: control::tls_rpt::Counts::default(),
     }
 }
 

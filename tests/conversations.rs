@@ -22,13 +22,15 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use relevo::config::{BareNewlines, Config};
-use relevo::mail::envelope::{Envelope, Envelopes, Recipient};
+use relevo::mail::envelope::{Envelope, Envelopes, Recipient, TlsWish};
 use relevo::mail::parameters::Parameters;
 use relevo::policy::acceptance::Acceptance;
 use relevo::policy::admit::{Admitted, NotAdmitted, Section, Submitter, admit};
+use relevo::policy::gateway::Gateway;
 use relevo::policy::reason::{Reason, Refused};
 use relevo::policy::rules::{self, Facts};
 use relevo::smtp::server::{
@@ -69,6 +71,7 @@ fn parse(text: &str) -> Result<Transcript, String> {
             envelopes: Envelopes::default(),
             questions: Questions::default(),
             returns: None,
+            gateway: None,
         },
         acceptance: Rc::default(),
         inputs: vec![Vec::new()],
@@ -105,6 +108,7 @@ fn parse(text: &str) -> Result<Transcript, String> {
     transcript.acceptance = Rc::new(Acceptance::new(&read));
     let rules::Stages { sender, recipient, header: _ } = transcript.acceptance.stages();
     transcript.config.questions = Questions { sender, recipient };
+    transcript.config.gateway = Gateway::new(&read.listeners[0].gateway.domains).map(Arc::new);
     Ok(transcript)
 }
 
@@ -281,7 +285,7 @@ impl Replay {
         match self.session.body_end(UnixMillis(5), UnixMillis(9), &mut self.replies) {
             BodyEnd::Accept(envelope, summary) => {
                 assert_eq!(summary.size, length);
-                let Admitted { grown, eight_bit: _, expire } = match admitted {
+                let Admitted { grown, eight_bit: _, expire, unsubscribe: _ } = match admitted {
                     Ok(admitted) => admitted,
                     Err(NotAdmitted(reply)) => {
                         let refused = Refused { reply: &reply, reason: Reason::Rule };
@@ -347,7 +351,9 @@ fn describe(envelope: &Envelope) -> String {
     let ret = envelope.parameters.as_ref().and_then(|all| all.reports.ret);
     ret.into_iter().for_each(|ret| _ = write!(line, " returning {}", ret.word()));
     let _ = write!(line, " with {}", envelope.origin.protocol.keyword());
-    for (flag, word) in [(envelope.needs.eight_bit, " 8bit"), (envelope.needs_stuffing, " stuffed")] {
+    let requires = envelope.needs.tls == TlsWish::Required;
+    let flags = [(envelope.needs.eight_bit, " 8bit"), (envelope.needs_stuffing, " stuffed")];
+    for (flag, word) in flags.into_iter().chain([(requires, " requiring TLS")]) {
         line.push_str(if flag { word } else { "" });
     }
     if let Some(account) = &envelope.account {

@@ -59,6 +59,7 @@ fn of_mail() -> Vec<Event<'static>> {
         size: u64::MAX,
         client: Some("[::1]:25".parse().unwrap()),
         tls: Some("TLSv1.3 X"),
+        verified: Some(["softfail", "none", "permerror"]),
     };
     let mut all = Vec::new();
     for (mail, arrival, attempt) in

@@ -1,6 +1,6 @@
 //! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound, Dovecot, Postfix.
 //!
-//! The stories are in `stories.py`, `dane.py` (DANE), `feedback.py` (what comes back), `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `notifications.py`, `room.py`, `rules.py`, `shaping.py` (limits), `signed.py` (DKIM), `smart_hosts.py` (logins), `sources.py`, `suppression.py` (who gets no mail), `suspensions.py`, `spool_tools.py`, `sts.py` (MTA-STS), `verify.py` (certificates of hops), `warmup.py` and `why.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
+//! The stories are in `stories.py`, `dane.py` (DANE), `feedback.py` (what comes back), `gateway.py` (mail of strangers, verified), `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `notifications.py`, `room.py`, `rules.py`, `shaping.py` (limits), `signed.py` (DKIM), `smart_hosts.py` (logins), `sources.py`, `suppression.py` (who gets no mail), `suspensions.py`, `unsubscribe.py` (one click), `spool_tools.py`, `sts.py` (MTA-STS), `verdicts.py` (beside Postfix's), `tls_reports.py` (TLS-RPT, REQUIRETLS), `verify.py` (certificates of hops), `warmup.py` and `why.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
 //! one with the kills.
 
 mod stories;
@@ -98,6 +98,15 @@ stories!("smart_hosts.py", None;
 
 stories!("dane.py", None;
     records_of_the_dns_are_obeyed_where_they_are_authentic,
+);
+
+stories!("tls_reports.py", None;
+    domains_are_told_of_tls_to_their_hosts,
+    senders_say_what_they_want_of_tls,
+);
+
+stories!("verdicts.py", None;
+    hosts_are_judged_as_postfix_judges_them,
 );
 
 stories!("sts.py", None;
@@ -235,6 +244,20 @@ stories!("suppression.py", None;
 stories!("feedback.py", None;
     bounces_and_complaints_come_back,
     a_kill_behind_a_complaint_loses_nothing,
+);
+
+stories!("unsubscribe.py", None;
+    one_click_unsubscribes,
+    mail_unsubscribes,
+    a_kill_behind_a_click_loses_nothing,
+);
+
+stories!("gateway.py", None;
+    strangers_reach_what_relay_to_names,
+    what_strangers_send_is_verified,
+    forged_results_are_taken_out,
+    what_a_domain_wants_refused_is_refused,
+    silent_name_servers_hold_nobody_up,
 );
 
 stories!("warmup.py", None;

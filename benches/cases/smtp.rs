@@ -157,6 +157,7 @@ pub fn session() -> Box<dyn Routine> {
         envelopes: envelopes.clone(),
         questions: Questions::default(),
         returns: None,
+        gateway: None,
     };
     let peer = "192.0.2.17:40000".parse().expect("an address");
     let mut session = Session::new(Rc::new(config), peer, true);

@@ -42,7 +42,8 @@ pub fn admit(data: &[u8]) {
     let at = Section { length, mailbox_line: flags & 1 == 1 };
     let client = Submitter { account: None, listener: Some(0), trusted: flags & 2 == 0 };
     let (mut message, mut envelope) = (input.0.to_vec(), envelope());
-    let Ok(Admitted { grown, eight_bit, expire: _ }) = run(&rules, client, &mut envelope, &mut message, at)
+    let Ok(Admitted { grown, eight_bit, expire: _, unsubscribe: _ }) =
+        run(&rules, client, &mut envelope, &mut message, at)
     else {
         return;
     };

@@ -34,7 +34,9 @@ fn assert_config(config: &Config) {
     assert!(config.node.shards <= limits::SHARDS_MAX);
     for listener in &config.listeners {
         assert!((1..=limits::RECIPIENTS_MAX).contains(&listener.recipients_max));
-        assert!(!listener.relay_from.is_empty() || config.accounts.is_some() && listener.tls.is_some());
+        let taken = !listener.gateway.domains.is_empty();
+        let named = config.accounts.is_some() && listener.tls.is_some();
+        assert!(!listener.relay_from.is_empty() || taken || named);
     }
     for route in &config.routes {
         if let DomainPattern::Exact(domain) | DomainPattern::Suffix(domain) = &route.domain {

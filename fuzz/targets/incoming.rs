@@ -3,7 +3,8 @@
 use relevo::id::MessageId;
 use relevo::limits;
 use relevo::mail::bounce::verp::{Copy, Verp};
-use relevo::mail::bounce::{self, Incoming, Original, Returned};
+use relevo::mail::bounce::{self, Incoming, Original, Returned, Unsubscribe};
+use relevo::mail::unsubscribe::Links;
 use relevo::time::UnixMillis;
 
 const NOW: UnixMillis = UnixMillis(1_790_000_000_000);
@@ -22,8 +23,10 @@ pub fn incoming(data: &[u8]) {
             assert!(!complaint.matched.is_empty());
         }
         Incoming::AutoReply(reply) => assert!(!reply.matched.is_empty()),
+        Incoming::Unsubscribe(wish) => panic!("{wish:?}: it came to another address"),
         Incoming::Other => {}
     }
+    links(data);
     // What stands behind the front piece makes no difference.
     if data.len() >= 4096 {
         return paths(data);
@@ -32,6 +35,14 @@ pub fn incoming(data: &[u8]) {
     let more = [front.as_slice(), b"From: x\n\n--x\nFinal-Recipient: rfc822; z@z.example\n"].concat();
     assert_eq!(bounce::read(&front, b""), bounce::read(&more, b""));
     paths(data);
+}
+
+/// Whatever a subject is, nobody is unsubscribed but by what a secret of ours sealed.
+fn links(data: &[u8]) {
+    let links = Links::new("u.example", None, [&[7; limits::UNSUBSCRIBE_SECRET]]);
+    if let Incoming::Unsubscribe(Unsubscribe::Asked(token)) = bounce::read(data, b"unsubscribe@a.example") {
+        assert!(token.len() <= limits::INCOMING_VALUE_MAX && links.read(&token).is_none());
+    }
 }
 
 fn assert_returned(returned: &Returned) {

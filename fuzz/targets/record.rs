@@ -1,7 +1,7 @@
 //! The bytes of the spool: whatever is read is read without harm, and what is written is read again.
 
 use relevo::id::MessageId;
-use relevo::mail::envelope::{Envelope, Needs, Origin, Recipient, WithProtocol};
+use relevo::mail::envelope::{Envelope, Needs, Origin, Recipient, TlsWish, WithProtocol};
 use relevo::mail::parameters::{Key, MessageParameters, Parameters};
 use relevo::names::ends::End;
 use relevo::spool::batch::{Item, NewMessage};
@@ -122,7 +122,7 @@ fn envelope(input: &mut Input<'_>) -> Envelope {
             tls: (flags & 4 != 0).then(|| input.text(64).into()),
         },
         account: (flags & 8 != 0).then(|| input.text(64).into()),
-        needs: Needs { eight_bit: flags & 16 != 0 },
+        needs: Needs { eight_bit: flags & 16 != 0, tls: TlsWish::of_number(flags & 3).unwrap_or_default() },
         needs_stuffing: flags & 32 != 0,
         mailbox_line: flags & 64 != 0,
         hides_client: flags & 2 != 0,

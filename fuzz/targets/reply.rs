@@ -69,7 +69,7 @@ pub fn client(data: &[u8]) {
         ..Capabilities::default()
     };
     let eight_bit = flags & 8 != 0;
-    let body = Body { needs: Needs { eight_bit }, encoded: false };
+    let body = Body { needs: Needs { eight_bit, ..Needs::default() }, encoded: false };
     let size = u64::from(input.byte());
     let count = input.below(5) + 1;
     let names: Vec<String> = (0..count).map(|number| format!("r{number}@x.example")).collect();

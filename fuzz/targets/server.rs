@@ -59,6 +59,7 @@ impl Talk {
             envelopes: Envelopes::default(),
             questions: Questions { sender: setting.accounts, recipient: setting.accounts },
             returns: None,
+            gateway: None,
         };
         let peer: SocketAddr = "192.0.2.1:1234".parse().expect("an address");
         let session = Session::new(Rc::new(config), peer, setting.may_relay);

@@ -1,5 +1,7 @@
 //! What is read once, at the start: what the process is made of. All else is policy, and may be replaced while it runs.
 
+use std::net::SocketAddr;
+
 use crate::config::{Config, Control, LogConfig, Node, ShardConfig, SpoolConfig, Tuning};
 
 /// The sections that only a start reads.
@@ -13,6 +15,8 @@ pub struct Boot {
     pub logs: Vec<LogConfig>,
     /// `[control]`
     pub control: Control,
+    /// `https` and `http` of `[public]`.
+    pub public: [Option<SocketAddr>; 2],
     /// `[tuning]`
     pub tuning: Tuning,
     /// `[[shard]]`, but for `listeners`, which belongs to those.
@@ -27,6 +31,7 @@ impl Boot {
             spool: config.spool.clone(),
             logs: config.logs.clone(),
             control: config.control.clone(),
+            public: [config.public.https, config.public.http],
             tuning: config.tuning.clone(),
             shards: config.shards.clone(),
         }
@@ -34,7 +39,8 @@ impl Boot {
 
     /// Puts these sections in place of what a configuration says, which waits for a restart. But `[[shard]]`: which listeners a shard opens does not.
     pub fn put_into(&self, config: &mut Config) {
-        let Boot { node, spool, logs, control, tuning, shards: _ } = self.clone();
+        let Boot { node, spool, logs, control, public, tuning, shards: _ } = self.clone();
+        [config.public.https, config.public.http] = public;
         (config.node, config.spool, config.logs) = (node, spool, logs);
         (config.control, config.tuning) = (control, tuning);
     }
@@ -42,7 +48,7 @@ impl Boot {
     /// The keys that say something else in `other`: they wait for a restart.
     pub fn differences(&self, other: &Boot) -> Vec<&'static str> {
         // Whatever is added to one of these sections must be named here.
-        let Boot { node, spool, logs, control, tuning, shards } = self;
+        let Boot { node, spool, logs, control, public: [https, http_page], tuning, shards } = self;
         let Node { hostname, data_dir, shards: count } = node;
         let SpoolConfig { segment_size, size_max } = spool;
         let Control { http, journal_size_max, socket, socket_named: _, socket_left_out: _ } = control;
@@ -59,6 +65,8 @@ impl Boot {
             ("control.journal_size_max", *journal_size_max == other.control.journal_size_max),
             ("control.http", *http == other.control.http),
             ("control.socket", *socket == other.control.socket),
+            ("public.https", *https == other.public[0]),
+            ("public.http", *http_page == other.public[1]),
             ("tuning.runtime", *runtime == other.tuning.runtime),
             ("tuning.spin", *spin == other.tuning.spin),
             ("tuning.ring_depth", *ring_depth == other.tuning.ring_depth),
@@ -105,8 +113,11 @@ mod tests {
             [""; 0]
         );
         assert_eq!(
-            differences("", "[spool]\nsize_max = \"1GiB\"\n[tuning]\nspin = \"10us\"\n"),
-            ["spool.size_max", "tuning.spin"]
+            differences(
+                "",
+                "[spool]\nsize_max = \"1GiB\"\n[tuning]\nspin = \"10us\"\n[public]\nhttp = \"127.0.0.1:81\"\n"
+            ),
+            ["spool.size_max", "public.http", "tuning.spin"]
         );
         assert_eq!(differences("node.shards = 2\n", "node.shards = 4\n"), ["node.shards"]);
         assert_eq!(differences("", "[control]\nhttp = \"\"\n[log]\npath = \"-\"\n"), ["log", "control.http"]);

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use crate::config::dkim::EightBit;
 use crate::config::suppression::{OnMatch, SuppressionConfig, SuppressionScope};
 use crate::config::{
-    BareNewlines, Choice, Config, DomainPattern, PrivateNetworks, RouteTarget, RuntimeChoice, Scheme,
-    ShardConfig, TlsLevel, rule, value,
+    BareNewlines, Choice, Config, DomainPattern, GatewayConfig, ListenerConfig, PrivateNetworks, RouteTarget,
+    RuntimeChoice, Scheme, ShardConfig, TlsLevel, Verify, rule, value,
 };
 use crate::time::UnixMillis;
 
@@ -41,6 +41,7 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
         if !networks.is_empty() {
             writeln!(out, "  relays for {}", networks.join(", "))?;
         }
+        write_gateway(listener, out)?;
         match (&config.accounts, &listener.tls) {
             (Some(file), Some(_)) => {
                 writeln!(out, "  relays for the accounts in {}, after STARTTLS", file.display())?
@@ -63,6 +64,7 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
     write_signing(config, out)?;
     write_feedback(config, out)?;
     write_suppression(config, out)?;
+    write_pages(config, out)?;
     let bound = match config.spool.size_max {
         0 => "as many as the disk holds".to_owned(),
         size => format!("{} in all", value::show_size(size)),
@@ -82,6 +84,21 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
     }
     write_tuning(config, out)?;
     config.shards.iter().try_for_each(|shard| write_shard(config, shard, out))
+}
+
+/// Where recipients unsubscribe.
+fn write_pages(config: &Config, out: &mut String) -> std::fmt::Result {
+    let public = &config.public;
+    for (address, how) in [(public.https, "https"), (public.http, "http")] {
+        if let Some(address) = address {
+            writeln!(
+                out,
+                "pages to unsubscribe at {how}://{address}, linked as https://{}/u/...",
+                public.host(&config.node.hostname)
+            )?;
+        }
+    }
+    Ok(())
 }
 
 fn write_logs(config: &Config, out: &mut String) -> std::fmt::Result {
@@ -148,13 +165,34 @@ fn write_tuning(config: &Config, out: &mut String) -> std::fmt::Result {
     writeln!(out)
 }
 
+fn pattern(domain: &DomainPattern) -> String {
+    match domain {
+        DomainPattern::Exact(domain) => domain.clone(),
+        DomainPattern::Suffix(suffix) => format!("*.{suffix}"),
+        DomainPattern::Any => "every other domain".to_owned(),
+    }
+}
+
+/// What strangers may bring.
+fn write_gateway(listener: &ListenerConfig, out: &mut String) -> std::fmt::Result {
+    let GatewayConfig { domains, verify } = &listener.gateway;
+    if domains.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = domains.iter().map(pattern).collect();
+    let verified = match verify {
+        Verify::Off => "not verified",
+        Verify::Report => "verified (SPF, DKIM, DMARC), which is told in Authentication-Results",
+        Verify::Enforce => {
+            "verified (SPF, DKIM, DMARC), which is told in Authentication-Results; refused where DMARC says reject"
+        }
+    };
+    writeln!(out, "  takes mail to {} from anybody, {verified}", names.join(", "))
+}
+
 fn write_routes(config: &Config, out: &mut String) -> std::fmt::Result {
     for route in &config.routes {
-        let domain = match &route.domain {
-            DomainPattern::Exact(domain) => domain.clone(),
-            DomainPattern::Suffix(suffix) => format!("*.{suffix}"),
-            DomainPattern::Any => "every other domain".to_owned(),
-        };
+        let domain = pattern(&route.domain);
         write!(out, "mail for {domain} {}", ways(&route.to))?;
         let login = route.credentials.iter().map(|name| format!(", logged in with the credentials {name}"));
         login.into_iter().try_for_each(|words| write!(out, "{words}"))?;
@@ -222,6 +260,10 @@ fn write_delivery(config: &Config, out: &mut String) -> std::fmt::Result {
     if config.tls.dane {
         let servers: Vec<_> = config.tls.trust_ad.iter().map(ToString::to_string).collect();
         writeln!(out, "certificates that the DNS names (DANE) are believed of {}", servers.join(", "))?;
+    }
+    if let Some(reports) = &config.tls.reports {
+        let words = "domains that want reports of TLS get them from";
+        writeln!(out, "{words} {}; ask {} about them", reports.from, reports.contact)?;
     }
     if config.delivery.private_networks == PrivateNetworks::Allow {
         writeln!(out, "MX hosts may be in private networks")?;

@@ -28,6 +28,7 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         shaping,
         dkim,
         tls,
+        public,
         accounts,
         // Read at the start alone.
         node: _,
@@ -59,6 +60,7 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         ("shaping", *shaping != now.shaping),
         ("dkim", *dkim != now.dkim),
         ("tls", *tls != now.tls),
+        ("public", (&public.host, &public.tls) != (&now.public.host, &now.public.tls)),
     ];
     all.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
 }
@@ -119,6 +121,7 @@ mod tests {
             ("shaping", "[shaping]\ndefaults = false\n"),
             ("dkim", "[dkim]\nkeys = \"/keys\"\n"),
             ("tls", "[tls]\nmta_sts = false\n"),
+            ("public", "[public]\nhost = \"u.example.net\"\n"),
         ];
         for (section, text) in sections {
             assert_eq!(differences("", text), [section]);

@@ -1,14 +1,18 @@
 //! What a configuration may say and hardly means: each a warning with the line to write in place of it. Pure; what only the machine
 //! knows is looked at by `crate::check`.
 
+mod gateway;
+mod public;
 mod warmup;
+
+pub use public::clashes;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::config::literal::{quoted, quoted_list};
 use crate::config::rule::order::{self, Doubt};
-use crate::config::value::{show_duration, show_size};
+use crate::config::value::{covers, show_duration, show_size};
 use crate::config::{Config, ConfigError, ListenerConfig, Network, RouteTarget, SourceConfig, TlsLevel};
 use crate::limits;
 use crate::mail::parameters::Key;
@@ -49,12 +53,14 @@ pub fn judge(config: &Config, shards: usize) -> Vec<ConfigError> {
         judge_relaying(config, at, listener, &mut found);
         judge_listener(config, at, listener, shards, &mut found);
     }
+    gateway::judge(config, &mut found);
     judge_overlaps(config, &mut found);
     judge_accounts(config, &mut found);
     judge_routes(config, &mut found);
     judge_rules(config, &mut found);
     judge_sources(config, &mut found);
     warmup::judge(config, &mut found);
+    public::judge(config, &mut found);
     judge_delivery(config, &mut found);
     judge_times(config, &mut found);
     judge_bounces(config, &mut found);
@@ -165,7 +171,7 @@ fn judge_relaying(config: &Config, at: usize, listener: &ListenerConfig, found: 
     }
     let here = listener.relay_from.iter().all(is_loopback);
     let accounts = config.accounts.is_some() && listener.tls.is_some();
-    if reachable && here && !accounts {
+    if reachable && here && !accounts && listener.gateway.domains.is_empty() {
         let problem = format!(
             "{} is open to others, and only this machine may relay there: they get 550 5.7.1",
             listener.address
@@ -262,21 +268,6 @@ fn judge_overlaps(config: &Config, found: &mut Vec<ConfigError>) {
         let literal = quoted(&SocketAddr::from((Ipv4Addr::LOCALHOST, http.port())).to_string());
         found.push(config.places.propose("control.http", problem, &literal, more));
     }
-}
-
-/// Listeners and HTTP that want the same port: the start would fail.
-pub fn clashes(config: &Config) -> Vec<ConfigError> {
-    let Some(http) = config.control.http.filter(|http| http.port() != 0) else { return Vec::new() };
-    let clash = |(at, listener): (usize, &ListenerConfig)| {
-        let same = listener.address == http;
-        (same || covers(listener.address, http) || covers(http, listener.address)).then(|| {
-            let problem = format!("{http} is wanted by listener[{at}] ({}) too", listener.address);
-            let mut free = http;
-            free.set_port(if http.port() == 8025 { 8026 } else { 8025 });
-            config.places.propose("control.http", problem, &quoted(&free.to_string()), ", another port")
-        })
-    };
-    config.listeners.iter().enumerate().find_map(clash).into_iter().collect()
 }
 
 fn judge_accounts(config: &Config, found: &mut Vec<ConfigError>) {
@@ -555,15 +546,6 @@ fn judge_places(config: &Config, found: &mut Vec<ConfigError>) {
         );
         found.push(config.places.propose("node.data_dir", problem, "\"/var/lib/relevo\"", ""));
     }
-}
-
-/// Whether one address takes connections that are for the other too. IPv6 listeners take no IPv4 here.
-fn covers(wide: SocketAddr, narrow: SocketAddr) -> bool {
-    wide != narrow
-        && wide.port() == narrow.port()
-        && wide.port() != 0
-        && wide.ip().is_unspecified()
-        && wide.is_ipv4() == narrow.is_ipv4()
 }
 
 fn is_loopback(network: &Network) -> bool {

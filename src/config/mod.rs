@@ -13,6 +13,7 @@ pub mod differences;
 pub mod dkim;
 pub(crate) mod error;
 pub mod feedback;
+pub mod gateway;
 mod guess;
 pub mod judge;
 pub(crate) mod literal;
@@ -20,6 +21,7 @@ mod log;
 pub(crate) mod nearest;
 mod read;
 mod outbound_tls;
+pub mod public;
 pub mod retry;
 pub mod rule;
 mod section;
@@ -44,8 +46,10 @@ pub use credentials::{BadPassword, Credentials, Password};
 pub use dkim::DkimConfig;
 pub use error::{ConfigError, KeyLines};
 pub use feedback::FeedbackConfig;
+pub use gateway::{GatewayConfig, Verify};
 pub use log::LogConfig;
-pub use outbound_tls::TlsConfig;
+pub use outbound_tls::{ReportsConfig, TlsConfig};
+pub use public::PublicConfig;
 pub use retry::Retry;
 pub use rule::{AddressPattern, RuleConfig};
 pub use shaping::ShapingConfig;
@@ -86,6 +90,8 @@ pub struct ListenerConfig {
     pub address: SocketAddr,
     /// Networks that may relay. Default: loopback.
     pub relay_from: Vec<Network>,
+    /// `relay_to` and `verify`: what is taken from anybody.
+    pub gateway: GatewayConfig,
     /// Largest message, bytes.
     pub message_size_max: u64,
     /// Recipients of one transaction.

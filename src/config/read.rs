@@ -8,6 +8,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use crate::config::choices::choices;
+use crate::config::gateway;
 use crate::config::literal::{
     Fix, Wrong, boolean, bytes, integer, list, of_made, parsed, path, port, quoted, some_path, span, text,
     word,
@@ -82,6 +83,7 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
         section.read("address", default, |value| parsed(value, value::listening, guess::listening, HERE));
     let relay_from = section
         .read("relay_from", loopback(), |value| list(value, value::network, guess::network, "10.0.0.0/8"));
+    let gateway = gateway::read(section);
     let message_size_max = section.read("message_size_max", limits::MESSAGE_SIZE_DEFAULT, |value| {
         bytes(value, limits::MESSAGE_SIZE_LEAST..=limits::MESSAGE_SIZE_MOST, limits::MESSAGE_SIZE_DEFAULT)
     });
@@ -101,7 +103,7 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
         section.read("connections_per_client", most, |value| integer(value, inbound, most));
     let tls = tls_files(section);
     // Nobody could ever relay here: surely not what was meant.
-    if relay_from.is_empty() && !(accounts && tls.is_some()) {
+    if relay_from.is_empty() && gateway.domains.is_empty() && !(accounts && tls.is_some()) {
         let more = ", or set auth.accounts and a certificate so that accounts may";
         let fix = Fix::Write("[\"127.0.0.0/8\", \"::1\"]".to_owned(), more.to_owned());
         section.fail("relay_from", "", "nobody may relay here", fix);
@@ -110,6 +112,7 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
     ListenerConfig {
         address,
         relay_from,
+        gateway,
         message_size_max,
         recipients_max: recipients_max as usize,
         tls,
@@ -120,7 +123,7 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
 }
 
 /// Both or neither.
-fn tls_files(section: &Section<'_>) -> Option<TlsFiles> {
+pub(super) fn tls_files(section: &Section<'_>) -> Option<TlsFiles> {
     let certificate: Option<PathBuf> =
         section.read("tls_certificate", None, |value| path(value, "/etc/relevo/chain.pem"));
     let key: Option<PathBuf> = section.read("tls_key", None, |value| path(value, "/etc/relevo/key.pem"));

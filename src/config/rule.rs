@@ -17,9 +17,11 @@ use crate::mail::duties::Duty;
 use crate::mail::parameters::{self, Key};
 use crate::names::ends::End;
 
+mod addresses;
 pub(super) mod order;
 mod template;
 
+pub use addresses::AddressPattern;
 pub use template::Template;
 
 /// `[[rule]]`
@@ -50,21 +52,6 @@ impl RuleConfig {
     }
 }
 
-/// Which addresses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AddressPattern {
-    /// `*`
-    Any,
-    /// `<>`, the null reverse path.
-    Null,
-    /// `ada@example.org`, in lower case.
-    Address(String),
-    /// `@example.org`, in lower case: this domain.
-    Domain(String),
-    /// `*.example.org`, in lower case: every domain below it.
-    Below(String),
-}
-
 /// `match.header`
 #[derive(Clone, Debug)]
 pub struct HeaderPattern {
@@ -89,6 +76,8 @@ pub struct RuleSet {
     pub header_remove: Vec<String>,
     /// Received fields tell no hop where the message was before it left here.
     pub hide_trace: bool,
+    /// A message to one recipient gets a way out of its list (`[public]`), where it has none.
+    pub unsubscribe: bool,
 }
 
 /// `action`
@@ -121,70 +110,6 @@ impl RuleSet {
         let parameters = self.parameters.iter().map(|(_, template)| template);
         parameters.chain(&self.sender).chain(self.header_add.iter().map(|(_, template)| template))
     }
-}
-
-impl AddressPattern {
-    /// `*`, `<>`, `ada@example.org`, `@example.org`, `*.example.org`; an error says what may be written.
-    pub fn parse(text: &str) -> Result<AddressPattern, BadValue> {
-        const FIX: BadValue = BadValue::Syntax(
-            "\"@example.org\", \"*.example.org\" for all below it, \"ada@example.org\", \"*\", or \"<>\" for the null sender",
-        );
-        let lower = text.to_ascii_lowercase();
-        let is_domain =
-            |domain: &str| address::is_domain(domain.as_bytes()) || address::is_literal(domain.as_bytes());
-        match lower.as_str() {
-            "*" => Ok(AddressPattern::Any),
-            "<>" => Ok(AddressPattern::Null),
-            _ => {
-                let below = lower.strip_prefix("*.").or(lower.strip_prefix("@*."));
-                if let Some(domain) = below {
-                    is_domain(domain).then(|| AddressPattern::Below(domain.to_owned())).ok_or(FIX)
-                } else if let Some(domain) = lower.strip_prefix('@').or(lower.strip_prefix("*@")) {
-                    is_domain(domain).then(|| AddressPattern::Domain(domain.to_owned())).ok_or(FIX)
-                } else {
-                    let whole = address::is_path(&lower) && lower.contains('@');
-                    whole.then_some(AddressPattern::Address(lower)).ok_or(FIX)
-                }
-            }
-        }
-    }
-
-    /// What may be meant by one that is not understood.
-    fn guess(text: &str) -> Option<String> {
-        let text = text.trim().trim_matches(['<', '>']);
-        Some(if text.contains('@') || text.contains('*') { text.to_owned() } else { format!("@{text}") })
-    }
-
-    /// Whether it is about this path, which has no angle brackets. Letters count alike in either case.
-    pub fn matches(&self, path: &[u8]) -> bool {
-        let domain = || memchr::memrchr(b'@', path).map_or(&b""[..], |at| &path[at + 1..]);
-        match self {
-            AddressPattern::Any => true,
-            AddressPattern::Null => path.is_empty(),
-            AddressPattern::Address(wanted) => address::is_same_mailbox(path, wanted.as_bytes()),
-            AddressPattern::Domain(wanted) => domain().eq_ignore_ascii_case(wanted.as_bytes()),
-            AddressPattern::Below(wanted) => is_below(domain(), wanted.as_bytes()),
-        }
-    }
-}
-
-impl std::fmt::Display for AddressPattern {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            AddressPattern::Any => write!(formatter, "anybody"),
-            AddressPattern::Null => write!(formatter, "<>"),
-            AddressPattern::Address(address) => write!(formatter, "{address}"),
-            AddressPattern::Domain(domain) => write!(formatter, "@{domain}"),
-            AddressPattern::Below(domain) => write!(formatter, "*.{domain}"),
-        }
-    }
-}
-
-pub(super) fn is_below(domain: &[u8], wide: &[u8]) -> bool {
-    let Some(label) = domain.len().checked_sub(wide.len() + 1).filter(|label| *label > 0) else {
-        return false;
-    };
-    domain[label] == b'.' && domain[label + 1..].eq_ignore_ascii_case(wide)
 }
 
 pub(super) fn read(root: &Section<'_>, listeners: &[SocketAddr]) -> Vec<RuleConfig> {
@@ -221,12 +146,6 @@ fn rule(section: &Section<'_>, listeners: &[SocketAddr]) -> RuleConfig {
     rule
 }
 
-impl AddressPattern {
-    fn read(value: &DeValue<'_>) -> Result<AddressPattern, Wrong> {
-        crate::config::literal::parsed(value, AddressPattern::parse, AddressPattern::guess, "@example.org")
-    }
-}
-
 /// What cannot be obeyed though each key can be understood.
 fn judge(section: &Section<'_>, rule: &RuleConfig) {
     if rule.recipient.is_some() {
@@ -235,7 +154,8 @@ fn judge(section: &Section<'_>, rule: &RuleConfig) {
             let more = ", or match either the recipient or the header";
             section.fail("action", "", problem, Fix::Write("\"discard\"".to_owned(), more.to_owned()));
         }
-        let RuleSet { parameters, expire, sender, header_add, header_remove, hide_trace } = &rule.set;
+        let RuleSet { parameters, expire, sender, header_add, header_remove, hide_trace, unsubscribe } =
+            &rule.set;
         let whole = [
             ("send_at", parameters.iter().any(|(key, _)| *key == Key::SendAt)),
             ("expire", expire.is_some()),
@@ -243,6 +163,7 @@ fn judge(section: &Section<'_>, rule: &RuleConfig) {
             ("header_add", !header_add.is_empty()),
             ("header_remove", !header_remove.is_empty()),
             ("hide_trace", *hide_trace),
+            ("unsubscribe", *unsubscribe),
         ];
         for (key, _) in whole.iter().filter(|(_, is_set)| *is_set) {
             let problem =
@@ -375,6 +296,7 @@ fn set(section: &Section<'_>) -> RuleSet {
     set.header_add = section.read("header_add", Vec::new(), header_add);
     set.header_remove = section.read("header_remove", Vec::new(), header_remove);
     set.hide_trace = section.read("hide_trace", false, boolean);
+    set.unsubscribe = section.read("unsubscribe", false, boolean);
     section.finish();
     set
 }
@@ -585,6 +507,7 @@ pub(super) fn describe(rule: &RuleConfig, listeners: &[SocketAddr]) -> String {
     what.extend(rule.set.header_add.iter().map(|(name, value)| format!("{name}: {} added", show(value))));
     what.extend(rule.set.header_remove.iter().map(|name| format!("{name} removed")));
     what.extend(rule.set.hide_trace.then(|| "the way it came hidden".to_owned()));
+    what.extend(rule.set.unsubscribe.then(|| "a way to unsubscribe added".to_owned()));
     what.extend(rule.action.as_ref().map(|action| match action {
         RuleAction::Reject(reply) => format!("refused with {}", reply.trim_end()),
         RuleAction::End(end) => format!("taken and {}", end.word()),

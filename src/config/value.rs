@@ -302,6 +302,15 @@ pub fn name_server(text: &str) -> Result<SocketAddr, BadValue> {
     }
 }
 
+/// Whether one address takes connections that are for the other too. IPv6 listeners take no IPv4 here.
+pub(super) fn covers(wide: SocketAddr, narrow: SocketAddr) -> bool {
+    wide != narrow
+        && wide.port() == narrow.port()
+        && wide.port() != 0
+        && wide.ip().is_unspecified()
+        && wide.is_ipv4() == narrow.is_ipv4()
+}
+
 /// An address with a port, or one to which `port` is added.
 pub fn socket(text: &str, port: Option<u16>) -> Result<SocketAddr, BadValue> {
     if let Ok(address) = text.parse() {

@@ -15,9 +15,10 @@ use crate::config::shards::Shards;
 use crate::config::tuning::{self, Tuning};
 use crate::config::{
     Blocklists, Bounces, Control, Credentials, Delivery, DkimConfig, DnsConfig, FeedbackConfig,
-    ListenerConfig, LogConfig, Node, PoolConfig, Retry, RouteConfig, RuleConfig, SourceConfig, SpoolConfig,
-    SuppressionConfig, TenantConfig, TlsConfig, WarmupConfig, blocklists, bounces, credentials, dkim,
-    feedback, log, outbound_tls, read, retry, rule, shaping, sources, suppression, syntax, tenant, warmup,
+    ListenerConfig, LogConfig, Node, PoolConfig, PublicConfig, Retry, RouteConfig, RuleConfig, SourceConfig,
+    SpoolConfig, SuppressionConfig, TenantConfig, TlsConfig, WarmupConfig, blocklists, bounces, credentials,
+    dkim, feedback, log, outbound_tls, public, read, retry, rule, shaping, sources, suppression, syntax,
+    tenant, warmup,
 };
 use crate::limits;
 
@@ -62,6 +63,8 @@ pub struct Config {
     pub dkim: DkimConfig,
     /// `[tls]`
     pub tls: TlsConfig,
+    /// `[public]`
+    pub public: PublicConfig,
     /// `[spool]`
     pub spool: SpoolConfig,
     /// `[auth]`: file of `name:hash` lines, hashes in PHC form (`$argon2id$…`).
@@ -171,6 +174,7 @@ fn read(root: &Section<'_>) -> Config {
     let pools = sources::pools(root, &sources);
     let credentials = credentials::read(root);
     let of_bounces = root.section("bounces");
+    let public = public::read(&root.section("public"), &node.hostname);
     let config = Config {
         node,
         shards: shard::read(&root.sections("shard"), &addresses),
@@ -192,6 +196,7 @@ fn read(root: &Section<'_>) -> Config {
         shaping: shaping::read(&root.section("shaping")),
         dkim: dkim::read(&root.section("dkim")),
         tls: outbound_tls::read(&root.section("tls")),
+        public,
         spool: read::spool(&root.section("spool")),
         accounts,
         logs: log::read(root),

@@ -25,15 +25,19 @@ mod reader;
 mod search;
 mod service;
 mod spare;
+mod public;
 pub mod sts;
 pub mod store;
 pub mod suppression;
 mod thread;
+pub mod tls_rpt;
+pub mod unsubscribe;
+pub mod verifier;
 mod watch;
 mod words;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -65,6 +69,24 @@ pub fn fetches() -> Arc<Family> {
 /// What rules for replies did, as it is counted.
 pub fn fired() -> Arc<Family> {
     Arc::new(Family::new(&decisions::FIRED))
+}
+
+/// Who unsubscribed, as it is counted.
+pub fn unsubscribed() -> Arc<Family> {
+    Arc::new(Family::new(&unsubscribe::UNSUBSCRIBED))
+}
+
+/// Pages for anybody.
+#[derive(Clone)]
+pub struct Public {
+    /// Where they are served.
+    pub https: Option<SocketAddr>,
+    /// The same without TLS.
+    pub http: Option<SocketAddr>,
+    /// By what; None: by nothing.
+    pub settings: Option<Arc<dyn unsubscribe::PublicSettings>>,
+    /// Who unsubscribed.
+    pub counts: Arc<Family>,
 }
 
 /// What control is given.
@@ -103,8 +125,16 @@ pub struct Setup {
     pub reload: Option<Arc<dyn reload::Reload>>,
     /// By what policies of domains are fetched; None: they are not.
     pub policies: Option<Arc<dyn sts::FetchSettings>>,
+    /// By what mail of strangers is verified; None: it is not.
+    pub verifies: Option<Arc<dyn verifier::ResolveSettings>>,
     /// What came of that.
     pub fetches: Arc<Family>,
+    /// Pages for anybody.
+    pub public: Public,
+    /// By what domains are told of TLS to their hosts; None: they are not.
+    pub reporting: Option<Arc<dyn tls_rpt::ReportSettings>>,
+    /// What came of that.
+    pub reported: tls_rpt::Counts,
 }
 
 /// The running threads.
@@ -114,7 +144,10 @@ pub struct Control {
     decisions: Worker,
     blocklists: Option<Worker>,
     policies: Option<Worker>,
+    reports: Option<Worker>,
+    verifier: Option<Worker>,
     reader: Worker,
+    pages: Option<Worker>,
     log: Option<Accounting>,
     words: Words,
     reopen: Arc<AtomicU64>,
@@ -156,9 +189,9 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     process::usage();
     let accounting = setup.accounting.take();
     let journal = accounting.as_ref().map(accounting::Opened::shared);
-    let listen = |address| process::listen_alone(address).map_err(|error| StartError::Http(address, error));
     let listener = setup.section.http.map(listen).transpose()?;
     let http = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    let listeners = pages(&setup)?;
     let words = Words::start(setup.instruments.clone())?;
     let decided = decisions::open(&setup.data_dir, &setup.mesh, journal.as_ref(), &setup.listed)?;
     let reopen = Arc::new(AtomicU64::new(0));
@@ -172,7 +205,10 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let socket = setup.section.socket.as_deref();
     let writer = log.as_ref().map(Accounting::writer);
     let chunks = setup.instruments.first().map(|first| first.chunks.clone());
-    let journaled = chunks.zip(writer).map(|(chunks, writer)| admin::JournalBarrier::new(chunks, writer));
+    let barrier = || {
+        let (chunks, writer) = chunks.clone().zip(writer.clone())?;
+        Some(admin::JournalBarrier::new(chunks, writer))
+    };
     let start = decisions::Start {
         mesh: &setup.mesh,
         plans: &setup.warmups,
@@ -182,14 +218,13 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
         reload: setup.reload.clone(),
     };
     let (decisions, desk, lists) = decisions::start(decided, start).map_err(StartError::Thread)?;
-    let blocklists = setup.reload.clone().map(|reload| {
-        let teller = admin::Teller::new(&setup.instruments, setup.node, "blocklists");
-        let mut watch = blocklists::Watch::new(reload, desk.clone(), teller);
-        Worker::start("relevo-lists", move |turn| watch.run(turn))
-    });
-    let blocklists = blocklists.transpose().map_err(StartError::Thread)?;
-    let reader = reader::start(&setup.mesh).map_err(StartError::Thread)?;
-    let orders = (desk, lists, journaled);
+    let blocklists = watch_blocklists(&setup, &desk).map_err(StartError::Thread)?;
+    let unsubscriber = unsubscriber(&setup, (&lists, barrier()));
+    let reader = reader::start(&setup.mesh, unsubscriber.clone()).map_err(StartError::Thread)?;
+    let pages = unsubscriber.filter(|_| !listeners.is_empty());
+    let pages = pages.map(|by| public::start(listeners, by, reserve.clone()));
+    let pages = pages.transpose().map_err(StartError::Thread)?;
+    let orders = (desk, lists, barrier());
     let service = socket.map(|path| serve_commands(&setup, path, &reserve, orders)).transpose();
     let service = service.or_else(|problem| {
         // Some file systems have no sockets. Mail does not wait for commands, where nobody asked for them.
@@ -197,9 +232,25 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
         told.map(|()| None).ok_or(problem)
     })?;
     let policies = fetch_policies(&setup).map_err(StartError::Thread)?;
+    let reports = report_tls(&setup).map_err(StartError::Thread)?;
+    let verifier = verify_mail(&setup).map_err(StartError::Thread)?;
     let control = Worker::start("relevo-control", move |turn| run(setup, journal, listener, &reserve, turn))
         .map_err(StartError::Thread)?;
-    Ok(Control { control, service, decisions, blocklists, policies, reader, log, words, reopen, http })
+    Ok(Control {
+        control,
+        service,
+        decisions,
+        blocklists,
+        policies,
+        reports,
+        verifier,
+        reader,
+        pages,
+        log,
+        words,
+        reopen,
+        http,
+    })
 }
 
 impl Control {
@@ -217,8 +268,8 @@ impl Control {
         }
         self.blocklists.iter().for_each(Worker::end);
         self.decisions.stop(limits::LAST_WRITES);
-        if let Some(policies) = self.policies {
-            policies.stop(limits::LAST_WRITES);
+        for worker in [self.policies, self.reports, self.pages, self.verifier].into_iter().flatten() {
+            worker.stop(limits::LAST_WRITES);
         }
         self.reader.stop(limits::LAST_WRITES);
         self.control.stop(limits::LAST_WRITES);
@@ -229,12 +280,56 @@ impl Control {
     }
 }
 
+/// Starts the thread that asks lists of others about our addresses.
+fn watch_blocklists(setup: &Setup, desk: &decisions::Desk) -> io::Result<Option<Worker>> {
+    let Some(reload) = setup.reload.clone() else { return Ok(None) };
+    let teller = admin::Teller::new(&setup.instruments, setup.node, "blocklists");
+    let mut watch = blocklists::Watch::new(reload, desk.clone(), teller);
+    Worker::start("relevo-lists", move |turn| watch.run(turn)).map(Some)
+}
+
+/// Starts the thread that verifies mail of strangers.
+fn verify_mail(setup: &Setup) -> io::Result<Option<Worker>> {
+    setup.verifies.clone().map(|settings| verifier::start(&setup.mesh, settings)).transpose()
+}
+
+/// Who puts on the suppression list whoever unsubscribes.
+fn unsubscriber(
+    setup: &Setup,
+    (lists, journaled): (&decisions::ListDesk, Option<admin::JournalBarrier>),
+) -> Option<Arc<unsubscribe::Unsubscriber>> {
+    let settings = setup.public.settings.clone()?;
+    let teller = admin::Teller::new(&setup.instruments, setup.node, "unsubscribe");
+    let (lists, counts) = (lists.clone(), setup.public.counts.clone());
+    Some(Arc::new(unsubscribe::Unsubscriber { settings, lists, teller, journaled, counts }))
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    process::listen_alone(address).map_err(|error| StartError::Http(address, error))
+}
+
+/// Opens the ports of pages, each with whether TLS is spoken there.
+fn pages(setup: &Setup) -> Result<Vec<(TcpListener, bool)>, StartError> {
+    let wanted = [(setup.public.https, true), (setup.public.http, false)];
+    let wanted = wanted.into_iter().filter_map(|(address, has_tls)| Some((address?, has_tls)));
+    wanted.map(|(address, has_tls)| Ok((listen(address)?, has_tls))).collect()
+}
+
 /// Starts the thread that has policies of domains fetched.
 fn fetch_policies(setup: &Setup) -> io::Result<Option<Worker>> {
     let Some(settings) = setup.policies.clone() else { return Ok(None) };
     let (mesh, data_dir, counts) = (setup.mesh.clone(), setup.data_dir.clone(), setup.fetches.clone());
     let work = move |turn: &thread::Turn| sts::run(&mesh, &settings, (&data_dir, &counts), turn);
     Worker::start("relevo-policies", work).map(Some)
+}
+
+/// Starts the thread that has domains told of TLS to their hosts.
+fn report_tls(setup: &Setup) -> io::Result<Option<Worker>> {
+    let Some(settings) = setup.reporting.clone() else { return Ok(None) };
+    let (mesh, data_dir) = (setup.mesh.clone(), setup.data_dir.clone());
+    let (counts, node) = (setup.reported.clone(), setup.node);
+    let work = move |turn: &thread::Turn| tls_rpt::run(&mesh, &settings, (&data_dir, &counts, node), turn);
+    Worker::start("relevo-reports", work).map(Some)
 }
 
 /// Opens the socket and starts the thread that answers commands there.
@@ -301,7 +396,10 @@ fn run(
                 runtime: setup.runtime,
                 certificates: setup.certificates.clone(),
                 reload: setup.reload.clone(),
-                counted: vec![setup.fired.clone(), setup.fetches.clone()],
+                counted: [setup.fired.clone(), setup.fetches.clone(), setup.public.counts.clone()]
+                    .into_iter()
+                    .chain(setup.reported.families())
+                    .collect(),
                 listed: setup.listed.clone(),
                 health: setup.health.clone(),
                 hosts: http::Hosts { own: vec![setup.hostname.clone()], loopback },

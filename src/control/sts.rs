@@ -18,6 +18,7 @@ use crate::observe::diagnostics::Level;
 use crate::observe::families::{Family, FamilyInfo};
 use crate::policy::sts::response::{self, Response};
 use crate::policy::sts::{KeptPolicy, Policy};
+use crate::policy::tls_rpt::{AppliedPolicy, Failure, ResultType};
 use crate::policy::{tls, trust};
 use crate::runtime::exchange::https;
 use crate::runtime::{files, process};
@@ -44,6 +45,8 @@ pub struct Fetching {
     pub addresses: Box<FindAddresses>,
     /// TLS to a host that has proven who it is.
     pub tls: Option<tls::Client>,
+    /// Domains are told of what fails (RFC 8460).
+    pub reports: bool,
 }
 
 /// Whoever knows that.
@@ -57,7 +60,7 @@ struct Kept(PathBuf);
 
 /// Fetches until it is over.
 pub(super) fn run(
-    mesh: &Mesh,
+    mesh: &Arc<Mesh>,
     settings: &Arc<dyn FetchSettings>,
     (data_dir, counts): (&Path, &Family),
     turn: &Turn,
@@ -81,7 +84,9 @@ pub(super) fn run(
     }
 }
 
-type Fetched = (WantedPolicy, Result<Policy, String>);
+/// Why there is no policy: what domains are told of that, and words.
+type NoPolicy = (ResultType, String);
+type Fetched = (WantedPolicy, Result<Policy, NoPolicy>);
 
 /// Takes what was fetched.
 fn finish(mesh: &Mesh, kept: &Kept, (told, counts): (&Receiver<Fetched>, &Family), under_way: &mut usize) {
@@ -92,7 +97,7 @@ fn finish(mesh: &Mesh, kept: &Kept, (told, counts): (&Receiver<Fetched>, &Family
         let policy = result.map(|policy| KeptPolicy { policy, id: wanted.id.clone(), fetched: now });
         match &policy {
             Ok(policy) => kept.write(&wanted.domain, policy),
-            Err(why) => {
+            Err((_, why)) => {
                 let (domain, known) = (&wanted.domain, mesh.policies().policy(&wanted.domain, now).is_some());
                 // Where none is known mail goes on as if there were none.
                 if known {
@@ -109,15 +114,22 @@ fn finish(mesh: &Mesh, kept: &Kept, (told, counts): (&Receiver<Fetched>, &Family
 
 /// On a thread of its own. False: there is none.
 fn begin(
-    mesh: &Mesh,
+    mesh: &Arc<Mesh>,
     settings: &Arc<dyn FetchSettings>,
     wanted: WantedPolicy,
     tell: &Sender<Fetched>,
 ) -> bool {
     let (settings, tell, of) = (settings.clone(), tell.clone(), wanted.clone());
+    let own = mesh.clone();
     let spawned = Builder::new().name("relevo-fetch".into()).spawn(move || {
         process::stand_back();
-        let result = fetch(&settings.fetching(), &of.domain);
+        let fetching = settings.fetching();
+        let result = fetch(&fetching, &of.domain);
+        if let (Err((result, why)), true) = (&result, fetching.reports) {
+            // RFC 8460 section 4.3.2.2: it counts as a session that failed.
+            let (day, policy) = (process::wall().day(), AppliedPolicy::unknown_sts());
+            own.sessions().count(0, (day, &of.domain), &policy, Some(Failure::new(*result, why)));
+        }
         let _ = tell.send((of, result));
     });
     if spawned.is_err() {
@@ -127,14 +139,17 @@ fn begin(
 }
 
 /// RFC 8461 section 3.3.
-fn fetch(settings: &Fetching, domain: &str) -> Result<Policy, String> {
+fn fetch(settings: &Fetching, domain: &str) -> Result<Policy, NoPolicy> {
+    let unfetched = |why: String| (ResultType::StsPolicyFetchError, why);
     let until = process::since_boot() + limits::STS_FETCH_TIME;
     let host = format!("mta-sts.{domain}");
-    let tls = settings.tls.as_ref().ok_or("this machine trusts no authority")?;
+    let tls =
+        settings.tls.as_ref().ok_or_else(|| unfetched("this machine trusts no authority".to_owned()))?;
     let request = response::request(&host, "/.well-known/mta-sts.txt");
-    let mut last = format!("{host} has no address");
-    for address in (settings.addresses)(&host)?.into_iter().take(limits::STS_ADDRESSES_MAX) {
-        let connection = tls.waiting(&host).map_err(|error| error.to_string())?;
+    let mut last = unfetched(format!("{host} has no address"));
+    let addresses = (settings.addresses)(&host).map_err(unfetched)?;
+    for address in addresses.into_iter().take(limits::STS_ADDRESSES_MAX) {
+        let connection = tls.waiting(&host).map_err(|error| unfetched(error.to_string()))?;
         let (mut response, mut found) = (Response::default(), None);
         let asked = https::request(address, connection, request.as_bytes(), until, |bytes| {
             found = response.take(bytes).transpose();
@@ -143,19 +158,26 @@ fn fetch(settings: &Fetching, domain: &str) -> Result<Policy, String> {
         match asked {
             Ok(()) => {
                 let body = found.unwrap_or_else(|| response.end());
-                let body = body.map_err(|error| format!("{host}: {error}"))?;
-                return Policy::parse(&body).map_err(|error| error.to_string());
+                let body = body.map_err(|error| unfetched(format!("{host}: {error}")))?;
+                return Policy::parse(&body)
+                    .map_err(|error| (ResultType::StsPolicyInvalid, error.to_string()));
             }
-            Err(error) => last = format!("{host} [{address}]: {}", words(&error)),
+            Err(error) => {
+                let (result, words) = words(&error);
+                last = (result, format!("{host} [{address}]: {words}"));
+            }
         }
     }
     Err(last)
 }
 
 /// Of an error of TLS what is wrong with a certificate.
-fn words(error: &std::io::Error) -> String {
+fn words(error: &std::io::Error) -> NoPolicy {
     let flaw = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()).and_then(trust::flaw);
-    flaw.map_or_else(|| error.to_string(), |flaw| format!("the certificate {flaw}"))
+    match flaw {
+        Some(flaw) => (ResultType::StsWebpkiInvalid, format!("the certificate {flaw}")),
+        None => (ResultType::StsPolicyFetchError, error.to_string()),
+    }
 }
 
 impl Kept {

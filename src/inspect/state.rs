@@ -21,7 +21,7 @@ pub struct Modes {
 }
 
 /// Files of ours in a data directory besides the lanes. What is made there later belongs here too.
-const OURS: [&str; 10] = [
+const OURS: [&str; 11] = [
     "node",
     "node.new",
     "lock",
@@ -30,6 +30,7 @@ const OURS: [&str; 10] = [
     layout::DECISIONS,
     layout::SUPPRESSION,
     layout::POLICIES,
+    layout::TLS_REPORTS,
     "control.db-journal",
     "control.db.damaged",
 ];

@@ -35,8 +35,8 @@ pub const VERP_SECRET_MIN: usize = 16;
 pub const VERP_DAYS: u16 = 30;
 /// Age of a secret at which a start makes another one; return paths by the one before are believed as long as they are good.
 pub const VERP_SECRET_AGE: Duration = Duration::from_secs(180 * 86_400);
-/// Bytes of the file of secrets.
-pub const VERP_FILE_MAX: u64 = 4096;
+/// Bytes of a file of secrets.
+pub const SECRETS_FILE_MAX: u64 = 4096;
 /// Addresses, and domains, that feedback comes to.
 pub const FEEDBACK_PLACES_MAX: usize = 1_000;
 /// Names of tenants that are known by the mail that they sent: what comes back is compared with each.
@@ -63,3 +63,10 @@ pub const INCOMING_SNIFF_MAX: usize = 2048;
 pub const INCOMING_PAGE_MAX: usize = 64 * 1024;
 /// Bytes of a tag of a page.
 pub const INCOMING_TAG_MAX: usize = 1024;
+
+/// Letters of a token that unsubscribes: it stands in a header line.
+pub const UNSUBSCRIBE_TOKEN_MAX: usize = 998;
+/// Those of the shortest.
+pub const UNSUBSCRIBE_TOKEN_MIN: usize = 32;
+/// Bytes of the secret that they are sealed with: a key of AES-256.
+pub const UNSUBSCRIBE_SECRET: usize = 32;

@@ -344,3 +344,12 @@ pub const BLOCKLIST_ROUND: Duration = Duration::from_secs(1);
 pub const BLOCKLIST_REST: Duration = Duration::from_secs(86_400);
 /// Bytes of what a list says of an address.
 pub const BLOCKLIST_WORDS_MAX: usize = 200;
+
+/// Connections to public pages at one time; over that the oldest one ends.
+pub const PUBLIC_CONNECTIONS_MAX: usize = 512;
+/// Of one client (of IPv6, one network of 64 bits); over that its own oldest one ends.
+pub const PUBLIC_PER_CLIENT: usize = 16;
+/// How long one connection may take, TLS and answer included: phones are slow.
+pub const PUBLIC_REQUEST: Duration = Duration::from_secs(20);
+/// Bytes of what is posted to a page.
+pub const PUBLIC_BODY_MAX: usize = 8 * 1024;

@@ -184,8 +184,8 @@ pub const SOURCES_MAX: usize = 4096;
 pub const POOLS_MAX: usize = 1024;
 /// Sources of a pool: all of them are weighed for each message that goes by it.
 pub const POOL_SOURCES_MAX: usize = 256;
-/// Pairs of pool and source that one process has known, those of earlier configurations included: queues number them with 16 bits.
-pub const EGRESSES_MAX: usize = u16::MAX as usize;
+/// Pairs of pool and source that one process has known, those of earlier configurations included: queues number them with 14 bits.
+pub const EGRESSES_MAX: usize = 0x3fff;
 /// Bytes of the name of a source or pool: it stands in the names of sites and as a label of metrics.
 pub const SOURCE_NAME_MAX: usize = 64;
 /// The share of a source in its pool.

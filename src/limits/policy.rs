@@ -95,6 +95,9 @@ pub const COMPUTE_AID_REST: u32 = 3;
 pub const COMPUTE_WAIT_MAX: Duration = Duration::from_secs(5);
 /// The same while nobody does: clients wait for minutes for a reply, and to come again costs both sides more.
 pub const COMPUTE_PATIENCE: Duration = Duration::from_secs(25);
+/// Domains that a listener takes from anybody: who is the MX of more has them below a few.
+pub const RELAY_TO_MAX: usize = 10_000;
+
 /// Longest a session waits for its password to be checked, its turn and the check itself: on a core that is always wanted elsewhere a
 /// check that has begun may take minutes. It goes on, and who comes again hears of it.
 pub const AUTH_WAIT_MAX: Duration = Duration::from_secs(30);

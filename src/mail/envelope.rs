@@ -37,7 +37,7 @@ pub struct Envelope {
     pub hides_client: bool,
     /// Its parameters; None: it has none, and neither has a recipient, and none has its end at once.
     pub parameters: Option<Box<MessageParameters>>,
-    /// Our signatures of it: whole `DKIM-Signature` fields. None: we do not sign it.
+    /// What we say of it in front of it, whole fields: `DKIM-Signature` of mail that we sign, `Authentication-Results` of a stranger's that we verify.
     pub signatures: Option<Box<[u8]>>,
 }
 
@@ -46,13 +46,42 @@ pub struct Envelope {
 pub struct Needs {
     /// It has a byte above 127, whatever its client declared (RFC 6152).
     pub eight_bit: bool,
+    /// What its sender says of TLS on its way (RFC 8689).
+    pub tls: TlsWish,
+}
+
+/// What the sender of a message says of TLS on its way (RFC 8689). The numbers are those of the spool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum TlsWish {
+    /// Nothing: it is for each hop to say.
+    #[default]
+    Usual = 0,
+    /// It is to arrive, whatever its recipient's domain asks of TLS: `TLS-Required: No`.
+    Waived = 1,
+    /// It goes to nobody but who has proven who he is, and will do the same: REQUIRETLS.
+    Required = 2,
+}
+
+impl TlsWish {
+    /// The one with this number in a record.
+    pub fn of_number(number: u8) -> Option<TlsWish> {
+        [TlsWish::Usual, TlsWish::Waived, TlsWish::Required].into_iter().find(|wish| *wish as u8 == number)
+    }
 }
 
 impl Needs {
     /// What is left of it when the body is encoded as 7-bit text.
     pub fn encoded(self) -> Needs {
-        let Needs { eight_bit: _ } = self;
-        Needs { eight_bit: false }
+        let Needs { eight_bit: _, tls } = self;
+        Needs { eight_bit: false, tls }
+    }
+
+    /// What of it keeps a message of this sender back. A bounce asks for the TLS of what it is about, and is not lost where there is none (RFC 8689
+    /// section 5).
+    pub fn of_sender(self, sender: &[u8]) -> Needs {
+        let bounce = sender.is_empty() && self.tls == TlsWish::Required;
+        Needs { tls: if bounce { TlsWish::Usual } else { self.tls }, ..self }
     }
 }
 

@@ -18,7 +18,8 @@ pub struct Front<'a> {
     pub arrival: UnixMillis,
     /// The only recipient of the envelope; None: there are several.
     pub recipient: Option<&'a [u8]>,
-    /// Our signatures, whole fields. A body that is changed on its way out goes without: they would not hold.
+    /// Our signatures, or what was found of a stranger's mail: whole fields. A body that is changed on its way out goes without signatures: they would not
+    /// hold.
     pub signatures: &'a [u8],
     /// It has text, and no header section before it.
     pub is_headless: bool,

@@ -15,5 +15,8 @@ pub mod instructions;
 pub mod notify;
 pub mod parameters;
 pub mod release;
+pub mod results;
 pub mod seven_bit;
+pub mod tls_report;
 pub mod trace;
+pub mod unsubscribe;

@@ -91,6 +91,15 @@ impl Notify {
         self.is_unsaid() || self.has(Notify::DELAY)
     }
 
+    /// What is heeded of one that a stranger brings, in whose name anybody may send: that it be told of failures, or of nothing.
+    pub fn of_stranger(self) -> Notify {
+        match self {
+            _ if self.is_unsaid() => self,
+            _ if self.has(Notify::FAILURE) => Notify::FAILURE,
+            _ => Notify::NEVER,
+        }
+    }
+
     fn has(self, one: Notify) -> bool {
         self.0 & one.0 != 0
     }

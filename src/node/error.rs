@@ -20,8 +20,8 @@ use crate::shard::start;
 /// Why a node does not start. All that is said names the culprit and the fix.
 #[derive(Debug)]
 pub enum StartError {
-    /// The secret of return paths cannot be had, or made, there.
-    ReturnPaths(PathBuf, io::Error),
+    /// The secret that a key needs cannot be had, or made, there.
+    Secret(&'static str, PathBuf, io::Error),
     /// The configuration does not fit the machine.
     Config(Box<ConfigError>),
     /// The machine does not let shards run as they are configured.
@@ -65,11 +65,9 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StartError::ReturnPaths(path, error) => write!(
-                formatter,
-                "the secret of return paths (bounces.verp_domain) {}: {error}",
-                path.display()
-            ),
+            StartError::Secret(key, path, error) => {
+                write!(formatter, "the secret for {key}, {}: {error}", path.display())
+            }
             StartError::Config(error) => write!(formatter, "{error}"),
             StartError::Machine(refusal) => write!(formatter, "{refusal}"),
             StartError::FewFiles(few) => write!(formatter, "{few}"),

@@ -33,7 +33,7 @@ use crate::shard::live::Contents;
 pub(crate) struct Filled {
     /// What they hold; nothing of those that cannot be used.
     pub contents: Contents,
-    /// What the certificate of each listener says, where it has one that can be used.
+    /// What the certificate of each listener says, where it has one that can be used; then that of the pages.
     pub shown: Vec<Option<ShownCertificate>>,
     /// The name servers are the machine's.
     pub own_servers: bool,
@@ -88,6 +88,15 @@ pub(crate) fn fill(config: &mut Config, known: Known<'_>) -> Filled {
         shown.push(files.and_then(|files| pems.shown(&files.certificate, &config.node.hostname)));
         contents.certificates.push(usable);
     }
+    match config.public.tls.as_ref().map(|files| tls::server(files, |path| pems.read(path))).transpose() {
+        Ok(server) => contents.public_tls = server,
+        Err(unusable) => {
+            let key = if unusable.of_key { "tls_key" } else { "tls_certificate" };
+            fail(&format!("public.{key}"), FileFlaw::Tls(unusable));
+        }
+    }
+    let name = config.public.host(&config.node.hostname).split(':').next().unwrap_or_default();
+    shown.extend(config.public.tls.as_ref().map(|files| pems.shown(&files.certificate, name)));
     match config.accounts.as_deref().map(read_accounts).transpose() {
         Ok(accounts) => contents.accounts = accounts.map(|accounts| Arc::new(logins(accounts, known.logins))),
         Err(unusable) => fail("auth.accounts", FileFlaw::Accounts(unusable)),

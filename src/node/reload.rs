@@ -21,7 +21,7 @@ use crate::limits;
 use crate::node::files::{self, Known};
 use crate::node::room::ListenerRoom;
 use crate::node::sts::InForce;
-use crate::node::{source, verp};
+use crate::node::{public, source, verp};
 use crate::observe::diagnostics::Level;
 use crate::observe::families::Family;
 use crate::queue::select::{BadFilter, Filter, PlacePredicate};
@@ -158,6 +158,7 @@ impl Reloader {
         let known = Known { logins: state.logins.as_deref(), signing: state.live.signing.as_deref() };
         let mut filled = files::fill(&mut config, known);
         errors.extend(verp::put_into(&mut filled, &config));
+        errors.extend(public::put_into(&mut filled, &config));
         let (shown, own_servers) = (filled.each_shown(), filled.own_servers);
         errors.extend(filled.bad.iter().map(|bad| bad.told(&places)));
         warnings.extend(filled.doubts);

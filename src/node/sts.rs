@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::control::sts::{FetchSettings, Fetching};
+use crate::control::tls_rpt::{ReportSettings, Reporting};
 use crate::dns::{Answer, QueryType};
 use crate::lookup::Lookup;
 use crate::route::gate::NamedBy;
@@ -22,7 +23,18 @@ impl<T: InForce> FetchSettings for Settings<T> {
     fn fetching(&self) -> Fetching {
         let live = self.0.in_force();
         let (port, tls) = (live.config.tls.mta_sts_port, live.verifying.clone());
-        Fetching { port, tls, addresses: Box::new(move |host| addresses(&live, host, port)) }
+        let reports = live.config.tls.reports.is_some();
+        Fetching { port, tls, reports, addresses: Box::new(move |host| addresses(&live, host, port)) }
+    }
+}
+
+impl<T: InForce> ReportSettings for Settings<T> {
+    fn reporting(&self) -> Option<Reporting> {
+        let live = self.0.in_force();
+        let (config, hostname) = (live.config.tls.reports.clone()?, live.config.node.hostname.clone());
+        let (dns, tls) = (live.config.dns.clone(), live.verifying.clone());
+        let addresses = Box::new(move |host: &str, port| addresses(&live, host, port));
+        Some(Reporting { config, hostname, dns, tls, addresses })
     }
 }
 

@@ -1,46 +1,20 @@
 //! The secret that return paths are signed with: the node's own, in its data directory, and made there when it is first wanted.
 
-use std::fmt::Write;
-use std::fs::File;
-use std::io::{self, Write as _};
-use std::path::Path;
+use std::io;
 
 use crate::config::{Config, ConfigError};
 use crate::limits;
 use crate::mail::bounce::verp::Verp;
 use crate::node::files::Filled;
-use crate::runtime::{files, process};
+use crate::node::secrets;
+use crate::runtime::process;
 use crate::spool::layout;
-use crate::time::UnixMillis;
-
-/// The current secret and the one before, each with when it was made.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Secrets {
-    current: (u64, Vec<u8>),
-    previous: Option<(u64, Vec<u8>)>,
-}
 
 /// What signs return paths by this configuration, if anything does. A start, `changes`, makes another secret where the current one is old.
 pub(super) fn load(config: &Config, changes: bool) -> io::Result<Option<Verp>> {
     let Some(domain) = &config.feedback.verp_domain else { return Ok(None) };
     let path = config.node.data_dir.join(layout::VERP_SECRET);
-    let known = match files::read_whole(&path, limits::VERP_FILE_MAX) {
-        Ok(text) => Some(read(&text).ok_or_else(|| io::Error::other(SENSELESS))?),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
-    };
-    let now = process::wall();
-    let is_old = |made: u64| UnixMillis(made * 1000).after(limits::VERP_SECRET_AGE) < now;
-    let secrets = match known {
-        Some(known) if !(changes && is_old(known.current.0)) => known,
-        known => {
-            let fresh: [u8; 32] = process::random_bytes();
-            let current = (now.0 / 1000, fresh.to_vec());
-            let secrets = Secrets { current, previous: known.map(|known| known.current) };
-            write(&path, &secrets)?;
-            secrets
-        }
-    };
+    let secrets = secrets::load(&path, changes.then_some(limits::VERP_SECRET_AGE))?;
     let previous = secrets.previous.as_ref().map(|(_, secret)| &secret[..]);
     let id = process::read_node_id(&config.node.data_dir)?.unwrap_or_default();
     let node = format!("{id:016x}");
@@ -67,44 +41,10 @@ pub(super) fn put_into(filled: &mut Filled, config: &Config) -> Option<ConfigErr
     }
 }
 
-const SENSELESS: &str = "it is no file of secrets; remove it to have another made: bounces of mail that left before are not believed then";
-
-/// A line each: when it was made, in seconds since 1970, and the secret in hexadecimal digits.
-fn read(text: &[u8]) -> Option<Secrets> {
-    let mut lines =
-        std::str::from_utf8(text).ok()?.lines().filter(|line| !line.trim().is_empty()).map(|line| {
-            let (made, digits) = line.trim().split_once(' ')?;
-            let pairs = digits.as_bytes().chunks(2).map(|pair| {
-                u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok().filter(|_| pair.len() == 2)
-            });
-            let secret: Option<Vec<u8>> = pairs.collect();
-            Some((made.parse().ok()?, secret.filter(|secret| secret.len() >= limits::VERP_SECRET_MIN)?))
-        });
-    let current = lines.next()??;
-    let previous = lines.next().map_or(Some(None), |line| line.map(Some))?;
-    Some(Secrets { current, previous })
-}
-
-/// Beside the old one, then in its place.
-fn write(path: &Path, secrets: &Secrets) -> io::Result<()> {
-    let mut text = String::new();
-    for (made, secret) in std::iter::once(&secrets.current).chain(&secrets.previous) {
-        let _ = write!(text, "{made} ");
-        secret.iter().for_each(|byte| _ = write!(text, "{byte:02x}"));
-        text.push('\n');
-    }
-    let fresh = path.with_extension("new");
-    let _ = std::fs::remove_file(&fresh);
-    let mut file = files::make_file(&fresh)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&fresh, path)?;
-    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
 
     use super::*;
     use crate::id::MessageId;

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 
 use crate::id::MessageId;
+use crate::names::CHECKS;
 use crate::names::ends::End;
 pub use crate::names::events::Kind;
 pub use crate::observe::admin::{Admin, Change, ListChange, Listed, Suspended};
@@ -49,6 +50,8 @@ pub struct Arrival<'a> {
     pub client: Option<SocketAddr>,
     /// Version and cipher suite, where TLS was on.
     pub tls: Option<&'a str>,
+    /// What a stranger's mail was found to be, by each check ([`CHECKS`]).
+    pub verified: Option<[&'static str; 3]>,
 }
 
 /// What was tried. What is empty or 0 is left out; a record of the spool has little of it.
@@ -244,6 +247,9 @@ impl Encoder {
         match event {
             Event::Received(_, arrival) => {
                 text("tls", arrival.tls.unwrap_or_default(), out);
+                if let Some(verified) = &arrival.verified {
+                    CHECKS.iter().zip(verified).for_each(|(check, verdict)| text(check, verdict, out));
+                }
                 parameters(mail.parameters, out);
             }
             Event::Delivered(_, attempt)

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use crate::limits;
-use crate::names::{CLASSES, REASONS};
+use crate::names::{CLASSES, REASONS, VERDICTS};
 use crate::observe::counters::Counter;
 
 /// The value of a label for all that have none of their own.
@@ -140,7 +140,7 @@ pub const REJECTED: [&str; REASONS.len() + 1] = {
 };
 
 /// What came back to this node: what was told as an event, what is counted alone, and what nobody believes.
-pub const CAME_BACK: [&str; 11] = [
+pub const CAME_BACK: [&str; 12] = [
     "bounce",
     "complaint",
     "delay",
@@ -152,7 +152,11 @@ pub const CAME_BACK: [&str; 11] = [
     "altered",
     "other_node",
     "unmatched",
+    "unsubscribe",
 ];
+
+/// Ways out of a list that a rule asked for, by what came of it.
+pub const WAYS_OUT: [&str; 4] = ["added", "present", "several_recipients", "too_long"];
 
 /// What became of recipients in attempts, by place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,10 +180,14 @@ pub struct Families {
     pub narrowed: Family,
     /// Bounces and complaints that came back, by [`CAME_BACK`].
     pub came_back: Family,
+    /// Ways out of lists, by [`WAYS_OUT`].
+    pub ways_out: Family,
     /// Recipients in attempts over a connection, by route and [`Tried`].
     pub attempted: NamedCounters,
     /// The same, by source and [`Tried`]; what left by the node's own addresses is not in it.
     pub by_source: NamedCounters,
+    /// Messages of strangers, by what was verified ([`CHECKS`](crate::names::CHECKS)) and what it came to ([`VERDICTS`]).
+    pub verified: NamedCounters,
 }
 
 impl Default for Families {
@@ -209,6 +217,12 @@ impl Default for Families {
                 label: "what",
                 values: &CAME_BACK,
             }),
+            ways_out: Family::new(&FamilyInfo {
+                name: "unsubscribe_fields",
+                help: "Messages that were to get List-Unsubscribe by a rule, by what came of it",
+                label: "result",
+                values: &WAYS_OUT,
+            }),
             attempted: NamedCounters::new(
                 "route",
                 &FamilyInfo {
@@ -227,19 +241,28 @@ impl Default for Families {
                     values: &["delivered", "deferred", "bounced"],
                 },
             ),
+            verified: NamedCounters::new(
+                "check",
+                &FamilyInfo {
+                    name: "verified",
+                    help: "Messages of strangers to domains of relay_to, by what was verified and what it came to",
+                    label: "result",
+                    values: &VERDICTS,
+                },
+            ),
         }
     }
 }
 
 impl Families {
     /// Those with one label.
-    pub fn plain(&self) -> [&Family; 4] {
-        [&self.rejected, &self.classified, &self.narrowed, &self.came_back]
+    pub fn plain(&self) -> [&Family; 5] {
+        [&self.rejected, &self.classified, &self.narrowed, &self.came_back, &self.ways_out]
     }
 
     /// Those with names.
-    pub fn named(&self) -> [&NamedCounters; 2] {
-        [&self.attempted, &self.by_source]
+    pub fn named(&self) -> [&NamedCounters; 3] {
+        [&self.attempted, &self.by_source, &self.verified]
     }
 }
 

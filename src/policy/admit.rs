@@ -42,6 +42,8 @@ pub struct Admitted {
     pub eight_bit: bool,
     /// How long delivery is tried.
     pub expire: Option<Duration>,
+    /// It is to get a way out of its list.
+    pub unsubscribe: bool,
 }
 
 /// A message is refused with this reply, which ends its line.
@@ -88,7 +90,7 @@ pub async fn admit(
     }
     let action = judgement.message(&mut set);
     take_out(section, mailbox_line, &set, &mut gone);
-    let Settings { parameters, expire, sender, mut add, remove: _, hide_trace } = set;
+    let Settings { parameters, expire, sender, mut add, remove: _, hide_trace, unsubscribe } = set;
     if hide_trace {
         envelope.hides_client = true;
         hide(section, mailbox_line, rules.hostname(), (&mut gone, &mut add));
@@ -116,7 +118,7 @@ pub async fn admit(
     let eight_bit = !add.is_ascii();
     let edit = Edit { remove: gone, add };
     let after = if edit.is_empty() { length } else { edit.apply(message, length, mailbox_line) };
-    Ok(Admitted { grown: after as i64 - length as i64, eight_bit, expire })
+    Ok(Admitted { grown: after as i64 - length as i64, eight_bit, expire, unsubscribe })
 }
 
 /// The reply of a rule, with what the message lacks where that is what the rule is about: its sender is to mend it.

@@ -20,15 +20,15 @@ use crate::policy::tls::{Client, provider};
 pub enum Demand {
     /// One of these fits.
     Verified(Arc<[TlsAssociation]>),
-    /// There are records, and none that can be used: TLS, with any certificate (RFC 7672 section 2.2).
-    Unverified,
+    /// There are these, and none that can be used: TLS, with any certificate (RFC 7672 section 2.2).
+    Unverified(Arc<[TlsAssociation]>),
 }
 
 impl Demand {
     /// Of the records of a host, of which there are some.
     pub fn of(records: &[TlsAssociation]) -> Demand {
         let usable: Vec<_> = records.iter().filter(|record| is_usable(record)).cloned().collect();
-        if usable.is_empty() { Demand::Unverified } else { Demand::Verified(usable.into()) }
+        if usable.is_empty() { Demand::Unverified(records.into()) } else { Demand::Verified(usable.into()) }
     }
 }
 
@@ -79,6 +79,11 @@ pub fn client(records: Arc<[TlsAssociation]>) -> Result<Client, Error> {
 struct Dane {
     records: Arc<[TlsAssociation]>,
     provider: Arc<CryptoProvider>,
+}
+
+/// Whether no record fits what the host shows.
+pub fn is_mismatch(error: &Error) -> bool {
+    flaw(error).is_some()
 }
 
 /// No record fits what the host shows.

@@ -8,6 +8,7 @@ pub mod clients;
 pub mod dane;
 pub mod descriptors;
 pub mod failures;
+pub mod gateway;
 pub mod guesses;
 pub mod reason;
 pub mod relay;
@@ -19,6 +20,7 @@ pub mod sts;
 pub mod suppression;
 pub mod tenants;
 pub mod tls;
+pub mod tls_rpt;
 pub mod trust;
 pub mod verified;
 

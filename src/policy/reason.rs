@@ -58,11 +58,13 @@ pub enum Reason {
     Protocol,
     /// The recipient is on the suppression list.
     Suppressed,
+    /// The domain in From wants such mail refused.
+    Dmarc,
 }
 
 impl Reason {
     /// All of them, in their order.
-    pub const ALL: [Reason; 22] = [
+    pub const ALL: [Reason; 23] = [
         Reason::Rule,
         Reason::TooManyConnections,
         Reason::Timeout,
@@ -85,6 +87,7 @@ impl Reason {
         Reason::BadAddress,
         Reason::Protocol,
         Reason::Suppressed,
+        Reason::Dmarc,
     ];
 
     /// In a word.

@@ -103,6 +103,8 @@ pub struct Settings<'r> {
     pub remove: BTreeSet<&'r str>,
     /// Received fields tell no hop where the message was before it left here.
     pub hide_trace: bool,
+    /// It gets a way out of its list.
+    pub unsubscribe: bool,
 }
 
 /// What becomes of it.
@@ -250,6 +252,7 @@ impl<'r> Judgement<'r> {
             }
             set.add.extend_from_slice(add);
             set.hide_trace |= rule.set.hide_trace;
+            set.unsubscribe |= rule.set.unsubscribe;
             set.remove.extend(rule.set.header_remove.iter().map(String::as_str));
             if let Some(action) = &rule.action {
                 return action.into();
@@ -287,8 +290,7 @@ impl<'r> Judgement<'r> {
 impl<'r> Hit<'r> {
     /// Works out what a rule sets; the pattern is gone through for its groups once, and no field is written for which there is no room.
     fn new(rule: &'r RuleConfig, facts: &Facts<'_>, added: &mut usize) -> Hit<'r> {
-        let RuleSet { parameters, expire: _, sender, header_add, header_remove: _, hide_trace: _ } =
-            &rule.set;
+        let RuleSet { parameters, sender, header_add, .. } = &rule.set;
         let header = rule.header.as_ref().filter(|_| rule.set.has_groups());
         let value = header.and_then(|header| Some((header, facts.fields?.get(&header.name)?)));
         let found = value.and_then(|(header, value)| header.pattern.captures(value));

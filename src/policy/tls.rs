@@ -212,7 +212,10 @@ fn read_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, Flaw> {
 
 /// TLS towards next hops. Each has sessions of its own that are resumed.
 #[derive(Clone, Debug)]
-pub struct Client(Arc<ClientConfig>);
+pub struct Client {
+    config: Arc<ClientConfig>,
+    verifier: Arc<dyn ServerCertVerifier>,
+}
 
 impl Client {
     /// Against listeners on the line, not against impostors: any certificate will do.
@@ -225,10 +228,10 @@ impl Client {
         let mut config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
             .dangerous()
-            .with_custom_certificate_verifier(verifier)
+            .with_custom_certificate_verifier(verifier.clone())
             .with_no_client_auth();
         config.enable_sni = true;
-        Ok(Client(Arc::new(config)))
+        Ok(Client { config: Arc::new(config), verifier })
     }
 
     /// A connection to the host of this name (or address).
@@ -241,7 +244,21 @@ impl Client {
         let name = name.strip_suffix('.').unwrap_or(name);
         let name = ServerName::try_from(name.to_owned())
             .map_err(|_| rustls::Error::General(format!("{name} is no name TLS can ask for")))?;
-        rustls::ClientConnection::new(self.0.clone(), name)
+        rustls::ClientConnection::new(self.config.clone(), name)
+    }
+
+    /// What it would have said of certificates that a host of this name showed to another.
+    pub fn judge(
+        &self,
+        shown: &[CertificateDer<'_>],
+        name: &str,
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        let name = name.strip_suffix('.').unwrap_or(name);
+        let name = ServerName::try_from(name.to_owned())
+            .map_err(|_| rustls::Error::General("it has no name that TLS can ask for".into()))?;
+        let (first, others) = shown.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
+        self.verifier.verify_server_cert(first, others, &name, &[], now).map(|_| ())
     }
 }
 

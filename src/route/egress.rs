@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::config::{Config, PoolConfig, SourceConfig};
 use crate::id::MessageId;
 use crate::limits;
+use crate::mail::envelope::TlsWish;
 use crate::queue::Group;
 use crate::queue::fair;
 use crate::queue::schedule;
@@ -21,9 +22,14 @@ use super::draw::{mix, wait};
 use super::gate::AdmittedAddress;
 use super::silence::{Silence, Sought};
 
-/// Names an egress in this process: no other has its number, whatever is reloaded.
+/// Names an egress in this process: no other has its number, whatever is reloaded. And what the mail asks of TLS that leaves by it, as mail that asks
+/// for another goes to sites of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EgressKey(u16);
+
+/// The first of the bits that say what is asked of TLS.
+const WISH: u32 = 14;
+const _: () = assert!(limits::EGRESSES_MAX < 1 << WISH);
 
 impl EgressKey {
     /// The node's own addresses, and its name.
@@ -32,6 +38,21 @@ impl EgressKey {
     /// As a number.
     pub fn number(self) -> u16 {
         self.0
+    }
+
+    /// The same egress for mail that asks this of TLS.
+    pub fn for_tls(self, wish: TlsWish) -> EgressKey {
+        EgressKey(self.plain().0 | (wish as u16) << WISH)
+    }
+
+    /// What its mail asks of TLS.
+    pub fn tls(self) -> TlsWish {
+        TlsWish::of_number((self.0 >> WISH) as u8).unwrap_or_default()
+    }
+
+    /// The egress alone.
+    pub fn plain(self) -> EgressKey {
+        EgressKey(self.0 & ((1 << WISH) - 1))
     }
 
     /// That of a number.
@@ -314,7 +335,7 @@ impl Egresses {
 
     /// What a key names; None: the node's own addresses.
     pub fn get(&self, key: EgressKey) -> Option<&Egress> {
-        self.known.get(usize::from(key.0.checked_sub(1)?))
+        self.known.get(usize::from(key.plain().0.checked_sub(1)?))
     }
 
     /// The sources that are configured.
@@ -338,6 +359,10 @@ impl Egresses {
 
     /// By which other egress mail is to leave that waits for this one; None: it waits where it should.
     pub fn instead(&self, key: EgressKey, seed: u64) -> Option<EgressKey> {
+        self.plain_instead(key.plain(), seed).map(|other| other.for_tls(key.tls()))
+    }
+
+    fn plain_instead(&self, key: EgressKey, seed: u64) -> Option<EgressKey> {
         let Some(egress) = self.get(key) else {
             // Mail that named no pool, or one that there was not.
             return self.default.is_some().then(|| self.choose(None, seed)).filter(|other| *other != key);
@@ -378,7 +403,7 @@ impl Egresses {
                 Some(other.name()) != own && !other.is_suspended() && may_send(other.name())
             })
         };
-        first_of(self.pools.get(by)?.0.iter().filter(usable), seed)
+        first_of(self.pools.get(by)?.0.iter().filter(usable), seed).map(|other| other.for_tls(key.tls()))
     }
 
     /// Whether it is still configured.

@@ -120,6 +120,8 @@ pub struct Hop {
     pub by_policy: bool,
     /// The DNS names certificates of some of its hosts (RFC 7672): each goes by its own records.
     pub by_records: bool,
+    /// Its mail goes to nobody but who has proven who he is and says that he asks the same of the next (RFC 8689).
+    pub requires_tls: bool,
     /// Who we are at all of them: one of `[credentials]`.
     pub credentials: Option<Box<str>>,
     /// Who connects to them; None: the node by its own addresses.
@@ -164,6 +166,7 @@ impl Hop {
             tls: None,
             by_policy: false,
             by_records: false,
+            requires_tls: false,
             credentials: None,
             by: None,
         })
@@ -180,6 +183,7 @@ impl Hop {
             tls: None,
             by_policy: false,
             by_records: false,
+            requires_tls: false,
             credentials: None,
             by: None,
         }
@@ -246,6 +250,16 @@ impl Hop {
     pub fn obey_records(&mut self) {
         self.site.insert_str(0, "dane ");
         self.by_records = true;
+    }
+
+    /// Its mail asks that each host on its way has proven who it is (RFC 8689). It is a site of its own: no connection to it carries mail for which any
+    /// certificate would do, and other mail waits for none.
+    pub fn require_tls(&mut self) {
+        if !self.protocol.is_here() {
+            self.site.insert_str(0, "requiretls ");
+            self.tls = Some(TlsLevel::Verified);
+            self.requires_tls = true;
+        }
     }
 
     /// Its mail goes to hosts that know us by this name. It is a site of its own: no connection carries mail of others.
@@ -379,6 +393,17 @@ mod tests {
         let mut local = hop("\"discard\"");
         local.ask_for_tls(Some(TlsLevel::Verified));
         assert_eq!((&*local.site, local.tls), ("discard", None));
+    }
+
+    #[test]
+    fn mail_whose_sender_requires_tls_has_a_site_of_its_own() {
+        let mut one = hop("\"smtp://a\"");
+        one.ask_for_tls(Some(TlsLevel::Off));
+        one.require_tls();
+        assert_eq!((&*one.site, one.tls), ("requiretls tls=off smtp://a:25", Some(TlsLevel::Verified)));
+        let mut local = hop("\"discard\"");
+        local.require_tls();
+        assert!(!local.requires_tls && &*local.site == "discard", "it goes nowhere");
     }
 
     #[test]

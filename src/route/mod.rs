@@ -214,6 +214,7 @@ fn to_strangers(site: String, hosts: Vec<Host>, domain: &str) -> Hop {
         tls: None,
         by_policy: false,
         by_records: false,
+        requires_tls: false,
         credentials: None,
         by: None,
     }

@@ -55,6 +55,10 @@ pub enum Defect {
     SuppressedTried,
     /// A start does not tell again why a recipient was refused for good.
     ClassUntold,
+    /// Mail of strangers goes on before it is verified.
+    Unverified,
+    /// Fields that pass for what was found here stay in mail of strangers.
+    ForgedResultsKept,
     /// What came back leaves the spool before the journal has it.
     FeedbackSettledFirst,
     /// What a source in warm-up sent is not counted.
@@ -153,4 +157,6 @@ pub enum Defect {
     PieceNotSigned,
     /// A message that moves in the spool loses its signatures.
     SignatureLost,
+    /// Mail that requires TLS goes to whoever takes it.
+    TlsUnasked,
 }

@@ -15,6 +15,7 @@ use crate::shard::Shard;
 use crate::shard::answer::change::{Change, Returns};
 use crate::shard::answer::clock::times;
 use crate::shard::ask::{Ask, Part, Reply, Row};
+use crate::shard::inbound::submit;
 use crate::shard::outbound::why::share;
 use crate::shard::promise::{Fulfil, promise};
 use crate::shard::swap;
@@ -91,6 +92,10 @@ async fn answer_one<R: Runtime>(shard: &Rc<Shard<R>>, ask: Ask) {
         Ask::Generation(reply) => reply.answer(shard.live.generation()),
         Ask::Why(domain, reply) => why::why(shard, domain, reply).await,
         Ask::Share(site, reply) => reply.answer(share(shard, &site)),
+        Ask::Store(letter, reply) => {
+            let stored = submit::own(shard, *letter).await;
+            reply.answer(stored.map(|_| ()));
+        }
         Ask::Show(lane, key, id, reply) => {
             let shown = detail::show(shard, lane, key, id).await;
             reply.answer(shown);

@@ -12,6 +12,7 @@ use crossbeam::queue::ArrayQueue;
 
 use crate::id::{Location, MessageId};
 use crate::limits;
+use crate::mail::tls_report::Letter;
 use crate::queue::select::{Filter, ScanPosition, Tally, WaitingGroup};
 use crate::runtime::Bell;
 use crate::shard::inbound::listener::ListenError;
@@ -84,6 +85,8 @@ pub enum Ask {
     Why(Arc<str>, Reply<Vec<DomainWait>>),
     /// What this shard has of a site.
     Share(Arc<str>, Reply<SiteShare>),
+    /// To store a message of the node's own. Why it did not, in words.
+    Store(Box<Letter>, Reply<Result<(), Box<str>>>),
 }
 
 impl Ask {
@@ -94,7 +97,8 @@ impl Ask {
 
     /// Whether it is a part of what was asked before, or of something small, and costs nobody else anything.
     pub fn is_small(&self) -> bool {
-        matches!(self, Ask::Details(..) | Ask::Find(..) | Ask::Show(..) | Ask::Share(..)) || self.is_urgent()
+        matches!(self, Ask::Details(..) | Ask::Find(..) | Ask::Show(..) | Ask::Share(..) | Ask::Store(..))
+            || self.is_urgent()
     }
 
     /// Whether somebody still waits for the answer.
@@ -111,6 +115,7 @@ impl Ask {
             Ask::Index(.., reply) => reply.is_wanted(),
             Ask::Why(_, reply) => reply.is_wanted(),
             Ask::Share(_, reply) => reply.is_wanted(),
+            Ask::Store(_, reply) => reply.is_wanted(),
         }
     }
 }

@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use crate::config::{Config, WarmupConfig};
 use crate::mail::bounce::verp::Verp;
+use crate::mail::unsubscribe::Links;
 use crate::policy::acceptance::Acceptance;
+use crate::policy::gateway::Gateway;
 use crate::policy::returns::Returns;
 use crate::policy::signing::Signing;
 use crate::policy::tenants::Tenants;
@@ -63,6 +65,10 @@ pub struct LiveConfig {
     pub signing: Option<Arc<Signing>>,
     /// What comes back to this node; None: nothing does.
     pub returns: Option<Arc<Returns>>,
+    /// What writes ways out of lists; None: nobody serves their pages.
+    pub links: Option<Arc<Links>>,
+    /// The certificate of those pages.
+    pub public_tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 /// What there is to a listener beside what the configuration says of it.
@@ -72,6 +78,8 @@ pub struct LiveListener {
     pub certificate: Option<Arc<rustls::ServerConfig>>,
     /// Whether each shard opens it.
     pub opens: Vec<bool>,
+    /// Domains that it takes from anybody.
+    pub gateway: Option<Arc<Gateway>>,
 }
 
 /// What files hold that a configuration names, where that has no type for it: it stands above the configuration, or remembers something.
@@ -90,18 +98,24 @@ pub struct Contents {
     pub signing: Option<Arc<Signing>>,
     /// What signs return paths, if anything does.
     pub verp: Option<Verp>,
+    /// What writes ways out of lists, if anything does.
+    pub links: Option<Arc<Links>>,
+    /// Certificate and key of `[public]`.
+    pub public_tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 impl LiveConfig {
     /// That of a configuration whose ports are resolved, with what its files hold, for so many shards.
     pub fn new(config: Arc<Config>, contents: Contents, shards: usize) -> LiveConfig {
-        let Contents { certificates, accounts, shaping, verifying, signing, verp } = contents;
+        let Contents { certificates, accounts, shaping, verifying, signing, verp, links, public_tls } =
+            contents;
         let returns = Returns::new(&config.feedback, verp);
         let shards = config.particulars(shards);
         let certificates = certificates.into_iter().chain(std::iter::repeat(None));
-        let listener = |(place, certificate)| LiveListener {
+        let listener = |(place, certificate): (usize, _)| LiveListener {
             certificate,
             opens: shards.iter().map(|shard| shard.listeners[place]).collect(),
+            gateway: Gateway::new(&config.listeners[place].gateway.domains).map(Arc::new),
         };
         LiveConfig {
             generation: 0,
@@ -124,6 +138,8 @@ impl LiveConfig {
             verifying,
             signing,
             returns: (!config.feedback.is_off()).then(|| Arc::new(returns)),
+            links,
+            public_tls,
             config,
         }
     }

@@ -26,9 +26,11 @@ use crate::shard::memory::Pool;
 use crate::shard::message::{Handoff, ShardMessage};
 use crate::shard::progress::Progress;
 use crate::shard::reading::Reading;
+use crate::shard::sessions::Sessions;
 use crate::shard::store::maps::LaneMaps;
 use crate::shard::store::places::Places;
 use crate::shard::sts::StsPolicies;
+use crate::shard::verifying::Verifying;
 use crate::shard::warm::WarmCounts;
 use crate::shard::window::SiteWindow;
 use crate::time::{Instant, UnixMillis};
@@ -63,6 +65,8 @@ pub struct Mesh {
     warm: WarmCounts,
     /// Policies of domains.
     policies: Arc<StsPolicies>,
+    /// What sessions came to, for reports of TLS.
+    sessions: Sessions,
     open: AtomicBool,
     /// Which configuration is in force.
     generation: AtomicU64,
@@ -74,6 +78,8 @@ pub struct Mesh {
     unnoticed: AtomicU64,
     /// Bounces and complaints that control reads.
     reading: Reading,
+    /// Mail of strangers that control verifies.
+    verifying: Verifying,
     /// Tenants by whose mail return paths went out.
     known_tenants: KnownTenants,
     /// The suppression list, as control keeps it.
@@ -159,6 +165,7 @@ impl Mesh {
             providers: Counts::default(),
             warm: WarmCounts::default(),
             policies: Arc::default(),
+            sessions: Sessions::new(shards),
             open: AtomicBool::new(false),
             generation: AtomicU64::new(0),
             suspensions: Mutex::default(),
@@ -166,6 +173,7 @@ impl Mesh {
             noticed: ArrayQueue::new(limits::NOTICED_MAX),
             unnoticed: AtomicU64::new(0),
             reading: Reading::default(),
+            verifying: Verifying::default(),
             known_tenants: KnownTenants::default(),
             suppression: Arc::default(),
             stop: AtomicBool::new(false),
@@ -186,6 +194,11 @@ impl Mesh {
         &self.policies
     }
 
+    /// What sessions with hosts came to.
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
     /// How long mail lives.
     pub fn lifetimes(&self) -> &Lifetimes {
         &self.lifetimes
@@ -199,6 +212,11 @@ impl Mesh {
     /// Bounces and complaints that control reads.
     pub fn reading(&self) -> &Reading {
         &self.reading
+    }
+
+    /// Mail of strangers that control verifies.
+    pub fn verifying(&self) -> &Verifying {
+        &self.verifying
     }
 
     /// Tenants by whose mail return paths went out.

@@ -51,6 +51,7 @@ fn listener_of<R: Runtime>(shard: &Shard<R>, place: usize, live: &Rc<InForce>) -
             envelopes: shard.inbound.envelopes.clone(),
             questions,
             returns: live.returns.clone(),
+            gateway: live.listeners[place].gateway.clone(),
         }),
         live: live.clone(),
         place: u16::try_from(place).unwrap_or(u16::MAX),

@@ -5,10 +5,12 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Read, Write};
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown};
 use std::ops::{Deref, DerefMut};
 use std::task::{Context, Poll};
 use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
 
 use crate::limits;
 use crate::runtime::{Runtime, Stream};
@@ -311,6 +313,16 @@ impl<R: Runtime> Wire<R> {
         };
         let suite = tls.negotiated_cipher_suite().map(|suite| suite.suite().as_str().unwrap_or("unknown"));
         format!("{version} {}", suite.unwrap_or("unknown"))
+    }
+
+    /// The certificates that the peer showed.
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
+        self.tls.as_ref().and_then(|tls| tls.peer_certificates()).unwrap_or_default()
+    }
+
+    /// The address of this end.
+    pub fn own_address(&self) -> Option<IpAddr> {
+        self.stream.local_address().ok().map(|address| address.ip())
     }
 
     /// Sends what the socket takes at once of a few last words.

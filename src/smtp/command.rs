@@ -52,6 +52,8 @@ pub struct MailParameters<'a> {
     pub ret: Option<Ret>,
     /// ENVID= (RFC 3461 4.4), as it came.
     pub envid: Option<&'a [u8]>,
+    /// REQUIRETLS (RFC 8689 section 4.1)
+    pub require_tls: bool,
 }
 
 /// A line that is no command we can obey. Always the client's fault; `reply` has the words.
@@ -192,6 +194,8 @@ fn parse_mail(rest: &[u8]) -> Result<Command<'_>, CommandError> {
             let is_envid = |value: &&[u8]| notify::parse_envid(value).is_some() && parameters.envid.is_none();
             let envid = value.filter(is_envid);
             parameters.envid = Some(envid.ok_or(CommandError::Notification(BadParameter::Envid))?);
+        } else if key.eq_ignore_ascii_case(b"REQUIRETLS") && value.is_none() && !parameters.require_tls {
+            parameters.require_tls = true;
         } else if key.eq_ignore_ascii_case(b"AUTH") && value.is_some() {
             // RFC 4954 section 5: accepted, and not passed on to servers we do not authenticate to.
         } else {
@@ -328,6 +332,20 @@ mod tests {
             assert_eq!(bad(text), Some(BadParameter::Envid), "{text}");
         }
         assert_eq!(parse(b"MAIL FROM:<a@b> NOTIFY=NEVER"), Err(CommandError::Parameter));
+    }
+
+    /// RFC 8689 section 4.1: it has no value, and stands there once.
+    #[test]
+    fn mail_may_require_tls() {
+        let requires = |text: &str| match parse(format!("MAIL FROM:<a@b>{text}").as_bytes()) {
+            Ok(Command::Mail(_, parameters)) => Some(parameters.require_tls),
+            _ => None,
+        };
+        assert_eq!((requires(""), requires(" SIZE=1 RequireTls")), (Some(false), Some(true)));
+        for bad in [" REQUIRETLS=", " REQUIRETLS=1", " REQUIRETLS REQUIRETLS", " REQUIRETL"] {
+            assert_eq!(requires(bad), None, "{bad}");
+        }
+        assert_eq!(parse(b"RCPT TO:<a@b> REQUIRETLS"), Err(CommandError::Parameter));
     }
 
     /// RFC 3461 4.1 and 4.2: each once, and as it should be.

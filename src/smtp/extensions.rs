@@ -13,13 +13,15 @@ pub struct Offered {
     pub auth: bool,
     /// DSN
     pub dsn: bool,
+    /// REQUIRETLS: behind TLS alone.
+    pub require_tls: bool,
     /// FUTURERELEASE, and what time it is.
     pub held_from: Option<UnixMillis>,
 }
 
 /// Writes the EHLO answer (RFC 5321 4.1.1.1) with the extensions this session has.
 pub fn write_ehlo(out: &mut Vec<u8>, hostname: &str, size_max: u64, offered: Offered) {
-    let Offered { starttls, auth, dsn, held_from } = offered;
+    let Offered { starttls, auth, dsn, require_tls, held_from } = offered;
     out.extend_from_slice(b"250-");
     out.extend_from_slice(hostname.as_bytes());
     // RFC 2920, RFC 6152, RFC 2034
@@ -27,6 +29,10 @@ pub fn write_ehlo(out: &mut Vec<u8>, hostname: &str, size_max: u64, offered: Off
     if dsn {
         // RFC 3461 section 3
         out.extend_from_slice(b"250-DSN\r\n");
+    }
+    if require_tls {
+        // RFC 8689 section 4.1
+        out.extend_from_slice(b"250-REQUIRETLS\r\n");
     }
     if starttls {
         // RFC 3207

@@ -18,11 +18,17 @@ pub const DECISIONS: &str = "control.db";
 /// The file with what return paths are signed with.
 pub const VERP_SECRET: &str = "verp.key";
 
+/// The file with what links to unsubscribe are sealed with.
+pub const UNSUBSCRIBE_SECRET: &str = "unsubscribe.key";
+
 /// The directory of the suppression list.
 pub const SUPPRESSION: &str = "suppression";
 
 /// The directory of policies of domains.
 pub const POLICIES: &str = "mta-sts";
+
+/// The directory of what sessions came to, for reports of TLS.
+pub const TLS_REPORTS: &str = "tls-rpt";
 
 const LANE: &str = "lane-";
 const SEGMENT: &str = ".seg";

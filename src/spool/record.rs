@@ -7,7 +7,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::id::MessageId;
-use crate::mail::envelope::{Envelope, Needs, OriginRef, WithProtocol};
+use crate::mail::envelope::{Envelope, Needs, OriginRef, TlsWish, WithProtocol};
 use crate::mail::front::Front;
 use crate::mail::parameters::{Key, NamedParameters, Parameters};
 use crate::names::ends::End;
@@ -21,15 +21,16 @@ use crate::time::UnixMillis;
 
 mod domains;
 mod kind;
+mod tag;
 
 pub use domains::group_by_domain;
 pub use kind::RecordKind;
+use tag::CRITICAL_TAG;
 
 /// Bytes of a record's header.
 pub const HEADER: usize = 24;
 /// The bit of a type or tag that forbids to pass over it.
 pub const CRITICAL: u8 = 0x80;
-const CRITICAL_TAG: u16 = 0x8000;
 
 /// Why bytes are not a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,27 +57,6 @@ pub struct Extent {
 }
 
 const EXTENT: usize = 18;
-
-mod tag {
-    use super::CRITICAL_TAG;
-    pub const CORE: u16 = 1 | CRITICAL_TAG;
-    pub const SENDER: u16 = 2 | CRITICAL_TAG;
-    pub const RECIPIENTS: u16 = 3 | CRITICAL_TAG;
-    pub const EXTENTS: u16 = 4 | CRITICAL_TAG;
-    pub const HELO: u16 = 5;
-    pub const CLIENT: u16 = 6;
-    pub const TLS: u16 = 7;
-    pub const ACCOUNT: u16 = 8;
-    pub const STATE: u16 = 9 | CRITICAL_TAG;
-    pub const PARAMETERS: u16 = 10;
-    // What the next hop must be told of a message and of a recipient.
-    pub const ASKED: u16 = 11 | CRITICAL_TAG;
-    pub const RECIPIENTS_ASKED: u16 = 12 | CRITICAL_TAG;
-    pub const RECIPIENT_PARAMETERS: u16 = 13;
-    // Those of ends are in `names::ends`.
-    pub const CRITICAL_PARAMETERS: u16 = 16 | CRITICAL_TAG;
-    pub const SIGNATURES: u16 = 17 | CRITICAL_TAG;
-}
 
 const PARAMETERS: Tags = Tags {
     message: tag::PARAMETERS,
@@ -229,6 +209,9 @@ pub(in crate::spool) fn write_message(
     if let Some(signatures) = &envelope.signatures {
         field(out, tag::SIGNATURES, signatures);
     }
+    if envelope.needs.tls != TlsWish::Usual {
+        field(out, tag::TLS_WISH, &[envelope.needs.tls as u8]);
+    }
     write_extents(out, extents, inline)
 }
 
@@ -349,7 +332,7 @@ pub struct MessageView<'a> {
     pub tls: Option<&'a str>,
     /// The account.
     pub account: Option<&'a str>,
-    /// Our signatures, whole header fields.
+    /// Our signatures, or what was found of a stranger's mail: whole header fields.
     pub signatures: &'a [u8],
     recipients: &'a [u8],
     extents: &'a [u8],
@@ -428,6 +411,10 @@ impl<'a> MessageView<'a> {
             tag::ACCOUNT => self.account = Some(text()?),
             tag::STATE => self.state = Some(value),
             tag::SIGNATURES => self.signatures = value,
+            tag::TLS_WISH => {
+                let wish = value.first().ok_or(RecordError::Damaged)?;
+                self.needs.tls = TlsWish::of_number(*wish).ok_or(RecordError::Unknown(tag))?;
+            }
             tag::PARAMETERS | tag::RECIPIENT_PARAMETERS | tag::CRITICAL_PARAMETERS => {
                 return self.parameter_field(tag, value);
             }

@@ -15,21 +15,23 @@ def encode(name):
 class Names:
     """`records(name, kind)` gives what there is: a list of addresses, of (preference, host) for MX, of texts for TXT, of bytes for TLSA; None: no such name; SILENCE: no answer; FAILURE: SERVFAIL."""
 
-    def __init__(self, records):
+    def __init__(self, records, at=("127.0.0.1", 0)):
         self.records, self.asked, self.lock = records, 0, threading.Lock()
         # Whether it says that it has validated an answer.
         self.authentic = lambda name, kind: False
         while True:
-            self.tcp = socket.create_server(("127.0.0.1", 0), backlog=200)
+            self.tcp = socket.create_server(at, backlog=200)
             self.port = self.tcp.getsockname()[1]
             self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             self.udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
             try:
-                self.udp.bind(("127.0.0.1", self.port))
+                self.udp.bind((at[0], self.port))
                 break
             except OSError:
                 self.udp.close()
                 self.tcp.close()
+                if at[1]:
+                    raise
         threading.Thread(target=self.serve_udp, daemon=True).start()
         threading.Thread(target=self.serve_tcp, daemon=True).start()
 
@@ -57,7 +59,8 @@ class Names:
             elif kind == A:
                 data = socket.inet_aton(record)
             elif kind == TXT:
-                data = bytes([len(record)]) + record.encode()
+                parts = [record[at : at + 255] for at in range(0, len(record), 255)] or [""]
+                data = b"".join(bytes([len(part)]) + part.encode() for part in parts)
             elif kind == TLSA:
                 data = record
             else:

@@ -14,6 +14,7 @@ mod day;
 mod days;
 mod dsn;
 mod full_disk;
+mod gateway;
 mod held;
 mod lend;
 mod lmtp;
@@ -24,6 +25,7 @@ mod planted;
 mod relay;
 mod reload;
 mod rules;
+mod require_tls;
 mod returns;
 #[path = "../schema/mod.rs"]
 mod schema;

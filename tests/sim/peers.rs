@@ -97,6 +97,13 @@ impl Client {
         })
     }
 
+    /// Large and small messages of somebody who says himself that they are what they seem.
+    pub fn start_stranger(world: &World, to: &str, connections: usize, messages: usize) -> Client {
+        Client::send(world, to, connections, messages, |_, next| {
+            if next % 3 == 0 { ("stranger", 300 + next % 50, 998) } else { ("stranger", 10, 14) }
+        })
+    }
+
     /// Messages of whatever `kind` says: local part, lines, characters in a line.
     fn send(
         world: &World,
@@ -167,7 +174,11 @@ async fn session(
         }
         let body = format!("{}\r\n", "x".repeat(length)).repeat(lines);
         // Mail that waits for long has parameters.
-        let tenant = if local == "old" { "X-Relevo-Tenant: old\r\n" } else { "" };
+        let tenant = match local {
+            "old" => "X-Relevo-Tenant: old\r\n",
+            "stranger" => "Authentication-Results: relay.example; dmarc=pass\r\n",
+            _ => "",
+        };
         let header =
             format!("From: Me <me@origin.example>\r\nMessage-Id: <{id}>\r\n{tenant}Subject: test\r\n");
         peer.send(&format!("{header}\r\n..dot\r\n{body}.\r\n")).await?;
@@ -198,6 +209,8 @@ pub struct Sink {
     pub defer: Rc<Cell<bool>>,
     /// All mail that has a sender is to be signed with both keys.
     pub signed: Rc<Cell<bool>>,
+    /// What it says was found of it, which each is to say once. None: that is not looked at.
+    pub verified: Rc<RefCell<Option<Vec<String>>>>,
 }
 
 impl Sink {
@@ -209,12 +222,13 @@ impl Sink {
             refuse: Rc::default(),
             defer: Rc::default(),
             signed: Rc::default(),
+            verified: Rc::default(),
         };
         let runtime = world.shard(2, 0);
         let listener = runtime.listen(at.parse().expect("an address")).expect("a free address");
         let (received, bounces) = (sink.received.clone(), sink.bounces.clone());
         let (unsure, refuse, defer) = (sink.unsure.clone(), sink.refuse.clone(), sink.defer.clone());
-        let signed = sink.signed.clone();
+        let (signed, verified) = (sink.signed.clone(), sink.verified.clone());
         let own = runtime.clone();
         runtime.spawn(async move {
             loop {
@@ -222,9 +236,9 @@ impl Sink {
                 while let Ok((stream, _)) = listener.try_accept() {
                     let (received, bounces) = (received.clone(), bounces.clone());
                     let (unsure, refuse, defer) = (unsure.clone(), refuse.clone(), defer.clone());
-                    let signed = signed.clone();
+                    let (signed, verified) = (signed.clone(), verified.clone());
                     own.spawn(async move {
-                        let how = (&*refuse, &*defer, &*signed);
+                        let how = (&*refuse, &*defer, &*signed, &*verified);
                         let _ = serve(Lines::new(stream), &received, &bounces, &unsure, how).await;
                     });
                 }
@@ -234,12 +248,15 @@ impl Sink {
     }
 }
 
+/// Refuses, defers, expects signatures, or what was found.
+type How<'a> = (&'a Cell<bool>, &'a Cell<bool>, &'a Cell<bool>, &'a RefCell<Option<Vec<String>>>);
+
 async fn serve(
     mut lines: Lines,
     received: &RefCell<Vec<String>>,
     bounces: &RefCell<Vec<String>>,
     unsure: &Cell<usize>,
-    (refuse, defer, signed): (&Cell<bool>, &Cell<bool>, &Cell<bool>),
+    (refuse, defer, signed, verified): How<'_>,
 ) -> io::Result<()> {
     lines.send("220 sink.example\r\n").await?;
     let mut null_sender = false;
@@ -271,6 +288,12 @@ async fn serve(
                     let right = verify::verify(&text, &signing::published("origin.example"))
                         .unwrap_or_else(|wrong| panic!("{wrong}\n{text}"));
                     assert_eq!(right.len(), 2, "not signed: {text}");
+                }
+                if let Some(verified) = &mut *verified.borrow_mut() {
+                    let all = text.matches("Authentication-Results:").count();
+                    let ours = text.split_once("Authentication-Results: relay.example;").filter(|_| all == 1);
+                    let field = ours.and_then(|(_, field)| field.split("dmarc=").next());
+                    verified.push(field.map_or(format!("{all} fields"), str::to_owned));
                 }
                 received.borrow_mut().push(check(&text));
             }

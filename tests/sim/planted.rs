@@ -14,8 +14,8 @@ use super::day::plan::{BANNER, DOT, End, Flavour, Lookup, Manner, Plan, RCPT, Si
 use super::day::reloads::{Fate, Reload, Version};
 use super::days::wrong;
 use super::{
-    ask, compaction, dsn, fair, feedback, floods, full_disk, held, lmtp, node_shares, reload, rules, shaping,
-    signed, sources, suppressed, suspend, warmup, window,
+    ask, compaction, dsn, fair, feedback, floods, full_disk, gateway, held, lmtp, node_shares, reload,
+    require_tls, rules, shaping, signed, sources, suppressed, suspend, warmup, window,
 };
 
 /// Seeds within which a defect must be found.
@@ -163,12 +163,15 @@ found! {
     MemoryKept in memory_of_who_went_away_is_found,
     SuppressionUnasked in a_list_nobody_asks_is_found,
     SuppressedTried in mail_that_waits_for_who_is_listed_is_found,
+    Unverified in mail_that_goes_on_before_it_is_verified_is_found,
+    ForgedResultsKept in forged_results_that_stay_are_found,
     FeedbackSettledFirst in a_complaint_that_leaves_before_it_is_told_is_found,
     ClassUntold in a_refusal_whose_reason_is_not_told_again_is_found,
     NotifyIgnored in a_sender_that_is_told_what_it_did_not_ask_for_is_found,
     LateToldAgain in mail_that_is_told_to_be_late_again_is_found,
     PieceNotSigned in a_piece_that_nobody_signed_is_found,
     SignatureLost in a_signature_that_does_not_move_is_found,
+    TlsUnasked in mail_for_a_host_that_nobody_verified_is_found,
 }
 
 const LOST: &[&str] = &["lost ("];
@@ -197,14 +200,17 @@ fn of_sites(defect: Defect) {
     }
 }
 
-/// Those of mail that waits, or that ends here.
+/// Those of mail that waits, that ends here, or that strangers bring.
 fn of_ends(defect: Defect) {
     match defect {
         Defect::HeldForgotten => held::is_found(defect),
+        Defect::OneAnswerForAll => lmtp::is_found(defect),
         Defect::DiscardedHandedOut => rules::is_found(defect),
         Defect::NotifyIgnored | Defect::LateToldAgain => dsn::is_found(defect),
         Defect::PieceNotSigned | Defect::SignatureLost => signed::is_found(defect),
         Defect::FeedbackSettledFirst => feedback::is_found(defect),
+        Defect::TlsUnasked => require_tls::is_found(defect),
+        Defect::Unverified | Defect::ForgedResultsKept => gateway::is_found(defect),
         _ => suppressed::is_found(defect),
     }
 }
@@ -217,23 +223,20 @@ fn is_found(defect: Defect) {
         Defect::JournalWithoutRoom => return full_disk::is_found(defect),
         Defect::PageSkips | Defect::ReturnedTooEarly => return ask::is_found(defect),
         Defect::AnswerBreaksOff | Defect::PanicOverReturn => return ask::is_found(defect),
-        Defect::OneAnswerForAll => return lmtp::is_found(defect),
+        Defect::OneAnswerForAll | Defect::ForgedResultsKept => return of_ends(defect),
+        Defect::Unverified => return of_ends(defect),
         Defect::MovedFreedEarly | Defect::ParametersStay => return compaction::is_found(defect),
         Defect::RulesUnasked | Defect::RateUncounted => return shaping::is_found(defect),
         Defect::ProviderUncounted | Defect::ScheduleForgotten => return shaping::is_found(defect),
-        Defect::WindowDeaf
-        | Defect::SourceForgotten
-        | Defect::SuspensionForgotten
-        | Defect::FallbackForgotten
-        | Defect::SilenceUncounted
-        | Defect::FlowForgotten
-        | Defect::WarmupForgotten => return of_sites(defect),
+        Defect::WindowDeaf | Defect::SourceForgotten | Defect::WarmupForgotten => return of_sites(defect),
+        Defect::SuspensionForgotten | Defect::FallbackForgotten => return of_sites(defect),
+        Defect::SilenceUncounted | Defect::FlowForgotten => return of_sites(defect),
         Defect::SharesOfShards | Defect::NoSpareConnection | Defect::RateOfShards => {
             return node_shares::is_found(defect);
         }
         Defect::HeldForgotten | Defect::FeedbackSettledFirst => return of_ends(defect),
         Defect::DiscardedHandedOut | Defect::ClassUntold | Defect::PieceNotSigned => return of_ends(defect),
-        Defect::SuppressionUnasked | Defect::SuppressedTried => return of_ends(defect),
+        Defect::SuppressionUnasked | Defect::SuppressedTried | Defect::TlsUnasked => return of_ends(defect),
         Defect::NotifyIgnored | Defect::LateToldAgain | Defect::SignatureLost => return of_ends(defect),
         Defect::PlaceKept | Defect::PlaceTakenBack => return floods::kept_places_are_found(defect),
         Defect::SlowNamesKeepPlaces => return floods::kept_names_are_found(defect),

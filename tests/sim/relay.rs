@@ -17,6 +17,7 @@ use relevo::observe::counters::{Counter, Counters};
 use relevo::observe::journaled::{LaneWatermark, Readers, WriteAck};
 use relevo::policy::suppression::shared::Shared;
 use relevo::policy::tls;
+use relevo::policy::tls_rpt::Tally;
 use relevo::queue::group::ANY_LIFETIME;
 use relevo::queue::suspension::{Effect, Scope, Suspension, Suspensions};
 use relevo::runtime::sim::{SimRuntime, World};
@@ -31,6 +32,7 @@ use relevo::shard::mesh::{Mesh, MeshLimits};
 use relevo::shard::reading::Reading;
 use relevo::shard::start::{self, Report, ShardSetup};
 use relevo::shard::sts::StsPolicies;
+use relevo::shard::verifying::Verifying;
 use relevo::shard::warm::WarmCounts;
 
 use crate::schema::Schema;
@@ -284,6 +286,13 @@ impl<'a> Relay<'a> {
         self.mesh.policies()
     }
 
+    /// What sessions came to since this was asked last, as reports of TLS tell it.
+    pub fn tls_sessions(&self) -> Tally {
+        let mut all = Tally::default();
+        self.mesh.sessions().take().for_each(|counted| all.add(&counted, 1000));
+        all
+    }
+
     /// What sources in warm-up have left.
     pub fn warm(&self) -> &WarmCounts {
         self.mesh.warm()
@@ -292,6 +301,11 @@ impl<'a> Relay<'a> {
     /// What waits to be read of what came back.
     pub fn reading(&self) -> &Reading {
         self.mesh.reading()
+    }
+
+    /// Mail of strangers that waits to be verified.
+    pub fn verifying(&self) -> &Verifying {
+        self.mesh.verifying()
     }
 
     /// Who gets no mail.

@@ -11,7 +11,7 @@ use relevo::policy::{tls, trust};
 use relevo::runtime::Stream;
 use relevo::runtime::sim::SimStream;
 use rustls::pki_types::CertificateDer;
-use rustls::{ServerConfig, ServerConnection};
+use rustls::{Connection, ServerConfig, ServerConnection};
 
 struct Authority {
     certificate: CertificateDer<'static>,
@@ -36,20 +36,25 @@ pub fn verifying() -> tls::Client {
 
 /// What a host of this name shows: valid, or made by itself.
 pub fn host(name: &str, valid: bool) -> Arc<ServerConfig> {
-    let parameters = CertificateParams::new(vec![name.to_owned()]).expect("a name");
-    let key = KeyPair::generate().expect("a key");
-    let made =
-        if valid { parameters.signed_by(&key, &authority().issuer) } else { parameters.self_signed(&key) };
-    let (chain, key) = (made.expect("a certificate").pem(), key.serialize_pem());
+    let (chain, key) = certificate(name, valid);
     let files = TlsFiles { certificate: "chain".into(), key: "key".into() };
     let read = |path: &Path| Ok(if path == files.key { &key } else { &chain }.clone().into_bytes());
     tls::server(&files, read).expect("a certificate and its key")
 }
 
-/// The host's side of a connection, in plain text until it is protected.
+/// The same as PEM: the certificate and its key.
+pub fn certificate(name: &str, valid: bool) -> (String, String) {
+    let parameters = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+    let key = KeyPair::generate().expect("a key");
+    let made =
+        if valid { parameters.signed_by(&key, &authority().issuer) } else { parameters.self_signed(&key) };
+    (made.expect("a certificate").pem(), key.serialize_pem())
+}
+
+/// One side of a connection, in plain text until it is protected.
 pub struct Secure {
     stream: SimStream,
-    tls: Option<Box<ServerConnection>>,
+    tls: Option<Box<Connection>>,
     input: Vec<u8>,
 }
 
@@ -64,7 +69,14 @@ impl Secure {
 
     /// The handshake. An error: the client does not like what it is shown.
     pub async fn protect(&mut self, config: &Arc<ServerConfig>) -> io::Result<()> {
-        self.tls = Some(Box::new(ServerConnection::new(config.clone()).map_err(io::Error::other)?));
+        let connection = ServerConnection::new(config.clone()).map_err(io::Error::other)?;
+        self.shake(connection.into()).await
+    }
+
+    /// The same by whichever side.
+    pub async fn shake(&mut self, connection: Connection) -> io::Result<()> {
+        self.tls = Some(Box::new(connection));
+        self.flush().await?;
         while self.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
             self.receive().await?;
         }

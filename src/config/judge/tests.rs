@@ -51,6 +51,10 @@ const DOUBTFUL: &[(&str, &str)] = &[
         "[[listener]]\naddress = \"0.0.0.0:25\"\nrelay_from = [\"10.0.0.0/8\"]\n[[listener]]\naddress = \"127.0.0.1:25\"\n",
         "127.0.0.1:25 is part of 0.0.0.0:25 (listener[0])",
     ),
+    (
+        "[[listener]]\naddress = \"0.0.0.0:25\"\nrelay_to = [\"a.example\", \"*.b.example\"]\n[[route]]\ndomain = \"a.example\"\nto = \"smtp://192.0.2.1\"\n",
+        "*.b.example is taken from anybody, and goes to its MX hosts",
+    ),
     ("[auth]\naccounts = \"/etc/relevo/accounts\"\n", "nobody can log in"),
     ("[bounces]\ndelay_warning = \"6d\"\n", "mail is late after 6d, and given up after 5d"),
     ("[control]\nhttp = \"0.0.0.0:8025\"\n", "0.0.0.0:8025 shows metrics"),

@@ -1,6 +1,7 @@
 //! What becomes of rules by the order in which they stand: those that are never reached, and those that do not wait for their turn.
 
-use crate::config::rule::{AddressPattern, RuleAction, RuleConfig, is_below};
+use crate::config::rule::addresses::is_below;
+use crate::config::rule::{AddressPattern, RuleAction, RuleConfig};
 use crate::mail::duties::Duty;
 
 /// What is doubtful about a rule because of an earlier one.

@@ -255,7 +255,8 @@ impl Suppressions {
         match feed::take(store, keeper, &self.config, (&self.held, at), process::wall()) {
             Ok(added) => {
                 tap.saved(at);
-                self.numbers.added(Reason::HardBounce, added.changed);
+                self.numbers.added(Reason::HardBounce, added.bounced.changed);
+                self.numbers.added(Reason::Complaint, added.complained.changed);
                 self.held.clear();
                 (self.placed, self.placed_at) = (Some(at), clock);
                 if self.failed.take().is_some() {

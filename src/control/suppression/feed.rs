@@ -109,6 +109,15 @@ pub fn read(lines: &[u8]) -> Vec<Told> {
     told
 }
 
+/// What came on the list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fed {
+    /// Mailboxes that are not there.
+    pub bounced: Added,
+    /// Who complained.
+    pub complained: Added,
+}
+
 /// Puts on the list who belongs there by this, and then remembers that all before `at` was read. On an error nothing was read yet.
 pub fn take(
     store: &mut Store,
@@ -116,7 +125,7 @@ pub fn take(
     config: &SuppressionConfig,
     (told, at): (&[Told], EventPlace),
     now: UnixMillis,
-) -> Result<Added, KeepError> {
+) -> Result<Fed, KeepError> {
     let mut counts: BTreeMap<(String, String), BounceCount> = BTreeMap::new();
     let mut listed: Vec<OwnedEntry> = Vec::new();
     for one in told {
@@ -137,8 +146,12 @@ pub fn take(
             listed.push(OwnedEntry { tenant, address, reason, added: now, expires: None, note });
         }
     }
-    let entries: Vec<Entry<'_>> = listed.iter().map(OwnedEntry::entry).filter(Entry::is_sound).collect();
-    let added = keeper.add(store, &entries)?;
+    let mut add = |reason: Reason| {
+        let entries = listed.iter().map(OwnedEntry::entry).filter(Entry::is_sound);
+        let entries: Vec<Entry<'_>> = entries.filter(|entry| entry.reason == reason).collect();
+        keeper.add(store, &entries)
+    };
+    let added = Fed { bounced: add(Reason::HardBounce)?, complained: add(Reason::Complaint)? };
     let counts: Vec<BounceCount> = counts.into_values().collect();
     store.save_event_place(at, &counts)?;
     Ok(added)
@@ -215,7 +228,10 @@ mod tests {
 
         fn take(&mut self, config: &SuppressionConfig, text: &str, at: u64) -> Added {
             let told = read(text.as_bytes());
-            take(&mut self.store, &mut self.keeper, config, (&told, [1, at, 0]), UnixMillis(5_000)).unwrap()
+            let (store, keeper) = (&mut self.store, &mut self.keeper);
+            let fed = take(store, keeper, config, (&told, [1, at, 0]), UnixMillis(5_000)).unwrap();
+            assert_eq!(fed.complained, Added::default());
+            fed.bounced
         }
 
         fn is_listed(&self, address: &str, tenant: Option<&str>) -> bool {
@@ -294,7 +310,7 @@ mod tests {
         for (id, now) in [(11, UnixMillis(5_000)), (12, UnixMillis(5_000)), (13, later)] {
             let told = read(bounced(id, "eve@x.example", "bad_mailbox", "").as_bytes());
             let done = take(&mut bench.store, &mut bench.keeper, &config, (&told, [1, id, 0]), now);
-            assert_eq!(done.unwrap().changed, 0);
+            assert_eq!(done.unwrap().bounced.changed, 0);
         }
         assert!(!Path::new(bench.directory.path()).join("suppression/list").exists());
     }

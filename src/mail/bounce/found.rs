@@ -16,8 +16,21 @@ pub enum Incoming {
     Complaint(Complaint),
     /// A program answers for somebody who is away, or asks whoever wrote to prove something.
     AutoReply(AutoReply),
+    /// Somebody wants out of a list (RFC 2369).
+    Unsubscribe(Unsubscribe),
     /// None of these: a human, perhaps, or nothing that is known.
     Other,
+}
+
+/// A wish to get no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unsubscribe {
+    /// It is asked for with this token.
+    Asked(String),
+    /// Whoever asked is on the suppression list now.
+    Listed,
+    /// No secret of this node made the token.
+    Unknown,
 }
 
 /// A report on recipients of one message.

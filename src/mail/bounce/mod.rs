@@ -18,9 +18,12 @@ mod text;
 mod verdict;
 pub mod verp;
 
-pub use found::{Action, AutoReply, AutoReplyKind, Complaint, Feedback, Incoming, PerRecipient, Returned};
+pub use found::{
+    Action, AutoReply, AutoReplyKind, Complaint, Feedback, Incoming, PerRecipient, Returned, Unsubscribe,
+};
 pub use original::Original;
 
+use crate::mail::unsubscribe;
 use notice::Notice;
 use parts::{Kind, Part};
 use verdict::Looker;
@@ -28,6 +31,11 @@ use verdict::Looker;
 /// Says what a message is that came to the address `to`.
 pub fn read(message: &[u8], to: &[u8]) -> Incoming {
     let front = parts::front(message);
+    if unsubscribe::is_address(to)
+        && let Some(token) = token(&front)
+    {
+        return Incoming::Unsubscribe(Unsubscribe::Asked(token));
+    }
     let mut looker = Looker::new();
     let mut found = look(&front, 0, &mut looker).unwrap_or(Incoming::Other);
     let to =
@@ -37,13 +45,20 @@ pub fn read(message: &[u8], to: &[u8]) -> Incoming {
             Some(&mut returned.original)
         }
         Incoming::Complaint(complaint) => Some(&mut complaint.original),
-        Incoming::AutoReply(_) | Incoming::Other => None,
+        Incoming::AutoReply(_) | Incoming::Unsubscribe(_) | Incoming::Other => None,
     };
     if let (Some(original), Some(to)) = (original, to) {
         original.return_paths.retain(|path| *path != to);
         original.return_paths.insert(0, to);
     }
     found
+}
+
+/// The token in its subject, as mail that RFC 2369 has programs write carries it.
+fn token(message: &[u8]) -> Option<String> {
+    let (section, _) = parts::split(message);
+    let subject = notice::decoded(&parts::value(section, "Subject")?);
+    unsubscribe::token_in(&subject).map(str::to_owned)
 }
 
 /// A message, or one in it. None: it is nothing of what is looked for.

@@ -146,7 +146,8 @@ fn records_that_cannot_be_used_ask_for_tls_and_no_more() {
         (TlsAssociation { data: Box::default(), ..good.clone() }, false),
         (TlsAssociation { matching: 0, data: Box::default(), ..good.clone() }, false),
     ] {
-        let wanted = if usable { Demand::Verified(vec![record.clone()].into()) } else { Demand::Unverified };
+        let all = vec![record.clone()].into();
+        let wanted = if usable { Demand::Verified(all) } else { Demand::Unverified(all) };
         assert_eq!(Demand::of(std::slice::from_ref(&record)), wanted, "{record:?}");
         assert!(matches!(Demand::of(&[record, good.clone()]), Demand::Verified(_)));
     }

@@ -1,5 +1,7 @@
 //! What the queues know of a domain and of a site, for whoever asks why mail waits. Nothing is changed.
 
+use std::rc::Rc;
+
 use super::Destinations;
 use super::keys::{DomainKey, SiteKey};
 use crate::limits;
@@ -51,6 +53,19 @@ pub fn domains(queues: &Destinations, name: &str, most: usize) -> Vec<DomainStat
 /// The site of this canonical name, if anything leads there, or did a moment ago.
 pub fn site_named(queues: &Destinations, name: &str) -> Option<SiteKey> {
     queues.sites.find(name)
+}
+
+/// Domains whose mail is ready at a site, so many at most.
+pub fn domains_at(queues: &Destinations, site: SiteKey, most: usize) -> Vec<Rc<str>> {
+    let mut found: Vec<Rc<str>> = Vec::new();
+    let turns = queues.sites.get(site).rings.some();
+    for domain in turns.filter_map(|turn| queues.domains.of(turn)).take(4 * most) {
+        // One may have mail by several sources, and of several tenants.
+        if found.len() < most && !found.contains(&domain.name) {
+            found.push(domain.name.clone());
+        }
+    }
+    found
 }
 
 /// Whether a connection of a site would find a credit for what is next there.

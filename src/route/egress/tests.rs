@@ -170,3 +170,26 @@ fn numbers_outlast_a_reload() {
     let other = Egresses::new(&other).after(&after);
     assert!(!other.is_suspended(key(&other, "ip1/ip1")) && other.is_suspended(key(&other, "ip2/ip2")));
 }
+
+/// What mail asks of TLS stays with it, by whatever source it leaves.
+#[test]
+fn mail_that_asks_for_tls_is_queued_apart() {
+    let egresses = Egresses::new(&config(BULK));
+    let drawn = egresses.choose(Some("bulk"), 1);
+    for wish in [TlsWish::Usual, TlsWish::Waived, TlsWish::Required] {
+        for key in [EgressKey::NODE, drawn, EgressKey(limits::EGRESSES_MAX as u16)] {
+            let own = key.for_tls(wish);
+            assert_eq!((own.tls(), own.plain(), own == key), (wish, key, wish == TlsWish::Usual));
+            assert_eq!(own.for_tls(TlsWish::Usual), key);
+        }
+        let own = drawn.for_tls(wish);
+        assert_eq!(name(&egresses, own), name(&egresses, drawn));
+        assert_eq!(egresses.instead(own, 1), None);
+        let other = egresses.in_place(own, "ip3", 1, |_| true);
+        assert!(other.is_some_and(|other| other.tls() == wish && name(&egresses, other) == "ip3/ip3"));
+        egresses.get(drawn).unwrap().source.suspend("test", (Instant(1), 1));
+        let other = egresses.instead(own, 1).expect("another of its pool");
+        assert_eq!((other.tls(), other.plain() == drawn), (wish, false));
+        egresses.get(drawn).unwrap().source.resume();
+    }
+}

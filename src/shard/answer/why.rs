@@ -97,7 +97,7 @@ async fn way<R: Runtime>(
     name: &str,
     egress: EgressKey,
 ) -> Result<Box<SiteState>, NoWay> {
-    let mut hop = pin!(shard.outbound.resolver.next_hop(name));
+    let mut hop = pin!(shard.outbound.resolver.next_hop(name, egress.tls()));
     let mut late = shard.timers.sleep_until(shard.runtime.now() + limits::WHY_LOOK_UP);
     let found = poll_fn(|context| match hop.as_mut().poll(context) {
         Poll::Ready(found) => Poll::Ready(Some(found)),

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::mail::author::Author;
-use crate::mail::envelope::Envelope;
+use crate::mail::envelope::{Envelope, TlsWish};
+use crate::mail::header;
 use crate::mail::parameters::Key;
 use crate::mail::release::{self, SendAt, TooLate};
 use crate::policy::acceptance::Acceptance;
@@ -15,6 +16,7 @@ use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::inbound::sign::{self, Unfinished};
 use crate::shard::inbound::suppress;
+use crate::shard::inbound::verify::{Begun, Unverified};
 use crate::shard::live::LiveConfig;
 use crate::smtp::data::Summary;
 use crate::smtp::reply::words;
@@ -36,8 +38,10 @@ pub struct Admission {
     release: Option<UnixMillis>,
     /// It is to be signed.
     pub(super) signing: Option<Box<Unfinished>>,
-    /// It could not be, as the first of it was stored before its header section was whole.
-    misses_signature: bool,
+    /// It is to be verified.
+    pub(super) verifying: Option<Box<Unverified>>,
+    /// It is to be signed or verified, and could not be, as the first of it was stored before its header section was whole.
+    misses_its_header: bool,
 }
 
 /// Why a header section was not whole in memory.
@@ -74,6 +78,18 @@ pub(super) fn foreign(live: &LiveConfig, account: Option<&str>, sender: &[u8]) -
     (!may).then_some(Refused { reply: words::FOREIGN_SENDER, reason: Reason::SenderDenied })
 }
 
+/// RFC 8689 section 5: a field that says `No` has a message go whatever its recipients' domains ask of TLS, unless its MAIL requires TLS.
+#[cold]
+fn waive_tls(envelope: &mut Envelope, summary: &Summary, body: &[u8]) {
+    let length = usize::try_from(summary.header_length).unwrap_or(usize::MAX).min(body.len());
+    let mut fields = header::fields(&body[..length], summary.mailbox_line);
+    let waives =
+        fields.any(|field| field.is("tls-required") && field.value.trim_ascii().eq_ignore_ascii_case(b"no"));
+    if waives && envelope.needs.tls == TlsWish::Usual {
+        envelope.needs.tls = TlsWish::Waived;
+    }
+}
+
 impl Admission {
     /// Before the first of a message is stored, or behind its end: decides, unless that was done. Mail that no rule asks about and that has no
     /// instruction costs a look at two flags. `is_whole`: no more of its header section is to come.
@@ -85,6 +101,9 @@ impl Admission {
         body: &mut Vec<u8>,
     ) -> Admission {
         let mut admission = Admission::default();
+        if summary.speaks_of_tls && is_whole {
+            waive_tls(envelope, &summary, body);
+        }
         if !is_whole {
             // With room for what a look at the input may bring, no more would be gathered in any case.
             let is_long = body.len() > limits::BODY_GATHER_MAX - 2 * limits::SCRATCH;
@@ -123,13 +142,14 @@ impl Admission {
         if let Some(returns) = live.returns.as_ref().filter(|returns| returns.has_addresses()) {
             returns.set_apart(envelope);
         }
+        if admission.done.unsubscribe && admission.refused.is_none() {
+            admission.add_way_out(shard, (&live, &summary), envelope, body);
+        }
         // We answer for mail of those that we relay for, and for nobody else's.
         if client.trusted && live.signing.is_some() && admission.refused.is_none() {
-            admission.misses_signature = !is_whole;
+            admission.misses_its_header = !is_whole;
             if is_whole {
-                let length = summary.header_length.saturating_add_signed(admission.done.grown);
-                let length = usize::try_from(length).unwrap_or(usize::MAX).min(body.len());
-                let section = Section { length, mailbox_line: summary.mailbox_line };
+                let section = admission.section(&summary, body);
                 let (signing, grown) = sign::begin(shard, &live, client.account, body, section);
                 admission.signing = signing;
                 admission.done.grown += grown as i64;
@@ -138,9 +158,49 @@ impl Admission {
         admission
     }
 
+    /// Where the header section is by now.
+    fn section(&self, summary: &Summary, body: &[u8]) -> Section {
+        let length = summary.header_length.saturating_add_signed(self.done.grown);
+        let length = usize::try_from(length).unwrap_or(usize::MAX).min(body.len());
+        Section { length, mailbox_line: summary.mailbox_line }
+    }
+
+    /// A way out of the list, by its tenant and its campaign as they are known by now.
+    fn add_way_out<R: Runtime>(
+        &mut self,
+        shard: &Shard<R>,
+        (live, summary): (&LiveConfig, &Summary),
+        envelope: &Envelope,
+        body: &mut Vec<u8>,
+    ) {
+        let Some(links) = &live.links else { return };
+        let Section { length, mailbox_line } = self.section(summary, body);
+        let before = body.capacity();
+        let (grown, added) = links.add(envelope, body, (length, mailbox_line), shard.runtime.wall());
+        shard.gather(body.capacity() - before);
+        self.done.grown += grown as i64;
+        shard.instruments.families.ways_out.add(added as usize, 1);
+    }
+
+    /// It is to be verified, unless it is refused anyway; its header section had so many bytes when it came. None: that is too long for it.
+    pub(super) fn verify<R: Runtime>(&mut self, shard: &Shard<R>, begun: Option<Begun>, before: u64) {
+        match begun {
+            None => {
+                self.misses_its_header = true;
+                self.cut.get_or_insert(Cut::TooLong);
+            }
+            Some(Begun { unverified, .. }) if self.refused.is_some() => unverified.abandon(shard),
+            Some(Begun { mut unverified, length }) => {
+                unverified.grew(self.done.grown);
+                self.verifying = Some(unverified);
+                self.done.grown += length as i64 - i64::try_from(before).unwrap_or(i64::MAX);
+            }
+        }
+    }
+
     /// Behind the end of a message whose first part was stored early: what was to be done with its header section cannot be done any more.
     pub(in crate::shard) fn settle(&mut self, acceptance: &Acceptance, summary: &Summary) {
-        if acceptance.stages().header || summary.may_instruct || self.misses_signature {
+        if acceptance.stages().header || summary.may_instruct || self.misses_its_header {
             match self.cut {
                 Some(Cut::TooLong) => self.refused = Some((words::HEADER_TOO_LARGE.into(), Reason::TooLarge)),
                 Some(Cut::NoMemory) => self.refused = Some((words::NO_MEMORY.into(), Reason::NoRoom)),
@@ -172,7 +232,7 @@ impl Admission {
 
     /// Says what the message is behind the edit.
     pub(in crate::shard) fn complete(&self, envelope: &mut Envelope, summary: &mut Summary) {
-        let Admitted { grown, eight_bit, expire: _ } = self.done;
+        let Admitted { grown, eight_bit, expire: _, unsubscribe: _ } = self.done;
         summary.size = summary.size.saturating_add_signed(grown);
         summary.header_length = summary.header_length.saturating_add_signed(grown);
         envelope.needs.eight_bit |= eight_bit;

@@ -15,6 +15,7 @@ pub mod turn;
 pub mod signers;
 pub mod sign;
 mod suppress;
+pub mod verify;
 pub mod admit;
 pub mod submission;
 pub mod submit;

@@ -21,7 +21,7 @@ use crate::shard::inbound::listener::Listener;
 use crate::shard::inbound::logins::Login;
 use crate::shard::inbound::permit::Permit;
 use crate::shard::inbound::upload::{Unwanted, Upload, Whole};
-use crate::shard::inbound::{admit, reject, submit, suppress};
+use crate::shard::inbound::{admit, reject, submit, suppress, verify};
 use crate::shard::wire::{Wire, WireError};
 use crate::smtp::reply::words;
 use crate::smtp::server::{Answer, BodyEnd, Intake, OpenTransaction, Overdue, Question, Session, Step};
@@ -430,11 +430,22 @@ impl<R: Runtime> Connection<R> {
                 self.record_refusals();
                 Ok(!close)
             }
-            BodyEnd::Accept(envelope, summary) => {
+            BodyEnd::Accept(mut envelope, summary) => {
                 let acceptance = &self.listener.live.acceptance;
-                let stored = match upload.store(&self.shard, acceptance, Whole { envelope, summary }) {
-                    Ok(stored) => Ok(stored.await),
-                    Err(unwanted) => Err(unwanted),
+                let refused = match upload.is_unverified() {
+                    // In memory of its own, as what a session whose mail is trusted has no room for.
+                    true => Box::pin(upload.verify(&self.shard, &mut envelope)).await,
+                    false => None,
+                };
+                let stored = match refused {
+                    Some((reply, reason)) => {
+                        upload.abandon(&self.shard);
+                        Err(Unwanted { reply, reason, envelope })
+                    }
+                    None => match upload.store(&self.shard, acceptance, Whole { envelope, summary }) {
+                        Ok(stored) => Ok(stored.await),
+                        Err(unwanted) => Err(unwanted),
+                    },
                 };
                 let stored = match stored {
                     Ok(stored) => stored,
@@ -464,11 +475,20 @@ impl<R: Runtime> Connection<R> {
         }
         let section =
             self.session.scanner().map(|scanner| (scanner.summary(), !goes_on || !scanner.is_in_header()));
+        let (shard, listener) = (&self.shard, &self.listener);
         let admission = match (section, self.session.open()) {
-            (Some(section), Some(OpenTransaction { account, trusted, envelope })) => {
-                let client = Submitter { account, listener: Some(self.listener.place.into()), trusted };
-                let by = (&self.listener.live.acceptance, client);
-                Admission::decide(&self.shard, by, envelope, section, &mut upload.body).await
+            (Some((mut summary, is_whole)), Some(OpenTransaction { account, trusted, envelope })) => {
+                let client = Submitter { account, listener: Some(listener.place.into()), trusted };
+                let by = (&listener.live.acceptance, client);
+                let (before, body) = (summary.header_length, &mut upload.body);
+                let begun = (!trusted && verify::is_wanted(listener, envelope))
+                    .then(|| is_whole.then(|| verify::begin(shard, listener, body, &mut summary)).flatten());
+                let mut admission =
+                    Admission::decide(shard, by, envelope, (summary, is_whole), &mut upload.body).await;
+                if let Some(begun) = begun {
+                    admission.verify(shard, begun, before);
+                }
+                admission
             }
             _ => Admission::default(),
         };

@@ -9,6 +9,7 @@ use crate::config::BareNewlines;
 use crate::id::{Durable, MessageId};
 use crate::limits;
 use crate::mail::envelope::Envelope;
+use crate::mail::tls_report::Letter;
 use crate::policy::acceptance::Acceptance;
 use crate::policy::admit::Submitter;
 use crate::policy::reason::{Reason, Refused};
@@ -16,8 +17,9 @@ use crate::policy::rules::Facts;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::inbound::admit::{self, Admission};
-use crate::shard::inbound::reject;
+use crate::shard::inbound::submission::Submission;
 use crate::shard::inbound::upload::{Unwanted, Upload, Whole};
+use crate::shard::inbound::{reject, sign};
 use crate::shard::live::InForce;
 use crate::smtp::client::stuff;
 use crate::smtp::data::Scanner;
@@ -107,6 +109,20 @@ pub async fn submit<R: Runtime>(
         Ok(stored) => stored.await.map_err(NotTaken::NotStored),
         Err(Unwanted { reply, reason, envelope }) => Err(refuse(shard, &envelope, (&reply, Some(reason)))),
     }
+}
+
+/// Takes in a message of the node's own that no other one is about, signed where there are keys. Neither rules nor instructions are asked: it is no
+/// client's. Why it is not stored, in words.
+pub async fn own<R: Runtime>(shard: &Shard<R>, letter: Letter) -> Result<Durable<MessageId>, Box<str>> {
+    let gate = gate(shard);
+    if let Some((reply, _)) = gate.refusal() {
+        return Err(reply.trim_ascii_end().into());
+    }
+    let envelope = letter.envelope(shard.runtime.wall()).ok_or("its recipient has no address")?;
+    let mut submission = Submission::composed(envelope, letter.message);
+    shard.gather(submission.body.capacity());
+    sign::own(shard, &mut submission).await;
+    submission.of_client(shard).await.map_err(|why| why.words().trim_ascii_end().into())
 }
 
 /// Whether its sender is refused, or any of its recipients: nobody could be told of one of several. Many rules and many recipients take several

@@ -91,8 +91,13 @@ impl Upload {
     /// Stores what is gathered as a chunk. After a failure nothing more is kept.
     pub async fn store_chunk<R: Runtime>(&mut self, shard: &Shard<R>) {
         let body = std::mem::take(&mut self.body);
-        if let Some(signing) = self.admission.as_mut().and_then(|admission| admission.signing.as_mut()) {
-            signing.read(shard, &body);
+        if let Some(admission) = &mut self.admission {
+            if let Some(signing) = &mut admission.signing {
+                signing.read(shard, &body);
+            }
+            if let Some(unverified) = &mut admission.verifying {
+                unverified.read(&body);
+            }
         }
         let length = body.capacity();
         let (fulfil, stored) = promise();
@@ -120,8 +125,9 @@ impl Upload {
             shard.ungather(self.body.capacity() + self.places());
         }
         shard.own().lane_mut().drop_chunks(&self.chunks);
-        if let Some(signing) = self.admission.take().and_then(|admission| admission.signing) {
-            signing.abandon(shard);
+        if let Some(admission) = self.admission.take() {
+            admission.signing.into_iter().for_each(|signing| signing.abandon(shard));
+            admission.verifying.into_iter().for_each(|unverified| unverified.abandon(shard));
         }
         self.body = Vec::new();
         self.chunks = Vec::new();
@@ -131,6 +137,25 @@ impl Upload {
     pub fn expires(&mut self, now: UnixMillis, retry: &Retry) -> UnixMillis {
         let said = self.admission.as_mut().map(|admission| admission.expires(now, retry.expire));
         said.unwrap_or_else(|| now.after(retry.expire))
+    }
+
+    /// Whether it is to be verified before it is stored.
+    pub(super) fn is_unverified(&self) -> bool {
+        self.admission.as_ref().is_some_and(|admission| admission.verifying.is_some())
+    }
+
+    /// Verifies a message that ended well. The reply with which it is refused, if it is.
+    pub(super) async fn verify<R: Runtime>(
+        &mut self,
+        shard: &Shard<R>,
+        envelope: &mut Envelope,
+    ) -> Option<(Box<str>, Reason)> {
+        let unverified = self.admission.as_mut()?.verifying.take()?;
+        if self.failed.is_some() {
+            unverified.abandon(shard);
+            return None;
+        }
+        unverified.finish(shard, envelope, &self.body).await
     }
 
     /// Stores a message that ended well, unless a rule or an instruction refuses it: then nothing of it is kept. What is waited for ends when

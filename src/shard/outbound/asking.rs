@@ -16,6 +16,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use crate::limits;
+use crate::mail::envelope::TlsWish;
 use crate::observe::diagnostics::Level;
 use crate::queue::destinations::DomainKey;
 use crate::queue::fair::Behalf;
@@ -111,13 +112,15 @@ fn begin<R: Runtime>(shard: &Rc<Shard<R>>, behalf: Behalf, key: DomainKey, name:
 
 async fn answer_at_once<R: Runtime>(shard: Rc<Shard<R>>, key: DomainKey, name: Rc<str>, behalf: Behalf) {
     let asked = DomainLookup { shard: &shard, key, behalf, answered: false };
-    asked.answer(shard.outbound.resolver.next_hop(&name).await);
+    let wish = shard.outbound.destinations.borrow().egress(key).tls();
+    asked.answer(shard.outbound.resolver.next_hop(&name, wish).await);
 }
 
 async fn resolve<R: Runtime>(place: QuestionPermit<R>, key: DomainKey, name: Rc<str>) {
     let (shard, behalf) = (place.shard.clone(), place.behalf);
     let asked = DomainLookup { shard: &shard, key, behalf, answered: false };
-    let found = find(&shard, &place, &name).await;
+    let wish = shard.outbound.destinations.borrow().egress(key).tls();
+    let found = find(&shard, &place, (&name, wish)).await;
     drop(place);
     match found {
         Some(found) => asked.answer(found),
@@ -189,7 +192,7 @@ fn resolved<R: Runtime>(
 /// configuration that it has not taken up.
 fn by_source<R: Runtime>(shard: &Shard<R>, key: DomainKey, hop: Rc<Hop>) -> Option<Rc<Hop>> {
     let egress = shard.outbound.destinations.borrow().egress(key);
-    if egress == EgressKey::NODE {
+    if egress.plain() == EgressKey::NODE {
         return Some(hop);
     }
     let live = shard.live.get();
@@ -203,9 +206,9 @@ fn by_source<R: Runtime>(shard: &Shard<R>, key: DomainKey, hop: Rc<Hop>) -> Opti
 async fn find<R: Runtime>(
     shard: &Rc<Shard<R>>,
     place: &QuestionPermit<R>,
-    name: &str,
+    (name, wish): (&str, TlsWish),
 ) -> Option<Result<Rc<Hop>, Unroutable>> {
-    let mut hop = pin!(shard.outbound.resolver.next_hop(name));
+    let mut hop = pin!(shard.outbound.resolver.next_hop(name, wish));
     let mut moment = shard.timers.sleep_until(shard.runtime.now() + limits::RESOLVE_PROMPT);
     let soon = poll_fn(|context| {
         if let Poll::Ready(found) = hop.as_mut().poll(context) {

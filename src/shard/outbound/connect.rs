@@ -20,7 +20,9 @@ use crate::shard::outbound::manners::{do_without_tls, keep_in_mind};
 use crate::shard::outbound::rates::Rights;
 use crate::shard::outbound::resolve::{HostRecords, Unroutable};
 use crate::shard::outbound::session::{Choice, Connection, Starttls};
+use crate::shard::outbound::sessions::{self, Asked};
 use crate::shard::wire::WireError;
+use crate::smtp::client::local;
 use crate::smtp::reply::Reply;
 use crate::time::Instant;
 
@@ -69,7 +71,7 @@ pub async fn connect<R: Runtime>(
                 if error.loops && of_dns {
                     ours = Some(host.rank);
                 }
-                search.hope = true;
+                (search.hope, search.unproven_all) = (true, false);
                 search.last = unusable(&error, host);
                 continue;
             }
@@ -128,6 +130,8 @@ struct Search<'a, R: Runtime> {
     none: Option<(Reply, String)>,
     /// Another one may.
     hope: bool,
+    /// Each that was asked has no TLS as it is wanted.
+    unproven_all: bool,
 }
 
 impl<'a, R: Runtime> Search<'a, R> {
@@ -149,12 +153,22 @@ impl<'a, R: Runtime> Search<'a, R> {
             full: Vec::new(),
             none: None,
             hope: false,
+            unproven_all: true,
         }
     }
 
     /// What to say where none gave a session.
     fn end(self) -> HopError {
-        let Search { shard, last, tried, cut, full, none, hope, .. } = self;
+        let Search { shard, hop, last, tried, cut, full, none, hope, unproven_all, .. } = self;
+        // RFC 8689 section 4.2.1: where none does what the sender requires its mail is returned, and not kept until one does.
+        if hop.requires_tls
+            && unproven_all
+            && !cut
+            && full.is_empty()
+            && let HopError::NoTls(words) | HopError::BadTls(words) = &last
+        {
+            return HopError::TakesNone(local(550, (5, 7, 30), words), hop.label.to_string());
+        }
         if let Some((reply, named)) = none
             && !(hope || cut)
             && full.is_empty()
@@ -234,6 +248,7 @@ impl<'a, R: Runtime> Search<'a, R> {
 
     /// Nothing came of an address: what that says of it, and whether others are tried.
     fn note(&mut self, host: &Host, to: &Endpoint, choice: Choice, error: HopError) {
+        self.unproven_all &= matches!(error, HopError::NoTls(_) | HopError::BadTls(_));
         // One that answers, be it with a refusal, costs the next message no wait.
         if choice != Choice::Only && is_silence(&error) {
             let now = self.shard.timers.recent();
@@ -384,6 +399,10 @@ fn manners<'a, R: Runtime>(
     let level = match (login, to.ip()) {
         // Whatever else is said: a password is told to no other.
         (Some(_), _) => TlsLevel::Verified,
+        // What its sender asks for holds at all hosts, those behind the domain's too.
+        (None, Some(_)) if hop.requires_tls && !shard.runtime.planted(Defect::TlsUnasked) => {
+            TlsLevel::Verified
+        }
         _ if matches!(records, Some(Demand::Verified(_))) => TlsLevel::Verified,
         _ if records.is_some() => TlsLevel::Required,
         (None, Some(_)) if beside => TlsLevel::Opportunistic,
@@ -393,6 +412,7 @@ fn manners<'a, R: Runtime>(
     };
     let asked_by = match (login, hop.tls) {
         (Some(_), _) => AskedBy::Credentials,
+        _ if hop.requires_tls => AskedBy::Message,
         _ if records.is_some() => AskedBy::Records,
         (None, Some(_)) if hop.by_policy => AskedBy::Policy,
         (None, Some(_)) => AskedBy::Route,
@@ -415,6 +435,7 @@ fn manners<'a, R: Runtime>(
         login,
         records,
         asked_by,
+        watch: None,
     }
 }
 
@@ -432,14 +453,8 @@ async fn open<R: Runtime>(
     let (named, by) = (|| name(host, to), &hop.by);
     let now = shard.timers.recent();
     let is_known = |failures: &RefCell<Failures>| failures.borrow().is_known(&named(), now);
-    let of_dns = hop.by_records && host.named_by == NamedBy::Stranger;
-    let records = if of_dns { shard.outbound.resolver.records(host).await } else { HostRecords::None };
-    let records = match &records {
-        HostRecords::None => None,
-        HostRecords::Some(demand) => Some(demand),
-        // RFC 7672 section 2.1.2: it is as if it could not be reached.
-        HostRecords::Unknown(why) => return Err(HopError::BadTls(why.clone())),
-    };
+    let records = records(shard, hop, host).await?;
+    let records = records.as_ref();
     let mut manners = manners(shard, (hop, policy, records), host, to);
     let (asked_by, required) = (manners.asked_by, manners.required);
     let avoids_tls = manners.starttls && !required && is_known(&shard.outbound.hosts.tls_failures);
@@ -447,7 +462,8 @@ async fn open<R: Runtime>(
         shard.instruments.counters.tls_avoided.add(1);
         manners.starttls = false;
     }
-    let greeted = match greet(shard, host, (to, by), (manners, rights)).await {
+    let greeted = match greet_counted(shard, (hop, records), (host, to), (manners, avoids_tls), rights).await
+    {
         Err(HopError::BrokenTls(why)) if required => {
             Err(HopError::BadTls(format!("{}: {why}; {}", named(), asked_by.requires())))
         }
@@ -478,8 +494,8 @@ async fn open<R: Runtime>(
         result => result,
     };
     let mut connection = greeted?;
-    if required {
-        insist_on_tls(shard, &mut connection, asked_by).await?;
+    if required || hop.requires_tls {
+        insist_on_tls(shard, &mut connection, (asked_by, hop.requires_tls)).await?;
     }
     if host.named_by == NamedBy::Operator {
         refuse_ourselves(shard, host, &mut connection).await?;
@@ -488,16 +504,62 @@ async fn open<R: Runtime>(
     Ok(connection)
 }
 
+/// What the DNS says of the certificate of a host; None: nothing.
+async fn records<R: Runtime>(shard: &Shard<R>, hop: &Hop, host: &Host) -> Result<Option<Demand>, HopError> {
+    if !hop.by_records || host.named_by != NamedBy::Stranger {
+        return Ok(None);
+    }
+    match shard.outbound.resolver.records(host).await {
+        HostRecords::None => Ok(None),
+        HostRecords::Some(demand) => Ok(Some(demand)),
+        // RFC 7672 section 2.1.2: it is as if it could not be reached.
+        HostRecords::Unknown(why) => {
+            sessions::tell_unknown(shard, hop, host, &why);
+            Err(HopError::NoRecords(why))
+        }
+    }
+}
+
+/// As [`greet`]. What it comes to is counted, where reports of TLS are sent. `avoids_tls`: it failed there a moment ago.
+async fn greet_counted<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    (hop, records): (&Hop, Option<&Demand>),
+    (host, to): (&Host, &Endpoint),
+    (manners, avoids_tls): (Manners<'_>, bool),
+    rights: &Rights<'_, R>,
+) -> Result<Connection<R>, HopError> {
+    let watch = sessions::watch(shard, hop, host);
+    let watched = Manners { watch: watch.as_ref(), ..manners };
+    let mut greeted = greet(shard, host, (to, &hop.by), (watched, rights)).await;
+    if let Some(watch) = watch.as_ref().filter(|_| manners.starttls || host.tls_first || avoids_tls) {
+        let asked = match manners.verifies {
+            _ if avoids_tls => Asked::NotAgain,
+            true => Asked::Verified,
+            false => Asked::Any,
+        };
+        sessions::tell(shard, (hop, records), (host, to), (watch, asked), &greeted);
+    }
+    if let Ok(connection) = &mut greeted {
+        connection.watch = None;
+    }
+    greeted
+}
+
 /// The mail of this site never goes in plain text.
 async fn insist_on_tls<R: Runtime>(
     shard: &Rc<Shard<R>>,
     connection: &mut Connection<R>,
-    asked_by: AskedBy,
+    (asked_by, for_all): (AskedBy, bool),
 ) -> Result<(), HopError> {
     if connection.tls.is_empty() {
         connection.leave(shard).await;
         let does = if connection.starttls == Starttls::Refused { "refuses" } else { "offers no" };
         return Err(HopError::NoTls(format!("{} {does} STARTTLS; {}", connection.hop, asked_by.requires())));
+    }
+    if for_all && !connection.capabilities.require_tls {
+        connection.leave(shard).await;
+        let words = "does not ask the next host for TLS (no REQUIRETLS)";
+        return Err(HopError::NoTls(format!("{} {words}; {}", connection.hop, asked_by.requires())));
     }
     // Whatever comes now, plain text is not tried next.
     connection.starttls = Starttls::Settled;

@@ -66,7 +66,8 @@ pub(super) fn is_astray<R: Runtime>(shard: &Shard<R>, key: DomainKey) -> bool {
     let egress = shard.outbound.destinations.borrow().egress(key);
     let live = shard.live.get();
     // Nearly always there are no sources.
-    !(egress == EgressKey::NODE && live.egresses.is_empty()) && live.egresses.instead(egress, 0).is_some()
+    !(egress.plain() == EgressKey::NODE && live.egresses.is_empty())
+        && live.egresses.instead(egress, 0).is_some()
 }
 
 /// What waits in a domain goes on by other sources, where its own does not work or is no more.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::id::MessageId;
 use crate::limits;
+use crate::mail::envelope::TlsWish;
 use crate::mail::parameters::{Key, Parameters};
 use crate::observe::diagnostics::Level;
 use crate::queue::Group;
@@ -81,7 +82,7 @@ impl<'a> PoolAndFlow<'a> {
 pub(super) fn parts<'a, R: Runtime>(
     shard: &'a Shard<R>,
     chooser: Option<&'a Chooser>,
-    (group, domain): (Group, &'a [u8]),
+    (group, domain, wish): (Group, &'a [u8], TlsWish),
     alike: Option<impl Fn(u16) -> (u16, PoolAndFlow<'a>) + 'a>,
 ) -> impl Iterator<Item = (Group, Strand)> + 'a {
     let mut left = Some(group);
@@ -94,7 +95,7 @@ pub(super) fn parts<'a, R: Runtime>(
         }
         let flow = if shard.runtime.planted(Defect::FlowForgotten) { Flow::default() } else { wanted.flow };
         let egress = chooser.map_or(EgressKey::NODE, |chooser| chooser.choose(shard, wanted.pool, domain));
-        Some((Group { count, ..group }, Strand { egress, flow }))
+        Some((Group { count, ..group }, Strand { egress: egress.for_tls(wish), flow }))
     })
 }
 

@@ -68,19 +68,23 @@ pub(super) async fn prepare<R: Runtime>(
     // A 7-bit message goes as it came, lines beyond 998 octets included (RFC 5322 2.1.1): to encode them would break its signatures, and
     // most hops take them.
     let offered = &connection.capabilities;
-    let Some(missing) = offered.missing(&view.needs) else {
+    let needs = view.needs.of_sender(view.sender);
+    let Some(missing) = offered.missing(&needs) else {
         return Ok(PreparedMessage::new(as_stored(view), Plan::default()));
     };
-    let is_final = is_final(run, part.group, view);
-    let needs = view.needs.encoded();
+    // No connection of its site is without it: it would have been opened for other mail.
+    let is_final = missing == MissingExtension::RequireTls || is_final(run, part.group, view);
+    let needs = needs.encoded();
     if let Some(missing) = offered.missing(&needs) {
         return Ok(PreparedMessage::withheld(shard, connection, is_final, (missing, "")));
     }
     match body::survey(shard, view, (part.group.location.lane, part.resident)).await {
-        Ok(Surveyed::SevenBit) => Ok(PreparedMessage::new(Body { needs, encoded: false }, Plan::default())),
+        Ok(Surveyed::SevenBit) => {
+            Ok(PreparedMessage::new(Body { needs: view.needs.encoded(), encoded: false }, Plan::default()))
+        }
         Ok(Surveyed::Encode(plan)) => {
             shard.instruments.counters.bodies_converted.add(1);
-            Ok(PreparedMessage::new(Body { needs, encoded: true }, plan))
+            Ok(PreparedMessage::new(Body { needs: view.needs.encoded(), encoded: true }, plan))
         }
         Ok(Surveyed::Unfit(why)) => {
             let why = format!(", and the message cannot be encoded: {}", why.0);

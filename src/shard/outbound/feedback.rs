@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::id::MessageId;
 use crate::limits;
 use crate::mail::bounce::verp::{Sent, Unfit, Verp};
-use crate::mail::bounce::{Complaint, Incoming, PerRecipient, Returned};
+use crate::mail::bounce::{Complaint, Incoming, PerRecipient, Returned, Unsubscribe};
 use crate::names::ends::End;
 use crate::observe::event::{Attempt, CameBack, Event, Mail};
 use crate::observe::families::CAME_BACK;
@@ -148,9 +148,10 @@ enum What {
     Altered,
     OtherNode,
     Unmatched,
+    Unsubscribe,
 }
 
-const _: () = assert!(CAME_BACK.len() == What::Unmatched as usize + 1);
+const _: () = assert!(CAME_BACK.len() == What::Unsubscribe as usize + 1);
 
 impl What {
     fn left_out(self, words: &'static str) -> Judged {
@@ -172,6 +173,16 @@ fn judge<R: Runtime>(
         Incoming::Receipt(_) => return What::Receipt.left_out("250 2.0.0 a receipt, which is counted"),
         Incoming::AutoReply(_) => {
             return What::AutoReply.left_out("250 2.0.0 an answer by a program, which is counted");
+        }
+        Incoming::Unsubscribe(Unsubscribe::Listed) => {
+            return Judged {
+                what: What::Unsubscribe,
+                is_told: true,
+                words: "250 2.0.0 who asked gets no more",
+            };
+        }
+        Incoming::Unsubscribe(_) => {
+            return What::Forged.left_out("550 5.7.1 this node never wrote that link to unsubscribe");
         }
         Incoming::Other => return What::Other.left_out("250 2.0.0 neither a bounce nor a complaint"),
     };

@@ -1,5 +1,6 @@
 //! The begin of a session with one address: greeting, EHLO, STARTTLS where it is offered, and EHLO again.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::shard::outbound::manners::blame_tls;
 use crate::shard::outbound::rates::Rights;
 use crate::shard::outbound::session::{Behind, Connection, Starttls};
 use crate::shard::outbound::source;
+use crate::shard::outbound::watch::Watch;
 use crate::shard::wire::WireError;
 use crate::smtp::client::{self, Capabilities, Timeouts};
 use crate::smtp::reply::Reply;
@@ -39,6 +41,8 @@ pub(super) struct Manners<'a> {
     /// What the DNS says of its certificate.
     pub records: Option<&'a Demand>,
     pub asked_by: AskedBy,
+    /// Who counts what the session comes to.
+    pub watch: Option<&'a Rc<Watch>>,
 }
 
 /// Who says how TLS is used.
@@ -51,6 +55,8 @@ pub(super) enum AskedBy {
     Policy,
     /// DANE (RFC 7672).
     Records,
+    /// REQUIRETLS (RFC 8689).
+    Message,
 }
 
 impl AskedBy {
@@ -62,6 +68,7 @@ impl AskedBy {
             AskedBy::Credentials => "the route's credentials require TLS",
             AskedBy::Policy => "the domain's MTA-STS policy (mode enforce) requires TLS",
             AskedBy::Records => "its TLSA records (DANE) require TLS",
+            AskedBy::Message => "the message's sender requires TLS (REQUIRETLS)",
         }
     }
 
@@ -73,6 +80,7 @@ impl AskedBy {
             AskedBy::Credentials => "the route's credentials want a valid one",
             AskedBy::Policy => "the domain's MTA-STS policy (mode enforce) wants a valid one",
             AskedBy::Records => "its TLSA records (DANE) want a valid one",
+            AskedBy::Message => "the message's sender (REQUIRETLS) wants a valid one",
         }
     }
 }
@@ -116,6 +124,10 @@ pub(super) async fn greet<R: Runtime>(
     let wire = source::connect(shard, by.as_deref(), to, manners.timeouts.connect).await?;
     let mut connection = Connection::new(wire, name(host, to), (manners.lmtp, manners.timeouts));
     connection.by.clone_from(by);
+    if let Some(watch) = manners.watch {
+        watch.leaves_by(sending(by.as_deref(), to).or_else(|| connection.wire.own_address()));
+        connection.watch = Some(watch.clone());
+    }
     match introduce(shard, &mut connection, &host.name, manners).await {
         Ok(()) => Ok(connection),
         Err(error) => {
@@ -129,6 +141,12 @@ pub(super) async fn greet<R: Runtime>(
             }
         }
     }
+}
+
+/// The address of ours that a host sees of a source behind a proxy, as far as that is written.
+fn sending(by: Option<&egress::Source>, to: &Endpoint) -> Option<IpAddr> {
+    let source = by.filter(|source| source.config.proxy.is_some())?;
+    source.config.addresses().find(|own| to.ip().is_some_and(|to| to.is_ipv4() == own.is_ipv4()))
 }
 
 /// From the greeting to the first MAIL.
@@ -177,6 +195,11 @@ async fn introduce<R: Runtime>(
     if let Some(credentials) = manners.login.filter(|_| manners.verifies && !connection.tls.is_empty()) {
         login::log_in(shard, connection, credentials).await?;
     }
+    let planted = shard.runtime.planted(Defect::TlsUnasked);
+    connection.capabilities.proven = planted || (manners.verifies && !connection.tls.is_empty());
+    // What is offered in plain text is offered to anybody on the way.
+    connection.capabilities.require_tls &= !connection.tls.is_empty();
+    connection.capabilities.require_tls |= planted;
     connection.be_terse();
     match connection.behind(shard).await {
         Behind::Nothing => Ok(()),
@@ -228,6 +251,7 @@ async fn hello<R: Runtime>(
     connection.send(shard, line.as_bytes(), 1, patience).await?;
     let reply = connection.reply(shard, patience).await?;
     if reply.is_done() {
+        connection.watch.iter().for_each(|watch| watch.greets(&reply));
         connection.capabilities = Capabilities::of_ehlo(&reply);
         // A mail store on this machine has its name, and sends nothing back.
         connection.loops = !lmtp && names(&reply, ours);
@@ -295,6 +319,7 @@ async fn verify<R: Runtime>(
     let client = client.connection(name).map_err(WireError::Tls)?;
     match shake(shard, connection, client).await {
         Err(HopError::Wire(WireError::Tls(error))) => {
+            connection.watch.iter().for_each(|watch| watch.fails(&error));
             match dane::flaw(&error).or_else(|| trust::flaw(&error)) {
                 Some(flaw) => unverified(&connection.hop, &flaw),
                 None => Err(HopError::Wire(WireError::Tls(error))),

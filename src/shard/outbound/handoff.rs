@@ -47,11 +47,12 @@ pub(in crate::shard) fn stored<'a, R: Runtime>(
     let life = shard.mesh.lifetimes().number(UnixMillis(lives).seconds());
     let domains = record::group_by_domain(envelope.recipients.iter().map(domain));
     let chooser = Chooser::new(shard, || shard.writer(location.lane).lane().id(key));
+    let wish = envelope.needs.of_sender(&envelope.sender).tls;
     let mut waits = false;
     for (number, (first, count, domain)) in domains.filter(|(.., domain)| *domain != NOBODYS).enumerate() {
         let group = Group { location, key, first, count, attempts: 0, standing, life, not_before, expiry };
         let alike = envelope.parameters.is_some().then_some(|first| wish_from(envelope, first));
-        for (group, strand) in parts(shard, chooser.as_ref(), (group, domain), alike) {
+        for (group, strand) in parts(shard, chooser.as_ref(), (group, domain, wish), alike) {
             // A thousand new domains at once would hold up everybody else: the inbox takes them a few at a time.
             if number < limits::DOMAINS_AT_ONCE && (number == 0 || !shard.runtime.should_yield()) {
                 hand_off(shard, (domain, strand), group, client);
@@ -104,6 +105,7 @@ pub(in crate::shard) fn recovered<R: Runtime>(
     let life = shard.mesh.lifetimes().number(view.lives().seconds());
     let release = view.release().filter(|_| !shard.runtime.planted(Defect::HeldForgotten));
     let release = release.map(|at| Clock::released(shard.seconds(), view.arrival, at));
+    let wish = view.needs.of_sender(view.sender).tls;
     for (first, count, domain) in view.domains() {
         for range in &live {
             let from = first.max(range.first);
@@ -132,7 +134,7 @@ pub(in crate::shard) fn recovered<R: Runtime>(
                 };
                 let client = client(view.account, view.origin().client);
                 let alike = |first| (view.alike_from(first), PoolAndFlow::of(view.parameters_of(first)));
-                for (group, strand) in parts(shard, chooser.as_ref(), (group, domain), Some(alike)) {
+                for (group, strand) in parts(shard, chooser.as_ref(), (group, domain, wish), Some(alike)) {
                     hand_off(shard, (domain, strand), group, client);
                 }
             }

@@ -35,6 +35,8 @@ pub enum HopError {
     NoTls(String),
     /// The same, where TLS broke or the certificate is not valid.
     BadTls(String),
+    /// Which certificate the host has to show cannot be looked up (DANE). In words.
+    NoRecords(String),
     /// The route's mail never goes without a login, and none came about. In words.
     Login(String),
     /// The hop hung up on EHLO: HELO is to be tried next.
@@ -77,6 +79,7 @@ impl std::fmt::Display for HopError {
             HopError::BrokenTls(words)
             | HopError::NoTls(words)
             | HopError::BadTls(words)
+            | HopError::NoRecords(words)
             | HopError::Login(words)
             | HopError::NoAddress(words)
             | HopError::Ourselves(words)
@@ -96,7 +99,7 @@ impl HopError {
     pub(super) fn status(&self) -> (u8, u16, u16) {
         match self {
             HopError::NoTls(_) => (4, 7, 4),
-            HopError::BadTls(_) => (4, 7, 5),
+            HopError::BadTls(_) | HopError::NoRecords(_) => (4, 7, 5),
             HopError::Login(_) => (4, 7, 8),
             _ => NO_ANSWER,
         }

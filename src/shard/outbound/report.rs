@@ -6,6 +6,7 @@ use std::rc::Rc;
 use crate::id::MessageId;
 use crate::limits;
 use crate::mail::classify::Class;
+use crate::mail::envelope::TlsWish;
 use crate::mail::notify::{Asked, Ret};
 use crate::mail::{dsn, trace};
 use crate::observe::event::{Attempt, Event, Mail};
@@ -91,7 +92,11 @@ pub(super) async fn compose<R: Runtime>(
         is_whole,
     };
     let Some(bounce) = dsn::compose(&notice) else { return Ok((None, records)) };
-    let envelope = bounce.envelope(now, now.after(live.config.retry.expire));
+    let mut envelope = bounce.envelope(now, now.after(live.config.retry.expire));
+    if view.needs.tls == TlsWish::Required {
+        // RFC 8689 section 5
+        envelope.needs.tls = TlsWish::Required;
+    }
     Ok((Some((Submission::composed(envelope, bounce.body), view.id)), records))
 }
 
@@ -115,7 +120,9 @@ async fn may_report<R: Runtime>(shard: &Shard<R>, sender: &[u8], told: &[Told]) 
 
 /// All of a message goes back where its sender asked for that, something failed, and it is not too large (RFC 3461 4.3).
 fn is_returned_whole(view: &MessageView<'_>, told: &[Told]) -> bool {
+    // RFC 8689 section 5: of what requires TLS nothing goes back but its header section.
     view.asked().ret() == Some(Ret::Full)
+        && view.needs.tls != TlsWish::Required
         && told.iter().any(|one| one.cause.is_failure())
         && view.size <= limits::HEADER_MAX as u64
 }

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,9 +16,9 @@ use crate::dns::message::Reading;
 use crate::dns::{Answer, LookupError, LookupResult, QueryType};
 use crate::limits;
 use crate::mail::address;
+use crate::mail::envelope::TlsWish;
 use crate::policy::failures::Failures;
-use crate::policy::sts::Mode;
-use crate::route::gate::{AdmittedAddress, Gate, GateRefusal, NamedBy};
+use crate::route::gate::{AdmittedAddress, Gate};
 use crate::route::{self, Hop, Host, HostAddress, NoRoute, Route};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::count_guard::CountGuard;
@@ -28,12 +28,14 @@ use crate::shard::sts::StsPolicies;
 use crate::shard::timers::Timers;
 use crate::time::Instant;
 use renew::Renewals;
-use unroutable::{never, no_domain, refused};
+use unroutable::{never, no_domain};
 use waiters::{Asker, LookupOutcome, Waiters};
 
+mod admitted;
 mod cached;
 mod dane;
 mod hosts;
+mod obey;
 mod ours;
 mod renew;
 mod sts;
@@ -231,21 +233,21 @@ impl<R: Runtime> Resolver<R> {
         self.live.borrow().config.tls.mta_sts && self.policies.is_served()
     }
 
-    /// Where the mail of a domain (lower case) goes, by what is in force when that is known.
-    pub async fn next_hop(&self, domain: &str) -> Result<Rc<Hop>, Unroutable> {
+    /// Where the mail of a domain (lower case) goes that asks this of TLS, by what is in force when that is known.
+    pub async fn next_hop(&self, domain: &str, wish: TlsWish) -> Result<Rc<Hop>, Unroutable> {
         loop {
             let live = self.live.borrow().clone();
-            let found = self.next_hop_by(&live, domain).await;
+            let found = self.next_hop_by(&live, domain, wish).await;
             if live.generation == self.live.borrow().generation {
                 return found;
             }
         }
     }
 
-    async fn next_hop_by(&self, live: &InForce, domain: &str) -> Result<Rc<Hop>, Unroutable> {
-        match live.table.route(domain) {
+    async fn next_hop_by(&self, live: &InForce, domain: &str, wish: TlsWish) -> Result<Rc<Hop>, Unroutable> {
+        let mut hop = match live.table.route(domain) {
             // One that fails, or leads back here, waits for the operator: the connection says so.
-            Route::Fixed(hop) => Ok(Rc::new(hop.clone())),
+            Route::Fixed(hop) => hop.clone(),
             Route::Mx { behind, tls } => {
                 let mut hop = match route::literal(domain) {
                     Some(address) => {
@@ -254,17 +256,25 @@ impl<R: Runtime> Resolver<R> {
                         self.addresses(&hop.hosts[0]).await.map(|_| hop)
                     }
                     None if address::is_numeric(domain) => Err(no_domain(domain)),
-                    None => self.mx_hop_or(domain, behind.as_ref()).await,
+                    None => self.mx_hop_or((domain, wish), behind.as_ref()).await,
                 }?;
                 hop.ask_for_tls(*tls);
-                Ok(Rc::new(hop))
+                hop
             }
+        };
+        if wish == TlsWish::Required {
+            hop.require_tls();
         }
+        Ok(Rc::new(hop))
     }
 
     /// MX hosts and what stands behind them: also where nobody says now which hosts these are. What is said for good stands.
-    async fn mx_hop_or(&self, domain: &str, behind: Option<&Hop>) -> Result<Hop, Unroutable> {
-        let found = self.mx_hop(domain).await;
+    async fn mx_hop_or(
+        &self,
+        (domain, wish): (&str, TlsWish),
+        behind: Option<&Hop>,
+    ) -> Result<Hop, Unroutable> {
+        let found = self.mx_hop(domain, wish).await;
         let Some(behind) = behind else { return found };
         match found {
             Ok(mut hop) => {
@@ -277,7 +287,7 @@ impl<R: Runtime> Resolver<R> {
     }
 
     /// MX hosts, or the domain itself where it has none (RFC 5321 section 5.1).
-    async fn mx_hop(&self, domain: &str) -> Result<Hop, Unroutable> {
+    async fn mx_hop(&self, domain: &str, wish: TlsWish) -> Result<Hop, Unroutable> {
         let found = self.lookup(QueryType::Mx, domain).await;
         let (hosts, cut) = match &found.answer {
             Ok(Answer::Mx { hosts, cut }) => (&hosts[..], *cut),
@@ -296,33 +306,35 @@ impl<R: Runtime> Resolver<R> {
         if self.live.borrow().table.is_apart(domain) {
             hop.set_apart(domain);
         }
-        let hop = self.obey_domain(domain, hop, found.secure).await?;
+        let authentic = found.secure || hosts.is_empty();
+        let hop = self.obey_domain((domain, wish), hop, (found.secure, authentic)).await?;
         self.reachable(hop, cut).await
     }
 
     /// A domain may say which hosts are its own (RFC 8461), and signed zones what certificates they have (RFC 7672), which goes before. What a route says
-    /// of TLS stands over both.
-    async fn obey_domain(&self, domain: &str, mut hop: Hop, secure: bool) -> Result<Hop, Unroutable> {
+    /// of TLS stands over both, and so does a sender who waives them (RFC 8689 section 5).
+    async fn obey_domain(
+        &self,
+        (domain, wish): (&str, TlsWish),
+        hop: Hop,
+        (secure, authentic): (bool, bool),
+    ) -> Result<Hop, Unroutable> {
         let live = self.live.borrow().clone();
-        if matches!(live.table.route(domain), Route::Mx { tls: Some(_), .. }) {
+        let routed = matches!(live.table.route(domain), Route::Mx { tls: Some(_), .. });
+        if wish == TlsWish::Waived || (routed && wish != TlsWish::Required) {
             return Ok(hop);
         }
         let ask = async |kind: QueryType, name: &str| self.lookup(kind, name).await;
         let certified =
             if secure && live.config.tls.dane { dane::hosts(ask, &hop).await } else { Vec::new() };
+        let mut kept = None;
         if self.obeys_policies() {
             let (until, name) = (self.runtime.now() + limits::STS_PATIENCE, sts::record_name(domain));
             let record = self.until(until, self.lookup(QueryType::Txt, &name)).await;
             let id = record.and_then(|found| sts::id(&found));
-            let kept = sts::policy((&self.runtime, &self.timers), &self.policies, domain, id).await;
-            if let Some(kept) = kept.filter(|kept| kept.policy.mode == Mode::Enforce) {
-                hop = sts::obey(hop, &kept.policy, &certified)?;
-            }
+            kept = sts::policy((&self.runtime, &self.timers), &self.policies, domain, id).await;
         }
-        if !certified.is_empty() {
-            hop.obey_records();
-        }
-        Ok(hop)
+        obey::obey(hop, (domain, wish), (kept.as_deref(), &certified), authentic)
     }
 
     /// What certificates the DNS names for a host of a hop that has some.
@@ -434,30 +446,7 @@ impl<R: Runtime> Resolver<R> {
         };
         self.look_at_own_addresses().await;
         ours::ask(&self.runtime, &self.gate, &found)?;
-        let gate = self.gate.borrow();
-        let mut admitted = Vec::new();
-        let mut why = None;
-        for address in found {
-            match gate.admit(SocketAddr::new(address, host.port), host.named_by) {
-                Ok(address) => {
-                    if !admitted.contains(&address) && admitted.len() < limits::MX_ADDRESSES_MAX {
-                        admitted.push(address);
-                    }
-                }
-                Err(GateRefusal::Loop) if host.named_by == NamedBy::Stranger => {
-                    return Err(refused(host, address, GateRefusal::Loop));
-                }
-                Err(refusal) => {
-                    if why.is_none() || refusal == GateRefusal::Loop {
-                        why = Some((address, refusal));
-                    }
-                }
-            }
-        }
-        match why {
-            Some((address, refusal)) if admitted.is_empty() => Err(refused(host, address, refusal)),
-            _ => Ok(admitted),
-        }
+        admitted::admitted(&self.gate.borrow(), host, found)
     }
 
     /// The addresses of a host in the DNS.

@@ -2,6 +2,7 @@
 //! says besides is noticed before it can be taken for an answer.
 
 use std::io::{self, IoSlice};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::outbound::address::AddressPermit;
 use crate::shard::outbound::hop_error::HopError;
+use crate::shard::outbound::watch::Watch;
 use crate::shard::wire::{Wire, WireError};
 use crate::smtp::client::{Capabilities, Timeouts};
 use crate::smtp::reply::{Reply, ReplyReader};
@@ -46,6 +48,8 @@ pub struct Connection<R: Runtime> {
     pub spare: SessionBuffers,
     /// What came of STARTTLS, until a command of a transaction was answered behind it.
     pub starttls: Starttls,
+    /// Who counts what the session comes to, as it begins.
+    pub watch: Option<Rc<Watch>>,
     reader: ReplyReader,
     /// Bytes received behind the last reply.
     input: Vec<u8>,
@@ -126,6 +130,7 @@ impl<R: Runtime> Connection<R> {
             tls: String::new(),
             spare: SessionBuffers::default(),
             starttls: Starttls::Settled,
+            watch: None,
             reader: ReplyReader::default(),
             input: Vec::new(),
             owed: 0,

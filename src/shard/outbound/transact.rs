@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use crate::limits;
 use crate::mail::front::Front;
+use crate::mail::results;
 use crate::mail::seven_bit::Plan;
 use crate::observe::diagnostics::Level;
 use crate::runtime::{Defect, Runtime};
@@ -50,8 +51,9 @@ fn begin<'a, R: Runtime>(
     headers.clear();
     let single = if view.count == 1 { recipients.first().copied() } else { None };
     let front = view.front(&shard.boot.node.hostname, single);
-    // Encoded here, it is not what was signed.
-    let signatures = if body.encoded { b"" } else { front.signatures };
+    // Encoded here, it is not what was signed; what was found of it is as it was.
+    let was_signed = body.encoded && !front.signatures.starts_with(results::FIELD.as_bytes());
+    let signatures = if was_signed { b"" } else { front.signatures };
     Front { signatures, ..front }.write(headers);
     let size = view.size + headers.len() as u64;
     let mut begun = Transaction::new(&connection.capabilities, sender, recipients, size, body)?;

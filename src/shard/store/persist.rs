@@ -12,6 +12,7 @@ use std::task::Poll;
 
 use crate::id::{Durable, MessageId};
 use crate::limits;
+use crate::mail::results;
 use crate::observe::diagnostics::Level;
 use crate::observe::event::{Arrival, Event, Mail};
 use crate::observe::repeat;
@@ -265,6 +266,7 @@ fn received<R: Runtime>(
         size: message.size,
         client: envelope.origin.client,
         tls: envelope.origin.tls.as_deref(),
+        verified: envelope.signatures.as_deref().and_then(results::verdicts),
     };
     let parameters = envelope.parameters.as_deref().map(|of| of.message.named()).unwrap_or_default();
     let mut events = shard.say.events.borrow_mut();

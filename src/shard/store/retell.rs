@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use crate::id::Location;
 use crate::limits;
+use crate::mail::results;
 use crate::observe::diagnostics::Level;
 use crate::observe::event::{Arrival, Attempt, Event, Mail};
 use crate::queue::outcome::{Stored, StoredDeferral};
@@ -124,7 +125,8 @@ fn received<R: Runtime>(shard: &Shard<R>, view: &MessageView<'_>) {
         ..Mail::new(view.id, view.sender, (0, &recipients))
     };
     // Of a notification the record does not say what it is about.
-    let arrival = Arrival { parent: None, size: view.size, client: view.client, tls: view.tls };
+    let (client, tls, verified) = (view.client, view.tls, results::verdicts(view.signatures));
+    let arrival = Arrival { parent: None, size: view.size, client, tls, verified };
     shard.say.events.borrow_mut().record(view.arrival, &Event::Received(mail, arrival));
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::mail::envelope::Needs;
+use crate::mail::envelope::{Needs, TlsWish};
 use crate::smtp::client::auth::Mechanisms;
 use crate::smtp::client::local::local;
 use crate::smtp::reply::Reply;
@@ -18,6 +18,10 @@ pub struct Capabilities {
     pub starttls: bool,
     /// RFC 3461
     pub dsn: bool,
+    /// RFC 8689
+    pub require_tls: bool,
+    /// The host has proven who it is.
+    pub proven: bool,
     /// RFC 4954
     pub auth: Mechanisms,
     /// RFC 1870: announced, with a bound unless it is 0.
@@ -42,6 +46,8 @@ impl Capabilities {
                 capabilities.eight_bit = true;
             } else if keyword.eq_ignore_ascii_case("DSN") {
                 capabilities.dsn = true;
+            } else if keyword.eq_ignore_ascii_case("REQUIRETLS") {
+                capabilities.require_tls = true;
             } else if keyword.eq_ignore_ascii_case("STARTTLS") {
                 capabilities.starttls = true;
             } else if keyword.eq_ignore_ascii_case("SIZE") {
@@ -58,7 +64,10 @@ impl Capabilities {
 
     /// What a message needs that is not offered. None: it can go there as it is.
     pub fn missing(&self, needs: &Needs) -> Option<MissingExtension> {
-        let Needs { eight_bit } = needs;
+        let Needs { eight_bit, tls } = needs;
+        if *tls == TlsWish::Required && !(self.require_tls && self.proven) {
+            return Some(MissingExtension::RequireTls);
+        }
         (*eight_bit && !self.eight_bit).then_some(MissingExtension::EightBit)
     }
 
@@ -84,6 +93,8 @@ fn is_auth_of_old(keyword: &str) -> bool {
 pub enum MissingExtension {
     /// RFC 6152 section 3: convert or bounce.
     EightBit,
+    /// RFC 8689 section 4.2.1: no other way.
+    RequireTls,
 }
 
 impl MissingExtension {
@@ -93,6 +104,8 @@ impl MissingExtension {
         // RFC 3463 3.7
         let (subject, detail) = match self {
             MissingExtension::EightBit => (6, 3),
+            // RFC 8689 section 8
+            MissingExtension::RequireTls => (7, 30),
         };
         local(code, (class, subject, detail), &format!("the next hop {self}{behind}"))
     }
@@ -103,6 +116,46 @@ impl fmt::Display for MissingExtension {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             MissingExtension::EightBit => "takes no 8-bit text (no 8BITMIME)",
+            MissingExtension::RequireTls => {
+                "has not proven who it is, or does not ask the next host for that (no REQUIRETLS), which the sender requires"
+            }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use smallvec::smallvec;
+
+    use super::*;
+    use crate::smtp::client::{Body, Transaction};
+
+    /// RFC 8689 section 4.2.1: to nobody but a host that has proven who it is and offers the same; a bounce asks for it and is not lost without.
+    #[test]
+    fn what_requires_tls_goes_to_who_asks_the_next_for_it() {
+        let body = Body { needs: Needs { tls: TlsWish::Required, ..Needs::default() }, encoded: false };
+        let begin = |require_tls, proven, sender: &'static [u8]| {
+            let capabilities = Capabilities { require_tls, proven, ..Capabilities::default() };
+            Transaction::new(&capabilities, sender, smallvec![&b"x@y"[..]], 10, body).map(|mut begun| {
+                let mut out = Vec::new();
+                begun.write_commands(&mut out);
+                String::from_utf8_lossy(&out).contains("> REQUIRETLS\r\n")
+            })
+        };
+        assert_eq!(begin(true, true, b"a@b").ok(), Some(true));
+        for (require_tls, proven) in [(true, false), (false, true), (false, false)] {
+            let refused = begin(require_tls, proven, b"a@b").expect_err("it does not go");
+            assert_eq!((refused.code, refused.status()), (554, "5.7.30".into()), "{require_tls} {proven}");
+        }
+        assert_eq!((begin(true, false, b"").ok(), begin(false, false, b"").ok()), (Some(true), Some(false)));
+        assert_eq!(
+            Capabilities::default().missing(&Needs { tls: TlsWish::Waived, ..Needs::default() }),
+            None
+        );
+        let offered = |line: &str| {
+            let lines = vec!["mx.example".to_owned(), line.to_owned()];
+            Capabilities::of_ehlo(&Reply { lines, ..local(250, (2, 0, 0), "ok") }).require_tls
+        };
+        assert!(offered("REQUIRETLS") && offered("requiretls") && !offered("REQUIRE"));
     }
 }

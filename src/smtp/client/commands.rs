@@ -3,8 +3,9 @@
 use smallvec::SmallVec;
 
 use crate::limits;
-use crate::mail::envelope::Needs;
+use crate::mail::envelope::{Needs, TlsWish};
 use crate::mail::notify::{Asked, Ret};
+use crate::smtp::client::capabilities::Capabilities;
 use crate::time::write_decimal;
 
 /// What the body is like on its way out.
@@ -66,7 +67,15 @@ pub(super) struct Mail<'a> {
     pub(super) reports: Option<Box<Reports<'a>>>,
 }
 
-impl Mail<'_> {
+impl<'a> Mail<'a> {
+    /// With what the hop understands.
+    pub(super) fn new(capabilities: &Capabilities, sender: &'a [u8], size: u64, body: Body) -> Mail<'a> {
+        // RFC 1870 section 6: nothing is better than a wrong number.
+        let size = capabilities.size.filter(|_| !body.encoded).map(|_| size);
+        let tls = if capabilities.require_tls { body.needs.tls } else { TlsWish::Usual };
+        Mail { sender, size, needs: Needs { tls, ..body.needs }, reports: None }
+    }
+
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"MAIL FROM:<");
         out.extend_from_slice(self.sender);
@@ -77,6 +86,9 @@ impl Mail<'_> {
         }
         if self.needs.eight_bit {
             out.extend_from_slice(b" BODY=8BITMIME");
+        }
+        if self.needs.tls == TlsWish::Required {
+            out.extend_from_slice(b" REQUIRETLS");
         }
         if let Some(reports) = &self.reports {
             reports.write_mail(out);

@@ -87,15 +87,13 @@ impl<'a> Transaction<'a> {
         body: Body,
     ) -> Result<Transaction<'a>, Reply> {
         // Whoever could do without has tried.
-        if let Some(missing) = capabilities.missing(&body.needs) {
+        if let Some(missing) = capabilities.missing(&body.needs.of_sender(sender)) {
             return Err(missing.reply(true, ""));
         }
         if capabilities.size.is_some_and(|limit| limit != 0 && size > limit) {
             return Err(local(552, (5, 3, 4), "the message is larger than the next hop takes (SIZE)"));
         }
-        // RFC 1870 section 6: nothing is better than a wrong number.
-        let size = capabilities.size.filter(|_| !body.encoded).map(|_| size);
-        let mail = Mail { sender, size, needs: body.needs, reports: None };
+        let mail = Mail::new(capabilities, sender, size, body);
         let decided = Verdicts::new(recipients.len());
         Ok(Transaction {
             pipelining: capabilities.pipelining,

@@ -11,6 +11,8 @@ pub(super) fn reply(code: u16) -> Reply {
 }
 
 pub(super) const PIPELINING: Capabilities = Capabilities {
+    require_tls: false,
+    proven: false,
     pipelining: true,
     eight_bit: true,
     starttls: false,
@@ -21,6 +23,8 @@ pub(super) const PIPELINING: Capabilities = Capabilities {
     messages_max: None,
 };
 pub(super) const PLAIN: Capabilities = Capabilities {
+    require_tls: false,
+    proven: false,
     pipelining: false,
     eight_bit: false,
     starttls: false,
@@ -133,7 +137,7 @@ fn reset_is_owed_until_the_data_was_answered() {
 
 #[test]
 fn what_cannot_go_is_known_before_asking() {
-    let eight_bit = Body { needs: Needs { eight_bit: true }, encoded: false };
+    let eight_bit = Body { needs: Needs { eight_bit: true, ..Needs::default() }, encoded: false };
     let refused = Transaction::new(&PLAIN, b"", smallvec![&b"x@y"[..]], 10, eight_bit).expect_err("8-bit");
     assert_eq!(refused.status(), "5.6.3");
     assert_eq!(PIPELINING.missing(&eight_bit.needs), None);

@@ -30,6 +30,8 @@ pub struct Summary {
     pub too_large: bool,
     /// A line of the header section begins as an instruction does (`mail::instructions`).
     pub may_instruct: bool,
+    /// It has a field `TLS-Required`.
+    pub speaks_of_tls: bool,
 }
 
 impl Summary {
@@ -74,6 +76,9 @@ pub(super) enum ScanState {
 const RECEIVED: &[u8] = b"received:";
 /// In place of a length of [`RECEIVED`]: so many bytes of the line are those of an instruction.
 const INSTRUCTION: u8 = 100;
+/// The same for [`TLS_REQUIRED`], from there on.
+const OF_TLS: u8 = 150;
+const TLS_REQUIRED: &[u8] = b"tls-required:";
 /// How a message begins in a mailbox file.
 const MAILBOX: &[u8] = b"From ";
 
@@ -203,7 +208,7 @@ impl Lines {
     /// Compares the line's first bytes with "Received:", over any number of calls.
     pub(super) fn match_prefix(&mut self, text: &[u8]) {
         if (INSTRUCTION..u8::MAX).contains(&self.prefix) {
-            return self.match_instruction(text);
+            return if self.prefix < OF_TLS { self.match_instruction(text) } else { self.match_tls(text) };
         }
         for byte in text {
             let Some(wanted) = RECEIVED.get(usize::from(self.prefix)) else { return };
@@ -218,6 +223,10 @@ impl Lines {
                 if self.prefix == 0 && matches!(byte, b'x' | b'X') {
                     self.prefix = INSTRUCTION + 1;
                     return self.match_instruction(&text[1..]);
+                }
+                if self.prefix == 0 && matches!(byte, b't' | b'T') {
+                    self.prefix = OF_TLS + 1;
+                    return self.match_tls(&text[1..]);
                 }
                 self.prefix = u8::MAX;
                 return;
@@ -247,6 +256,26 @@ impl Lines {
                 (false, _) => u8::MAX,
             };
             if self.prefix == u8::MAX {
+                return;
+            }
+        }
+    }
+
+    /// The same of a line that begins with a T: whether it is the field `TLS-Required`.
+    fn match_tls(&mut self, text: &[u8]) {
+        for byte in text {
+            let Some(wanted) = TLS_REQUIRED.get(usize::from(self.prefix - OF_TLS)) else { return };
+            if *wanted == b':' && matches!(byte, b' ' | b'\t') {
+                continue;
+            }
+            if byte.to_ascii_lowercase() != *wanted {
+                self.prefix = u8::MAX;
+                return;
+            }
+            self.prefix += 1;
+            if usize::from(self.prefix - OF_TLS) == TLS_REQUIRED.len() {
+                self.summary.speaks_of_tls = true;
+                self.prefix = u8::MAX;
                 return;
             }
         }

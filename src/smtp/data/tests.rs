@@ -62,6 +62,22 @@ fn header_is_measured() {
     assert_eq!(summary.header_length, 6);
 }
 
+#[test]
+fn a_field_on_tls_is_noticed() {
+    for (input, wanted) in [
+        (&b"To: x\r\nTLS-Required: No\r\n\r\n.\r\n"[..], true),
+        (b"tls-required : no\r\n\r\n.\r\n", true),
+        (b"Thread: TLS-Required: No\r\nTLS-Requiredx: No\r\n TLS-Required: No\r\n\r\n.\r\n", false),
+        (b"Subject: x\r\n\r\nTLS-Required: No\r\n.\r\n", false),
+        (b"tls-required\r\nX-Relevo-Tenant: x\r\n\r\n.\r\n", false),
+    ] {
+        for split in 0..input.len() {
+            let (_, summary, _) = scan(input, split).expect("it ends");
+            assert_eq!(summary.speaks_of_tls, wanted, "{} at {split}", String::from_utf8_lossy(input));
+        }
+    }
+}
+
 /// Every ending that some server takes for the end of the data and another does not.
 #[test]
 fn smuggling_endings_do_not_end() {

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use crate::limits;
 use crate::mail::address::{AddressError, Path};
+use crate::mail::envelope::TlsWish;
 use crate::mail::notify::{self, Asked, Notify};
 use crate::mail::parameters::Key;
 use crate::mail::release::SendAt;
+use crate::policy::gateway::Gateway;
 use crate::policy::reason::Reason;
 use crate::policy::returns::Returns;
 use crate::smtp::command::{self, Command, CommandError, MailParameters};
@@ -214,7 +216,7 @@ impl Dialogue {
             // Also to who may authenticate now: many say EHLO once.
             let begun = (self.identity.begun > 0 && (auth || self.identity.may_relay()))
                 .then_some(UnixMillis(u64::from(self.identity.begun) * 1000));
-            let offered = Offered { starttls, auth, dsn: config.dsn, held_from: begun };
+            let offered = Offered { starttls, auth, dsn: config.dsn, require_tls: tls, held_from: begun };
             extensions::write_ehlo(out, &config.hostname, config.message_size_max, offered);
         } else {
             out.extend_from_slice(b"250 ");
@@ -253,11 +255,17 @@ impl Dialogue {
         if let Some(words) = parameters.hold.and_then(|hold| self.hold_refused(hold)) {
             return self.complain_of_mail(words, out);
         }
+        if parameters.require_tls && !self.identity.is_protected() {
+            return self.complain_of_mail(words::REQUIRETLS_NEEDS_TLS, out);
+        }
         if !self.config.dsn && (parameters.ret.is_some() || parameters.envid.is_some()) {
             return self.complain_of_mail(reply::of_error(CommandError::Parameter), out);
         }
         self.conduct.begin_anew();
         let mut envelope = self.config.envelopes.take();
+        if parameters.require_tls {
+            envelope.needs.tls = TlsWish::Required;
+        }
         if let Some(hold) = parameters.hold {
             let all = envelope.parameters.get_or_insert_default();
             all.message.put(Key::SendAt, hold.text().into());
@@ -293,15 +301,17 @@ impl Dialogue {
         // We are nobody's final destination, but of what comes back: else a client that may not relay has no recipient to give us, in whatever form
         // (`u%x@us`, `x!u@us`, `"u@x"@us`, a source route).
         let comes_back = |returns: &Arc<Returns>| !path.routed && returns.takes(path.address, path.domain_at);
+        let is_ours = |gateway: &Arc<Gateway>| gateway.takes(path, hostname);
         let mut asked = asked;
-        if !allowed {
-            if !self.config.returns.as_ref().is_some_and(comes_back) {
-                return self.refuse_recipient(words::RELAY_DENIED, out);
-            }
-            // Nothing is ever told to strangers, whose addresses may be anybody's.
+        if !allowed && self.config.returns.as_ref().is_some_and(comes_back) {
+            // Nothing is told of it, whose sender may be anybody.
             asked = Asked { notify: Notify::NEVER, original: None };
+        } else if !allowed && !self.config.gateway.as_ref().is_some_and(is_ours) {
+            return self.refuse_recipient(words::RELAY_DENIED, out);
         } else if !self.config.dsn && !asked.is_empty() {
             return self.refuse_recipient(reply::of_error(CommandError::Parameter), out);
+        } else if !allowed {
+            asked.notify = asked.notify.of_stranger();
         }
         let memory = gate != Intake::NoMemory;
         if self.config.questions.recipient || self.identity.asks_of_recipients {

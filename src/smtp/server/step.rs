@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::config::BareNewlines;
 use crate::limits;
 use crate::mail::envelope::{Envelope, Envelopes};
+use crate::policy::gateway::Gateway;
 use crate::policy::reason::Refused;
 use crate::policy::returns::Returns;
 use crate::smtp::reply::words;
@@ -32,6 +33,8 @@ pub struct SessionConfig {
     pub questions: Questions,
     /// Recipients that are taken from anybody, as their mail is read here.
     pub returns: Option<Arc<Returns>>,
+    /// Domains that are taken from anybody.
+    pub gateway: Option<Arc<Gateway>>,
 }
 
 /// What of a transaction somebody has to say something about.

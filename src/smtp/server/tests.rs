@@ -17,6 +17,7 @@ pub(super) fn config() -> Rc<SessionConfig> {
         envelopes: Envelopes::default(),
         questions: Questions::default(),
         returns: None,
+        gateway: None,
     })
 }
 

@@ -18,7 +18,7 @@ fn envelope() -> Envelope {
             tls: Some("TLSv1.3 X".into()),
         },
         account: Some("news".into()),
-        needs: Needs { eight_bit: true },
+        needs: Needs { eight_bit: true, ..Needs::default() },
         needs_stuffing: false,
         mailbox_line: false,
         hides_client: false,
@@ -89,4 +89,32 @@ fn each_end_has_a_critical_field_of_its_own() {
         let number = end.field() & !CRITICAL_TAG;
         assert!(number != end.field() && ![11, 12].contains(&number), "critical, and not reserved: {number}");
     }
+}
+
+/// What a sender says of TLS survives, moves along, and refuses a spool where this version does not know it.
+#[test]
+fn what_is_asked_of_tls_survives_and_moves() {
+    let id = MessageId { lane: 2, sequence: 3, offset: 4106 };
+    let written = |tls| {
+        let mut out = Vec::new();
+        let needs = Needs { eight_bit: true, tls };
+        write_message(&mut out, &Envelope { needs, ..envelope() }, id, 10, 5, &[], true);
+        out
+    };
+    let plain = written(TlsWish::Usual);
+    for wish in [TlsWish::Usual, TlsWish::Waived, TlsWish::Required] {
+        let payload = written(wish);
+        assert_eq!(payload.len() - plain.len(), if wish == TlsWish::Usual { 0 } else { 7 });
+        let mut moved = Vec::new();
+        write_moved(&mut moved, &lasting_fields(&payload).unwrap(), b"", &[], true);
+        for payload in [&payload, &moved] {
+            assert_eq!(MessageView::parse(payload).unwrap().needs, Needs { eight_bit: true, tls: wish });
+        }
+    }
+    let mut later = plain.clone();
+    field(&mut later, tag::TLS_WISH, &[3]);
+    assert_eq!(MessageView::parse(&later).unwrap_err(), RecordError::Unknown(tag::TLS_WISH));
+    let mut cut = plain;
+    field(&mut cut, tag::TLS_WISH, &[]);
+    assert_eq!(MessageView::parse(&cut).unwrap_err(), RecordError::Damaged);
 }

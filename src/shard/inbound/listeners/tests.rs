@@ -32,10 +32,12 @@ fn listener(
         envelopes: Default::default(),
         questions: Questions::default(),
         returns: None,
+        gateway: None,
     };
     let config = ListenerConfig {
         address,
         relay_from: vec![value::network("10.0.0.0/8").unwrap()],
+        gateway: Default::default(),
         message_size_max: session.message_size_max,
         recipients_max: session.recipients_max,
         tls: None,

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 
 use super::*;
 use crate::id::Location;
-use crate::mail::envelope::{Envelopes, Recipient, WithProtocol};
+use crate::mail::envelope::{Envelopes, Recipient, TlsWish, WithProtocol};
+use crate::mail::notify::Notify;
 use crate::mail::parameters::Key;
+use crate::mail::tls_report::Letter;
 use crate::runtime::sim::{SimRuntime, World};
 use crate::shard::alone;
 use crate::shard::store::load::StoredRecord;
@@ -123,4 +125,47 @@ fn nothing_is_taken_while_the_gate_is_shut() {
     let submitted = submit(&shard, incoming("a@b.example", &["c@d.example"], TEXT.as_bytes()));
     let error = world.block_on(submitted).expect_err("the node stops");
     assert!(matches!(error, NotTaken::Closed(Intake::Closing)) && error.reply() == words::SHUTTING_DOWN);
+}
+
+/// A message of the node's own: rules are not asked, and nobody hears what becomes of it.
+#[test]
+fn a_message_of_our_own_is_stored() {
+    let world = World::new(5);
+    let shard = alone::serving(&world, &format!("{RULES}[[rule]]\naction = \"reject 550 5.7.1 Nobody\"\n"));
+    let message = b"Date: x\r\nFrom: <a@b.example>\r\nMessage-ID: <x@y>\r\n\r\n.one\r\n".to_vec();
+    let letter = Letter { from: "a@b.example".to_owned(), to: "r@d.example".to_owned(), message };
+    let id = world.block_on(own(&shard, letter.clone())).expect("it is stored");
+    let source = StoredRecord::read_now(&shard, place(&shard, &id)).expect("a record");
+    let view = source.view().expect("a message");
+    assert_eq!((view.sender, view.needs.tls), (&b"a@b.example"[..], TlsWish::Waived));
+    assert_eq!(view.recipients().map(|(address, _)| address).collect::<Vec<_>>(), [b"r@d.example"]);
+    assert_eq!((view.asked().of(0).notify, view.client), (Notify::NEVER, None));
+    assert_eq!(view.lives().0, limits::TLS_RPT_LIFE.as_millis() as u64);
+    assert!(view.needs_stuffing);
+    assert_eq!(shard.inbound.gathered.get(), 0);
+    let nowhere = Letter { to: "nobody".to_owned(), ..letter };
+    assert!(world.block_on(own(&shard, nowhere)).is_err());
+}
+
+/// RFC 8689 section 5: the field counts where it says No, and not where MAIL requires TLS.
+#[test]
+fn a_sender_may_waive_what_domains_ask_of_tls() {
+    let world = World::new(6);
+    let shard = alone::serving(&world, "");
+    for (field, before, wanted) in [
+        ("TLS-Required: No", TlsWish::Usual, TlsWish::Waived),
+        ("tls-required:  nO \r\n\t", TlsWish::Usual, TlsWish::Waived),
+        ("TLS-Required: Yes", TlsWish::Usual, TlsWish::Usual),
+        ("TLS-Required: Nobody", TlsWish::Usual, TlsWish::Usual),
+        ("X: No", TlsWish::Usual, TlsWish::Usual),
+        ("TLS-Required: No", TlsWish::Required, TlsWish::Required),
+    ] {
+        let text = format!("To: x\r\n{field}\r\nSubject: y\r\n\r\nhello\r\n");
+        let mut message = incoming("a@b.example", &["c@d.example"], text.as_bytes());
+        message.envelope.needs.tls = before;
+        let id = world.block_on(submit(&shard, message)).expect("it is taken");
+        let source = StoredRecord::read_now(&shard, place(&shard, &id)).expect("a record");
+        let view = source.view().expect("a message");
+        assert_eq!((view.needs.tls, view.size), (wanted, text.len() as u64), "{field}: it stays in");
+    }
 }

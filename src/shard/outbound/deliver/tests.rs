@@ -15,6 +15,7 @@ fn begin(shard: &Rc<Shard<SimRuntime>>, number: usize) {
         tls: None,
         by_policy: false,
         by_records: false,
+        requires_tls: false,
         credentials: None,
         by: None,
     };

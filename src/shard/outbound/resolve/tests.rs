@@ -10,6 +10,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::*;
 use crate::config::Config;
+use crate::route::gate::NamedBy;
 use crate::runtime::sim::{SimRuntime, World};
 use crate::shard::live::{Contents, LiveConfig};
 
@@ -134,7 +135,7 @@ fn futures_are_small() {
         size_of_val(&resolver.lookup(QueryType::A, "mx.example")),
         size_of_val(&resolver.addresses(&host)),
         size_of_val(&resolver.leads_back(&hosts)),
-        size_of_val(&resolver.next_hop("a.example")),
+        size_of_val(&resolver.next_hop("a.example", TlsWish::Usual)),
     ];
     assert!(sizes.iter().all(|size| *size < 3000), "{sizes:?}");
 }

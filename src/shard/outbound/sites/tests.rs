@@ -30,6 +30,7 @@ fn hop(name: &str) -> Rc<Hop> {
         tls: None,
         by_policy: false,
         by_records: false,
+        requires_tls: false,
         credentials: None,
         by: None,
     })
@@ -135,6 +136,7 @@ fn a_domain_has_its_say_about_its_site() {
             tls: None,
             by_policy: false,
             by_records: false,
+            requires_tls: false,
             credentials: None,
             by: None,
         })
