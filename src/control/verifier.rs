@@ -1,11 +1,11 @@
 //! The thread that verifies mail of strangers for the shards (`shard/verifying`): SPF, DKIM and DMARC (RFC 7208, 6376, 9989), by a library that asks name
 //! servers. It begins with the first such message; a node that takes none has a thread that sleeps.
 
-use std::io;
 use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mail_auth::MessageAuthenticator;
