@@ -45,6 +45,12 @@ impl Boot {
         (config.control, config.tuning) = (control, tuning);
     }
 
+    /// The same of what files are read for: the node, and where its pages are.
+    pub fn put_names_into(&self, config: &mut Config) {
+        config.node = self.node.clone();
+        [config.public.https, config.public.http] = self.public;
+    }
+
     /// The keys that say something else in `other`: they wait for a restart.
     pub fn differences(&self, other: &Boot) -> Vec<&'static str> {
         // Whatever is added to one of these sections must be named here.

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -49,11 +49,12 @@ fn run(
         Ok(runtime) => runtime,
         Err(error) => return say(Level::Error, format_args!("public pages cannot be served: {error}")),
     };
+    let open = Arc::new(Mutex::new(Open::default()));
     let done = runtime.block_on(async {
         for (listener, has_tls) in listeners {
             listener.set_nonblocking(true)?;
             let listener = TcpListener::from_std(listener)?;
-            tokio::spawn(serve(listener, has_tls, unsubscriber.clone(), reserve.clone()));
+            tokio::spawn(serve(listener, (has_tls, open.clone()), unsubscriber.clone(), reserve.clone()));
         }
         while !turn.is_over() {
             tokio::time::sleep(limits::CONTROL_ROUND).await;
@@ -66,20 +67,28 @@ fn run(
     runtime.shutdown_background();
 }
 
-/// Accepts for ever. A client with too many connections ends its own oldest one, all together the oldest of all.
-async fn serve(listener: TcpListener, has_tls: bool, unsubscriber: Arc<Unsubscriber>, reserve: Arc<Reserve>) {
-    let mut open = Open::default();
+/// Accepts for ever. A client with too many connections gets no other; all together have so many, and then the oldest of all ends. What comes without TLS
+/// comes by a web server, which is one client for all.
+async fn serve(
+    listener: TcpListener,
+    (has_tls, open): (bool, Arc<Mutex<Open>>),
+    unsubscriber: Arc<Unsubscriber>,
+    reserve: Arc<Reserve>,
+) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                open.make_room(peer);
+                let client = has_tls.then(|| client(peer));
+                let lock = || open.lock().unwrap_or_else(PoisonError::into_inner);
+                if !lock().has_room(client) {
+                    continue;
+                }
                 let unsubscriber = unsubscriber.clone();
                 let served = async move {
-                    let _ =
-                        tokio::time::timeout(limits::PUBLIC_REQUEST, answer(stream, has_tls, unsubscriber))
-                            .await;
+                    let answered = answer(stream, has_tls, unsubscriber);
+                    let _ = tokio::time::timeout(limits::PUBLIC_REQUEST, answered).await;
                 };
-                open.0.push_back((client(peer), tokio::spawn(served).abort_handle()));
+                lock().0.push_back((client, tokio::spawn(served).abort_handle()));
                 tokio::task::yield_now().await;
             }
             Err(error) if reserve.helps(&error) => {}
@@ -88,24 +97,24 @@ async fn serve(listener: TcpListener, has_tls: bool, unsubscriber: Arc<Unsubscri
     }
 }
 
-/// Connections, the oldest first.
+/// Connections, the oldest first, each with whose it is where that counts.
 #[derive(Default)]
-struct Open(VecDeque<(IpAddr, AbortHandle)>);
+struct Open(VecDeque<(Option<IpAddr>, AbortHandle)>);
 
 impl Open {
-    /// For one more of this client.
-    fn make_room(&mut self, peer: SocketAddr) {
+    /// Whether this client may have one more.
+    fn has_room(&mut self, client: Option<IpAddr>) -> bool {
         self.0.retain(|(_, connection)| !connection.is_finished());
-        let peer = client(peer);
-        let theirs = self.0.iter().filter(|(client, _)| *client == peer).count();
-        let goes = if theirs >= limits::PUBLIC_PER_CLIENT {
-            self.0.iter().position(|(client, _)| *client == peer)
-        } else {
-            (self.0.len() >= limits::PUBLIC_CONNECTIONS_MAX).then_some(0)
-        };
-        if let Some((_, connection)) = goes.and_then(|place| self.0.remove(place)) {
-            connection.abort();
+        let theirs = self.0.iter().filter(|(other, _)| *other == client).count();
+        if client.is_some() && theirs >= limits::PUBLIC_PER_CLIENT {
+            return false;
         }
+        if self.0.len() >= limits::PUBLIC_CONNECTIONS_MAX
+            && let Some((_, oldest)) = self.0.pop_front()
+        {
+            oldest.abort();
+        }
+        true
     }
 }
 
@@ -246,21 +255,27 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut open = Open::default();
-            let connect = |open: &mut Open, peer: &str| {
-                let peer: SocketAddr = peer.parse().unwrap();
-                open.make_room(peer);
-                open.0.push_back((client(peer), tokio::spawn(std::future::pending::<()>()).abort_handle()));
+            let connect = |open: &mut Open, peer: Option<&str>| {
+                let client = peer.map(|peer| client(peer.parse().unwrap()));
+                if open.has_room(client) {
+                    open.0.push_back((client, tokio::spawn(std::future::pending::<()>()).abort_handle()));
+                }
             };
             for port in 1..100 {
-                connect(&mut open, &format!("[2001:db8::{port:x}]:{port}"));
+                connect(&mut open, Some(&format!("[2001:db8::{port:x}]:{port}")));
             }
             assert_eq!(open.0.len(), limits::PUBLIC_PER_CLIENT, "of one network");
-            connect(&mut open, "192.0.2.1:5");
+            connect(&mut open, Some("192.0.2.1:5"));
             assert_eq!(open.0.len(), limits::PUBLIC_PER_CLIENT + 1, "another has its own");
             for host in 0..2 * limits::PUBLIC_CONNECTIONS_MAX {
-                connect(&mut open, &format!("10.1.{}.{}:9", host / 250, host % 250 + 1));
+                connect(&mut open, Some(&format!("10.1.{}.{}:9", host / 250, host % 250 + 1)));
             }
             assert_eq!(open.0.len(), limits::PUBLIC_CONNECTIONS_MAX);
+            for _ in 0..2 * limits::PUBLIC_PER_CLIENT {
+                connect(&mut open, None);
+            }
+            let behind = open.0.iter().filter(|(client, _)| client.is_none()).count();
+            assert_eq!(behind, 2 * limits::PUBLIC_PER_CLIENT, "a web server is one for all");
         });
     }
 }

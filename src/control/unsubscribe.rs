@@ -91,7 +91,7 @@ impl Unsubscriber {
             return Err(NotListed::Unlistable);
         }
         let done = self.lists.add(vec![entry]).await.and_then(Result::ok).ok_or(NotListed::Later)?;
-        self.counts.add(by as usize, 1);
+        self.counts.add(by as usize, done.changed);
         if done.changed > 0
             && let Some(teller) = &self.teller
         {

@@ -1,10 +1,11 @@
 //! The thread that verifies mail of strangers for the shards (`shard/verifying`): SPF, DKIM and DMARC (RFC 7208, 6376, 9989), by a library that asks name
 //! servers. It begins with the first such message; a node that takes none has a thread that sleeps.
 
+use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mail_auth::MessageAuthenticator;
@@ -82,7 +83,7 @@ fn run(mesh: &Mesh, settings: &dyn ResolveSettings, asked: &Arc<Notify>, turn: &
 }
 
 async fn serve(verifying: &Verifying, settings: &dyn ResolveSettings, asked: &Arc<Notify>, turn: &Turn) {
-    let under_way = Arc::new(AtomicUsize::new(0));
+    let (under_way, clients) = (Arc::new(AtomicUsize::new(0)), Arc::default());
     let mut by: Option<(Resolving, MessageAuthenticator)> = None;
     while !turn.is_over() {
         let resolving = settings.resolving();
@@ -96,7 +97,10 @@ async fn serve(verifying: &Verifying, settings: &dyn ResolveSettings, asked: &Ar
                 question.answer(Findings::unknown());
                 continue;
             };
-            let busy = Busy::new(&under_way, asked);
+            let Some(busy) = Busy::new((&under_way, &clients), asked, question.about().client) else {
+                question.answer(Findings::unknown());
+                continue;
+            };
             let asking = Asking { question, busy };
             tokio::spawn(asking.answer(authenticator.clone()));
         }
@@ -109,19 +113,52 @@ async fn serve(verifying: &Verifying, settings: &dyn ResolveSettings, asked: &Ar
 struct Busy {
     under_way: Arc<AtomicUsize>,
     asked: Arc<Notify>,
+    clients: Arc<Clients>,
+    client: IpAddr,
 }
 
+/// How many each client has under way.
+type Clients = Mutex<HashMap<IpAddr, usize>>;
+
 impl Busy {
-    fn new(under_way: &Arc<AtomicUsize>, asked: &Arc<Notify>) -> Busy {
+    /// None: this client has so many that no other would get a turn.
+    fn new(
+        (under_way, clients): (&Arc<AtomicUsize>, &Arc<Clients>),
+        asked: &Arc<Notify>,
+        client: IpAddr,
+    ) -> Option<Busy> {
+        let client = network(client);
+        {
+            let mut clients = clients.lock().unwrap_or_else(PoisonError::into_inner);
+            let theirs = clients.entry(client).or_default();
+            if *theirs >= limits::VERIFY_PER_CLIENT {
+                return None;
+            }
+            *theirs += 1;
+        }
         under_way.fetch_add(1, Ordering::Relaxed);
-        Busy { under_way: under_way.clone(), asked: asked.clone() }
+        Some(Busy { under_way: under_way.clone(), asked: asked.clone(), clients: clients.clone(), client })
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        match clients.get_mut(&self.client) {
+            Some(theirs) if *theirs > 1 => *theirs -= 1,
+            _ => _ = clients.remove(&self.client),
+        }
+        drop(clients);
         self.under_way.fetch_sub(1, Ordering::Relaxed);
         self.asked.notify_one();
+    }
+}
+
+/// Whose it is: of IPv6, a network of 64 bits.
+fn network(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
+        address => address,
     }
 }
 

@@ -21,7 +21,7 @@ pub struct Modes {
 }
 
 /// Files of ours in a data directory besides the lanes. What is made there later belongs here too.
-const OURS: [&str; 11] = [
+const OURS: [&str; 15] = [
     "node",
     "node.new",
     "lock",
@@ -31,6 +31,10 @@ const OURS: [&str; 11] = [
     layout::SUPPRESSION,
     layout::POLICIES,
     layout::TLS_REPORTS,
+    layout::VERP_SECRET,
+    layout::UNSUBSCRIBE_SECRET,
+    "verp.new",
+    "unsubscribe.new",
     "control.db-journal",
     "control.db.damaged",
 ];

@@ -347,7 +347,7 @@ pub const BLOCKLIST_WORDS_MAX: usize = 200;
 
 /// Connections to public pages at one time; over that the oldest one ends.
 pub const PUBLIC_CONNECTIONS_MAX: usize = 512;
-/// Of one client (of IPv6, one network of 64 bits); over that its own oldest one ends.
+/// Of one client under TLS (of IPv6, one network of 64 bits); it gets no other.
 pub const PUBLIC_PER_CLIENT: usize = 16;
 /// How long one connection may take, TLS and answer included: phones are slow.
 pub const PUBLIC_REQUEST: Duration = Duration::from_secs(20);

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Signatures of a message that are looked at, the first ones: mail that lists pass on has two or three.
 pub const VERIFIED_SIGNATURES_MAX: usize = 5;
+/// Names of fields that a signature may cover: usual ones have 10 to 40.
+pub const SIGNED_NAMES_MAX: usize = 200;
 /// Bytes of a header section that is verified: what is longer is refused, as it could be neither checked nor rid of forged results. Usual ones have
 /// 2 to 20 KiB.
 pub const VERIFIED_HEADER_MAX: usize = 128 * 1024;
@@ -17,6 +19,8 @@ pub const VERIFY_WAITING: usize = 256;
 /// Messages that are verified at one time: each waits for name servers, and has few questions to them at one time. With those that wait, what they
 /// hold in memory is bounded by [`VERIFIED_HEADER_MAX`] each.
 pub const VERIFY_AT_ONCE: usize = 64;
+/// Those of one client (of IPv6, one network of 64 bits): what is beyond goes on with `temperror`, and nobody else's waits for it.
+pub const VERIFY_PER_CLIENT: usize = 16;
 /// How long the reply to a message waits: clients wait for minutes (RFC 5321 4.5.3.2.6), and those that give up bring it again.
 pub const VERIFY_WAIT: Duration = Duration::from_secs(15);
 /// How long all questions for one message may take, so that what was found of it by then is told.

@@ -58,6 +58,8 @@ pub enum Added {
     SeveralRecipients,
     /// No line is so long.
     TooLong,
+    /// Somebody signed it before: another field might break that.
+    Signed,
 }
 
 impl fmt::Debug for Links {
@@ -111,9 +113,12 @@ impl Links {
         if has_way_out(section, mailbox_line) {
             return (0, Added::Present);
         }
+        if header::fields(section, mailbox_line).any(|field| field.is("dkim-signature")) {
+            return (0, Added::Signed);
+        }
         let [recipient] = &envelope.recipients[..] else { return (0, Added::SeveralRecipients) };
-        let said =
-            |key| envelope.parameters.as_ref().and_then(|all| all.message.get(key)).unwrap_or_default();
+        let own = envelope.parameters.as_ref().map(|all| all.of(recipient.parameters));
+        let said = |key| own.as_ref().and_then(|own| own.get(key)).unwrap_or_default();
         let listed = Listed {
             address: String::from_utf8_lossy(&recipient.address).into_owned(),
             tenant: said(Key::Tenant).to_owned(),

@@ -150,7 +150,7 @@ impl Reloader {
         let needs_restart = waits.iter().map(remark).collect();
         let shards = self.mesh.shards();
         let mut warnings = judge(&config, shards);
-        config.node = self.boot.node.clone();
+        self.boot.put_names_into(&mut config);
         errors.extend(config.judge_shards(shards, None));
         let written: Vec<SocketAddr> = config.listeners.iter().map(|listener| listener.address).collect();
         errors.extend(resolve_ports(&mut config, state));

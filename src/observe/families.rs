@@ -156,7 +156,7 @@ pub const CAME_BACK: [&str; 12] = [
 ];
 
 /// Ways out of a list that a rule asked for, by what came of it.
-pub const WAYS_OUT: [&str; 4] = ["added", "present", "several_recipients", "too_long"];
+pub const WAYS_OUT: [&str; 5] = ["added", "present", "several_recipients", "too_long", "signed"];
 
 /// What became of recipients in attempts, by place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

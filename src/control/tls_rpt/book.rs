@@ -225,7 +225,9 @@ impl Book {
 
     /// What came of one, which is written down at once: it is not to be sent twice. Whether that is all.
     pub(super) fn tried(&mut self, (day, domain): (u32, &str), tried: &Tried, now: Duration) -> bool {
-        let standing = self.standings.entry(day).or_default().entry(domain.into()).or_default();
+        // Its day may be forgotten by now.
+        let Some(standings) = self.standings.get_mut(&day) else { return true };
+        let standing = standings.entry(domain.into()).or_default();
         standing.under_way = false;
         standing.tries += 1;
         standing.next =

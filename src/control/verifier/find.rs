@@ -103,17 +103,27 @@ fn leave_out(message: &mut AuthenticatedMessage<'_>) -> Vec<Signature> {
         wrong <= room
     });
     message.dkim_headers.retain(|header| {
-        let is_weak = header.header.a == Algorithm::RsaSha1;
-        if is_weak {
-            refused.push(of_signature(
-                &header.header,
-                Verdict::PermError,
-                "rsa-sha1 proves nothing any more",
-            ));
-        }
-        !is_weak
+        let flaw = flaw(&header.header);
+        refused.extend(flaw.map(|flaw| of_signature(&header.header, Verdict::PermError, flaw)));
+        flaw.is_none()
     });
     refused
+}
+
+/// Why a signature proves nothing, whatever its key says.
+fn flaw(signature: &dkim::Signature) -> Option<&'static str> {
+    let names = &signature.h;
+    if signature.a == Algorithm::RsaSha1 {
+        Some("rsa-sha1 proves nothing any more")
+    } else if names.len() > limits::SIGNED_NAMES_MAX {
+        // Each is looked for in the whole header section.
+        Some("it names too many fields")
+    } else if !names.iter().any(|name| name.trim().eq_ignore_ascii_case("from")) {
+        // RFC 6376 section 6.1.1
+        Some("it does not cover the From field")
+    } else {
+        None
+    }
 }
 
 /// What SPF came to, for us and for DMARC.

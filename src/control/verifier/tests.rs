@@ -190,7 +190,34 @@ fn signatures_are_verified() {
         assert_eq!(found.dmarc.verdict.word(), expected, "{found:?}");
         assert_eq!(found.dmarc.policy, Policy::Quarantine);
     }
+    // What a signature must cover, and how much it may (RFC 6376 6.1.1).
+    let at = signed.find("h=").unwrap();
+    let end = at + signed[at..].find(';').unwrap();
+    let covers = |names: &str| format!("{}h={names}{}", &signed[..at], &signed[end..]);
+    for (names, reason) in [
+        ("subject", "it does not cover the From field"),
+        (&*format!("from{}", ":x".repeat(300)), "it names too many fields"),
+    ] {
+        let found = scene.find(from, &covers(names), "x\r\n");
+        let [one] = &found.dkim[..] else { panic!("{found:?}") };
+        assert_eq!((one.verdict, one.reason), (Verdict::PermError, reason));
+        assert_eq!(found.dmarc.verdict, Verdict::Fail);
+    }
     let many =
         signed.split_once("From:").map(|(field, rest)| format!("{}From:{rest}", field.repeat(30))).unwrap();
     assert_eq!(scene.find(from, &many, "x\r\n").dkim.len(), limits::VERIFIED_SIGNATURES_MAX);
+}
+
+#[test]
+fn a_client_has_a_share_of_what_is_verified() {
+    let (under_way, clients, asked) = (Arc::default(), Arc::default(), Arc::new(Notify::new()));
+    let begin = |client: &str| Busy::new((&under_way, &clients), &asked, client.parse().unwrap());
+    let mut theirs: Vec<Busy> = (0..200).filter_map(|host| begin(&format!("2001:db8::{host:x}"))).collect();
+    assert_eq!(theirs.len(), limits::VERIFY_PER_CLIENT, "of one network");
+    let other = begin("2001:db8:0:1::1").expect("another has its own");
+    theirs.pop();
+    theirs.push(begin("2001:db8::1").expect("one ended"));
+    assert!(begin("2001:db8::1").is_none());
+    drop((theirs, other));
+    assert_eq!((under_way.load(Ordering::Relaxed), clients.lock().unwrap().len()), (0, 0));
 }

@@ -142,7 +142,8 @@ impl Admission {
         if let Some(returns) = live.returns.as_ref().filter(|returns| returns.has_addresses()) {
             returns.set_apart(envelope);
         }
-        if admission.done.unsubscribe && admission.refused.is_none() {
+        // A link is for those whose mail it is: strangers would get ours into bounces, and others off our lists.
+        if admission.done.unsubscribe && client.trusted && admission.refused.is_none() {
             admission.add_way_out(shard, (&live, &summary), envelope, body);
         }
         // We answer for mail of those that we relay for, and for nobody else's.

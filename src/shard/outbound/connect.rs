@@ -465,7 +465,7 @@ async fn open<R: Runtime>(
     let greeted = match greet_counted(shard, (hop, records), (host, to), (manners, avoids_tls), rights).await
     {
         Err(HopError::BrokenTls(why)) if required => {
-            Err(HopError::BadTls(format!("{}: {why}; {}", named(), asked_by.requires())))
+            Err(HopError::UnprovenTls(format!("{}: {why}; {}", named(), asked_by.requires())))
         }
         Err(HopError::BrokenTls(why)) => {
             let plain = Manners { starttls: false, ..manners };
@@ -475,6 +475,11 @@ async fn open<R: Runtime>(
                 do_without_tls(shard, &named(), &why);
             }
             greeted.map_err(|error| error.or(|| HopError::BrokenTls(why)))
+        }
+        // HELO has no STARTTLS: that says nothing of the host's.
+        Err(HopError::BrokenEhlo(error)) if hop.requires_tls => {
+            let why = HopError::BrokenEhlo(error);
+            Err(HopError::UnprovenTls(format!("{}: {why}; {}", named(), asked_by.requires())))
         }
         Err(HopError::BrokenEhlo(error)) => {
             let greeted = greet(shard, host, (to, by), (Manners { ehlo: false, ..manners }, rights)).await;
@@ -553,8 +558,13 @@ async fn insist_on_tls<R: Runtime>(
 ) -> Result<(), HopError> {
     if connection.tls.is_empty() {
         connection.leave(shard).await;
-        let does = if connection.starttls == Starttls::Refused { "refuses" } else { "offers no" };
-        return Err(HopError::NoTls(format!("{} {does} STARTTLS; {}", connection.hop, asked_by.requires())));
+        let (hop, wants) = (&connection.hop, asked_by.requires());
+        return Err(match connection.starttls {
+            // It may have none just now (RFC 3207 section 4).
+            Starttls::Refused if for_all => HopError::UnprovenTls(format!("{hop} refuses STARTTLS; {wants}")),
+            Starttls::Refused => HopError::NoTls(format!("{hop} refuses STARTTLS; {wants}")),
+            _ => HopError::NoTls(format!("{hop} offers no STARTTLS; {wants}")),
+        });
     }
     if for_all && !connection.capabilities.require_tls {
         connection.leave(shard).await;

@@ -33,8 +33,10 @@ pub enum HopError {
     BrokenTls(String),
     /// The site's mail never goes without TLS, and the host offers none.
     NoTls(String),
-    /// The same, where TLS broke or the certificate is not valid.
+    /// The same, where the certificate is not valid.
     BadTls(String),
+    /// The same, where TLS did not come so far that there was anything to judge.
+    UnprovenTls(String),
     /// Which certificate the host has to show cannot be looked up (DANE). In words.
     NoRecords(String),
     /// The route's mail never goes without a login, and none came about. In words.
@@ -79,6 +81,7 @@ impl std::fmt::Display for HopError {
             HopError::BrokenTls(words)
             | HopError::NoTls(words)
             | HopError::BadTls(words)
+            | HopError::UnprovenTls(words)
             | HopError::NoRecords(words)
             | HopError::Login(words)
             | HopError::NoAddress(words)
@@ -99,7 +102,7 @@ impl HopError {
     pub(super) fn status(&self) -> (u8, u16, u16) {
         match self {
             HopError::NoTls(_) => (4, 7, 4),
-            HopError::BadTls(_) | HopError::NoRecords(_) => (4, 7, 5),
+            HopError::BadTls(_) | HopError::UnprovenTls(_) | HopError::NoRecords(_) => (4, 7, 5),
             HopError::Login(_) => (4, 7, 8),
             _ => NO_ANSWER,
         }

@@ -327,14 +327,16 @@ impl<R: Runtime> Resolver<R> {
         let ask = async |kind: QueryType, name: &str| self.lookup(kind, name).await;
         let certified =
             if secure && live.config.tls.dane { dane::hosts(ask, &hop).await } else { Vec::new() };
-        let mut kept = None;
+        // Nobody can say yet whether there is one, or it is there and could not be fetched.
+        let (mut kept, mut settled) = (None, !live.config.tls.mta_sts);
         if self.obeys_policies() {
             let (until, name) = (self.runtime.now() + limits::STS_PATIENCE, sts::record_name(domain));
             let record = self.until(until, self.lookup(QueryType::Txt, &name)).await;
-            let id = record.and_then(|found| sts::id(&found));
+            let id = record.as_ref().and_then(|found| sts::id(found));
+            settled = id.is_none() && record.is_some_and(|found| found.answer.is_ok());
             kept = sts::policy((&self.runtime, &self.timers), &self.policies, domain, id).await;
         }
-        obey::obey(hop, (domain, wish), (kept.as_deref(), &certified), authentic)
+        obey::obey(hop, (domain, wish), (kept.as_deref(), &certified), (authentic, settled))
     }
 
     /// What certificates the DNS names for a host of a hop that has some.

@@ -216,7 +216,13 @@ impl Dialogue {
             // Also to who may authenticate now: many say EHLO once.
             let begun = (self.identity.begun > 0 && (auth || self.identity.may_relay()))
                 .then_some(UnixMillis(u64::from(self.identity.begun) * 1000));
-            let offered = Offered { starttls, auth, dsn: config.dsn, require_tls: tls, held_from: begun };
+            let offered = Offered {
+                starttls,
+                auth,
+                dsn: config.dsn,
+                require_tls: tls && (auth || self.identity.may_relay()),
+                held_from: begun,
+            };
             extensions::write_ehlo(out, &config.hostname, config.message_size_max, offered);
         } else {
             out.extend_from_slice(b"250 ");
@@ -258,6 +264,10 @@ impl Dialogue {
         if parameters.require_tls && !self.identity.is_protected() {
             return self.complain_of_mail(words::REQUIRETLS_NEEDS_TLS, out);
         }
+        // It is offered to those alone whose mail may go on: what strangers bring would come back to whom they name.
+        if parameters.require_tls && !self.identity.may_relay() {
+            return self.complain_of_mail(reply::of_error(CommandError::Parameter), out);
+        }
         if !self.config.dsn && (parameters.ret.is_some() || parameters.envid.is_some()) {
             return self.complain_of_mail(reply::of_error(CommandError::Parameter), out);
         }
@@ -272,7 +282,8 @@ impl Dialogue {
         }
         if parameters.ret.is_some() || parameters.envid.is_some() {
             let all = envelope.parameters.get_or_insert_default();
-            all.reports.ret = parameters.ret;
+            // Strangers get nothing sent, to whomever they name, but the header section.
+            all.reports.ret = parameters.ret.filter(|_| self.identity.may_relay());
             if let Some(envid) = parameters.envid.and_then(notify::parse_envid) {
                 all.message.put(Key::Envid, envid.into());
             }

@@ -7,12 +7,13 @@ use crate::policy::sts::{KeptPolicy, Mode};
 use crate::route::Hop;
 
 /// Leaves the hosts that may have it. `certified`: hosts of which the DNS says what certificate they have. A sender who requires TLS has the domain's own
-/// hosts: else nobody knows whether these are (RFC 8689 section 4.2.1). `authentic`: the MX is, by DNSSEC, or the host is the domain itself.
+/// hosts: else nobody knows whether these are (RFC 8689 section 4.2.1). `authentic`: the MX is, by DNSSEC, or the host is the domain itself; `settled`:
+/// it is known that the domain has no other policy than this.
 pub(super) fn obey(
     mut hop: Hop,
     (domain, wish): (&str, TlsWish),
     (kept, certified): (Option<&KeptPolicy>, &[String]),
-    mut authentic: bool,
+    (mut authentic, settled): (bool, bool),
 ) -> Result<Hop, Unroutable> {
     let required = wish == TlsWish::Required;
     // One that is only tried out names the domain's hosts as well.
@@ -28,7 +29,13 @@ pub(super) fn obey(
         let text = format!(
             "the message requires TLS (REQUIRETLS), and nothing says for sure which hosts are those of {domain}: neither DNSSEC nor an MTA-STS policy"
         );
-        return Err(never((7, 30), text));
+        return Err(match settled || kept.is_some() {
+            true => never((7, 30), text),
+            false => {
+                let text = format!("{text}; whether it has one cannot be said now");
+                Unroutable { permanent: false, status: (4, 7, 30), text, loops: false }
+            }
+        });
     }
     Ok(hop)
 }
@@ -49,12 +56,15 @@ mod tests {
     #[test]
     fn a_sender_who_requires_tls_has_the_hosts_of_the_domain_or_none() {
         let answers = [(1, "mx.a.example".to_owned())];
-        let status = |wish, kept: Option<&KeptPolicy>, certified: &[String], authentic| {
+        let told = |wish, kept: Option<&KeptPolicy>, certified: &[String], (authentic, settled)| {
             let hop = order_mx("a.example", &answers, "relay.example", (25, 0)).expect("a hop");
-            match obey(hop, ("a.example", wish), (kept, certified), authentic) {
+            match obey(hop, ("a.example", wish), (kept, certified), (authentic, settled)) {
                 Ok(hop) => Ok((hop.by_policy, hop.by_records)),
                 Err(why) => Err((why.permanent, why.status)),
             }
+        };
+        let status = |wish, kept: Option<&KeptPolicy>, certified: &[String], authentic| {
+            told(wish, kept, certified, (authentic, true))
         };
         let (enforced, tested) = (kept("enforce", "mx.a.example"), kept("testing", "mx.a.example"));
         let (none, other) = (kept("none", "mx.a.example"), kept("testing", "mx.b.example"));
@@ -66,6 +76,9 @@ mod tests {
         assert_eq!(status(usual, Some(&other), &[], false), Ok((false, false)), "it is only tried out");
         let unknown = Err((true, (5, 7, 30)));
         assert_eq!(status(required, None, &[], false), unknown);
+        let waits = Err((false, (4, 7, 30)));
+        assert_eq!(told(required, None, &[], (false, false)), waits, "nobody can say now");
+        assert_eq!(told(required, None, &[], (true, false)), Ok((false, false)));
         assert_eq!(status(required, Some(&none), &[], false), unknown);
         assert_eq!(status(required, None, &[], true), Ok((false, false)));
         assert_eq!(status(required, None, &certified, true), Ok((false, true)));
