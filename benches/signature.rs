@@ -9,6 +9,7 @@ use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 
 /// The middle one of nine turns.
+#[expect(clippy::disallowed_methods, reason = "a bench has a clock")]
 fn microseconds(count: u32, mut sign: impl FnMut()) -> f64 {
     let mut turns: Vec<f64> = (0..9)
         .map(|_| {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Canonicalization;
 use super::folder::Folder;
-use super::key::PrivateKey;
+use super::key::{Algorithm, PrivateKey};
 use crate::limits;
 use crate::mail::address;
 
@@ -131,6 +131,11 @@ impl Signer {
         }
         let Settings { header, body, key, .. } = settings;
         Ok(Signer { header, body, lifetime, key, opening })
+    }
+
+    /// Whether a signature takes so long that others should have their turn behind it: one of RSA takes as long as some messages.
+    pub fn is_slow(&self) -> bool {
+        self.key.algorithm() == Algorithm::RsaSha256
     }
 
     /// In which form it wants the body hashed.

@@ -247,11 +247,14 @@ impl Unfinished {
         };
         let mut signatures = Vec::new();
         for key in &self.keys {
-            let _turn = shard.inbound.signing.take().await;
             let signer = self.live.signers.get(signing, *key).ok_or(Unsigned::Failed(Failed))?;
+            let turn = if signer.is_slow() { Some(shard.inbound.signing.take().await) } else { None };
             shard.inbound.signatures.borrow_mut().write(&message, [&*signer], &mut signatures)?;
-            // One of RSA takes two turns of others.
-            shard.runtime.yield_now().await;
+            match turn {
+                // One of RSA takes two turns of others.
+                Some(_turn) => shard.runtime.yield_now().await,
+                None => pause(shard).await,
+            }
         }
         Ok(signatures)
     }
