@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
@@ -22,6 +21,7 @@ use super::unsubscribe::{By, NotListed, Unsubscriber};
 use crate::control::say::say;
 use crate::limits;
 use crate::observe::diagnostics::Level;
+use crate::policy::clients::Client;
 use crate::runtime::files::Reserve;
 use crate::runtime::process;
 
@@ -78,7 +78,7 @@ async fn serve(
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let client = has_tls.then(|| client(peer));
+                let client = has_tls.then(|| Client::from(peer.ip()));
                 let lock = || open.lock().unwrap_or_else(PoisonError::into_inner);
                 if !lock().has_room(client) {
                     continue;
@@ -99,11 +99,11 @@ async fn serve(
 
 /// Connections, the oldest first, each with whose it is where that counts.
 #[derive(Default)]
-struct Open(VecDeque<(Option<IpAddr>, AbortHandle)>);
+struct Open(VecDeque<(Option<Client>, AbortHandle)>);
 
 impl Open {
     /// Whether this client may have one more.
-    fn has_room(&mut self, client: Option<IpAddr>) -> bool {
+    fn has_room(&mut self, client: Option<Client>) -> bool {
         self.0.retain(|(_, connection)| !connection.is_finished());
         let theirs = self.0.iter().filter(|(other, _)| *other == client).count();
         if client.is_some() && theirs >= limits::PUBLIC_PER_CLIENT {
@@ -115,14 +115,6 @@ impl Open {
             oldest.abort();
         }
         true
-    }
-}
-
-/// Whose connection it is: of IPv6, a network of 64 bits.
-fn client(peer: SocketAddr) -> IpAddr {
-    match peer.ip().to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
-        address => address,
     }
 }
 
@@ -234,6 +226,8 @@ const STYLE: &str = "body{margin:0;font:18px/1.5 system-ui,sans-serif;color:#222
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     #[test]
@@ -256,7 +250,7 @@ mod tests {
         runtime.block_on(async {
             let mut open = Open::default();
             let connect = |open: &mut Open, peer: Option<&str>| {
-                let client = peer.map(|peer| client(peer.parse().unwrap()));
+                let client = peer.map(|peer| Client::from(peer.parse::<SocketAddr>().unwrap().ip()));
                 if open.has_room(client) {
                     open.0.push_back((client, tokio::spawn(std::future::pending::<()>()).abort_handle()));
                 }

@@ -19,6 +19,7 @@ use crate::control::thread::{Turn, Worker};
 use crate::limits;
 use crate::mail::results::Findings;
 use crate::observe::diagnostics::Level;
+use crate::policy::clients::Client;
 use crate::runtime::process;
 use crate::shard::mesh::Mesh;
 use crate::shard::verifying::{Question, Verifying};
@@ -114,11 +115,11 @@ struct Busy {
     under_way: Arc<AtomicUsize>,
     asked: Arc<Notify>,
     clients: Arc<Clients>,
-    client: IpAddr,
+    client: Client,
 }
 
 /// How many each client has under way.
-type Clients = Mutex<HashMap<IpAddr, usize>>;
+type Clients = Mutex<HashMap<Client, usize>>;
 
 impl Busy {
     /// None: this client has so many that no other would get a turn.
@@ -127,7 +128,7 @@ impl Busy {
         asked: &Arc<Notify>,
         client: IpAddr,
     ) -> Option<Busy> {
-        let client = network(client);
+        let client = Client::from(client);
         {
             let mut clients = clients.lock().unwrap_or_else(PoisonError::into_inner);
             let theirs = clients.entry(client).or_default();
@@ -151,14 +152,6 @@ impl Drop for Busy {
         drop(clients);
         self.under_way.fetch_sub(1, Ordering::Relaxed);
         self.asked.notify_one();
-    }
-}
-
-/// Whose it is: of IPv6, a network of 64 bits.
-fn network(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
-        address => address,
     }
 }
 
