@@ -238,7 +238,7 @@ stories!("suppression.py", None;
     who_is_listed_is_refused_or_dropped,
     mail_that_waits_for_who_is_listed_goes_nowhere,
     a_kill_right_behind_a_hard_bounce_loses_nothing,
-    a_million_lines_are_imported,
+    a_long_list_is_imported,
 );
 
 stories!("feedback.py", None;

@@ -42,7 +42,7 @@ pub mod words {
     pub const TOO_LARGE: &str = "552 5.3.4 Message size exceeds fixed limit\r\n";
     pub const HOLD_DENIED: &str = "550 5.7.1 Mail is held only for clients that may relay: authenticate\r\n";
     pub const REQUIRETLS_NEEDS_TLS: &str =
-        "530 5.7.4 REQUIRETLS is for sessions under TLS: say STARTTLS first\r\n";
+        "530 5.7.10 REQUIRETLS is for sessions under TLS: say STARTTLS first\r\n";
     pub const HELD_TOO_LONG: &str =
         "550 5.7.1 Mail is held for 366 days at most; ask for an earlier time\r\n";
     pub const HEADER_TOO_LARGE: &str = "552 5.3.4 Header section too large to process\r\n";
