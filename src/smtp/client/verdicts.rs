@@ -64,8 +64,8 @@ impl Verdicts {
             Verdict::Delivered(reply)
         } else if accepted > 0 && (blame::means_too_many(answer) || blame::wants_them_apart(answer)) {
             Verdict::Later(reply)
-        // RFC 5321 4.5.3.1.10: a 552 to RCPT means too many recipients and is to be taken as 452.
-        } else if answer.is_permanent() && !(at_rcpt && (answer.code == 552 || blame::means_too_many(answer)))
+        } else if answer.is_permanent()
+            && !(at_rcpt && (blame::is_452_of_old(answer) || blame::means_too_many(answer)))
         {
             Verdict::Failed(reply)
         } else {
