@@ -124,3 +124,31 @@ impl Base64 {
         self.count = 0;
     }
 }
+
+/// Base64 that is there already, in lines of the usual length whatever they were.
+#[derive(Debug, Default)]
+pub struct Base64Lines {
+    column: usize,
+}
+
+impl Base64Lines {
+    /// The next piece of it. The last line gets no end.
+    pub fn write(&mut self, piece: &[u8], out: &mut Vec<u8>) {
+        for byte in piece.iter().filter(|byte| !byte.is_ascii_whitespace()) {
+            if self.column == LINE {
+                out.extend_from_slice(b"\r\n");
+                self.column = 0;
+            }
+            out.push(*byte);
+            self.column += 1;
+        }
+    }
+}
+
+/// Whether all of a piece is base64, white space included.
+pub fn is_base64(piece: &[u8]) -> bool {
+    let of_it = |byte: &u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b' ' | b'\t' | b'\r' | b'\n')
+    };
+    piece.iter().all(of_it)
+}

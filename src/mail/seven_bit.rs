@@ -10,7 +10,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
-use crate::mail::encoding::{Base64, QuotedPrintable};
+use crate::mail::encoding::{Base64, Base64Lines, QuotedPrintable};
 
 pub use survey::Survey;
 
@@ -19,13 +19,16 @@ pub use survey::Survey;
 enum Coding {
     QuotedPrintable,
     Base64,
+    /// It is base64 already, in lines that are too long: only they change.
+    Lines,
 }
 
 impl Coding {
+    /// What says so. Lines have it already.
     fn field(self) -> &'static [u8] {
         match self {
             Coding::QuotedPrintable => b"Content-Transfer-Encoding: quoted-printable\r\n",
-            Coding::Base64 => b"Content-Transfer-Encoding: base64\r\n",
+            Coding::Base64 | Coding::Lines => b"Content-Transfer-Encoding: base64\r\n",
         }
     }
 }
@@ -62,6 +65,7 @@ enum Doing {
     Drop(u64),
     Quoted(u64, QuotedPrintable),
     Base64(u64, Base64),
+    Lines(u64, Base64Lines),
 }
 
 /// Carries out a plan.
@@ -89,7 +93,9 @@ impl<'a> Rewriter<'a> {
             }
             let until = match &self.doing {
                 Doing::Copy => self.left.first().map_or(u64::MAX, |(at, _)| *at),
-                Doing::Drop(end) | Doing::Quoted(end, _) | Doing::Base64(end, _) => *end,
+                Doing::Drop(end) | Doing::Quoted(end, _) | Doing::Base64(end, _) | Doing::Lines(end, _) => {
+                    *end
+                }
             };
             let room = usize::try_from(until - self.at).unwrap_or(usize::MAX);
             let (now, rest) = piece.split_at(room.min(piece.len()));
@@ -98,6 +104,7 @@ impl<'a> Rewriter<'a> {
                 Doing::Drop(_) => {}
                 Doing::Quoted(_, encoder) => encoder.write(now, out),
                 Doing::Base64(_, encoder) => encoder.write(now, out),
+                Doing::Lines(_, lines) => lines.write(now, out),
             }
             self.at += now.len() as u64;
             piece = rest;
@@ -126,11 +133,16 @@ impl<'a> Rewriter<'a> {
                             Doing::Quoted(end, QuotedPrintable::default())
                         }
                         Change::Encode(end, Coding::Base64) => Doing::Base64(end, Base64::default()),
+                        Change::Encode(end, Coding::Lines) => Doing::Lines(end, Base64Lines::default()),
                     };
                     continue;
                 }
-                Doing::Drop(end) | Doing::Quoted(end, _) | Doing::Base64(end, _) if self.at < *end => return,
-                Doing::Drop(_) => {}
+                Doing::Drop(end) | Doing::Quoted(end, _) | Doing::Base64(end, _) | Doing::Lines(end, _)
+                    if self.at < *end =>
+                {
+                    return;
+                }
+                Doing::Drop(_) | Doing::Lines(..) => {}
                 Doing::Quoted(_, encoder) => encoder.finish(out),
                 Doing::Base64(_, encoder) => encoder.finish(out),
             }

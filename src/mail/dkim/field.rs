@@ -138,6 +138,10 @@ pub enum HeaderFlaw {
     SeveralFrom,
     /// It has more fields of the names that are signed than are looked at.
     TooManyFields,
+    /// A line in it is no field (RFC 5322 2.2): some readers end the section there, some skip it.
+    NoField,
+    /// There is a NUL in it, which relays take out, replace, or end the line at.
+    Nul,
 }
 
 impl fmt::Display for HeaderFlaw {
@@ -150,6 +154,10 @@ impl fmt::Display for HeaderFlaw {
                 "the message has more than {} header fields that would have to be signed",
                 limits::DKIM_FIELDS_MAX
             ),
+            HeaderFlaw::NoField => {
+                write!(formatter, "the header section of the message has a line that is no field")
+            }
+            HeaderFlaw::Nul => write!(formatter, "the header section of the message has a NUL"),
         }
     }
 }
@@ -169,15 +177,18 @@ impl Picked {
         self.fields.clear();
         let mut froms = 0;
         for field in header::fields(section, mailbox_line) {
-            let Some(place) = list.0.iter().position(|signed| field.is(&signed.name)) else { continue };
             if !has_plain_name(section, &field) {
-                continue;
+                return Err(HeaderFlaw::NoField);
             }
+            let Some(place) = list.0.iter().position(|signed| field.is(&signed.name)) else { continue };
             if self.fields.len() == limits::DKIM_FIELDS_MAX {
                 return Err(HeaderFlaw::TooManyFields);
             }
             froms += usize::from(list.0[place].name == "from");
             self.fields.push((place, field.start, field.end));
+        }
+        if memchr::memchr(0, section).is_some() {
+            return Err(HeaderFlaw::Nul);
         }
         // RFC 6376 5.4.2: of several fields of a name, the last one comes first.
         self.fields.sort_unstable_by_key(|(place, start, _)| (*place, std::cmp::Reverse(*start)));
@@ -211,8 +222,12 @@ impl Picked {
     }
 }
 
-/// Whether the name stands on the line of its colon, with nothing but blanks in front of that. Else readers differ in what field it is.
+/// Whether there is a name of letters (RFC 5322 3.6.8), on the line of its colon, with nothing but blanks in front of that. Else readers differ in
+/// what field it is, and in whether the section ends with it.
 fn has_plain_name(section: &[u8], field: &Field<'_>) -> bool {
+    if field.name.is_empty() || !field.name.iter().all(u8::is_ascii_graphic) {
+        return false;
+    }
     let behind = &section[field.start + field.name.len()..field.end];
     behind.iter().find(|byte| !matches!(byte, b' ' | b'\t')) == Some(&b':')
 }

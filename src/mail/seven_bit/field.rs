@@ -31,7 +31,9 @@ pub(super) fn kind(value: &[u8]) -> Kind {
         (b"multipart", _) => {
             let mut boundaries = pieces.filter_map(boundary);
             match (boundaries.next(), boundaries.next()) {
-                (Some(boundary), None) if (1..=limits::MIME_BOUNDARY_MAX).contains(&boundary.len()) => {
+                (Some(boundary), None)
+                    if boundary.is_ascii() && (1..=limits::MIME_BOUNDARY_MAX).contains(&boundary.len()) =>
+                {
                     Kind::Multipart { boundary, digest: sub == b"digest", signed: sub == b"signed" }
                 }
                 _ => Kind::Fixed,
@@ -46,10 +48,22 @@ pub(super) fn kind(value: &[u8]) -> Kind {
     }
 }
 
-/// Whether a Content-Transfer-Encoding says that the bytes are what they are; else they are encoded already.
-pub(super) fn is_identity(value: &[u8]) -> bool {
-    let name = without_comments(value).trim_ascii().to_ascii_lowercase();
-    matches!(&name[..], b"" | b"7bit" | b"8bit" | b"binary")
+/// What was done with the bytes of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encoding {
+    /// They are what they are.
+    Identity,
+    Base64,
+    Other,
+}
+
+/// What a Content-Transfer-Encoding says.
+pub(super) fn encoding(value: &[u8]) -> Encoding {
+    match &without_comments(value).trim_ascii().to_ascii_lowercase()[..] {
+        b"" | b"7bit" | b"8bit" | b"binary" => Encoding::Identity,
+        b"base64" => Encoding::Base64,
+        _ => Encoding::Other,
+    }
 }
 
 /// Comments become a blank (RFC 5322 3.2.2), outside quoted strings.

@@ -1,8 +1,9 @@
 //! The first pass: what a message is made of, and where its 8-bit bytes are.
 
-use super::field::{Kind, is_identity, kind};
+use super::field::{Encoding, Kind, encoding, kind};
 use super::{Change, Coding, Plan, Unfit};
 use crate::limits;
+use crate::mail::encoding::is_base64;
 
 /// Longest line that needs no encoding, CRLF excluded (RFC 5322 2.1.1).
 const LINE_MAX: u64 = 998;
@@ -32,13 +33,15 @@ struct Entity {
     depth: usize,
     kind: Option<Kind>,
     version: bool,
-    /// Its Content-Transfer-Encoding: where that is, and whether it leaves the bytes as they are.
-    encoding: Option<(u64, u64, bool)>,
+    /// Its Content-Transfer-Encoding: where that is, and what it makes of the bytes.
+    encoding: Option<(u64, u64, Encoding)>,
     /// Where its header section ends, before the empty line; and where its content begins.
     header_end: u64,
     begin: u64,
     eight_bit: bool,
     long_lines: bool,
+    /// It is base64, and has something else in it.
+    has_other: bool,
 }
 
 impl Entity {
@@ -55,7 +58,16 @@ impl Entity {
             begin: 0,
             eight_bit: false,
             long_lines: false,
+            has_other: false,
         }
+    }
+
+    fn is_base64(&self) -> bool {
+        self.encoding.is_some_and(|(_, _, encoding)| encoding == Encoding::Base64)
+    }
+
+    fn is_encoded(&self) -> bool {
+        self.encoding.is_some_and(|(_, _, encoding)| encoding != Encoding::Identity)
     }
 }
 
@@ -85,6 +97,8 @@ pub struct Survey {
     line: Vec<u8>,
     length: u64,
     line_eight_bit: bool,
+    /// It is in base64, and has something else in it.
+    line_other: bool,
     place: Region,
     frames: Vec<Frame>,
     parts: usize,
@@ -93,6 +107,8 @@ pub struct Survey {
     any_field: bool,
     plan: Plan,
     encodes: bool,
+    /// 8-bit header fields of the message stay as they are.
+    keeps_header: bool,
     unfit: Option<Unfit>,
 }
 
@@ -103,6 +119,7 @@ impl Default for Survey {
             line: Vec::new(),
             length: 0,
             line_eight_bit: false,
+            line_other: false,
             place: Region::Header(Entity::new(true, false, false, 0)),
             frames: Vec::new(),
             parts: 1,
@@ -110,12 +127,18 @@ impl Default for Survey {
             any_field: false,
             plan: Plan::default(),
             encodes: false,
+            keeps_header: false,
             unfit: None,
         }
     }
 }
 
 impl Survey {
+    /// Of a message whose header section may have 8-bit text, which stays: the rest is 7-bit then, and nobody on its way has to change it.
+    pub fn of_body() -> Survey {
+        Survey { keeps_header: true, ..Survey::default() }
+    }
+
     /// The next piece of the message, which is in canonical form: CRLF ends lines.
     pub fn read(&mut self, piece: &[u8]) {
         let mut rest = piece;
@@ -129,6 +152,9 @@ impl Survey {
             self.line.extend_from_slice(&now[..now.len().min(room)]);
             self.length += now.len() as u64;
             self.line_eight_bit |= !now.is_ascii();
+            if matches!(&self.place, Region::Content(entity) if entity.is_base64()) {
+                self.line_other |= !is_base64(now);
+            }
             if complete {
                 self.line_done();
             }
@@ -163,7 +189,7 @@ impl Survey {
         self.line = line;
         self.line.clear();
         self.at = next;
-        (self.length, self.line_eight_bit) = (0, false);
+        (self.length, self.line_eight_bit, self.line_other) = (0, false, false);
     }
 
     /// Which multipart a line is a boundary of, and whether the last (RFC 2046 5.1.1). One of an outer multipart ends the inner ones.
@@ -211,6 +237,7 @@ impl Survey {
             Region::Header(_) => self.on_header_line(line, next),
             Region::Content(entity) => {
                 entity.eight_bit |= self.line_eight_bit;
+                entity.has_other |= self.line_other;
                 entity.long_lines |= self.length > LINE_MAX + 2;
             }
             Region::Outside if self.line_eight_bit => self.refuse("it has 8-bit text outside of its parts"),
@@ -223,7 +250,8 @@ impl Survey {
             self.field_done();
             return self.on_header_end(next);
         }
-        if self.line_eight_bit {
+        let is_top = matches!(&self.place, Region::Header(entity) if entity.whole && entity.depth == 0);
+        if self.line_eight_bit && !(self.keeps_header && is_top) {
             return self.refuse("its header fields have 8-bit text, which cannot be encoded");
         }
         if line.starts_with(b" ") || line.starts_with(b"\t") {
@@ -264,7 +292,7 @@ impl Survey {
         let Region::Header(entity) = &mut self.place else { return };
         let twice = match field {
             Field::Type => entity.kind.replace(kind(&value)).is_some(),
-            Field::Encoding => entity.encoding.replace((begin, end, is_identity(&value))).is_some(),
+            Field::Encoding => entity.encoding.replace((begin, end, encoding(&value))).is_some(),
             Field::Version => std::mem::replace(&mut entity.version, true),
         };
         if twice {
@@ -276,7 +304,7 @@ impl Survey {
         let (at, place) = (self.at, std::mem::replace(&mut self.place, Region::Outside));
         let Region::Header(mut entity) = place else { return };
         (entity.header_end, entity.begin) = (at, next);
-        let encoded = entity.encoding.is_some_and(|(_, _, identity)| !identity);
+        let encoded = entity.is_encoded();
         match &entity.kind {
             // What may not be encoded and says it is (RFC 2045 6.4) is nothing we could look into.
             Some(Kind::Multipart { .. } | Kind::Message) if encoded => entity.kind = Some(Kind::Fixed),
@@ -304,7 +332,7 @@ impl Survey {
         if entity.signed {
             return;
         }
-        if let Some((begin, end, true)) = entity.encoding {
+        if let Some((begin, end, Encoding::Identity)) = entity.encoding {
             self.plan.0.push((begin, Change::Drop(end)));
             self.plan.0.push((end, Change::Insert(SEVEN_BIT)));
         }
@@ -321,9 +349,10 @@ impl Survey {
         if !entity.eight_bit && !entity.long_lines {
             return;
         }
-        let encoded = entity.encoding.is_some_and(|(_, _, identity)| !identity);
+        let encoded = entity.is_encoded();
         let coding = match &entity.kind {
-            _ if encoded || entity.signed => None,
+            _ if entity.signed => None,
+            _ if encoded => return self.leave_encoded(&entity, end),
             None | Some(Kind::Text) => Some(Coding::QuotedPrintable),
             Some(Kind::Bytes) => Some(Coding::Base64),
             Some(_) => None,
@@ -333,7 +362,6 @@ impl Survey {
             if entity.eight_bit {
                 self.refuse(match () {
                     () if entity.signed => "a part of it that is signed has 8-bit text",
-                    () if encoded => "a part of it says that it is encoded, and has 8-bit text",
                     () => "a part of it has 8-bit text and is of a type that cannot be encoded",
                 });
             }
@@ -355,6 +383,20 @@ impl Survey {
             edits.push((entity.header_end, Change::Insert(UNKNOWN)));
         }
         edits.push((entity.begin, Change::Encode(end, coding)));
+    }
+}
+
+impl Survey {
+    /// The same for one that is encoded: of base64 the lines can be shorter.
+    fn leave_encoded(&mut self, entity: &Entity, end: u64) {
+        if entity.eight_bit {
+            return self.refuse("a part of it says that it is encoded, and has 8-bit text");
+        }
+        // A boundary that was none before could begin a line that other text is cut into.
+        if entity.is_base64() && !entity.has_other {
+            self.encodes = true;
+            self.plan.0.push((entity.begin, Change::Encode(end, Coding::Lines)));
+        }
     }
 }
 

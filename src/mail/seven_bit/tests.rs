@@ -158,6 +158,57 @@ fn lines_that_are_too_long_are_encoded_with_it() {
     assert!(unquote(body(&out)).windows(3000).any(|window| window == long.as_bytes()));
 }
 
+/// Base64 in lines that are too long is cut anew; not where something else stands in it, which could become a boundary.
+#[test]
+fn lines_of_base64_become_shorter() {
+    let part = |text: &str| {
+        format!(
+            "Content-Type: multipart/mixed; boundary=b\r\nMIME-Version: 1.0\r\n\r\n--b\r\n\
+             Content-Transfer-Encoding: Base64 (x)\r\nContent-Type: image/png\r\n\r\n{text}\r\n--b--\r\n"
+        )
+    };
+    let long = "QUJD".repeat(500);
+    let out = String::from_utf8(convert(part(&long).as_bytes()).unwrap()).unwrap();
+    assert!(out.split("\r\n").all(|line| line.len() <= 76), "{out}");
+    assert_eq!(out.replace("\r\n", ""), part(&long).replace("\r\n", ""));
+    assert!(out.ends_with("QUJD\r\n--b--\r\n"), "{out}");
+    let alone = format!("Content-Transfer-Encoding: base64\r\n\r\n{long}=\r\n\r\n");
+    let out = String::from_utf8(convert(alone.as_bytes()).unwrap()).unwrap();
+    assert!(out.split("\r\n").all(|line| line.len() <= 76) && out.ends_with("QUJD=\r\n"), "{out}");
+    for text in
+        [part(&format!("{}{long}--b\r\n{long}", "A".repeat(76))), part(&format!("{long}\r\n--c\r\nA"))]
+    {
+        assert_eq!(plan(text.as_bytes(), 100), Ok(Plan::default()));
+    }
+}
+
+/// Before a message is signed: its body is encoded, though its header section has 8-bit text that nobody can.
+#[test]
+fn a_body_is_encoded_below_an_eight_bit_header() {
+    let of_body = |message: &str| {
+        let mut survey = Survey::of_body();
+        message.as_bytes().chunks(3).for_each(|piece| survey.read(piece));
+        survey.finish().map(|plan| String::from_utf8(rewrite(message.as_bytes(), &plan, 5)).unwrap())
+    };
+    let head = "From: a@b\r\nSubject: Gr\u{fc}\u{df}e\r\n \u{e9}\r\nMIME-Version: 1.0\r\n";
+    let long = "x".repeat(999);
+    for text in ["\u{e9}", &long] {
+        let out =
+            of_body(&format!("{head}Content-Type: text/plain; name=\"\u{e9}\"\r\n\r\n{text}\r\n")).unwrap();
+        assert!(
+            out.starts_with(head) && body(out.as_bytes()).is_ascii() && out.contains("quoted-printable"),
+            "{out}"
+        );
+        assert!(out.split("\r\n").all(|line| line.len() <= 998));
+    }
+    let parts = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Description: \u{e9}\r\n\r\n\u{e9}\r\n--b--\r\n";
+    assert!(of_body(&format!("{head}{parts}")).is_err(), "that of a part is in the body");
+    assert!(
+        of_body("Content-Type: multipart/mixed; boundary=\"\u{e9}\"\r\n\r\n--\u{e9}\r\n\r\n\u{e9}\r\n")
+            .is_err()
+    );
+}
+
 #[test]
 fn what_is_seven_bit_stays() {
     for text in [

@@ -287,7 +287,7 @@ fn has_long_line(text: &[u8]) -> bool {
 /// Encodes what of a message is not 7-bit text of usual lines, if that can be done without a loss. Returns how long its header section is.
 async fn encode<R: Runtime>(shard: &Shard<R>, submission: &mut Submission) -> usize {
     let length = submission.header_length as usize;
-    let mut survey = Survey::default();
+    let mut survey = Survey::of_body();
     for piece in submission.body.chunks(limits::ENCODED_AT_ONCE) {
         survey.read(piece);
         pause(shard).await;

@@ -41,7 +41,7 @@ fn forms_of_a_field() {
 #[test]
 fn the_last_of_several_fields_comes_first() {
     let list = FieldList::new([("from", false), ("cc", false), ("to", true), ("date", true)]).unwrap();
-    let section = "To: 1\r\nFrom: a\r\nX-Cc: no\r\nCC: 2\r\nTo: 3\r\ncC : 4\r\nno field\r\n\r\nTo: body\r\n";
+    let section = "To: 1\r\nFrom: a\r\nX-Cc: no\r\nCC: 2\r\nTo: 3\r\ncC : 4\r\n\r\nTo: body\r\n";
     let (hashed, names) = picked(section, &list).unwrap();
     assert_eq!(hashed, "from:a\r\ncc:4\r\ncc:2\r\nto:3\r\nto:1\r\n");
     assert_eq!(names, "h=from:cc:cc:to:to:to:date;");
@@ -66,11 +66,23 @@ fn headers_that_are_not_signed() {
     assert_eq!(picked("Subject: a\r\n", &list), Err(HeaderFlaw::NoFrom));
     assert_eq!(picked("\r\nFrom: a\r\n", &list), Err(HeaderFlaw::NoFrom));
     assert_eq!(picked("From: a\r\nfrom : b\r\n", &list), Err(HeaderFlaw::SeveralFrom));
-    assert_eq!(
-        picked("From\r\n : a\r\n", &list),
-        Err(HeaderFlaw::NoFrom),
-        "a name is on the line of its colon"
-    );
+    for (line, flaw) in [
+        ("From\r\n : a\r\n", HeaderFlaw::NoField),
+        ("no field here\r\n", HeaderFlaw::NoField),
+        (": b\r\n", HeaderFlaw::NoField),
+        ("quite Delivered-To: x\r\n", HeaderFlaw::NoField),
+        ("X\u{e9}: x\r\n", HeaderFlaw::NoField),
+        ("Subject: he\0llo\r\n", HeaderFlaw::Nul),
+    ] {
+        for text in [
+            format!("From: a\r\n{line}To: b\r\n"),
+            format!("{line}From: a\r\n"),
+            format!("From: a\r\n{line}"),
+        ] {
+            assert_eq!(picked(&text, &list), Err(flaw), "{text:?}");
+        }
+    }
+    assert!(picked("From : a\r\nX-Odd! : b\r\n", &list).is_ok());
     let many = format!("From: a\r\n{}", "To: b\r\n".repeat(249));
     assert!(picked(&many, &list).is_ok());
     assert_eq!(picked(&format!("{many}To: b\r\n"), &list), Err(HeaderFlaw::TooManyFields));
