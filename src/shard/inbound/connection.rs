@@ -13,8 +13,8 @@ use crate::shard::inbound::listener::Listener;
 use crate::shard::inbound::permit::Permit;
 use crate::shard::inbound::{reject, submit, suppress};
 use crate::shard::wire::{Wire, WireError};
-use crate::smtp::reply::words;
 use crate::smtp::server::{Intake, Overdue, Session, Step};
+use crate::smtp::words;
 use crate::time::Instant;
 
 /// A connection and its session.

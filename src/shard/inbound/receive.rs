@@ -17,8 +17,8 @@ use crate::shard::inbound::logins::Login;
 use crate::shard::inbound::permit::Permit;
 use crate::shard::inbound::{ask, body, secure};
 use crate::shard::wire::WireError;
-use crate::smtp::reply::words;
 use crate::smtp::server::Step;
+use crate::smtp::words;
 
 /// Serves one connection, which may be open, to its end. No `async fn`: its arguments would lie in every session twice.
 pub(super) fn receive<R: Runtime>(

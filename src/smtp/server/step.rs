@@ -8,7 +8,7 @@ use crate::mail::envelope::{Envelope, Envelopes};
 use crate::policy::gateway::Gateway;
 use crate::policy::reason::Refused;
 use crate::policy::returns::Returns;
-use crate::smtp::reply::words;
+use crate::smtp::words;
 
 /// What holds for every session of a listener.
 #[derive(Clone, Debug)]
