@@ -31,6 +31,23 @@ pub struct ListenerConfig {
     pub connections_per_client: usize,
 }
 
+impl ListenerConfig {
+    /// What an address means with no other key.
+    pub fn plain(address: SocketAddr) -> ListenerConfig {
+        ListenerConfig {
+            address,
+            relay_from: loopback(),
+            gateway: GatewayConfig::default(),
+            message_size_max: limits::MESSAGE_SIZE_DEFAULT,
+            recipients_max: limits::RECIPIENTS_MAX,
+            tls: None,
+            bare_newlines: BareNewlines::default(),
+            connections_max: limits::INBOUND_CONNECTIONS_MAX,
+            connections_per_client: limits::CONNECTIONS_PER_CLIENT_DEFAULT as usize,
+        }
+    }
+}
+
 /// `tls_certificate` and `tls_key` of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {

@@ -37,6 +37,25 @@ pub struct SessionConfig {
     pub gateway: Option<Arc<Gateway>>,
 }
 
+impl SessionConfig {
+    /// Under this name, with the usual bounds, nothing offered that needs more, and nobody asked.
+    pub fn plain(hostname: &str) -> SessionConfig {
+        SessionConfig {
+            hostname: hostname.to_owned(),
+            message_size_max: limits::MESSAGE_SIZE_DEFAULT,
+            recipients_max: limits::RECIPIENTS_MAX,
+            starttls: false,
+            accounts: false,
+            dsn: false,
+            bare_newlines: BareNewlines::default(),
+            envelopes: Envelopes::default(),
+            questions: Questions::default(),
+            returns: None,
+            gateway: None,
+        }
+    }
+}
+
 /// What of a transaction somebody has to say something about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Questions {
