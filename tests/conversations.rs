@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use relevo::config::{BareNewlines, Config};
-use relevo::mail::envelope::{Envelope, Envelopes, Recipient, TlsWish};
+use relevo::mail::envelope::{Envelope, Recipient, TlsWish};
 use relevo::mail::parameters::Parameters;
 use relevo::policy::acceptance::Acceptance;
 use relevo::policy::admit::{Admitted, NotAdmitted, Section, Submitter, admit};
@@ -61,17 +61,9 @@ fn parse(text: &str) -> Result<Transcript, String> {
         now: None,
         gate: Intake::Open,
         config: SessionConfig {
-            hostname: "relay.example".into(),
             message_size_max: 1000,
             recipients_max: 3,
-            starttls: false,
-            accounts: false,
-            dsn: false,
-            bare_newlines: BareNewlines::Refuse,
-            envelopes: Envelopes::default(),
-            questions: Questions::default(),
-            returns: None,
-            gateway: None,
+            ..SessionConfig::plain("relay.example")
         },
         acceptance: Rc::default(),
         inputs: vec![Vec::new()],

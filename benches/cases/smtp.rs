@@ -11,7 +11,7 @@ use relevo::smtp::client::{self, Body, Capabilities, NextStep, Recipients, Trans
 use relevo::smtp::command;
 use relevo::smtp::data::Scanner;
 use relevo::smtp::reply::ReplyReader;
-use relevo::smtp::server::{BodyEnd, Intake, Questions, Session, SessionConfig, Step};
+use relevo::smtp::server::{BodyEnd, Intake, Session, SessionConfig, Step};
 
 use super::Routine;
 use super::inputs::{self, BODY, LARGE};
@@ -147,17 +147,10 @@ impl Routine for Conversation {
 pub fn session() -> Box<dyn Routine> {
     let envelopes = Envelopes::default();
     let config = SessionConfig {
-        hostname: "relay.example".to_owned(),
-        message_size_max: limits::MESSAGE_SIZE_DEFAULT,
-        recipients_max: limits::RECIPIENTS_MAX,
         starttls: true,
-        accounts: false,
         dsn: true,
-        bare_newlines: BareNewlines::Refuse,
         envelopes: envelopes.clone(),
-        questions: Questions::default(),
-        returns: None,
-        gateway: None,
+        ..SessionConfig::plain("relay.example")
     };
     let peer = "192.0.2.17:40000".parse().expect("an address");
     let mut session = Session::new(Rc::new(config), peer, true);

@@ -3,11 +3,10 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use relevo::config::BareNewlines;
 use relevo::id::{Durable, MessageId};
 use relevo::limits;
 use relevo::mail::address::{is_domain, is_literal};
-use relevo::mail::envelope::{Envelope, Envelopes};
+use relevo::mail::envelope::Envelope;
 use relevo::policy::reason::{Reason, Refused};
 use relevo::smtp::server::{
     Answer, BodyEnd, Intake, NotStored, Question, Questions, Session, SessionConfig, Step,
@@ -49,17 +48,13 @@ struct Talk {
 impl Talk {
     fn new(setting: Setting) -> Talk {
         let config = SessionConfig {
-            hostname: "relay.example".into(),
             message_size_max: SIZE_MAX,
             recipients_max: RECIPIENTS_MAX,
             starttls: setting.starttls,
             accounts: setting.accounts,
             dsn: setting.accounts,
-            bare_newlines: BareNewlines::default(),
-            envelopes: Envelopes::default(),
             questions: Questions { sender: setting.accounts, recipient: setting.accounts },
-            returns: None,
-            gateway: None,
+            ..SessionConfig::plain("relay.example")
         };
         let peer: SocketAddr = "192.0.2.1:1234".parse().expect("an address");
         let session = Session::new(Rc::new(config), peer, setting.may_relay);

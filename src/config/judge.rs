@@ -2,18 +2,19 @@
 //! knows is looked at by `crate::check`.
 
 mod gateway;
+mod listener;
 mod public;
 mod warmup;
 
 pub use public::clashes;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::config::literal::{quoted, quoted_list};
+use crate::config::literal::quoted;
 use crate::config::rule::order::{self, Doubt};
 use crate::config::value::{covers, show_duration, show_size};
-use crate::config::{Config, ConfigError, ListenerConfig, Network, RouteTarget, SourceConfig, TlsLevel};
+use crate::config::{Config, ConfigError, ListenerConfig, RouteTarget, SourceConfig, TlsLevel};
 use crate::limits;
 use crate::mail::parameters::Key;
 
@@ -49,10 +50,7 @@ const PRIVATE_NAMES: [&str; 20] = [
 pub fn judge(config: &Config, shards: usize) -> Vec<ConfigError> {
     let mut found = Vec::new();
     found.extend(judge_hostname(config));
-    for (at, listener) in config.listeners.iter().enumerate() {
-        judge_relaying(config, at, listener, &mut found);
-        judge_listener(config, at, listener, shards, &mut found);
-    }
+    listener::judge(config, shards, &mut found);
     gateway::judge(config, &mut found);
     judge_overlaps(config, &mut found);
     judge_accounts(config, &mut found);
@@ -142,102 +140,6 @@ fn judge_sources(config: &Config, found: &mut Vec<ConfigError>) {
                 ));
             }
         }
-    }
-}
-
-/// Who may relay, against who can reach the listener.
-fn judge_relaying(config: &Config, at: usize, listener: &ListenerConfig, found: &mut Vec<ConfigError>) {
-    let key = format!("listener[{at}].relay_from");
-    let reachable = !listener.address.ip().to_canonical().is_loopback();
-    let wide: Vec<_> = listener.relay_from.iter().filter(|network| is_everybody(network)).collect();
-    if reachable && !wide.is_empty() {
-        let names: Vec<_> = wide.iter().map(ToString::to_string).collect();
-        let problem = format!(
-            "OPEN RELAY: {} {} strangers relay through {}; spammers find such a relay within hours, and then receivers block its address",
-            names.join(" and "),
-            if names.len() == 1 { "lets" } else { "let" },
-            listener.address
-        );
-        let kept = listener.relay_from.iter().filter(|network| !is_everybody(network));
-        let kept: Vec<_> = kept.map(ToString::to_string).collect();
-        let ours = ["127.0.0.0/8", "::1", "10.0.0.0/8"].map(str::to_owned).to_vec();
-        let kept = if listener.relay_from.iter().all(|one| is_everybody(one) || is_loopback(one)) {
-            ours
-        } else {
-            kept
-        };
-        let more = " with the networks of your own clients, or give them accounts";
-        found.push(config.places.propose(&key, problem, &quoted_list(&kept), more));
-    }
-    let here = listener.relay_from.iter().all(is_loopback);
-    let accounts = config.accounts.is_some() && listener.tls.is_some();
-    if reachable && here && !accounts && listener.gateway.domains.is_empty() {
-        let problem = format!(
-            "{} is open to others, and only this machine may relay there: they get 550 5.7.1",
-            listener.address
-        );
-        let more = " with the networks of your clients, or set auth.accounts and a certificate";
-        found.push(config.places.propose(&key, problem, "[\"127.0.0.0/8\", \"::1\", \"10.0.0.0/8\"]", more));
-    }
-}
-
-fn judge_listener(
-    config: &Config,
-    at: usize,
-    listener: &ListenerConfig,
-    shards: usize,
-    found: &mut Vec<ConfigError>,
-) {
-    let key = |name: &str| format!("listener[{at}].{name}");
-    if listener.connections_per_client > listener.connections_max {
-        let problem = format!(
-            "{} connections of one client are more than the {} of all",
-            listener.connections_per_client, listener.connections_max
-        );
-        let literal = listener.connections_max.to_string();
-        let more = " or less, so that one client cannot take all";
-        found.push(config.places.propose(&key("connections_per_client"), problem, &literal, more));
-    }
-    let size = listener.message_size_max;
-    if size < limits::MESSAGE_SIZE_SMALL {
-        let problem =
-            format!("messages over {} are refused: most mail with a picture is larger", show_size(size));
-        found.push(config.places.propose(&key("message_size_max"), problem, "\"50MiB\"", ", what is usual"));
-    } else if size > limits::MESSAGE_SIZE_DOUBTED {
-        let problem = format!("{} is more than any large receiver takes (25 to 150 MB)", show_size(size));
-        found.push(config.places.propose(&key("message_size_max"), problem, "\"150MiB\"", " or less"));
-    }
-    if let Some(room) = room_of_lane(config, shards)
-        && size > room
-    {
-        let problem = format!(
-            "a message of {} never fits: of spool.size_max {} each of {shards} shards has {} for mail",
-            show_size(size),
-            show_size(config.spool.size_max),
-            show_size(room)
-        );
-        let fitting = show_size((room >> 20 << 20).max(limits::SEGMENT_SIZE_MIN));
-        found.push(config.places.propose(
-            &key("message_size_max"),
-            problem,
-            &quoted(&fitting),
-            ", or raise spool.size_max",
-        ));
-    }
-    if listener.address.port() == 0 {
-        let problem = "port 0 is another free port at each start";
-        let usual = SocketAddr::new(listener.address.ip(), 25).to_string();
-        found.push(config.places.propose(&key("address"), problem, &quoted(&usual), ""));
-    }
-    let v4 =
-        |other: &ListenerConfig| other.address.port() == listener.address.port() && other.address.is_ipv4();
-    if listener.address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && !config.listeners.iter().any(v4) {
-        let problem = format!("{} takes IPv6 clients only", listener.address);
-        let fix = format!(
-            "add another [[listener]] with address = \"0.0.0.0:{}\" for the others",
-            listener.address.port()
-        );
-        found.push(config.places.remark(&key("address"), problem, fix));
     }
 }
 
@@ -494,15 +396,6 @@ fn judge_bounces(config: &Config, found: &mut Vec<ConfigError>) {
     }
 }
 
-/// What each lane has for mail of clients, by `size_max`; None: as much as the disk has.
-fn room_of_lane(config: &Config, shards: usize) -> Option<u64> {
-    let spool = &config.spool;
-    let segments = (spool.size_max / spool.segment_size) as usize / shards.max(1);
-    let segments = segments.max(limits::SEGMENTS_RESERVED + 2) - limits::SEGMENTS_RESERVED;
-    // One of them is being filled, and its header and a commit header take a little.
-    (spool.size_max > 0).then(|| segments as u64 * (spool.segment_size - (1 << 20)))
-}
-
 fn judge_spool(config: &Config, shards: usize, found: &mut Vec<ConfigError>) {
     let spool = &config.spool;
     let least = (limits::SEGMENTS_RESERVED + 2) as u64 * shards as u64 * spool.segment_size;
@@ -545,31 +438,6 @@ fn judge_places(config: &Config, found: &mut Vec<ConfigError>) {
             config.node.data_dir.display()
         );
         found.push(config.places.propose("node.data_dir", problem, "\"/var/lib/relevo\"", ""));
-    }
-}
-
-fn is_loopback(network: &Network) -> bool {
-    match network.address {
-        IpAddr::V4(address) => address.is_loopback() && network.bits >= 8,
-        IpAddr::V6(address) => address == Ipv6Addr::LOCALHOST && network.bits == 128,
-    }
-}
-
-/// Whether it is so wide that most of it must be strangers: an IPv4 /8 of public addresses, an IPv6 prefix wider than a provider gets.
-fn is_everybody(network: &Network) -> bool {
-    match network.address {
-        IpAddr::V4(address) => {
-            let [first, ..] = address.octets();
-            let private = network.bits == 8 && matches!(first, 10 | 127);
-            network.bits <= 8 && !private
-        }
-        // fc00::/7 and fe80::/10 are nobody else's.
-        IpAddr::V6(address) => {
-            let head = address.segments()[0];
-            let private = (network.bits >= 7 && head & 0xfe00 == 0xfc00)
-                || (network.bits >= 10 && head & 0xffc0 == 0xfe80);
-            network.bits < 29 && !private
-        }
     }
 }
 

@@ -16,6 +16,7 @@ pub mod feedback;
 pub mod gateway;
 mod guess;
 pub mod judge;
+mod listener;
 pub(crate) mod literal;
 mod log;
 pub(crate) mod nearest;
@@ -47,6 +48,7 @@ pub use dkim::DkimConfig;
 pub use error::{ConfigError, KeyLines};
 pub use feedback::FeedbackConfig;
 pub use gateway::{GatewayConfig, Verify};
+pub use listener::{ListenerConfig, TlsFiles};
 pub use log::LogConfig;
 pub use outbound_tls::{ReportsConfig, TlsConfig};
 pub use public::PublicConfig;
@@ -81,38 +83,6 @@ pub struct Node {
     pub data_dir: PathBuf,
     /// Shards; 0 is one per core this process may use.
     pub shards: usize,
-}
-
-/// `[[listener]]`
-#[derive(Clone, Debug)]
-pub struct ListenerConfig {
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// Networks that may relay. Default: loopback.
-    pub relay_from: Vec<Network>,
-    /// `relay_to` and `verify`: what is taken from anybody.
-    pub gateway: GatewayConfig,
-    /// Largest message, bytes.
-    pub message_size_max: u64,
-    /// Recipients of one transaction.
-    pub recipients_max: usize,
-    /// Certificate chain and key, PEM; STARTTLS is offered when both are set.
-    pub tls: Option<TlsFiles>,
-    /// What becomes of a message with a bare CR or LF in it.
-    pub bare_newlines: BareNewlines,
-    /// Connections at one time, over all shards.
-    pub connections_max: usize,
-    /// Connections at one time of one client: an IPv4 address or an IPv6 /64.
-    pub connections_per_client: usize,
-}
-
-/// `tls_certificate` and `tls_key` of a listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// PEM file of the certificate chain.
-    pub certificate: PathBuf,
-    /// PEM file of the private key.
-    pub key: PathBuf,
 }
 
 /// `[[route]]`

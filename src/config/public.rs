@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use crate::config::TlsFiles;
+use crate::config::listener::tls_files;
 use crate::config::literal::{Fix, Wrong, parsed, quoted, text};
-use crate::config::read::tls_files;
 use crate::config::section::Section;
 use crate::config::{guess, value};
 use crate::mail::address;

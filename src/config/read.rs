@@ -1,6 +1,5 @@
 //! The sections of a configuration, each key with what it may be and what it is by default.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +7,6 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use crate::config::choices::choices;
-use crate::config::gateway;
 use crate::config::literal::{
     Fix, Wrong, boolean, bytes, integer, list, of_made, parsed, path, port, quoted, some_path, span, text,
     word,
@@ -16,9 +14,8 @@ use crate::config::literal::{
 use crate::config::retry;
 use crate::config::section::Section;
 use crate::config::{
-    BareNewlines, Choice, Control, Credentials, Delivery, DnsConfig, ListenerConfig, Network, Node,
-    PoolConfig, PrivateNetworks, Retry, RouteConfig, RouteTarget, Scheme, SourceConfig, SpoolConfig,
-    TlsFiles, TlsLevel, guess, sources, value,
+    Choice, Control, Credentials, Delivery, DnsConfig, Node, PoolConfig, PrivateNetworks, Retry, RouteConfig,
+    RouteTarget, Scheme, SourceConfig, SpoolConfig, TlsLevel, guess, sources, value,
 };
 use crate::limits;
 use crate::mail::address;
@@ -46,99 +43,6 @@ pub(super) fn node(section: &Section<'_>) -> Node {
 fn host_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     if address::is_domain(name.as_bytes()) { name } else { "localhost".to_owned() }
-}
-
-/// Who may relay unless said otherwise: this machine.
-fn loopback() -> Vec<Network> {
-    ["127.0.0.0/8", "::1"].iter().filter_map(|network| value::network(network).ok()).collect()
-}
-
-pub(super) fn listeners(root: &Section<'_>, accounts: bool) -> Vec<ListenerConfig> {
-    let mut listeners: Vec<ListenerConfig> = Vec::new();
-    let sections = root.sections("listener");
-    for section in &sections {
-        let listener = listener(section, accounts);
-        let taken = |address: &SocketAddr| listeners.iter().any(|other| other.address == *address);
-        if taken(&listener.address) && listener.address.port() != 0 {
-            let problem = format!("{} is listened on twice", listener.address);
-            let mut other = listener.address;
-            while taken(&other) {
-                other.set_port(other.port().wrapping_add(1).max(1));
-            }
-            let more = ", an address of its own";
-            section.fail("address", "", &problem, Fix::Write(quoted(&other.to_string()), more.to_owned()));
-        }
-        listeners.push(listener);
-    }
-    if listeners.is_empty() {
-        listeners.push(listener(&root.absent("listener[0]"), accounts));
-    }
-    listeners
-}
-
-fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
-    const HERE: &str = "127.0.0.1:2525";
-    let default = value::socket(HERE, None).expect("a constant");
-    let address =
-        section.read("address", default, |value| parsed(value, value::listening, guess::listening, HERE));
-    let relay_from = section
-        .read("relay_from", loopback(), |value| list(value, value::network, guess::network, "10.0.0.0/8"));
-    let gateway = gateway::read(section);
-    let message_size_max = section.read("message_size_max", limits::MESSAGE_SIZE_DEFAULT, |value| {
-        bytes(value, limits::MESSAGE_SIZE_LEAST..=limits::MESSAGE_SIZE_MOST, limits::MESSAGE_SIZE_DEFAULT)
-    });
-    let recipients = limits::RECIPIENTS_MAX as u64;
-    let recipients_max = section.read("recipients_max", recipients, |value| {
-        integer(value, limits::RECIPIENTS_LEAST..=recipients, recipients)
-    });
-    let bare_newlines = section.read("bare_newlines", BareNewlines::Refuse, |value| {
-        word(value, [("refuse", BareNewlines::Refuse), ("normalise", BareNewlines::Normalise)])
-    });
-    let inbound = 1..=limits::INBOUND_CONNECTIONS_LIMIT;
-    let most = limits::INBOUND_CONNECTIONS_MAX as u64;
-    let connections_max =
-        section.read("connections_max", most, |value| integer(value, inbound.clone(), most));
-    let most = limits::CONNECTIONS_PER_CLIENT_DEFAULT;
-    let connections_per_client =
-        section.read("connections_per_client", most, |value| integer(value, inbound, most));
-    let tls = tls_files(section);
-    // Nobody could ever relay here: surely not what was meant.
-    if relay_from.is_empty() && gateway.domains.is_empty() && !(accounts && tls.is_some()) {
-        let more = ", or set auth.accounts and a certificate so that accounts may";
-        let fix = Fix::Write("[\"127.0.0.0/8\", \"::1\"]".to_owned(), more.to_owned());
-        section.fail("relay_from", "", "nobody may relay here", fix);
-    }
-    section.finish();
-    ListenerConfig {
-        address,
-        relay_from,
-        gateway,
-        message_size_max,
-        recipients_max: recipients_max as usize,
-        tls,
-        bare_newlines,
-        connections_max: connections_max as usize,
-        connections_per_client: connections_per_client as usize,
-    }
-}
-
-/// Both or neither.
-pub(super) fn tls_files(section: &Section<'_>) -> Option<TlsFiles> {
-    let certificate: Option<PathBuf> =
-        section.read("tls_certificate", None, |value| path(value, "/etc/relevo/chain.pem"));
-    let key: Option<PathBuf> = section.read("tls_key", None, |value| path(value, "/etc/relevo/key.pem"));
-    let missing = |key: &str, beside: &str, what: &str, usual: &str| {
-        let problem = format!("the {what} of {beside} is missing");
-        let more = ", the path of a PEM file";
-        section.fail(key, beside, &problem, Fix::Write(quoted(usual), more.to_owned()));
-    };
-    match (certificate, key) {
-        (Some(certificate), Some(key)) => return Some(TlsFiles { certificate, key }),
-        (None, None) => {}
-        (Some(_), None) => missing("tls_key", "tls_certificate", "key", "/etc/relevo/key.pem"),
-        (None, Some(_)) => missing("tls_certificate", "tls_key", "certificate", "/etc/relevo/chain.pem"),
-    }
-    None
 }
 
 pub(super) fn routes(root: &Section<'_>, of_all: &Retry, known: &[Credentials]) -> Vec<RouteConfig> {

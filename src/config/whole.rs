@@ -17,8 +17,8 @@ use crate::config::{
     Blocklists, Bounces, Control, Credentials, Delivery, DkimConfig, DnsConfig, FeedbackConfig,
     ListenerConfig, LogConfig, Node, PoolConfig, PublicConfig, Retry, RouteConfig, RuleConfig, SourceConfig,
     SpoolConfig, SuppressionConfig, TenantConfig, TlsConfig, WarmupConfig, blocklists, bounces, credentials,
-    dkim, feedback, log, outbound_tls, public, read, retry, rule, shaping, sources, suppression, syntax,
-    tenant, warmup,
+    dkim, feedback, listener, log, outbound_tls, public, read, retry, rule, shaping, sources, suppression,
+    syntax, tenant, warmup,
 };
 use crate::limits;
 
@@ -167,7 +167,7 @@ fn read(root: &Section<'_>) -> Config {
     auth.finish();
     let node = read::node(&root.section("node"));
     let control = read::control(&root.section("control"), &node.data_dir);
-    let listeners = read::listeners(root, accounts.is_some());
+    let listeners = listener::listeners(root, accounts.is_some());
     let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
     let retry = retry::read(&root.section("retry"));
     let sources = sources::sources(root);

@@ -8,3 +8,4 @@ pub mod data;
 pub mod extensions;
 pub mod reply;
 pub mod server;
+pub mod words;

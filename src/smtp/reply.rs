@@ -1,79 +1,10 @@
-//! Replies: the words we say, in one place, and the reader of what next hops say.
+//! Replies: those we make up as we go, and the reader of what next hops say.
 
 use crate::id::{Durable, MessageId};
 use crate::limits;
 use crate::mail::address::AddressError;
 use crate::mail::notify::BadParameter;
 use crate::smtp::command::CommandError;
-
-/// Everything the server side says besides greeting, EHLO, the 250 after the dot and refusals of `policy`. Each has its enhanced code
-/// (RFC 2034, RFC 3463), whose class matches the reply's.
-pub mod words {
-    #![allow(missing_docs, reason = "the text is the documentation")]
-    pub const OK: &str = "250 2.0.0 Ok\r\n";
-    pub const SENDER_OK: &str = "250 2.1.0 Ok\r\n";
-    pub const RECIPIENT_OK: &str = "250 2.1.5 Ok\r\n";
-    pub const GO_AHEAD: &str = "354 End data with <CR><LF>.<CR><LF>\r\n";
-    pub const BYE: &str = "221 2.0.0 Bye\r\n";
-    pub const READY_FOR_TLS: &str = "220 2.0.0 Ready to start TLS\r\n";
-    pub const VRFY: &str = "252 2.5.0 Cannot verify, send some mail and see\r\n";
-    pub const HELP: &str = "214 2.0.0 See RFC 5321\r\n";
-    pub const AUTH_OK: &str = "235 2.7.0 Authentication successful\r\n";
-    pub const AUTH_CONTINUE: &str = "334 \r\n";
-    /// `Username:` in base64, as every client of AUTH LOGIN expects it.
-    pub const AUTH_USERNAME: &str = "334 VXNlcm5hbWU6\r\n";
-    /// `Password:`
-    pub const AUTH_PASSWORD: &str = "334 UGFzc3dvcmQ6\r\n";
-    pub const AUTH_FAILED: &str = "535 5.7.8 Authentication credentials invalid\r\n";
-    pub const AUTH_UNAVAILABLE: &str = "454 4.7.0 Temporary authentication failure\r\n";
-    pub const AUTH_CANCELLED: &str = "501 5.7.0 Authentication cancelled\r\n";
-    pub const AUTH_MALFORMED: &str = "501 5.5.2 Cannot decode the response\r\n";
-    pub const AUTH_MECHANISM: &str = "504 5.5.4 Unrecognized authentication type\r\n";
-    pub const AUTH_NEEDS_TLS: &str = "538 5.7.11 Encryption required for this authentication mechanism\r\n";
-    pub const NOT_OFFERED: &str = "502 5.5.1 Command not implemented\r\n";
-    pub const BAD_SEQUENCE: &str = "503 5.5.1 Bad sequence of commands\r\n";
-    pub const NEED_HELLO: &str = "503 5.5.1 Send EHLO first\r\n";
-    pub const NEED_MAIL: &str = "503 5.5.1 Need MAIL command\r\n";
-    pub const NEED_RCPT: &str = "503 5.5.1 Need RCPT command\r\n";
-    pub const NO_VALID_RECIPIENTS: &str = "554 5.5.1 No valid recipients\r\n";
-    pub const NESTED_MAIL: &str = "503 5.5.1 Nested MAIL command\r\n";
-    pub const RELAY_DENIED: &str = "550 5.7.1 Relay access denied\r\n";
-    pub const TOO_MANY_RECIPIENTS: &str = "452 4.5.3 Too many recipients\r\n";
-    pub const TOO_LARGE: &str = "552 5.3.4 Message size exceeds fixed limit\r\n";
-    pub const HOLD_DENIED: &str = "550 5.7.1 Mail is held only for clients that may relay: authenticate\r\n";
-    pub const REQUIRETLS_NEEDS_TLS: &str =
-        "530 5.7.10 REQUIRETLS is for sessions under TLS: say STARTTLS first\r\n";
-    pub const HELD_TOO_LONG: &str =
-        "550 5.7.1 Mail is held for 366 days at most; ask for an earlier time\r\n";
-    pub const HEADER_TOO_LARGE: &str = "552 5.3.4 Header section too large to process\r\n";
-    pub const LINE_TOO_LONG: &str = "500 5.5.2 Line too long\r\n";
-    pub const TEXT_LINE_TOO_LONG: &str = "550 5.6.0 A line of the message is too long\r\n";
-    pub const BARE_LINE_END: &str = "550 5.6.11 Bare CR or LF in the message; lines end with CRLF\r\n";
-    pub const MAIL_LOOP: &str = "554 5.4.6 Too many hops: mail loop\r\n";
-    pub const NO_SPACE: &str = "452 4.3.1 Insufficient system storage\r\n";
-    pub const QUEUE_FULL: &str = "452 4.3.1 Queue is full, try again later\r\n";
-    pub const NO_JOURNAL: &str = "452 4.3.1 The journal of events cannot be written, try again later\r\n";
-    /// RFC 3207 section 4.
-    pub const TLS_PUT_OFF: &str = "454 4.7.0 TLS not available due to temporary reason\r\n";
-    pub const NO_MEMORY: &str = "452 4.3.1 Insufficient memory, try again later\r\n";
-    pub const FOREIGN_SENDER: &str = "550 5.7.1 This account may not send as this address\r\n";
-    pub const SUPPRESSED: &str = "550 5.7.1 No mail goes to this address: it is on the suppression list\r\n";
-    pub const ALL_SUPPRESSED: &str =
-        "550 5.7.1 No mail goes to these recipients: they are on the suppression list\r\n";
-    pub const NOT_SIGNED: &str = "451 4.3.0 The message could not be signed, try again later\r\n";
-    pub const NOT_STORED: &str = "451 4.3.0 The message could not be stored, try again later\r\n";
-    pub const SHUTTING_DOWN: &str = "421 4.3.2 Shutting down\r\n";
-    pub const CONNECT_AGAIN: &str = "421 4.3.2 The relay was configured anew, connect again\r\n";
-    pub const TIMED_OUT: &str = "421 4.4.2 Timeout\r\n";
-    pub const NO_MESSAGE: &str = "421 4.4.2 Timeout: no message for too long\r\n";
-    pub const TOO_MANY_COMMANDS: &str = "421 4.7.0 Too many commands without a message\r\n";
-    pub const ENDLESS_LINE: &str = "421 4.7.0 Line without an end\r\n";
-    pub const SESSION_OVER: &str = "421 4.3.2 The session has lasted long enough, connect again\r\n";
-    pub const NOTHING_TAKEN: &str = "421 4.3.2 No mail could be taken for a while, try again later\r\n";
-    pub const TOO_MANY_LOGINS: &str = "421 4.3.2 Too many logins wait for their answer, try again later\r\n";
-    pub const NOT_HTTP: &str = "421 4.7.0 This is not an HTTP server\r\n";
-    pub const TOO_MANY_ERRORS: &str = "421 4.7.0 Too many errors\r\n";
-}
 
 /// The words for a command we cannot obey (RFC 5321 4.2.4).
 pub fn of_error(error: CommandError) -> &'static str {

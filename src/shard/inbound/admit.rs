@@ -19,7 +19,7 @@ use crate::shard::inbound::suppress;
 use crate::shard::inbound::verify::{Begun, Unverified};
 use crate::shard::live::LiveConfig;
 use crate::smtp::data::Summary;
-use crate::smtp::reply::words;
+use crate::smtp::words;
 use crate::time::UnixMillis;
 
 /// What was decided of a message that is coming in.

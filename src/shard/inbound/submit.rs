@@ -23,8 +23,8 @@ use crate::shard::inbound::{reject, sign};
 use crate::shard::live::InForce;
 use crate::smtp::client::stuff;
 use crate::smtp::data::Scanner;
-use crate::smtp::reply::words;
 use crate::smtp::server::{Intake, NotStored};
+use crate::smtp::words;
 
 /// Whether mail may come in to this shard, by whatever way.
 pub fn gate<R: Runtime>(shard: &Shard<R>) -> Intake {

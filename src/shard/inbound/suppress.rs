@@ -11,7 +11,7 @@ use crate::policy::reason::{Reason, Refused};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::live::LiveConfig;
-use crate::smtp::reply::words;
+use crate::smtp::words;
 
 /// Whether each recipient is to be asked about at RCPT.
 pub(super) fn asks<R: Runtime>(shard: &Shard<R>, live: &LiveConfig) -> bool {

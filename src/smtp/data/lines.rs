@@ -3,7 +3,7 @@
 use crate::limits;
 use crate::mail::envelope::BodyFacts;
 use crate::mail::instructions;
-use crate::smtp::reply::words;
+use crate::smtp::words;
 
 /// What is known of the whole message at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

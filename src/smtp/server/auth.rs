@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::identity::Identity;
 use super::step::Credentials;
 use crate::limits;
-use crate::smtp::reply::words;
+use crate::smtp::words;
 
 /// How far an exchange is, and how many of them failed.
 #[derive(Debug, Default)]

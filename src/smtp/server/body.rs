@@ -2,7 +2,7 @@
 
 use crate::mail::envelope::Envelope;
 use crate::smtp::data::Summary;
-use crate::smtp::reply::words;
+use crate::smtp::words;
 
 /// How a body ended.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! What a client did since its last message that brought none nearer, and how much of that it may do.
 
 use crate::limits;
-use crate::smtp::reply::words;
+use crate::smtp::words;
 
 #[derive(Debug, Default)]
 pub(super) struct Conduct {

@@ -16,7 +16,7 @@ use crate::policy::returns::Returns;
 use crate::smtp::command::{self, Command, CommandError, MailParameters};
 use crate::smtp::data::Scanner;
 use crate::smtp::extensions::{self, Offered};
-use crate::smtp::reply::{self, words};
+use crate::smtp::reply;
 use crate::smtp::server::auth::{self, Auth, AuthStep};
 use crate::smtp::server::body::BodyEnd;
 use crate::smtp::server::conduct::Conduct;
@@ -24,6 +24,7 @@ use crate::smtp::server::identity::Identity;
 use crate::smtp::server::refusals::Refusals;
 use crate::smtp::server::step::{Answer, Intake, Question, SessionConfig, Step};
 use crate::smtp::server::transaction::{RecipientAdded, Transaction};
+use crate::smtp::words;
 use crate::time::UnixMillis;
 
 /// A client, what it did, and the transaction that it is in.

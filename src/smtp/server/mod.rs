@@ -11,7 +11,8 @@ use crate::limits;
 use crate::mail::envelope::Envelope;
 use crate::policy::reason::Refused;
 use crate::smtp::data::Scanner;
-use crate::smtp::reply::{self, words};
+use crate::smtp::reply;
+use crate::smtp::words;
 use crate::time::UnixMillis;
 
 mod step;

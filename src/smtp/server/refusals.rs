@@ -3,7 +3,7 @@
 use crate::limits;
 use crate::mail::envelope::Envelope;
 use crate::policy::reason::{Reason, Refused};
-use crate::smtp::reply::words;
+use crate::smtp::words;
 
 /// A command, a login, a body or a session that was refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use crate::mail::envelope::{Envelope, Envelopes};
 use crate::policy::gateway::Gateway;
 use crate::policy::reason::Refused;
 use crate::policy::returns::Returns;
-use crate::smtp::reply::words;
+use crate::smtp::words;
 
 /// What holds for every session of a listener.
 #[derive(Clone, Debug)]
@@ -35,6 +35,25 @@ pub struct SessionConfig {
     pub returns: Option<Arc<Returns>>,
     /// Domains that are taken from anybody.
     pub gateway: Option<Arc<Gateway>>,
+}
+
+impl SessionConfig {
+    /// Under this name, with the usual bounds, nothing offered that needs more, and nobody asked.
+    pub fn plain(hostname: &str) -> SessionConfig {
+        SessionConfig {
+            hostname: hostname.to_owned(),
+            message_size_max: limits::MESSAGE_SIZE_DEFAULT,
+            recipients_max: limits::RECIPIENTS_MAX,
+            starttls: false,
+            accounts: false,
+            dsn: false,
+            bare_newlines: BareNewlines::default(),
+            envelopes: Envelopes::default(),
+            questions: Questions::default(),
+            returns: None,
+            gateway: None,
+        }
+    }
 }
 
 /// What of a transaction somebody has to say something about.

@@ -1,23 +1,17 @@
 //! Sessions as stories: what the client says, what it hears.
 
 use super::*;
-use crate::config::BareNewlines;
-use crate::mail::envelope::{Envelope, Envelopes, WithProtocol};
+use crate::mail::envelope::{Envelope, WithProtocol};
 use crate::time::UnixMillis;
 
 pub(super) fn config() -> Rc<SessionConfig> {
     Rc::new(SessionConfig {
-        hostname: "relay.example".into(),
         message_size_max: 1000,
         recipients_max: 3,
         starttls: true,
         accounts: true,
         dsn: true,
-        bare_newlines: BareNewlines::Refuse,
-        envelopes: Envelopes::default(),
-        questions: Questions::default(),
-        returns: None,
-        gateway: None,
+        ..SessionConfig::plain("relay.example")
     })
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use relevo::runtime::Runtime;
 use relevo::runtime::sim::{SimRuntime, World};
-use relevo::smtp::reply::words;
+use relevo::smtp::words;
 
 use super::dice::Dice;
 use super::instructions;

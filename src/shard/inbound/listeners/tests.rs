@@ -2,13 +2,13 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use super::*;
-use crate::config::{BareNewlines, ListenerConfig, value};
+use crate::config::{ListenerConfig, value};
 use crate::policy::clients::TOO_BUSY;
 use crate::policy::reason::Reason;
 use crate::runtime::sim::{SimRuntime, SimStream, World};
 use crate::shard::alone;
 use crate::shard::inbound::permit::Permit;
-use crate::smtp::server::{Questions, SessionConfig};
+use crate::smtp::server::SessionConfig;
 
 const ONE: &str = "10.0.0.1:25";
 const OTHER: &str = "10.0.0.1:587";
@@ -22,28 +22,18 @@ fn listener(
 ) -> Rc<Listener> {
     let address = address.parse().unwrap();
     let session = SessionConfig {
-        hostname: hostname.to_owned(),
         message_size_max: 1000,
         recipients_max: 10,
-        starttls: false,
-        accounts: false,
         dsn: true,
-        bare_newlines: BareNewlines::Refuse,
-        envelopes: Default::default(),
-        questions: Questions::default(),
-        returns: None,
-        gateway: None,
+        ..SessionConfig::plain(hostname)
     };
     let config = ListenerConfig {
-        address,
         relay_from: vec![value::network("10.0.0.0/8").unwrap()],
-        gateway: Default::default(),
         message_size_max: session.message_size_max,
         recipients_max: session.recipients_max,
-        tls: None,
-        bare_newlines: session.bare_newlines,
         connections_max,
         connections_per_client: connections_max,
+        ..ListenerConfig::plain(address)
     };
     Rc::new(Listener {
         config,

@@ -1,0 +1,151 @@
+//! `[[listener]]`: where clients come in, and what holds for them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::config::literal::{Fix, bytes, integer, list, parsed, path, quoted, word};
+use crate::config::section::Section;
+use crate::config::{BareNewlines, GatewayConfig, Network, gateway, guess, value};
+use crate::limits;
+
+/// `[[listener]]`
+#[derive(Clone, Debug)]
+pub struct ListenerConfig {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Networks that may relay. Default: loopback.
+    pub relay_from: Vec<Network>,
+    /// `relay_to` and `verify`: what is taken from anybody.
+    pub gateway: GatewayConfig,
+    /// Largest message, bytes.
+    pub message_size_max: u64,
+    /// Recipients of one transaction.
+    pub recipients_max: usize,
+    /// Certificate chain and key, PEM; STARTTLS is offered when both are set.
+    pub tls: Option<TlsFiles>,
+    /// What becomes of a message with a bare CR or LF in it.
+    pub bare_newlines: BareNewlines,
+    /// Connections at one time, over all shards.
+    pub connections_max: usize,
+    /// Connections at one time of one client: an IPv4 address or an IPv6 /64.
+    pub connections_per_client: usize,
+}
+
+impl ListenerConfig {
+    /// What an address means with no other key.
+    pub fn plain(address: SocketAddr) -> ListenerConfig {
+        ListenerConfig {
+            address,
+            relay_from: loopback(),
+            gateway: GatewayConfig::default(),
+            message_size_max: limits::MESSAGE_SIZE_DEFAULT,
+            recipients_max: limits::RECIPIENTS_MAX,
+            tls: None,
+            bare_newlines: BareNewlines::default(),
+            connections_max: limits::INBOUND_CONNECTIONS_MAX,
+            connections_per_client: limits::CONNECTIONS_PER_CLIENT_DEFAULT as usize,
+        }
+    }
+}
+
+/// `tls_certificate` and `tls_key` of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// PEM file of the certificate chain.
+    pub certificate: PathBuf,
+    /// PEM file of the private key.
+    pub key: PathBuf,
+}
+
+pub(super) fn listeners(root: &Section<'_>, accounts: bool) -> Vec<ListenerConfig> {
+    let mut listeners: Vec<ListenerConfig> = Vec::new();
+    let sections = root.sections("listener");
+    for section in &sections {
+        let listener = listener(section, accounts);
+        let taken = |address: &SocketAddr| listeners.iter().any(|other| other.address == *address);
+        if taken(&listener.address) && listener.address.port() != 0 {
+            let problem = format!("{} is listened on twice", listener.address);
+            let mut other = listener.address;
+            while taken(&other) {
+                other.set_port(other.port().wrapping_add(1).max(1));
+            }
+            let more = ", an address of its own";
+            section.fail("address", "", &problem, Fix::Write(quoted(&other.to_string()), more.to_owned()));
+        }
+        listeners.push(listener);
+    }
+    if listeners.is_empty() {
+        listeners.push(listener(&root.absent("listener[0]"), accounts));
+    }
+    listeners
+}
+
+/// Who may relay unless said otherwise: this machine.
+fn loopback() -> Vec<Network> {
+    ["127.0.0.0/8", "::1"].iter().filter_map(|network| value::network(network).ok()).collect()
+}
+
+fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
+    const HERE: &str = "127.0.0.1:2525";
+    let default = value::socket(HERE, None).expect("a constant");
+    let address =
+        section.read("address", default, |value| parsed(value, value::listening, guess::listening, HERE));
+    let relay_from = section
+        .read("relay_from", loopback(), |value| list(value, value::network, guess::network, "10.0.0.0/8"));
+    let gateway = gateway::read(section);
+    let message_size_max = section.read("message_size_max", limits::MESSAGE_SIZE_DEFAULT, |value| {
+        bytes(value, limits::MESSAGE_SIZE_LEAST..=limits::MESSAGE_SIZE_MOST, limits::MESSAGE_SIZE_DEFAULT)
+    });
+    let recipients = limits::RECIPIENTS_MAX as u64;
+    let recipients_max = section.read("recipients_max", recipients, |value| {
+        integer(value, limits::RECIPIENTS_LEAST..=recipients, recipients)
+    });
+    let bare_newlines = section.read("bare_newlines", BareNewlines::Refuse, |value| {
+        word(value, [("refuse", BareNewlines::Refuse), ("normalise", BareNewlines::Normalise)])
+    });
+    let inbound = 1..=limits::INBOUND_CONNECTIONS_LIMIT;
+    let most = limits::INBOUND_CONNECTIONS_MAX as u64;
+    let connections_max =
+        section.read("connections_max", most, |value| integer(value, inbound.clone(), most));
+    let most = limits::CONNECTIONS_PER_CLIENT_DEFAULT;
+    let connections_per_client =
+        section.read("connections_per_client", most, |value| integer(value, inbound, most));
+    let tls = tls_files(section);
+    // Nobody could ever relay here: surely not what was meant.
+    if relay_from.is_empty() && gateway.domains.is_empty() && !(accounts && tls.is_some()) {
+        let more = ", or set auth.accounts and a certificate so that accounts may";
+        let fix = Fix::Write("[\"127.0.0.0/8\", \"::1\"]".to_owned(), more.to_owned());
+        section.fail("relay_from", "", "nobody may relay here", fix);
+    }
+    section.finish();
+    ListenerConfig {
+        address,
+        relay_from,
+        gateway,
+        message_size_max,
+        recipients_max: recipients_max as usize,
+        tls,
+        bare_newlines,
+        connections_max: connections_max as usize,
+        connections_per_client: connections_per_client as usize,
+    }
+}
+
+/// Both or neither.
+pub(super) fn tls_files(section: &Section<'_>) -> Option<TlsFiles> {
+    let certificate: Option<PathBuf> =
+        section.read("tls_certificate", None, |value| path(value, "/etc/relevo/chain.pem"));
+    let key: Option<PathBuf> = section.read("tls_key", None, |value| path(value, "/etc/relevo/key.pem"));
+    let missing = |key: &str, beside: &str, what: &str, usual: &str| {
+        let problem = format!("the {what} of {beside} is missing");
+        let more = ", the path of a PEM file";
+        section.fail(key, beside, &problem, Fix::Write(quoted(usual), more.to_owned()));
+    };
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => return Some(TlsFiles { certificate, key }),
+        (None, None) => {}
+        (Some(_), None) => missing("tls_key", "tls_certificate", "key", "/etc/relevo/key.pem"),
+        (None, Some(_)) => missing("tls_certificate", "tls_key", "certificate", "/etc/relevo/chain.pem"),
+    }
+    None
+}

@@ -1,0 +1,160 @@
+//! The body of a message, from the client to the disk, and its answer.
+
+use std::io;
+use std::time::Duration;
+
+use crate::limits;
+use crate::policy::admit::Submitter;
+use crate::policy::reason::Refused;
+use crate::runtime::Runtime;
+use crate::shard::inbound::admit::Admission;
+use crate::shard::inbound::connection::Connection;
+use crate::shard::inbound::upload::{Unwanted, Upload, Whole};
+use crate::shard::inbound::verify;
+use crate::shard::wire::WireError;
+use crate::smtp::server::{BodyEnd, OpenTransaction, Overdue};
+
+/// Takes in one body and answers it. False: close.
+pub(super) async fn take<R: Runtime>(connection: &mut Connection<R>) -> Result<bool, WireError> {
+    let mut upload = Upload::new(connection.listener.session.bare_newlines);
+    if let Err(error) = take_in(connection, &mut upload).await {
+        upload.abandon(&connection.shard);
+        return Err(error);
+    }
+    admit(connection, &mut upload, false).await;
+    let now = connection.shard.runtime.wall();
+    let expiry = upload.expires(now, &connection.listener.live.config.retry);
+    match connection.session.body_end(now, expiry, &mut connection.out) {
+        BodyEnd::Refused { close } => {
+            connection.shard.instruments.counters.messages_refused.add(1);
+            upload.abandon(&connection.shard);
+            connection.record_refusals();
+            Ok(!close)
+        }
+        BodyEnd::Accept(mut envelope, summary) => {
+            let acceptance = &connection.listener.live.acceptance;
+            let refused = match upload.is_unverified() {
+                // In memory of its own, as what a session whose mail is trusted has no room for.
+                true => Box::pin(upload.verify(&connection.shard, &mut envelope)).await,
+                false => None,
+            };
+            let stored = match refused {
+                Some((reply, reason)) => {
+                    upload.abandon(&connection.shard);
+                    Err(Unwanted { reply, reason, envelope })
+                }
+                None => match upload.store(&connection.shard, acceptance, Whole { envelope, summary }) {
+                    Ok(stored) => Ok(stored.await),
+                    Err(unwanted) => Err(unwanted),
+                },
+            };
+            let stored = match stored {
+                Ok(stored) => stored,
+                Err(Unwanted { reply, reason, envelope }) => {
+                    let refused = Refused { reply: &reply, reason };
+                    connection.session.not_admitted(refused, &envelope, &mut connection.out);
+                    connection.shard.instruments.counters.messages_refused.add(1);
+                    connection.record_refusals();
+                    return Ok(true);
+                }
+            };
+            // What became of it on the disk is not the client's fault.
+            connection.since.message = connection.seconds();
+            match stored {
+                Ok(id) => connection.session.accepted(&id, &mut connection.out),
+                Err(why) => connection.session.not_stored(why, &mut connection.out),
+            }
+            Ok(true)
+        }
+    }
+}
+
+/// Rules and instructions, unless they had their say. `goes_on`: before the first of the message is stored, with more to come.
+async fn admit<R: Runtime>(connection: &mut Connection<R>, upload: &mut Upload, goes_on: bool) {
+    if upload.admission.is_some() {
+        return;
+    }
+    let section =
+        connection.session.scanner().map(|scanner| (scanner.summary(), !goes_on || !scanner.is_in_header()));
+    let (shard, listener) = (&connection.shard, &connection.listener);
+    let admission = match (section, connection.session.open()) {
+        (Some((mut summary, is_whole)), Some(OpenTransaction { account, trusted, envelope })) => {
+            let client = Submitter { account, listener: Some(listener.place.into()), trusted };
+            let by = (&listener.live.acceptance, client);
+            let (before, body) = (summary.header_length, &mut upload.body);
+            let begun = (!trusted && verify::is_wanted(listener, envelope))
+                .then(|| is_whole.then(|| verify::begin(shard, listener, body, &mut summary)).flatten());
+            let mut admission =
+                Admission::decide(shard, by, envelope, (summary, is_whole), &mut upload.body).await;
+            if let Some(begun) = begun {
+                admission.verify(shard, begun, before);
+            }
+            admission
+        }
+        _ => Admission::default(),
+    };
+    upload.admission = Some(admission);
+}
+
+/// Reads a body to its end, in bounded memory.
+async fn take_in<R: Runtime>(connection: &mut Connection<R>, upload: &mut Upload) -> Result<(), WireError> {
+    let most = connection.shard.timers.recent() + limits::server::DATA;
+    connection.overdue = Some(Overdue::Command);
+    loop {
+        let now = connection.shard.timers.recent();
+        let whole = most + Duration::from_secs(upload.size / limits::server::DATA_RATE);
+        connection.wire.limit_at(whole.min(now + limits::server::DATA_BLOCK));
+        let done = if connection.input.is_empty() {
+            if connection.wire.is_protected() {
+                connection.count();
+            }
+            // Mostly nothing is there yet, and a look at what is known costs no system call.
+            connection.wire.readable().await?;
+            match scan_received(connection, upload)? {
+                Some(done) => done,
+                None => continue,
+            }
+        } else {
+            scan_pending(connection, upload)
+        };
+        if upload.wants_chunk(&connection.shard) {
+            admit(connection, upload, !done).await;
+            upload.store_chunk(&connection.shard).await;
+        }
+        if done {
+            return Ok(());
+        }
+        if now > whole {
+            return Err(WireError::TimedOut);
+        }
+    }
+}
+
+/// Receives body bytes, scans them where they are and moves them to the upload: their one copy. None: nothing was there.
+fn scan_received<R: Runtime>(
+    connection: &mut Connection<R>,
+    upload: &mut Upload,
+) -> Result<Option<bool>, WireError> {
+    let shard = connection.shard.clone();
+    let mut scratch = shard.scratch.borrow_mut();
+    let received = match connection.wire.try_recv(&mut scratch) {
+        Ok(0) => return Err(WireError::Lost(io::ErrorKind::UnexpectedEof.into())),
+        Ok(received) => received,
+        Err(WireError::Lost(error)) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let Some(scanner) = connection.session.scanner() else { return Ok(Some(true)) };
+    let scanned = scanner.scan(&mut scratch[..received]);
+    upload.push(&connection.shard, scanned.body(&scratch[..]));
+    connection.input.extend_from_slice(&scratch[scanned.consumed..received]);
+    Ok(Some(scanned.done))
+}
+
+/// The same for input that came in one burst with DATA.
+fn scan_pending<R: Runtime>(connection: &mut Connection<R>, upload: &mut Upload) -> bool {
+    let Some(scanner) = connection.session.scanner() else { return true };
+    let scanned = scanner.scan(&mut connection.input);
+    upload.push(&connection.shard, scanned.body(&connection.input));
+    connection.input.drain(..scanned.consumed);
+    scanned.done
+}
