@@ -38,28 +38,29 @@ def compare(words, plain, protected, messages, *options, tls=("--tls", "starttls
     print(f"    TLS / plain: rate {middle[4]:.2f}, CPU {middle[5]:.2f} ({min(row[5] for row in rows):.2f} to {max(row[5] for row in rows):.2f})")
 
 
-with node.home("tls") as directory:
-    plain = node.Relay(f"{directory}/plain", node.sink())
-    protected = node.Relay(f"{directory}/tls", node.sink("--behaviour", "tls=offered"), listener=certificate(directory))
-    for relay, tls in ((plain, ()), (protected, ("--tls", "starttls"))):
-        relay.relayed(MESSAGES, CONNECTIONS, *tls)
-    compare("kept connections", plain, protected, MESSAGES)
-    assert protected.sums("relevo_tls_sessions_total")[0] > 0, "nothing was protected"
-    compare("a new connection a message", plain, protected, MESSAGES // 10, "--per-connection", "1")
+if __name__ == "__main__":
+    with node.home("tls") as directory:
+        plain = node.Relay(f"{directory}/plain", node.sink())
+        protected = node.Relay(f"{directory}/tls", node.sink("--behaviour", "tls=offered"), listener=certificate(directory))
+        for relay, tls in ((plain, ()), (protected, ("--tls", "starttls"))):
+            relay.relayed(MESSAGES, CONNECTIONS, *tls)
+        compare("kept connections", plain, protected, MESSAGES)
+        assert protected.sums("relevo_tls_sessions_total")[0] > 0, "nothing was protected"
+        compare("a new connection a message", plain, protected, MESSAGES // 10, "--per-connection", "1")
 
-    # A hundred messages a connection, as many a receiver wants it.
-    few = f'[shaping]\nfiles = ["{directory}/few.toml"]\n'
-    with open(f"{directory}/few.toml", "w") as file:
-        file.write('["default"]\nmax_deliveries_per_connection = 100\n')
-    route = '[[route]]\ndomain = "*"\nto = "smtp://127.0.0.1:{}"\n{}'
-    port, verified = node.free_port(), node.free_port()
-    node.sink_at(port)
-    node.sink_at(verified, "--behaviour", "tls=offered", "--ca", f"{directory}/ca.pem")
-    bare = node.Relay(f"{directory}/bare", None, more=few + route.format(port, ""))
-    os.environ["SSL_CERT_FILE"] = f"{directory}/ca.pem"
-    proven = node.Relay(f"{directory}/proven", None, more=few + route.format(verified, 'tls = "verify"\n'))
-    for relay in (bare, proven):
-        relay.relayed(MESSAGES, CONNECTIONS)
-    compare("verified TLS to the hop alone, 100 messages a connection", bare, proven, MESSAGES, tls=())
-    told = {key: value for key, value in proven.metrics().items() if "tls" in key and value}
-    print(f"    {told}")
+        # A hundred messages a connection, as many a receiver wants it.
+        few = f'[shaping]\nfiles = ["{directory}/few.toml"]\n'
+        with open(f"{directory}/few.toml", "w") as file:
+            file.write('["default"]\nmax_deliveries_per_connection = 100\n')
+        route = '[[route]]\ndomain = "*"\nto = "smtp://127.0.0.1:{}"\n{}'
+        port, verified = node.free_port(), node.free_port()
+        node.sink_at(port)
+        node.sink_at(verified, "--behaviour", "tls=offered", "--ca", f"{directory}/ca.pem")
+        bare = node.Relay(f"{directory}/bare", None, more=few + route.format(port, ""))
+        os.environ["SSL_CERT_FILE"] = f"{directory}/ca.pem"
+        proven = node.Relay(f"{directory}/proven", None, more=few + route.format(verified, 'tls = "verify"\n'))
+        for relay in (bare, proven):
+            relay.relayed(MESSAGES, CONNECTIONS)
+        compare("verified TLS to the hop alone, 100 messages a connection", bare, proven, MESSAGES, tls=())
+        told = {key: value for key, value in proven.metrics().items() if "tls" in key and value}
+        print(f"    {told}")
