@@ -74,7 +74,9 @@ pub(super) async fn accept<R: Runtime>(
 fn take<R: Runtime>(shard: &Rc<Shard<R>>, stream: R::Stream, peer: SocketAddr, listener: &Rc<Listener>) {
     shard.instruments.counters.connections_accepted.add(1);
     let most = shard.particulars.connections_inbound_max;
-    match Permit::take(&shard.inbound.connections, most, listener, peer.ip()) {
+    let permit = Permit::of_shard(&shard.inbound.connections, most)
+        .and_then(|mut permit| permit.of_client(listener, peer.ip()).map(|()| permit));
+    match permit {
         Ok(permit) => {
             let (own, listener) = (shard.clone(), listener.clone());
             shard.runtime.spawn(receive::receive(own, stream, (peer, permit), listener));
