@@ -173,7 +173,7 @@ fn judge_overlaps(config: &Config, found: &mut Vec<ConfigError>) {
 }
 
 fn judge_accounts(config: &Config, found: &mut Vec<ConfigError>) {
-    if config.accounts.is_some() && config.listeners.iter().all(|listener| listener.tls.is_none()) {
+    if config.accounts.is_some() && !config.listeners.iter().any(|listener| listener.has_tls()) {
         let problem =
             "nobody can log in: AUTH is offered after STARTTLS only, and no listener has a certificate";
         let fix = "add tls_certificate and tls_key to a [[listener]]";

@@ -270,11 +270,21 @@ impl<R: Runtime> Wire<R> {
         }
     }
 
-    /// Puts TLS on and shakes hands, for which the peer may send `most` bytes: rustls keeps an incomplete message of a handshake. What
-    /// the peer sent in plain text before is the caller's to discard.
-    pub async fn protect(&mut self, connection: rustls::Connection, most: usize) -> Result<(), WireError> {
-        self.tls = Some(Box::new(Tls { connection, records: Records::default() }));
-        let mut left = most;
+    /// Puts TLS on and shakes hands, for which the peer may send `most` bytes: rustls keeps an incomplete message of a handshake. `begun`: what
+    /// there is of it already. What the peer sent in plain text before is the caller's to discard.
+    pub async fn protect(
+        &mut self,
+        connection: rustls::Connection,
+        most: usize,
+        begun: Vec<u8>,
+    ) -> Result<(), WireError> {
+        let tls = self.tls.insert(Box::new(Tls { connection, records: Records::default() }));
+        tls.records.follow(&begun);
+        let (mut rest, mut left) = (&begun[..], most.saturating_sub(begun.len()));
+        while !rest.is_empty() && tls.read_tls(&mut rest)? > 0 {
+            shake(tls, &self.stream)?;
+        }
+        drop(begun);
         loop {
             self.flush_tls().await?;
             let Some(tls) = &mut self.tls else { return Ok(()) };
@@ -285,10 +295,7 @@ impl<R: Runtime> Wire<R> {
             match connection.read_tls(&mut RecordReader(&self.stream, records)) {
                 Ok(0) => return Err(WireError::Lost(io::ErrorKind::UnexpectedEof.into())),
                 Ok(came) => {
-                    if let Err(error) = tls.process_new_packets() {
-                        let _ = tls.write_tls(&mut RecordWriter(&self.stream));
-                        return Err(WireError::Tls(error));
-                    }
+                    shake(tls, &self.stream)?;
                     left = left.saturating_sub(came);
                     if !tls.is_handshaking() {
                         tls.records.brought();
@@ -421,6 +428,14 @@ fn recv_tls(
             )));
         }
     }
+}
+
+/// What came of a handshake is understood. Where it is not, the peer is owed the alert that says why.
+fn shake(tls: &mut Tls, stream: &impl Stream) -> Result<(), WireError> {
+    tls.process_new_packets().map(|_| ()).map_err(|error| {
+        let _ = tls.write_tls(&mut RecordWriter(stream));
+        WireError::Tls(error)
+    })
 }
 
 struct RecordReader<'a, S>(&'a S, &'a mut Records);

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use crate::limits;
+use crate::policy::reason::{Reason, Refused};
 
 /// What each header of version 2 begins with (section 2.2): no server takes it for lines of its own protocol.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -88,9 +89,9 @@ pub enum Flaw {
 }
 
 impl Flaw {
-    /// In a few words, which go to the proxy and to the log.
-    pub const fn words(self) -> &'static str {
-        match self {
+    /// What goes to the proxy, and to the log.
+    pub const fn refusal(self) -> Refused<'static> {
+        let reply = match self {
             Flaw::None => "421 4.5.0 This is no PROXY header, which is due from your address\r\n",
             Flaw::TooLong => "421 4.5.0 PROXY header too long\r\n",
             Flaw::Line => "421 4.5.0 PROXY header malformed: not the line of version 1\r\n",
@@ -98,7 +99,8 @@ impl Flaw {
             Flaw::Addresses => "421 4.5.0 PROXY header malformed: addresses\r\n",
             Flaw::Field => "421 4.5.0 PROXY header malformed: a field behind the addresses\r\n",
             Flaw::Checksum => "421 4.5.0 PROXY header malformed: checksum\r\n",
-        }
+        };
+        Refused { reply, reason: Reason::Protocol }
     }
 }
 

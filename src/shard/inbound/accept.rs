@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
 
+use crate::config::Kind;
 use crate::limits;
 use crate::policy::clients::{TOO_BUSY, TOO_MANY_OF_CLIENT};
 use crate::policy::reason::Refused;
@@ -14,20 +15,22 @@ use crate::shard::Shard;
 use crate::shard::inbound::listener::{Listener, ListeningSocket};
 use crate::shard::inbound::permit::Permit;
 use crate::shard::inbound::{receive, reject};
-use crate::time::Instant;
+use crate::smtp::words;
 
-/// Accepts until the node drains or the listener is closed; then takes what waits in the accept queue, and ends. Connections that are left in
-/// the queue of a socket that closes are reset, also where another shard has one of the same address.
+/// What a client that begins with TLS understands without a handshake: a fatal alert, internal_error (RFC 8446 section 6).
+const ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
+
+/// Accepts until the listener is closed; then takes what waits in the accept queue, and ends. Connections that are left in the queue of a socket that
+/// closes are reset, also where another shard has one of the same address. While the node drains, who comes is told so.
 pub(super) async fn accept<R: Runtime>(
     shard: Rc<Shard<R>>,
     socket: R::Listener,
     listening: Rc<ListeningSocket>,
 ) {
-    let drain = shard.timers.deadline();
     // Whoever keeps connecting does not keep it open.
     let mut last = limits::LISTEN_BACKLOG;
     loop {
-        let ends = shard.draining.get() || listening.is_closing();
+        let ends = listening.is_closing();
         let accepted = socket.try_accept();
         match &accepted {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -46,12 +49,10 @@ pub(super) async fn accept<R: Runtime>(
                 if ends {
                     return;
                 }
-                drain.set_idle(Instant::FAR);
                 poll_fn(|context| {
                     // All are polled, so that each wakes.
-                    let drained = drain.poll_passed(context).is_ready();
                     let closes = listening.poll_closing(context).is_ready();
-                    if socket.poll_acceptable(context).is_ready() || drained || closes {
+                    if socket.poll_acceptable(context).is_ready() || closes {
                         Poll::Ready(())
                     } else {
                         Poll::Pending
@@ -73,20 +74,33 @@ pub(super) async fn accept<R: Runtime>(
 /// A connection begins its session, or is turned away.
 fn take<R: Runtime>(shard: &Rc<Shard<R>>, stream: R::Stream, peer: SocketAddr, listener: &Rc<Listener>) {
     shard.instruments.counters.connections_accepted.add(1);
+    if shard.draining.get() {
+        // Told, and not recorded: the client did nothing wrong, and is served by the next that it asks.
+        say_last(&stream, listener.config.kind, words::SHUTTING_DOWN);
+        return;
+    }
     let most = shard.particulars.connections_inbound_max;
-    let permit = Permit::of_shard(&shard.inbound.connections, most)
-        .and_then(|mut permit| permit.of_client(listener, peer.ip()).map(|()| permit));
+    // Whose connection a proxy brings, it says itself.
+    let client = Some(peer.ip()).filter(|address| !listener.config.proxy.is_at(*address));
+    let permit = Permit::of_shard(&shard.inbound.connections, most).and_then(|mut permit| {
+        client.map_or(Ok(()), |client| permit.of_client(listener, client)).map(|()| permit)
+    });
     match permit {
         Ok(permit) => {
             let (own, listener) = (shard.clone(), listener.clone());
             shard.runtime.spawn(receive::receive(own, stream, (peer, permit), listener));
         }
-        Err(refused) => turn_away(shard, &stream, peer, refused),
+        Err(refused) => turn_away(shard, &stream, (peer, listener.config.kind), refused),
     }
 }
 
-/// Every connection that is refused is refused here: no session comes of it.
-fn turn_away<R: Runtime>(shard: &Shard<R>, stream: &R::Stream, peer: SocketAddr, refused: Refused<'_>) {
+/// Every connection that is refused for its client's sake is refused here: no session comes of it.
+pub(super) fn turn_away<R: Runtime>(
+    shard: &Shard<R>,
+    stream: &R::Stream,
+    (client, kind): (SocketAddr, Kind),
+    refused: Refused<'_>,
+) {
     let counters = &shard.instruments.counters;
     match refused {
         TOO_BUSY => counters.connections_refused.add(1),
@@ -94,6 +108,12 @@ fn turn_away<R: Runtime>(shard: &Shard<R>, stream: &R::Stream, peer: SocketAddr,
         // Its reason counts it.
         _ => {}
     }
-    reject::of_connection(shard, peer, refused);
-    let _ = stream.try_send(&[io::IoSlice::new(refused.reply.as_bytes())]);
+    reject::of_connection(shard, client, refused);
+    say_last(stream, kind, refused.reply);
+}
+
+/// What a connection hears of which no session comes. One that would begin with TLS cannot be told why without a handshake.
+pub(super) fn say_last(stream: &impl Stream, kind: Kind, words: &str) {
+    let last = if kind.is_tls_first() { &ALERT[..] } else { words.as_bytes() };
+    let _ = stream.try_send(&[io::IoSlice::new(last)]);
 }

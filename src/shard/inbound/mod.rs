@@ -7,6 +7,7 @@ pub mod permit;
 pub mod accept;
 mod connection;
 mod secure;
+mod arrive;
 mod ask;
 mod body;
 pub mod receive;
