@@ -419,9 +419,10 @@ fn judge_places(config: &Config, found: &mut Vec<ConfigError>) {
     ];
     paths.extend(config.logs.iter().map(|log| (format!("{}.path", log.section), log.path.as_ref())));
     for (at, listener) in config.listeners.iter().enumerate() {
-        let Some(files) = &listener.tls else { continue };
-        paths.push((format!("listener[{at}].tls_certificate"), Some(&files.certificate)));
-        paths.push((format!("listener[{at}].tls_key"), Some(&files.key)));
+        for files in listener.certificates() {
+            paths.push((format!("listener[{at}].tls_certificate"), Some(&files.certificate)));
+            paths.push((format!("listener[{at}].tls_key"), Some(&files.key)));
+        }
     }
     for (key, path) in &paths {
         if let Some(path) = path.filter(|path| !path.is_absolute()) {

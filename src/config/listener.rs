@@ -1,5 +1,6 @@
 //! `[[listener]]`: where clients come in, and what holds for them.
 
+mod certificates;
 mod kind;
 mod proxy;
 
@@ -31,6 +32,8 @@ pub struct ListenerConfig {
     pub recipients_max: usize,
     /// Certificate chain and key, PEM; STARTTLS is offered when both are set, or TLS is there from the first byte.
     pub tls: Option<TlsFiles>,
+    /// Further ones of `certificates`, for hosts that clients ask for by name.
+    pub more_tls: Vec<TlsFiles>,
     /// What becomes of a message with a bare CR or LF in it.
     pub bare_newlines: BareNewlines,
     /// Connections at one time, over all shards.
@@ -52,11 +55,17 @@ impl ListenerConfig {
             message_size_max: limits::MESSAGE_SIZE_DEFAULT,
             recipients_max: limits::RECIPIENTS_MAX,
             tls: None,
+            more_tls: Vec::new(),
             bare_newlines: BareNewlines::default(),
             connections_max: limits::INBOUND_CONNECTIONS_MAX,
             connections_per_client: limits::CONNECTIONS_PER_CLIENT_DEFAULT as usize,
             proxy: ProxyConfig::default(),
         }
+    }
+
+    /// All certificates, the first of which is shown to those who ask for no name.
+    pub fn certificates(&self) -> impl Iterator<Item = &TlsFiles> {
+        self.tls.iter().chain(&self.more_tls)
     }
 
     /// Whether clients can be under TLS, and so log in where there are accounts.
@@ -129,7 +138,8 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
     let most = limits::CONNECTIONS_PER_CLIENT_DEFAULT;
     let connections_per_client =
         section.read("connections_per_client", most, |value| integer(value, inbound, most));
-    let (tls, proxy) = (tls_files(section), proxy::read(section));
+    let (tls, more_tls) = certificates::read(section, tls_files(section));
+    let proxy = proxy::read(section);
     kind::check(section, kind, &gateway, (tls.as_ref(), proxy.tls));
     // Nobody could ever relay here: surely not what was meant.
     let shut = relay_from.is_empty() && gateway.domains.is_empty() && !(accounts && (tls.is_some() || proxy.tls));
@@ -150,6 +160,7 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
         message_size_max,
         recipients_max: recipients_max as usize,
         tls,
+        more_tls,
         bare_newlines,
         connections_max: connections_max as usize,
         connections_per_client: connections_per_client as usize,

@@ -20,7 +20,7 @@ use crate::policy::gateway::Gateway;
 use crate::policy::returns::Returns;
 use crate::policy::signing::Signing;
 use crate::policy::tenants::Tenants;
-use crate::policy::tls;
+use crate::policy::tls::{self, Tickets};
 use crate::route::egress::Egresses;
 use crate::route::gate::Gate;
 use crate::route::{Route, Table};
@@ -69,6 +69,8 @@ pub struct LiveConfig {
     pub links: Option<Arc<Links>>,
     /// The certificate of those pages.
     pub public_tls: Option<Arc<rustls::ServerConfig>>,
+    /// What tickets of clients are sealed with.
+    pub tickets: Arc<Tickets>,
 }
 
 /// What there is to a listener beside what the configuration says of it.
@@ -102,12 +104,14 @@ pub struct Contents {
     pub links: Option<Arc<Links>>,
     /// Certificate and key of `[public]`.
     pub public_tls: Option<Arc<rustls::ServerConfig>>,
+    /// What tickets of clients are sealed with, as long as the process lives.
+    pub tickets: Arc<Tickets>,
 }
 
 impl LiveConfig {
     /// That of a configuration whose ports are resolved, with what its files hold, for so many shards.
     pub fn new(config: Arc<Config>, contents: Contents, shards: usize) -> LiveConfig {
-        let Contents { certificates, accounts, shaping, verifying, signing, verp, links, public_tls } =
+        let Contents { certificates, accounts, shaping, verifying, signing, verp, links, public_tls, tickets } =
             contents;
         let returns = Returns::new(&config.feedback, verp);
         let shards = config.particulars(shards);
@@ -140,6 +144,7 @@ impl LiveConfig {
             returns: (!config.feedback.is_off()).then(|| Arc::new(returns)),
             links,
             public_tls,
+            tickets,
             config,
         }
     }
