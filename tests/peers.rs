@@ -284,6 +284,7 @@ stories!("certificates.py", None;
     each_name_has_its_certificate,
     tickets_outlive_a_reload,
     certificates_change_under_load,
+    certificates_log_clients_in,
 );
 
 stories!("warmup.py", None;

@@ -423,6 +423,7 @@ fn judge_places(config: &Config, found: &mut Vec<ConfigError>) {
             paths.push((format!("listener[{at}].tls_certificate"), Some(&files.certificate)));
             paths.push((format!("listener[{at}].tls_key"), Some(&files.key)));
         }
+        paths.push((format!("listener[{at}].client_ca"), listener.client_ca.as_ref()));
     }
     for (key, path) in &paths {
         if let Some(path) = path.filter(|path| !path.is_absolute()) {

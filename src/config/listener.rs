@@ -34,6 +34,8 @@ pub struct ListenerConfig {
     pub tls: Option<TlsFiles>,
     /// Further ones of `certificates`, for hosts that clients ask for by name.
     pub more_tls: Vec<TlsFiles>,
+    /// `client_ca`: authorities whose certificates log clients in, PEM.
+    pub client_ca: Option<PathBuf>,
     /// What becomes of a message with a bare CR or LF in it.
     pub bare_newlines: BareNewlines,
     /// Connections at one time, over all shards.
@@ -56,6 +58,7 @@ impl ListenerConfig {
             recipients_max: limits::RECIPIENTS_MAX,
             tls: None,
             more_tls: Vec::new(),
+            client_ca: None,
             bare_newlines: BareNewlines::default(),
             connections_max: limits::INBOUND_CONNECTIONS_MAX,
             connections_per_client: limits::CONNECTIONS_PER_CLIENT_DEFAULT as usize,
@@ -139,6 +142,7 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
     let connections_per_client =
         section.read("connections_per_client", most, |value| integer(value, inbound, most));
     let (tls, more_tls) = certificates::read(section, tls_files(section));
+    let client_ca = certificates::read_authorities(section, tls.is_some(), accounts);
     let proxy = proxy::read(section);
     kind::check(section, kind, &gateway, (tls.as_ref(), proxy.tls));
     // Nobody could ever relay here: surely not what was meant.
@@ -161,6 +165,7 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
         recipients_max: recipients_max as usize,
         tls,
         more_tls,
+        client_ca,
         bare_newlines,
         connections_max: connections_max as usize,
         connections_per_client: connections_per_client as usize,

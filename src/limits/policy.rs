@@ -30,8 +30,6 @@ pub const ACCOUNTS_FILE_MAX: u64 = 64 * 1024 * 1024;
 pub const PEM_FILE_MAX: u64 = 1024 * 1024;
 /// Certificates of one listener.
 pub const CERTIFICATES_MAX: usize = 1_000;
-/// Keys of session tickets that are kept, each for other authorities of clients.
-pub const TICKET_KEYS_MAX: usize = 64;
 /// Names of a certificate that is for another host, as far as they are told.
 pub const CERTIFICATE_NAMES_TOLD: usize = 3;
 /// Longest account name, bytes.

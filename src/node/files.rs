@@ -22,7 +22,7 @@ use crate::node::shaping::{self, Shaped};
 use crate::policy::accounts::Accounts;
 use crate::policy::certificate::Certificate;
 use crate::policy::signing::Signing;
-use crate::policy::tls::{self, Tickets};
+use crate::policy::tls::{self, ClientAuthorities, Tickets};
 use crate::policy::trust::{self, NoAuthority};
 use crate::route::{Route, Table};
 use crate::runtime::{authorities, files, process};
@@ -93,7 +93,14 @@ pub(crate) fn fill(config: &mut Config, known: Known<'_>) -> Filled {
     contents.tickets = known.tickets.cloned().unwrap_or_default();
     let mut more_shown = Vec::new();
     for (at, listener) in config.listeners.iter().enumerate() {
-        let usable = certificates(listener, &contents.tickets, &pems).unwrap_or_else(|unusable| {
+        let clients = listener.client_ca.as_ref().map(|path| tls::authorities(path, pems.read(path)));
+        let clients = clients.transpose().unwrap_or_else(|unusable| {
+            fail(&format!("listener[{at}].client_ca"), FileFlaw::Tls(unusable));
+            None
+        });
+        let usable = certificates(listener, (&contents.tickets, clients.as_ref()), &pems);
+        contents.clients.push(clients.map(Arc::new));
+        let usable = usable.unwrap_or_else(|unusable| {
             let key = match unusable.of_key {
                 _ if !config.places.has(&format!("listener[{at}].tls_certificate")) => "certificates",
                 true => "tls_key",
@@ -247,11 +254,11 @@ fn logins(accounts: Accounts, known: Option<&Logins>) -> Logins {
 /// What the clients of a listener are shown; None: nothing, as it has no TLS.
 fn certificates(
     listener: &ListenerConfig,
-    tickets: &Tickets,
+    (tickets, clients): (&Tickets, Option<&ClientAuthorities>),
     pems: &Pems,
 ) -> Result<Option<Arc<rustls::ServerConfig>>, tls::Unusable> {
     let all: Vec<_> = listener.certificates().collect();
-    let several = || tls::several(&all, tickets, |path| pems.read(path));
+    let several = || tls::several(&all, tickets, clients, |path| pems.read(path));
     (!all.is_empty()).then(several).transpose()
 }
 

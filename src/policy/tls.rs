@@ -1,10 +1,12 @@
 //! The TLS we speak: with a certificate from files towards clients, opportunistic towards next hops.
 
 mod client;
+mod clients;
 mod names;
 mod tickets;
 
 pub use client::Client;
+pub use clients::ClientAuthorities;
 pub use tickets::Tickets;
 
 use std::fmt;
@@ -34,6 +36,13 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
         _ => 3,
     });
     Arc::new(provider)
+}
+
+/// The certificates of authorities, from such a file.
+pub fn authorities(path: &Path, text: io::Result<Vec<u8>>) -> Result<ClientAuthorities, Unusable> {
+    let all = text.map_err(Flaw::Unreadable).and_then(|text| read_chain(&text));
+    all.and_then(|all| ClientAuthorities::new(all).ok_or(Flaw::NoCertificate))
+        .map_err(|flaw| Unusable { path: path.to_owned(), of_key: false, flaw })
 }
 
 /// The certificates of a text; none where one of them cannot be read.
@@ -166,13 +175,15 @@ pub fn server(
     files: &TlsFiles,
     read: impl Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> Result<Arc<ServerConfig>, Unusable> {
-    several(&[files], &Tickets::default(), read)
+    several(&[files], &Tickets::default(), None, read)
 }
 
-/// Several of them, at least one: each is shown to those who ask for a name in it, and the first to all others.
+/// Several of them, at least one: each is shown to those who ask for a name in it, and the first to all others. Clients are asked for theirs where there
+/// are authorities that they may have one of.
 pub fn several(
     all: &[&TlsFiles],
     tickets: &Tickets,
+    clients: Option<&ClientAuthorities>,
     read: impl Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> Result<Arc<ServerConfig>, Unusable> {
     let provider = provider();
@@ -182,13 +193,17 @@ pub fn several(
         of_key: false,
         flaw,
     };
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map(|builder| builder.with_no_client_auth().with_cert_resolver(Arc::new(ByName::new(keys))))
         .map_err(|error| of_first(Flaw::Refused(error)))?;
+    let builder = match clients {
+        Some(clients) => builder.with_client_cert_verifier(clients.verifier(&provider)),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(ByName::new(keys)));
     config.ignore_client_order = true;
     // A client that comes again needs one ticket, and no memory of ours: whichever shard it comes to can read it.
-    config.ticketer = tickets.of(&[]).map_err(|error| of_first(Flaw::NoTickets(error)))?;
+    config.ticketer = tickets.key().map_err(|error| of_first(Flaw::NoTickets(error)))?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 1;
     Ok(Arc::new(config))

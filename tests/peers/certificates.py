@@ -3,6 +3,7 @@
     python3 tests/peers/certificates.py STORY path/to/relevo
 """
 import os
+import smtplib
 import socket
 import ssl
 import subprocess
@@ -150,6 +151,72 @@ def certificates_change_under_load():
         kept.sendall(b"NOOP\r\n")
         assert kept.recv(100).startswith(b"250"), "the session that was there"
         assert [event for event in shop.relay.log() if event["event"] == "rejected"] == []
+        shop.relay.stop()
+
+
+def certificates_log_clients_in():
+    """One of the operator's authority with the name of an account; no other, and no other name. A reload ends what it takes away."""
+    with tempfile.TemporaryDirectory() as directory:
+        shop = Shop(directory, "mx.example")
+        clients, others = Authority(directory, "Clients"), Authority(directory, "Others")
+        for authority in (clients, others):
+            authority.certify("news")
+        clients.certify("nobody")
+        clients.openssl("req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=host", "-addext", "subjectAltName=DNS:news", "-keyout", clients.file("old.key"), "-out", clients.file("old.csr"))
+        clients.openssl("ca", "-batch", "-config", clients.file("ca.cnf"), "-startdate", "20200101000000Z", "-enddate", "20210101000000Z", "-notext", "-in", clients.file("old.csr"), "-out", clients.file("old.pem"))
+        path = f"{shop.relay.directory}/relevo.toml"
+        with open(path) as file:
+            text = file.read()
+        with open(path, "w") as file:
+            file.write(text.replace('kind = "submissions"\n', f'kind = "submissions"\nclient_ca = "{clients.pem}"\n'))
+        shop.reload()
+
+        def client(authority=None, name="news", version=ssl.TLSVersion.TLSv1_3):
+            context = shop.context(version)
+            if authority:
+                context.load_cert_chain(authority.file(f"{name}.pem"), authority.file(f"{name}.key"))
+            context.check_hostname = False
+            found = smtplib.SMTP_SSL("127.0.0.1", shop.port, local_hostname="client.example", timeout=30, context=context)
+            found.ehlo()
+            return found
+
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            known = client(clients, version=version)
+            assert not known.has_extn("auth"), "it is logged in"
+            known.sendmail("a@b.example", ["c@d.example"], b"Subject: x\r\n\r\nbody\r\n")
+            for authority, name in ((None, ""), (others, "news"), (clients, "nobody"), (clients, "old")):
+                stranger = client(authority, name, version)
+                assert stranger.has_extn("auth") and stranger.mail("a@b.example")[0] == 530, (authority, name)
+                stranger.login("news", "secret")
+                stranger.quit()
+        received = shop.relay.wait_log("received", 2)
+        assert all(event["account"] == "news" for event in received), received
+        # The ticket of one who was logged in is that of the same client.
+        context = shop.context()
+        context.load_cert_chain(clients.file("news.pem"), clients.file("news.key"))
+        first = shop.connect("mx.example", context)
+        again = shop.connect("mx.example", context, first.session)
+        assert again.session_reused
+        again.sendall(b"EHLO x\r\nMAIL FROM:<a@b.example>\r\n")
+        time.sleep(0.3)
+        assert b"250 2.1.0 Ok" in again.recv(2000), "a resumed session"
+        # Nobody vouches for it any more: not in the session that is there, nor in one that is resumed.
+        known = client(clients)
+        with open(path) as file:
+            text = file.read()
+        with open(path, "w") as file:
+            file.write(text.replace(clients.pem, others.pem))
+        shop.reload()
+        code, words = known.mail("a@b.example")
+        assert (code, words[:5]) == (421, b"4.3.2"), (code, words)
+        resumed = shop.connect("mx.example", context, first.session)
+        resumed.sendall(b"EHLO x\r\nMAIL FROM:<a@b.example>\r\n")
+        time.sleep(0.3)
+        assert b"530 5.7.0" in resumed.recv(2000)
+        # An authority that cannot be read is named.
+        os.truncate(others.pem, 0)
+        done = subprocess.run([BINARY, "check", "--config", path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+        assert done.returncode == 1 and b"ca.pem: there is no certificate in it" in done.stdout, done.stdout
         shop.relay.stop()
 
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use toml::de::{DeTable, DeValue};
 
 use crate::config::TlsFiles;
-use crate::config::literal::{Fix, Wrong, kind, quoted, some_path};
+use crate::config::literal::{Fix, Wrong, kind, path, quoted, some_path};
 use crate::config::section::Section;
 use crate::limits;
 
@@ -20,6 +20,20 @@ pub(super) fn read(section: &Section<'_>, alone: Option<TlsFiles>) -> (Option<Tl
         section.fail("tls_certificate", "", "there are certificates already", Fix::Do(fix.to_owned()));
     }
     (alone.or(first), all.collect())
+}
+
+/// Authorities of clients: who has one of their certificates is the account of a name in it.
+pub(super) fn read_authorities(section: &Section<'_>, has_tls: bool, accounts: bool) -> Option<PathBuf> {
+    let file = section.read("client_ca", None, |value| path(value, "/etc/relevo/clients.pem"));
+    let missing = match (has_tls, accounts) {
+        (true, true) => return file,
+        (false, _) => "set tls_certificate and tls_key here: clients show theirs in a handshake",
+        (true, false) => "set auth.accounts: who has a certificate is the account of a name in it",
+    };
+    if file.is_some() {
+        section.fail("client_ca", "", "no certificate logs anybody in here", Fix::Do(missing.to_owned()));
+    }
+    file
 }
 
 fn list(value: &DeValue<'_>) -> Result<Vec<TlsFiles>, Wrong> {
@@ -43,11 +57,11 @@ fn files(table: &DeTable<'_>) -> Result<TlsFiles, String> {
     if let Some((other, _)) = table.iter().find(|(key, _)| !matches!(key.get_ref().as_ref(), "chain" | "key")) {
         return Err(format!("{} is neither chain nor key", quoted(other.get_ref())));
     }
-    let path = |key: &str| -> Result<PathBuf, String> {
+    let file = |key: &str| -> Result<PathBuf, String> {
         let value = table.get(key).ok_or_else(|| format!("{key} is missing"))?;
         some_path(value.get_ref(), "/etc/relevo/chain.pem").map_err(|wrong| format!("{key}: {}", wrong.problem))
     };
-    Ok(TlsFiles { certificate: path("chain")?, key: path("key")? })
+    Ok(TlsFiles { certificate: file("chain")?, key: file("key")? })
 }
 
 #[cfg(test)]
@@ -78,6 +92,8 @@ mod tests {
         assert!(read(&submissions).is_ok());
         for (keys, wanted) in [
             ("certificates = \"/a.pem\"".to_owned(), "not a list"),
+            ("client_ca = \"/ca.pem\"".to_owned(), "no certificate logs anybody in here"),
+            (format!("client_ca = \"/ca.pem\"\ncertificates = [{}]", one("a")), "no certificate logs anybody in here"),
             ("certificates = [\"/a.pem\"]".to_owned(), "certificate 1 of the list: this is a text"),
             ("certificates = [{ chain = \"/a.pem\" }]".to_owned(), "key is missing"),
             ("certificates = [{ chain = \"/a.pem\", key = \"\" }]".to_owned(), "key: this is empty"),

@@ -6,19 +6,13 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
 
-use crate::config::Kind;
 use crate::limits;
-use crate::policy::clients::{TOO_BUSY, TOO_MANY_OF_CLIENT};
-use crate::policy::reason::Refused;
-use crate::runtime::{Listener as _, Runtime, Stream};
+use crate::runtime::{Listener as _, Runtime};
 use crate::shard::Shard;
 use crate::shard::inbound::listener::{Listener, ListeningSocket};
 use crate::shard::inbound::permit::Permit;
 use crate::shard::inbound::{receive, reject};
 use crate::smtp::words;
-
-/// What a client that begins with TLS understands without a handshake: a fatal alert, internal_error (RFC 8446 section 6).
-const ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
 
 /// Accepts until the listener is closed; then takes what waits in the accept queue, and ends. Connections that are left in the queue of a socket that
 /// closes are reset, also where another shard has one of the same address. While the node drains, who comes is told so.
@@ -76,7 +70,7 @@ fn take<R: Runtime>(shard: &Rc<Shard<R>>, stream: R::Stream, peer: SocketAddr, l
     shard.instruments.counters.connections_accepted.add(1);
     if shard.draining.get() {
         // Told, and not recorded: the client did nothing wrong, and is served by the next that it asks.
-        say_last(&stream, listener.config.kind, words::SHUTTING_DOWN);
+        reject::say_last(&stream, listener.config.kind, words::SHUTTING_DOWN);
         return;
     }
     let most = shard.particulars.connections_inbound_max;
@@ -90,30 +84,6 @@ fn take<R: Runtime>(shard: &Rc<Shard<R>>, stream: R::Stream, peer: SocketAddr, l
             let (own, listener) = (shard.clone(), listener.clone());
             shard.runtime.spawn(receive::receive(own, stream, (peer, permit), listener));
         }
-        Err(refused) => turn_away(shard, &stream, (peer, listener.config.kind), refused),
+        Err(refused) => reject::turn_away(shard, &stream, (peer, listener.config.kind), refused),
     }
-}
-
-/// Every connection that is refused for its client's sake is refused here: no session comes of it.
-pub(super) fn turn_away<R: Runtime>(
-    shard: &Shard<R>,
-    stream: &R::Stream,
-    (client, kind): (SocketAddr, Kind),
-    refused: Refused<'_>,
-) {
-    let counters = &shard.instruments.counters;
-    match refused {
-        TOO_BUSY => counters.connections_refused.add(1),
-        TOO_MANY_OF_CLIENT => counters.connections_refused_client.add(1),
-        // Its reason counts it.
-        _ => {}
-    }
-    reject::of_connection(shard, client, refused);
-    say_last(stream, kind, refused.reply);
-}
-
-/// What a connection hears of which no session comes. One that would begin with TLS cannot be told why without a handshake.
-pub(super) fn say_last(stream: &impl Stream, kind: Kind, words: &str) {
-    let last = if kind.is_tls_first() { &ALERT[..] } else { words.as_bytes() };
-    let _ = stream.try_send(&[io::IoSlice::new(last)]);
 }

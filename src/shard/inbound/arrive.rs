@@ -9,7 +9,7 @@ use crate::observe::families::PROXIED;
 use crate::policy::relay::Way;
 use crate::runtime::Runtime;
 use crate::shard::inbound::connection::Connection;
-use crate::shard::inbound::{accept, reject, secure};
+use crate::shard::inbound::{reject, secure};
 use crate::shard::wire::WireError;
 use crate::smtp::proxy::{self, Flaw, Parsed};
 use crate::smtp::server::Overdue;
@@ -101,7 +101,7 @@ fn misread<R: Runtime>(connection: &mut Connection<R>, flaw: Flaw) {
     count(connection, "bad");
     let refused = flaw.refusal();
     reject::of_connection(&connection.shard, connection.session.peer(), refused);
-    accept::say_last(connection.wire.stream(), connection.listener.config.kind, refused.reply);
+    reject::say_last(connection.wire.stream(), connection.listener.config.kind, refused.reply);
 }
 
 fn count<R: Runtime>(connection: &Connection<R>, result: &str) {

@@ -11,7 +11,7 @@ use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::inbound::listener::Listener;
 use crate::shard::inbound::permit::Permit;
-use crate::shard::inbound::{accept, reject, submit, suppress};
+use crate::shard::inbound::{certified, reject, submit, suppress};
 use crate::shard::wire::{Wire, WireError};
 use crate::smtp::server::{Intake, Overdue, Session, Step};
 use crate::smtp::words;
@@ -34,6 +34,8 @@ pub(super) struct Connection<R: Runtime> {
     held: u32,
     /// Bytes of the session beside that.
     carried: u32,
+    /// It is its account by a certificate, without a password.
+    pub(super) is_certified: bool,
     /// How it came, and whether it is known whose it is.
     pub(super) way: Way,
     permit: Permit,
@@ -88,6 +90,7 @@ impl<R: Runtime> Connection<R> {
             overdue: None,
             held: 0,
             carried: 0,
+            is_certified: false,
             way,
             permit,
         }
@@ -100,7 +103,7 @@ impl<R: Runtime> Connection<R> {
         if !planted(Defect::ProxyUncounted)
             && let Err(refused) = self.permit.of_client(&self.listener, client.ip())
         {
-            accept::turn_away(&self.shard, self.wire.stream(), (client, config.kind), refused);
+            reject::turn_away(&self.shard, self.wire.stream(), (client, config.kind), refused);
             return false;
         }
         self.session.is_of(client, self.way.may_relay(&config.relay_from, client.ip()));
@@ -282,6 +285,7 @@ impl<R: Runtime> Connection<R> {
             };
             hash(listener) == hash(&before)
         });
+        let proven = proven && (!self.is_certified || certified::account(&self.shard, listener, self.wire.certificates()).as_deref() == self.session.account());
         let may_relay = self.way.may_relay(&listener.config.relay_from, self.session.peer().ip());
         self.session.renew(listener.session.clone(), may_relay);
         if !proven {

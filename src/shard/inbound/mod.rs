@@ -6,6 +6,7 @@ pub mod listeners;
 pub mod permit;
 pub mod accept;
 mod connection;
+mod certified;
 mod secure;
 mod arrive;
 mod ask;

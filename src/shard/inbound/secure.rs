@@ -6,7 +6,7 @@ use crate::limits;
 use crate::policy::reason::{Reason, Refused};
 use crate::runtime::Runtime;
 use crate::shard::inbound::connection::Connection;
-use crate::shard::inbound::{accept, reject};
+use crate::shard::inbound::{certified, reject};
 use crate::shard::wire::WireError;
 use crate::smtp::words;
 
@@ -26,7 +26,7 @@ pub(super) async fn begin<R: Runtime>(connection: &mut Connection<R>) -> Result<
     let shard = connection.shard.clone();
     if shard.inbound.session_memory.is_full(shard.mesh.session_memory()) {
         reject::of_connection(&shard, connection.session.peer(), NO_ROOM);
-        accept::say_last(connection.wire.stream(), connection.listener.config.kind, NO_ROOM.reply);
+        reject::say_last(connection.wire.stream(), connection.listener.config.kind, NO_ROOM.reply);
         return Ok(false);
     }
     connection.overdue = None;
@@ -71,6 +71,11 @@ async fn shake<R: Runtime>(connection: &mut Connection<R>) -> Result<(), WireErr
     let begun = std::mem::take(&mut connection.input);
     connection.wire.protect(tls.into(), limits::HANDSHAKE_MAX, begun).await.map_err(broken)?;
     connection.session.tls_established(connection.wire.describe_tls());
+    let shown = connection.wire.certificates();
+    if let Some(account) = certified::account(&connection.shard, &connection.listener, shown) {
+        connection.session.is_account(&account);
+        connection.is_certified = true;
+    }
     connection.shard.instruments.counters.tls_sessions.add(1);
     connection.count();
     Ok(())

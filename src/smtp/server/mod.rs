@@ -167,6 +167,11 @@ impl Session {
         self.dialogue.conduct.begin_anew();
     }
 
+    /// The client's certificate says which account it is.
+    pub fn is_account(&mut self, account: &str) {
+        self.dialogue.identity.authenticate(account);
+    }
+
     /// The credentials were right.
     pub fn authenticated(&mut self, account: &str, out: &mut Vec<u8>) {
         self.dialogue.identity.authenticate(account);
