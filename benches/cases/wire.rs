@@ -62,8 +62,8 @@ pub fn tls() -> Box<dyn Routine> {
 }
 
 fn shake_hands(tls: &mut Tls, client: rustls::Connection, server: rustls::Connection) {
-    let mut client = pin!(tls.client.protect(client, usize::MAX, Vec::new()));
-    let mut server = pin!(tls.server.protect(server, usize::MAX, Vec::new()));
+    let mut client = pin!(tls.client.protect(client, usize::MAX));
+    let mut server = pin!(tls.server.protect(server, usize::MAX));
     let mut context = Context::from_waker(Waker::noop());
     let (mut one, mut other) = (Poll::Pending, Poll::Pending);
     while one.is_pending() || other.is_pending() {

@@ -270,21 +270,27 @@ impl<R: Runtime> Wire<R> {
         }
     }
 
-    /// Puts TLS on and shakes hands, for which the peer may send `most` bytes: rustls keeps an incomplete message of a handshake. `begun`: what
-    /// there is of it already. What the peer sent in plain text before is the caller's to discard.
-    pub async fn protect(
-        &mut self,
-        connection: rustls::Connection,
-        most: usize,
-        begun: Vec<u8>,
-    ) -> Result<(), WireError> {
+    /// Puts TLS on and shakes hands, for which the peer may send `most` bytes: rustls keeps an incomplete message of a handshake. What
+    /// the peer sent in plain text before is the caller's to discard.
+    pub async fn protect(&mut self, connection: rustls::Connection, most: usize) -> Result<(), WireError> {
+        self.begin_tls(connection, Vec::new())?;
+        self.shake_hands(most).await
+    }
+
+    /// Puts TLS on, of which this came already. A server does most of its work here: it signs.
+    pub fn begin_tls(&mut self, connection: rustls::Connection, begun: Vec<u8>) -> Result<(), WireError> {
         let tls = self.tls.insert(Box::new(Tls { connection, records: Records::default() }));
         tls.records.follow(&begun);
-        let (mut rest, mut left) = (&begun[..], most.saturating_sub(begun.len()));
+        let mut rest = &begun[..];
         while !rest.is_empty() && tls.read_tls(&mut rest)? > 0 {
             shake(tls, &self.stream)?;
         }
-        drop(begun);
+        Ok(())
+    }
+
+    /// The rest of a handshake, as [`Wire::protect`] has it.
+    pub async fn shake_hands(&mut self, most: usize) -> Result<(), WireError> {
+        let mut left = most;
         loop {
             self.flush_tls().await?;
             let Some(tls) = &mut self.tls else { return Ok(()) };

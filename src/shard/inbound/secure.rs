@@ -30,25 +30,13 @@ pub(super) async fn begin<R: Runtime>(connection: &mut Connection<R>) -> Result<
         return Ok(false);
     }
     connection.overdue = None;
-    if connection.input.is_empty() {
-        // Nothing of it is there yet: a drain ends this wait, and who only looks whether the port is open is nobody's concern.
-        connection.wire.limit_idle_at(shard.timers.recent() + limits::server::HANDSHAKE);
-        match connection.wire.readable().await {
-            Ok(()) => {}
-            Err(WireError::TimedOut) if !shard.draining.get() => {
-                return Err(broken(WireError::TimedOut));
-            }
-            Err(_) => return Ok(false),
-        }
-        let mut scratch = shard.scratch.borrow_mut();
-        match connection.wire.try_recv(&mut scratch[..limits::HANDSHAKE_MAX]) {
-            Ok(received) if received > 0 => connection.input.extend_from_slice(&scratch[..received]),
-            Err(WireError::Lost(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
-            _ => return Ok(false),
-        }
+    // Nothing of it is there yet: a drain ends this wait, and who only looks whether the port is open is nobody's concern.
+    connection.wire.limit_idle_at(shard.timers.recent() + limits::server::HANDSHAKE);
+    match first_bytes(connection).await {
+        Ok(true) => shake(connection).await.map(|()| true),
+        Err(WireError::TimedOut) if !shard.draining.get() => Err(broken(WireError::TimedOut)),
+        Ok(false) | Err(_) => Ok(false),
     }
-    shake(connection).await?;
-    Ok(true)
 }
 
 /// However a handshake ends early, it is TLS that failed.
@@ -59,24 +47,50 @@ fn broken(error: WireError) -> WireError {
     }
 }
 
-/// The handshake, which begins with the input that is there.
+/// The first bytes of a handshake become input, unless there are some already. False: the client went away.
+async fn first_bytes<R: Runtime>(connection: &mut Connection<R>) -> Result<bool, WireError> {
+    let shard = connection.shard.clone();
+    while connection.input.is_empty() {
+        connection.wire.readable().await?;
+        let mut scratch = shard.scratch.borrow_mut();
+        match connection.wire.try_recv(&mut scratch[..limits::HANDSHAKE_MAX]) {
+            Ok(0) => return Ok(false),
+            Ok(received) => connection.input.extend_from_slice(&scratch[..received]),
+            Err(WireError::Lost(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
+}
+
+/// The handshake.
 async fn shake<R: Runtime>(connection: &mut Connection<R>) -> Result<(), WireError> {
+    let shard = connection.shard.clone();
     let Some(config) = connection.listener.tls.clone() else {
         return Err(WireError::Lost(io::ErrorKind::Unsupported.into()));
     };
     let tls = rustls::ServerConnection::new(config).map_err(WireError::Tls)?;
     connection.overdue = None;
-    connection.wire.limit(&connection.shard.timers, limits::server::HANDSHAKE);
+    connection.wire.limit(&shard.timers, limits::server::HANDSHAKE);
     connection.count_with(limits::TLS_SESSION_MEMORY + limits::HANDSHAKE_MAX);
+    if !first_bytes(connection).await.map_err(broken)? {
+        return Err(broken(WireError::Lost(io::ErrorKind::UnexpectedEof.into())));
+    }
     let begun = std::mem::take(&mut connection.input);
-    connection.wire.protect(tls.into(), limits::HANDSHAKE_MAX, begun).await.map_err(broken)?;
+    let left = limits::HANDSHAKE_MAX.saturating_sub(begun.len());
+    let turn = shard.inbound.handshakes.take().await;
+    connection.wire.begin_tls(tls.into(), begun).map_err(broken)?;
+    // A signature may take a millisecond: between two of them all others of the shard have their turn.
+    shard.runtime.yield_now().await;
+    drop(turn);
+    connection.wire.shake_hands(left).await.map_err(broken)?;
     connection.session.tls_established(connection.wire.describe_tls());
     let shown = connection.wire.certificates();
-    if let Some(account) = certified::account(&connection.shard, &connection.listener, shown) {
+    if let Some(account) = certified::account(&shard, &connection.listener, shown) {
         connection.session.is_account(&account);
         connection.is_certified = true;
     }
-    connection.shard.instruments.counters.tls_sessions.add(1);
+    shard.instruments.counters.tls_sessions.add(1);
     connection.count();
     Ok(())
 }

@@ -335,7 +335,7 @@ async fn shake<R: Runtime>(
     client: rustls::Connection,
 ) -> Result<(), HopError> {
     connection.wire.limit(&shard.timers, limits::client::HANDSHAKE.min(connection.timeouts.starttls));
-    connection.wire.protect(client, usize::MAX, Vec::new()).await?;
+    connection.wire.protect(client, usize::MAX).await?;
     shard.instruments.counters.tls_outbound.add(1);
     connection.tls = connection.wire.describe_tls();
     Ok(())
