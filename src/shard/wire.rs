@@ -274,7 +274,7 @@ impl<R: Runtime> Wire<R> {
     /// the peer sent in plain text before is the caller's to discard.
     pub async fn protect(&mut self, connection: rustls::Connection, most: usize) -> Result<(), WireError> {
         self.begin_tls(connection, Vec::new())?;
-        self.shake_hands(most).await
+        self.shake_hands(most, async || ()).await
     }
 
     /// Puts TLS on, of which this came already. A server does most of its work here: it signs.
@@ -288,8 +288,12 @@ impl<R: Runtime> Wire<R> {
         Ok(())
     }
 
-    /// The rest of a handshake, as [`Wire::protect`] has it.
-    pub async fn shake_hands(&mut self, most: usize) -> Result<(), WireError> {
+    /// The rest of a handshake, as [`Wire::protect`] has it. What came is looked at while `turn` is held, which may be waited for.
+    pub async fn shake_hands<Turn>(
+        &mut self,
+        most: usize,
+        turn: impl AsyncFn() -> Turn,
+    ) -> Result<(), WireError> {
         let mut left = most;
         loop {
             self.flush_tls().await?;
@@ -301,7 +305,9 @@ impl<R: Runtime> Wire<R> {
             match connection.read_tls(&mut RecordReader(&self.stream, records)) {
                 Ok(0) => return Err(WireError::Lost(io::ErrorKind::UnexpectedEof.into())),
                 Ok(came) => {
+                    let turn = turn().await;
                     shake(tls, &self.stream)?;
+                    drop(turn);
                     left = left.saturating_sub(came);
                     if !tls.is_handshaking() {
                         tls.records.brought();

@@ -78,12 +78,16 @@ async fn shake<R: Runtime>(connection: &mut Connection<R>) -> Result<(), WireErr
     }
     let begun = std::mem::take(&mut connection.input);
     let left = limits::HANDSHAKE_MAX.saturating_sub(begun.len());
-    let turn = shard.inbound.handshakes.take().await;
-    connection.wire.begin_tls(tls.into(), begun).map_err(broken)?;
     // A signature may take a millisecond: between two of them all others of the shard have their turn.
-    shard.runtime.yield_now().await;
-    drop(turn);
-    connection.wire.shake_hands(left).await.map_err(broken)?;
+    let turn = async || {
+        let taken = shard.inbound.handshakes.take().await;
+        shard.runtime.yield_now().await;
+        taken
+    };
+    let taken = turn().await;
+    connection.wire.begin_tls(tls.into(), begun).map_err(broken)?;
+    drop(taken);
+    connection.wire.shake_hands(left, turn).await.map_err(broken)?;
     connection.session.tls_established(connection.wire.describe_tls());
     let shown = connection.wire.certificates();
     if let Some(account) = certified::account(&shard, &connection.listener, shown) {
