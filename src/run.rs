@@ -83,7 +83,10 @@ pub fn run(config: Config) -> Result<(), RunError> {
     let grace = node.settings.node.stop_grace;
     if !grace.is_zero() {
         let shown = show_duration(grace);
-        say(Level::Info, format_args!("told to stop: /readyz says so at once, mail is taken for {shown} more"));
+        say(
+            Level::Info,
+            format_args!("told to stop: /readyz says so at once, mail is taken for {shown} more"),
+        );
     }
     say(Level::Info, format_args!("draining"));
     if node.stop() { Ok(()) } else { Err(RunError::Stop) }

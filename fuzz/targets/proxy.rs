@@ -17,12 +17,18 @@ pub fn proxy(data: &[u8]) {
             assert_eq!(decided, Some(length), "it is known with its last byte");
             assert!((12..=limits::PROXY_V2_MAX).contains(&length));
             if data.starts_with(b"PROXY ") {
-                assert!(length <= limits::PROXY_V1_MAX && data[..length].ends_with(b"\r\n") && header.tls.is_none());
+                assert!(
+                    length <= limits::PROXY_V1_MAX
+                        && data[..length].ends_with(b"\r\n")
+                        && header.tls.is_none()
+                );
             }
             if let Some(tls) = header.tls {
                 assert!(header.client.is_some(), "a check has none");
                 let fits = |letter: char| letter.is_ascii_alphanumeric() || " .-_".contains(letter);
-                assert!(tls.to_string().chars().all(fits) && tls.to_string().len() < 3 * limits::DOMAIN_MAX + 9);
+                assert!(
+                    tls.to_string().chars().all(fits) && tls.to_string().len() < 3 * limits::DOMAIN_MAX + 9
+                );
             }
         }
         Parsed::Bad(flaw) => {

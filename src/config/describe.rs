@@ -5,8 +5,8 @@ use std::fmt::Write;
 use crate::config::dkim::EightBit;
 use crate::config::suppression::{OnMatch, SuppressionConfig, SuppressionScope};
 use crate::config::{
-    BareNewlines, Choice, Config, DomainPattern, GatewayConfig, Kind, ListenerConfig, PrivateNetworks, RouteTarget,
-    RuntimeChoice, Scheme, ShardConfig, TlsLevel, Verify, rule, value,
+    BareNewlines, Choice, Config, DomainPattern, GatewayConfig, Kind, ListenerConfig, PrivateNetworks,
+    RouteTarget, RuntimeChoice, Scheme, ShardConfig, TlsLevel, Verify, rule, value,
 };
 use crate::time::UnixMillis;
 

@@ -121,8 +121,8 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
         section.read("address", default, |value| parsed(value, value::listening, guess::listening, HERE));
     let kind = kind::read(section);
     let usual = if kind.needs_login() { Vec::new() } else { loopback() };
-    let relay_from = section
-        .read("relay_from", usual, |value| list(value, value::network, guess::network, "10.0.0.0/8"));
+    let relay_from =
+        section.read("relay_from", usual, |value| list(value, value::network, guess::network, "10.0.0.0/8"));
     let gateway = gateway::read(section);
     let message_size_max = section.read("message_size_max", limits::MESSAGE_SIZE_DEFAULT, |value| {
         bytes(value, limits::MESSAGE_SIZE_LEAST..=limits::MESSAGE_SIZE_MOST, limits::MESSAGE_SIZE_DEFAULT)
@@ -146,7 +146,8 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
     let proxy = proxy::read(section);
     kind::check(section, kind, &gateway, (tls.as_ref(), proxy.tls));
     // Nobody could ever relay here: surely not what was meant.
-    let shut = relay_from.is_empty() && gateway.domains.is_empty() && !(accounts && (tls.is_some() || proxy.tls));
+    let shut =
+        relay_from.is_empty() && gateway.domains.is_empty() && !(accounts && (tls.is_some() || proxy.tls));
     if shut && kind.needs_login() {
         let fix = "set auth.accounts, tls_certificate and tls_key, so that accounts may, or name networks in relay_from";
         section.fail("kind", "", "nobody may send here: clients cannot log in", Fix::Do(fix.to_owned()));

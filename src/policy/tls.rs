@@ -41,8 +41,11 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 /// The certificates of authorities, from such a file.
 pub fn authorities(path: &Path, text: io::Result<Vec<u8>>) -> Result<ClientAuthorities, Unusable> {
     let all = text.map_err(Flaw::Unreadable).and_then(|text| read_chain(&text));
-    all.and_then(|all| ClientAuthorities::new(all).ok_or(Flaw::NoCertificate))
-        .map_err(|flaw| Unusable { path: path.to_owned(), of_key: false, flaw })
+    all.and_then(|all| ClientAuthorities::new(all).ok_or(Flaw::NoCertificate)).map_err(|flaw| Unusable {
+        path: path.to_owned(),
+        of_key: false,
+        flaw,
+    })
 }
 
 /// The certificates of a text; none where one of them cannot be read.
@@ -187,7 +190,8 @@ pub fn several(
     read: impl Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> Result<Arc<ServerConfig>, Unusable> {
     let provider = provider();
-    let keys: Vec<_> = all.iter().map(|files| certified(files, &provider, &read)).collect::<Result<_, _>>()?;
+    let keys: Vec<_> =
+        all.iter().map(|files| certified(files, &provider, &read)).collect::<Result<_, _>>()?;
     let of_first = |flaw| Unusable {
         path: all.first().map(|files| files.certificate.clone()).unwrap_or_default(),
         of_key: false,

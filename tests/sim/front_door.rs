@@ -79,8 +79,7 @@ fn another_machines_loopback_is_not_ours() {
         ("10.0.0.9", 250),
     ] {
         let header = header(client);
-        let came =
-            play(&world, (PROXY, BEHIND), async move |mut talk| recipient(&mut talk, &header).await);
+        let came = play(&world, (PROXY, BEHIND), async move |mut talk| recipient(&mut talk, &header).await);
         assert_eq!(came, code, "{client}");
     }
     // Elsewhere, and at another listener, a header is none.

@@ -69,7 +69,9 @@ fn judge_kind(config: &Config, at: usize, listener: &ListenerConfig, found: &mut
         Kind::Submission => {
             "port 587 is for those who log in, and here others are let in too (RFC 6409)".to_owned()
         }
-        Kind::Submissions => "clients of port 465 begin with TLS, and are greeted without (RFC 8314)".to_owned(),
+        Kind::Submissions => {
+            "clients of port 465 begin with TLS, and are greeted without (RFC 8314)".to_owned()
+        }
     };
     let more = ", or use another port";
     found.push(config.places.propose(&format!("listener[{at}].kind"), problem, &quoted(usual.word()), more));
@@ -85,7 +87,12 @@ fn judge_proxies(config: &Config, at: usize, listener: &ListenerConfig, found: &
             names.join(" and ")
         );
         let more = " with the addresses of your balancers";
-        found.push(config.places.propose(&format!("listener[{at}].proxy_from"), problem, "[\"10.0.0.10/32\"]", more));
+        found.push(config.places.propose(
+            &format!("listener[{at}].proxy_from"),
+            problem,
+            "[\"10.0.0.10/32\"]",
+            more,
+        ));
     }
 }
 

@@ -34,7 +34,7 @@ const DOUBTFUL: &[(&str, &str)] = &[
         "port 587 is for those who log in",
     ),
     (
-        "[[listener]]\naddress = \"127.0.0.1:465\"\nkind = \"submission\"\nrelay_from = [\"10.0.0.0/8\"]\n",
+        "[[listener]]\naddress = \"127.0.0.1:465\"\nkind = \"submission\"\ntls_certificate = \"/c\"\ntls_key = \"/k\"\nrelay_from = [\"10.0.0.0/8\"]\n",
         "clients of port 465 begin with TLS",
     ),
     (

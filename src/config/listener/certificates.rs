@@ -54,12 +54,14 @@ fn list(value: &DeValue<'_>) -> Result<Vec<TlsFiles>, Wrong> {
 }
 
 fn files(table: &DeTable<'_>) -> Result<TlsFiles, String> {
-    if let Some((other, _)) = table.iter().find(|(key, _)| !matches!(key.get_ref().as_ref(), "chain" | "key")) {
+    if let Some((other, _)) = table.iter().find(|(key, _)| !matches!(key.get_ref().as_ref(), "chain" | "key"))
+    {
         return Err(format!("{} is neither chain nor key", quoted(other.get_ref())));
     }
     let file = |key: &str| -> Result<PathBuf, String> {
         let value = table.get(key).ok_or_else(|| format!("{key} is missing"))?;
-        some_path(value.get_ref(), "/etc/relevo/chain.pem").map_err(|wrong| format!("{key}: {}", wrong.problem))
+        some_path(value.get_ref(), "/etc/relevo/chain.pem")
+            .map_err(|wrong| format!("{key}: {}", wrong.problem))
     };
     Ok(TlsFiles { certificate: file("chain")?, key: file("key")? })
 }
@@ -88,21 +90,31 @@ mod tests {
         assert_eq!((listener.tls.clone(), listener.more_tls.clone()), (Some(files("a")), vec![files("b")]));
         assert!(listener.certificates().eq([&files("a"), &files("b")]));
         assert!(read("certificates = []").unwrap().tls.is_none());
-        let submissions = format!("kind = \"submissions\"\nrelay_from = [\"10.0.0.0/8\"]\ncertificates = [{}]", one("a"));
+        let submissions =
+            format!("kind = \"submissions\"\nrelay_from = [\"10.0.0.0/8\"]\ncertificates = [{}]", one("a"));
         assert!(read(&submissions).is_ok());
         for (keys, wanted) in [
             ("certificates = \"/a.pem\"".to_owned(), "not a list"),
             ("client_ca = \"/ca.pem\"".to_owned(), "no certificate logs anybody in here"),
-            (format!("client_ca = \"/ca.pem\"\ncertificates = [{}]", one("a")), "no certificate logs anybody in here"),
+            (
+                format!("client_ca = \"/ca.pem\"\ncertificates = [{}]", one("a")),
+                "no certificate logs anybody in here",
+            ),
             ("certificates = [\"/a.pem\"]".to_owned(), "certificate 1 of the list: this is a text"),
             ("certificates = [{ chain = \"/a.pem\" }]".to_owned(), "key is missing"),
             ("certificates = [{ chain = \"/a.pem\", key = \"\" }]".to_owned(), "key: this is empty"),
-            ("certificates = [{ chain = \"/a\", key = \"/b\", name = \"c\" }]".to_owned(), "neither chain nor key"),
+            (
+                "certificates = [{ chain = \"/a\", key = \"/b\", name = \"c\" }]".to_owned(),
+                "neither chain nor key",
+            ),
             (
                 format!("tls_certificate = \"/c.pem\"\ntls_key = \"/c.key\"\ncertificates = [{}]", one("a")),
                 "there are certificates already",
             ),
-            (format!("certificates = [{}]", vec![one("a"); limits::CERTIFICATES_MAX + 1].join(", ")), "more than"),
+            (
+                format!("certificates = [{}]", vec![one("a"); limits::CERTIFICATES_MAX + 1].join(", ")),
+                "more than",
+            ),
         ] {
             let error = read(&keys).unwrap_err();
             assert!(error.contains(wanted), "{error}");

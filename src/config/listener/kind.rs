@@ -50,8 +50,7 @@ impl Kind {
 }
 
 pub(super) fn read(section: &Section<'_>) -> Kind {
-    section
-        .read("kind", Kind::default(), |value| word(value, Kind::ALL.map(|kind| (kind.word(), kind))))
+    section.read("kind", Kind::default(), |value| word(value, Kind::ALL.map(|kind| (kind.word(), kind))))
 }
 
 /// What has no meaning at a listener of this kind, or is missing there.

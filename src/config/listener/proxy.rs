@@ -23,9 +23,8 @@ impl ProxyConfig {
 }
 
 pub(super) fn read(section: &Section<'_>) -> ProxyConfig {
-    let from = section.read("proxy_from", Vec::new(), |value| {
-        list(value, value::network, guess::network, "10.0.0.10/32")
-    });
+    let from = section
+        .read("proxy_from", Vec::new(), |value| list(value, value::network, guess::network, "10.0.0.10/32"));
     let tls = section.read("proxy_tls", false, boolean);
     if tls && from.is_empty() {
         let fix = "name the addresses of your balancers in proxy_from, or remove it";
@@ -44,7 +43,9 @@ mod tests {
     fn read(keys: &str) -> Result<ProxyConfig, String> {
         let text = format!("[[listener]]\naddress = \"127.0.0.1:25\"\n{keys}\n");
         let config = Config::parse(&text, Path::new("relevo.toml"));
-        config.map(|config| config.listeners[0].proxy.clone()).map_err(|mut wrong| wrong.remove(0).to_string())
+        config
+            .map(|config| config.listeners[0].proxy.clone())
+            .map_err(|mut wrong| wrong.remove(0).to_string())
     }
 
     #[test]

@@ -112,7 +112,8 @@ impl ClientCertVerifier for Asking {
 #[cfg(test)]
 mod tests {
     use rcgen::{
-        BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, date_time_ymd,
+        BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+        date_time_ymd,
     };
 
     use super::*;
@@ -134,7 +135,8 @@ mod tests {
     ) -> Vec<CertificateDer<'static>> {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut parameters = CertificateParams::new(names).expect("names");
-        (parameters.not_before, parameters.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2030, 1, 1));
+        (parameters.not_before, parameters.not_after) =
+            (date_time_ymd(2020, 1, 1), date_time_ymd(2030, 1, 1));
         change(&mut parameters);
         let key = KeyPair::generate().expect("a key");
         vec![parameters.signed_by(&key, issuer).expect("a certificate").der().clone()]

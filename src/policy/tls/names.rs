@@ -63,10 +63,14 @@ mod tests {
     fn made(names: &[&str], kind: &'static SignatureAlgorithm) -> Arc<CertifiedKey> {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let key = KeyPair::generate_for(kind).expect("a key");
-        let certificate = CertificateParams::new(names).expect("names").self_signed(&key).expect("a certificate");
+        let certificate =
+            CertificateParams::new(names).expect("names").self_signed(&key).expect("a certificate");
         let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
         let provider = rustls::crypto::ring::default_provider();
-        Arc::new(CertifiedKey::from_der(vec![certificate.der().clone()], key, &provider).expect("they go together"))
+        Arc::new(
+            CertifiedKey::from_der(vec![certificate.der().clone()], key, &provider)
+                .expect("they go together"),
+        )
     }
 
     #[test]
@@ -103,7 +107,15 @@ mod tests {
         // Two of a name, of two kinds of key: whichever the client can verify.
         let only_ed = [SignatureScheme::ED25519];
         assert_eq!(place(Some("mx.example"), &only_ed), 3);
-        assert_eq!(place(Some("first.example"), &only_ed), 3, "rather another name than nothing it can verify");
-        assert_eq!(place(Some("mx.example"), &[SignatureScheme::RSA_PSS_SHA256]), 0, "what fails fails by the first");
+        assert_eq!(
+            place(Some("first.example"), &only_ed),
+            3,
+            "rather another name than nothing it can verify"
+        );
+        assert_eq!(
+            place(Some("mx.example"), &[SignatureScheme::RSA_PSS_SHA256]),
+            0,
+            "what fails fails by the first"
+        );
     }
 }

@@ -285,7 +285,10 @@ impl<R: Runtime> Connection<R> {
             };
             hash(listener) == hash(&before)
         });
-        let proven = proven && (!self.is_certified || certified::account(&self.shard, listener, self.wire.certificates()).as_deref() == self.session.account());
+        let proven = proven
+            && (!self.is_certified
+                || certified::account(&self.shard, listener, self.wire.certificates()).as_deref()
+                    == self.session.account());
         let may_relay = self.way.may_relay(&listener.config.relay_from, self.session.peer().ip());
         self.session.renew(listener.session.clone(), may_relay);
         if !proven {

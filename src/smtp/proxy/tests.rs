@@ -29,7 +29,8 @@ fn sub(kind: u8, value: &[u8]) -> Vec<u8> {
 
 /// As HAProxy writes it with `send-proxy-v2-ssl`.
 fn with_tls() -> Vec<u8> {
-    let tls = [&[SPOKE_TLS, 0, 0, 0, 1][..], &sub(0x21, b"TLSv1.3"), &sub(0x23, b"TLS_AES_128_GCM_SHA256")].concat();
+    let tls = [&[SPOKE_TLS, 0, 0, 0, 1][..], &sub(0x21, b"TLSv1.3"), &sub(0x23, b"TLS_AES_128_GCM_SHA256")]
+        .concat();
     second_of(1, 0x11, &V4, &[(kind::AUTHORITY, b"mx.example"), (kind::TLS, &tls), (0x04, &[0; 9])])
 }
 
@@ -150,7 +151,9 @@ fn version_2_is_read_to_the_letter() {
 #[test]
 fn a_header_says_whether_its_client_speaks_tls() {
     let header = with_tls();
-    let Parsed::Whole(_, Header { tls: Some(tls), .. }) = parse(&header) else { panic!("{:?}", parse(&header)) };
+    let Parsed::Whole(_, Header { tls: Some(tls), .. }) = parse(&header) else {
+        panic!("{:?}", parse(&header))
+    };
     assert_eq!(tls.to_string(), "TLSv1.3 TLS_AES_128_GCM_SHA256 for mx.example");
     let tls_of = |value: &[u8]| {
         let header = second_of(1, 0x11, &V4, &[(kind::AUTHORITY, b"a (b)\r\nX: y"), (kind::TLS, value)]);
