@@ -120,7 +120,7 @@ fn more_than_the_disk(config: &Config) -> Vec<ConfigError> {
 fn named_files(config: &Config, found: &mut Findings) {
     let places = &config.places;
     let mut filled = config.clone();
-    let Filled { contents, shown, bad, doubts, own_servers: _ } =
+    let Filled { contents, shown, more_shown, bad, doubts, own_servers: _ } =
         node::files::fill(&mut filled, Known::default());
     found.errors.extend(bad.iter().map(|bad| bad.told(places)));
     found.warnings.extend(doubts);
@@ -131,6 +131,7 @@ fn named_files(config: &Config, found: &mut Findings) {
             certificate(config, at, (files, shown.as_ref()), found);
         }
     }
+    further_certificates(config, &more_shown, found);
     let accounts = contents.accounts.as_ref().map(|logins| logins.accounts());
     accounts_of_rules(config, accounts, found);
     match (&config.accounts, accounts) {
@@ -256,6 +257,20 @@ fn warmups(config: &Config, found: &mut Findings) {
             let problem = format!("the last day of this plan was {}: it does nothing", written(last));
             let fix = "remove it, or write the day on which the source was used first";
             found.warnings.push(config.places.remark(&format!("warmup[{at}].start"), problem, fix));
+        }
+    }
+}
+
+/// The same of those beside the first of a listener.
+fn further_certificates(config: &Config, shown: &[(usize, ShownCertificate)], found: &mut Findings) {
+    for (at, listener) in config.listeners.iter().enumerate() {
+        let key = format!("listener[{at}].certificates");
+        listener.more_tls.iter().for_each(|files| secret(config, &key, &files.key, found));
+    }
+    for (at, ShownCertificate { file, certificate, for_host, host }) in shown {
+        for (problem, fix) in certificate.doubts(*for_host, host, process::wall()) {
+            let key = format!("listener[{at}].certificates");
+            found.warnings.push(config.places.remark(&key, format!("{file}: {problem}"), fix));
         }
     }
 }

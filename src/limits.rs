@@ -82,7 +82,7 @@ const _: () = {
         REQUEST_TIME.as_secs() + ASK_WAIT.as_secs() + ADMIN_JOURNALED.as_secs() < HTTP_REQUEST.as_secs(),
         "who asks for a change is told how far it came"
     );
-    assert!(STOP_MAX.as_secs() < 60, "TimeoutStopSec of deploy/relevo.service");
+    assert!(STOP_GRACE_MAX.as_secs() + STOP_MAX.as_secs() < 120, "TimeoutStopSec of deploy/relevo.service");
     assert!(
         JOURNAL_BATCH + ACCOUNTING_CHUNK + EVENT_MAX <= JOURNAL_FRAME_MAX,
         "a batch may end with one more chunk"

@@ -225,9 +225,14 @@ impl Node {
     }
 
     /// Drains: no new mail, what is in flight ends within a bound, everything is committed. True if every shard ended well. One that
-    /// hangs is left behind.
+    /// hangs is left behind. Balancers have `node.stop_grace` to see it coming: until that is over mail is taken as before.
     pub fn stop(mut self) -> bool {
         self.health.drain();
+        self.mesh.leave();
+        let grace = self.settings.node.stop_grace;
+        if self.started.load(Ordering::SeqCst) && !grace.is_zero() {
+            process::pause(grace);
+        }
         self.mesh.stop();
         let (mut well, mut left_behind) = (true, false);
         let ends = os::join_within(std::mem::take(&mut self.threads), limits::STOP_SHARDS_MAX);

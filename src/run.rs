@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use relevo::config::Config;
+use relevo::config::value::show_duration;
 use relevo::control::reload::Reload;
 use relevo::control::{say, tell_panics};
 use relevo::limits;
@@ -51,7 +52,7 @@ pub fn run(config: Config) -> Result<(), RunError> {
     process::hold_signals();
     tell_panics();
     let stage = Arc::new(AtomicU8::new(STARTING));
-    let signals = listen(stage.clone())?;
+    let signals = listen(stage.clone(), config.node.stop_grace + limits::STOP_MAX)?;
     let node = Node::start(config).inspect_err(|_| say_what_is_left()).map_err(RunError::Start)?;
     say(Level::Info, format_args!("{} shards on {}", node.instruments.len(), node.runtime));
     for listener in &node.settings.listeners {
@@ -79,6 +80,14 @@ pub fn run(config: Config) -> Result<(), RunError> {
             Err(_) => return Err(RunError::Deaf),
         }
     }
+    let grace = node.settings.node.stop_grace;
+    if !grace.is_zero() {
+        let shown = show_duration(grace);
+        say(
+            Level::Info,
+            format_args!("told to stop: /readyz says so at once, mail is taken for {shown} more"),
+        );
+    }
     say(Level::Info, format_args!("draining"));
     if node.stop() { Ok(()) } else { Err(RunError::Stop) }
 }
@@ -95,16 +104,16 @@ fn reload_on(reloader: Arc<dyn Reload>) -> Result<SyncSender<()>, RunError> {
 }
 
 /// Waits for signals on a thread of its own, so that one is heard whatever hangs: in a start, or in a stop. That also has its bound here.
-fn listen(stage: Arc<AtomicU8>) -> Result<Receiver<Signal>, RunError> {
+fn listen(stage: Arc<AtomicU8>, stop_max: Duration) -> Result<Receiver<Signal>, RunError> {
     let (tell, told) = channel();
     thread::Builder::new()
         .name("relevo-signals".into())
-        .spawn(move || hear(&stage, &tell))
+        .spawn(move || hear(&stage, stop_max, &tell))
         .map_err(RunError::NoThread)?;
     Ok(told)
 }
 
-fn hear(stage: &AtomicU8, tell: &Sender<Signal>) {
+fn hear(stage: &AtomicU8, stop_max: Duration, tell: &Sender<Signal>) {
     let mut stop_at = None;
     loop {
         let looks = if stage.load(Ordering::SeqCst) == STOPPING {
@@ -131,8 +140,8 @@ fn hear(stage: &AtomicU8, tell: &Sender<Signal>) {
             }
             (None, _) => {}
         }
-        if stopping >= limits::STOP_MAX {
-            let seconds = limits::STOP_MAX.as_secs();
+        if stopping >= stop_max {
+            let seconds = stop_max.as_secs();
             process::end(
                 1,
                 &format!("relevo: the stop took more than {seconds} s: ending at once, a start recovers"),

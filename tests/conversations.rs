@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! # A comment.
-//! @ relay=no size=1000          settings of the session, before everything else; bare=normalise is the listener's bare_newlines
+//! @ relay=no size=1000          settings of the session, before everything else; bare=normalise is the listener's bare_newlines, kind=submission its kind
 //! @@ [[rule]]                   lines of a configuration: its rules hold
 //! C: EHLO client.example        the client says this line
 //! R: \n.\r\n                    the client sends these bytes and no CRLF behind them
@@ -25,7 +25,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use relevo::config::{BareNewlines, Config};
+use relevo::config::{BareNewlines, Config, Kind};
 use relevo::mail::envelope::{Envelope, Recipient, TlsWish};
 use relevo::mail::parameters::Parameters;
 use relevo::policy::acceptance::Acceptance;
@@ -112,6 +112,10 @@ fn settings(transcript: &mut Transcript, words: &str) -> Result<(), String> {
         match key {
             "relay" => transcript.relay = yes,
             "now" => transcript.now = Some(UnixMillis(number()? as u64 * 1000)),
+            "kind" => {
+                let kind = Kind::ALL.into_iter().find(|kind| kind.word() == value);
+                transcript.config.kind = kind.ok_or("no such kind")?;
+            }
             "starttls" => transcript.config.starttls = yes,
             "accounts" => transcript.config.accounts = yes,
             "dsn" => transcript.config.dsn = yes,
@@ -122,6 +126,7 @@ fn settings(transcript: &mut Transcript, words: &str) -> Result<(), String> {
             "gate" if value == "queuefull" => transcript.gate = Intake::QueueFull,
             "gate" if value == "nojournal" => transcript.gate = Intake::NoJournal,
             "gate" if value == "closing" => transcript.gate = Intake::Closing,
+            "gate" if value == "noclient" => transcript.gate = Intake::NoClient,
             _ => return Err(format!("no such setting: {word}")),
         }
     }

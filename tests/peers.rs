@@ -1,6 +1,6 @@
-//! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound, Dovecot, Postfix.
+//! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound, Dovecot, Postfix, HAProxy, curl, openssl.
 //!
-//! The stories are in `stories.py`, `dane.py` (DANE), `feedback.py` (what comes back), `gateway.py` (mail of strangers, verified), `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `notifications.py`, `room.py`, `rules.py`, `shaping.py` (limits), `signed.py` (DKIM), `signed_zones.py` (nsd and unbound), `smart_hosts.py` (logins), `sources.py`, `suppression.py` (who gets no mail), `suspensions.py`, `unsubscribe.py` (one click), `spool_tools.py`, `sts.py` (MTA-STS), `verdicts.py` (beside Postfix's), `tls_reports.py` (TLS-RPT, REQUIRETLS), `verify.py` (certificates of hops), `warmup.py` and `why.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
+//! The stories are in `stories.py`, `balancer.py` (HAProxy in front), `certificates.py` (SNI, tickets), `kinds.py` (submission), `dane.py` (DANE), `feedback.py` (what comes back), `gateway.py` (mail of strangers, verified), `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `notifications.py`, `room.py`, `rules.py`, `shaping.py` (limits), `signed.py` (DKIM), `signed_zones.py` (nsd and unbound), `smart_hosts.py` (logins), `sources.py`, `suppression.py` (who gets no mail), `suspensions.py`, `unsubscribe.py` (one click), `spool_tools.py`, `sts.py` (MTA-STS), `verdicts.py` (beside Postfix's), `tls_reports.py` (TLS-RPT, REQUIRETLS), `verify.py` (certificates of hops), `warmup.py` and `why.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
 //! one with the kills.
 
 mod stories;
@@ -262,6 +262,29 @@ stories!("gateway.py", None;
     forged_results_are_taken_out,
     what_a_domain_wants_refused_is_refused,
     silent_name_servers_hold_nobody_up,
+);
+
+stories!("kinds.py", None;
+    nobody_sends_without_a_login,
+    real_clients_begin_with_tls,
+    who_does_not_begin_with_tls_is_told_so,
+    kinds_change_by_a_reload,
+);
+
+stories!("balancer.py", None;
+    a_balancer_says_whose_connections_it_brings,
+    checks_cost_no_line_and_no_clients_count,
+    headers_come_as_they_like,
+    tls_ends_here_or_at_the_balancer,
+    a_rolling_stop_costs_no_client_anything,
+    who_comes_in_a_drain_is_told_so,
+);
+
+stories!("certificates.py", None;
+    each_name_has_its_certificate,
+    tickets_outlive_a_reload,
+    certificates_change_under_load,
+    certificates_log_clients_in,
 );
 
 stories!("warmup.py", None;

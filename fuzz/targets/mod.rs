@@ -14,6 +14,7 @@ mod incoming;
 mod input;
 mod lane;
 mod mail;
+mod proxy;
 mod record;
 mod reply;
 mod server;
@@ -30,6 +31,7 @@ pub use dns::{cache, dns};
 pub use fold::fold;
 pub use incoming::incoming;
 pub use mail::{address, bounce};
+pub use proxy::proxy;
 pub use record::record;
 pub use reply::{client, reply};
 pub use server::server;
@@ -43,7 +45,7 @@ pub type Target = (&'static str, fn(&[u8]), u32);
 
 /// All targets.
 #[allow(dead_code, reason = "the binaries name their one target; the table is for tests/corpora.rs")]
-pub const ALL: [Target; 18] = [
+pub const ALL: [Target; 19] = [
     ("record", record, 2000),
     ("fold", fold, 400),
     ("command", command, 4000),
@@ -56,6 +58,7 @@ pub const ALL: [Target; 18] = [
     ("cache", cache, 2000),
     ("config", config, 2000),
     ("address", address, 4000),
+    ("proxy", proxy, 4000),
     ("bounce", bounce, 2000),
     ("seven_bit", seven_bit, 3000),
     ("shaping", shaping, 2000),

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use relevo::config::Kind;
 use relevo::id::{Durable, MessageId};
 use relevo::limits;
 use relevo::mail::address::{is_domain, is_literal};
@@ -27,6 +28,7 @@ struct Setting {
     may_relay: bool,
     starttls: bool,
     accounts: bool,
+    kind: Kind,
     gate: Intake,
     disk_fails: bool,
 }
@@ -48,6 +50,7 @@ struct Talk {
 impl Talk {
     fn new(setting: Setting) -> Talk {
         let config = SessionConfig {
+            kind: setting.kind,
             message_size_max: SIZE_MAX,
             recipients_max: RECIPIENTS_MAX,
             starttls: setting.starttls,
@@ -208,6 +211,7 @@ pub fn server(data: &[u8]) {
         accounts: flags & 4 != 0,
         gate: [Intake::Open, Intake::Open, Intake::NoSpace, Intake::QueueFull][usize::from(flags >> 3 & 3)],
         disk_fails: flags & 32 != 0,
+        kind: if flags & 64 != 0 { Kind::Submission } else { Kind::Relay },
     };
     let choices = input.piece(8);
     let stretches: Vec<_> = input.0.split(|byte| *byte == HANDSHAKE).collect();

@@ -55,7 +55,7 @@ impl Boot {
     pub fn differences(&self, other: &Boot) -> Vec<&'static str> {
         // Whatever is added to one of these sections must be named here.
         let Boot { node, spool, logs, control, public: [https, http_page], tuning, shards } = self;
-        let Node { hostname, data_dir, shards: count } = node;
+        let Node { hostname, data_dir, shards: count, stop_grace } = node;
         let SpoolConfig { segment_size, size_max } = spool;
         let Control { http, journal_size_max, socket, socket_named: _, socket_left_out: _ } = control;
         let Tuning { runtime, spin, ring_depth, commit_delay } = tuning;
@@ -65,6 +65,7 @@ impl Boot {
             ("node.hostname", *hostname == other.node.hostname),
             ("node.data_dir", *data_dir == other.node.data_dir),
             ("node.shards", *count == other.node.shards),
+            ("node.stop_grace", *stop_grace == other.node.stop_grace),
             ("spool.segment_size", *segment_size == other.spool.segment_size),
             ("spool.size_max", *size_max == other.spool.size_max),
             ("log", *logs == other.logs),

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use crate::config::dkim::EightBit;
 use crate::config::suppression::{OnMatch, SuppressionConfig, SuppressionScope};
 use crate::config::{
-    BareNewlines, Choice, Config, DomainPattern, GatewayConfig, ListenerConfig, PrivateNetworks, RouteTarget,
-    RuntimeChoice, Scheme, ShardConfig, TlsLevel, Verify, rule, value,
+    BareNewlines, Choice, Config, DomainPattern, GatewayConfig, Kind, ListenerConfig, PrivateNetworks,
+    RouteTarget, RuntimeChoice, Scheme, ShardConfig, TlsLevel, Verify, rule, value,
 };
 use crate::time::UnixMillis;
 
@@ -26,12 +26,16 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
     writeln!(out, "{}: {shards}, mail kept in {}", config.node.hostname, config.node.data_dir.display())?;
     for listener in &config.listeners {
         write!(out, "listens on {}", listener.address)?;
+        if listener.kind != Kind::Relay {
+            write!(out, " for {}", listener.kind.word())?;
+        }
         write!(out, ", messages up to {}", value::show_size(listener.message_size_max))?;
         write!(out, ", {} recipients each", listener.recipients_max)?;
         if listener.bare_newlines == BareNewlines::Normalise {
             write!(out, ", bare CR and LF become CRLF")?;
         }
-        writeln!(out, "{}", if listener.tls.is_some() { ", STARTTLS" } else { ", no TLS" })?;
+        writeln!(out, "{}", offered_tls(listener))?;
+        write_proxies(listener, out)?;
         writeln!(
             out,
             "  at most {} clients at one time, {} of one address",
@@ -42,11 +46,12 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
             writeln!(out, "  relays for {}", networks.join(", "))?;
         }
         write_gateway(listener, out)?;
-        match (&config.accounts, &listener.tls) {
-            (Some(file), Some(_)) => {
-                writeln!(out, "  relays for the accounts in {}, after STARTTLS", file.display())?
+        match (&config.accounts, listener.has_tls()) {
+            (Some(file), true) => {
+                let after = if offers_starttls(listener) { ", after STARTTLS" } else { "" };
+                writeln!(out, "  relays for the accounts in {}{after}", file.display())?
             }
-            (Some(_), None) => writeln!(out, "  accounts cannot log in here: there is no certificate")?,
+            (Some(_), false) => writeln!(out, "  accounts cannot log in here: there is no certificate")?,
             _ => {}
         }
     }
@@ -84,6 +89,29 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
     }
     write_tuning(config, out)?;
     config.shards.iter().try_for_each(|shard| write_shard(config, shard, out))
+}
+
+fn offers_starttls(listener: &ListenerConfig) -> bool {
+    listener.tls.is_some() && !listener.kind.is_tls_first()
+}
+
+fn offered_tls(listener: &ListenerConfig) -> &'static str {
+    match (&listener.tls, listener.kind.is_tls_first()) {
+        (Some(_), true) => ", TLS from the first byte",
+        (Some(_), false) => ", STARTTLS",
+        (None, _) if listener.proxy.tls => ", TLS at its proxies",
+        (None, _) => ", no TLS",
+    }
+}
+
+/// Whose word is taken for who a client is.
+fn write_proxies(listener: &ListenerConfig, out: &mut String) -> std::fmt::Result {
+    let networks: Vec<_> = listener.proxy.from.iter().map(ToString::to_string).collect();
+    if networks.is_empty() {
+        return Ok(());
+    }
+    let tls = if listener.proxy.tls { " and whether it is under TLS" } else { "" };
+    writeln!(out, "  believes {} who a client is{tls} (PROXY protocol)", networks.join(", "))
 }
 
 /// Where recipients unsubscribe.

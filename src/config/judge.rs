@@ -173,7 +173,7 @@ fn judge_overlaps(config: &Config, found: &mut Vec<ConfigError>) {
 }
 
 fn judge_accounts(config: &Config, found: &mut Vec<ConfigError>) {
-    if config.accounts.is_some() && config.listeners.iter().all(|listener| listener.tls.is_none()) {
+    if config.accounts.is_some() && !config.listeners.iter().any(|listener| listener.has_tls()) {
         let problem =
             "nobody can log in: AUTH is offered after STARTTLS only, and no listener has a certificate";
         let fix = "add tls_certificate and tls_key to a [[listener]]";
@@ -419,9 +419,11 @@ fn judge_places(config: &Config, found: &mut Vec<ConfigError>) {
     ];
     paths.extend(config.logs.iter().map(|log| (format!("{}.path", log.section), log.path.as_ref())));
     for (at, listener) in config.listeners.iter().enumerate() {
-        let Some(files) = &listener.tls else { continue };
-        paths.push((format!("listener[{at}].tls_certificate"), Some(&files.certificate)));
-        paths.push((format!("listener[{at}].tls_key"), Some(&files.key)));
+        for files in listener.certificates() {
+            paths.push((format!("listener[{at}].tls_certificate"), Some(&files.certificate)));
+            paths.push((format!("listener[{at}].tls_key"), Some(&files.key)));
+        }
+        paths.push((format!("listener[{at}].client_ca"), listener.client_ca.as_ref()));
     }
     for (key, path) in &paths {
         if let Some(path) = path.filter(|path| !path.is_absolute()) {

@@ -1,7 +1,14 @@
 //! `[[listener]]`: where clients come in, and what holds for them.
 
+mod certificates;
+mod kind;
+mod proxy;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
+
+pub use kind::Kind;
+pub use proxy::ProxyConfig;
 
 use crate::config::literal::{Fix, bytes, integer, list, parsed, path, quoted, word};
 use crate::config::section::Section;
@@ -13,7 +20,9 @@ use crate::limits;
 pub struct ListenerConfig {
     /// Where it listens.
     pub address: SocketAddr,
-    /// Networks that may relay. Default: loopback.
+    /// What it is for.
+    pub kind: Kind,
+    /// Networks that may relay. Default: loopback; none where clients log in.
     pub relay_from: Vec<Network>,
     /// `relay_to` and `verify`: what is taken from anybody.
     pub gateway: GatewayConfig,
@@ -21,14 +30,20 @@ pub struct ListenerConfig {
     pub message_size_max: u64,
     /// Recipients of one transaction.
     pub recipients_max: usize,
-    /// Certificate chain and key, PEM; STARTTLS is offered when both are set.
+    /// Certificate chain and key, PEM; STARTTLS is offered when both are set, or TLS is there from the first byte.
     pub tls: Option<TlsFiles>,
+    /// Further ones of `certificates`, for hosts that clients ask for by name.
+    pub more_tls: Vec<TlsFiles>,
+    /// `client_ca`: authorities whose certificates log clients in, PEM.
+    pub client_ca: Option<PathBuf>,
     /// What becomes of a message with a bare CR or LF in it.
     pub bare_newlines: BareNewlines,
     /// Connections at one time, over all shards.
     pub connections_max: usize,
     /// Connections at one time of one client: an IPv4 address or an IPv6 /64.
     pub connections_per_client: usize,
+    /// `proxy_from` and `proxy_tls`: balancers in front of it.
+    pub proxy: ProxyConfig,
 }
 
 impl ListenerConfig {
@@ -36,15 +51,29 @@ impl ListenerConfig {
     pub fn plain(address: SocketAddr) -> ListenerConfig {
         ListenerConfig {
             address,
+            kind: Kind::default(),
             relay_from: loopback(),
             gateway: GatewayConfig::default(),
             message_size_max: limits::MESSAGE_SIZE_DEFAULT,
             recipients_max: limits::RECIPIENTS_MAX,
             tls: None,
+            more_tls: Vec::new(),
+            client_ca: None,
             bare_newlines: BareNewlines::default(),
             connections_max: limits::INBOUND_CONNECTIONS_MAX,
             connections_per_client: limits::CONNECTIONS_PER_CLIENT_DEFAULT as usize,
+            proxy: ProxyConfig::default(),
         }
+    }
+
+    /// All certificates, the first of which is shown to those who ask for no name.
+    pub fn certificates(&self) -> impl Iterator<Item = &TlsFiles> {
+        self.tls.iter().chain(&self.more_tls)
+    }
+
+    /// Whether clients can be under TLS, and so log in where there are accounts.
+    pub fn has_tls(&self) -> bool {
+        self.tls.is_some() || self.proxy.tls
     }
 }
 
@@ -90,8 +119,10 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
     let default = value::socket(HERE, None).expect("a constant");
     let address =
         section.read("address", default, |value| parsed(value, value::listening, guess::listening, HERE));
-    let relay_from = section
-        .read("relay_from", loopback(), |value| list(value, value::network, guess::network, "10.0.0.0/8"));
+    let kind = kind::read(section);
+    let usual = if kind.needs_login() { Vec::new() } else { loopback() };
+    let relay_from =
+        section.read("relay_from", usual, |value| list(value, value::network, guess::network, "10.0.0.0/8"));
     let gateway = gateway::read(section);
     let message_size_max = section.read("message_size_max", limits::MESSAGE_SIZE_DEFAULT, |value| {
         bytes(value, limits::MESSAGE_SIZE_LEAST..=limits::MESSAGE_SIZE_MOST, limits::MESSAGE_SIZE_DEFAULT)
@@ -110,9 +141,17 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
     let most = limits::CONNECTIONS_PER_CLIENT_DEFAULT;
     let connections_per_client =
         section.read("connections_per_client", most, |value| integer(value, inbound, most));
-    let tls = tls_files(section);
+    let (tls, more_tls) = certificates::read(section, tls_files(section));
+    let client_ca = certificates::read_authorities(section, tls.is_some(), accounts);
+    let proxy = proxy::read(section);
+    kind::check(section, kind, &gateway, (tls.as_ref(), proxy.tls));
     // Nobody could ever relay here: surely not what was meant.
-    if relay_from.is_empty() && gateway.domains.is_empty() && !(accounts && tls.is_some()) {
+    let shut =
+        relay_from.is_empty() && gateway.domains.is_empty() && !(accounts && (tls.is_some() || proxy.tls));
+    if shut && kind.needs_login() {
+        let fix = "set auth.accounts, tls_certificate and tls_key, so that accounts may, or name networks in relay_from";
+        section.fail("kind", "", "nobody may send here: clients cannot log in", Fix::Do(fix.to_owned()));
+    } else if shut {
         let more = ", or set auth.accounts and a certificate so that accounts may";
         let fix = Fix::Write("[\"127.0.0.0/8\", \"::1\"]".to_owned(), more.to_owned());
         section.fail("relay_from", "", "nobody may relay here", fix);
@@ -120,14 +159,18 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
     section.finish();
     ListenerConfig {
         address,
+        kind,
         relay_from,
         gateway,
         message_size_max,
         recipients_max: recipients_max as usize,
         tls,
+        more_tls,
+        client_ca,
         bare_newlines,
         connections_max: connections_max as usize,
         connections_per_client: connections_per_client as usize,
+        proxy,
     }
 }
 

@@ -48,7 +48,7 @@ pub use dkim::DkimConfig;
 pub use error::{ConfigError, KeyLines};
 pub use feedback::FeedbackConfig;
 pub use gateway::{GatewayConfig, Verify};
-pub use listener::{ListenerConfig, TlsFiles};
+pub use listener::{Kind, ListenerConfig, ProxyConfig, TlsFiles};
 pub use log::LogConfig;
 pub use outbound_tls::{ReportsConfig, TlsConfig};
 pub use public::PublicConfig;
@@ -83,6 +83,8 @@ pub struct Node {
     pub data_dir: PathBuf,
     /// Shards; 0 is one per core this process may use.
     pub shards: usize,
+    /// How long a stop waits before it takes no more mail, while balancers are told that it is about to.
+    pub stop_grace: Duration,
 }
 
 /// `[[route]]`

@@ -35,8 +35,11 @@ pub(super) fn node(section: &Section<'_>) -> Node {
     let usual = "/var/lib/relevo";
     let data_dir = section.read("data_dir", usual.into(), |value| some_path(value, usual));
     let shards = section.read("shards", 0, |value| integer(value, 0..=limits::SHARDS_MAX as u64, 0)) as usize;
+    let stop_grace = section.read("stop_grace", Duration::ZERO, |value| {
+        span(value, Duration::ZERO..=limits::STOP_GRACE_MAX, limits::STOP_GRACE_MAX / 4)
+    });
     section.finish();
-    Node { hostname, data_dir, shards }
+    Node { hostname, data_dir, shards, stop_grace }
 }
 
 /// The machine's own name, if it can be used.

@@ -128,6 +128,8 @@ pub const CERTIFICATE_SAID: Duration = Duration::from_secs(86_400);
 /// A stop that is told again within this is the same one: `timeout`, process managers and terminals signal a process and its group.
 pub const STOP_REPEATED: Duration = Duration::from_secs(1);
 
+/// The longest that a stop may wait for balancers to see it coming, before it drains.
+pub const STOP_GRACE_MAX: Duration = Duration::from_secs(60);
 /// How long a drain waits for what is in flight before it stops all the same.
 pub const DRAIN_MAX: Duration = Duration::from_secs(30);
 /// So long before that a drain ends what is in the middle of a body: what an LMTP server answered for some recipients is written down, and the

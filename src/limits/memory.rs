@@ -17,8 +17,8 @@ pub const CLIENT_MEMORY_MIN: u64 = 32 * 1024 * 1024;
 pub const TLS_SESSION_MEMORY: usize = 16 * 1024;
 /// Bytes of a message of TLS itself that rustls gathers from several records, also behind the handshake.
 pub const TLS_MESSAGE_MAX: usize = 64 * 1024;
-/// Bytes that a client may send for a handshake: a ClientHello with a key share that withstands quantum computers has 2 KiB, and we ask
-/// for no certificate.
+/// Bytes that a client may send for a handshake: a ClientHello with a key share that withstands quantum computers has 2 KiB, and
+/// chains of certificates, where we ask for one, mostly less than 6.
 pub const HANDSHAKE_MAX: usize = 16 * 1024;
 /// Where clients hold all they may in transactions, bodies go to the spool in pieces of this size at the least: ten thousand of them
 /// are few bytes, and a smaller one would cost more than it holds.

@@ -28,6 +28,8 @@ pub const ACCOUNTS_MAX: usize = 100_000;
 pub const ACCOUNTS_FILE_MAX: u64 = 64 * 1024 * 1024;
 /// Bytes of a file with certificates or a key: a chain has a few KiB.
 pub const PEM_FILE_MAX: u64 = 1024 * 1024;
+/// Certificates of one listener.
+pub const CERTIFICATES_MAX: usize = 1_000;
 /// Names of a certificate that is for another host, as far as they are told.
 pub const CERTIFICATE_NAMES_TOLD: usize = 3;
 /// Longest account name, bytes.

@@ -9,6 +9,8 @@ pub const COMMAND: Duration = Duration::from_secs(300);
 pub const WITHOUT_MAIL: Duration = Duration::from_secs(600);
 /// The same once a recipient was taken: a thousand of them, each a round trip, on a slow line.
 pub const TRANSACTION: Duration = Duration::from_secs(1800);
+/// The whole header of a proxy, which sends it with its first segment (the PROXY protocol asks for three seconds at least).
+pub const PROXY: Duration = Duration::from_secs(10);
 /// The whole of one TLS handshake.
 pub const HANDSHAKE: Duration = Duration::from_secs(60);
 /// The whole of one DATA phase, however slowly it drips; large bodies have more, by their length.

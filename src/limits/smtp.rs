@@ -6,6 +6,11 @@ use std::time::Duration;
 pub const COMMAND_LINE_MAX: usize = 2048;
 /// Longest line in an AUTH exchange, CRLF included (RFC 4954 section 4).
 pub const AUTH_LINE_MAX: usize = 12_288;
+/// Longest header of the PROXY protocol's version 1, CRLF included (section 2.1 of its description).
+pub const PROXY_V1_MAX: usize = 107;
+/// Longest header of its version 2: addresses and what a proxy says beside them. Receivers must take 536 bytes (section 2.2); those with a name of a
+/// certificate and an identifier in them stay below 1 KiB.
+pub const PROXY_V2_MAX: usize = 4096;
 /// Longest text line accepted inside a message, CRLF excluded. RFC 5321 4.5.3.1.6 says 998; real mail is longer,
 /// and refusing it bounces what every other relay passes, so the default is far above and only stops abuse.
 pub const TEXT_LINE_MAX: usize = 65_536;

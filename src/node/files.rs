@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::literal::quoted;
-use crate::config::{Config, ConfigError, Credentials, Password, RouteTarget, TlsLevel, value};
+use crate::config::{
+    Config, ConfigError, Credentials, ListenerConfig, Password, RouteTarget, TlsFiles, TlsLevel, value,
+};
 use crate::control::ShownCertificate;
 use crate::limits;
 use crate::lookup::machines_name_servers;
@@ -20,14 +22,14 @@ use crate::node::shaping::{self, Shaped};
 use crate::policy::accounts::Accounts;
 use crate::policy::certificate::Certificate;
 use crate::policy::signing::Signing;
-use crate::policy::tls;
+use crate::policy::tls::{self, ClientAuthorities, Tickets};
 use crate::policy::trust::{self, NoAuthority};
 use crate::route::{Route, Table};
 use crate::runtime::{authorities, files, process};
 use crate::shaping::check;
 use crate::shaping::layers::Shaping;
 use crate::shard::inbound::logins::Logins;
-use crate::shard::live::Contents;
+use crate::shard::live::{Contents, LiveConfig};
 
 /// What came of reading all files that a configuration names.
 pub(crate) struct Filled {
@@ -35,6 +37,8 @@ pub(crate) struct Filled {
     pub contents: Contents,
     /// What the certificate of each listener says, where it has one that can be used; then that of the pages.
     pub shown: Vec<Option<ShownCertificate>>,
+    /// The same of further certificates, each with the place of its listener.
+    pub more_shown: Vec<(usize, ShownCertificate)>,
     /// The name servers are the machine's.
     pub own_servers: bool,
     /// Those that cannot be used, as they stand in the configuration.
@@ -52,7 +56,7 @@ impl Filled {
     /// The certificates that are shown, one for each file.
     pub fn each_shown(&self) -> Vec<ShownCertificate> {
         let mut each: Vec<ShownCertificate> = Vec::new();
-        for shown in self.shown.iter().flatten() {
+        for shown in self.shown.iter().flatten().chain(self.more_shown.iter().map(|(_, shown)| shown)) {
             if !each.iter().any(|other| other.file == shown.file) {
                 each.push(shown.clone());
             }
@@ -68,6 +72,15 @@ pub(crate) struct Known<'a> {
     pub logins: Option<&'a Logins>,
     /// The keys: those whose files are as they were are not read again.
     pub signing: Option<&'a Signing>,
+    /// What tickets of clients are sealed with.
+    pub tickets: Option<&'a Arc<Tickets>>,
+}
+
+impl<'a> Known<'a> {
+    /// By what is in force, and these accounts.
+    pub fn of(live: &'a LiveConfig, logins: Option<&'a Logins>) -> Known<'a> {
+        Known { logins, signing: live.signing.as_deref(), tickets: Some(&live.tickets) }
+    }
 }
 
 /// Reads every file that a configuration names, once each, and puts what it holds where it belongs: into the configuration, or beside it. No other
@@ -77,15 +90,28 @@ pub(crate) fn fill(config: &mut Config, known: Known<'_>) -> Filled {
     let mut fail = |key: &str, flaw| bad.push(BadFile { key: key.to_owned(), flaw });
     let mut contents = Contents::default();
     let (pems, mut shown) = (Pems::default(), Vec::new());
+    contents.tickets = known.tickets.cloned().unwrap_or_default();
+    let mut more_shown = Vec::new();
     for (at, listener) in config.listeners.iter().enumerate() {
-        let read = listener.tls.as_ref().map(|files| tls::server(files, |path| pems.read(path))).transpose();
-        let usable = read.unwrap_or_else(|unusable| {
-            let key = if unusable.of_key { "tls_key" } else { "tls_certificate" };
+        let clients = listener.client_ca.as_ref().map(|path| tls::authorities(path, pems.read(path)));
+        let clients = clients.transpose().unwrap_or_else(|unusable| {
+            fail(&format!("listener[{at}].client_ca"), FileFlaw::Tls(unusable));
+            None
+        });
+        let usable = certificates(listener, (&contents.tickets, clients.as_ref()), &pems);
+        contents.clients.push(clients.map(Arc::new));
+        let usable = usable.unwrap_or_else(|unusable| {
+            let key = match unusable.of_key {
+                _ if !config.places.has(&format!("listener[{at}].tls_certificate")) => "certificates",
+                true => "tls_key",
+                false => "tls_certificate",
+            };
             fail(&format!("listener[{at}].{key}"), FileFlaw::Tls(unusable));
             None
         });
-        let files = listener.tls.as_ref().filter(|_| usable.is_some());
-        shown.push(files.and_then(|files| pems.shown(&files.certificate, &config.node.hostname)));
+        let mut all = pems.all_shown(listener, usable.is_some(), &config.node.hostname).into_iter();
+        shown.push(all.next().flatten());
+        more_shown.extend(all.flatten().map(|shown| (at, shown)));
         contents.certificates.push(usable);
     }
     match config.public.tls.as_ref().map(|files| tls::server(files, |path| pems.read(path))).transpose() {
@@ -136,7 +162,7 @@ pub(crate) fn fill(config: &mut Config, known: Known<'_>) -> Filled {
     }
     bad.extend(logs::clashes(config));
     let own_servers = find_name_servers(config);
-    Filled { contents, shown, own_servers, bad, doubts: findings.warnings }
+    Filled { contents, shown, more_shown, own_servers, bad, doubts: findings.warnings }
 }
 
 /// The host that a route leads a domain to, unless it is the name of one that a route leads to.
@@ -225,6 +251,17 @@ fn logins(accounts: Accounts, known: Option<&Logins>) -> Logins {
     }
 }
 
+/// What the clients of a listener are shown; None: nothing, as it has no TLS.
+fn certificates(
+    listener: &ListenerConfig,
+    (tickets, clients): (&Tickets, Option<&ClientAuthorities>),
+    pems: &Pems,
+) -> Result<Option<Arc<rustls::ServerConfig>>, tls::Unusable> {
+    let all: Vec<_> = listener.certificates().collect();
+    let several = || tls::several(&all, tickets, clients, |path| pems.read(path));
+    (!all.is_empty()).then(several).transpose()
+}
+
 /// Files with certificates or keys, each read once: what is in use is what is told, whoever writes them meanwhile, and listeners that share one agree.
 #[derive(Default)]
 struct Pems(RefCell<BTreeMap<PathBuf, Vec<u8>>>);
@@ -237,6 +274,21 @@ impl Pems {
         let text = files::read_whole(path, limits::PEM_FILE_MAX)?;
         self.0.borrow_mut().insert(path.to_owned(), text.clone());
         Ok(text)
+    }
+
+    /// What the certificates of a listener say, where they can be used. Of several one is for the host, and the others are for others.
+    fn all_shown(
+        &self,
+        listener: &ListenerConfig,
+        usable: bool,
+        host: &str,
+    ) -> Vec<Option<ShownCertificate>> {
+        let of = |files: &TlsFiles| self.shown(&files.certificate, host).filter(|_| usable);
+        let mut all: Vec<_> = listener.certificates().map(of).collect();
+        if all.iter().flatten().any(|shown| shown.for_host) {
+            all.iter_mut().flatten().for_each(|shown| shown.for_host = true);
+        }
+        all
     }
 
     /// What a certificate says, of which the file was read.

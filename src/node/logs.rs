@@ -47,7 +47,10 @@ pub(super) fn clashes(config: &Config) -> Vec<BadFile> {
 fn named(config: &Config) -> impl Iterator<Item = (String, PathBuf)> {
     let mut named = vec![("the configuration".to_owned(), config.places.file().to_owned())];
     for (at, listener) in config.listeners.iter().enumerate() {
-        if let Some(files) = &listener.tls {
+        named.extend(
+            listener.client_ca.iter().map(|path| (format!("listener[{at}].client_ca"), path.clone())),
+        );
+        for files in listener.certificates() {
             named.push((format!("listener[{at}].tls_certificate"), files.certificate.clone()));
             named.push((format!("listener[{at}].tls_key"), files.key.clone()));
         }

@@ -155,7 +155,7 @@ impl Reloader {
         let written: Vec<SocketAddr> = config.listeners.iter().map(|listener| listener.address).collect();
         errors.extend(resolve_ports(&mut config, state));
         errors.extend(self.too_many(&state.live.config, &config));
-        let known = Known { logins: state.logins.as_deref(), signing: state.live.signing.as_deref() };
+        let known = Known::of(&state.live, state.logins.as_deref());
         let mut filled = files::fill(&mut config, known);
         errors.extend(verp::put_into(&mut filled, &config));
         errors.extend(public::put_into(&mut filled, &config));

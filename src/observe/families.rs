@@ -155,6 +155,9 @@ pub const CAME_BACK: [&str; 12] = [
     "unsubscribe",
 ];
 
+/// Connections of balancers: whose the header said whose they are, which were looks whether we are there, and whose header is none.
+pub const PROXIED: [&str; 3] = ["ok", "check", "bad"];
+
 /// Ways out of a list that a rule asked for, by what came of it.
 pub const WAYS_OUT: [&str; 5] = ["added", "present", "several_recipients", "too_long", "signed"];
 
@@ -182,6 +185,8 @@ pub struct Families {
     pub came_back: Family,
     /// Ways out of lists, by [`WAYS_OUT`].
     pub ways_out: Family,
+    /// Connections from `proxy_from`, by [`PROXIED`].
+    pub proxied: Family,
     /// Recipients in attempts over a connection, by route and [`Tried`].
     pub attempted: NamedCounters,
     /// The same, by source and [`Tried`]; what left by the node's own addresses is not in it.
@@ -223,6 +228,12 @@ impl Default for Families {
                 label: "result",
                 values: &WAYS_OUT,
             }),
+            proxied: Family::new(&FamilyInfo {
+                name: "proxied",
+                help: "Connections of balancers (proxy_from), by what their PROXY header said",
+                label: "result",
+                values: &PROXIED,
+            }),
             attempted: NamedCounters::new(
                 "route",
                 &FamilyInfo {
@@ -256,8 +267,8 @@ impl Default for Families {
 
 impl Families {
     /// Those with one label.
-    pub fn plain(&self) -> [&Family; 5] {
-        [&self.rejected, &self.classified, &self.narrowed, &self.came_back, &self.ways_out]
+    pub fn plain(&self) -> [&Family; 6] {
+        [&self.rejected, &self.classified, &self.narrowed, &self.came_back, &self.ways_out, &self.proxied]
     }
 
     /// Those with names.

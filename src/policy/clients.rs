@@ -57,6 +57,12 @@ impl Clients {
         Ok(())
     }
 
+    /// How many there are.
+    #[cfg(test)]
+    pub fn all(&self) -> usize {
+        self.all
+    }
+
     /// Counts it out.
     pub fn leave(&mut self, client: Client) {
         self.all = self.all.saturating_sub(1);

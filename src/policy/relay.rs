@@ -10,6 +10,36 @@ pub const LOOPBACK: [Network; 2] = [
     Network { address: IpAddr::V6(Ipv6Addr::LOCALHOST), bits: 128 },
 ];
 
+/// How a connection comes here, and whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// From the client itself.
+    Direct,
+    /// Through a proxy on this machine.
+    ProxyHere,
+    /// Through one that is elsewhere.
+    Proxy,
+    /// From a proxy that has not said whose it is, or only looks whether we are there.
+    Unnamed,
+}
+
+impl Way {
+    /// Through a proxy that said whose connection it is.
+    pub fn through(proxy: IpAddr) -> Way {
+        if proxy.to_canonical().is_loopback() { Way::ProxyHere } else { Way::Proxy }
+    }
+
+    /// Whether a client that came this way, from `address` as it is known, may relay without authenticating. The loopback addresses of a proxy that is
+    /// elsewhere are those of another machine, and what a proxy does not name is nobody.
+    pub fn may_relay(self, networks: &[Network], address: IpAddr) -> bool {
+        match self {
+            Way::Unnamed => false,
+            Way::Proxy if address.to_canonical().is_loopback() => false,
+            Way::Direct | Way::ProxyHere | Way::Proxy => may_relay(networks, address),
+        }
+    }
+}
+
 /// Whether a client at `address` may relay without authenticating.
 pub fn may_relay(networks: &[Network], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(address))
@@ -38,6 +68,26 @@ mod tests {
         {
             assert!(!check(&LOOPBACK, address), "{address}");
         }
+    }
+
+    #[test]
+    fn another_machines_loopback_is_not_ours() {
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let own = [&LOOPBACK[..], &[Network { address: address("10.0.0.0"), bits: 8 }]].concat();
+        let may = |proxy: &str, client: &str| Way::through(address(proxy)).may_relay(&own, address(client));
+        for client in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            assert!(!may("10.0.0.9", client) && !may("2001:db8::9", client), "{client}");
+            for proxy in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+                assert!(may(proxy, client), "{client} of this machine, by its own proxy");
+            }
+        }
+        assert!(may("10.0.0.9", "10.1.1.1") && may("127.0.0.1", "10.1.1.1"));
+        // A proxy that may relay itself gives that to nobody.
+        assert!(!may("10.0.0.9", "192.0.2.1") && !may("127.0.0.1", "192.0.2.1"));
+        for client in ["127.0.0.1", "10.0.0.9", "192.0.2.1"] {
+            assert!(!Way::Unnamed.may_relay(&own, address(client)));
+        }
+        assert!(Way::Direct.may_relay(&own, address("127.0.0.1")));
     }
 
     #[test]

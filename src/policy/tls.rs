@@ -1,8 +1,13 @@
 //! The TLS we speak: with a certificate from files towards clients, opportunistic towards next hops.
 
 mod client;
+mod clients;
+mod names;
+mod tickets;
 
 pub use client::Client;
+pub use clients::ClientAuthorities;
+pub use tickets::Tickets;
 
 use std::fmt;
 use std::io;
@@ -10,13 +15,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
-use rustls::crypto::ring::Ticketer;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::NoServerSessionStorage;
+use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, ServerConfig};
 
 use crate::config::TlsFiles;
+use names::ByName;
 
 /// AES of 128 bits before 256: its key schedule hashes with SHA-256, which processors have an instruction for and SHA-384 mostly not, and
 /// that is a good part of a handshake. All that rustls offers stays on offer.
@@ -30,6 +36,16 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
         _ => 3,
     });
     Arc::new(provider)
+}
+
+/// The certificates of authorities, from such a file.
+pub fn authorities(path: &Path, text: io::Result<Vec<u8>>) -> Result<ClientAuthorities, Unusable> {
+    let all = text.map_err(Flaw::Unreadable).and_then(|text| read_chain(&text));
+    all.and_then(|all| ClientAuthorities::new(all).ok_or(Flaw::NoCertificate)).map_err(|flaw| Unusable {
+        path: path.to_owned(),
+        of_key: false,
+        flaw,
+    })
 }
 
 /// The certificates of a text; none where one of them cannot be read.
@@ -157,14 +173,54 @@ impl fmt::Display for Unusable {
 
 impl std::error::Error for Unusable {}
 
-/// A certificate chain and its key, from files that `read` reads.
+/// A certificate chain and its key, from files that `read` reads; its tickets are its own.
 pub fn server(
     files: &TlsFiles,
     read: impl Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> Result<Arc<ServerConfig>, Unusable> {
+    several(&[files], &Tickets::default(), None, read)
+}
+
+/// Several of them, at least one: each is shown to those who ask for a name in it, and the first to all others. Clients are asked for theirs where there
+/// are authorities that they may have one of.
+pub fn several(
+    all: &[&TlsFiles],
+    tickets: &Tickets,
+    clients: Option<&ClientAuthorities>,
+    read: impl Fn(&Path) -> io::Result<Vec<u8>>,
+) -> Result<Arc<ServerConfig>, Unusable> {
+    let provider = provider();
+    let keys: Vec<_> =
+        all.iter().map(|files| certified(files, &provider, &read)).collect::<Result<_, _>>()?;
+    let of_first = |flaw| Unusable {
+        path: all.first().map(|files| files.certificate.clone()).unwrap_or_default(),
+        of_key: false,
+        flaw,
+    };
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| of_first(Flaw::Refused(error)))?;
+    let builder = match clients {
+        Some(clients) => builder.with_client_cert_verifier(clients.verifier(&provider)),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(ByName::new(keys)));
+    config.ignore_client_order = true;
+    // A client that comes again needs one ticket, and no memory of ours: whichever shard it comes to can read it.
+    config.ticketer = tickets.key().map_err(|error| of_first(Flaw::NoTickets(error)))?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 1;
+    Ok(Arc::new(config))
+}
+
+/// One of them.
+fn certified(
+    files: &TlsFiles,
+    provider: &CryptoProvider,
+    read: impl Fn(&Path) -> io::Result<Vec<u8>>,
+) -> Result<Arc<CertifiedKey>, Unusable> {
     let of_certificate = |flaw| Unusable { path: files.certificate.clone(), of_key: false, flaw };
     let of_key = |flaw| Unusable { path: files.key.clone(), of_key: true, flaw };
-    let provider = provider();
     let chain = read(&files.certificate)
         .map_err(Flaw::Unreadable)
         .and_then(|text| read_chain(&text))
@@ -177,20 +233,11 @@ pub fn server(
             Err(_) => Err(Flaw::StrangeKey),
         })
         .map_err(of_key)?;
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => Flaw::OtherKey(files.key.clone()),
-            error => Flaw::Refused(error),
-        })
-        .map_err(of_certificate)?;
-    config.ignore_client_order = true;
-    // A client that comes again needs one ticket, and no memory of ours: whichever shard it comes to can read it.
-    config.ticketer = Ticketer::new().map_err(|error| of_key(Flaw::NoTickets(error)))?;
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 1;
-    Ok(Arc::new(config))
+    let certified = CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => Flaw::OtherKey(files.key.clone()),
+        error => Flaw::Refused(error),
+    });
+    certified.map(Arc::new).map_err(of_certificate)
 }
 
 fn read_chain(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, Flaw> {

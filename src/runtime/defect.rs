@@ -159,4 +159,6 @@ pub enum Defect {
     SignatureLost,
     /// Mail that requires TLS goes to whoever takes it.
     TlsUnasked,
+    /// Connections through a proxy are not counted for their clients.
+    ProxyUncounted,
 }

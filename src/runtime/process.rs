@@ -110,7 +110,7 @@ fn sync_directory(directory: &Path) -> io::Result<()> {
 }
 
 /// Sleeps. For start and stop; shards have timers.
-#[expect(clippy::disallowed_methods, reason = "the main thread, before or after any shard runs")]
+#[expect(clippy::disallowed_methods, reason = "the main thread, which does nothing else while shards run")]
 pub fn pause(span: std::time::Duration) {
     std::thread::sleep(span);
 }

@@ -64,6 +64,12 @@ impl ClientCounts {
         self.lock().leave(client);
     }
 
+    /// How many there are.
+    #[cfg(test)]
+    pub fn all(&self) -> usize {
+        self.lock().all()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Clients> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

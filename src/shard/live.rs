@@ -20,7 +20,7 @@ use crate::policy::gateway::Gateway;
 use crate::policy::returns::Returns;
 use crate::policy::signing::Signing;
 use crate::policy::tenants::Tenants;
-use crate::policy::tls;
+use crate::policy::tls::{self, ClientAuthorities, Tickets};
 use crate::route::egress::Egresses;
 use crate::route::gate::Gate;
 use crate::route::{Route, Table};
@@ -69,6 +69,8 @@ pub struct LiveConfig {
     pub links: Option<Arc<Links>>,
     /// The certificate of those pages.
     pub public_tls: Option<Arc<rustls::ServerConfig>>,
+    /// What tickets of clients are sealed with.
+    pub tickets: Arc<Tickets>,
 }
 
 /// What there is to a listener beside what the configuration says of it.
@@ -76,6 +78,8 @@ pub struct LiveConfig {
 pub struct LiveListener {
     /// The certificate and its key.
     pub certificate: Option<Arc<rustls::ServerConfig>>,
+    /// Whose certificates log clients in.
+    pub clients: Option<Arc<ClientAuthorities>>,
     /// Whether each shard opens it.
     pub opens: Vec<bool>,
     /// Domains that it takes from anybody.
@@ -88,6 +92,8 @@ pub struct LiveListener {
 pub struct Contents {
     /// Certificate and key of each listener, in their order; it has none where there is no more.
     pub certificates: Vec<Option<Arc<rustls::ServerConfig>>>,
+    /// Whose certificates log clients in at each listener, in the same way.
+    pub clients: Vec<Option<Arc<ClientAuthorities>>>,
     /// Accounts that may relay.
     pub accounts: Option<Arc<Logins>>,
     /// What the shaping files say.
@@ -102,18 +108,21 @@ pub struct Contents {
     pub links: Option<Arc<Links>>,
     /// Certificate and key of `[public]`.
     pub public_tls: Option<Arc<rustls::ServerConfig>>,
+    /// What tickets of clients are sealed with, as long as the process lives.
+    pub tickets: Arc<Tickets>,
 }
 
 impl LiveConfig {
     /// That of a configuration whose ports are resolved, with what its files hold, for so many shards.
     pub fn new(config: Arc<Config>, contents: Contents, shards: usize) -> LiveConfig {
-        let Contents { certificates, accounts, shaping, verifying, signing, verp, links, public_tls } =
-            contents;
+        let Contents { certificates, clients, accounts, shaping, verifying, .. } = contents;
+        let Contents { signing, verp, links, public_tls, tickets, .. } = contents;
         let returns = Returns::new(&config.feedback, verp);
         let shards = config.particulars(shards);
         let certificates = certificates.into_iter().chain(std::iter::repeat(None));
         let listener = |(place, certificate): (usize, _)| LiveListener {
             certificate,
+            clients: clients.get(place).cloned().flatten(),
             opens: shards.iter().map(|shard| shard.listeners[place]).collect(),
             gateway: Gateway::new(&config.listeners[place].gateway.domains).map(Arc::new),
         };
@@ -140,6 +149,7 @@ impl LiveConfig {
             returns: (!config.feedback.is_off()).then(|| Arc::new(returns)),
             links,
             public_tls,
+            tickets,
             config,
         }
     }

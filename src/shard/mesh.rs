@@ -84,6 +84,7 @@ pub struct Mesh {
     known_tenants: KnownTenants,
     /// The suppression list, as control keeps it.
     suppression: Arc<Shared>,
+    leaving: AtomicBool,
     stop: AtomicBool,
     /// Shards that have nothing in flight, while the node drains.
     quiet: Vec<AtomicBool>,
@@ -176,6 +177,7 @@ impl Mesh {
             verifying: Verifying::default(),
             known_tenants: KnownTenants::default(),
             suppression: Arc::default(),
+            leaving: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             credits: u32::try_from(credits).unwrap_or(u32::MAX),
             lend_at: room.lend_at,
@@ -513,6 +515,16 @@ impl Mesh {
     /// Whether mail may be taken.
     pub fn is_open(&self) -> bool {
         self.open.load(Ordering::SeqCst)
+    }
+
+    /// The node is about to stop: balancers that look are told, and nobody else.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether that was said.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
     }
 
     /// Asks every shard to drain.

@@ -240,7 +240,7 @@ impl<R: Runtime> Shard<R> {
             Intake::NoJournal => Shut::NoJournal,
             Intake::Open if self.inbound.memory.is_full(self.mesh.memory()) => Shut::NoMemory,
             // The others are of one session, or pass at once.
-            Intake::Open | Intake::Closing | Intake::NoMemory | Intake::Aged => Shut::No,
+            Intake::Open | Intake::Closing | Intake::NoMemory | Intake::Aged | Intake::NoClient => Shut::No,
         });
     }
 

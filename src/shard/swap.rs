@@ -38,19 +38,22 @@ fn listener_of<R: Runtime>(shard: &Shard<R>, place: usize, live: &Rc<InForce>) -
     let stages = live.acceptance.stages();
     let binds = live.accounts.as_ref().is_some_and(|logins| logins.accounts().bind_senders());
     let questions = Questions { sender: stages.sender || binds, recipient: stages.recipient };
+    let kind = config.kind;
     Listener {
         config: config.clone(),
         session: Rc::new(SessionConfig {
             hostname: shard.boot.node.hostname.clone(),
+            kind,
             message_size_max: config.message_size_max,
             recipients_max: config.recipients_max,
-            starttls: certificate.is_some(),
+            starttls: certificate.is_some() && !kind.is_tls_first(),
             accounts: live.accounts.is_some(),
             dsn: live.config.bounces.dsn,
             bare_newlines: config.bare_newlines,
             envelopes: shard.inbound.envelopes.clone(),
             questions,
-            returns: live.returns.clone(),
+            // What comes back comes from other servers.
+            returns: live.returns.clone().filter(|_| !kind.needs_login()),
             gateway: live.listeners[place].gateway.clone(),
         }),
         live: live.clone(),

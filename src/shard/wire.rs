@@ -273,7 +273,27 @@ impl<R: Runtime> Wire<R> {
     /// Puts TLS on and shakes hands, for which the peer may send `most` bytes: rustls keeps an incomplete message of a handshake. What
     /// the peer sent in plain text before is the caller's to discard.
     pub async fn protect(&mut self, connection: rustls::Connection, most: usize) -> Result<(), WireError> {
-        self.tls = Some(Box::new(Tls { connection, records: Records::default() }));
+        self.begin_tls(connection, Vec::new())?;
+        self.shake_hands(most, async || ()).await
+    }
+
+    /// Puts TLS on, of which this came already. A server does most of its work here: it signs.
+    pub fn begin_tls(&mut self, connection: rustls::Connection, begun: Vec<u8>) -> Result<(), WireError> {
+        let tls = self.tls.insert(Box::new(Tls { connection, records: Records::default() }));
+        tls.records.follow(&begun);
+        let mut rest = &begun[..];
+        while !rest.is_empty() && tls.read_tls(&mut rest)? > 0 {
+            shake(tls, &self.stream)?;
+        }
+        Ok(())
+    }
+
+    /// The rest of a handshake, as [`Wire::protect`] has it. What came is looked at while `turn` is held, which may be waited for.
+    pub async fn shake_hands<Turn>(
+        &mut self,
+        most: usize,
+        turn: impl AsyncFn() -> Turn,
+    ) -> Result<(), WireError> {
         let mut left = most;
         loop {
             self.flush_tls().await?;
@@ -285,10 +305,9 @@ impl<R: Runtime> Wire<R> {
             match connection.read_tls(&mut RecordReader(&self.stream, records)) {
                 Ok(0) => return Err(WireError::Lost(io::ErrorKind::UnexpectedEof.into())),
                 Ok(came) => {
-                    if let Err(error) = tls.process_new_packets() {
-                        let _ = tls.write_tls(&mut RecordWriter(&self.stream));
-                        return Err(WireError::Tls(error));
-                    }
+                    let turn = turn().await;
+                    shake(tls, &self.stream)?;
+                    drop(turn);
                     left = left.saturating_sub(came);
                     if !tls.is_handshaking() {
                         tls.records.brought();
@@ -421,6 +440,14 @@ fn recv_tls(
             )));
         }
     }
+}
+
+/// What came of a handshake is understood. Where it is not, the peer is owed the alert that says why.
+fn shake(tls: &mut Tls, stream: &impl Stream) -> Result<(), WireError> {
+    tls.process_new_packets().map(|_| ()).map_err(|error| {
+        let _ = tls.write_tls(&mut RecordWriter(stream));
+        WireError::Tls(error)
+    })
 }
 
 struct RecordReader<'a, S>(&'a S, &'a mut Records);

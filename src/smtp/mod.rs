@@ -6,6 +6,7 @@ pub mod client;
 pub mod command;
 pub mod data;
 pub mod extensions;
+pub mod proxy;
 pub mod reply;
 pub mod server;
 pub mod words;

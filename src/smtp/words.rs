@@ -62,5 +62,13 @@ pub const ENDLESS_LINE: &str = "421 4.7.0 Line without an end\r\n";
 pub const SESSION_OVER: &str = "421 4.3.2 The session has lasted long enough, connect again\r\n";
 pub const NOTHING_TAKEN: &str = "421 4.3.2 No mail could be taken for a while, try again later\r\n";
 pub const TOO_MANY_LOGINS: &str = "421 4.3.2 Too many logins wait for their answer, try again later\r\n";
+/// Nobody named its balancer in `proxy_from`.
+pub const PROXY_DENIED: &str = "421 4.5.0 No PROXY header is taken from your address\r\n";
+pub const NO_PROXY_HEADER: &str =
+    "421 4.4.2 Timeout: no PROXY header came, which is due from your address\r\n";
+pub const NO_CLIENT: &str = "550 5.7.1 No mail is taken from a proxy that does not say whose it is\r\n";
+pub const AUTH_REQUIRED: &str = "530 5.7.0 Authentication required\r\n";
+/// RFC 3207 section 4.
+pub const STARTTLS_REQUIRED: &str = "530 5.7.0 Must issue a STARTTLS command first\r\n";
 pub const NOT_HTTP: &str = "421 4.7.0 This is not an HTTP server\r\n";
 pub const TOO_MANY_ERRORS: &str = "421 4.7.0 Too many errors\r\n";

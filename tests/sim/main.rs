@@ -13,6 +13,7 @@ mod floods;
 mod day;
 mod days;
 mod dsn;
+mod front_door;
 mod full_disk;
 mod gateway;
 mod held;

@@ -172,6 +172,7 @@ found! {
     PieceNotSigned in a_piece_that_nobody_signed_is_found,
     SignatureLost in a_signature_that_does_not_move_is_found,
     TlsUnasked in mail_for_a_host_that_nobody_verified_is_found,
+    ProxyUncounted in clients_of_a_proxy_that_nobody_counts_are_found,
 }
 
 const LOST: &[&str] = &["lost ("];
@@ -210,6 +211,7 @@ fn of_ends(defect: Defect) {
         Defect::PieceNotSigned | Defect::SignatureLost => signed::is_found(defect),
         Defect::FeedbackSettledFirst => feedback::is_found(defect),
         Defect::TlsUnasked => require_tls::is_found(defect),
+        Defect::ProxyUncounted => front_door::is_found(defect),
         Defect::Unverified | Defect::ForgedResultsKept => gateway::is_found(defect),
         _ => suppressed::is_found(defect),
     }
@@ -235,6 +237,7 @@ fn is_found(defect: Defect) {
             return node_shares::is_found(defect);
         }
         Defect::HeldForgotten | Defect::FeedbackSettledFirst => return of_ends(defect),
+        Defect::ProxyUncounted => return of_ends(defect),
         Defect::DiscardedHandedOut | Defect::ClassUntold | Defect::PieceNotSigned => return of_ends(defect),
         Defect::SuppressionUnasked | Defect::SuppressedTried | Defect::TlsUnasked => return of_ends(defect),
         Defect::NotifyIgnored | Defect::LateToldAgain | Defect::SignatureLost => return of_ends(defect),

@@ -4,13 +4,15 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::config::literal::{quoted, quoted_list};
 use crate::config::value::show_size;
-use crate::config::{Config, ConfigError, ListenerConfig, Network};
+use crate::config::{Config, ConfigError, Kind, ListenerConfig, Network};
 use crate::limits;
 
 /// Each listener, in order.
 pub(super) fn judge(config: &Config, shards: usize, found: &mut Vec<ConfigError>) {
     for (at, listener) in config.listeners.iter().enumerate() {
         judge_relaying(config, at, listener, found);
+        judge_kind(config, at, listener, found);
+        judge_proxies(config, at, listener, found);
         judge_listener(config, at, listener, shards, found);
     }
 }
@@ -40,7 +42,7 @@ fn judge_relaying(config: &Config, at: usize, listener: &ListenerConfig, found: 
         found.push(config.places.propose(&key, problem, &quoted_list(&kept), more));
     }
     let here = listener.relay_from.iter().all(is_loopback);
-    let accounts = config.accounts.is_some() && listener.tls.is_some();
+    let accounts = config.accounts.is_some() && listener.has_tls();
     if reachable && here && !accounts && listener.gateway.domains.is_empty() {
         let problem = format!(
             "{} is open to others, and only this machine may relay there: they get 550 5.7.1",
@@ -48,6 +50,49 @@ fn judge_relaying(config: &Config, at: usize, listener: &ListenerConfig, found: 
         );
         let more = " with the networks of your clients, or set auth.accounts and a certificate";
         found.push(config.places.propose(&key, problem, "[\"127.0.0.0/8\", \"::1\", \"10.0.0.0/8\"]", more));
+    }
+}
+
+/// What clients of a port expect of it.
+fn judge_kind(config: &Config, at: usize, listener: &ListenerConfig, found: &mut Vec<ConfigError>) {
+    let usual = Kind::ALL.into_iter().find(|kind| kind.port() == listener.address.port());
+    let Some(usual) = usual.filter(|usual| *usual != listener.kind) else { return };
+    let others = !listener.relay_from.is_empty() || !listener.gateway.domains.is_empty();
+    if usual == Kind::Submission && listener.kind == Kind::Relay && !others {
+        return;
+    }
+    let problem = match usual {
+        Kind::Relay => "other servers send to port 25, and cannot log in".to_owned(),
+        Kind::Submission if listener.kind.is_tls_first() => {
+            "clients of port 587 say STARTTLS, and wait for a greeting without TLS (RFC 6409)".to_owned()
+        }
+        Kind::Submission => {
+            "port 587 is for those who log in, and here others are let in too (RFC 6409)".to_owned()
+        }
+        Kind::Submissions => {
+            "clients of port 465 begin with TLS, and are greeted without (RFC 8314)".to_owned()
+        }
+    };
+    let more = ", or use another port";
+    found.push(config.places.propose(&format!("listener[{at}].kind"), problem, &quoted(usual.word()), more));
+}
+
+/// Whose word is taken for who a client is, against who can reach the listener.
+fn judge_proxies(config: &Config, at: usize, listener: &ListenerConfig, found: &mut Vec<ConfigError>) {
+    let wide: Vec<_> = listener.proxy.from.iter().filter(|network| is_everybody(network)).collect();
+    if !wide.is_empty() {
+        let names: Vec<_> = wide.iter().map(ToString::to_string).collect();
+        let problem = format!(
+            "OPEN RELAY: whoever connects from {} says himself from which address, also one of relay_from",
+            names.join(" and ")
+        );
+        let more = " with the addresses of your balancers";
+        found.push(config.places.propose(
+            &format!("listener[{at}].proxy_from"),
+            problem,
+            "[\"10.0.0.10/32\"]",
+            more,
+        ));
     }
 }
 

@@ -26,6 +26,22 @@ const DOUBTFUL: &[(&str, &str)] = &[
     ("[[listener]]\naddress = \"0.0.0.0:25\"\nrelay_from = [\"45.0.0.0/8\"]\n", "OPEN RELAY: 45.0.0.0/8"),
     ("[[listener]]\naddress = \"[2001:db8::1]:25\"\nrelay_from = [\"2000::/3\"]\n", "OPEN RELAY: 2000::/3"),
     (
+        "[[listener]]\naddress = \"127.0.0.1:25\"\nproxy_from = [\"10.0.0.9\", \"::/0\"]\n",
+        "OPEN RELAY: whoever connects from ::/0 says himself",
+    ),
+    (
+        "[[listener]]\naddress = \"127.0.0.1:587\"\nrelay_from = [\"10.0.0.0/8\"]\n",
+        "port 587 is for those who log in",
+    ),
+    (
+        "[[listener]]\naddress = \"127.0.0.1:465\"\nkind = \"submission\"\ntls_certificate = \"/c\"\ntls_key = \"/k\"\nrelay_from = [\"10.0.0.0/8\"]\n",
+        "clients of port 465 begin with TLS",
+    ),
+    (
+        "[[listener]]\naddress = \"127.0.0.1:25\"\nkind = \"submission\"\nrelay_from = [\"10.0.0.0/8\"]\n",
+        "other servers send to port 25, and cannot log in",
+    ),
+    (
         "[[listener]]\naddress = \"0.0.0.0:25\"\n",
         "0.0.0.0:25 is open to others, and only this machine may relay",
     ),

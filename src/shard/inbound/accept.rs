@@ -7,27 +7,24 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use crate::limits;
-use crate::policy::clients::{TOO_BUSY, TOO_MANY_OF_CLIENT};
-use crate::policy::reason::Refused;
-use crate::runtime::{Listener as _, Runtime, Stream};
+use crate::runtime::{Listener as _, Runtime};
 use crate::shard::Shard;
 use crate::shard::inbound::listener::{Listener, ListeningSocket};
 use crate::shard::inbound::permit::Permit;
 use crate::shard::inbound::{receive, reject};
-use crate::time::Instant;
+use crate::smtp::words;
 
-/// Accepts until the node drains or the listener is closed; then takes what waits in the accept queue, and ends. Connections that are left in
-/// the queue of a socket that closes are reset, also where another shard has one of the same address.
+/// Accepts until the listener is closed; then takes what waits in the accept queue, and ends. Connections that are left in the queue of a socket that
+/// closes are reset, also where another shard has one of the same address. While the node drains, who comes is told so.
 pub(super) async fn accept<R: Runtime>(
     shard: Rc<Shard<R>>,
     socket: R::Listener,
     listening: Rc<ListeningSocket>,
 ) {
-    let drain = shard.timers.deadline();
     // Whoever keeps connecting does not keep it open.
     let mut last = limits::LISTEN_BACKLOG;
     loop {
-        let ends = shard.draining.get() || listening.is_closing();
+        let ends = listening.is_closing();
         let accepted = socket.try_accept();
         match &accepted {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -46,12 +43,10 @@ pub(super) async fn accept<R: Runtime>(
                 if ends {
                     return;
                 }
-                drain.set_idle(Instant::FAR);
                 poll_fn(|context| {
                     // All are polled, so that each wakes.
-                    let drained = drain.poll_passed(context).is_ready();
                     let closes = listening.poll_closing(context).is_ready();
-                    if socket.poll_acceptable(context).is_ready() || drained || closes {
+                    if socket.poll_acceptable(context).is_ready() || closes {
                         Poll::Ready(())
                     } else {
                         Poll::Pending
@@ -73,25 +68,22 @@ pub(super) async fn accept<R: Runtime>(
 /// A connection begins its session, or is turned away.
 fn take<R: Runtime>(shard: &Rc<Shard<R>>, stream: R::Stream, peer: SocketAddr, listener: &Rc<Listener>) {
     shard.instruments.counters.connections_accepted.add(1);
+    if shard.draining.get() {
+        // Told, and not recorded: the client did nothing wrong, and is served by the next that it asks.
+        reject::say_last(&stream, listener.config.kind, words::SHUTTING_DOWN);
+        return;
+    }
     let most = shard.particulars.connections_inbound_max;
-    match Permit::take(&shard.inbound.connections, most, listener, peer.ip()) {
+    // Whose connection a proxy brings, it says itself.
+    let client = Some(peer.ip()).filter(|address| !listener.config.proxy.is_at(*address));
+    let permit = Permit::of_shard(&shard.inbound.connections, most).and_then(|mut permit| {
+        client.map_or(Ok(()), |client| permit.of_client(listener, client)).map(|()| permit)
+    });
+    match permit {
         Ok(permit) => {
             let (own, listener) = (shard.clone(), listener.clone());
             shard.runtime.spawn(receive::receive(own, stream, (peer, permit), listener));
         }
-        Err(refused) => turn_away(shard, &stream, peer, refused),
+        Err(refused) => reject::turn_away(shard, &stream, (peer, listener.config.kind), refused),
     }
-}
-
-/// Every connection that is refused is refused here: no session comes of it.
-fn turn_away<R: Runtime>(shard: &Shard<R>, stream: &R::Stream, peer: SocketAddr, refused: Refused<'_>) {
-    let counters = &shard.instruments.counters;
-    match refused {
-        TOO_BUSY => counters.connections_refused.add(1),
-        TOO_MANY_OF_CLIENT => counters.connections_refused_client.add(1),
-        // Its reason counts it.
-        _ => {}
-    }
-    reject::of_connection(shard, peer, refused);
-    let _ = stream.try_send(&[io::IoSlice::new(refused.reply.as_bytes())]);
 }

@@ -6,12 +6,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::limits;
-use crate::policy::relay;
+use crate::policy::relay::Way;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::inbound::listener::Listener;
 use crate::shard::inbound::permit::Permit;
-use crate::shard::inbound::{reject, submit, suppress};
+use crate::shard::inbound::{certified, reject, submit, suppress};
 use crate::shard::wire::{Wire, WireError};
 use crate::smtp::server::{Intake, Overdue, Session, Step};
 use crate::smtp::words;
@@ -34,7 +34,11 @@ pub(super) struct Connection<R: Runtime> {
     held: u32,
     /// Bytes of the session beside that.
     carried: u32,
-    _permit: Permit,
+    /// It is its account by a certificate, without a password.
+    pub(super) is_certified: bool,
+    /// How it came, and whether it is known whose it is.
+    pub(super) way: Way,
+    permit: Permit,
 }
 
 /// Since when a session is in the middle of something.
@@ -67,7 +71,8 @@ impl<R: Runtime> Connection<R> {
         (peer, permit): (SocketAddr, Permit),
         listener: Rc<Listener>,
     ) -> Connection<R> {
-        let may_relay = relay::may_relay(&listener.config.relay_from, peer.ip());
+        let way = if listener.config.proxy.is_at(peer.ip()) { Way::Unnamed } else { Way::Direct };
+        let may_relay = way.may_relay(&listener.config.relay_from, peer.ip());
         let wire = Wire::new(stream, &shard.timers);
         let mut session = Session::new(listener.session.clone(), peer, may_relay);
         session.begins(shard.runtime.wall());
@@ -85,8 +90,24 @@ impl<R: Runtime> Connection<R> {
             overdue: None,
             held: 0,
             carried: 0,
-            _permit: permit,
+            is_certified: false,
+            way,
+            permit,
         }
+    }
+
+    /// A proxy said whose it is. False: this client may not have it, and was told so.
+    pub(super) fn is_of(&mut self, client: SocketAddr) -> bool {
+        let (config, planted) = (&self.listener.config, |defect| self.shard.runtime.planted(defect));
+        self.way = Way::through(self.session.peer().ip());
+        if !planted(Defect::ProxyUncounted)
+            && let Err(refused) = self.permit.of_client(&self.listener, client.ip())
+        {
+            reject::turn_away(&self.shard, self.wire.stream(), (client, config.kind), refused);
+            return false;
+        }
+        self.session.is_of(client, self.way.may_relay(&config.relay_from, client.ip()));
+        true
     }
 
     /// Sends the replies.
@@ -150,6 +171,7 @@ impl<R: Runtime> Connection<R> {
     fn gate(&self) -> Intake {
         let shard = &self.shard;
         match submit::gate(shard) {
+            Intake::Open if self.way == Way::Unnamed => Intake::NoClient,
             Intake::Open if shard.timers.recent() > self.since.began + limits::server::SESSION => {
                 Intake::Aged
             }
@@ -263,7 +285,11 @@ impl<R: Runtime> Connection<R> {
             };
             hash(listener) == hash(&before)
         });
-        let may_relay = relay::may_relay(&listener.config.relay_from, self.session.peer().ip());
+        let proven = proven
+            && (!self.is_certified
+                || certified::account(&self.shard, listener, self.wire.certificates()).as_deref()
+                    == self.session.account());
+        let may_relay = self.way.may_relay(&listener.config.relay_from, self.session.peer().ip());
         self.session.renew(listener.session.clone(), may_relay);
         if !proven {
             self.out.extend_from_slice(words::CONNECT_AGAIN.as_bytes());

@@ -10,36 +10,43 @@ use crate::policy::reason::Refused;
 use crate::shard::counts::ClientCounts;
 use crate::shard::inbound::listener::Listener;
 
-/// One open connection, counted on its shard and for its client at its listener. It remembers for whom, so that it gives back what it took,
-/// whatever address its session goes by meanwhile.
+/// One open connection, counted on its shard and, once it is known whose it is, for its client at its listener. It remembers for whom, so that it
+/// gives back what it took, whatever address its session goes by meanwhile.
 #[derive(Debug)]
 pub(in crate::shard) struct Permit {
     open: Rc<Cell<usize>>,
-    clients: Arc<ClientCounts>,
-    client: Client,
+    counted: Option<(Arc<ClientCounts>, Client)>,
 }
 
 impl Permit {
-    /// Counts a connection as `open` on a shard, which may have so many, or refuses it.
-    pub(super) fn take(
-        open: &Rc<Cell<usize>>,
-        most: usize,
-        listener: &Listener,
-        client: IpAddr,
-    ) -> Result<Permit, Refused<'static>> {
+    /// Counts a connection as `open` on a shard, which may have so many, or refuses it. It is nobody's yet.
+    pub(super) fn of_shard(open: &Rc<Cell<usize>>, most: usize) -> Result<Permit, Refused<'static>> {
         if open.get() >= most {
             return Err(TOO_BUSY);
         }
-        let (client, config) = (Client::from(client), &listener.config);
-        listener.clients.enter(client, config.connections_max, config.connections_per_client)?;
         open.set(open.get() + 1);
-        Ok(Permit { open: open.clone(), clients: listener.clients.clone(), client })
+        Ok(Permit { open: open.clone(), counted: None })
+    }
+
+    /// Counts it as one of this client's at a listener, over all shards, or refuses it as one too many: of all there, or of this client.
+    pub(super) fn of_client(&mut self, listener: &Listener, client: IpAddr) -> Result<(), Refused<'static>> {
+        let (client, config) = (Client::from(client), &listener.config);
+        self.leave();
+        listener.clients.enter(client, config.connections_max, config.connections_per_client)?;
+        self.counted = Some((listener.clients.clone(), client));
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        if let Some((clients, client)) = self.counted.take() {
+            clients.leave(client);
+        }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         self.open.set(self.open.get() - 1);
-        self.clients.leave(self.client);
+        self.leave();
     }
 }

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use crate::limits;
+use crate::policy::relay::Way;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::inbound::authenticate::authenticate;
@@ -15,9 +16,9 @@ use crate::shard::inbound::connection::Connection;
 use crate::shard::inbound::listener::Listener;
 use crate::shard::inbound::logins::Login;
 use crate::shard::inbound::permit::Permit;
-use crate::shard::inbound::{ask, body, secure};
+use crate::shard::inbound::{arrive, ask, body, secure};
 use crate::shard::wire::WireError;
-use crate::smtp::server::Step;
+use crate::smtp::server::{Overdue, Step};
 use crate::smtp::words;
 
 /// Serves one connection, which may be open, to its end. No `async fn`: its arguments would lie in every session twice.
@@ -39,8 +40,10 @@ async fn run<R: Runtime>(connection: &mut Connection<R>) {
             connection.out.extend_from_slice(words::SHUTTING_DOWN.as_bytes());
         } else {
             connection.session.overdue(overdue, &mut connection.out);
-            // Who brought mail and then was silent is no intruder, unless there was more to come.
-            if connection.since.message == 0 || connection.session.transaction().0 {
+            // Who brought mail and then was silent is no intruder, unless there was more to come. Nor is a balancer that looks whether we are there,
+            // unless it never says for whom it is there.
+            let looks = connection.way == Way::Unnamed && overdue != Overdue::ProxyHeader;
+            if !looks && (connection.since.message == 0 || connection.session.transaction().0) {
                 connection.session.refused(&connection.out, None);
                 connection.record_refusals();
             }
@@ -55,6 +58,10 @@ async fn run<R: Runtime>(connection: &mut Connection<R>) {
 /// Records a connection that broke, where TLS did or mail with a recipient was on its way. Who just goes is nobody's concern.
 #[cold]
 fn broke<R: Runtime>(connection: &mut Connection<R>, error: &WireError) {
+    // Balancers look at ports as they like.
+    if connection.way == Way::Unnamed {
+        return;
+    }
     let tls = matches!(error, WireError::Tls(_));
     connection.shard.instruments.counters.tls_failed.add(tls.into());
     if tls || connection.session.transaction().1 {
@@ -64,28 +71,47 @@ fn broke<R: Runtime>(connection: &mut Connection<R>, error: &WireError) {
 }
 
 async fn serve<R: Runtime>(connection: &mut Connection<R>) -> Result<(), WireError> {
+    // What comes before is in memory of its own, which an idle session does not have.
+    if arrive::is_due(connection) && !Box::pin(arrive::arrive(connection)).await? {
+        return connection.flush().await;
+    }
     connection.session.greet(&mut connection.out);
+    if !connection.input.is_empty() {
+        // A proxy sent it along with its header.
+        let step = connection.handle_pending();
+        if !Box::pin(go_on(connection, step)).await? {
+            return connection.flush().await;
+        }
+    }
     loop {
         connection.flush().await?;
         connection.await_input().await?;
         if !connection.goes_by_policy().await {
             return connection.flush().await;
         }
-        let Some(mut step) = connection.handle_received()? else {
+        let Some(step) = connection.handle_received()? else {
             return Err(WireError::Lost(io::ErrorKind::UnexpectedEof.into()));
         };
-        while step != Step::NeedInput {
-            if !act(connection, step).await? {
-                return connection.flush().await;
-            }
-            // It was our turn meanwhile.
-            connection.since.line = connection.seconds();
-            if !connection.goes_by_policy().await {
-                return connection.flush().await;
-            }
-            step = connection.handle_pending();
+        if !go_on(connection, step).await? {
+            return connection.flush().await;
         }
     }
+}
+
+/// Carries out a step, and those behind it until the client is to say more. False: the session is over.
+async fn go_on<R: Runtime>(connection: &mut Connection<R>, mut step: Step) -> Result<bool, WireError> {
+    while step != Step::NeedInput {
+        if !act(connection, step).await? {
+            return Ok(false);
+        }
+        // It was our turn meanwhile.
+        connection.since.line = connection.seconds();
+        if !connection.goes_by_policy().await {
+            return Ok(false);
+        }
+        step = connection.handle_pending();
+    }
+    Ok(true)
 }
 
 /// Carries out a step. False: the session is over.

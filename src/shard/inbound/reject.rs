@@ -1,15 +1,21 @@
 //! Beside accept and receive: what is refused to clients is recorded, so many a second and no more, so that an attack fills no disk.
 
+use std::io;
 use std::net::SocketAddr;
 
+use crate::config::Kind;
 use crate::mail::envelope::Envelope;
 use crate::observe::event::{Notice, Rejected};
 use crate::observe::families::REJECTED;
+use crate::policy::clients::{TOO_BUSY, TOO_MANY_OF_CLIENT};
 use crate::policy::reason::{Reason, Refused};
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, Stream};
 use crate::shard::Shard;
 use crate::smtp::reply;
 use crate::smtp::server::{NotStored, Refusal, Refusals, Session};
+
+/// What a client that begins with TLS understands without a handshake: a fatal alert, internal_error (RFC 8446 section 6).
+const ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
 
 /// Records what was refused in a session.
 pub(super) fn of_session<R: Runtime>(shard: &Shard<R>, session: &Session, refusals: &Refusals) {
@@ -27,6 +33,30 @@ pub(super) fn of_session<R: Runtime>(shard: &Shard<R>, session: &Session, refusa
 pub(super) fn of_connection<R: Runtime>(shard: &Shard<R>, peer: SocketAddr, refused: Refused<'_>) {
     let (reply, given) = (refused.reply.trim_end().to_owned(), Some(refused.reason));
     record(shard, peer, None, None, &Refusal { reply, given, ..Refusal::default() });
+}
+
+/// Every connection that is refused for its client's sake is refused here: no session comes of it.
+pub(super) fn turn_away<R: Runtime>(
+    shard: &Shard<R>,
+    stream: &R::Stream,
+    (client, kind): (SocketAddr, Kind),
+    refused: Refused<'_>,
+) {
+    let counters = &shard.instruments.counters;
+    match refused {
+        TOO_BUSY => counters.connections_refused.add(1),
+        TOO_MANY_OF_CLIENT => counters.connections_refused_client.add(1),
+        // Its reason counts it.
+        _ => {}
+    }
+    of_connection(shard, client, refused);
+    say_last(stream, kind, refused.reply);
+}
+
+/// What a connection hears of which no session comes. One that would begin with TLS cannot be told why without a handshake.
+pub(super) fn say_last(stream: &impl Stream, kind: Kind, words: &str) {
+    let last = if kind.is_tls_first() { &ALERT[..] } else { words.as_bytes() };
+    let _ = stream.try_send(&[io::IoSlice::new(last)]);
 }
 
 /// Records a message that came whole and could not be stored.

@@ -41,6 +41,8 @@ pub(in crate::shard) struct Inbound {
     pub signatures: RefCell<SignatureWriter>,
     /// Who may make one: between two of them all others of the shard have their turn.
     pub signing: Turn,
+    /// The same of whose handshake begins.
+    pub handshakes: Turn,
     /// Sockets that are open, by address.
     pub listening: RefCell<BTreeMap<SocketAddr, Rc<ListeningSocket>>>,
 }

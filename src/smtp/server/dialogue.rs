@@ -16,6 +16,7 @@ use crate::policy::returns::Returns;
 use crate::smtp::command::{self, Command, CommandError, MailParameters};
 use crate::smtp::data::Scanner;
 use crate::smtp::extensions::{self, Offered};
+use crate::smtp::proxy;
 use crate::smtp::reply;
 use crate::smtp::server::auth::{self, Auth, AuthStep};
 use crate::smtp::server::body::BodyEnd;
@@ -81,6 +82,9 @@ impl Dialogue {
                 return self.refuse_recipient(words, out);
             }
             Err(CommandError::Unknown) if command::is_http(line) => return self.close(words::NOT_HTTP, out),
+            Err(CommandError::Unknown) if proxy::is_line_of_header(line) => {
+                return self.close(words::PROXY_DENIED, out);
+            }
             Err(error) => return self.malformed(line, error, out),
         };
         let nearer = matches!(command, Command::Rcpt(..) | Command::Data | Command::Quit);
@@ -245,6 +249,12 @@ impl Dialogue {
         }
         if self.transaction.is_some() {
             return self.complain(words::NESTED_MAIL, out);
+        }
+        if self.config.kind.needs_login() && !self.identity.may_relay() {
+            // RFC 4954 section 6, RFC 6409 section 4.3
+            let secure = self.identity.is_protected() || !self.config.starttls;
+            let words = if secure { words::AUTH_REQUIRED } else { words::STARTTLS_REQUIRED };
+            return self.complain_of_mail(words, out);
         }
         // Until it is taken.
         self.conduct.refuse_mail(true);

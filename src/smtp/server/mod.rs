@@ -72,6 +72,12 @@ impl Session {
         (self.dialogue.config, self.dialogue.identity.network_may_relay) = (config, may_relay);
     }
 
+    /// A proxy said whose connection it is, before anything was said in it.
+    pub fn is_of(&mut self, client: SocketAddr, may_relay: bool) {
+        let identity = &mut self.dialogue.identity;
+        (identity.peer, identity.network_may_relay) = (client, may_relay);
+    }
+
     /// The client's address.
     pub fn peer(&self) -> SocketAddr {
         self.dialogue.identity.peer
@@ -154,11 +160,16 @@ impl Session {
         }
     }
 
-    /// The handshake is done: the session starts over (RFC 3207 section 4.2).
+    /// The handshake is done, here or at a proxy: the session starts over (RFC 3207 section 4.2).
     pub fn tls_established(&mut self, description: String) {
         self.dialogue.identity.protect(description);
         self.dialogue.transaction = None;
         self.dialogue.conduct.begin_anew();
+    }
+
+    /// The client's certificate says which account it is.
+    pub fn is_account(&mut self, account: &str) {
+        self.dialogue.identity.authenticate(account);
     }
 
     /// The credentials were right.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::BareNewlines;
+use crate::config::{BareNewlines, Kind};
 use crate::limits;
 use crate::mail::envelope::{Envelope, Envelopes};
 use crate::policy::gateway::Gateway;
@@ -15,6 +15,8 @@ use crate::smtp::words;
 pub struct SessionConfig {
     /// Our name.
     pub hostname: String,
+    /// What the listener is for.
+    pub kind: Kind,
     /// Largest message, bytes.
     pub message_size_max: u64,
     /// Recipients of one transaction.
@@ -42,6 +44,7 @@ impl SessionConfig {
     pub fn plain(hostname: &str) -> SessionConfig {
         SessionConfig {
             hostname: hostname.to_owned(),
+            kind: Kind::default(),
             message_size_max: limits::MESSAGE_SIZE_DEFAULT,
             recipients_max: limits::RECIPIENTS_MAX,
             starttls: false,
@@ -82,6 +85,8 @@ pub enum Intake {
     Aged,
     /// The node shuts down: sessions end where the next message would begin.
     Closing,
+    /// A proxy did not say whose connection it is, as it only looks whether we are there: then nobody is counted, asked or trusted for it.
+    NoClient,
 }
 
 impl Intake {
@@ -95,6 +100,7 @@ impl Intake {
             Intake::NoMemory => (words::NO_MEMORY, false),
             Intake::Aged => (words::SESSION_OVER, true),
             Intake::Closing => (words::SHUTTING_DOWN, true),
+            Intake::NoClient => (words::NO_CLIENT, false),
         })
     }
 }
@@ -149,6 +155,8 @@ pub enum Overdue {
     Message,
     /// The end of a session that is as old as one may be.
     Session,
+    /// The header of a proxy.
+    ProxyHeader,
 }
 
 impl Overdue {
@@ -159,6 +167,7 @@ impl Overdue {
             Overdue::Message if turned_away => words::NOTHING_TAKEN,
             Overdue::Message => words::NO_MESSAGE,
             Overdue::Session => words::SESSION_OVER,
+            Overdue::ProxyHeader => words::NO_PROXY_HEADER,
         }
     }
 }

@@ -140,7 +140,10 @@ fn a_permit_gives_back_what_it_took() {
     let world = World::new(1);
     let shard = alone::shard(&world, None);
     let (one, open) = (listener(&shard, ONE, "one", 3), Rc::default());
-    let take = |client: &str, most| Permit::take(&open, most, &one, client.parse().unwrap());
+    let take = |client: &str, most| {
+        let mut permit = Permit::of_shard(&open, most)?;
+        permit.of_client(&one, client.parse().unwrap()).map(|()| permit)
+    };
     let first = take("2001:db8::1", 9).unwrap();
     let others = [take("2001:db8::2", 9).unwrap(), take("192.0.2.1", 9).unwrap()];
     assert_eq!(take("192.0.2.1", 9).unwrap_err(), TOO_BUSY);
@@ -151,6 +154,18 @@ fn a_permit_gives_back_what_it_took() {
     assert_eq!(open.get(), 0);
     let all: Vec<_> = (0..3).map(|_| take("192.0.2.1", 9).unwrap()).collect();
     assert_eq!((all.len(), open.get()), (3, 3), "nothing of them is left");
+    // Whose it is may be known later, or never; and it may be another's then.
+    let mut nobodys = Permit::of_shard(&open, 9).unwrap();
+    assert_eq!((nobodys.of_client(&one, "192.0.2.9".parse().unwrap()), open.get()), (Err(TOO_BUSY), 4));
+    drop(all);
+    assert_eq!(open.get(), 1);
+    for client in ["192.0.2.9", "192.0.2.8"] {
+        assert_eq!(nobodys.of_client(&one, client.parse().unwrap()), Ok(()));
+    }
+    let others = [take("192.0.2.9", 9).unwrap(), take("192.0.2.9", 9).unwrap()];
+    assert_eq!(take("192.0.2.9", 9).unwrap_err(), TOO_BUSY);
+    drop((nobodys, others));
+    assert_eq!((open.get(), one.clients.all()), (0, 0));
 }
 
 /// A socket that closes resets who waits there: they are taken before.
