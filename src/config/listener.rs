@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::config::literal::{Fix, bytes, integer, list, parsed, path, quoted, word};
 use crate::config::section::Section;
-use crate::config::{BareNewlines, GatewayConfig, Network, gateway, guess, value};
+use crate::config::{BareNewlines, Content, GatewayConfig, Manner, Network, content, gateway, guess, manner, value};
 use crate::limits;
 
 /// `[[listener]]`
@@ -25,6 +25,10 @@ pub struct ListenerConfig {
     pub tls: Option<TlsFiles>,
     /// What becomes of a message with a bare CR or LF in it.
     pub bare_newlines: BareNewlines,
+    /// What else is taken of messages that are not as they should be.
+    pub content: Content,
+    /// What is said of the session itself.
+    pub manner: Manner,
     /// Connections at one time, over all shards.
     pub connections_max: usize,
     /// Connections at one time of one client: an IPv4 address or an IPv6 /64.
@@ -42,6 +46,8 @@ impl ListenerConfig {
             recipients_max: limits::RECIPIENTS_MAX,
             tls: None,
             bare_newlines: BareNewlines::default(),
+            content: Content::USUAL,
+            manner: Manner::default(),
             connections_max: limits::INBOUND_CONNECTIONS_MAX,
             connections_per_client: limits::CONNECTIONS_PER_CLIENT_DEFAULT as usize,
         }
@@ -117,6 +123,7 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
         let fix = Fix::Write("[\"127.0.0.0/8\", \"::1\"]".to_owned(), more.to_owned());
         section.fail("relay_from", "", "nobody may relay here", fix);
     }
+    let (content, manner) = (content::read(section), manner::read(section));
     section.finish();
     ListenerConfig {
         address,
@@ -126,6 +133,8 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
         recipients_max: recipients_max as usize,
         tls,
         bare_newlines,
+        content,
+        manner,
         connections_max: connections_max as usize,
         connections_per_client: connections_per_client as usize,
     }

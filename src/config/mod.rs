@@ -7,6 +7,7 @@ mod boot;
 pub mod blocklists;
 pub mod bounces;
 mod choices;
+mod content;
 pub mod credentials;
 pub mod describe;
 pub mod differences;
@@ -19,6 +20,7 @@ pub mod judge;
 mod listener;
 pub(crate) mod literal;
 mod log;
+mod manner;
 pub(crate) mod nearest;
 mod read;
 mod outbound_tls;
@@ -39,6 +41,9 @@ pub mod tuning;
 pub mod value;
 pub mod warmup;
 mod whole;
+
+pub use content::{Content, FinalNewline, LongLines, OddBytes};
+pub use manner::Manner;
 
 pub use blocklists::Blocklists;
 pub use boot::Boot;

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::task::Poll;
 
+use crate::config::Content;
 use crate::limits;
 use crate::observe::event::{Admin, Notice};
 use crate::runtime::{Defect, Runtime};
@@ -48,6 +49,9 @@ fn listener_of<R: Runtime>(shard: &Shard<R>, place: usize, live: &Rc<InForce>) -
             accounts: live.accounts.is_some(),
             dsn: live.config.bounces.dsn,
             bare_newlines: config.bare_newlines,
+            content: (config.content != Content::USUAL).then(|| Rc::new(config.content)),
+            manner: config.manner.clone(),
+            limits: true,
             envelopes: shard.inbound.envelopes.clone(),
             questions,
             returns: live.returns.clone(),

@@ -12,14 +12,31 @@ use crate::shard::inbound::connection::Connection;
 use crate::shard::inbound::upload::{Unwanted, Upload, Whole};
 use crate::shard::inbound::verify;
 use crate::shard::wire::WireError;
-use crate::smtp::server::{BodyEnd, OpenTransaction, Overdue};
+use crate::smtp::server::{BodyEnd, OpenTransaction, Overdue, PortionEnd};
 
-/// Takes in one body and answers it. False: close.
+/// Takes in one body, or a portion of one (RFC 3030), and answers it. False: close.
 pub(super) async fn take<R: Runtime>(connection: &mut Connection<R>) -> Result<bool, WireError> {
-    let mut upload = Upload::new(connection.listener.session.bare_newlines);
+    let mut upload = match connection.upload.take() {
+        Some(begun) => *begun,
+        None => Upload::new(connection.listener.session.bare_newlines),
+    };
     if let Err(error) = take_in(connection, &mut upload).await {
         upload.abandon(&connection.shard);
         return Err(error);
+    }
+    if connection.session.portion_left().is_some() {
+        match connection.session.portion_end(&mut connection.out) {
+            PortionEnd::More => {
+                connection.upload = Some(Box::new(upload));
+                return Ok(true);
+            }
+            PortionEnd::Message(end) => upload.push(&connection.shard, end),
+            PortionEnd::Refused { close } => {
+                upload.abandon(&connection.shard);
+                connection.record_refusals();
+                return Ok(!close);
+            }
+        }
     }
     admit(connection, &mut upload, false).await;
     let now = connection.shard.runtime.wall();
@@ -104,7 +121,7 @@ async fn take_in<R: Runtime>(connection: &mut Connection<R>, upload: &mut Upload
         let now = connection.shard.timers.recent();
         let whole = most + Duration::from_secs(upload.size / limits::server::DATA_RATE);
         connection.wire.limit_at(whole.min(now + limits::server::DATA_BLOCK));
-        let done = if connection.input.is_empty() {
+        let done = if connection.input.is_empty() && connection.session.portion_left() != Some(0) {
             if connection.wire.is_protected() {
                 connection.count();
             }
@@ -118,7 +135,7 @@ async fn take_in<R: Runtime>(connection: &mut Connection<R>, upload: &mut Upload
             scan_pending(connection, upload)
         };
         if upload.wants_chunk(&connection.shard) {
-            admit(connection, upload, !done).await;
+            admit(connection, upload, !done || connection.session.goes_on()).await;
             upload.store_chunk(&connection.shard).await;
         }
         if done {
@@ -143,17 +160,15 @@ fn scan_received<R: Runtime>(
         Err(WireError::Lost(error)) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
         Err(error) => return Err(error),
     };
-    let Some(scanner) = connection.session.scanner() else { return Ok(Some(true)) };
-    let scanned = scanner.scan(&mut scratch[..received]);
+    let scanned = connection.session.scan(&mut scratch[..received]);
     upload.push(&connection.shard, scanned.body(&scratch[..]));
     connection.input.extend_from_slice(&scratch[scanned.consumed..received]);
     Ok(Some(scanned.done))
 }
 
-/// The same for input that came in one burst with DATA.
+/// The same for input that came in one burst with DATA, or BDAT.
 fn scan_pending<R: Runtime>(connection: &mut Connection<R>, upload: &mut Upload) -> bool {
-    let Some(scanner) = connection.session.scanner() else { return true };
-    let scanned = scanner.scan(&mut connection.input);
+    let scanned = connection.session.scan(&mut connection.input);
     upload.push(&connection.shard, scanned.body(&connection.input));
     connection.input.drain(..scanned.consumed);
     scanned.done

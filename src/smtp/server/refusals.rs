@@ -128,10 +128,10 @@ impl Refusals {
     }
 
     /// A message was answered with `said` behind its body. The first reply is about it; one behind that is the session's end.
-    pub(super) fn note_message(&mut self, said: &[u8], envelope: &Envelope) {
+    pub(super) fn note_message(&mut self, (said, reason): (&[u8], Reason), envelope: &Envelope) {
         let mut replies = refusals_in(said);
         if let Some(reply) = replies.next() {
-            self.keep(Refusal::of_message(&reply, envelope));
+            self.keep(Refusal { given: Some(reason), ..Refusal::of_message(&reply, envelope) });
         }
         for reply in replies {
             self.keep(Refusal { reply, ..Refusal::default() });

@@ -1,8 +1,9 @@
 //! What a session and its driver tell each other.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::config::BareNewlines;
+use crate::config::{BareNewlines, Content, Manner};
 use crate::limits;
 use crate::mail::envelope::{Envelope, Envelopes};
 use crate::policy::gateway::Gateway;
@@ -27,6 +28,12 @@ pub struct SessionConfig {
     pub dsn: bool,
     /// What becomes of a bare CR or LF in a message.
     pub bare_newlines: BareNewlines,
+    /// What else is taken of messages that are not as they should be; None: the usual.
+    pub content: Option<Rc<Content>>,
+    /// What is said of the session itself.
+    pub manner: Manner,
+    /// Its bounds are told in EHLO (RFC 9422).
+    pub limits: bool,
     /// Where envelopes come from.
     pub envelopes: Envelopes,
     /// What is asked before it is taken.
@@ -48,6 +55,9 @@ impl SessionConfig {
             accounts: false,
             dsn: false,
             bare_newlines: BareNewlines::default(),
+            content: None,
+            manner: Manner { chunking: false, ..Manner::default() },
+            limits: false,
             envelopes: Envelopes::default(),
             questions: Questions::default(),
             returns: None,
@@ -113,9 +123,12 @@ pub enum Step {
     /// [`Session::authentication_failed`](super::Session::authentication_failed) or
     /// [`Session::authentication_unavailable`](super::Session::authentication_unavailable).
     Authenticate(Credentials),
-    /// Feed what follows to [`Session::scanner`](super::Session::scanner) until it is done, then call
+    /// Feed what follows to [`Session::scan`](super::Session::scan) until it is done, then call
     /// [`Session::body_end`](super::Session::body_end).
     Body,
+    /// Feed what follows to [`Session::scan`](super::Session::scan) until it is done, then call
+    /// [`Session::portion_end`](super::Session::portion_end).
+    Portion,
     /// Find out, then call [`Session::answered`](super::Session::answered).
     Ask(Question),
     /// Send and close.
