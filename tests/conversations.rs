@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! # A comment.
-//! @ relay=no size=1000          settings of the session, before everything else; bare=normalise is the listener's bare_newlines
+//! @ relay=no size=1000          settings of the session, before everything else; bare=normalise is the listener's bare_newlines, content=strict
+//!                               refuses what can be refused
 //! @@ [[rule]]                   lines of a configuration: its rules hold
 //! C: EHLO client.example        the client says this line
 //! R: \n.\r\n                    the client sends these bytes and no CRLF behind them
@@ -25,7 +26,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use relevo::config::{BareNewlines, Config};
+use relevo::config::{BareNewlines, Config, Content, FinalNewline, LongLines, OddBytes};
 use relevo::mail::envelope::{Envelope, Recipient, TlsWish};
 use relevo::mail::parameters::Parameters;
 use relevo::policy::acceptance::Acceptance;
@@ -34,12 +35,22 @@ use relevo::policy::gateway::Gateway;
 use relevo::policy::reason::{Reason, Refused};
 use relevo::policy::rules::{self, Facts};
 use relevo::smtp::server::{
-    Answer, BodyEnd, Intake, OpenTransaction, Question, Questions, Session, SessionConfig, Step,
+    Answer, BodyEnd, Intake, OpenTransaction, PortionEnd, Question, Questions, Session, SessionConfig, Step,
 };
 use relevo::time::UnixMillis;
 
 /// Inputs longer than this are cut at fewer places: around each line's end and every few hundred bytes.
 const EVERY_BYTE_MAX: usize = 4000;
+
+/// `content=strict`
+const STRICT: Content = Content {
+    long_lines: LongLines::Refuse,
+    nul: OddBytes::Refuse,
+    eight_bit_headers: OddBytes::Refuse,
+    final_newline: FinalNewline::Refuse,
+    header_size_max: 500,
+    header_fields_max: 5,
+};
 
 struct Transcript {
     relay: bool,
@@ -115,6 +126,15 @@ fn settings(transcript: &mut Transcript, words: &str) -> Result<(), String> {
             "starttls" => transcript.config.starttls = yes,
             "accounts" => transcript.config.accounts = yes,
             "dsn" => transcript.config.dsn = yes,
+            "chunking" => transcript.config.manner.chunking = yes,
+            "limits" => transcript.config.limits = yes,
+            "banner" => transcript.config.manner.banner = value.replace('_', " ").into(),
+            "messages" => transcript.config.manner.messages_per_connection = number()? as u32,
+            "content" => {
+                let content = if value == "strict" { STRICT } else { Content::USUAL };
+                transcript.config.content = Some(Rc::new(content));
+            }
+            "bare" if value == "refuse" => {}
             "bare" if value == "normalise" => transcript.config.bare_newlines = BareNewlines::Normalise,
             "size" => transcript.config.message_size_max = number()? as u64,
             "recipients" => transcript.config.recipients_max = number()?,
@@ -203,21 +223,24 @@ impl Replay {
 
     /// One step of the driver. False: more input is needed.
     fn turn(&mut self) -> bool {
-        if let Some(scanner) = self.session.scanner() {
-            let scanned = scanner.scan(&mut self.pending);
+        if self.session.takes_body() {
+            let scanned = self.session.scan(&mut self.pending);
             self.body.extend_from_slice(scanned.body(&self.pending));
             self.pending.drain(..scanned.consumed);
             if scanned.done {
-                self.body_end();
+                self.part_end();
             }
             return scanned.done;
         }
         let (used, step) = self.session.handle(&self.pending, self.gate, &mut self.replies);
         assert!(used <= self.pending.len());
         self.pending.drain(..used);
+        if !self.session.keeps_portions() && !self.session.takes_body() {
+            self.body.clear();
+        }
         match step {
             Step::NeedInput => return false,
-            Step::Flush | Step::Body => {}
+            Step::Flush | Step::Body | Step::Portion => {}
             Step::StartTls => {
                 self.hear();
                 self.events.push("T:".into());
@@ -266,6 +289,26 @@ impl Replay {
         match deciding.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(done) => done,
             Poll::Pending => panic!("there is nothing to wait for"),
+        }
+    }
+
+    /// All of a body is there, or of a portion of it.
+    fn part_end(&mut self) {
+        if self.session.portion_left().is_none() {
+            return self.body_end();
+        }
+        match self.session.portion_end(&mut self.replies) {
+            PortionEnd::More => {}
+            PortionEnd::Message(end) => {
+                self.body.extend_from_slice(end);
+                self.body_end();
+            }
+            PortionEnd::Refused { close, message: _ } => {
+                self.body.clear();
+                if close {
+                    self.close();
+                }
+            }
         }
     }
 
@@ -468,10 +511,67 @@ fn no_ending_smuggles_a_second_message() {
              S: 220 relay.example ESMTP relevo\nS: 250-relay.example\nS: 250-PIPELINING\nS: 250-8BITMIME\n\
              S: 250-ENHANCEDSTATUSCODES\nS: 250 SIZE 1000\nS: 250 2.1.0 Ok\nS: 250 2.1.5 Ok\n\
              S: 354 End data with <CR><LF>.<CR><LF>\n\
-             S: 550 5.6.11 Bare CR or LF in the message; lines end with CRLF\nX:\n"
+             S: 550 5.6.11 {}\nX:\n",
+            bare(ending)
         );
         let transcript = parse(&text).expect("a good transcript");
         check(&transcript).unwrap_or_else(|error| panic!("{ending}: {error}"));
+    }
+}
+
+/// What is said of an ending behind a line of twelve bytes: its first bare byte, and where that is. A dot that begins a line is none of the
+/// message.
+fn bare(ending: &str) -> String {
+    let bytes = unescape(ending).expect("bytes");
+    let lone = |place: &usize| match bytes[*place] {
+        b'\r' => bytes.get(place + 1) != Some(&b'\n'),
+        b'\n' => *place == 0 || bytes[place - 1] != b'\r',
+        _ => false,
+    };
+    let place = (0..bytes.len()).find(lone).expect("there is one");
+    let (name, byte) = if bytes[place] == b'\r' { ("CR", 0x0d) } else { ("LF", 0x0a) };
+    let dots = bytes[..place].windows(3).filter(|at| at == b"\r\n.").count();
+    let line = 1 + bytes[..place].windows(2).filter(|pair| pair == b"\r\n").count();
+    // An empty line ends the header section.
+    let header = !bytes[..place].windows(4).any(|four| four == b"\r\n\r\n");
+    let line = if header { format!(", line {line}") } else { String::new() };
+    let at = 12 + place + 1 - dots;
+    format!("Bare {name} (0x{byte:02x}) in the message at byte {at}{line}; lines end with CRLF (RFC 5321 section 2.3.8)")
+}
+
+/// The table by BDAT (RFC 3030), where nothing but the count ends a message: in one portion, and in two cut at every byte. It is refused, or
+/// one message with all of it.
+#[test]
+fn no_ending_smuggles_by_bdat() {
+    for ending in SMUGGLING {
+        let text = unescape(&format!("Subject: one{ending}MAIL FROM:<evil@b.example>\\r\\nDATA\\r\\n.\\r\\n"));
+        let text = text.expect("bytes");
+        for (bare, refused) in [("refuse", true), ("normalise", false)] {
+            let head = format!(
+                "@ chunking=yes bare={bare}\nC: EHLO c.example\nC: MAIL FROM:<a@b.example>\nC: RCPT TO:<x@y.example>\n"
+            );
+            let mut transcript = parse(&head).unwrap_or_else(|error| panic!("{error}"));
+            let head = transcript.inputs[0].clone();
+            let mut first = None;
+            for cut in 0..=text.len() {
+                let (one, two) = text.split_at(cut);
+                transcript.inputs[0].clone_from(&head);
+                transcript.inputs[0].extend_from_slice(format!("BDAT {}\r\n", one.len()).as_bytes());
+                transcript.inputs[0].extend_from_slice(one);
+                transcript.inputs[0].extend_from_slice(format!("BDAT {} LAST\r\n", two.len()).as_bytes());
+                transcript.inputs[0].extend_from_slice(two);
+                transcript.inputs[0].extend_from_slice(b"QUIT\r\n");
+                for split in [0, cut / 2, head.len() + cut] {
+                    let events = replay(&transcript, |_, input| vec![&input[..split], &input[split..]]);
+                    let taken = events.iter().filter(|event| event.starts_with("E: <a@b.example> ")).count();
+                    assert_eq!(taken, usize::from(!refused), "{ending}: {events:#?}");
+                    assert_eq!(events.iter().filter(|event| event.contains("evil")).count(), 0);
+                    assert!(refused != events.iter().any(|event| event.starts_with("S: 221")), "{events:#?}");
+                    let end: Vec<_> = events.into_iter().filter(|event| !event.contains("octets")).collect();
+                    assert_eq!(first.get_or_insert(end.clone()), &end, "{ending} cut at {cut}");
+                }
+            }
+        }
     }
 }
 

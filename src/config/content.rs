@@ -1,7 +1,10 @@
 //! What a listener takes of messages that are not as RFC 5322 wants them. Each default takes what mail in the world has; who wants less says so.
 
+use std::fmt;
+
 use crate::config::literal::{bytes, integer, word};
 use crate::config::section::Section;
+use crate::config::value;
 use crate::limits;
 
 /// `long_lines`: lines of more than 998 bytes (RFC 5321 4.5.3.1.6).
@@ -73,6 +76,33 @@ impl Content {
     /// Whether each byte has to be looked at.
     pub fn looks_at_bytes(&self) -> bool {
         self.nul == OddBytes::Refuse || self.eight_bit_headers == OddBytes::Refuse
+    }
+}
+
+impl fmt::Display for Content {
+    /// What is refused or changed, each with a comma before it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.long_lines {
+            LongLines::Pass => {}
+            LongLines::Refuse => write!(f, ", no line over {} bytes", limits::TEXT_LINE_PROPER)?,
+            LongLines::Fold => write!(f, ", lines over {} bytes are folded", limits::TEXT_LINE_PROPER)?,
+        }
+        if self.nul == OddBytes::Refuse {
+            write!(f, ", no NUL")?;
+        }
+        if self.eight_bit_headers == OddBytes::Refuse {
+            write!(f, ", no 8-bit header")?;
+        }
+        if self.final_newline == FinalNewline::Refuse {
+            write!(f, ", the last line ended")?;
+        }
+        if self.header_size_max != Content::USUAL.header_size_max {
+            write!(f, ", headers up to {}", value::show_size(self.header_size_max))?;
+        }
+        if self.header_fields_max != Content::USUAL.header_fields_max {
+            write!(f, ", {} fields each", self.header_fields_max)?;
+        }
+        Ok(())
     }
 }
 

@@ -1,5 +1,7 @@
 //! How a listener's sessions go: what is offered, how much one may bring, and what it says first.
 
+use std::fmt;
+
 use crate::config::literal::{Wrong, boolean, integer, quoted, text};
 use crate::config::section::Section;
 use crate::limits;
@@ -21,6 +23,23 @@ const BANNER: &str = "relevo";
 impl Default for Manner {
     fn default() -> Manner {
         Manner { chunking: true, messages_per_connection: 0, banner: BANNER.into() }
+    }
+}
+
+impl fmt::Display for Manner {
+    /// What is not as usual, each with a comma before it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let usual = Manner::default();
+        if !self.chunking {
+            write!(f, ", no BDAT")?;
+        }
+        if self.messages_per_connection > 0 {
+            write!(f, ", {} messages a connection", self.messages_per_connection)?;
+        }
+        if self.banner != usual.banner {
+            write!(f, ", greets with {:?}", self.banner)?;
+        }
+        Ok(())
     }
 }
 

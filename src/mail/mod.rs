@@ -9,6 +9,7 @@ pub mod dsn;
 pub mod duties;
 pub mod encoding;
 pub mod envelope;
+pub mod fold;
 pub mod front;
 pub mod header;
 pub mod instructions;

@@ -79,6 +79,11 @@ impl Scanner {
         self.lines.summary()
     }
 
+    /// Lines of the header section, which is there whole, were folded: it has so many bytes more.
+    pub fn header_grew(&mut self, by: u64) {
+        self.lines.header_grew(by);
+    }
+
     /// Whether the header section goes on, as far as is known.
     pub fn is_in_header(&self) -> bool {
         self.lines.in_header

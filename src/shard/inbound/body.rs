@@ -9,9 +9,11 @@ use crate::policy::reason::Refused;
 use crate::runtime::Runtime;
 use crate::shard::inbound::admit::Admission;
 use crate::shard::inbound::connection::Connection;
+use crate::shard::inbound::fold;
 use crate::shard::inbound::upload::{Unwanted, Upload, Whole};
 use crate::shard::inbound::verify;
 use crate::shard::wire::WireError;
+use crate::smtp::data::Scanner;
 use crate::smtp::server::{BodyEnd, OpenTransaction, Overdue, PortionEnd};
 
 /// Takes in one body, or a portion of one (RFC 3030), and answers it. False: close.
@@ -31,7 +33,8 @@ pub(super) async fn take<R: Runtime>(connection: &mut Connection<R>) -> Result<b
                 return Ok(true);
             }
             PortionEnd::Message(end) => upload.push(&connection.shard, end),
-            PortionEnd::Refused { close } => {
+            PortionEnd::Refused { close, message } => {
+                connection.shard.instruments.counters.messages_refused.add(message.into());
                 upload.abandon(&connection.shard);
                 connection.record_refusals();
                 return Ok(!close);
@@ -90,6 +93,14 @@ pub(super) async fn take<R: Runtime>(connection: &mut Connection<R>) -> Result<b
 async fn admit<R: Runtime>(connection: &mut Connection<R>, upload: &mut Upload, goes_on: bool) {
     if upload.admission.is_some() {
         return;
+    }
+    let header_is_whole = |scanner: &&Scanner| !goes_on || !scanner.is_in_header();
+    if connection.listener.session.content.is_some()
+        && let Some(summary) = connection.session.scanner().filter(header_is_whole).map(Scanner::summary)
+        && (summary.long_header > 0 || summary.long_body > 0)
+    {
+        // In memory of its own, as what few messages need.
+        Box::pin(fold::fold(connection, upload, summary, !goes_on)).await;
     }
     let section =
         connection.session.scanner().map(|scanner| (scanner.summary(), !goes_on || !scanner.is_in_header()));

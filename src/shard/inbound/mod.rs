@@ -8,6 +8,7 @@ pub mod accept;
 mod connection;
 mod secure;
 mod ask;
+mod fold;
 mod body;
 pub mod receive;
 pub mod logins;

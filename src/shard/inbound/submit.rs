@@ -99,7 +99,7 @@ pub async fn submit<R: Runtime>(
         let admission = Admission::decide(shard, by, &mut envelope, section, &mut upload.body).await;
         upload.admission = Some(admission);
     }
-    if let Some(fault) = summary.fault {
+    if let Some(fault) = summary.refusal() {
         upload.abandon(shard);
         return Err(refuse(shard, &envelope, (&fault.reply(), Some(fault.reason()))));
     }

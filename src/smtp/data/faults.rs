@@ -119,17 +119,20 @@ fn lines_that_are_to_be_folded_are_noticed() {
     let fold = Content { long_lines: LongLines::Fold, ..Content::default() };
     let long = "x".repeat(1500);
     for (text, header, body) in [
-        (format!("A: b\r\n\r\n{long}\r\n"), false, 9),
-        (format!("A: b\r\n\r\nc\r\n{long}\r\n{long}\r\n"), false, 12),
-        (format!("A: {long}\r\n\r\nc\r\n"), true, 0),
-        (format!("A: b\r\nC: {long}\r\n\r\n{long}\r\n"), true, 1514),
-        (format!("no field {long}\r\n"), false, 1),
-        (format!("A: {}\r\n\r\n{}\r\n", &long[..995], &long[..998]), false, 0),
+        (format!("A: b\r\n\r\n{long}\r\n"), 0, 9),
+        (format!("A: b\r\n\r\nc\r\n{long}\r\n{long}\r\n"), 0, 12),
+        (format!("A: {long}\r\n\r\nc\r\n"), 1, 0),
+        (format!("A: b\r\nC: {long}\r\n\r\n{long}\r\n"), 7, 1514),
+        (format!("no field {long}\r\n"), 0, 1),
+        (format!("A: {}\r\n\r\n{}\r\n", &long[..995], &long[..998]), 0, 0),
     ] {
         for cut in cuts(text.as_bytes()) {
             let summary = by_data(fold, BareNewlines::Refuse, text.as_bytes(), cut);
             let found = (summary.fault, summary.long_header, summary.long_body);
             assert_eq!(found, (None, header, body), "{}... cut at {cut}", &text[..20]);
+            let told = [header, body].into_iter().find(|at| *at > 0);
+            let kind = FaultKind::LongLine(limits::TEXT_LINE_PROPER);
+            assert_eq!(summary.refusal(), told.map(|at| Fault { kind, at, line: 0 }), "nothing was done");
         }
     }
     let endless = format!("A: b\r\n\r\n{}\r\n", "x".repeat(limits::TEXT_LINE_MAX + 1));

@@ -27,9 +27,9 @@ pub struct Summary {
     pub mailbox_line: bool,
     /// What it is refused for, whoever brings it.
     pub fault: Option<Fault>,
-    /// Some line of the header section is to be folded.
-    pub long_header: bool,
-    /// Where a line of the body begins that is to be encoded, from 1; 0: there is none.
+    /// Where a line of the header section begins that is to be folded, from 1; 0: there is none.
+    pub long_header: u64,
+    /// The same of one of the body, which is to be encoded.
     pub long_body: u64,
     /// A line of the header section begins as an instruction does (`mail::instructions`).
     pub may_instruct: bool,
@@ -38,6 +38,13 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// What it is refused for, where nothing could be done about lines that are too long.
+    pub fn refusal(&self) -> Option<Fault> {
+        let long = [self.long_header, self.long_body].into_iter().find(|place| *place > 0);
+        let long = long.map(|at| Fault { kind: FaultKind::LongLine(limits::TEXT_LINE_PROPER), at, line: 0 });
+        self.fault.or(long)
+    }
+
     /// What the envelope is to say of the body.
     pub fn facts(&self) -> BodyFacts {
         BodyFacts {
@@ -194,7 +201,7 @@ impl Lines {
             header_length,
             mailbox_line,
             fault: None,
-            long_header: false,
+            long_header: 0,
             long_body: 0,
             may_instruct,
             speaks_of_tls,
@@ -209,6 +216,18 @@ impl Lines {
         summary
     }
 
+    /// Lines of the header section were folded, which made it longer.
+    pub(super) fn header_grew(&mut self, by: u64) {
+        self.found.size += by;
+        if !self.in_header {
+            self.found.header_length += by;
+        }
+        if let Some(Odd { long: [first, header, body], .. }) = self.odd.as_deref_mut() {
+            (*first, *header) = (0, 0);
+            *body += if *body > 0 { by } else { 0 };
+        }
+    }
+
     #[cold]
     fn sum_up(&self, odd: &Odd, summary: &mut Summary) {
         summary.fault = odd.fault;
@@ -216,8 +235,11 @@ impl Lines {
             fault.line = u32::from(summary.header_length > 0);
         }
         let ([first, header, body], has_header) = (odd.long, summary.header_length > 0);
-        summary.long_header = header > 0 || (first > 0 && has_header);
-        summary.long_body = if first > 0 && !has_header { first } else { body };
+        (summary.long_header, summary.long_body) = match (first > 0, has_header) {
+            (true, true) => (first, body),
+            (true, false) => (0, first),
+            (false, _) => (header, body),
+        };
     }
 
     /// A line begins with this byte, behind a dot that is none of it.

@@ -302,6 +302,7 @@ impl Dialogue {
                 all.message.put(Key::Envid, envid.into());
             }
         }
+        self.portions = None;
         self.transaction = Some(Transaction::new(envelope, path.address));
         if self.config.questions.sender {
             return Some(Step::Ask(Question::Sender));
@@ -425,6 +426,7 @@ impl Dialogue {
             Portion::Refused(unwanted) => unwanted,
         };
         let said = out.len();
+        let message = unwanted == Unwanted::TooLarge;
         let step = match unwanted {
             Unwanted::Behind => self.say(words::BDAT_FAILED, out),
             Unwanted::OutOfPlace if !self.config.manner.chunking => self.complain(words::NOT_OFFERED, out),
@@ -444,7 +446,7 @@ impl Dialogue {
                 step
             }
         };
-        PortionEnd::Refused { close: step.is_some() }
+        PortionEnd::Refused { close: step.is_some(), message }
     }
 
     fn starttls(&mut self, out: &mut Vec<u8>) -> Option<Step> {
@@ -532,7 +534,7 @@ impl Dialogue {
             return BodyEnd::Refused { close: true };
         };
         let summary = transaction.summary();
-        if let Some(fault) = summary.fault {
+        if let Some(fault) = summary.refusal() {
             let said = out.len();
             let enough = self.complain(&fault.reply(), out).is_some();
             refusals.note_message((&out[said..], fault.reason()), &transaction.envelope);

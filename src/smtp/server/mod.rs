@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use crate::config::BareNewlines;
 use crate::id::{Durable, MessageId};
 use crate::limits;
 use crate::mail::envelope::Envelope;
@@ -235,6 +236,21 @@ impl Session {
         self.dialogue.transaction.as_ref()?.scanner.as_ref()
     }
 
+    /// Lines of the header section were folded, so that it has so many bytes more.
+    pub fn header_grew(&mut self, by: u64) {
+        let scanner = self.dialogue.transaction.as_mut().and_then(|open| open.scanner.as_mut());
+        scanner.into_iter().for_each(|scanner| scanner.header_grew(by));
+    }
+
+    /// A message that came whole has another body now: what is known of it is known of this one.
+    pub fn rescan(&mut self, body: &mut [u8]) {
+        let SessionConfig { message_size_max, content, .. } = &*self.dialogue.config;
+        let Some(open) = &mut self.dialogue.transaction else { return };
+        let scanner = Scanner::judging(*message_size_max, BareNewlines::Refuse, content.clone());
+        let scanner = open.scanner.insert(scanner.counted());
+        scanner.scan(body);
+    }
+
     /// Whether what comes next belongs to a body: from [`Step::Body`] or [`Step::Portion`] on, until its end was answered.
     pub fn takes_body(&self) -> bool {
         match &self.dialogue.portions {
@@ -273,7 +289,7 @@ impl Session {
     pub fn portion_end(&mut self, out: &mut Vec<u8>) -> PortionEnd {
         let said = out.len();
         let end = self.dialogue.portion_end(&mut self.refusals, out);
-        if end == (PortionEnd::Refused { close: true }) {
+        if matches!(end, PortionEnd::Refused { close: true, .. }) {
             self.note_refusal(Some(b"BDAT"), &out[said..]);
         }
         end

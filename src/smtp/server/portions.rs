@@ -64,6 +64,8 @@ pub enum PortionEnd {
     Refused {
         /// Close after sending.
         close: bool,
+        /// There was a message that would have been taken.
+        message: bool,
     },
 }
 

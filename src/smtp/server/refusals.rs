@@ -348,7 +348,7 @@ mod tests {
         let lines = "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n";
         assert_eq!(handled_by(&mut session, lines), []);
         session.dialogue.conduct.errors = limits::COMMAND_ERRORS_MAX - 1;
-        session.scanner().unwrap().scan(&mut b"a\nb\r\n.\r\n".to_vec());
+        session.scan(&mut b"a\nb\r\n.\r\n".to_vec());
         session.body_end(crate::time::UnixMillis(5), crate::time::UnixMillis(9), &mut out);
         let kept: Vec<_> = session.take_refusals().unwrap().held;
         let told = |one: &Refusal| (one.reason().word(), one.sender.is_some(), one.recipients.len());

@@ -1,0 +1,71 @@
+//! Messages with lines over 998 bytes where a listener says `long_lines = "fold"`: those of the header section are folded, and text that has some is
+//! encoded, before anybody looks at the message. What somebody signed is not changed, nor what is too large to be in memory whole; then
+//! it is refused at its end, as it still has them.
+
+use crate::limits;
+use crate::mail::fold;
+use crate::mail::seven_bit::{Rewriter, Survey};
+use crate::runtime::Runtime;
+use crate::shard::Shard;
+use crate::shard::inbound::connection::Connection;
+use crate::shard::inbound::upload::Upload;
+use crate::smtp::data::Summary;
+
+/// Changes what is in memory of a message whose header section came whole. `ended`: and so did the message.
+pub(super) async fn fold<R: Runtime>(
+    connection: &mut Connection<R>,
+    upload: &mut Upload,
+    summary: Summary,
+    ended: bool,
+) {
+    let shard = &connection.shard;
+    let length = usize::try_from(summary.header_length).unwrap_or(usize::MAX).min(upload.body.len());
+    let section = &upload.body[..length];
+    if fold::is_signed(section, summary.mailbox_line) {
+        return;
+    }
+    let before = upload.body.capacity();
+    if summary.long_header > 0
+        && let Some(folded) = fold::fold(section, summary.mailbox_line)
+    {
+        let grown = folded.len() - length;
+        upload.body.splice(..length, folded);
+        connection.session.header_grew(grown as u64);
+        shard.gather(upload.body.capacity() - before);
+    }
+    if summary.long_body > 0
+        && ended
+        && let Some(encoded) = encode(shard, &upload.body).await
+    {
+        shard.gather(encoded.capacity());
+        let old = std::mem::replace(&mut upload.body, encoded);
+        shard.ungather(old.capacity());
+        shard.give_body(old);
+        connection.session.rescan(&mut upload.body);
+        shard.instruments.counters.messages_encoded.add(1);
+    }
+}
+
+/// The message with its text encoded, if that can be done without a loss.
+pub(super) async fn encode<R: Runtime>(shard: &Shard<R>, message: &[u8]) -> Option<Vec<u8>> {
+    let mut survey = Survey::of_body();
+    for piece in message.chunks(limits::ENCODED_AT_ONCE) {
+        survey.read(piece);
+        pause(shard).await;
+    }
+    let plan = survey.finish().ok().filter(|plan| !plan.is_empty())?;
+    let (mut rewriter, mut encoded) = (Rewriter::new(&plan), shard.body_buffer());
+    encoded.reserve(message.len() + message.len() / 8);
+    for piece in message.chunks(limits::ENCODED_AT_ONCE) {
+        rewriter.write(piece, &mut encoded);
+        pause(shard).await;
+    }
+    rewriter.finish(&mut encoded);
+    Some(encoded)
+}
+
+async fn pause<R: Runtime>(shard: &Shard<R>) {
+    if shard.runtime.should_yield() {
+        shard.runtime.yield_now().await;
+    }
+}
