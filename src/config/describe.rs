@@ -31,7 +31,7 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
         if listener.bare_newlines == BareNewlines::Normalise {
             write!(out, ", bare CR and LF become CRLF")?;
         }
-        write!(out, "{}{}", listener.content, listener.manner)?;
+        write!(out, "{}{}{}", listener.content, listener.duties, listener.manner)?;
         writeln!(out, "{}", if listener.tls.is_some() { ", STARTTLS" } else { ", no TLS" })?;
         writeln!(
             out,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::config::literal::{Fix, bytes, integer, list, parsed, path, quoted, word};
 use crate::config::section::Section;
-use crate::config::{BareNewlines, Content, GatewayConfig, Manner, Network, content, gateway, guess, manner, value};
+use crate::config::{BareNewlines, Content, Duties, GatewayConfig, Manner, Network, content, duties, gateway, guess, manner, value};
 use crate::limits;
 
 /// `[[listener]]`
@@ -27,6 +27,8 @@ pub struct ListenerConfig {
     pub bare_newlines: BareNewlines,
     /// What else is taken of messages that are not as they should be.
     pub content: Content,
+    /// What is done for mail of clients that may relay.
+    pub duties: Duties,
     /// What is said of the session itself.
     pub manner: Manner,
     /// Connections at one time, over all shards.
@@ -47,6 +49,7 @@ impl ListenerConfig {
             tls: None,
             bare_newlines: BareNewlines::default(),
             content: Content::USUAL,
+            duties: Duties::NONE,
             manner: Manner::default(),
             connections_max: limits::INBOUND_CONNECTIONS_MAX,
             connections_per_client: limits::CONNECTIONS_PER_CLIENT_DEFAULT as usize,
@@ -124,6 +127,7 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
         section.fail("relay_from", "", "nobody may relay here", fix);
     }
     let (content, manner) = (content::read(section), manner::read(section));
+    let duties = duties::read(section, Duties::NONE);
     section.finish();
     ListenerConfig {
         address,
@@ -134,6 +138,7 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
         tls,
         bare_newlines,
         content,
+        duties,
         manner,
         connections_max: connections_max as usize,
         connections_per_client: connections_per_client as usize,

@@ -12,6 +12,7 @@ pub mod credentials;
 pub mod describe;
 pub mod differences;
 pub mod dkim;
+mod duties;
 pub(crate) mod error;
 pub mod feedback;
 pub mod gateway;
@@ -43,6 +44,7 @@ pub mod warmup;
 mod whole;
 
 pub use content::{Content, FinalNewline, LongLines, OddBytes};
+pub use duties::{AuthorCheck, Duties};
 pub use manner::Manner;
 
 pub use blocklists::Blocklists;

@@ -18,6 +18,7 @@ pub mod parameters;
 pub mod release;
 pub mod results;
 pub mod seven_bit;
+pub mod submission;
 pub mod tls_report;
 pub mod trace;
 pub mod unsubscribe;

@@ -79,9 +79,14 @@ impl Scanner {
         self.lines.summary()
     }
 
-    /// Lines of the header section, which is there whole, were folded: it has so many bytes more.
-    pub fn header_grew(&mut self, by: u64) {
+    /// The header section, which is there whole, was changed: it has so many bytes more.
+    pub fn header_grew(&mut self, by: i64) {
         self.lines.header_grew(by);
+    }
+
+    /// Its long lines were folded.
+    pub fn header_is_folded(&mut self) {
+        self.lines.header_is_folded();
     }
 
     /// Whether the header section goes on, as far as is known.

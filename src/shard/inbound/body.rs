@@ -9,9 +9,8 @@ use crate::policy::reason::Refused;
 use crate::runtime::Runtime;
 use crate::shard::inbound::admit::Admission;
 use crate::shard::inbound::connection::Connection;
-use crate::shard::inbound::fold;
 use crate::shard::inbound::upload::{Unwanted, Upload, Whole};
-use crate::shard::inbound::verify;
+use crate::shard::inbound::{duties, fold, verify};
 use crate::shard::wire::WireError;
 use crate::smtp::data::Scanner;
 use crate::smtp::server::{BodyEnd, OpenTransaction, Overdue, PortionEnd};
@@ -102,6 +101,11 @@ async fn admit<R: Runtime>(connection: &mut Connection<R>, upload: &mut Upload, 
         // In memory of its own, as what few messages need.
         Box::pin(fold::fold(connection, upload, summary, !goes_on)).await;
     }
+    let mut unfit = None;
+    let has_duties = duties::are_any(connection.listener.config.duties);
+    if has_duties && let Some(summary) = connection.session.scanner().filter(header_is_whole).map(Scanner::summary) {
+        unfit = duties::fulfil(connection, upload, summary).err();
+    }
     let section =
         connection.session.scanner().map(|scanner| (scanner.summary(), !goes_on || !scanner.is_in_header()));
     let (shard, listener) = (&connection.shard, &connection.listener);
@@ -116,6 +120,9 @@ async fn admit<R: Runtime>(connection: &mut Connection<R>, upload: &mut Upload, 
                 Admission::decide(shard, by, envelope, (summary, is_whole), &mut upload.body).await;
             if let Some(begun) = begun {
                 admission.verify(shard, begun, before);
+            }
+            if has_duties && trusted {
+                admission.has_duties(unfit);
             }
             admission
         }

@@ -30,7 +30,8 @@ pub(super) async fn fold<R: Runtime>(
     {
         let grown = folded.len() - length;
         upload.body.splice(..length, folded);
-        connection.session.header_grew(grown as u64);
+        connection.session.header_is_folded();
+        connection.session.header_grew(grown as i64);
         shard.gather(upload.body.capacity() - before);
     }
     if summary.long_body > 0

@@ -9,6 +9,7 @@ mod connection;
 mod secure;
 mod ask;
 mod fold;
+mod duties;
 mod body;
 pub mod receive;
 pub mod logins;

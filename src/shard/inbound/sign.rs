@@ -11,7 +11,7 @@ use crate::mail::author::{self, Author};
 use crate::mail::dkim::key::Failed;
 use crate::mail::dkim::{BodyHashers, Message, Unsigned};
 use crate::mail::header::{self, Edit};
-use crate::mail::trace;
+use crate::mail::submission;
 use crate::observe::diagnostics::Level;
 use crate::policy::admit::Section;
 use crate::policy::signing::{KeyNumber, Signing};
@@ -126,15 +126,9 @@ pub(super) fn begin<R: Runtime>(
     }
     let Found { has_date, has_id, is_signed, .. } = found;
     let mut add = Vec::new();
-    if !has_date && !is_signed {
-        add.extend_from_slice(b"Date: ");
-        trace::write_date(&mut add, shard.runtime.wall());
-        add.extend_from_slice(b"\r\n");
-    }
-    if !has_id && !is_signed {
-        let (at, unique) = (shard.runtime.wall().0, shard.runtime.random());
-        let id = format!("Message-ID: <{at:x}.{unique:016x}@{}>\r\n", shard.boot.node.hostname);
-        add.extend_from_slice(id.as_bytes());
+    if !is_signed {
+        let (now, unique) = (shard.runtime.wall(), if has_id { 0 } else { shard.runtime.random() });
+        submission::add_missing(&mut add, (has_date, has_id), (now, unique, &shard.boot.node.hostname));
     }
     let grown = add.len();
     if grown > 0 {

@@ -216,15 +216,21 @@ impl Lines {
         summary
     }
 
-    /// Lines of the header section were folded, which made it longer.
-    pub(super) fn header_grew(&mut self, by: u64) {
-        self.found.size += by;
+    /// The header section was changed, which made it longer by so much.
+    pub(super) fn header_grew(&mut self, by: i64) {
+        self.found.size = self.found.size.saturating_add_signed(by);
         if !self.in_header {
-            self.found.header_length += by;
+            self.found.header_length = self.found.header_length.saturating_add_signed(by);
         }
-        if let Some(Odd { long: [first, header, body], .. }) = self.odd.as_deref_mut() {
+        if let Some(Odd { long: [_, _, body], .. }) = self.odd.as_deref_mut() {
+            *body = if *body > 0 { body.saturating_add_signed(by) } else { 0 };
+        }
+    }
+
+    /// Its long lines were folded.
+    pub(super) fn header_is_folded(&mut self) {
+        if let Some(Odd { long: [first, header, _], .. }) = self.odd.as_deref_mut() {
             (*first, *header) = (0, 0);
-            *body += if *body > 0 { by } else { 0 };
         }
     }
 

@@ -236,10 +236,16 @@ impl Session {
         self.dialogue.transaction.as_ref()?.scanner.as_ref()
     }
 
-    /// Lines of the header section were folded, so that it has so many bytes more.
-    pub fn header_grew(&mut self, by: u64) {
+    /// The header section was changed, so that it has so many bytes more.
+    pub fn header_grew(&mut self, by: i64) {
         let scanner = self.dialogue.transaction.as_mut().and_then(|open| open.scanner.as_mut());
         scanner.into_iter().for_each(|scanner| scanner.header_grew(by));
+    }
+
+    /// Its long lines were folded.
+    pub fn header_is_folded(&mut self) {
+        let scanner = self.dialogue.transaction.as_mut().and_then(|open| open.scanner.as_mut());
+        scanner.into_iter().for_each(Scanner::header_is_folded);
     }
 
     /// A message that came whole has another body now: what is known of it is known of this one.
