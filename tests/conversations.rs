@@ -536,7 +536,9 @@ fn bare(ending: &str) -> String {
     let header = !bytes[..place].windows(4).any(|four| four == b"\r\n\r\n");
     let line = if header { format!(", line {line}") } else { String::new() };
     let at = 12 + place + 1 - dots;
-    format!("Bare {name} (0x{byte:02x}) in the message at byte {at}{line}; lines end with CRLF (RFC 5321 section 2.3.8)")
+    format!(
+        "Bare {name} (0x{byte:02x}) in the message at byte {at}{line}; lines end with CRLF (RFC 5321 section 2.3.8)"
+    )
 }
 
 /// The table by BDAT (RFC 3030), where nothing but the count ends a message: in one portion, and in two cut at every byte. It is refused, or
@@ -544,7 +546,8 @@ fn bare(ending: &str) -> String {
 #[test]
 fn no_ending_smuggles_by_bdat() {
     for ending in SMUGGLING {
-        let text = unescape(&format!("Subject: one{ending}MAIL FROM:<evil@b.example>\\r\\nDATA\\r\\n.\\r\\n"));
+        let text =
+            unescape(&format!("Subject: one{ending}MAIL FROM:<evil@b.example>\\r\\nDATA\\r\\n.\\r\\n"));
         let text = text.expect("bytes");
         for (bare, refused) in [("refuse", true), ("normalise", false)] {
             let head = format!(

@@ -51,10 +51,15 @@ struct Talk {
 impl Talk {
     fn new(setting: Setting) -> Talk {
         let refuse = OddBytes::Refuse;
-        let strict = Content { nul: refuse, eight_bit_headers: refuse, header_fields_max: 4, ..Content::USUAL };
+        let strict =
+            Content { nul: refuse, eight_bit_headers: refuse, header_fields_max: 4, ..Content::USUAL };
         let config = SessionConfig {
             content: setting.strict.then(|| Rc::new(strict)),
-            manner: Manner { chunking: setting.chunking, messages_per_connection: u32::from(setting.chunking) * 2, ..Manner::default() },
+            manner: Manner {
+                chunking: setting.chunking,
+                messages_per_connection: u32::from(setting.chunking) * 2,
+                ..Manner::default()
+            },
             limits: setting.chunking,
             message_size_max: SIZE_MAX,
             recipients_max: RECIPIENTS_MAX,

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use crate::config::literal::{Fix, bytes, integer, list, parsed, path, quoted, word};
 use crate::config::section::Section;
-use crate::config::{BareNewlines, Content, Duties, GatewayConfig, Manner, Network, content, duties, gateway, guess, manner, value};
+use crate::config::{
+    BareNewlines, Content, Duties, GatewayConfig, Manner, Network, content, duties, gateway, guess, manner,
+    value,
+};
 use crate::limits;
 
 /// `[[listener]]`

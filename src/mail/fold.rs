@@ -58,7 +58,8 @@ mod tests {
             format!("X: {}\ty\r\n\r\n", "x".repeat(994)),
         ] {
             let folded = fold(text.as_bytes(), false).expect(&text);
-            let lines: Vec<_> = folded.split(|byte| *byte == b'\n').map(|line| line.trim_ascii_end()).collect();
+            let lines: Vec<_> =
+                folded.split(|byte| *byte == b'\n').map(|line| line.trim_ascii_end()).collect();
             assert!(lines.iter().all(|line| line.len() <= limits::TEXT_LINE_PROPER), "{text}");
             assert!(lines[..lines.len() - 2].iter().all(|line| !line.is_empty()), "{text}");
             let unfolded = |text: &[u8]| {
@@ -83,6 +84,8 @@ mod tests {
         }
         let mailbox = format!("From {long}\r\nA: {} b\r\n\r\n", &long[..990]);
         assert_eq!(fold(mailbox.as_bytes(), true), None);
-        assert!(is_signed(b"A: b\r\nDkim-Signature: v=1\r\n\r\n", false) && !is_signed(b"A: b\r\n\r\n", false));
+        assert!(
+            is_signed(b"A: b\r\nDkim-Signature: v=1\r\n\r\n", false) && !is_signed(b"A: b\r\n\r\n", false)
+        );
     }
 }

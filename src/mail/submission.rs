@@ -66,16 +66,12 @@ impl<'a> Found<'a> {
 }
 
 /// What is to be changed in a header section, or why its message is refused.
-pub fn mend(
-    section: &[u8],
-    mailbox_line: bool,
-    duties: Duties,
-    by: &Submitted<'_>,
-) -> Result<Edit, Unfit> {
+pub fn mend(section: &[u8], mailbox_line: bool, duties: Duties, by: &Submitted<'_>) -> Result<Edit, Unfit> {
     let Found { mut edit, from, second, has_date, has_id, is_signed } =
         Found::read(section, mailbox_line, duties);
     if let Some(line) = second.filter(|_| duties.one_from) {
-        let reply = format!("554 5.6.0 There is a second From field at line {line} (RFC 5322 section 3.6)\r\n");
+        let reply =
+            format!("554 5.6.0 There is a second From field at line {line} (RFC 5322 section 3.6)\r\n");
         return Err(Unfit { reply, reason: Reason::Content });
     }
     if duties.author != AuthorCheck::Any && !is_own(from, second, by) {
@@ -189,7 +185,10 @@ mod tests {
         let refuse = Duties { author: AuthorCheck::Refuse, ..Duties::NONE };
         let sender = Duties { author: AuthorCheck::Sender, ..Duties::NONE };
         for own in ["From: Bob <bob@own.example>\r\n\r\n", "From: a@own.example, b@OWN.example\r\n\r\n"] {
-            assert_eq!((mended(own, refuse).unwrap(), mended(own, sender).unwrap()), (own.into(), own.into()));
+            assert_eq!(
+                (mended(own, refuse).unwrap(), mended(own, sender).unwrap()),
+                (own.into(), own.into())
+            );
         }
         for foreign in [
             "From: ann@other.example\r\n\r\n",

@@ -341,9 +341,19 @@ mod tests {
             let Ok(Command::Mail(_, parameters)) = parse(mail.as_bytes()) else { panic!("{absurd}") };
             assert_eq!(parameters.size, Some(u64::MAX));
         }
-        for bad in
-            ["", " ", " LAST", " -1", " +1", " 0x10", " 1.5", " 1 LAS", " 1 LAST LAST", " 1\tLAST", " 100000000000000000000"]
-        {
+        for bad in [
+            "",
+            " ",
+            " LAST",
+            " -1",
+            " +1",
+            " 0x10",
+            " 1.5",
+            " 1 LAS",
+            " 1 LAST LAST",
+            " 1\tLAST",
+            " 100000000000000000000",
+        ] {
             assert_eq!(parse(format!("BDAT{bad}").as_bytes()), Err(CommandError::Portion), "{bad:?}");
         }
     }

@@ -47,7 +47,13 @@ fn text(dice: &mut Dice, client: u64, number: usize) -> (String, String) {
 }
 
 /// Sends until all messages are taken, or the connection breaks.
-async fn serve(talk: &mut Talk, dice: &mut Dice, client: u64, next: &mut usize, told: &Told) -> io::Result<()> {
+async fn serve(
+    talk: &mut Talk,
+    dice: &mut Dice,
+    client: u64,
+    next: &mut usize,
+    told: &Told,
+) -> io::Result<()> {
     talk.reply().await?;
     talk.ask("EHLO client.example\r\n").await?;
     while *next < MESSAGES {

@@ -103,7 +103,9 @@ async fn admit<R: Runtime>(connection: &mut Connection<R>, upload: &mut Upload, 
     }
     let mut unfit = None;
     let has_duties = duties::are_any(connection.listener.config.duties);
-    if has_duties && let Some(summary) = connection.session.scanner().filter(header_is_whole).map(Scanner::summary) {
+    if has_duties
+        && let Some(summary) = connection.session.scanner().filter(header_is_whole).map(Scanner::summary)
+    {
         unfit = duties::fulfil(connection, upload, summary).err();
     }
     let section =

@@ -172,7 +172,10 @@ impl<R: Runtime> Connection<R> {
             self.since.line = self.seconds();
         }
         (self.since.lines, self.since.within) = (lines, within);
-        if self.upload.is_some() && !self.session.keeps_portions() && !self.shard.runtime.planted(Defect::PortionsKept) {
+        if self.upload.is_some()
+            && !self.session.keeps_portions()
+            && !self.shard.runtime.planted(Defect::PortionsKept)
+        {
             self.upload.take().into_iter().for_each(|mut upload| upload.abandon(&self.shard));
         }
         self.count();

@@ -139,7 +139,8 @@ async fn act<R: Runtime>(connection: &mut Connection<R>, step: Step) -> Result<b
         }
         Step::Portion => {
             // What is there whole is answered with what was said before it. Else its client may wait for that.
-            let whole = connection.session.portion_left().is_none_or(|left| left <= connection.input.len() as u64);
+            let whole =
+                connection.session.portion_left().is_none_or(|left| left <= connection.input.len() as u64);
             if !whole || connection.out.len() >= limits::REPLY_BACKLOG_MAX {
                 connection.flush().await?;
             }

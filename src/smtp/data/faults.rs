@@ -188,7 +188,10 @@ fn replies_say_where_and_why() {
         let (reply, elsewhere) = (fault.reply(), Fault { line: 0, ..fault }.reply());
         assert!(reply.starts_with(codes) && reply.contains("RFC ") && reply.len() <= 512, "{reply}");
         let is_of_all = matches!(kind, FaultKind::TooLarge(_));
-        assert!(is_of_all || (reply.contains("byte 1234, line 56") && !elsewhere.contains("line 56")), "{reply}");
+        assert!(
+            is_of_all || (reply.contains("byte 1234, line 56") && !elsewhere.contains("line 56")),
+            "{reply}"
+        );
         assert_eq!(fault.reason().word(), reason);
     }
     assert_eq!(

@@ -190,8 +190,16 @@ impl Lines {
 
     /// The findings so far.
     pub(super) fn summary(&self) -> Summary {
-        let Found { size, header_length, hops, eight_bit, needs_stuffing, mailbox_line, may_instruct, speaks_of_tls } =
-            self.found;
+        let Found {
+            size,
+            header_length,
+            hops,
+            eight_bit,
+            needs_stuffing,
+            mailbox_line,
+            may_instruct,
+            speaks_of_tls,
+        } = self.found;
         let header_length = if self.in_header { size } else { header_length };
         let mut summary = Summary {
             size,
@@ -210,7 +218,8 @@ impl Lines {
             self.sum_up(odd, &mut summary);
         }
         if size > self.size_max {
-            let too_large = Fault { kind: FaultKind::TooLarge(self.size_max), at: self.size_max + 1, line: 0 };
+            let too_large =
+                Fault { kind: FaultKind::TooLarge(self.size_max), at: self.size_max + 1, line: 0 };
             summary.fault = Some(too_large.or(summary.fault));
         }
         summary

@@ -287,12 +287,7 @@ fn bare_line_ends_are_normalised_at_every_split() {
                 "{} at {split}",
                 input.escape_ascii()
             );
-            assert_eq!(
-                (summary.needs_stuffing, summary.fault),
-                (stuffed, None),
-                "{}",
-                input.escape_ascii()
-            );
+            assert_eq!((summary.needs_stuffing, summary.fault), (stuffed, None), "{}", input.escape_ascii());
             assert_eq!((summary.size, &left[..]), (body.len() as u64, &b"QUIT\n"[..]));
         }
     }

@@ -232,7 +232,9 @@ impl Dialogue {
                 require_tls: tls && (auth || self.identity.may_relay()),
                 held_from: begun,
                 chunking: config.manner.chunking,
-                limits: config.limits.then_some((config.manner.messages_per_connection, config.recipients_max)),
+                limits: config
+                    .limits
+                    .then_some((config.manner.messages_per_connection, config.recipients_max)),
             };
             extensions::write_ehlo(out, &config.hostname, config.message_size_max, offered);
         } else {
@@ -397,7 +399,8 @@ impl Dialogue {
         let config = &self.config;
         let open = self.transaction.as_mut().filter(|open| !open.envelope.recipients.is_empty());
         let open = open.filter(|_| config.manner.chunking);
-        let begun = self.portions.get_or_insert_default().begin(portion, config.message_size_max, open.is_some());
+        let begun =
+            self.portions.get_or_insert_default().begin(portion, config.message_size_max, open.is_some());
         match begun {
             Ok(()) => {}
             Err(Endless::Size) => return self.close(words::BDAT_ENDLESS, out),
@@ -413,7 +416,8 @@ impl Dialogue {
 
     /// A portion came whole.
     pub(super) fn portion_end(&mut self, refusals: &mut Refusals, out: &mut Vec<u8>) -> PortionEnd {
-        let ended = self.portions.as_mut().map_or(Portion::Refused(Unwanted::OutOfPlace), |portions| portions.end());
+        let ended =
+            self.portions.as_mut().map_or(Portion::Refused(Unwanted::OutOfPlace), |portions| portions.end());
         let unwanted = match ended {
             Portion::Taken(octets) => {
                 out.extend_from_slice(format!("250 2.0.0 {octets} octets received\r\n").as_bytes());

@@ -142,7 +142,8 @@ impl Portions {
     }
 }
 
-const _: () = assert!(limits::PORTIONS_SKIPPED_TIMES >= 2, "one that is a little too large is read to its end");
+const _: () =
+    assert!(limits::PORTIONS_SKIPPED_TIMES >= 2, "one that is a little too large is read to its end");
 
 #[cfg(test)]
 mod tests {
