@@ -18,6 +18,7 @@ use crate::shard::inbound::listeners::{self, Prepared};
 use crate::shard::live::{InForce, LiveConfig};
 use crate::shard::outbound::reroute;
 use crate::shard::suspend;
+use crate::smtp::data::Scanners;
 use crate::smtp::server::{Questions, SessionConfig};
 
 /// Opens the listeners of the configuration that the shard was started with.
@@ -52,6 +53,7 @@ fn listener_of<R: Runtime>(shard: &Shard<R>, place: usize, live: &Rc<InForce>) -
             content: (config.content != Content::USUAL).then(|| Rc::new(config.content)),
             manner: config.manner.clone(),
             limits: true,
+            scanners: Scanners::default(),
             envelopes: shard.inbound.envelopes.clone(),
             questions,
             returns: live.returns.clone(),

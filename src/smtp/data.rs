@@ -4,6 +4,7 @@
 //! refused there: whatever the client meant by it, nobody downstream will read two messages where we read one. Where the
 //! listener says so it becomes CRLF instead (`normalise`), and still ends nothing.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::LazyLock;
 
@@ -15,8 +16,6 @@ use crate::limits;
 mod fault;
 mod lines;
 mod normalise;
-#[cfg(test)]
-mod faults;
 #[cfg(test)]
 mod tests;
 
@@ -48,6 +47,31 @@ const _: () = assert!(limits::PLAIN_AT_ONCE <= limits::TEXT_LINE_MAX);
 
 /// Where a line begins with a dot. Made once, as that costs what half a KiB costs to look through.
 static LINE_WITH_DOT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\n."));
+
+/// Scanners for messages to come: a session that waits has none of its own, and none is made for each message.
+#[derive(Clone, Debug, Default)]
+pub struct Scanners(Rc<RefCell<Vec<Box<Scanner>>>>);
+
+impl Scanners {
+    /// Puts one where it can stay.
+    pub fn put(&self, scanner: Scanner) -> Box<Scanner> {
+        match self.0.borrow_mut().pop() {
+            Some(mut spare) => {
+                *spare = scanner;
+                spare
+            }
+            None => Box::new(scanner),
+        }
+    }
+
+    /// Its message is over.
+    pub fn give(&self, scanner: Box<Scanner>) {
+        let mut spare = self.0.borrow_mut();
+        if spare.len() < limits::SPARE_BUFFERS {
+            spare.push(scanner);
+        }
+    }
+}
 
 /// Scans one message, however its bytes are cut.
 #[derive(Debug)]

@@ -121,7 +121,7 @@ def no_ending_smuggles_by_bdat():
         time.sleep(0.5)
         assert len(sink.taken) == taken, "one message became two"
         for one in sink.taken:
-            assert one.sender == b"a@b.example" and b"evil" in one.body, one.sender
+            assert one.sender == "a@b.example" and b"evil" in one.body, (one.sender, one.body)
             assert not re.search(rb"\r(?!\n)|(?<!\r)\n", one.body), one.body
         relay.stop()
 

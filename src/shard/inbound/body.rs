@@ -27,17 +27,8 @@ pub(super) async fn take<R: Runtime>(connection: &mut Connection<R>) -> Result<b
     }
     if connection.session.portion_left().is_some() {
         match connection.session.portion_end(&mut connection.out) {
-            PortionEnd::More => {
-                connection.upload = Some(Box::new(upload));
-                return Ok(true);
-            }
             PortionEnd::Message(end) => upload.push(&connection.shard, end),
-            PortionEnd::Refused { close, message } => {
-                connection.shard.instruments.counters.messages_refused.add(message.into());
-                upload.abandon(&connection.shard);
-                connection.record_refusals();
-                return Ok(!close);
-            }
+            other => return Ok(goes_on(connection, upload, other)),
         }
     }
     admit(connection, &mut upload, false).await;
@@ -86,6 +77,18 @@ pub(super) async fn take<R: Runtime>(connection: &mut Connection<R>) -> Result<b
             Ok(true)
         }
     }
+}
+
+/// A portion that is not the end of a message that may be taken was answered. False: close.
+fn goes_on<R: Runtime>(connection: &mut Connection<R>, mut upload: Upload, end: PortionEnd) -> bool {
+    let PortionEnd::Refused { close, message } = end else {
+        connection.upload = Some(Box::new(upload));
+        return true;
+    };
+    connection.shard.instruments.counters.messages_refused.add(message.into());
+    upload.abandon(&connection.shard);
+    connection.record_refusals();
+    !close
 }
 
 /// Rules and instructions, unless they had their say. `goes_on`: before the first of the message is stored, with more to come.

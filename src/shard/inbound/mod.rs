@@ -8,6 +8,7 @@ pub mod accept;
 mod connection;
 mod secure;
 mod ask;
+mod encode;
 mod fold;
 mod duties;
 mod body;

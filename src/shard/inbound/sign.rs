@@ -17,7 +17,7 @@ use crate::policy::admit::Section;
 use crate::policy::signing::{KeyNumber, Signing};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
-use crate::shard::inbound::fold;
+use crate::shard::inbound::encode;
 use crate::shard::inbound::submission::Submission;
 use crate::shard::live::{InForce, LiveConfig};
 use crate::smtp::server::NotStored;
@@ -281,7 +281,7 @@ fn has_long_line(text: &[u8]) -> bool {
 /// Encodes what of a message is not 7-bit text of usual lines, if that can be done without a loss. Returns how long its header section is.
 async fn encode<R: Runtime>(shard: &Shard<R>, submission: &mut Submission) -> usize {
     let length = submission.header_length as usize;
-    let Some(encoded) = fold::encode(shard, &submission.body).await else { return length };
+    let Some(encoded) = encode::encode(shard, &submission.body).await else { return length };
     let old = std::mem::replace(&mut submission.body, encoded);
     shard.gather(submission.body.capacity());
     shard.ungather(old.capacity());

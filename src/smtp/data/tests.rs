@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod faults;
+
 /// Scans `input` cut at `split`; the body, the summary, and what was left over.
 fn scan(input: &[u8], split: usize) -> Option<(Vec<u8>, Summary, Vec<u8>)> {
     scan_as(BareNewlines::Refuse, input, split)

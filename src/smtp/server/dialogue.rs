@@ -373,7 +373,8 @@ impl Dialogue {
             return self.complain(words::BDAT_MIXED, out);
         }
         let content = self.config.content.clone();
-        transaction.scanner = Some(Scanner::judging(size_max, self.config.bare_newlines, content));
+        let scanner = Scanner::judging(size_max, self.config.bare_newlines, content);
+        transaction.scanner = Some(self.config.scanners.put(scanner));
         self.say(words::GO_AHEAD, out);
         Some(Step::Body)
     }
@@ -409,7 +410,7 @@ impl Dialogue {
         if let Some(open) = open.filter(|open| open.scanner.is_none()) {
             let content = config.content.clone();
             let scanner = Scanner::judging(config.message_size_max, config.bare_newlines, content);
-            open.scanner = Some(scanner.counted());
+            open.scanner = Some(config.scanners.put(scanner.counted()));
         }
         Some(Step::Portion)
     }
@@ -425,7 +426,7 @@ impl Dialogue {
             }
             Portion::Last => {
                 let scanner = self.transaction.as_mut().and_then(|open| open.scanner.as_mut());
-                return PortionEnd::Message(scanner.map_or(b"", Scanner::finish));
+                return PortionEnd::Message(scanner.map_or(b"", |scanner| scanner.finish()));
             }
             Portion::Refused(unwanted) => unwanted,
         };
@@ -537,7 +538,9 @@ impl Dialogue {
             self.say(words::BAD_SEQUENCE, out);
             return BodyEnd::Refused { close: true };
         };
-        let summary = transaction.summary();
+        let scanner = transaction.scanner.take();
+        let summary = scanner.as_ref().map(|scanner| scanner.summary()).unwrap_or_default();
+        scanner.into_iter().for_each(|scanner| self.config.scanners.give(scanner));
         if let Some(fault) = summary.refusal() {
             let said = out.len();
             let enough = self.complain(&fault.reply(), out).is_some();

@@ -233,7 +233,7 @@ impl Session {
 
     /// The scanner of the body that is coming in. None where none is.
     pub fn scanner(&self) -> Option<&Scanner> {
-        self.dialogue.transaction.as_ref()?.scanner.as_ref()
+        self.dialogue.transaction.as_ref()?.scanner.as_deref()
     }
 
     /// The header section was changed, so that it has so many bytes more.
@@ -245,15 +245,15 @@ impl Session {
     /// Its long lines were folded.
     pub fn header_is_folded(&mut self) {
         let scanner = self.dialogue.transaction.as_mut().and_then(|open| open.scanner.as_mut());
-        scanner.into_iter().for_each(Scanner::header_is_folded);
+        scanner.into_iter().for_each(|scanner| scanner.header_is_folded());
     }
 
     /// A message that came whole has another body now: what is known of it is known of this one.
     pub fn rescan(&mut self, body: &mut [u8]) {
-        let SessionConfig { message_size_max, content, .. } = &*self.dialogue.config;
+        let SessionConfig { message_size_max, content, scanners, .. } = &*self.dialogue.config;
         let Some(open) = &mut self.dialogue.transaction else { return };
         let scanner = Scanner::judging(*message_size_max, BareNewlines::Refuse, content.clone());
-        let scanner = open.scanner.insert(scanner.counted());
+        let scanner = open.scanner.insert(scanners.put(scanner.counted()));
         scanner.scan(body);
     }
 
@@ -267,7 +267,7 @@ impl Session {
 
     /// Scans what of `fresh` belongs to the body that is coming in, as [`Scanner::scan`] does; `done`: it, or the portion of it, is there whole.
     pub fn scan(&mut self, fresh: &mut [u8]) -> Scanned {
-        let scanner = self.dialogue.transaction.as_mut().and_then(|open| open.scanner.as_mut());
+        let scanner = self.dialogue.transaction.as_mut().and_then(|open| open.scanner.as_deref_mut());
         match (&mut self.dialogue.portions, scanner) {
             (None, Some(scanner)) => scanner.scan(fresh),
             (Some(portions), scanner) => portions.scan(scanner, fresh),

@@ -9,6 +9,7 @@ use crate::mail::envelope::{Envelope, Envelopes};
 use crate::policy::gateway::Gateway;
 use crate::policy::reason::Refused;
 use crate::policy::returns::Returns;
+use crate::smtp::data::Scanners;
 use crate::smtp::words;
 
 /// What holds for every session of a listener.
@@ -34,6 +35,8 @@ pub struct SessionConfig {
     pub manner: Manner,
     /// Its bounds are told in EHLO (RFC 9422).
     pub limits: bool,
+    /// Where scanners of bodies come from.
+    pub scanners: Scanners,
     /// Where envelopes come from.
     pub envelopes: Envelopes,
     /// What is asked before it is taken.
@@ -58,6 +61,7 @@ impl SessionConfig {
             content: None,
             manner: Manner { chunking: false, ..Manner::default() },
             limits: false,
+            scanners: Scanners::default(),
             envelopes: Envelopes::default(),
             questions: Questions::default(),
             returns: None,

@@ -1,6 +1,6 @@
 //! What messages are refused for: every kind, whole and cut at every byte.
 
-use super::*;
+use super::super::*;
 use crate::config::{LongLines, OddBytes};
 
 /// All that a listener can refuse, and little of it taken.
@@ -55,7 +55,8 @@ fn each_fault_is_told_with_its_place() {
         (format!("{head}one\rtwo\r\n"), FaultKind::BareCr, 12, 0),
         (format!("{head}\r\nx\n\r\n"), FaultKind::BareLf, 12, 0),
         ("A: b\r\nC: \nd\r\n\r\n".into(), FaultKind::BareLf, 10, 2),
-        ("A\r: b\r\n".into(), FaultKind::BareCr, 2, 1),
+        ("A: b\r\r\n".into(), FaultKind::BareCr, 5, 1),
+        ("A\r: b\r\n".into(), FaultKind::BareCr, 2, 0),
         ("no field\n\r\n".into(), FaultKind::BareLf, 9, 0),
         (format!("{head}\0\r\nx\ry\r\n"), FaultKind::BareCr, 13, 0),
         (format!("{head}{good}{}", long("", 999)), FaultKind::LongLine(998), 1009, 0),
