@@ -4,6 +4,7 @@
 //! an invariant is a constant only.
 
 mod bounce;
+mod content;
 mod control;
 mod decisions;
 mod dns;
@@ -26,6 +27,7 @@ pub mod client;
 pub mod server;
 
 pub use bounce::*;
+pub use content::*;
 pub use control::*;
 pub use decisions::*;
 pub use dns::*;

@@ -4,7 +4,7 @@ pub mod ends;
 pub mod events;
 
 /// Why a client was refused ([`crate::policy::reason::Reason`]).
-pub const REASONS: [&str; 24] = [
+pub const REASONS: [&str; 25] = [
     "rule",
     "too_many_connections",
     "timeout",
@@ -29,6 +29,7 @@ pub const REASONS: [&str; 24] = [
     "suppressed",
     "dmarc",
     "auth_required",
+    "content",
 ];
 
 /// What of a stranger's mail is verified.

@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! # A comment.
-//! @ relay=no size=1000          settings of the session, before everything else; bare=normalise is the listener's bare_newlines, kind=submission its kind
+//! @ relay=no size=1000          settings of the session, before everything else; bare=normalise is the listener's bare_newlines, kind=submission its kind,
+//!                               content=strict refuses what can be refused
 //! @@ [[rule]]                   lines of a configuration: its rules hold
 //! C: EHLO client.example        the client says this line
 //! R: \n.\r\n                    the client sends these bytes and no CRLF behind them
@@ -25,7 +26,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use relevo::config::{BareNewlines, Config, Kind};
+use relevo::config::{BareNewlines, Config, Content, FinalNewline, Kind, LongLines, OddBytes};
 use relevo::mail::envelope::{Envelope, Recipient, TlsWish};
 use relevo::mail::parameters::Parameters;
 use relevo::policy::acceptance::Acceptance;
@@ -34,12 +35,25 @@ use relevo::policy::gateway::Gateway;
 use relevo::policy::reason::{Reason, Refused};
 use relevo::policy::rules::{self, Facts};
 use relevo::smtp::server::{
-    Answer, BodyEnd, Intake, OpenTransaction, Question, Questions, Session, SessionConfig, Step,
+    Answer, BodyEnd, Intake, OpenTransaction, PortionEnd, Question, Questions, Session, SessionConfig, Step,
 };
 use relevo::time::UnixMillis;
 
+#[path = "conversations/smuggling.rs"]
+mod smuggling;
+
 /// Inputs longer than this are cut at fewer places: around each line's end and every few hundred bytes.
 const EVERY_BYTE_MAX: usize = 4000;
+
+/// `content=strict`
+const STRICT: Content = Content {
+    long_lines: LongLines::Refuse,
+    nul: OddBytes::Refuse,
+    eight_bit_headers: OddBytes::Refuse,
+    final_newline: FinalNewline::Refuse,
+    header_size_max: 500,
+    header_fields_max: 5,
+};
 
 struct Transcript {
     relay: bool,
@@ -119,6 +133,15 @@ fn settings(transcript: &mut Transcript, words: &str) -> Result<(), String> {
             "starttls" => transcript.config.starttls = yes,
             "accounts" => transcript.config.accounts = yes,
             "dsn" => transcript.config.dsn = yes,
+            "chunking" => transcript.config.manner.chunking = yes,
+            "limits" => transcript.config.limits = yes,
+            "banner" => transcript.config.manner.banner = value.replace('_', " ").into(),
+            "messages" => transcript.config.manner.messages_per_connection = number()? as u32,
+            "content" => {
+                let content = if value == "strict" { STRICT } else { Content::USUAL };
+                transcript.config.content = Some(Rc::new(content));
+            }
+            "bare" if value == "refuse" => {}
             "bare" if value == "normalise" => transcript.config.bare_newlines = BareNewlines::Normalise,
             "size" => transcript.config.message_size_max = number()? as u64,
             "recipients" => transcript.config.recipients_max = number()?,
@@ -208,21 +231,24 @@ impl Replay {
 
     /// One step of the driver. False: more input is needed.
     fn turn(&mut self) -> bool {
-        if let Some(scanner) = self.session.scanner() {
-            let scanned = scanner.scan(&mut self.pending);
+        if self.session.takes_body() {
+            let scanned = self.session.scan(&mut self.pending);
             self.body.extend_from_slice(scanned.body(&self.pending));
             self.pending.drain(..scanned.consumed);
             if scanned.done {
-                self.body_end();
+                self.part_end();
             }
             return scanned.done;
         }
         let (used, step) = self.session.handle(&self.pending, self.gate, &mut self.replies);
         assert!(used <= self.pending.len());
         self.pending.drain(..used);
+        if !self.session.keeps_portions() && !self.session.takes_body() {
+            self.body.clear();
+        }
         match step {
             Step::NeedInput => return false,
-            Step::Flush | Step::Body => {}
+            Step::Flush | Step::Body | Step::Portion => {}
             Step::StartTls => {
                 self.hear();
                 self.events.push("T:".into());
@@ -271,6 +297,26 @@ impl Replay {
         match deciding.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(done) => done,
             Poll::Pending => panic!("there is nothing to wait for"),
+        }
+    }
+
+    /// All of a body is there, or of a portion of it.
+    fn part_end(&mut self) {
+        if self.session.portion_left().is_none() {
+            return self.body_end();
+        }
+        match self.session.portion_end(&mut self.replies) {
+            PortionEnd::More => {}
+            PortionEnd::Message(end) => {
+                self.body.extend_from_slice(end);
+                self.body_end();
+            }
+            PortionEnd::Refused { close, message: _ } => {
+                self.body.clear();
+                if close {
+                    self.close();
+                }
+            }
         }
     }
 
@@ -441,65 +487,6 @@ fn conversations_go_as_written() {
         }
     }
     assert!(failures.is_empty(), "\n{failures}");
-}
-
-/// The endings that some servers take for the end of the data and others do not, each with a second message smuggled
-/// behind it: one message at most may come of it, and it must be refused.
-const SMUGGLING: [&str; 15] = [
-    "\\n.\\n",
-    "\\n.\\r\\n",
-    "\\r.\\r",
-    "\\r.\\r\\n",
-    "\\r\\n.\\r",
-    "\\r\\n.\\n",
-    "\\n.\\r",
-    "\\r.\\n",
-    "\\n\\n.\\n\\n",
-    "\\r\\r\\n.\\r\\r\\n",
-    "\\r\\n.\\r\\r\\n",
-    "\\n\\r\\n.\\n\\r\\n",
-    "\\r\\n\\n.\\n\\r\\n",
-    "\\n\\r.\\r\\n",
-    "\\r\\n.\\n\\r",
-];
-
-#[test]
-fn no_ending_smuggles_a_second_message() {
-    for ending in SMUGGLING {
-        let text = format!(
-            "C: EHLO c.example\nC: MAIL FROM:<a@b.example>\nC: RCPT TO:<x@y.example>\nC: DATA\n\
-             R: Subject: one{ending}MAIL FROM:<evil@b.example>\\r\\nRCPT TO:<x@y.example>\\r\\nDATA\\r\\nSubject: two\\r\\n.\\r\\n\n\
-             C: QUIT\n\
-             S: 220 relay.example ESMTP relevo\nS: 250-relay.example\nS: 250-PIPELINING\nS: 250-8BITMIME\n\
-             S: 250-ENHANCEDSTATUSCODES\nS: 250 SIZE 1000\nS: 250 2.1.0 Ok\nS: 250 2.1.5 Ok\n\
-             S: 354 End data with <CR><LF>.<CR><LF>\n\
-             S: 550 5.6.11 Bare CR or LF in the message; lines end with CRLF\nX:\n"
-        );
-        let transcript = parse(&text).expect("a good transcript");
-        check(&transcript).unwrap_or_else(|error| panic!("{ending}: {error}"));
-    }
-}
-
-/// The same where bare line ends are normalised: the one message that comes of it has all of it for its body.
-#[test]
-fn no_ending_smuggles_where_line_ends_are_normalised() {
-    for ending in SMUGGLING {
-        let text = format!(
-            "@ bare=normalise\nC: HELO c.example\nC: MAIL FROM:<a@b.example>\nC: RCPT TO:<x@y.example>\nC: DATA\n\
-             R: Subject: one{ending}MAIL FROM:<evil@b.example>\\r\\nRCPT TO:<x@y.example>\\r\\nDATA\\r\\nSubject: two\\r\\n.\\r\\n\n\
-             C: QUIT\n"
-        );
-        let transcript = parse(&text).expect("a good transcript");
-        let whole = replay(&transcript, |_, input| vec![input]);
-        let taken = whole.iter().filter(|event| event.starts_with("E: ")).count();
-        assert_eq!(taken, 1, "{ending}: {whole:#?}");
-        assert!(whole.iter().any(|event| event.starts_with("E: <a@b.example> ")), "{ending}: {whole:#?}");
-        assert_eq!(whole.last().map(String::as_str), Some("X:"), "{ending}: {whole:#?}");
-        for cut in 0..transcript.inputs[0].len() {
-            let events = replay(&transcript, |_, input| vec![&input[..cut], &input[cut..]]);
-            assert_eq!(events, whole, "{ending} cut at {cut}");
-        }
-    }
 }
 
 /// The harness notices what it is there to notice.

@@ -1,6 +1,6 @@
 //! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound, Dovecot, Postfix, HAProxy, curl, openssl.
 //!
-//! The stories are in `stories.py`, `balancer.py` (HAProxy in front), `certificates.py` (SNI, tickets), `kinds.py` (submission), `dane.py` (DANE), `feedback.py` (what comes back), `gateway.py` (mail of strangers, verified), `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `notifications.py`, `room.py`, `rules.py`, `shaping.py` (limits), `signed.py` (DKIM), `signed_zones.py` (nsd and unbound), `smart_hosts.py` (logins), `sources.py`, `suppression.py` (who gets no mail), `suspensions.py`, `unsubscribe.py` (one click), `spool_tools.py`, `sts.py` (MTA-STS), `verdicts.py` (beside Postfix's), `tls_reports.py` (TLS-RPT, REQUIRETLS), `verify.py` (certificates of hops), `warmup.py` and `why.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
+//! The stories are in `stories.py`, `balancer.py` (HAProxy in front), `certificates.py` (SNI, tickets), `kinds.py` (submission), `dane.py` (DANE), `duties.py` (submission), `feedback.py` (what comes back), `gateway.py` (mail of strangers, verified), `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `notifications.py`, `portions.py` (BDAT, content rules), `room.py`, `rules.py`, `shaping.py` (limits), `signed.py` (DKIM), `signed_zones.py` (nsd and unbound), `smart_hosts.py` (logins), `sources.py`, `suppression.py` (who gets no mail), `suspensions.py`, `unsubscribe.py` (one click), `spool_tools.py`, `sts.py` (MTA-STS), `verdicts.py` (beside Postfix's), `tls_reports.py` (TLS-RPT, REQUIRETLS), `verify.py` (certificates of hops), `warmup.py` and `why.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
 //! one with the kills.
 
 mod stories;
@@ -88,6 +88,19 @@ stories!("hops.py", None;
     hosts_that_never_take_mail_return_it,
     words_of_our_own_are_told_as_ours,
     what_cannot_be_encoded_comes_back_by_any_hop,
+);
+
+stories!("portions.py", None;
+    messages_in_portions_arrive_as_they_were,
+    no_ending_smuggles_by_bdat,
+    absurd_sizes_cost_nothing,
+    a_listener_says_what_it_takes,
+    long_lines_are_folded,
+);
+
+stories!("duties.py", None;
+    what_a_client_leaves_out_is_put_in,
+    an_account_writes_as_itself,
 );
 
 stories!("smart_hosts.py", None;

@@ -129,7 +129,7 @@ impl Routine for Conversation {
             self.out.clear();
             let (used, step) = self.session.handle(ENVELOPE, Intake::Open, &mut self.out);
             assert!(used == ENVELOPE.len() && step == Step::Body);
-            let scanned = self.session.scanner().expect("after DATA").scan(buffer);
+            let scanned = self.session.scan(buffer);
             assert!(scanned.done);
             let expiry = NOW.after(std::time::Duration::from_secs(86_400));
             let BodyEnd::Accept(envelope, _) = self.session.body_end(NOW, expiry, &mut self.out) else {

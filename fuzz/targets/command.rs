@@ -28,9 +28,22 @@ pub fn command(data: &[u8]) {
 }
 
 fn known(verb: &[u8]) -> bool {
-    [&b"EHLO"[..], b"HELO", b"MAIL", b"RCPT", b"DATA", b"RSET", b"NOOP", b"QUIT", b"VRFY", b"HELP", b"AUTH"]
-        .iter()
-        .any(|known| known.eq_ignore_ascii_case(verb))
+    [
+        &b"EHLO"[..],
+        b"HELO",
+        b"MAIL",
+        b"RCPT",
+        b"DATA",
+        b"BDAT",
+        b"RSET",
+        b"NOOP",
+        b"QUIT",
+        b"VRFY",
+        b"HELP",
+        b"AUTH",
+    ]
+    .iter()
+    .any(|known| known.eq_ignore_ascii_case(verb))
 }
 
 fn assert_command(line: &[u8], command: Command<'_>) {
@@ -61,6 +74,14 @@ fn assert_command(line: &[u8], command: Command<'_>) {
             for word in [Some(mechanism), initial].into_iter().flatten() {
                 assert!(!word.is_empty() && !word.contains(|letter: char| letter.is_ascii_whitespace()));
             }
+        }
+        Command::Bdat(size, last) => {
+            let mut words =
+                line.split(|byte| *byte == b' ').filter(|word| !word.trim_ascii().is_empty()).skip(1);
+            let digits = words.next().expect("a size").trim_ascii();
+            assert!(digits.len() <= 20 && digits.iter().all(u8::is_ascii_digit));
+            let number = std::str::from_utf8(digits).expect("digits").parse().unwrap_or(u64::MAX);
+            assert_eq!((size, last), (number, words.next().is_some()));
         }
         Command::Data | Command::Rset | Command::Quit | Command::StartTls => assert!(line.len() >= 4),
         Command::Noop | Command::Vrfy | Command::Expn | Command::Help => {}

@@ -1,9 +1,11 @@
 //! The text after DATA, against a reader of whole inputs that is too simple to be wrong.
 
-use relevo::config::BareNewlines;
+use std::rc::Rc;
+
+use relevo::config::{BareNewlines, Content, FinalNewline, LongLines, OddBytes};
 use relevo::limits;
 use relevo::smtp::client::stuff;
-use relevo::smtp::data::{Scanner, Summary};
+use relevo::smtp::data::{Fault, FaultKind, Scanner, Summary};
 
 use super::input::{Input, splits};
 
@@ -14,8 +16,8 @@ struct Found {
     done: bool,
 }
 
-fn scan(pieces: &[&[u8]], size_max: u64, bare: BareNewlines) -> Found {
-    let mut scanner = Scanner::new(size_max, bare);
+fn scan(pieces: &[&[u8]], size_max: u64, bare: BareNewlines, content: Option<Content>) -> Found {
+    let mut scanner = Scanner::judging(size_max, bare, content.map(Rc::new));
     let (mut body, mut consumed, mut done) = (Vec::new(), 0, false);
     for piece in pieces {
         let mut piece = piece.to_vec();
@@ -33,6 +35,51 @@ fn scan(pieces: &[&[u8]], size_max: u64, bare: BareNewlines) -> Found {
         }
     }
     Found { body, summary: scanner.summary(), consumed, done }
+}
+
+/// The same by BDAT, where the whole input is the message.
+fn scan_counted(pieces: &[&[u8]], size_max: u64, bare: BareNewlines, content: Option<Content>) -> Found {
+    let mut scanner = Scanner::judging(size_max, bare, content.map(Rc::new)).counted();
+    let (mut body, mut consumed) = (Vec::new(), 0);
+    for piece in pieces {
+        let mut fresh = piece.to_vec();
+        let scanned = scanner.scan(&mut fresh);
+        assert!(!scanned.done && scanned.consumed == piece.len(), "something ends it");
+        body.extend_from_slice(scanned.body(&fresh));
+        consumed += scanned.consumed;
+    }
+    body.extend_from_slice(scanner.finish());
+    Found { body, summary: scanner.summary(), consumed, done: true }
+}
+
+/// All that a listener can refuse.
+const STRICT: Content = Content {
+    long_lines: LongLines::Refuse,
+    nul: OddBytes::Refuse,
+    eight_bit_headers: OddBytes::Refuse,
+    final_newline: FinalNewline::Refuse,
+    header_size_max: 300,
+    header_fields_max: 8,
+};
+
+/// A fault lies where it is said to be.
+fn assert_fault(fault: Option<Fault>, body: &[u8]) {
+    let Some(Fault { kind, at, line: _ }) = fault else { return };
+    let place = (at as usize).checked_sub(1).expect("bytes are counted from 1");
+    let begins = place == 0 || body.get(..place).is_some_and(|before| before.ends_with(b"\n"));
+    match kind {
+        FaultKind::BareLf => assert!(body[place] == b'\n' && (place == 0 || body[place - 1] != b'\r')),
+        // One that stood behind a dot that was dropped is not kept.
+        FaultKind::BareCr => assert!(body.get(place) != Some(&b'\r') || body.get(place + 1) != Some(&b'\n')),
+        FaultKind::Nul => assert_eq!(body[place], 0),
+        FaultKind::EightBitHeader(byte) => assert!(body[place] == byte && byte > 127),
+        FaultKind::LongLine(most) => {
+            assert!(begins && !body[place..].iter().take(most + 1).any(|byte| *byte == b'\n'));
+        }
+        FaultKind::ManyFields(_) | FaultKind::Loop => assert!(begins),
+        FaultKind::TooLarge(most) | FaultKind::LongHeader(most) => assert_eq!(at, most + 1),
+        FaultKind::Unended => assert_eq!(place + 1, body.len()),
+    }
 }
 
 /// What the input means by RFC 5321 4.1.1.4 and 4.5.2. None: it does not end.
@@ -106,19 +153,19 @@ pub fn data(data: &[u8]) {
     let choice = input.byte();
     let size_max = if choice == 0 { 100 } else { 1 << 20 };
     let bare = if choice & 2 == 0 { BareNewlines::Refuse } else { BareNewlines::Normalise };
+    let content = (choice & 4 != 0).then_some(STRICT);
     let input = input.0;
     let ways = splits(input, choices);
-    let whole = scan(&ways[0], size_max, bare);
+    counted(&ways, size_max, bare, content);
+    let whole = scan(&ways[0], size_max, bare, content);
     for way in &ways[1..] {
-        let cut = scan(way, size_max, bare);
+        let cut = scan(way, size_max, bare, content);
         assert_eq!((cut.done, cut.consumed), (whole.done, whole.consumed));
-        if whole.done && !whole.summary.too_large {
+        if whole.done && whole.summary.size <= size_max {
             assert_eq!((cut.summary, &cut.body), (whole.summary, &whole.body));
         }
         if whole.done {
-            let refused =
-                |summary: Summary| (summary.bare_line_end, summary.too_large, summary.line_too_long);
-            assert_eq!(refused(cut.summary), refused(whole.summary));
+            assert_eq!(cut.summary.fault, whole.summary.fault);
         }
     }
     let Some(meant) = meaning(input, bare) else {
@@ -128,19 +175,26 @@ pub fn data(data: &[u8]) {
     assert!(whole.done, "the end was not found");
     let summary = whole.summary;
     assert_eq!(whole.consumed, meant.consumed);
-    assert_eq!(summary.bare_line_end, meant.bare);
+    let kind = summary.fault.map(|fault| fault.kind);
+    if summary.size <= size_max {
+        assert_fault(summary.fault, &whole.body);
+    }
+    assert_eq!(summary.fault.is_some_and(|fault| fault.is_bare()), meant.bare);
     if meant.bare {
         // It is refused, whatever else is known of it.
         return;
     }
     assert_eq!(summary.size, meant.body.len() as u64);
-    assert_eq!(summary.too_large, summary.size > size_max);
-    assert_eq!(summary.line_too_long, meant.longest > limits::TEXT_LINE_MAX);
+    assert_eq!(kind == Some(FaultKind::TooLarge(size_max)), summary.size > size_max);
     assert_eq!((summary.hops, summary.header_length), (meant.hops, meant.header_length as u64));
-    if summary.too_large {
+    if summary.size > size_max {
         assert!(whole.body.len() as u64 <= size_max);
         return;
     }
+    let most = if content.is_some() { limits::TEXT_LINE_PROPER } else { limits::TEXT_LINE_MAX };
+    assert_eq!(kind == Some(FaultKind::LongLine(most)), meant.longest > most);
+    let nul = meant.body.contains(&0) && content.is_some();
+    assert!(kind.is_some() || !nul);
     assert_eq!(whole.body, meant.body);
     assert_eq!(summary.eight_bit, !meant.body.is_ascii());
     let dots = meant.body.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"."));
@@ -148,15 +202,41 @@ pub fn data(data: &[u8]) {
     assert_round_trip(&meant.body);
 }
 
+/// By BDAT nothing depends on the cuts either, and what is taken is what came, with its last line ended.
+fn counted(ways: &[Vec<&[u8]>], size_max: u64, bare: BareNewlines, content: Option<Content>) {
+    let whole = scan_counted(&ways[0], size_max, bare, content);
+    for way in &ways[1..] {
+        let cut = scan_counted(way, size_max, bare, content);
+        assert_eq!(cut.summary.fault, whole.summary.fault);
+        if whole.summary.size <= size_max {
+            assert_eq!((cut.summary, &cut.body), (whole.summary, &whole.body));
+        }
+    }
+    let Found { body, summary, .. } = whole;
+    if summary.size > size_max {
+        return;
+    }
+    assert_fault(summary.fault, &body);
+    assert_eq!(summary.size, body.len() as u64);
+    if summary.fault.is_none() {
+        let input = ways[0].concat();
+        assert!(body.is_empty() || body.ends_with(b"\r\n"));
+        assert!(bare == BareNewlines::Normalise || body.starts_with(&input) && body.len() <= input.len() + 2);
+        let dots = body.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"."));
+        assert_eq!((summary.needs_stuffing, summary.eight_bit), (dots, !body.is_ascii()));
+        assert_round_trip(&body);
+    }
+}
+
 /// A canonical body, stuffed and scanned again.
 fn assert_round_trip(body: &[u8]) {
     let mut wire = Vec::new();
     stuff(body, true).for_each(|piece| wire.extend_from_slice(piece));
     wire.extend_from_slice(b".\r\n");
-    let again = scan(&[&wire], u64::MAX, BareNewlines::Refuse);
+    let again = scan(&[&wire], u64::MAX, BareNewlines::Refuse, None);
     assert!(again.done && again.consumed == wire.len());
     assert_eq!(again.body, body);
-    assert!(!again.summary.bare_line_end);
+    assert_eq!(again.summary.fault.filter(Fault::is_bare), None);
     // Cut in two at a line's end, as a body of several extents is.
     if let Some(place) = body.windows(2).position(|pair| pair == b"\r\n") {
         let mut pieces = Vec::new();

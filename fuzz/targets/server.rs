@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use relevo::config::Kind;
+use relevo::config::{Content, Kind, Manner, OddBytes};
 use relevo::id::{Durable, MessageId};
 use relevo::limits;
 use relevo::mail::address::{is_domain, is_literal};
 use relevo::mail::envelope::Envelope;
 use relevo::policy::reason::{Reason, Refused};
 use relevo::smtp::server::{
-    Answer, BodyEnd, Intake, NotStored, Question, Questions, Session, SessionConfig, Step,
+    Answer, BodyEnd, Intake, NotStored, PortionEnd, Question, Questions, Session, SessionConfig, Step,
 };
 use relevo::time::UnixMillis;
 
@@ -31,6 +31,8 @@ struct Setting {
     kind: Kind,
     gate: Intake,
     disk_fails: bool,
+    chunking: bool,
+    strict: bool,
 }
 
 struct Talk {
@@ -49,8 +51,18 @@ struct Talk {
 
 impl Talk {
     fn new(setting: Setting) -> Talk {
+        let refuse = OddBytes::Refuse;
+        let strict =
+            Content { nul: refuse, eight_bit_headers: refuse, header_fields_max: 4, ..Content::USUAL };
         let config = SessionConfig {
             kind: setting.kind,
+            content: setting.strict.then(|| Rc::new(strict)),
+            manner: Manner {
+                chunking: setting.chunking,
+                messages_per_connection: u32::from(setting.chunking) * 2,
+                ..Manner::default()
+            },
+            limits: setting.chunking,
             message_size_max: SIZE_MAX,
             recipients_max: RECIPIENTS_MAX,
             starttls: setting.starttls,
@@ -95,13 +107,13 @@ impl Talk {
 
     /// One step of the driver. False: more input is needed.
     fn turn(&mut self) -> bool {
-        if let Some(scanner) = self.session.scanner() {
-            let scanned = scanner.scan(&mut self.pending);
+        if self.session.takes_body() {
+            let scanned = self.session.scan(&mut self.pending);
             self.body.extend_from_slice(scanned.body(&self.pending));
             self.pending.drain(..scanned.consumed);
             assert!(self.body.len() as u64 <= SIZE_MAX, "more is kept than a message may have");
             if scanned.done {
-                self.body_end();
+                self.part_end();
             }
             return scanned.done;
         }
@@ -109,10 +121,15 @@ impl Talk {
         assert!(used <= self.pending.len());
         assert!(self.replies.len() < limits::REPLY_BACKLOG_MAX + 2048, "replies without bound");
         self.pending.drain(..used);
+        if !self.session.keeps_portions() && !self.session.takes_body() {
+            self.body.clear();
+        }
         match step {
             Step::NeedInput => return false,
             Step::Flush => self.hear(),
             Step::Body => assert!(self.setting.gate == Intake::Open, "a body through a closed gate"),
+            // One that is not wanted comes all the same.
+            Step::Portion => {}
             Step::StartTls => {
                 assert!(self.setting.starttls && !self.protected);
                 self.hear();
@@ -143,6 +160,26 @@ impl Talk {
             Step::Close => self.close(),
         }
         true
+    }
+
+    /// All of a body is there, or of a portion of it.
+    fn part_end(&mut self) {
+        if self.session.portion_left().is_none() {
+            return self.body_end();
+        }
+        match self.session.portion_end(&mut self.replies) {
+            PortionEnd::More => assert!(self.setting.gate == Intake::Open && self.session.keeps_portions()),
+            PortionEnd::Message(end) => {
+                self.body.extend_from_slice(end);
+                self.body_end();
+            }
+            PortionEnd::Refused { close, message: _ } => {
+                self.body.clear();
+                if close {
+                    self.close();
+                }
+            }
+        }
     }
 
     fn body_end(&mut self) {
@@ -211,7 +248,9 @@ pub fn server(data: &[u8]) {
         accounts: flags & 4 != 0,
         gate: [Intake::Open, Intake::Open, Intake::NoSpace, Intake::QueueFull][usize::from(flags >> 3 & 3)],
         disk_fails: flags & 32 != 0,
-        kind: if flags & 64 != 0 { Kind::Submission } else { Kind::Relay },
+        kind: if flags & 192 == 128 { Kind::Submission } else { Kind::Relay },
+        chunking: flags & 64 != 0,
+        strict: flags & 128 != 0,
     };
     let choices = input.piece(8);
     let stretches: Vec<_> = input.0.split(|byte| *byte == HANDSHAKE).collect();

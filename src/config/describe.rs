@@ -34,6 +34,7 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
         if listener.bare_newlines == BareNewlines::Normalise {
             write!(out, ", bare CR and LF become CRLF")?;
         }
+        write!(out, "{}{}{}", listener.content, listener.duties, listener.manner)?;
         writeln!(out, "{}", offered_tls(listener))?;
         write_proxies(listener, out)?;
         writeln!(

@@ -12,7 +12,10 @@ pub use proxy::ProxyConfig;
 
 use crate::config::literal::{Fix, bytes, integer, list, parsed, path, quoted, word};
 use crate::config::section::Section;
-use crate::config::{BareNewlines, GatewayConfig, Network, gateway, guess, value};
+use crate::config::{
+    BareNewlines, Content, Duties, GatewayConfig, Manner, Network, content, duties, gateway, guess, manner,
+    value,
+};
 use crate::limits;
 
 /// `[[listener]]`
@@ -38,6 +41,12 @@ pub struct ListenerConfig {
     pub client_ca: Option<PathBuf>,
     /// What becomes of a message with a bare CR or LF in it.
     pub bare_newlines: BareNewlines,
+    /// What else is taken of messages that are not as they should be.
+    pub content: Content,
+    /// What is done for mail of clients that may relay.
+    pub duties: Duties,
+    /// What is said of the session itself.
+    pub manner: Manner,
     /// Connections at one time, over all shards.
     pub connections_max: usize,
     /// Connections at one time of one client: an IPv4 address or an IPv6 /64.
@@ -60,6 +69,9 @@ impl ListenerConfig {
             more_tls: Vec::new(),
             client_ca: None,
             bare_newlines: BareNewlines::default(),
+            content: Content::USUAL,
+            duties: Duties::NONE,
+            manner: Manner::default(),
             connections_max: limits::INBOUND_CONNECTIONS_MAX,
             connections_per_client: limits::CONNECTIONS_PER_CLIENT_DEFAULT as usize,
             proxy: ProxyConfig::default(),
@@ -156,6 +168,8 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
         let fix = Fix::Write("[\"127.0.0.0/8\", \"::1\"]".to_owned(), more.to_owned());
         section.fail("relay_from", "", "nobody may relay here", fix);
     }
+    let (content, manner) = (content::read(section), manner::read(section));
+    let duties = duties::read(section, Duties::NONE);
     section.finish();
     ListenerConfig {
         address,
@@ -168,6 +182,9 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
         more_tls,
         client_ca,
         bare_newlines,
+        content,
+        duties,
+        manner,
         connections_max: connections_max as usize,
         connections_per_client: connections_per_client as usize,
         proxy,

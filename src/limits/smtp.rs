@@ -59,6 +59,17 @@ pub const REFUSED_PATH_MAX: usize = 320;
 /// Bytes of a body looked at in one go; no line in them is too long.
 pub const PLAIN_AT_ONCE: usize = 32 * 1024;
 
+/// How many times the size of a message the bytes of BDAT are read and dropped that make it too large, before the session ends instead: a client
+/// that did not look at SIZE hears what is wrong, and one that says an absurd size is not waited for.
+pub const PORTIONS_SKIPPED_TIMES: u64 = 2;
+/// Portions of a message (BDAT) of any size, the empty ones counted.
+pub const PORTIONS_FREE: u64 = 1_000;
+/// Bytes for which a message may have one portion more: clients send them in 4 KiB and more.
+pub const PORTION_LEAST: u64 = 1024;
+
+/// Bytes of the words in the greeting: with the name the line has its bound (RFC 5321 4.5.3.1.5).
+pub const BANNER_MAX: usize = 200;
+
 /// Recipients that are looked through one by one for a new one; above, an order is kept, or a thousand long ones would cost a
 /// million comparisons.
 pub const RECIPIENTS_UNORDERED: usize = 32;

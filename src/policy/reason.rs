@@ -62,11 +62,13 @@ pub enum Reason {
     Dmarc,
     /// Who brings mail there logs in first.
     AuthRequired,
+    /// Bytes of the message are none that the listener takes.
+    Content,
 }
 
 impl Reason {
     /// All of them, in their order.
-    pub const ALL: [Reason; 24] = [
+    pub const ALL: [Reason; 25] = [
         Reason::Rule,
         Reason::TooManyConnections,
         Reason::Timeout,
@@ -91,6 +93,7 @@ impl Reason {
         Reason::Suppressed,
         Reason::Dmarc,
         Reason::AuthRequired,
+        Reason::Content,
     ];
 
     /// In a word.

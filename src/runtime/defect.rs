@@ -153,6 +153,8 @@ pub enum Defect {
     ScheduleForgotten,
     /// Memory of a body whose client went away stays counted.
     MemoryKept,
+    /// What came by BDAT of a message that was given up is kept, and stands in front of the next one.
+    PortionsKept,
     /// A body that goes to the spool in pieces is signed without them.
     PieceNotSigned,
     /// A message that moves in the spool loses its signatures.

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::task::Poll;
 
+use crate::config::Content;
 use crate::limits;
 use crate::observe::event::{Admin, Notice};
 use crate::runtime::{Defect, Runtime};
@@ -17,6 +18,7 @@ use crate::shard::inbound::listeners::{self, Prepared};
 use crate::shard::live::{InForce, LiveConfig};
 use crate::shard::outbound::reroute;
 use crate::shard::suspend;
+use crate::smtp::data::Scanners;
 use crate::smtp::server::{Questions, SessionConfig};
 
 /// Opens the listeners of the configuration that the shard was started with.
@@ -50,6 +52,10 @@ fn listener_of<R: Runtime>(shard: &Shard<R>, place: usize, live: &Rc<InForce>) -
             accounts: live.accounts.is_some(),
             dsn: live.config.bounces.dsn,
             bare_newlines: config.bare_newlines,
+            content: (config.content != Content::USUAL).then(|| Rc::new(config.content)),
+            manner: config.manner.clone(),
+            limits: true,
+            scanners: Scanners::default(),
             envelopes: shard.inbound.envelopes.clone(),
             questions,
             // What comes back comes from other servers.

@@ -21,6 +21,8 @@ pub enum Command<'a> {
     Rcpt(Path<'a>, Asked<'a>),
     /// DATA
     Data,
+    /// BDAT with the size of what follows, and whether the message ends with it (RFC 3030 section 2).
+    Bdat(u64, bool),
     /// RSET
     Rset,
     /// NOOP
@@ -73,6 +75,8 @@ pub enum CommandError {
     Recipient(AddressError),
     /// There is no EHLO or HELO name, or one that cannot be shown.
     Name,
+    /// A BDAT does not say how many bytes follow.
+    Portion,
 }
 
 /// Parses a line without its CRLF.
@@ -88,6 +92,8 @@ pub fn parse(line: &[u8]) -> Result<Command<'_>, CommandError> {
         parse_rcpt(rest)
     } else if verb.eq_ignore_ascii_case(b"DATA") {
         bare(Command::Data)
+    } else if verb.eq_ignore_ascii_case(b"BDAT") {
+        parse_bdat(rest)
     } else if verb.eq_ignore_ascii_case(b"EHLO") {
         parse_name(rest).map(Command::Ehlo)
     } else if verb.eq_ignore_ascii_case(b"HELO") {
@@ -169,15 +175,7 @@ fn parse_mail(rest: &[u8]) -> Result<Command<'_>, CommandError> {
     for word in parameters_of(rest, path.length)? {
         let (key, value) = split_parameter(word);
         if key.eq_ignore_ascii_case(b"SIZE") {
-            let digits =
-                value.filter(|value| (1..=20).contains(&value.len())).ok_or(CommandError::Arguments)?;
-            let text = std::str::from_utf8(digits).map_err(|_| CommandError::Arguments)?;
-            // 20 digits may pass 64 bits; such a size is over every limit.
-            let all_digits = text.bytes().all(|byte| byte.is_ascii_digit());
-            parameters.size = Some(text.parse().unwrap_or(if all_digits { u64::MAX } else { 0 }));
-            if !all_digits {
-                return Err(CommandError::Arguments);
-            }
+            parameters.size = Some(value.and_then(octets).ok_or(CommandError::Arguments)?);
         } else if key.eq_ignore_ascii_case(b"BODY") {
             match value {
                 Some(value) if value.eq_ignore_ascii_case(b"8BITMIME") => parameters.eight_bit = true,
@@ -203,6 +201,24 @@ fn parse_mail(rest: &[u8]) -> Result<Command<'_>, CommandError> {
         }
     }
     Ok(Command::Mail(path, parameters))
+}
+
+/// A number of octets: up to 20 digits. That many may pass 64 bits; such a size is over every limit.
+fn octets(digits: &[u8]) -> Option<u64> {
+    let is_number = (1..=20).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+    let digit = |sum: u64, byte: &u8| sum.saturating_mul(10).saturating_add(u64::from(byte - b'0'));
+    is_number.then(|| digits.iter().fold(0, digit))
+}
+
+/// RFC 3030 section 2: a size, and perhaps LAST.
+fn parse_bdat(rest: &[u8]) -> Result<Command<'_>, CommandError> {
+    let mut words = rest.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+    let size = words.next().and_then(octets).ok_or(CommandError::Portion)?;
+    match (words.next(), words.next()) {
+        (None, _) => Ok(Command::Bdat(size, false)),
+        (Some(last), None) if last.eq_ignore_ascii_case(b"LAST") => Ok(Command::Bdat(size, true)),
+        _ => Err(CommandError::Portion),
+    }
 }
 
 /// RFC 4865 section 4: up to nine digits of seconds, or a date-time; and one of them at most.
@@ -311,6 +327,35 @@ mod tests {
         assert_eq!(parse(b"RCPT TO:<a@b> FOO=1"), Err(CommandError::Parameter));
         let none = Asked::default();
         assert!(matches!(parse(b"rcpt to:<Postmaster>"), Ok(Command::Rcpt(_, asked)) if asked == none));
+    }
+
+    /// RFC 3030 section 2. A size that cannot be understood is none, and what would follow cannot be told from commands.
+    #[test]
+    fn bdat_says_how_much_follows() {
+        assert_eq!(parse(b"BDAT 0"), Ok(Command::Bdat(0, false)));
+        assert_eq!(parse(b"bdat 86 last "), Ok(Command::Bdat(86, true)));
+        assert_eq!(parse(b"BDAT 18446744073709551615"), Ok(Command::Bdat(u64::MAX, false)));
+        for absurd in ["18446744073709551616", "99999999999999999999"] {
+            assert_eq!(parse(format!("BDAT {absurd} LAST").as_bytes()), Ok(Command::Bdat(u64::MAX, true)));
+            let mail = format!("MAIL FROM:<a@b> SIZE={absurd}");
+            let Ok(Command::Mail(_, parameters)) = parse(mail.as_bytes()) else { panic!("{absurd}") };
+            assert_eq!(parameters.size, Some(u64::MAX));
+        }
+        for bad in [
+            "",
+            " ",
+            " LAST",
+            " -1",
+            " +1",
+            " 0x10",
+            " 1.5",
+            " 1 LAS",
+            " 1 LAST LAST",
+            " 1\tLAST",
+            " 100000000000000000000",
+        ] {
+            assert_eq!(parse(format!("BDAT{bad}").as_bytes()), Err(CommandError::Portion), "{bad:?}");
+        }
     }
 
     /// RFC 3461 4.3 and 4.4: each once, and as it should be.

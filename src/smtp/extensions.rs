@@ -17,15 +17,23 @@ pub struct Offered {
     pub require_tls: bool,
     /// FUTURERELEASE, and what time it is.
     pub held_from: Option<UnixMillis>,
+    /// CHUNKING
+    pub chunking: bool,
+    /// LIMITS: messages of a session, 0 if there may be any number, and recipients of a transaction.
+    pub limits: Option<(u32, usize)>,
 }
 
 /// Writes the EHLO answer (RFC 5321 4.1.1.1) with the extensions this session has.
 pub fn write_ehlo(out: &mut Vec<u8>, hostname: &str, size_max: u64, offered: Offered) {
-    let Offered { starttls, auth, dsn, require_tls, held_from } = offered;
+    let Offered { starttls, auth, dsn, require_tls, held_from, chunking, limits } = offered;
     out.extend_from_slice(b"250-");
     out.extend_from_slice(hostname.as_bytes());
     // RFC 2920, RFC 6152, RFC 2034
     out.extend_from_slice(b"\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n");
+    if chunking {
+        // RFC 3030 section 2
+        out.extend_from_slice(b"250-CHUNKING\r\n");
+    }
     if dsn {
         // RFC 3461 section 3
         out.extend_from_slice(b"250-DSN\r\n");
@@ -46,6 +54,11 @@ pub fn write_ehlo(out: &mut Vec<u8>, hostname: &str, size_max: u64, offered: Off
         // RFC 4865 section 4: the longest hold, and the latest time.
         let (most, until) = (limits::HOLD_MAX, release::show(now.after(limits::HOLD_MAX)));
         out.extend_from_slice(format!("250-FUTURERELEASE {} {until}\r\n", most.as_secs()).as_bytes());
+    }
+    if let Some((messages, recipients)) = limits {
+        // RFC 9422 section 3
+        let messages = if messages > 0 { format!("MAILMAX={messages} ") } else { String::new() };
+        out.extend_from_slice(format!("250-LIMITS {messages}RCPTMAX={recipients}\r\n").as_bytes());
     }
     // RFC 1870; last, so that the line without a hyphen is always there.
     out.extend_from_slice(format!("250 SIZE {size_max}\r\n").as_bytes());

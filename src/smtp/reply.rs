@@ -22,6 +22,7 @@ pub fn of_error(error: CommandError) -> &'static str {
         CommandError::Notification(BadParameter::Original) => {
             "501 5.5.4 ORCPT is a type, as rfc822, a semicolon and xtext, at most 500 bytes, and there once\r\n"
         }
+        CommandError::Portion => "501 5.5.4 Syntax: BDAT size [LAST], closing\r\n",
         CommandError::Name => "501 5.5.4 Your host name is due here, printable and at most 253 bytes\r\n",
         CommandError::Sender(AddressError::Syntax) => "501 5.1.7 Bad sender address syntax\r\n",
         CommandError::Sender(AddressError::TooLong) => "501 5.1.7 Sender address too long\r\n",

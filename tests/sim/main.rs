@@ -23,6 +23,7 @@ mod names;
 mod node_shares;
 mod peers;
 mod planted;
+mod portions;
 mod relay;
 mod reload;
 mod rules;

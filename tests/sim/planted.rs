@@ -280,6 +280,7 @@ fn is_found(defect: Defect) {
         Defect::GreetingBelieved | Defect::ClassIgnored => believed(defect),
         Defect::RoomUnseen => (no_room_at_first, 1.0, &["refused for want of room"]),
         Defect::MemoryKept => (clients_that_go, 1.0, &["does not end"]),
+        Defect::PortionsKept => return portions::is_found(defect),
         Defect::LentDoneTwice => (lent, 0.5, &["delivered again"]),
     };
     Story { days, defect: Some((defect, often)), words, ..PLAIN }.is_found();

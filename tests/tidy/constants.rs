@@ -79,7 +79,7 @@ const MAY: &[(&str, &[&str], &str)] = &[
     ("src/mail/parameters.rs", &["FIELD"], "layout on the disk"),
     ("src/mail/encoding.rs", &["LINE"], "RFC 2045 6.7 and 6.8"),
     ("src/mail/seven_bit/survey.rs", &["LINE_MAX"], "RFC 5322 2.1.1"),
-    ("src/smtp/data/lines.rs", &["INSTRUCTION", "OF_TLS"], "states beside lengths"),
+    ("src/smtp/data/lines.rs", &["INSTRUCTION", "OF_TLS", "FIRST"], "states beside lengths"),
     ("src/mail/tls_report.rs", &["LINE"], "RFC 2045 6.8"),
     ("src/policy/tls_rpt/gzip.rs", &["LEVEL"], "how hard it is packed"),
     ("src/route/egress.rs", &["WISH"], "a bit of a number"),

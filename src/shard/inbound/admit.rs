@@ -9,6 +9,7 @@ use crate::mail::envelope::{Envelope, TlsWish};
 use crate::mail::header;
 use crate::mail::parameters::Key;
 use crate::mail::release::{self, SendAt, TooLate};
+use crate::mail::submission::Unfit;
 use crate::policy::acceptance::Acceptance;
 use crate::policy::admit::{self, Admitted, NotAdmitted, Section, Submitter};
 use crate::policy::reason::{Reason, Refused};
@@ -196,6 +197,14 @@ impl Admission {
                 self.verifying = Some(unverified);
                 self.done.grown += length as i64 - i64::try_from(before).unwrap_or(i64::MAX);
             }
+        }
+    }
+
+    /// The header section had to be in memory whole for what a listener does for mail (RFC 6409), and was, or the message was not fit.
+    pub(super) fn has_duties(&mut self, unfit: Option<Unfit>) {
+        self.misses_its_header |= self.cut.is_some();
+        if let Some(Unfit { reply, reason }) = unfit {
+            self.refused = Some((reply.into(), reason));
         }
     }
 

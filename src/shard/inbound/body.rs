@@ -10,16 +10,26 @@ use crate::runtime::Runtime;
 use crate::shard::inbound::admit::Admission;
 use crate::shard::inbound::connection::Connection;
 use crate::shard::inbound::upload::{Unwanted, Upload, Whole};
-use crate::shard::inbound::verify;
+use crate::shard::inbound::{duties, fold, verify};
 use crate::shard::wire::WireError;
-use crate::smtp::server::{BodyEnd, OpenTransaction, Overdue};
+use crate::smtp::data::Scanner;
+use crate::smtp::server::{BodyEnd, OpenTransaction, Overdue, PortionEnd};
 
-/// Takes in one body and answers it. False: close.
+/// Takes in one body, or a portion of one (RFC 3030), and answers it. False: close.
 pub(super) async fn take<R: Runtime>(connection: &mut Connection<R>) -> Result<bool, WireError> {
-    let mut upload = Upload::new(connection.listener.session.bare_newlines);
+    let mut upload = match connection.upload.take() {
+        Some(begun) => *begun,
+        None => Upload::new(connection.listener.session.bare_newlines),
+    };
     if let Err(error) = take_in(connection, &mut upload).await {
         upload.abandon(&connection.shard);
         return Err(error);
+    }
+    if connection.session.portion_left().is_some() {
+        match connection.session.portion_end(&mut connection.out) {
+            PortionEnd::Message(end) => upload.push(&connection.shard, end),
+            other => return Ok(goes_on(connection, upload, other)),
+        }
     }
     admit(connection, &mut upload, false).await;
     let now = connection.shard.runtime.wall();
@@ -69,10 +79,37 @@ pub(super) async fn take<R: Runtime>(connection: &mut Connection<R>) -> Result<b
     }
 }
 
+/// A portion that is not the end of a message that may be taken was answered. False: close.
+fn goes_on<R: Runtime>(connection: &mut Connection<R>, mut upload: Upload, end: PortionEnd) -> bool {
+    let PortionEnd::Refused { close, message } = end else {
+        connection.upload = Some(Box::new(upload));
+        return true;
+    };
+    connection.shard.instruments.counters.messages_refused.add(message.into());
+    upload.abandon(&connection.shard);
+    connection.record_refusals();
+    !close
+}
+
 /// Rules and instructions, unless they had their say. `goes_on`: before the first of the message is stored, with more to come.
 async fn admit<R: Runtime>(connection: &mut Connection<R>, upload: &mut Upload, goes_on: bool) {
     if upload.admission.is_some() {
         return;
+    }
+    let header_is_whole = |scanner: &&Scanner| !goes_on || !scanner.is_in_header();
+    if connection.listener.session.content.is_some()
+        && let Some(summary) = connection.session.scanner().filter(header_is_whole).map(Scanner::summary)
+        && (summary.long_header > 0 || summary.long_body > 0)
+    {
+        // In memory of its own, as what few messages need.
+        Box::pin(fold::fold(connection, upload, summary, !goes_on)).await;
+    }
+    let mut unfit = None;
+    let has_duties = duties::are_any(connection.listener.config.duties);
+    if has_duties
+        && let Some(summary) = connection.session.scanner().filter(header_is_whole).map(Scanner::summary)
+    {
+        unfit = duties::fulfil(connection, upload, summary).err();
     }
     let section =
         connection.session.scanner().map(|scanner| (scanner.summary(), !goes_on || !scanner.is_in_header()));
@@ -89,6 +126,9 @@ async fn admit<R: Runtime>(connection: &mut Connection<R>, upload: &mut Upload, 
             if let Some(begun) = begun {
                 admission.verify(shard, begun, before);
             }
+            if has_duties && trusted {
+                admission.has_duties(unfit);
+            }
             admission
         }
         _ => Admission::default(),
@@ -104,7 +144,7 @@ async fn take_in<R: Runtime>(connection: &mut Connection<R>, upload: &mut Upload
         let now = connection.shard.timers.recent();
         let whole = most + Duration::from_secs(upload.size / limits::server::DATA_RATE);
         connection.wire.limit_at(whole.min(now + limits::server::DATA_BLOCK));
-        let done = if connection.input.is_empty() {
+        let done = if connection.input.is_empty() && connection.session.portion_left() != Some(0) {
             if connection.wire.is_protected() {
                 connection.count();
             }
@@ -118,7 +158,7 @@ async fn take_in<R: Runtime>(connection: &mut Connection<R>, upload: &mut Upload
             scan_pending(connection, upload)
         };
         if upload.wants_chunk(&connection.shard) {
-            admit(connection, upload, !done).await;
+            admit(connection, upload, !done || connection.session.goes_on()).await;
             upload.store_chunk(&connection.shard).await;
         }
         if done {
@@ -143,17 +183,15 @@ fn scan_received<R: Runtime>(
         Err(WireError::Lost(error)) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
         Err(error) => return Err(error),
     };
-    let Some(scanner) = connection.session.scanner() else { return Ok(Some(true)) };
-    let scanned = scanner.scan(&mut scratch[..received]);
+    let scanned = connection.session.scan(&mut scratch[..received]);
     upload.push(&connection.shard, scanned.body(&scratch[..]));
     connection.input.extend_from_slice(&scratch[scanned.consumed..received]);
     Ok(Some(scanned.done))
 }
 
-/// The same for input that came in one burst with DATA.
+/// The same for input that came in one burst with DATA, or BDAT.
 fn scan_pending<R: Runtime>(connection: &mut Connection<R>, upload: &mut Upload) -> bool {
-    let Some(scanner) = connection.session.scanner() else { return true };
-    let scanned = scanner.scan(&mut connection.input);
+    let scanned = connection.session.scan(&mut connection.input);
     upload.push(&connection.shard, scanned.body(&connection.input));
     connection.input.drain(..scanned.consumed);
     scanned.done

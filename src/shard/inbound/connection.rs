@@ -12,6 +12,7 @@ use crate::shard::Shard;
 use crate::shard::inbound::listener::Listener;
 use crate::shard::inbound::permit::Permit;
 use crate::shard::inbound::{certified, reject, submit, suppress};
+use crate::shard::inbound::upload::Upload;
 use crate::shard::wire::{Wire, WireError};
 use crate::smtp::server::{Intake, Overdue, Session, Step};
 use crate::smtp::words;
@@ -30,6 +31,8 @@ pub(super) struct Connection<R: Runtime> {
     pub(super) since: SessionActivity,
     /// What it is too late for when the deadline passes. None: the client does not read, so nothing is said to it.
     pub(super) overdue: Option<Overdue>,
+    /// What came by BDAT of a message that goes on.
+    pub(super) upload: Option<Box<Upload>>,
     /// Bytes of its transaction, but for the body, as they were counted.
     held: u32,
     /// Bytes of the session beside that.
@@ -57,6 +60,7 @@ pub(super) struct SessionActivity {
 /// Counts out what the connection held, also when its task panics.
 impl<R: Runtime> Drop for Connection<R> {
     fn drop(&mut self) {
+        self.upload.take().into_iter().for_each(|mut upload| upload.abandon(&self.shard));
         self.shard.instruments.counters.connections_closed.add(1);
         self.shard.inbound.memory.release(self.shard.mesh.memory(), self.held as usize);
         self.shard.inbound.session_memory.release(self.shard.mesh.session_memory(), self.carried as usize);
@@ -88,6 +92,7 @@ impl<R: Runtime> Connection<R> {
             out,
             since,
             overdue: None,
+            upload: None,
             held: 0,
             carried: 0,
             is_certified: false,
@@ -152,10 +157,13 @@ impl<R: Runtime> Connection<R> {
         }
         let (open, has_recipients) = self.session.transaction();
         let patience = if has_recipients { server::TRANSACTION } else { server::WITHOUT_MAIL };
+        // A message that comes by BDAT has the time that its bytes need, as one by DATA.
+        let came = self.upload.as_ref().map_or(0, |upload| upload.size / server::DATA_RATE);
+        let portions = Duration::from_secs(came);
         let whole = if open { Instant::FAR } else { began + server::SESSION };
         let deadlines = [
             (after(line) + server::COMMAND, Overdue::Command),
-            (after(message) + patience, Overdue::Message),
+            (after(message) + patience + portions, Overdue::Message),
             (whole, Overdue::Session),
         ];
         deadlines.into_iter().min_by_key(|(at, _)| *at).unwrap_or(deadlines[0])
@@ -186,6 +194,12 @@ impl<R: Runtime> Connection<R> {
             self.since.line = self.seconds();
         }
         (self.since.lines, self.since.within) = (lines, within);
+        if self.upload.is_some()
+            && !self.session.keeps_portions()
+            && !self.shard.runtime.planted(Defect::PortionsKept)
+        {
+            self.upload.take().into_iter().for_each(|mut upload| upload.abandon(&self.shard));
+        }
         self.count();
     }
 

@@ -163,6 +163,18 @@ async fn act<R: Runtime>(connection: &mut Connection<R>, step: Step) -> Result<b
             connection.flush().await?;
             return body::take(connection).await;
         }
+        Step::Portion => {
+            // What is there whole is answered with what was said before it. Else its client may wait for that.
+            let whole =
+                connection.session.portion_left().is_none_or(|left| left <= connection.input.len() as u64);
+            if !whole || connection.out.len() >= limits::REPLY_BACKLOG_MAX {
+                connection.flush().await?;
+            }
+            if connection.shard.runtime.should_yield() {
+                connection.shard.runtime.yield_now().await;
+            }
+            return body::take(connection).await;
+        }
         Step::Close => return Ok(false),
     }
     Ok(true)

@@ -11,13 +11,13 @@ use crate::mail::author::{self, Author};
 use crate::mail::dkim::key::Failed;
 use crate::mail::dkim::{BodyHashers, Message, Unsigned};
 use crate::mail::header::{self, Edit};
-use crate::mail::seven_bit::{Rewriter, Survey};
-use crate::mail::trace;
+use crate::mail::submission;
 use crate::observe::diagnostics::Level;
 use crate::policy::admit::Section;
 use crate::policy::signing::{KeyNumber, Signing};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
+use crate::shard::inbound::encode;
 use crate::shard::inbound::submission::Submission;
 use crate::shard::live::{InForce, LiveConfig};
 use crate::smtp::server::NotStored;
@@ -126,15 +126,9 @@ pub(super) fn begin<R: Runtime>(
     }
     let Found { has_date, has_id, is_signed, .. } = found;
     let mut add = Vec::new();
-    if !has_date && !is_signed {
-        add.extend_from_slice(b"Date: ");
-        trace::write_date(&mut add, shard.runtime.wall());
-        add.extend_from_slice(b"\r\n");
-    }
-    if !has_id && !is_signed {
-        let (at, unique) = (shard.runtime.wall().0, shard.runtime.random());
-        let id = format!("Message-ID: <{at:x}.{unique:016x}@{}>\r\n", shard.boot.node.hostname);
-        add.extend_from_slice(id.as_bytes());
+    if !is_signed {
+        let (now, unique) = (shard.runtime.wall(), if has_id { 0 } else { shard.runtime.random() });
+        submission::add_missing(&mut add, (has_date, has_id), (now, unique, &shard.boot.node.hostname));
     }
     let grown = add.len();
     if grown > 0 {
@@ -287,19 +281,7 @@ fn has_long_line(text: &[u8]) -> bool {
 /// Encodes what of a message is not 7-bit text of usual lines, if that can be done without a loss. Returns how long its header section is.
 async fn encode<R: Runtime>(shard: &Shard<R>, submission: &mut Submission) -> usize {
     let length = submission.header_length as usize;
-    let mut survey = Survey::of_body();
-    for piece in submission.body.chunks(limits::ENCODED_AT_ONCE) {
-        survey.read(piece);
-        pause(shard).await;
-    }
-    let Some(plan) = survey.finish().ok().filter(|plan| !plan.is_empty()) else { return length };
-    let (mut rewriter, mut encoded) = (Rewriter::new(&plan), shard.body_buffer());
-    encoded.reserve(submission.body.len() + submission.body.len() / 8);
-    for piece in submission.body.chunks(limits::ENCODED_AT_ONCE) {
-        rewriter.write(piece, &mut encoded);
-        pause(shard).await;
-    }
-    rewriter.finish(&mut encoded);
+    let Some(encoded) = encode::encode(shard, &submission.body).await else { return length };
     let old = std::mem::replace(&mut submission.body, encoded);
     shard.gather(submission.body.capacity());
     shard.ungather(old.capacity());

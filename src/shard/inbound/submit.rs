@@ -99,9 +99,9 @@ pub async fn submit<R: Runtime>(
         let admission = Admission::decide(shard, by, &mut envelope, section, &mut upload.body).await;
         upload.admission = Some(admission);
     }
-    if let Some(reply) = summary.refusal() {
+    if let Some(fault) = summary.refusal() {
         upload.abandon(shard);
-        return Err(refuse(shard, &envelope, (reply, None)));
+        return Err(refuse(shard, &envelope, (&fault.reply(), Some(fault.reason()))));
     }
     let now = shard.runtime.wall();
     envelope.complete((now, upload.expires(now, &live.config.retry)), summary.facts());

@@ -1,9 +1,12 @@
 //! What is known of a message as its lines come: how they end, its header section, its size.
 
+use std::rc::Rc;
+
+use crate::config::{Content, FinalNewline, LongLines, OddBytes};
 use crate::limits;
 use crate::mail::envelope::BodyFacts;
 use crate::mail::instructions;
-use crate::smtp::words;
+use crate::smtp::data::fault::{Fault, FaultKind};
 
 /// What is known of the whole message at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,12 +25,12 @@ pub struct Summary {
     pub header_length: u64,
     /// The first line is the `From ` of a mailbox file, perhaps quoted with `>`; the header section is around it.
     pub mailbox_line: bool,
-    /// A CR without LF, or LF without CR, where these are refused.
-    pub bare_line_end: bool,
-    /// A line over TEXT_LINE_MAX.
-    pub line_too_long: bool,
-    /// More bytes than the limit given; from there on nothing was kept.
-    pub too_large: bool,
+    /// What it is refused for, whoever brings it.
+    pub fault: Option<Fault>,
+    /// Where a line of the header section begins that is to be folded, from 1; 0: there is none.
+    pub long_header: u64,
+    /// The same of one of the body, which is to be encoded.
+    pub long_body: u64,
     /// A line of the header section begins as an instruction does (`mail::instructions`).
     pub may_instruct: bool,
     /// It has a field `TLS-Required`.
@@ -35,27 +38,19 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// What it is refused for, where nothing could be done about lines that are too long.
+    pub fn refusal(&self) -> Option<Fault> {
+        let long = [self.long_header, self.long_body].into_iter().find(|place| *place > 0);
+        let long = long.map(|at| Fault { kind: FaultKind::LongLine(limits::TEXT_LINE_PROPER), at, line: 0 });
+        self.fault.or(long)
+    }
+
     /// What the envelope is to say of the body.
     pub fn facts(&self) -> BodyFacts {
         BodyFacts {
             eight_bit: self.eight_bit,
             needs_stuffing: self.needs_stuffing,
             mailbox_line: self.mailbox_line,
-        }
-    }
-
-    /// What a message is refused for whoever brings it: the reply.
-    pub fn refusal(&self) -> Option<&'static str> {
-        if self.bare_line_end {
-            Some(words::BARE_LINE_END)
-        } else if self.too_large {
-            Some(words::TOO_LARGE)
-        } else if self.line_too_long {
-            Some(words::TEXT_LINE_TOO_LONG)
-        } else if self.hops > limits::HOPS_MAX {
-            Some(words::MAIL_LOOP)
-        } else {
-            None
         }
     }
 }
@@ -115,8 +110,14 @@ pub(super) struct Lines {
     pub(super) at: ScanState,
     pub(super) line_length: usize,
     pub(super) in_header: bool,
-    pub(super) summary: Summary,
+    pub(super) found: Found,
     size_max: u64,
+    /// None: that of the usual listener.
+    content: Option<Rc<Content>>,
+    /// Lines of the header section that ended.
+    header_lines: u32,
+    fields: u32,
+    odd: Option<Box<Odd>>,
     /// Start of the current header line, as far as it can still be a Received field.
     prefix: u8,
     opening: Opening,
@@ -124,28 +125,147 @@ pub(super) struct Lines {
     mailbox: u8,
 }
 
+/// What every message has of a [`Summary`].
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) size: u64,
+    header_length: u64,
+    hops: u32,
+    pub(super) eight_bit: bool,
+    pub(super) needs_stuffing: bool,
+    mailbox_line: bool,
+    may_instruct: bool,
+    speaks_of_tls: bool,
+}
+
+/// What few have. Behind a box, for room for it in every idle session would be too much.
+#[derive(Debug, Default)]
+struct Odd {
+    fault: Option<Fault>,
+    /// Where long lines begin that are to be folded: the message's first line, the first one of its header section, of its body; 0: there is
+    /// none.
+    long: [u64; 3],
+}
+
+static USUAL: Content = Content::USUAL;
+
+/// In place of the number of a line: it is the first, and nobody knows yet whether that is one of the header section.
+const FIRST: u32 = u32::MAX;
+
 impl Lines {
     /// At the first byte after the 354.
-    pub(super) fn new(size_max: u64) -> Lines {
+    pub(super) fn new(size_max: u64, content: Option<Rc<Content>>) -> Lines {
         Lines {
             at: ScanState::LineStart,
             line_length: 0,
             in_header: true,
-            summary: Summary::default(),
+            found: Found::default(),
             size_max,
+            content,
+            header_lines: 0,
+            fields: 0,
+            odd: None,
             prefix: 0,
             opening: Opening::Start,
             mailbox: 0,
         }
     }
 
+    fn content(&self) -> &Content {
+        self.content.as_deref().unwrap_or(&USUAL)
+    }
+
+    /// The longest line that nothing has to be done about.
+    pub(super) fn line_max(&self) -> usize {
+        match self.content().long_lines {
+            LongLines::Pass => limits::TEXT_LINE_MAX,
+            LongLines::Refuse | LongLines::Fold => limits::TEXT_LINE_PROPER,
+        }
+    }
+
+    /// What becomes of a message that ends within a line.
+    pub(super) fn final_newline(&self) -> FinalNewline {
+        self.content().final_newline
+    }
+
     /// The findings so far.
     pub(super) fn summary(&self) -> Summary {
-        let mut summary = self.summary;
-        if self.in_header {
-            summary.header_length = summary.size;
+        let Found {
+            size,
+            header_length,
+            hops,
+            eight_bit,
+            needs_stuffing,
+            mailbox_line,
+            may_instruct,
+            speaks_of_tls,
+        } = self.found;
+        let header_length = if self.in_header { size } else { header_length };
+        let mut summary = Summary {
+            size,
+            eight_bit,
+            needs_stuffing,
+            hops,
+            header_length,
+            mailbox_line,
+            fault: None,
+            long_header: 0,
+            long_body: 0,
+            may_instruct,
+            speaks_of_tls,
+        };
+        if let Some(odd) = &self.odd {
+            self.sum_up(odd, &mut summary);
+        }
+        if size > self.size_max {
+            let too_large =
+                Fault { kind: FaultKind::TooLarge(self.size_max), at: self.size_max + 1, line: 0 };
+            summary.fault = Some(too_large.or(summary.fault));
         }
         summary
+    }
+
+    /// The header section was changed, which made it longer by so much.
+    pub(super) fn header_grew(&mut self, by: i64) {
+        self.found.size = self.found.size.saturating_add_signed(by);
+        if !self.in_header {
+            self.found.header_length = self.found.header_length.saturating_add_signed(by);
+        }
+        if let Some(Odd { long: [_, _, body], .. }) = self.odd.as_deref_mut() {
+            *body = if *body > 0 { body.saturating_add_signed(by) } else { 0 };
+        }
+    }
+
+    /// Its long lines were folded.
+    pub(super) fn header_is_folded(&mut self) {
+        if let Some(Odd { long: [first, header, _], .. }) = self.odd.as_deref_mut() {
+            (*first, *header) = (0, 0);
+        }
+    }
+
+    #[cold]
+    fn sum_up(&self, odd: &Odd, summary: &mut Summary) {
+        summary.fault = odd.fault;
+        if let Some(fault) = summary.fault.as_mut().filter(|fault| fault.line == FIRST) {
+            fault.line = u32::from(summary.header_length > 0);
+        }
+        let ([first, header, body], has_header) = (odd.long, summary.header_length > 0);
+        (summary.long_header, summary.long_body) = match (first > 0, has_header) {
+            (true, true) => (first, body),
+            (true, false) => (0, first),
+            (false, _) => (header, body),
+        };
+    }
+
+    /// A line begins with this byte, behind a dot that is none of it.
+    pub(super) fn first(&mut self, byte: u8) {
+        if self.in_header && !matches!(byte, b' ' | b'\t' | b'\r' | b'\n') {
+            self.fields += 1;
+            let most = self.content().header_fields_max;
+            if self.fields > most {
+                self.blame(FaultKind::ManyFields(most), self.found.size + 1);
+            }
+        }
     }
 
     /// A line begins.
@@ -154,21 +274,76 @@ impl Lines {
         self.prefix = 0;
     }
 
+    /// Something is wrong with this byte, and the message will be refused.
+    #[cold]
+    pub(super) fn blame(&mut self, kind: FaultKind, at: u64) {
+        self.blame_in(self.header_lines + 1, kind, at);
+    }
+
+    fn blame_in(&mut self, header_line: u32, kind: FaultKind, at: u64) {
+        let line = match self.opening {
+            Opening::Known if !self.in_header => 0,
+            Opening::Known => header_line,
+            _ => FIRST,
+        };
+        self.note(Fault { kind, at, line });
+    }
+
+    fn note(&mut self, fault: Fault) {
+        let odd = self.odd.get_or_insert_default();
+        odd.fault = Some(fault.or(odd.fault));
+    }
+
     /// A bare CR or LF. The message will be refused, and its line is no header field, wherever the input was cut.
-    pub(super) fn bare(&mut self) {
-        self.summary.bare_line_end = true;
+    pub(super) fn bare(&mut self, kind: FaultKind, at: u64) {
+        self.blame(kind, at);
         self.prefix = u8::MAX;
     }
 
-    pub(super) fn end(&mut self) {
+    /// A line ends, whose text ends at this byte of the message.
+    pub(super) fn end(&mut self, text_end: u64) {
         self.at = ScanState::LineStart;
-        if self.line_length > limits::TEXT_LINE_MAX {
-            self.summary.line_too_long = true;
+        if self.line_length > self.line_max() {
+            self.long_line(text_end - self.line_length as u64 + 1, self.line_length);
         }
-        if self.in_header && self.line_length == 0 && self.prefix != u8::MAX {
-            self.in_header = false;
-            // `count` counts this line right after, and puts the number in.
-            self.summary.header_length = u64::MAX;
+        if self.in_header {
+            self.header_lines += 1;
+            if self.line_length == 0 && self.prefix != u8::MAX {
+                self.in_header = false;
+                // `count` counts this line right after, and puts the number in.
+                self.found.header_length = u64::MAX;
+            }
+        }
+    }
+
+    /// A line is longer than it should be, or than it may be; it began at this byte.
+    #[cold]
+    pub(super) fn long_line(&mut self, at: u64, length: usize) {
+        let refuses = self.content().long_lines == LongLines::Refuse;
+        if length > limits::TEXT_LINE_MAX || refuses {
+            let most = if refuses { self.line_max() } else { limits::TEXT_LINE_MAX };
+            return self.blame(FaultKind::LongLine(most), at);
+        }
+        let place = if at == 1 { 0 } else { 2 - usize::from(self.in_header) };
+        let long = &mut self.odd.get_or_insert_default().long[place];
+        if *long == 0 {
+            *long = at;
+        }
+    }
+
+    /// The same of lines that lie whole in a piece of the body, behind so many bytes of the message: looks at the end of what a line may be, and
+    /// back from there.
+    pub(super) fn long_lines(&mut self, piece: &[u8], before: u64) {
+        let (mut from, most) = (0, self.line_max());
+        while piece.len() - from > most {
+            let window = &piece[from..piece.len().min(from + most + 2)];
+            if let Some(end) = memchr::memrchr(b'\n', window) {
+                from += end + 1;
+                continue;
+            }
+            let Some(end) = memchr::memchr(b'\n', &piece[from..]) else { return };
+            self.long_line(before + from as u64 + 1, end - 1);
+            from += end + 1;
         }
     }
 
@@ -194,8 +369,8 @@ impl Lines {
                 (Opening::Name | Opening::Blanks, b' ' | b'\t') => Opening::Blanks,
                 (Opening::Start | Opening::Name, b'!'..=b'9' | b';'..=b'~') => Opening::Name,
                 _ => {
-                    self.summary.mailbox_line = usize::from(self.mailbox) == MAILBOX.len();
-                    self.in_header = self.summary.mailbox_line;
+                    self.found.mailbox_line = usize::from(self.mailbox) == MAILBOX.len();
+                    self.in_header = self.found.mailbox_line;
                     Opening::Known
                 }
             };
@@ -233,8 +408,11 @@ impl Lines {
             }
             self.prefix += 1;
             if usize::from(self.prefix) == RECEIVED.len() {
-                self.summary.hops += 1;
+                self.found.hops += 1;
                 self.prefix = u8::MAX;
+                if self.found.hops > limits::HOPS_MAX {
+                    self.blame(FaultKind::Loop, self.found.size - self.line_length as u64 + 1);
+                }
                 return;
             }
         }
@@ -250,7 +428,7 @@ impl Lines {
             self.prefix = match (is, self.prefix - INSTRUCTION) {
                 (true, 1) => INSTRUCTION + 2,
                 (true, _) => {
-                    self.summary.may_instruct = true;
+                    self.found.may_instruct = true;
                     u8::MAX
                 }
                 (false, _) => u8::MAX,
@@ -274,7 +452,7 @@ impl Lines {
             }
             self.prefix += 1;
             if usize::from(self.prefix - OF_TLS) == TLS_REQUIRED.len() {
-                self.summary.speaks_of_tls = true;
+                self.found.speaks_of_tls = true;
                 self.prefix = u8::MAX;
                 return;
             }
@@ -287,13 +465,48 @@ impl Lines {
         if self.opening != Opening::Known {
             self.open(piece);
         }
-        self.summary.size += piece.len() as u64;
-        if self.summary.header_length == u64::MAX {
-            self.summary.header_length = self.summary.size;
+        self.found.size += piece.len() as u64;
+        if self.found.header_length == u64::MAX {
+            self.found.header_length = self.found.size;
+            self.header_grows();
+        } else if self.in_header && self.opening == Opening::Known {
+            self.header_grows();
         }
-        if self.summary.size > self.size_max {
-            self.summary.too_large = true;
+        if self.content.as_ref().is_some_and(|content| content.looks_at_bytes()) {
+            self.look(piece);
         }
-        self.summary.too_large
+        self.found.size > self.size_max
+    }
+
+    fn header_grows(&mut self) {
+        let most = self.content().header_size_max;
+        if self.found.size > most {
+            self.header_too_long(most);
+        }
+    }
+
+    /// Which of its lines passes the bound depends on how the input was cut; which byte does not.
+    #[cold]
+    fn header_too_long(&mut self, most: u64) {
+        self.note(Fault { kind: FaultKind::LongHeader(most), at: most + 1, line: 0 });
+    }
+
+    /// Looks for bytes that should not be in what was just counted.
+    #[inline(never)]
+    fn look(&mut self, piece: &[u8]) {
+        let before = self.found.size - piece.len() as u64;
+        // Where its line ends with it, that end was seen already.
+        let line = self.header_lines + u32::from(!piece.ends_with(b"\r\n"));
+        if self.content().nul == OddBytes::Refuse
+            && let Some(place) = memchr::memchr(0, piece)
+        {
+            self.blame_in(line, FaultKind::Nul, before + place as u64 + 1);
+        }
+        if self.in_header
+            && self.content().eight_bit_headers == OddBytes::Refuse
+            && let Some(place) = piece.iter().position(|byte| !byte.is_ascii())
+        {
+            self.blame_in(line, FaultKind::EightBitHeader(piece[place]), before + place as u64 + 1);
+        }
     }
 }

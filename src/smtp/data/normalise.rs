@@ -16,18 +16,19 @@ pub(super) fn grows(at: ScanState, fresh: &[u8]) -> bool {
 }
 
 /// Scans input that grows: its canonical bytes, how much of it belonged to the message, and whether the final dot was seen.
-pub(super) fn normalise(lines: &mut Lines, fresh: &[u8]) -> (Vec<u8>, usize, bool) {
+pub(super) fn normalise(lines: &mut Lines, fresh: &[u8], dots: bool) -> (Vec<u8>, usize, bool) {
     let out = Vec::with_capacity(fresh.len() + fresh.len() / 16);
-    let mut normaliser = Normaliser { lines, out };
+    let mut normaliser = Normaliser { lines, out, dots };
     let (read, done) = normaliser.scan(fresh);
     let out = normaliser.out;
-    lines.summary.eight_bit |= !out.is_ascii();
+    lines.found.eight_bit |= !out.is_ascii();
     (out, read, done)
 }
 
 struct Normaliser<'a> {
     lines: &'a mut Lines,
     out: Vec<u8>,
+    dots: bool,
 }
 
 impl Normaliser<'_> {
@@ -38,11 +39,12 @@ impl Normaliser<'_> {
             match self.lines.at {
                 ScanState::LineStart | ScanState::BareStart => {
                     self.lines.begin();
-                    if byte == b'.' && self.lines.at == ScanState::LineStart {
+                    if byte == b'.' && self.lines.at == ScanState::LineStart && self.dots {
                         self.lines.at = ScanState::Dot;
                         read += 1;
                     } else {
-                        self.lines.summary.needs_stuffing |= byte == b'.';
+                        self.lines.first(byte);
+                        self.lines.found.needs_stuffing |= byte == b'.';
                         self.lines.at = ScanState::Text;
                     }
                 }
@@ -51,7 +53,8 @@ impl Normaliser<'_> {
                     read += 1;
                 }
                 ScanState::Dot => {
-                    self.lines.summary.needs_stuffing |= byte == b'.';
+                    self.lines.first(byte);
+                    self.lines.found.needs_stuffing |= byte == b'.';
                     self.lines.at = ScanState::Text;
                 }
                 ScanState::DotCr if byte == b'\n' => return (read + 1, true),
@@ -88,7 +91,8 @@ impl Normaliser<'_> {
     }
 
     fn end_line(&mut self, end: &[u8], next: ScanState) {
-        self.lines.end();
+        // The CR that such an LF follows was put.
+        self.lines.end(self.lines.found.size - u64::from(end.len() == 1));
         self.lines.at = next;
         self.put(end);
     }

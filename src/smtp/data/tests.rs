@@ -2,13 +2,26 @@
 
 use super::*;
 
+mod faults;
+
 /// Scans `input` cut at `split`; the body, the summary, and what was left over.
 fn scan(input: &[u8], split: usize) -> Option<(Vec<u8>, Summary, Vec<u8>)> {
     scan_as(BareNewlines::Refuse, input, split)
 }
 
+fn kind(summary: &Summary) -> Option<FaultKind> {
+    summary.fault.map(|fault| fault.kind)
+}
+
+fn is_bare(summary: &Summary) -> bool {
+    summary.fault.is_some_and(|fault| fault.is_bare())
+}
+
 fn scan_as(bare: BareNewlines, input: &[u8], split: usize) -> Option<(Vec<u8>, Summary, Vec<u8>)> {
-    let mut scanner = Scanner::new(1_000_000, bare);
+    scan_with(Scanner::new(1_000_000, bare), input, split)
+}
+
+fn scan_with(mut scanner: Scanner, input: &[u8], split: usize) -> Option<(Vec<u8>, Summary, Vec<u8>)> {
     let mut body = Vec::new();
     let mut consumed = 0;
     for range in [0..split, split..input.len()] {
@@ -42,7 +55,7 @@ fn bodies_at_every_split() {
             // A split after the end leaves the rest in the second piece.
             let Some((got, summary, left)) = scan(input, split) else { panic!("no end at split {split}") };
             assert_eq!(got, body, "split {split}");
-            assert!(!summary.bare_line_end);
+            assert_eq!(summary.fault, None);
             assert_eq!(summary.size, body.len() as u64);
             assert_eq!(summary.needs_stuffing, body.starts_with(b"."));
             assert_eq!(left, rest, "split {split}");
@@ -103,7 +116,7 @@ fn smuggling_endings_do_not_end() {
         for split in 0..input.len() {
             let (body, summary, _) = scan(&input, split).unwrap();
             let harmless = ending.contains(&0);
-            assert!(summary.bare_line_end || harmless, "{ending:?} split {split}");
+            assert!(is_bare(&summary) || harmless, "{ending:?} split {split}");
             assert!(body.windows(4).any(|window| window == b"MAIL"), "{ending:?} ended the data");
         }
     }
@@ -119,7 +132,7 @@ fn bare_line_ends_are_the_same_at_every_split() {
         b".\rReceived:\r\n.\r\n",
     ] {
         let whole = scan(input, 0);
-        assert!(whole.as_ref().is_some_and(|(_, summary, _)| summary.bare_line_end));
+        assert!(whole.as_ref().is_some_and(|(_, summary, _)| is_bare(summary)));
         for split in 0..input.len() {
             assert_eq!(scan(input, split), whole, "{} split {split}", input.escape_ascii());
         }
@@ -167,11 +180,12 @@ fn limits_hold() {
     let mut scanner = Scanner::new(4, BareNewlines::Refuse);
     let mut input = b"12345678\r\n.\r\nrest".to_vec();
     let scanned = scanner.scan(&mut input);
-    assert!(scanned.done && scanner.summary().too_large);
+    assert!(scanned.done);
+    assert_eq!(kind(&scanner.summary()), Some(FaultKind::TooLarge(4)));
     assert_eq!((scanned.kept, scanned.consumed), (0, 13));
     let mut long = vec![b'x'; limits::TEXT_LINE_MAX + 1];
     long.extend_from_slice(b"\r\n.\r\n");
-    assert!(scan(&long, 100).unwrap().1.line_too_long);
+    assert_eq!(kind(&scan(&long, 100).unwrap().1), Some(FaultKind::LongLine(limits::TEXT_LINE_MAX)));
     assert!(scan("é\r\n.\r\n".as_bytes(), 1).unwrap().1.eight_bit);
 }
 
@@ -275,12 +289,7 @@ fn bare_line_ends_are_normalised_at_every_split() {
                 "{} at {split}",
                 input.escape_ascii()
             );
-            assert_eq!(
-                (summary.needs_stuffing, summary.bare_line_end),
-                (stuffed, false),
-                "{}",
-                input.escape_ascii()
-            );
+            assert_eq!((summary.needs_stuffing, summary.fault), (stuffed, None), "{}", input.escape_ascii());
             assert_eq!((summary.size, &left[..]), (body.len() as u64, &b"QUIT\n"[..]));
         }
     }
@@ -298,10 +307,10 @@ fn what_is_normalised_is_counted_as_stored() {
     let mut scanner = Scanner::new(10, BareNewlines::Normalise);
     let mut input = b"\n\n\n\n\n\n\r\n.\r\n".to_vec();
     let scanned = scanner.scan(&mut input);
-    assert!(scanned.done && scanner.summary().too_large && scanned.grown.len() <= 10);
+    assert!(scanned.done && scanner.summary().fault.is_some() && scanned.grown.len() <= 10);
     for (length, long) in [(limits::TEXT_LINE_MAX, false), (limits::TEXT_LINE_MAX + 1, true)] {
         let line = [b"a\n", &vec![b'x'; length][..], b"\nb\r\n.\r\n"].concat();
-        assert_eq!(of(&line, 1000).line_too_long, long);
+        assert_eq!(of(&line, 1000).fault.is_some(), long);
     }
     assert!(of("\né\r\n.\r\n".as_bytes(), 2).eight_bit);
 }

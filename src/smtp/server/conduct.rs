@@ -9,6 +9,8 @@ pub(super) struct Conduct {
     pub(super) commands: u32,
     /// MAIL was refused, and so many commands less one were sent behind it; 0: it was not.
     unopened: u32,
+    /// Messages that it delivered.
+    messages: u32,
     /// Something was refused for a reason of ours.
     turned_away: bool,
 }
@@ -76,5 +78,11 @@ impl Conduct {
     /// It delivered a message: a client that does so may err as well.
     pub(super) fn deliver(&mut self) {
         (self.errors, self.commands, self.turned_away) = (0, 0, false);
+        self.messages = self.messages.saturating_add(1);
+    }
+
+    /// Whether it brought so many messages; 0: that is no bound.
+    pub(super) fn has_delivered(&self, most: u32) -> bool {
+        most > 0 && self.messages >= most
     }
 }

@@ -14,7 +14,7 @@ use crate::policy::gateway::Gateway;
 use crate::policy::reason::Reason;
 use crate::policy::returns::Returns;
 use crate::smtp::command::{self, Command, CommandError, MailParameters};
-use crate::smtp::data::Scanner;
+use crate::smtp::data::{Fault, FaultKind, Scanner};
 use crate::smtp::extensions::{self, Offered};
 use crate::smtp::proxy;
 use crate::smtp::reply;
@@ -22,6 +22,7 @@ use crate::smtp::server::auth::{self, Auth, AuthStep};
 use crate::smtp::server::body::BodyEnd;
 use crate::smtp::server::conduct::Conduct;
 use crate::smtp::server::identity::Identity;
+use crate::smtp::server::portions::{Endless, Portion, PortionEnd, Portions, Unwanted};
 use crate::smtp::server::refusals::Refusals;
 use crate::smtp::server::step::{Answer, Intake, Question, SessionConfig, Step};
 use crate::smtp::server::transaction::{RecipientAdded, Transaction};
@@ -36,6 +37,8 @@ pub(super) struct Dialogue {
     pub(super) conduct: Conduct,
     pub(super) auth: Auth,
     pub(super) transaction: Option<Transaction>,
+    /// What comes by BDAT.
+    pub(super) portions: Option<Box<Portions>>,
 }
 
 impl Dialogue {
@@ -46,6 +49,7 @@ impl Dialogue {
             conduct: Conduct::default(),
             auth: Auth::default(),
             transaction: None,
+            portions: None,
         }
     }
 
@@ -85,9 +89,11 @@ impl Dialogue {
             Err(CommandError::Unknown) if proxy::is_line_of_header(line) => {
                 return self.close(words::PROXY_DENIED, out);
             }
+            // How much follows that is no command, nobody knows.
+            Err(CommandError::Portion) => return self.close(reply::of_error(CommandError::Portion), out),
             Err(error) => return self.malformed(line, error, out),
         };
-        let nearer = matches!(command, Command::Rcpt(..) | Command::Data | Command::Quit);
+        let nearer = matches!(command, Command::Rcpt(..) | Command::Data | Command::Bdat(..) | Command::Quit);
         if !nearer && !self.conduct.may_command() {
             return self.enough(out);
         }
@@ -95,6 +101,7 @@ impl Dialogue {
             Command::Mail(path, parameters) => self.mail(&path, parameters, gate, out),
             Command::Rcpt(path, asked) => self.rcpt(&path, asked, gate, out),
             Command::Data => self.data(out),
+            Command::Bdat(size, last) => self.bdat((size, last), out),
             Command::Ehlo(name) => self.say_hello(name, true, out),
             Command::Helo(name) => self.say_hello(name, false, out),
             Command::Rset => {
@@ -202,6 +209,7 @@ impl Dialogue {
 
     /// Ends a transaction that comes to nothing. What was refused in it counts as one error.
     fn forget(&mut self, out: &mut Vec<u8>) -> Option<Step> {
+        self.portions = None;
         let transaction = self.transaction.take()?;
         let failed = transaction.refused > 0 && transaction.envelope.recipients.is_empty();
         if failed && self.identity.may_relay() { self.errs(out) } else { None }
@@ -227,6 +235,10 @@ impl Dialogue {
                 dsn: config.dsn,
                 require_tls: tls && (auth || self.identity.may_relay()),
                 held_from: begun,
+                chunking: config.manner.chunking,
+                limits: config
+                    .limits
+                    .then_some((config.manner.messages_per_connection, config.recipients_max)),
             };
             extensions::write_ehlo(out, &config.hostname, config.message_size_max, offered);
         } else {
@@ -262,6 +274,9 @@ impl Dialogue {
             None => {}
             Some((words, false)) => return self.turn_away(words, out),
             Some((words, true)) => return self.close(words, out),
+        }
+        if self.conduct.has_delivered(self.config.manner.messages_per_connection) {
+            return self.close(words::ENOUGH_MESSAGES, out);
         }
         // RFC 1870 section 6.1
         if parameters.size.is_some_and(|size| size > self.config.message_size_max) {
@@ -299,6 +314,7 @@ impl Dialogue {
                 all.message.put(Key::Envid, envid.into());
             }
         }
+        self.portions = None;
         self.transaction = Some(Transaction::new(envelope, path.address));
         if self.config.questions.sender {
             return Some(Step::Ask(Question::Sender));
@@ -361,20 +377,91 @@ impl Dialogue {
         let size_max = self.config.message_size_max;
         let Some(transaction) = &mut self.transaction else { return self.need_mail(out) };
         if transaction.envelope.recipients.is_empty() {
-            if transaction.offered > transaction.listed() {
-                // There was no memory for a good one, and it may come again.
-                return self.offered(words::NO_MEMORY, out);
-            }
-            if transaction.listed() > 0 && transaction.refused == 0 {
-                return self.say(words::NO_VALID_RECIPIENTS, out);
-            }
-            // RFC 2920 section 3.1: the client may have sent DATA before it saw that every RCPT was refused.
-            let words = if transaction.refused > 0 { words::NO_VALID_RECIPIENTS } else { words::NEED_RCPT };
-            return self.complain(words, out);
+            return self.need_recipients(out);
         }
-        transaction.scanner = Some(Scanner::new(size_max, self.config.bare_newlines));
+        if self.portions.is_some() {
+            return self.complain(words::BDAT_MIXED, out);
+        }
+        let content = self.config.content.clone();
+        let scanner = Scanner::judging(size_max, self.config.bare_newlines, content);
+        transaction.scanner = Some(self.config.scanners.put(scanner));
         self.say(words::GO_AHEAD, out);
         Some(Step::Body)
+    }
+
+    /// DATA or BDAT in a transaction without a recipient.
+    fn need_recipients(&mut self, out: &mut Vec<u8>) -> Option<Step> {
+        let (offered, listed, refused) =
+            self.transaction.as_ref().map(|open| (open.offered, open.listed(), open.refused))?;
+        if offered > listed {
+            // There was no memory for a good one, and it may come again.
+            return self.offered(words::NO_MEMORY, out);
+        }
+        if listed > 0 && refused == 0 {
+            return self.say(words::NO_VALID_RECIPIENTS, out);
+        }
+        // RFC 2920 section 3.1: the client may have sent DATA before it saw that every RCPT was refused.
+        let words = if refused > 0 { words::NO_VALID_RECIPIENTS } else { words::NEED_RCPT };
+        self.complain(words, out)
+    }
+
+    /// RFC 3030 section 2: what speaks against it is said when its bytes came.
+    fn bdat(&mut self, portion: (u64, bool), out: &mut Vec<u8>) -> Option<Step> {
+        let config = &self.config;
+        let open = self.transaction.as_mut().filter(|open| !open.envelope.recipients.is_empty());
+        let open = open.filter(|_| config.manner.chunking);
+        let begun =
+            self.portions.get_or_insert_default().begin(portion, config.message_size_max, open.is_some());
+        match begun {
+            Ok(()) => {}
+            Err(Endless::Size) => return self.close(words::BDAT_ENDLESS, out),
+            Err(Endless::Count) => return self.enough(out),
+        }
+        if let Some(open) = open.filter(|open| open.scanner.is_none()) {
+            let content = config.content.clone();
+            let scanner = Scanner::judging(config.message_size_max, config.bare_newlines, content);
+            open.scanner = Some(config.scanners.put(scanner.counted()));
+        }
+        Some(Step::Portion)
+    }
+
+    /// A portion came whole.
+    pub(super) fn portion_end(&mut self, refusals: &mut Refusals, out: &mut Vec<u8>) -> PortionEnd {
+        let ended =
+            self.portions.as_mut().map_or(Portion::Refused(Unwanted::OutOfPlace), |portions| portions.end());
+        let unwanted = match ended {
+            Portion::Taken(octets) => {
+                out.extend_from_slice(format!("250 2.0.0 {octets} octets received\r\n").as_bytes());
+                return PortionEnd::More;
+            }
+            Portion::Last => {
+                let scanner = self.transaction.as_mut().and_then(|open| open.scanner.as_mut());
+                return PortionEnd::Message(scanner.map_or(b"", |scanner| scanner.finish()));
+            }
+            Portion::Refused(unwanted) => unwanted,
+        };
+        let said = out.len();
+        let message = unwanted == Unwanted::TooLarge;
+        let step = match unwanted {
+            Unwanted::Behind => self.say(words::BDAT_FAILED, out),
+            Unwanted::OutOfPlace if !self.config.manner.chunking => self.complain(words::NOT_OFFERED, out),
+            Unwanted::OutOfPlace if self.transaction.is_none() => {
+                self.portions = None;
+                self.need_mail(out)
+            }
+            Unwanted::OutOfPlace => self.need_recipients(out),
+            Unwanted::TooLarge => {
+                let most = self.config.message_size_max;
+                let fault = Fault { kind: FaultKind::TooLarge(most), at: most + 1, line: 0 };
+                let step = self.complain(&fault.reply(), out);
+                if let Some(open) = &mut self.transaction {
+                    open.scanner = None;
+                    refusals.note_message((&out[said..], fault.reason()), &open.envelope);
+                }
+                step
+            }
+        };
+        PortionEnd::Refused { close: step.is_some(), message }
     }
 
     fn starttls(&mut self, out: &mut Vec<u8>) -> Option<Step> {
@@ -456,16 +543,19 @@ impl Dialogue {
         refusals: &mut Refusals,
         out: &mut Vec<u8>,
     ) -> BodyEnd {
+        self.portions = None;
         let Some(mut transaction) = self.transaction.take() else {
             self.say(words::BAD_SEQUENCE, out);
             return BodyEnd::Refused { close: true };
         };
-        let summary = transaction.summary();
-        if let Some(words) = summary.refusal() {
+        let scanner = transaction.scanner.take();
+        let summary = scanner.as_ref().map(|scanner| scanner.summary()).unwrap_or_default();
+        scanner.into_iter().for_each(|scanner| self.config.scanners.give(scanner));
+        if let Some(fault) = summary.refusal() {
             let said = out.len();
-            let enough = self.complain(words, out).is_some();
-            refusals.note_message(&out[said..], &transaction.envelope);
-            return BodyEnd::Refused { close: enough || summary.bare_line_end };
+            let enough = self.complain(&fault.reply(), out).is_some();
+            refusals.note_message((&out[said..], fault.reason()), &transaction.envelope);
+            return BodyEnd::Refused { close: enough || fault.is_bare() };
         }
         self.conduct.deliver();
         let mut envelope = transaction.envelope;

@@ -6,11 +6,12 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use crate::config::BareNewlines;
 use crate::id::{Durable, MessageId};
 use crate::limits;
 use crate::mail::envelope::Envelope;
 use crate::policy::reason::Refused;
-use crate::smtp::data::Scanner;
+use crate::smtp::data::{Scanned, Scanner};
 use crate::smtp::reply;
 use crate::smtp::words;
 use crate::time::UnixMillis;
@@ -21,6 +22,7 @@ mod identity;
 mod conduct;
 mod auth;
 mod transaction;
+mod portions;
 mod body;
 mod dialogue;
 mod refusals;
@@ -30,6 +32,7 @@ mod tests;
 pub use body::{BodyEnd, NotStored};
 use dialogue::Dialogue;
 use lines::{Lines, NextLine};
+pub use portions::PortionEnd;
 pub use refusals::{Refusal, Refusals};
 pub use step::{
     Answer, Credentials, Intake, OpenTransaction, Overdue, Question, Questions, SessionConfig, Step,
@@ -64,7 +67,13 @@ impl Session {
     pub fn greet(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"220 ");
         out.extend_from_slice(self.dialogue.config.hostname.as_bytes());
-        out.extend_from_slice(b" ESMTP relevo\r\n");
+        out.extend_from_slice(b" ESMTP");
+        let banner = &self.dialogue.config.manner.banner;
+        if !banner.is_empty() {
+            out.push(b' ');
+            out.extend_from_slice(banner.as_bytes());
+        }
+        out.extend_from_slice(b"\r\n");
     }
 
     /// Between transactions: these rules hold from now on, and this is whether the client's network is allowed to relay.
@@ -163,7 +172,7 @@ impl Session {
     /// The handshake is done, here or at a proxy: the session starts over (RFC 3207 section 4.2).
     pub fn tls_established(&mut self, description: String) {
         self.dialogue.identity.protect(description);
-        self.dialogue.transaction = None;
+        (self.dialogue.transaction, self.dialogue.portions) = (None, None);
         self.dialogue.conduct.begin_anew();
     }
 
@@ -233,12 +242,77 @@ impl Session {
         self.dialogue.say(refused.reply, out);
     }
 
-    /// The scanner of the body that is coming in. None outside of [`Step::Body`].
-    pub fn scanner(&mut self) -> Option<&mut Scanner> {
-        self.dialogue.transaction.as_mut()?.scanner.as_mut()
+    /// The scanner of the body that is coming in. None where none is.
+    pub fn scanner(&self) -> Option<&Scanner> {
+        self.dialogue.transaction.as_ref()?.scanner.as_deref()
     }
 
-    /// The final dot was seen.
+    /// The header section was changed, so that it has so many bytes more.
+    pub fn header_grew(&mut self, by: i64) {
+        let scanner = self.dialogue.transaction.as_mut().and_then(|open| open.scanner.as_mut());
+        scanner.into_iter().for_each(|scanner| scanner.header_grew(by));
+    }
+
+    /// Its long lines were folded.
+    pub fn header_is_folded(&mut self) {
+        let scanner = self.dialogue.transaction.as_mut().and_then(|open| open.scanner.as_mut());
+        scanner.into_iter().for_each(|scanner| scanner.header_is_folded());
+    }
+
+    /// A message that came whole has another body now: what is known of it is known of this one.
+    pub fn rescan(&mut self, body: &mut [u8]) {
+        let SessionConfig { message_size_max, content, scanners, .. } = &*self.dialogue.config;
+        let Some(open) = &mut self.dialogue.transaction else { return };
+        let scanner = Scanner::judging(*message_size_max, BareNewlines::Refuse, content.clone());
+        let scanner = open.scanner.insert(scanners.put(scanner.counted()));
+        scanner.scan(body);
+    }
+
+    /// Whether what comes next belongs to a body: from [`Step::Body`] or [`Step::Portion`] on, until its end was answered.
+    pub fn takes_body(&self) -> bool {
+        match &self.dialogue.portions {
+            Some(portions) => portions.is_open(),
+            None => self.scanner().is_some(),
+        }
+    }
+
+    /// Scans what of `fresh` belongs to the body that is coming in, as [`Scanner::scan`] does; `done`: it, or the portion of it, is there whole.
+    pub fn scan(&mut self, fresh: &mut [u8]) -> Scanned {
+        let scanner = self.dialogue.transaction.as_mut().and_then(|open| open.scanner.as_deref_mut());
+        match (&mut self.dialogue.portions, scanner) {
+            (None, Some(scanner)) => scanner.scan(fresh),
+            (Some(portions), scanner) => portions.scan(scanner, fresh),
+            (None, None) => Scanned { kept: 0, grown: Vec::new(), consumed: 0, done: true },
+        }
+    }
+
+    /// Bytes that a portion still lacks, after [`Step::Portion`]; None: a body comes that says itself where it ends.
+    pub fn portion_left(&self) -> Option<u64> {
+        self.dialogue.portions.as_ref().map(|portions| portions.left())
+    }
+
+    /// Whether more of a message is to come behind the portion that is coming in.
+    pub fn goes_on(&self) -> bool {
+        self.dialogue.portions.as_ref().is_some_and(|portions| !portions.is_last())
+    }
+
+    /// Whether what came by BDAT so far is to be kept for what comes yet.
+    pub fn keeps_portions(&self) -> bool {
+        self.dialogue.portions.as_ref().is_some_and(|portions| portions.go_on())
+    }
+
+    /// A portion came whole.
+    #[must_use]
+    pub fn portion_end(&mut self, out: &mut Vec<u8>) -> PortionEnd {
+        let said = out.len();
+        let end = self.dialogue.portion_end(&mut self.refusals, out);
+        if matches!(end, PortionEnd::Refused { close: true, .. }) {
+            self.note_refusal(Some(b"BDAT"), &out[said..]);
+        }
+        end
+    }
+
+    /// The final dot was seen, or the last portion.
     pub fn body_end(&mut self, now: UnixMillis, expiry: UnixMillis, out: &mut Vec<u8>) -> BodyEnd {
         self.dialogue.body_end((now, expiry), &mut self.refusals, out)
     }

@@ -130,10 +130,10 @@ impl Refusals {
     }
 
     /// A message was answered with `said` behind its body. The first reply is about it; one behind that is the session's end.
-    pub(super) fn note_message(&mut self, said: &[u8], envelope: &Envelope) {
+    pub(super) fn note_message(&mut self, (said, reason): (&[u8], Reason), envelope: &Envelope) {
         let mut replies = refusals_in(said);
         if let Some(reply) = replies.next() {
-            self.keep(Refusal::of_message(&reply, envelope));
+            self.keep(Refusal { given: Some(reason), ..Refusal::of_message(&reply, envelope) });
         }
         for reply in replies {
             self.keep(Refusal { reply, ..Refusal::default() });
@@ -355,7 +355,7 @@ mod tests {
         let lines = "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n";
         assert_eq!(handled_by(&mut session, lines), []);
         session.dialogue.conduct.errors = limits::COMMAND_ERRORS_MAX - 1;
-        session.scanner().unwrap().scan(&mut b"a\nb\r\n.\r\n".to_vec());
+        session.scan(&mut b"a\nb\r\n.\r\n".to_vec());
         session.body_end(crate::time::UnixMillis(5), crate::time::UnixMillis(9), &mut out);
         let kept: Vec<_> = session.take_refusals().unwrap().held;
         let told = |one: &Refusal| (one.reason().word(), one.sender.is_some(), one.recipients.len());

@@ -1,13 +1,15 @@
 //! What a session and its driver tell each other.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::config::{BareNewlines, Kind};
+use crate::config::{BareNewlines, Content, Kind, Manner};
 use crate::limits;
 use crate::mail::envelope::{Envelope, Envelopes};
 use crate::policy::gateway::Gateway;
 use crate::policy::reason::Refused;
 use crate::policy::returns::Returns;
+use crate::smtp::data::Scanners;
 use crate::smtp::words;
 
 /// What holds for every session of a listener.
@@ -29,6 +31,14 @@ pub struct SessionConfig {
     pub dsn: bool,
     /// What becomes of a bare CR or LF in a message.
     pub bare_newlines: BareNewlines,
+    /// What else is taken of messages that are not as they should be; None: the usual.
+    pub content: Option<Rc<Content>>,
+    /// What is said of the session itself.
+    pub manner: Manner,
+    /// Its bounds are told in EHLO (RFC 9422).
+    pub limits: bool,
+    /// Where scanners of bodies come from.
+    pub scanners: Scanners,
     /// Where envelopes come from.
     pub envelopes: Envelopes,
     /// What is asked before it is taken.
@@ -51,6 +61,10 @@ impl SessionConfig {
             accounts: false,
             dsn: false,
             bare_newlines: BareNewlines::default(),
+            content: None,
+            manner: Manner { chunking: false, ..Manner::default() },
+            limits: false,
+            scanners: Scanners::default(),
             envelopes: Envelopes::default(),
             questions: Questions::default(),
             returns: None,
@@ -119,9 +133,12 @@ pub enum Step {
     /// [`Session::authentication_failed`](super::Session::authentication_failed) or
     /// [`Session::authentication_unavailable`](super::Session::authentication_unavailable).
     Authenticate(Credentials),
-    /// Feed what follows to [`Session::scanner`](super::Session::scanner) until it is done, then call
+    /// Feed what follows to [`Session::scan`](super::Session::scan) until it is done, then call
     /// [`Session::body_end`](super::Session::body_end).
     Body,
+    /// Feed what follows to [`Session::scan`](super::Session::scan) until it is done, then call
+    /// [`Session::portion_end`](super::Session::portion_end).
+    Portion,
     /// Find out, then call [`Session::answered`](super::Session::answered).
     Ask(Question),
     /// Send and close.

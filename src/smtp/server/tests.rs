@@ -26,8 +26,8 @@ fn converse(session: &mut Session, input: &[u8], split: usize) -> (String, Vec<S
     'pieces: for piece in [&input[..split], &input[split..]] {
         pending.extend_from_slice(piece);
         loop {
-            if let Some(scanner) = session.scanner() {
-                let scanned = scanner.scan(&mut pending);
+            if session.takes_body() {
+                let scanned = session.scan(&mut pending);
                 pending.drain(..scanned.consumed);
                 if !scanned.done {
                     break;
@@ -47,6 +47,7 @@ fn converse(session: &mut Session, input: &[u8], split: usize) -> (String, Vec<S
             match step {
                 Step::NeedInput => break,
                 Step::Flush | Step::Body => {}
+                Step::Portion => panic!("nobody says BDAT here"),
                 Step::Ask(_) => assert!(!session.answered(Answer::Proceed, &mut out)),
                 Step::StartTls => {
                     pending.clear();

@@ -6,7 +6,7 @@ use crate::limits;
 use crate::mail::address::Path;
 use crate::mail::envelope::{Address, Envelope, Recipient};
 use crate::mail::notify::{Asked, Notify, Reports};
-use crate::smtp::data::{Scanner, Summary};
+use crate::smtp::data::Scanner;
 
 #[derive(Debug)]
 pub(super) struct Transaction {
@@ -16,7 +16,7 @@ pub(super) struct Transaction {
     pub(super) refused: u32,
     /// RCPT commands, whatever became of them.
     pub(super) offered: u32,
-    pub(super) scanner: Option<Scanner>,
+    pub(super) scanner: Option<Box<Scanner>>,
     /// Bytes of addresses that have memory of their own.
     heap: u32,
     /// The same of the recipients' names for them (ORCPT).
@@ -87,11 +87,6 @@ impl Transaction {
     pub(super) fn new(mut envelope: Box<Envelope>, sender: &[u8]) -> Transaction {
         envelope.sender.extend_from_slice(sender);
         Transaction { envelope, refused: 0, offered: 0, scanner: None, heap: 0, originals: 0, aside: None }
-    }
-
-    /// What was found in its body, which ends here.
-    pub(super) fn summary(&mut self) -> Summary {
-        self.scanner.take().map(|scanner| scanner.summary()).unwrap_or_default()
     }
 
     /// Somebody is asked about a recipient first, by the address that it will have.

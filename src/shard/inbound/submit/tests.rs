@@ -86,15 +86,26 @@ fn what_is_refused_leaves_nothing() {
     let endless = format!("Subject: x\r\n\r\n{}\r\n", "x".repeat(limits::TEXT_LINE_MAX + 1));
     let good = "Subject: x\r\n\r\nhello\r\n";
     let many = vec!["c@d.example"; limits::RECIPIENTS_MAX + 1];
+    let bare = |byte: &str, place: &str| {
+        format!(
+            "550 5.6.11 Bare {byte} in the message at byte {place}; lines end with CRLF (RFC 5321 section 2.3.8)\r\n"
+        )
+    };
+    let too_large = "552 5.3.4 Message size exceeds fixed limit of 2000000 bytes (RFC 1870 section 6.3)\r\n";
+    let (no_lf, no_cr) = (bare("CR (0x0d)", "20"), bare("LF (0x0a)", "11, line 1"));
+    let too_long = format!(
+        "550 5.6.0 A line of the message is too long: that at byte 15 has more than {} bytes (RFC 5321 section 4.5.3.1.6)\r\n",
+        limits::TEXT_LINE_MAX
+    );
     let cases = [
         ("spam@a.example", &["c@d.example"][..], good, "550 5.7.1 Not you\r\n", "rule"),
         ("a@b.example", &["c@d.example", "x@never.example"], good, "550 5.7.1 Not them\r\n", "rule"),
-        ("a@b.example", &["c@d.example"], "Subject: x\r\n\r\nhello", words::BARE_LINE_END, "bare_newline"),
-        ("a@b.example", &["c@d.example"], "Subject: x\n\r\nhello\r\n", words::BARE_LINE_END, "bare_newline"),
-        ("a@b.example", &["c@d.example"], &long, words::TOO_LARGE, "too_large"),
+        ("a@b.example", &["c@d.example"], "Subject: x\r\n\r\nhello", &*no_lf, "bare_newline"),
+        ("a@b.example", &["c@d.example"], "Subject: x\n\r\nhello\r\n", &*no_cr, "bare_newline"),
+        ("a@b.example", &["c@d.example"], &long, too_large, "too_large"),
         ("a@b.example", &[], good, words::NO_VALID_RECIPIENTS, "protocol"),
         ("a@b.example", &many, good, words::TOO_MANY_RECIPIENTS, "too_many_recipients"),
-        ("a@b.example", &["c@d.example"], &endless, words::TEXT_LINE_TOO_LONG, "line_too_long"),
+        ("a@b.example", &["c@d.example"], &endless, &*too_long, "line_too_long"),
         (
             "a@b.example",
             &["c@d.example"],
