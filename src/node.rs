@@ -34,6 +34,7 @@ pub mod keygen;
 pub mod keys;
 mod logs;
 mod public;
+mod salts;
 mod reload;
 pub mod room;
 pub(crate) mod secret;
@@ -277,6 +278,7 @@ fn complete(config: &mut Config) -> Result<Filled, StartError> {
     filled.contents.verp =
         verp::load(config, true).map_err(unusable("bounces.verp_domain", layout::VERP_SECRET))?;
     filled.contents.links = public::load(config).map_err(unusable("[public]", layout::UNSUBSCRIBE_SECRET))?;
+    salts::fill(&mut filled, config).map_err(unusable("auth.accounts", layout::SALTS_SECRET))?;
     Ok(filled)
 }
 

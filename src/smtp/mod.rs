@@ -7,5 +7,6 @@ pub mod command;
 pub mod data;
 pub mod extensions;
 pub mod reply;
+pub mod scram;
 pub mod server;
 pub mod words;

@@ -17,6 +17,10 @@ pub const AUTH_USERNAME: &str = "334 VXNlcm5hbWU6\r\n";
 /// `Password:`
 pub const AUTH_PASSWORD: &str = "334 UGFzc3dvcmQ6\r\n";
 pub const AUTH_FAILED: &str = "535 5.7.8 Authentication credentials invalid\r\n";
+/// RFC 5802 section 6.
+pub const AUTH_DOWNGRADED: &str =
+    "535 5.7.8 SCRAM-SHA-256-PLUS is offered here, and somebody on the way hid it from you\r\n";
+pub const AUTH_OTHER_CHANNEL: &str = "535 5.7.8 The login is not bound to this connection\r\n";
 pub const AUTH_UNAVAILABLE: &str = "454 4.7.0 Temporary authentication failure\r\n";
 pub const AUTH_CANCELLED: &str = "501 5.7.0 Authentication cancelled\r\n";
 pub const AUTH_MALFORMED: &str = "501 5.5.2 Cannot decode the response\r\n";

@@ -14,6 +14,7 @@ pub mod logins;
 pub mod authenticate;
 pub mod allowance;
 pub mod reject;
+mod scram;
 pub mod upload;
 pub mod turn;
 pub mod signers;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::config::AuthMechanisms;
 use crate::limits;
 use crate::mail::address::{AddressError, Path};
 use crate::mail::envelope::TlsWish;
@@ -213,13 +214,15 @@ impl Dialogue {
         if extended {
             let (config, tls) = (&self.config, self.identity.is_protected());
             let unnamed = self.identity.account().is_none();
-            let (starttls, auth) = (config.starttls && !tls, config.accounts && tls && unnamed);
+            let starttls = config.starttls && !tls;
+            let mechanisms = config.auth.where_bound(self.identity.can_bind);
+            let auth = !mechanisms.is_empty() && tls && unnamed;
             // Also to who may authenticate now: many say EHLO once.
             let begun = (self.identity.begun > 0 && (auth || self.identity.may_relay()))
                 .then_some(UnixMillis(u64::from(self.identity.begun) * 1000));
             let offered = Offered {
                 starttls,
-                auth,
+                auth: if auth { mechanisms } else { AuthMechanisms::NONE },
                 dsn: config.dsn,
                 require_tls: tls && (auth || self.identity.may_relay()),
                 held_from: begun,
@@ -380,11 +383,12 @@ impl Dialogue {
     }
 
     fn auth(&mut self, mechanism: &str, initial: Option<&str>, out: &mut Vec<u8>) -> Option<Step> {
-        if let Some(words) = auth::forbidden(self.config.accounts, &self.identity, self.transaction.is_some())
-        {
+        let offered = self.config.auth.where_bound(self.identity.can_bind);
+        let in_transaction = self.transaction.is_some();
+        if let Some(words) = auth::forbidden(!self.config.auth.is_empty(), &self.identity, in_transaction) {
             return self.complain(words, out);
         }
-        let outcome = self.auth.begin(mechanism, initial);
+        let outcome = self.auth.begin(mechanism, initial, offered);
         self.go_on_with_auth(outcome, out)
     }
 
@@ -395,11 +399,21 @@ impl Dialogue {
                 Some(Step::Flush)
             }
             AuthStep::Refuse(words) => self.complain(words, out),
+            AuthStep::Fail(words) => {
+                self.fail_auth(words, words::TOO_MANY_ERRORS, out).then_some(Step::Close)
+            }
             AuthStep::Check(credentials) => Some(Step::Authenticate(credentials)),
+            AuthStep::Challenge => Some(Step::Challenge),
+            AuthStep::Prove(proof) => Some(Step::Prove(proof)),
+            AuthStep::Done(account) => {
+                self.identity.authenticate(&account);
+                self.say(words::AUTH_OK, out)
+            }
         }
     }
 
     pub(super) fn fail_auth(&mut self, words: &str, end: &str, out: &mut Vec<u8>) -> bool {
+        self.auth.give_up();
         self.say(words, out);
         !self.auth.may_fail() && self.close(end, out).is_some()
     }
