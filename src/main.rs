@@ -98,8 +98,10 @@ enum Command {
     )]
     Spool(commands::spool::Arguments),
     /// Ask for a password, or read it from standard input, and print its hash for the account file.
-    #[command(after_help = "Examples:\n  relevo hash-password\n  relevo hash-password < password-file")]
-    HashPassword,
+    #[command(
+        after_help = "Examples:\n  relevo hash-password\n  relevo hash-password < password-file\n  relevo hash-password --scram"
+    )]
+    HashPassword(commands::password::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -123,7 +125,7 @@ fn main() -> ExitCode {
         Command::Dkim(arguments) => commands::dkim::run(&arguments),
         Command::Domain(arguments) => commands::domain::run(&arguments),
         Command::Spool(arguments) => commands::spool::run(arguments),
-        Command::HashPassword => commands::password::hash(),
+        Command::HashPassword(arguments) => commands::password::hash(&arguments),
     })
 }
 

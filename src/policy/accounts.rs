@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
+use std::num::NonZeroU32;
 
 use argon2::password_hash::PasswordHasher;
 use argon2::password_hash::phc::{Output, PasswordHash};
@@ -13,7 +14,7 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 
 use crate::config::{AuthMechanism, AuthMechanisms};
 use crate::limits;
-use crate::smtp::scram::Verifier;
+use crate::smtp::scram::{Costs, Verifier};
 
 mod flaw;
 mod rights;
@@ -292,6 +293,24 @@ fn check_hash(text: &str) -> Result<(), Problem> {
 
 /// The hash of a password, to be written behind `name:` in the file. `salt` is 16 bytes nobody has used before.
 pub fn hash(password: &[u8], salt: &[u8; 16]) -> Result<String, PasswordError> {
+    possible(password)?;
+    // The inputs were checked, so the library has nothing left to refuse but the length.
+    let hash = Argon2::default().hash_password_with_salt(password, salt);
+    hash.map(|hash| hash.to_string()).map_err(|_| PasswordError::TooLong)
+}
+
+/// The verifier of a password, to be written as `scram =` of an account. `salt` is as above; `iterations` are within
+/// [`limits::client::ITERATIONS_MIN`] and [`limits::client::ITERATIONS_MAX`].
+pub fn verifier(
+    password: &[u8],
+    salt: [u8; limits::SCRAM_SALT],
+    iterations: NonZeroU32,
+) -> Result<String, PasswordError> {
+    possible(password)?;
+    Ok(Verifier::of(password, Costs { salt: salt.into(), iterations }).text())
+}
+
+fn possible(password: &[u8]) -> Result<(), PasswordError> {
     if password.is_empty() {
         return Err(PasswordError::Empty);
     }
@@ -301,9 +320,7 @@ pub fn hash(password: &[u8], salt: &[u8; 16]) -> Result<String, PasswordError> {
     if password.contains(&0) {
         return Err(PasswordError::Nul);
     }
-    // The inputs were checked, so the library has nothing left to refuse but the length.
-    let hash = Argon2::default().hash_password_with_salt(password, salt);
-    hash.map(|hash| hash.to_string()).map_err(|_| PasswordError::TooLong)
+    Ok(())
 }
 
 #[cfg(test)]
