@@ -26,6 +26,7 @@ use crate::shard::mesh::{Mesh, MeshLimits};
 use crate::shard::start::{self, Report, ShardSetup};
 use crate::spool::layout;
 
+mod auth;
 pub(crate) mod directory;
 mod engine;
 pub(crate) mod error;
@@ -33,8 +34,8 @@ pub(crate) mod files;
 pub mod keygen;
 pub mod keys;
 mod logs;
+mod offers;
 mod public;
-mod salts;
 mod reload;
 pub mod room;
 pub(crate) mod secret;
@@ -278,7 +279,7 @@ fn complete(config: &mut Config) -> Result<Filled, StartError> {
     filled.contents.verp =
         verp::load(config, true).map_err(unusable("bounces.verp_domain", layout::VERP_SECRET))?;
     filled.contents.links = public::load(config).map_err(unusable("[public]", layout::UNSUBSCRIBE_SECRET))?;
-    salts::fill(&mut filled, config).map_err(unusable("auth.accounts", layout::SALTS_SECRET))?;
+    auth::fill(&mut filled, config).map_err(unusable("auth.accounts", layout::SALTS_SECRET))?;
     Ok(filled)
 }
 

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use crate::config::dkim::EightBit;
 use crate::config::suppression::{OnMatch, SuppressionConfig, SuppressionScope};
 use crate::config::{
-    BareNewlines, Choice, Config, DomainPattern, GatewayConfig, ListenerConfig, PrivateNetworks, RouteTarget,
-    RuntimeChoice, Scheme, ShardConfig, TlsLevel, Verify, rule, value,
+    AuthMechanism, BareNewlines, Choice, Config, DomainPattern, GatewayConfig, ListenerConfig,
+    PrivateNetworks, RouteTarget, RuntimeChoice, Scheme, ShardConfig, TlsLevel, Verify, rule, value,
 };
 use crate::time::UnixMillis;
 
@@ -43,8 +43,13 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
         }
         write_gateway(listener, out)?;
         match (&config.accounts, &listener.tls) {
+            (Some(_), _) if listener.auth.is_some_and(|auth| auth.is_empty()) => {
+                writeln!(out, "  accounts cannot log in here: auth is empty")?
+            }
             (Some(file), Some(_)) => {
-                writeln!(out, "  relays for the accounts in {}, after STARTTLS", file.display())?
+                let by = listener.auth.map(|auth| auth.iter().map(AuthMechanism::name).collect::<Vec<_>>());
+                let by = by.map_or(String::new(), |by| format!(", by {}", by.join(", ")));
+                writeln!(out, "  relays for the accounts in {}, after STARTTLS{by}", file.display())?
             }
             (Some(_), None) => writeln!(out, "  accounts cannot log in here: there is no certificate")?,
             _ => {}

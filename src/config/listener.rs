@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use crate::config::literal::{Fix, bytes, integer, list, parsed, path, quoted, word};
 use crate::config::section::Section;
-use crate::config::{BareNewlines, GatewayConfig, Network, gateway, guess, value};
+use crate::config::{
+    AuthMechanisms, BareNewlines, GatewayConfig, Network, gateway, guess, mechanisms, value,
+};
 use crate::limits;
 
 /// `[[listener]]`
@@ -23,6 +25,8 @@ pub struct ListenerConfig {
     pub recipients_max: usize,
     /// Certificate chain and key, PEM; STARTTLS is offered when both are set.
     pub tls: Option<TlsFiles>,
+    /// How accounts log in. None: by all that every account can.
+    pub auth: Option<AuthMechanisms>,
     /// What becomes of a message with a bare CR or LF in it.
     pub bare_newlines: BareNewlines,
     /// Connections at one time, over all shards.
@@ -41,6 +45,7 @@ impl ListenerConfig {
             message_size_max: limits::MESSAGE_SIZE_DEFAULT,
             recipients_max: limits::RECIPIENTS_MAX,
             tls: None,
+            auth: None,
             bare_newlines: BareNewlines::default(),
             connections_max: limits::INBOUND_CONNECTIONS_MAX,
             connections_per_client: limits::CONNECTIONS_PER_CLIENT_DEFAULT as usize,
@@ -111,6 +116,8 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
     let connections_per_client =
         section.read("connections_per_client", most, |value| integer(value, inbound, most));
     let tls = tls_files(section);
+    let auth = section.read("auth", None, |value| mechanisms::read(value).map(Some));
+    let accounts = accounts && auth.is_none_or(|auth| !auth.is_empty());
     // Nobody could ever relay here: surely not what was meant.
     if relay_from.is_empty() && gateway.domains.is_empty() && !(accounts && tls.is_some()) {
         let more = ", or set auth.accounts and a certificate so that accounts may";
@@ -125,6 +132,7 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
         message_size_max,
         recipients_max: recipients_max as usize,
         tls,
+        auth,
         bare_newlines,
         connections_max: connections_max as usize,
         connections_per_client: connections_per_client as usize,

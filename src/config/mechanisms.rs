@@ -119,8 +119,13 @@ mod tests {
         let all: AuthMechanisms = [Login, ScramSha256Plus, Login, Plain].into_iter().collect();
         assert_eq!(all.iter().collect::<Vec<_>>(), [Login, ScramSha256Plus, Plain]);
         assert_eq!(all.where_bound(false).iter().collect::<Vec<_>>(), [Login, Plain]);
-        assert_eq!((all.named("scram-sha-256-plus"), all.named("SCRAM-SHA-256")), (Some(ScramSha256Plus), None));
-        assert!(all.has(Plain) && !all.has(ScramSha256) && !all.is_empty() && AuthMechanisms::NONE.is_empty());
+        assert_eq!(
+            (all.named("scram-sha-256-plus"), all.named("SCRAM-SHA-256")),
+            (Some(ScramSha256Plus), None)
+        );
+        assert!(
+            all.has(Plain) && !all.has(ScramSha256) && !all.is_empty() && AuthMechanisms::NONE.is_empty()
+        );
         assert_eq!(AuthMechanisms::all_that(AuthMechanism::tells_password), AuthMechanisms::TOLD);
     }
 }

@@ -21,7 +21,7 @@ use crate::limits;
 use crate::node::files::{self, Known};
 use crate::node::room::ListenerRoom;
 use crate::node::sts::InForce;
-use crate::node::{public, salts, source, verp};
+use crate::node::{auth, public, source, verp};
 use crate::observe::diagnostics::Level;
 use crate::observe::families::Family;
 use crate::queue::select::{BadFilter, Filter, PlacePredicate};
@@ -157,7 +157,7 @@ impl Reloader {
         errors.extend(self.too_many(&state.live.config, &config));
         let known = Known { logins: state.logins.as_deref(), signing: state.live.signing.as_deref() };
         let mut filled = files::fill(&mut config, known);
-        let secrets = [verp::put_into, public::put_into, salts::put_into];
+        let secrets = [verp::put_into, public::put_into, auth::put_into];
         errors.extend(secrets.iter().filter_map(|put| put(&mut filled, &config)));
         let (shown, own_servers) = (filled.each_shown(), filled.own_servers);
         errors.extend(filled.bad.iter().map(|bad| bad.told(&places)));

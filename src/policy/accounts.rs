@@ -199,7 +199,8 @@ impl Accounts {
     /// these differ.
     pub fn stored(&self, name: &str) -> (&str, Option<usize>) {
         let password = |place: usize| self.all.get(place)?.password.as_deref();
-        if let Some((place, own)) = self.places.get(name).and_then(|place| Some((*place, password(*place)?))) {
+        if let Some((place, own)) = self.places.get(name).and_then(|place| Some((*place, password(*place)?)))
+        {
             return (own, Some(place));
         }
         let count = self.with_password.len() as u64;

@@ -19,6 +19,7 @@ use crate::queue::suspension::Suspensions;
 use crate::runtime::{Bell, SegmentMap};
 use crate::shaping::automation::Noticed;
 use crate::shaping::window::Window;
+use crate::shard::account_counts::AccountCount;
 use crate::shard::ask::Asks;
 use crate::shard::assignment::Assignment;
 use crate::shard::counts::{ClientCounts, ConnectionCount, Counts, FarEnd};
@@ -95,6 +96,8 @@ pub struct Mesh {
     lifetimes: Lifetimes,
     /// Client connections, by the address of their listener.
     clients: Counts<SocketAddr, ClientCounts>,
+    /// The same, by the account that they are of.
+    accounts: Counts<Box<str>, AccountCount>,
     memory: Pool,
     session_memory: Pool,
     /// Jobs that wait for a connection on each shard, about a quarter of a second ago; the lowest bit: it is busy.
@@ -183,6 +186,7 @@ impl Mesh {
             clock: OnceLock::new(),
             lifetimes: Lifetimes::default(),
             clients: Counts::default(),
+            accounts: Counts::default(),
             memory: Pool::new(room.memory / 2),
             session_memory: Pool::new(room.memory / 2),
             loads: (0..shards).map(|_| AtomicU32::new(0)).collect(),
@@ -258,6 +262,11 @@ impl Mesh {
     /// Client connections to the listener of this address: the same for as long as somebody holds it, whatever becomes of the listener.
     pub fn clients_of(&self, listener: SocketAddr) -> Arc<ClientCounts> {
         self.clients.get(listener, Instant(0))
+    }
+
+    /// What an account has open.
+    pub fn account(&self, name: &str, now: Instant) -> Arc<AccountCount> {
+        self.accounts.get(name.into(), now)
     }
 
     /// What clients may make the node keep in transactions: envelopes and bodies.

@@ -30,6 +30,7 @@ mod rate_count;
 mod tenant_rates;
 mod count_guard;
 mod counts;
+mod account_counts;
 mod window;
 pub mod warm;
 pub mod assignment;

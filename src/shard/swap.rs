@@ -36,8 +36,10 @@ fn wanted<R: Runtime>(shard: &Shard<R>, live: &Rc<InForce>) -> Vec<Rc<Listener>>
 fn listener_of<R: Runtime>(shard: &Shard<R>, place: usize, live: &Rc<InForce>) -> Listener {
     let (config, certificate) = (&live.config.listeners[place], &live.listeners[place].certificate);
     let stages = live.acceptance.stages();
-    let binds = live.accounts.as_ref().is_some_and(|logins| logins.accounts().bind_senders());
-    let questions = Questions { sender: stages.sender || binds, recipient: stages.recipient };
+    let questions = Questions {
+        sender: stages.sender || live.binds(|own| !own.senders.is_empty()),
+        recipient: stages.recipient || live.binds(|own| !own.recipients.is_empty()),
+    };
     Listener {
         config: config.clone(),
         session: Rc::new(SessionConfig {
@@ -45,7 +47,7 @@ fn listener_of<R: Runtime>(shard: &Shard<R>, place: usize, live: &Rc<InForce>) -
             message_size_max: config.message_size_max,
             recipients_max: config.recipients_max,
             starttls: certificate.is_some(),
-            accounts: live.accounts.is_some(),
+            auth: live.mechanisms(config),
             dsn: live.config.bounces.dsn,
             bare_newlines: config.bare_newlines,
             envelopes: shard.inbound.envelopes.clone(),

@@ -319,8 +319,7 @@ impl<R: Runtime> Wire<R> {
     pub fn exporter(&self) -> Option<[u8; 32]> {
         let tls = self.tls.as_ref()?;
         let is_new = tls.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3);
-        let export =
-            || tls.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(&[])).ok();
+        let export = || tls.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(&[])).ok();
         is_new.then(export).flatten()
     }
 

@@ -112,8 +112,7 @@ impl Verifier {
         let digits = !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit());
         let count = digits.then(|| count.parse().unwrap_or(u32::MAX)).ok_or(BadVerifier::Form)?;
         let within = (limits::client::ITERATIONS_MIN..=limits::client::ITERATIONS_MAX).contains(&count);
-        let iterations =
-            NonZeroU32::new(count).filter(|_| within).ok_or(BadVerifier::Iterations)?;
+        let iterations = NonZeroU32::new(count).filter(|_| within).ok_or(BadVerifier::Iterations)?;
         Ok(Verifier { costs: Costs { salt: salt.into(), iterations }, stored, server })
     }
 

@@ -351,6 +351,7 @@ const KEYS: &[(&str, &[&str])] = &[
             "bare_newlines",
             "connections_max",
             "connections_per_client",
+            "auth",
         ],
     ),
     ("dns", &["servers", "timeout", "attempts", "hosts"]),

@@ -93,7 +93,7 @@ impl fmt::Display for Flaw {
 }
 
 /// What a section says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Section {
     pub name: Box<str>,
     /// As a hash.

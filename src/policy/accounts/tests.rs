@@ -1,6 +1,7 @@
 //! Files of accounts, and what is made of their passwords.
 
 use super::*;
+use crate::smtp::scram::BadVerifier;
 
 /// Cheap hashes, as strong as a test needs.
 pub(crate) fn cheap(password: &str, memory: u32) -> String {
@@ -136,10 +137,7 @@ fn accounts_as_sections() {
     let own = ["shop", "bob@b.example", "c", "d", "nobody"].map(|name| accounts.own(name));
     let (pool, tenant) = (Some(("bulk".into(), 6)), Some("one".into()));
     let both = Rights { pool, tenant: tenant.clone(), ..Rights::default() };
-    assert_eq!(
-        own,
-        [Some(&both), None, None, Some(&Rights { tenant, ..Rights::default() }), None]
-    );
+    assert_eq!(own, [Some(&both), None, None, Some(&Rights { tenant, ..Rights::default() }), None]);
     assert_eq!(accounts.pools().collect::<Vec<_>>(), [("bulk", 6)]);
     let text = format!("[[account]] # note: the shop's\nname = \"shop\"\npassword = \"{one}\"\n");
     assert_eq!(Accounts::parse(&text).expect("a comment").len(), 1);
@@ -183,10 +181,105 @@ fn what_is_wrong_is_told_by_its_line_and_nothing_of_it_is_repeated() {
 #[test]
 fn many_are_read_at_once() {
     let hash = cheap("secret", 8);
-    let section = |number: usize| {
-        format!("[[account]]\nname = \"a{number}\"\npassword = \"{hash}\"\npool = \"p\"\n")
-    };
+    let section =
+        |number: usize| format!("[[account]]\nname = \"a{number}\"\npassword = \"{hash}\"\npool = \"p\"\n");
     let text: String = (0..20_000).map(section).collect();
     let accounts = Accounts::parse(&text).expect("sound sections");
     assert_eq!((accounts.len(), accounts.pools().map(|(_, line)| line).max()), (20_000, Some(80_000)));
+}
+
+/// The password `pencil` with so many iterations and a salt of so many bytes.
+fn verifier(iterations: u32, salt: usize) -> String {
+    let iterations = NonZeroU32::new(iterations).expect("not 0");
+    Verifier::of(b"pencil", Costs { salt: vec![3; salt].into(), iterations }).text()
+}
+
+#[test]
+fn accounts_that_prove_their_passwords() {
+    let (hash, scram) = (cheap("secret", 8), verifier(4096, 16));
+    let section = |name: &str, more: &str| format!("[[account]]\nname = \"{name}\"\n{more}\n");
+    let (password, scram) = (format!("password = \"{hash}\""), format!("scram = \"{scram}\""));
+    let both = format!("{password}\n{scram}");
+    let of = |sections: &[String]| Accounts::parse(&sections.concat()).expect("sound sections");
+    let key = SaltKey::new(&[1; 32]);
+    let all = of(&[section("a", &both), section("b", &scram), section("c", &password)]);
+    assert_eq!((all.verifier("a", &key).1, all.verifier("c", &key).1), (Some(0), None));
+    assert_eq!((all.stored("a").1, all.stored("b").1, all.stored("c").1), (Some(0), None, Some(2)));
+    assert!(all.has("b") && !all.has("d") && all.have_verifiers());
+    // By which mechanisms all of them can log in.
+    let names = |all: &Accounts| all.mechanisms().iter().map(AuthMechanism::name).collect::<Vec<_>>();
+    assert_eq!(names(&all), ["PLAIN", "LOGIN"]);
+    assert_eq!(names(&of(&[section("a", &both), section("b", &scram)])).len(), 4);
+    assert_eq!(names(&of(&[section("b", &scram)])), ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]);
+    assert_eq!(names(&Accounts::default()), ["PLAIN", "LOGIN"]);
+    let out = [AuthMechanism::Plain, AuthMechanism::ScramSha256].map(|by| all.kept_out_by(by));
+    assert_eq!(out, [1, 1]);
+    // Who logged in before is who he was.
+    let same = of(&[
+        section("z", &password),
+        section("a", &format!("{both}\ntenant = \"t\"")),
+        section("c", &password),
+    ]);
+    assert!(same.is_as_in(&all, "a") && same.is_as_in(&all, "c"));
+    let other = of(&[section("a", &password), section("b", &scram.replace("4096:", "4097:"))]);
+    assert!(!other.is_as_in(&all, "a") && !other.is_as_in(&all, "b") && !other.is_as_in(&all, "c"));
+    assert!(!format!("{all:?}").contains("SCRAM"));
+}
+
+/// Where accounts differ in what they cost, names that nobody has differ as they do, and stay as they are when an account comes.
+#[test]
+fn what_unknown_names_are_told_hardly_ever_changes() {
+    let section = |number: usize| {
+        let scram = verifier(if number.is_multiple_of(2) { 4096 } else { 5000 }, 8 + number % 3);
+        format!("[[account]]\nname = \"a{number}\"\nscram = \"{scram}\"\n")
+    };
+    let text: String = (0..60).map(section).collect();
+    let (before, key) = (Accounts::parse(&text).expect("sound"), SaltKey::new(&[1; 32]));
+    let after = Accounts::parse(&(text + &section(60))).expect("sound");
+    let costs = |accounts: &Accounts, number: usize| accounts.verifier(&format!("x{number}"), &key).0.costs;
+    let dear = (0..600).filter(|number| costs(&before, *number).iterations.get() == 5000).count();
+    assert!((250..350).contains(&dear), "{dear}");
+    let changed = (0..600).filter(|number| costs(&before, *number) != costs(&after, *number)).count();
+    assert!(changed < 60, "{changed}");
+}
+
+#[test]
+fn what_an_account_may() {
+    let hash = cheap("secret", 8);
+    let rights = "networks = [\"192.0.2.0/24\", \"2001:db8::/32\"]\nrecipients = [\"@example.com\"]\nconnections_max = 5\nrate = \"50000/d\"\nrecipients_rate = \"10/s\"\n";
+    let text = format!("[[account]]\nname = \"a\"\npassword = \"{hash}\"\n{rights}");
+    let accounts = Accounts::parse(&text).expect("a sound section");
+    let own = accounts.own("a").expect("rights");
+    for (client, may) in [
+        ("192.0.2.7", true),
+        ("::ffff:192.0.2.7", true),
+        ("2001:db8::1", true),
+        ("192.0.3.1", false),
+        ("::1", false),
+    ] {
+        assert_eq!(own.may_come_from(client.parse().expect("an address")), may, "{client}");
+    }
+    assert!(own.may_send_to(b"x@example.com") && !own.may_send_to(b"x@example.org"));
+    assert!(own.names_nothing() && own.may_send_as(b"x@example.org"));
+    let rates = [own.rate, own.recipients_rate].map(|rate| rate.expect("a rate").to_string());
+    assert_eq!((own.connections_max, rates.join(" ").as_str()), (Some(5), "50000/d 10/s"));
+    for (line, flaw) in [
+        ("networks = []", Flaw::Networks),
+        ("networks = \"192.0.2.0/24\"", Flaw::Networks),
+        ("networks = [\"QQ\"]", Flaw::Networks),
+        ("recipients = [\"Q Q\"]", Flaw::Recipients),
+        ("connections_max = 0", Flaw::Connections),
+        ("connections_max = \"QQ\"", Flaw::Connections),
+        ("rate = \"QQ\"", Flaw::Rate),
+        ("rate = 5", Flaw::Rate),
+        ("recipients_rate = \"0/d\"", Flaw::Rate),
+        ("scram = \"QQ\"", Flaw::Scram(BadVerifier::Form)),
+        ("scram = \"SCRAM-SHA-256$1:UVFRUVFRUVE=$QQ\"", Flaw::Scram(BadVerifier::Form)),
+        ("Networks = [\"192.0.2.0/24\"]", Flaw::Key),
+    ] {
+        let text = format!("[[account]]\nname = \"a\"\npassword = \"{hash}\"\n{line}\n");
+        let error = Accounts::parse(&text).unwrap_err();
+        assert_eq!(error, AccountsError { line: 4, problem: Problem::Section(flaw) }, "{line}");
+        assert!(!error.to_string().contains("QQ"), "{error}");
+    }
 }

@@ -18,6 +18,7 @@ pub(super) fn answer<R: Runtime>(connection: &mut Connection<R>, question: Quest
     let refused = refused
         .or_else(|| asked.and_then(|asked| suppress::refuses(&connection.shard, live, account, asked)));
     let refused = refused.or_else(|| admit::foreign(live, account, sender).filter(|_| recipient.is_none()));
+    let refused = refused.or_else(|| admit::out_of_reach(live, account, recipient));
     let answer = refused.map_or(Answer::Proceed, Answer::Refuse);
     connection.session.answered(answer, &mut connection.out)
 }

@@ -9,6 +9,7 @@ use crate::limits;
 use crate::policy::relay;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
+use crate::shard::account_counts::AccountPermit;
 use crate::shard::inbound::listener::Listener;
 use crate::shard::inbound::permit::Permit;
 use crate::shard::inbound::{reject, submit, suppress};
@@ -35,6 +36,8 @@ pub(super) struct Connection<R: Runtime> {
     /// Bytes of the session beside that.
     carried: u32,
     _permit: Permit,
+    /// The account that it is of, once one logged in.
+    pub(super) account: Option<AccountPermit>,
 }
 
 /// Since when a session is in the middle of something.
@@ -86,6 +89,7 @@ impl<R: Runtime> Connection<R> {
             held: 0,
             carried: 0,
             _permit: permit,
+            account: None,
         }
     }
 
@@ -256,12 +260,11 @@ impl<R: Runtime> Connection<R> {
         };
         let before = std::mem::replace(&mut self.listener, listening.listener());
         let listener = &self.listener;
-        // Whose account is gone, or has another password, is not who he was.
-        let proven = self.session.account().is_none_or(|account| {
-            let hash = |listener: &Listener| {
-                listener.live.accounts.as_ref().map(|logins| logins.hash(account).map(str::to_owned))
-            };
-            hash(listener) == hash(&before)
+        // Whose account is gone, or has another password, or may not come from there any more, is not who he was.
+        let client = self.session.peer().ip();
+        let proven = self.session.known_as().is_none_or(|account| {
+            let both = listener.live.accounts.as_ref().zip(before.live.accounts.as_ref());
+            both.is_some_and(|(now, before)| now.keeps(before, account, client))
         });
         let may_relay = relay::may_relay(&listener.config.relay_from, self.session.peer().ip());
         self.session.renew(listener.session.clone(), may_relay);

@@ -86,6 +86,8 @@ pub enum Login {
     Unavailable,
     /// Nor now: too many want to know, or it is our fault.
     Postponed,
+    /// They are, and the account has as many connections as it may: this one ends.
+    Full,
     /// As before, or wrong, and too many sessions wait for their answer already: this one ends.
     Cut,
 }

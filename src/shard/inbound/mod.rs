@@ -15,6 +15,7 @@ pub mod authenticate;
 pub mod allowance;
 pub mod reject;
 mod scram;
+mod log_in;
 pub mod upload;
 pub mod turn;
 pub mod signers;

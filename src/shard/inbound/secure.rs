@@ -26,6 +26,9 @@ pub(super) async fn start_tls<R: Runtime>(connection: &mut Connection<R>) -> Res
         other => WireError::Tls(rustls::Error::General(other.to_string())),
     })?;
     connection.session.tls_established(connection.wire.describe_tls());
+    if connection.wire.exporter().is_some() {
+        connection.session.can_bind();
+    }
     connection.shard.instruments.counters.tls_sessions.add(1);
     connection.count();
     Ok(())

@@ -177,7 +177,9 @@ impl Auth {
                 };
             }
             Awaited::ScramProof(exchange) => {
-                return exchange.prove(response).map_or_else(AuthStep::from, |it| AuthStep::Prove(Box::new(it)));
+                return exchange
+                    .prove(response)
+                    .map_or_else(AuthStep::from, |it| AuthStep::Prove(Box::new(it)));
             }
             Awaited::ScramEnd(account) if response.is_empty() => return AuthStep::Done(account),
             Awaited::ScramEnd(_) => None,

@@ -218,6 +218,11 @@ impl Session {
         self.dialogue.turn_away(words::AUTH_UNAVAILABLE, out);
     }
 
+    /// They were right, and the account has as many connections as it may: the session ends.
+    pub fn authentication_full(&mut self, out: &mut Vec<u8>) {
+        self.dialogue.say(words::TOO_MANY_OF_ACCOUNT, out);
+    }
+
     /// Too many like this client wait already: the session ends.
     pub fn authentication_cut(&mut self, out: &mut Vec<u8>) {
         self.dialogue.say(words::TOO_MANY_LOGINS, out);

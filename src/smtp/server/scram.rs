@@ -45,8 +45,8 @@ struct Told {
     message: String,
     /// The nonce of both.
     nonce: String,
-    /// What `c=` is to be.
-    channel: String,
+    /// What `c=` is to be. None: it is to be bound, and nobody said to what.
+    channel: Option<String>,
 }
 
 /// What a client proves, and what both sign with it.
@@ -118,14 +118,15 @@ impl Exchange {
     }
 
     /// What the client is told. `nonce`: printable, without a comma, and nobody can guess it. `binding`: what TLS exports for this
-    /// connection; None: it is not bound.
+    /// connection, where it does.
     pub(super) fn challenge(&mut self, costs: Costs, nonce: &str, binding: Option<&[u8; 32]>) -> &str {
         let theirs = self.bare[self.nonce_at..].split(',').next().unwrap_or_default();
         let nonce = format!("{theirs}{nonce}");
         let message = format!("r={nonce},s={},i={}", STANDARD.encode(&costs.salt), costs.iterations);
-        let mut channel = self.header.clone().into_bytes();
-        channel.extend(binding.into_iter().flatten());
-        let channel = STANDARD.encode(channel);
+        let channel = match (self.header.starts_with("p="), binding) {
+            (false, _) => Some(STANDARD.encode(&self.header)),
+            (true, binding) => binding.map(|of| STANDARD.encode([self.header.as_bytes(), of].concat())),
+        };
         &self.told.insert(Told { costs, message, nonce, channel }).message
     }
 
@@ -143,7 +144,7 @@ impl Exchange {
         let proof = STANDARD.decode(proof).ok().and_then(|proof| proof.try_into().ok());
         let proof = proof.ok_or(Fault::Malformed)?;
         // RFC 5802 section 6: whether it is bound or not, this is looked at.
-        if channel != told.channel {
+        if told.channel.as_deref() != Some(channel) {
             return Err(Fault::Binding);
         }
         let signed = format!("{},{},{without}", self.bare, told.message);
@@ -156,7 +157,7 @@ impl Exchange {
             3 * limits::TEXT_OVERHEAD
                 + told.message.len()
                 + told.nonce.len()
-                + told.channel.len()
+                + told.channel.as_ref().map_or(0, String::len)
                 + told.costs.salt.len()
         });
         3 * limits::TEXT_OVERHEAD + self.name.len() + self.header.len() + self.bare.len() + told
@@ -241,9 +242,28 @@ mod tests {
         let long = format!("n,,n={},r=x", "b".repeat(limits::ACCOUNT_NAME_MAX + 1));
         let endless = format!("n,,n=bob,r={}", "x".repeat(limits::SCRAM_MESSAGE_MAX));
         for wrong in [
-            "", "n", "n,", "n,,", "n,,n=bob", "n,,n=bob,", "n,,n=bob,r=", "n,,r=x,n=bob", "n,,m=e,n=bob,r=x",
-            "n,,n=bob,r=x,m=e", "n,,n=bob,r=x,", "n,,n=bob,r=x,t", "n,,n=bob,r=x,t=", "n,,n=bob,r=a b", "n,,n=bob,r=ü",
-            "n,,n=,r=x", "n,,n=b=b,r=x", "n,b=bob,n=bob,r=x", "n,a=,n=bob,r=x", "n,,n=b\0b,r=x", "n,,N=bob,r=x", &long,
+            "",
+            "n",
+            "n,",
+            "n,,",
+            "n,,n=bob",
+            "n,,n=bob,",
+            "n,,n=bob,r=",
+            "n,,r=x,n=bob",
+            "n,,m=e,n=bob,r=x",
+            "n,,n=bob,r=x,m=e",
+            "n,,n=bob,r=x,",
+            "n,,n=bob,r=x,t",
+            "n,,n=bob,r=x,t=",
+            "n,,n=bob,r=a b",
+            "n,,n=bob,r=ü",
+            "n,,n=,r=x",
+            "n,,n=b=b,r=x",
+            "n,b=bob,n=bob,r=x",
+            "n,a=,n=bob,r=x",
+            "n,,n=b\0b,r=x",
+            "n,,N=bob,r=x",
+            &long,
             &endless,
         ] {
             assert_eq!(of(wrong).err(), Some(Fault::Malformed), "{wrong}");
@@ -266,7 +286,8 @@ mod tests {
         let more = format!("c={right},r=abcdef,t=x,p={proof}");
         assert_eq!(of(&more), Ok(([9; 32], format!("{signed},c={right},r=abcdef,t=x"))));
         // Of another connection, of none, and of one that changed what the client said first.
-        for other in [channel(8), STANDARD.encode("p=tls-exporter,,"), STANDARD.encode("n,,"), String::new()] {
+        for other in [channel(8), STANDARD.encode("p=tls-exporter,,"), STANDARD.encode("n,,"), String::new()]
+        {
             assert_eq!(of(&format!("c={other},r=abcdef,p={proof}")).err(), Some(Fault::Binding), "{other}");
         }
         let short = STANDARD.encode([9; 31]);

@@ -1,5 +1,5 @@
-//! The secret that salts of accounts that there are not are made with, in the data directory: it is made there when an account first has a verifier of SCRAM.
-//! It stays as it is, for a salt that changes tells that nobody has the account.
+//! The secret that salts of accounts that there are not are made with, in the data directory: it is made there when an account first has a verifier of SCRAM,
+//! and stays as it is, for a salt that changes tells that nobody has the account.
 
 use std::io;
 use std::sync::Arc;
