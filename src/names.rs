@@ -4,7 +4,7 @@ pub mod ends;
 pub mod events;
 
 /// Why a client was refused ([`crate::policy::reason::Reason`]).
-pub const REASONS: [&str; 23] = [
+pub const REASONS: [&str; 24] = [
     "rule",
     "too_many_connections",
     "timeout",
@@ -28,6 +28,7 @@ pub const REASONS: [&str; 23] = [
     "protocol",
     "suppressed",
     "dmarc",
+    "rate",
 ];
 
 /// What of a stranger's mail is verified.

@@ -101,6 +101,7 @@ stories!("accounts.py", None;
     nobody_learns_who_has_an_account,
     a_listener_says_how_accounts_log_in,
     an_account_has_its_rights,
+    nobody_brings_more_than_he_may,
     one_relay_is_the_smart_host_of_another,
 );
 

@@ -133,13 +133,7 @@ impl Talk {
                     self.close();
                 }
             }
-            Step::Challenge => {
-                assert!(self.protected && self.setting.accounts && self.session.account().is_none());
-                assert!(self.session.challenged().is_some());
-                let (salt, iterations) = ([3; 16].into(), NonZeroU32::new(4096).expect("not 0"));
-                let binding = self.setting.disk_fails.then_some(&[7; 32]);
-                self.session.challenge(Costs { salt, iterations }, ("nonce", binding), &mut self.replies);
-            }
+            Step::Challenge => self.challenge(),
             Step::Prove(proof) => {
                 assert!(self.protected && self.setting.accounts && self.session.account().is_none());
                 assert!(proof.signed.contains("nonce,s=") && !proof.name.is_empty());
@@ -163,6 +157,15 @@ impl Talk {
             Step::Close => self.close(),
         }
         true
+    }
+
+    /// The same for whoever asks.
+    fn challenge(&mut self) {
+        assert!(self.protected && self.setting.accounts && self.session.account().is_none());
+        assert!(self.session.challenged().is_some());
+        let (salt, iterations) = ([3; 16].into(), NonZeroU32::new(4096).expect("not 0"));
+        let binding = self.setting.disk_fails.then_some(&[7; 32]);
+        self.session.challenge(Costs { salt, iterations }, ("nonce", binding), &mut self.replies);
     }
 
     fn body_end(&mut self) {

@@ -3,12 +3,15 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::config::literal::{Fix, bytes, integer, list, parsed, path, quoted, word};
+use toml::de::DeValue;
+
+use crate::config::literal::{Fix, Wrong, bytes, integer, list, parsed, path, quoted, word};
 use crate::config::section::Section;
 use crate::config::{
     AuthMechanisms, BareNewlines, GatewayConfig, Network, gateway, guess, mechanisms, value,
 };
 use crate::limits;
+use crate::shaping::value::{Rate, read_rate};
 
 /// `[[listener]]`
 #[derive(Clone, Debug)]
@@ -33,6 +36,10 @@ pub struct ListenerConfig {
     pub connections_max: usize,
     /// Connections at one time of one client: an IPv4 address or an IPv6 /64.
     pub connections_per_client: usize,
+    /// Messages of one client in a time.
+    pub messages_per_client: Option<Rate>,
+    /// Recipients of one client in a time.
+    pub recipients_per_client: Option<Rate>,
 }
 
 impl ListenerConfig {
@@ -49,6 +56,8 @@ impl ListenerConfig {
             bare_newlines: BareNewlines::default(),
             connections_max: limits::INBOUND_CONNECTIONS_MAX,
             connections_per_client: limits::CONNECTIONS_PER_CLIENT_DEFAULT as usize,
+            messages_per_client: None,
+            recipients_per_client: None,
         }
     }
 }
@@ -115,6 +124,8 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
     let most = limits::CONNECTIONS_PER_CLIENT_DEFAULT;
     let connections_per_client =
         section.read("connections_per_client", most, |value| integer(value, inbound, most));
+    let messages_per_client = section.read("messages_per_client", None, in_a_time);
+    let recipients_per_client = section.read("recipients_per_client", None, in_a_time);
     let tls = tls_files(section);
     let auth = section.read("auth", None, |value| mechanisms::read(value).map(Some));
     let accounts = accounts && auth.is_none_or(|auth| !auth.is_empty());
@@ -136,7 +147,19 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
         bare_newlines,
         connections_max: connections_max as usize,
         connections_per_client: connections_per_client as usize,
+        messages_per_client,
+        recipients_per_client,
     }
+}
+
+/// So many in a time, and no more to it: there is no even pace that a burst would be an exception to.
+fn in_a_time(value: &DeValue<'_>) -> Result<Option<Rate>, Wrong> {
+    let rate = read_rate(value)?;
+    if rate.burst.is_none() && !rate.local {
+        return Ok(Some(rate));
+    }
+    let plain = Rate { burst: None, local: false, ..rate };
+    Err(Wrong::write("this rate has no max_burst and no local:", quoted(&plain.to_string()), ""))
 }
 
 /// Both or neither.

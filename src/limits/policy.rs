@@ -22,6 +22,18 @@ pub const ADDED_LINE_MAX: usize = 998;
 pub const HEADER_ADDED_MAX: usize = 16 * 1024;
 /// Addresses and domains that one account may send as, and that it may send to.
 pub const ACCOUNT_SENDERS_MAX: usize = 1_000;
+/// Parts of a window in which what clients and accounts bring is counted: a right comes back late by one of them, and that is half a kilobyte for each.
+pub const RATE_SLOTS: usize = 64;
+/// The one that is under way is held beside them.
+pub const RATE_SLOTS_HELD: usize = RATE_SLOTS + 1;
+/// Clients whose rates are counted, over all listeners: 30 MiB, or twice that where both messages and recipients are.
+pub const CLIENT_RATES_MAX: usize = 50_000;
+/// So many of them are kept whether they say anything or not.
+pub const CLIENT_RATES_KEPT: usize = 1_000;
+/// Above that they are looked through no more often than this.
+pub const CLIENT_RATES_LOOK: Duration = Duration::from_secs(10);
+/// Times that a shard tries to take what another is taking, too.
+pub const RATE_TRIES: usize = 4;
 /// Networks that one account may log in from.
 pub const ACCOUNT_NETWORKS_MAX: usize = 1_000;
 /// Accounts of one file.

@@ -16,6 +16,7 @@ use crate::config::{AuthMechanism, AuthMechanisms};
 use crate::limits;
 use crate::smtp::scram::{Costs, Verifier};
 
+pub mod edit;
 mod flaw;
 mod rights;
 mod salts;
@@ -128,6 +129,17 @@ impl Accounts {
     /// Whether there is one of this name.
     pub fn has(&self, name: &str) -> bool {
         self.places.contains_key(name)
+    }
+
+    /// Their names, in the order of the file, and whether each has a password and a verifier.
+    pub fn names(&self) -> impl Iterator<Item = (&str, [bool; 2])> {
+        let mut names: Vec<(&str, usize)> =
+            self.places.iter().map(|(name, place)| (&**name, *place)).collect();
+        names.sort_by_key(|(_, place)| *place);
+        names.into_iter().map(|(name, place)| {
+            let Account { password, scram } = &self.all[place];
+            (name, [password.is_some(), scram.is_some()])
+        })
     }
 
     /// What holds for an account and its mail.

@@ -60,11 +60,13 @@ pub enum Reason {
     Suppressed,
     /// The domain in From wants such mail refused.
     Dmarc,
+    /// The client, or its account, brings more in a time than it may.
+    Rate,
 }
 
 impl Reason {
     /// All of them, in their order.
-    pub const ALL: [Reason; 23] = [
+    pub const ALL: [Reason; 24] = [
         Reason::Rule,
         Reason::TooManyConnections,
         Reason::Timeout,
@@ -88,6 +90,7 @@ impl Reason {
         Reason::Protocol,
         Reason::Suppressed,
         Reason::Dmarc,
+        Reason::Rate,
     ];
 
     /// In a word.

@@ -1,20 +1,23 @@
-//! What each account has open at the node: a count that all shards share, touched when one logs in and when its connection ends.
+//! What each account has open at the node, and what it brings in a time: counts that all shards share. Connections are counted when one logs in and when
+//! its connection ends, the rest where the account has a rate.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::shard::counts::Forgettable;
+use crate::shard::rates::Rates;
 use crate::time::Instant;
 
 /// Of one account, over all shards and listeners.
 #[derive(Debug, Default)]
 pub struct AccountCount {
     connections: AtomicU32,
+    rates: Arc<Rates>,
 }
 
 impl Forgettable for AccountCount {
-    fn is_empty(&self, _: Instant) -> bool {
-        self.connections.load(Ordering::SeqCst) == 0
+    fn is_empty(&self, now: Instant) -> bool {
+        self.connections.load(Ordering::SeqCst) == 0 && self.rates.is_empty(now)
     }
 }
 
@@ -31,6 +34,13 @@ impl AccountCount {
 /// The right of a connection to be that of an account. It is counted out when that goes.
 #[derive(Debug)]
 pub struct AccountPermit(Arc<AccountCount>);
+
+impl AccountPermit {
+    /// What the account brings.
+    pub fn rates(&self) -> &Arc<Rates> {
+        &self.0.rates
+    }
+}
 
 impl Drop for AccountPermit {
     fn drop(&mut self) {

@@ -26,6 +26,7 @@ use crate::shard::counts::{ClientCounts, ConnectionCount, Counts, FarEnd};
 use crate::shard::memory::Pool;
 use crate::shard::message::{Handoff, ShardMessage};
 use crate::shard::progress::Progress;
+use crate::shard::rates::ClientRates;
 use crate::shard::reading::Reading;
 use crate::shard::sessions::Sessions;
 use crate::shard::store::maps::LaneMaps;
@@ -98,6 +99,8 @@ pub struct Mesh {
     clients: Counts<SocketAddr, ClientCounts>,
     /// The same, by the account that they are of.
     accounts: Counts<Box<str>, AccountCount>,
+    /// What clients bring to each listener, where that has rates for them.
+    client_rates: ClientRates,
     memory: Pool,
     session_memory: Pool,
     /// Jobs that wait for a connection on each shard, about a quarter of a second ago; the lowest bit: it is busy.
@@ -187,6 +190,7 @@ impl Mesh {
             lifetimes: Lifetimes::default(),
             clients: Counts::default(),
             accounts: Counts::default(),
+            client_rates: ClientRates::default(),
             memory: Pool::new(room.memory / 2),
             session_memory: Pool::new(room.memory / 2),
             loads: (0..shards).map(|_| AtomicU32::new(0)).collect(),
@@ -267,6 +271,11 @@ impl Mesh {
     /// What an account has open.
     pub fn account(&self, name: &str, now: Instant) -> Arc<AccountCount> {
         self.accounts.get(name.into(), now)
+    }
+
+    /// What clients bring to each listener.
+    pub fn client_rates(&self) -> &ClientRates {
+        &self.client_rates
     }
 
     /// What clients may make the node keep in transactions: envelopes and bodies.

@@ -37,8 +37,12 @@ fn listener_of<R: Runtime>(shard: &Shard<R>, place: usize, live: &Rc<InForce>) -
     let (config, certificate) = (&live.config.listeners[place], &live.listeners[place].certificate);
     let stages = live.acceptance.stages();
     let questions = Questions {
-        sender: stages.sender || live.binds(|own| !own.senders.is_empty()),
-        recipient: stages.recipient || live.binds(|own| !own.recipients.is_empty()),
+        sender: stages.sender
+            || config.messages_per_client.is_some()
+            || live.binds(|own| !own.senders.is_empty() || own.rate.is_some()),
+        recipient: stages.recipient
+            || config.recipients_per_client.is_some()
+            || live.binds(|own| !own.recipients.is_empty() || own.recipients_rate.is_some()),
     };
     Listener {
         config: config.clone(),

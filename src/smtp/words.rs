@@ -31,6 +31,7 @@ pub const BAD_SEQUENCE: &str = "503 5.5.1 Bad sequence of commands\r\n";
 pub const NEED_HELLO: &str = "503 5.5.1 Send EHLO first\r\n";
 pub const NEED_MAIL: &str = "503 5.5.1 Need MAIL command\r\n";
 pub const NEED_RCPT: &str = "503 5.5.1 Need RCPT command\r\n";
+pub const PUT_OFF: &str = "451 4.7.1 No recipient was taken yet, try again later\r\n";
 pub const NO_VALID_RECIPIENTS: &str = "554 5.5.1 No valid recipients\r\n";
 pub const NESTED_MAIL: &str = "503 5.5.1 Nested MAIL command\r\n";
 pub const RELAY_DENIED: &str = "550 5.7.1 Relay access denied\r\n";

@@ -246,6 +246,59 @@ def an_account_has_its_rights():
     house.relay.stop()
 
 
+def nobody_brings_more_than_he_may():
+    """Rates of an account and of a client, over two shards and many connections: what is more is put off, and is no error of the client."""
+    listener = 'messages_per_client = "7/h"\nrecipients_per_client = "7/h"\n'
+    house = House(account("bob", more='rate = "4/h"\n') + account("ann"), listener)
+
+    def log_in(name):
+        client = house.client()
+        client.login(name, PASSWORD)
+        return client
+
+    def begin(client):
+        return client.docmd("MAIL FROM:<a@b.example>")
+
+    def data(client):
+        assert client.docmd("DATA")[0] == 354
+        return client.docmd("Subject: hello\r\n\r\nA line.\r\n.")
+
+    for _ in range(4):
+        client = log_in("bob")
+        # What comes to nothing costs nothing, whether it is given up or its connection ends.
+        for _ in range(10):
+            assert begin(client)[0] == 250
+            client.rset()
+        assert begin(client)[0] == 250
+        assert client.docmd("RCPT TO:<c@d.example>")[0] == 250
+        assert data(client)[0] == 250
+        client.close()
+    client = log_in("bob")
+    for _ in range(30):
+        code, words = begin(client)
+        assert code == 451 and words.startswith(b"4.7.1 Too many messages of this account, try again in "), (code, words)
+        assert client.docmd("RCPT TO:<c@d.example>")[0] == 503
+    client.quit()
+    client = log_in("ann")
+    for count in (1, 2):
+        assert begin(client)[0] == 250
+        codes = [client.docmd(f"RCPT TO:<c{number}@d.example>") for number in range(3 if count == 2 else 1)]
+        assert [code for code, _ in codes] == [250] * count + [451] * (len(codes) - count), codes
+        assert data(client)[0] == 250
+    assert codes[-1][1].startswith(b"4.7.1 Too many recipients from your address, try again in "), codes
+    for _ in range(5):
+        assert begin(client)[0] == 250
+        assert client.docmd("RCPT TO:<c@d.example>")[0] == 451
+        code, words = client.docmd("DATA")
+        assert (code, words[:5]) == (451, b"4.7.1"), (code, words)
+        client.rset()
+    client.quit()
+    house.sink.wait(6)
+    reasons = {event["reason"] for event in house.relay.wait_log("rejected", 30)}
+    assert reasons == {"rate"}, reasons
+    house.relay.stop()
+
+
 def one_relay_is_the_smart_host_of_another():
     """Both sides of SCRAM are ours: the first relay logs in at the second, which has only a verifier."""
     house = House(account("relay@example.net", password=False))

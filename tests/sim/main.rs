@@ -22,6 +22,7 @@ mod names;
 mod node_shares;
 mod peers;
 mod planted;
+mod rates;
 mod relay;
 mod reload;
 mod rules;

@@ -351,6 +351,8 @@ const KEYS: &[(&str, &[&str])] = &[
             "bare_newlines",
             "connections_max",
             "connections_per_client",
+            "messages_per_client",
+            "recipients_per_client",
             "auth",
         ],
     ),

@@ -142,6 +142,18 @@ pub(super) fn read(text: &str) -> Result<Vec<Section>, (usize, Flaw)> {
     Ok(sections)
 }
 
+/// Where the header of each section begins, and whose it is, in the order of the file. None: it cannot be read.
+pub(super) fn places(text: &str) -> Option<Vec<(usize, String)>> {
+    let table = DeTable::parse(text).ok()?;
+    let all = table.get_ref().get("account")?.get_ref().as_array()?;
+    let place = |one: &Spanned<DeValue<'_>>| {
+        let name = one.get_ref().as_table()?.get("name")?.get_ref().as_str()?.to_owned();
+        let before = text.get(..one.span().start)?;
+        Some((before.rfind('\n').map_or(0, |end| end + 1), name))
+    };
+    all.iter().map(place).collect()
+}
+
 fn section(
     table: &DeTable<'_>,
     header: usize,
@@ -194,7 +206,12 @@ fn right(own: &mut Rights, key: &str, value: &Spanned<DeValue<'_>>) -> Result<bo
 }
 
 fn pace(value: &Spanned<DeValue<'_>>) -> Result<Rate, (usize, Flaw)> {
-    value.get_ref().as_str().and_then(rate).ok_or((value.span().start, Flaw::Rate))
+    value
+        .get_ref()
+        .as_str()
+        .and_then(rate)
+        .filter(|rate| rate.burst.is_none() && !rate.local)
+        .ok_or((value.span().start, Flaw::Rate))
 }
 
 /// At least one: nobody means an account that nobody may use.

@@ -272,6 +272,7 @@ fn what_an_account_may() {
         ("connections_max = \"QQ\"", Flaw::Connections),
         ("rate = \"QQ\"", Flaw::Rate),
         ("rate = 5", Flaw::Rate),
+        ("rate = \"5/s,max_burst=5\"", Flaw::Rate),
         ("recipients_rate = \"0/d\"", Flaw::Rate),
         ("scram = \"QQ\"", Flaw::Scram(BadVerifier::Form)),
         ("scram = \"SCRAM-SHA-256$1:UVFRUVFRUVE=$QQ\"", Flaw::Scram(BadVerifier::Form)),

@@ -12,6 +12,7 @@ use crate::shard::Shard;
 use crate::shard::account_counts::AccountPermit;
 use crate::shard::inbound::listener::Listener;
 use crate::shard::inbound::permit::Permit;
+use crate::shard::inbound::rates::SessionRates;
 use crate::shard::inbound::{reject, submit, suppress};
 use crate::shard::wire::{Wire, WireError};
 use crate::smtp::server::{Intake, Overdue, Session, Step};
@@ -38,6 +39,8 @@ pub(super) struct Connection<R: Runtime> {
     _permit: Permit,
     /// The account that it is of, once one logged in.
     pub(super) account: Option<AccountPermit>,
+    /// What it counts for, where there are rates.
+    pub(super) rates: Option<Box<SessionRates>>,
 }
 
 /// Since when a session is in the middle of something.
@@ -57,6 +60,7 @@ pub(super) struct SessionActivity {
 impl<R: Runtime> Drop for Connection<R> {
     fn drop(&mut self) {
         self.shard.instruments.counters.connections_closed.add(1);
+        self.rates.iter_mut().for_each(|rates| rates.give_back());
         self.shard.inbound.memory.release(self.shard.mesh.memory(), self.held as usize);
         self.shard.inbound.session_memory.release(self.shard.mesh.session_memory(), self.carried as usize);
     }
@@ -90,6 +94,7 @@ impl<R: Runtime> Connection<R> {
             carried: 0,
             _permit: permit,
             account: None,
+            rates: None,
         }
     }
 

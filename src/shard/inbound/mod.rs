@@ -4,6 +4,7 @@ pub mod state;
 pub mod listener;
 pub mod listeners;
 pub mod permit;
+mod rates;
 pub mod accept;
 mod connection;
 mod secure;

@@ -354,6 +354,9 @@ impl Dialogue {
         let size_max = self.config.message_size_max;
         let Some(transaction) = &mut self.transaction else { return self.need_mail(out) };
         if transaction.envelope.recipients.is_empty() {
+            if transaction.is_put_off() {
+                return self.offered(words::PUT_OFF, out);
+            }
             if transaction.offered > transaction.listed() {
                 // There was no memory for a good one, and it may come again.
                 return self.offered(words::NO_MEMORY, out);
@@ -436,7 +439,11 @@ impl Dialogue {
             }
             (Answer::Refuse(refused), Some(asked)) => {
                 refusals.note_unwanted(refused, &transaction.envelope, Some(&asked.address));
-                if refused.reason == Reason::Suppressed {
+                if refused.reason == Reason::Rate {
+                    transaction.put_off();
+                    self.conduct.turn_away();
+                    self.offered(refused.reply, out)
+                } else if refused.reason == Reason::Suppressed {
                     transaction.is_listed();
                     self.conduct.excuse();
                     self.offered(refused.reply, out)
@@ -447,7 +454,12 @@ impl Dialogue {
             (Answer::Refuse(refused), None) => {
                 refusals.note_unwanted(refused, &transaction.envelope, None);
                 self.transaction = None;
-                self.complain_of_mail(refused.reply, out)
+                if refused.reason == Reason::Rate {
+                    self.conduct.refuse_mail(true);
+                    self.turn_away(refused.reply, out)
+                } else {
+                    self.complain_of_mail(refused.reply, out)
+                }
             }
         }
         .is_some()
