@@ -159,7 +159,7 @@ fn accounts_of_rules(config: &Config, accounts: Option<&Accounts>, found: &mut F
     for (at, rule) in config.rules.iter().enumerate() {
         let Some(account) = &rule.account else { continue };
         let problem = match (accounts, &config.accounts) {
-            (Some(accounts), Some(path)) if accounts.stored(account).1.is_none() => {
+            (Some(accounts), Some(path)) if !accounts.has(account) => {
                 format!("no account is called {account} in {}", path.display())
             }
             (None, None) => format!("there is no account {account}: auth.accounts names no file"),

@@ -97,9 +97,16 @@ enum Command {
         after_help = "Examples:\n  relevo spool list\n  relevo spool verify --data-dir /var/lib/relevo"
     )]
     Spool(commands::spool::Arguments),
+    /// Add, list and remove accounts of the file that the configuration names.
+    #[command(
+        after_help = "Examples:\n  relevo account add shop --sender @shop.example --rate 50000/d\n  relevo account list\n  relevo account remove shop"
+    )]
+    Account(commands::account::Arguments),
     /// Ask for a password, or read it from standard input, and print its hash for the account file.
-    #[command(after_help = "Examples:\n  relevo hash-password\n  relevo hash-password < password-file")]
-    HashPassword,
+    #[command(
+        after_help = "Examples:\n  relevo hash-password\n  relevo hash-password < password-file\n  relevo hash-password --scram"
+    )]
+    HashPassword(commands::password::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -123,7 +130,8 @@ fn main() -> ExitCode {
         Command::Dkim(arguments) => commands::dkim::run(&arguments),
         Command::Domain(arguments) => commands::domain::run(&arguments),
         Command::Spool(arguments) => commands::spool::run(arguments),
-        Command::HashPassword => commands::password::hash(),
+        Command::Account(arguments) => commands::account::run(arguments),
+        Command::HashPassword(arguments) => commands::password::hash(&arguments),
     })
 }
 

@@ -4,7 +4,7 @@ pub mod ends;
 pub mod events;
 
 /// Why a client was refused ([`crate::policy::reason::Reason`]).
-pub const REASONS: [&str; 25] = [
+pub const REASONS: [&str; 26] = [
     "rule",
     "too_many_connections",
     "timeout",
@@ -30,6 +30,7 @@ pub const REASONS: [&str; 25] = [
     "dmarc",
     "auth_required",
     "content",
+    "rate",
 ];
 
 /// What of a stranger's mail is verified.

@@ -26,6 +26,7 @@ use crate::shard::mesh::{Mesh, MeshLimits};
 use crate::shard::start::{self, Report, ShardSetup};
 use crate::spool::layout;
 
+mod auth;
 pub(crate) mod directory;
 mod engine;
 pub(crate) mod error;
@@ -33,6 +34,7 @@ pub(crate) mod files;
 pub mod keygen;
 pub mod keys;
 mod logs;
+mod offers;
 mod public;
 mod reload;
 pub mod room;
@@ -282,6 +284,7 @@ fn complete(config: &mut Config) -> Result<Filled, StartError> {
     filled.contents.verp =
         verp::load(config, true).map_err(unusable("bounces.verp_domain", layout::VERP_SECRET))?;
     filled.contents.links = public::load(config).map_err(unusable("[public]", layout::UNSUBSCRIBE_SECRET))?;
+    auth::fill(&mut filled, config).map_err(unusable("auth.accounts", layout::SALTS_SECRET))?;
     Ok(filled)
 }
 

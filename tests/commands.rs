@@ -53,6 +53,10 @@ impl Scratch {
             "demo",
             "spool",
             "hash-password",
+            "account",
+            "account add",
+            "account list",
+            "account remove",
             "spool list",
             "spool show",
             "spool export",
@@ -352,6 +356,64 @@ fn a_password_is_read_where_there_is_no_terminal() {
     let output = hash(b"correct horse\nbattery\n");
     assert!(!output.status.success() && output.stdout.is_empty());
     assert!(String::from_utf8_lossy(&output.stderr).contains("several lines"));
+}
+
+#[test]
+fn accounts_are_added_listed_and_removed() {
+    let scratch = Scratch::new();
+    let path = scratch.path("accounts.toml");
+    let run = |line: &str, typed: &[u8]| {
+        let mut child = manners::command(Path::new(RELEVO), &format!("account {line} --accounts {path}"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        // One that refuses the file reads no password.
+        let _ = child.stdin.take().expect("stdin").write_all(typed);
+        let output = child.wait_with_output().expect("it ends");
+        let words = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(words).expect("text"))
+    };
+    let kept = "# ours\n\n[[account]]\nname = \"old\" # since 2020\npassword = \"$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc\"\n# the end\n";
+    fs::write(&path, kept).expect("a file");
+    let shop = "add shop --sender @shop.example --network 192.0.2.0/24 --connections-max 5 --rate 1000/h";
+    let (code, words) = run(shop, b"secret\n");
+    assert!(code == Some(0) && words.contains("shop is added") && !words.contains("secret"), "{words}");
+    let text = fs::read_to_string(&path).expect("the file");
+    assert!(text.starts_with(kept) && !text.contains("secret"), "{text}");
+    let accounts = relevo::policy::accounts::Accounts::parse(&text).expect("sound");
+    assert!(
+        accounts.have_verifiers() && accounts.own("shop").is_some_and(|own| own.connections_max == Some(5))
+    );
+    let check = accounts.check("shop");
+    assert_eq!(check.verify(b"secret", &mut vec![Default::default(); check.blocks()]), Some(true));
+    for (line, wanted) in [
+        (shop, "there is an account of this name already"),
+        ("add other --rate fast", "this is no rate"),
+        ("add other --network nowhere", "these are no networks"),
+        ("remove other", "there is no account of this name"),
+    ] {
+        let (code, words) = run(line, b"secret\n");
+        assert!(code == Some(1) && words.contains(wanted), "{line}: {code:?} {words}");
+        assert_eq!(fs::read_to_string(&path).expect("the file"), text, "{line}");
+    }
+    let (code, words) = run("list", b"");
+    let wanted =
+        ["old password", "shop password, SCRAM senders=1 from=192.0.2.0/24 connections=5 rate=1000/h"];
+    let lines: Vec<String> =
+        words.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!((code, &lines[..]), (Some(0), &wanted.map(str::to_owned)[..]));
+    let (code, words) = run("list --json", b"");
+    let second: serde_json::Value = serde_json::from_str(words.lines().nth(1).expect("two")).expect("JSON");
+    assert_eq!(
+        (code, &second["name"], &second["scram"], &second["rate"]),
+        (Some(0), &"shop".into(), &true.into(), &"1000/h".into())
+    );
+    assert_eq!(run("remove shop", b"").0, Some(0));
+    assert_eq!(fs::read_to_string(&path).expect("the file").trim_end(), kept.trim_end());
+    let (code, words) = run("list --config /nowhere", b"");
+    assert_eq!(code, Some(2), "{words}");
 }
 
 /// With a terminal it is asked for twice, and never shown. Python's pty plays the terminal.

@@ -6,6 +6,7 @@
 //! # A comment.
 //! @ relay=no size=1000          settings of the session, before everything else; bare=normalise is the listener's bare_newlines, kind=submission its kind,
 //!                               content=strict refuses what can be refused
+//!                               binds=yes is TLS to which logins can be bound
 //! @@ [[rule]]                   lines of a configuration: its rules hold
 //! C: EHLO client.example        the client says this line
 //! R: \n.\r\n                    the client sends these bytes and no CRLF behind them
@@ -26,7 +27,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use relevo::config::{BareNewlines, Config, Content, FinalNewline, Kind, LongLines, OddBytes};
+use relevo::config::{
+    AuthMechanism, AuthMechanisms, BareNewlines, Config, Content, FinalNewline, Kind, LongLines, OddBytes,
+};
 use relevo::mail::envelope::{Envelope, Recipient, TlsWish};
 use relevo::mail::parameters::Parameters;
 use relevo::policy::acceptance::Acceptance;
@@ -34,6 +37,7 @@ use relevo::policy::admit::{Admitted, NotAdmitted, Section, Submitter, admit};
 use relevo::policy::gateway::Gateway;
 use relevo::policy::reason::{Reason, Refused};
 use relevo::policy::rules::{self, Facts};
+use relevo::smtp::scram::Verifier;
 use relevo::smtp::server::{
     Answer, BodyEnd, Intake, OpenTransaction, PortionEnd, Question, Questions, Session, SessionConfig, Step,
 };
@@ -41,6 +45,9 @@ use relevo::time::UnixMillis;
 
 #[path = "conversations/smuggling.rs"]
 mod smuggling;
+/// The account `user`, whose password is `pencil`, and our nonce (RFC 7677 section 3).
+const USER: &str = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
+const NONCE: &str = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
 
 /// Inputs longer than this are cut at fewer places: around each line's end and every few hundred bytes.
 const EVERY_BYTE_MAX: usize = 4000;
@@ -57,6 +64,8 @@ const STRICT: Content = Content {
 
 struct Transcript {
     relay: bool,
+    /// Logins can be bound to TLS, which exports 32 bytes of 7.
+    binds: bool,
     /// When the session begins, seconds.
     now: Option<UnixMillis>,
     gate: Intake,
@@ -72,6 +81,7 @@ struct Transcript {
 fn parse(text: &str) -> Result<Transcript, String> {
     let mut transcript = Transcript {
         relay: true,
+        binds: false,
         now: None,
         gate: Intake::Open,
         config: SessionConfig {
@@ -131,7 +141,12 @@ fn settings(transcript: &mut Transcript, words: &str) -> Result<(), String> {
                 transcript.config.kind = kind.ok_or("no such kind")?;
             }
             "starttls" => transcript.config.starttls = yes,
-            "accounts" => transcript.config.accounts = yes,
+            "accounts" if yes => transcript.config.auth = AuthMechanisms::TOLD,
+            "auth" => {
+                let one = |name: &str| AuthMechanism::ALL.into_iter().find(|one| one.name() == name);
+                transcript.config.auth = value.split(',').filter_map(one).collect();
+            }
+            "binds" => transcript.binds = yes,
             "dsn" => transcript.config.dsn = yes,
             "chunking" => transcript.config.manner.chunking = yes,
             "limits" => transcript.config.limits = yes,
@@ -188,6 +203,7 @@ struct Replay {
     session: Session,
     acceptance: Rc<Acceptance>,
     gate: Intake,
+    binds: bool,
     bodies: bool,
     pending: Vec<u8>,
     body: Vec<u8>,
@@ -209,6 +225,7 @@ impl Replay {
             session,
             acceptance: transcript.acceptance.clone(),
             gate: transcript.gate,
+            binds: transcript.binds,
             bodies: transcript.bodies,
             pending: Vec::new(),
             body: Vec::new(),
@@ -256,11 +273,29 @@ impl Replay {
                 self.pending.clear();
                 self.shaking = true;
                 self.session.tls_established("TLSv1.3 TLS_AES_256_GCM_SHA384".into());
+                if self.binds {
+                    self.session.can_bind();
+                }
                 return false;
             }
             Step::Authenticate(credentials) => {
                 if credentials.name == "bob" && credentials.password == b"secret" {
                     self.session.authenticated("bob", &mut self.replies);
+                } else if self.session.authentication_failed(&mut self.replies) {
+                    self.close();
+                }
+            }
+            Step::Challenge => {
+                // Everybody is told the same of user's.
+                let costs = Verifier::parse(USER).expect("a verifier").costs;
+                let binding = self.binds.then_some(&[7; 32]);
+                self.session.challenge(costs, (NONCE, binding), &mut self.replies);
+            }
+            Step::Prove(proof) => {
+                let verifier = Verifier::parse(USER).expect("a verifier");
+                let is_key = verifier.is_of(&verifier.client_key(&proof.signed, &proof.proof));
+                if is_key && proof.name == "user" && !proof.foreign {
+                    self.session.proven("user", &verifier.signature(&proof.signed), &mut self.replies);
                 } else if self.session.authentication_failed(&mut self.replies) {
                     self.close();
                 }

@@ -1,6 +1,6 @@
 //! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound, Dovecot, Postfix, HAProxy, curl, openssl.
 //!
-//! The stories are in `stories.py`, `balancer.py` (HAProxy in front), `certificates.py` (SNI, tickets), `kinds.py` (submission), `dane.py` (DANE), `duties.py` (submission), `feedback.py` (what comes back), `gateway.py` (mail of strangers, verified), `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `notifications.py`, `portions.py` (BDAT, content rules), `room.py`, `rules.py`, `shaping.py` (limits), `signed.py` (DKIM), `signed_zones.py` (nsd and unbound), `smart_hosts.py` (logins), `sources.py`, `suppression.py` (who gets no mail), `suspensions.py`, `unsubscribe.py` (one click), `spool_tools.py`, `sts.py` (MTA-STS), `verdicts.py` (beside Postfix's), `tls_reports.py` (TLS-RPT, REQUIRETLS), `verify.py` (certificates of hops), `warmup.py` and `why.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
+//! The stories are in `stories.py`, `accounts.py` (logins and rights), `balancer.py` (HAProxy in front), `certificates.py` (SNI, tickets), `kinds.py` (submission), `dane.py` (DANE), `duties.py` (submission), `feedback.py` (what comes back), `gateway.py` (mail of strangers, verified), `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `notifications.py`, `portions.py` (BDAT, content rules), `room.py`, `rules.py`, `shaping.py` (limits), `signed.py` (DKIM), `signed_zones.py` (nsd and unbound), `smart_hosts.py` (logins), `sources.py`, `suppression.py` (who gets no mail), `suspensions.py`, `unsubscribe.py` (one click), `spool_tools.py`, `sts.py` (MTA-STS), `verdicts.py` (beside Postfix's), `tls_reports.py` (TLS-RPT, REQUIRETLS), `verify.py` (certificates of hops), `warmup.py` and `why.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
 //! one with the kills.
 
 mod stories;
@@ -107,6 +107,15 @@ stories!("smart_hosts.py", None;
     a_smart_host_is_told_who_we_are,
     mail_waits_where_a_login_fails,
     connections_end_with_their_password,
+);
+
+stories!("accounts.py", None;
+    clients_prove_their_passwords,
+    nobody_learns_who_has_an_account,
+    a_listener_says_how_accounts_log_in,
+    an_account_has_its_rights,
+    nobody_brings_more_than_he_may,
+    one_relay_is_the_smart_host_of_another,
 );
 
 stories!("dane.py", None;

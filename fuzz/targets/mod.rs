@@ -3,6 +3,7 @@
 //! Compiled twice: by the fuzz crate, for libFuzzer, and by `tests/corpora.rs`, for the ordinary `cargo test`. So the two
 //! cannot drift apart. How to run and how to add one: `fuzz/README.md`.
 
+mod accounts;
 mod admit;
 mod command;
 mod config;
@@ -22,6 +23,7 @@ mod seven_bit;
 mod shaping;
 mod suppression;
 
+pub use accounts::accounts;
 pub use admit::admit;
 pub use command::command;
 pub use config::config;
@@ -45,7 +47,7 @@ pub type Target = (&'static str, fn(&[u8]), u32);
 
 /// All targets.
 #[allow(dead_code, reason = "the binaries name their one target; the table is for tests/corpora.rs")]
-pub const ALL: [Target; 19] = [
+pub const ALL: [Target; 20] = [
     ("record", record, 2000),
     ("fold", fold, 400),
     ("command", command, 4000),
@@ -65,4 +67,5 @@ pub const ALL: [Target; 19] = [
     ("dkim", dkim, 2000),
     ("incoming", incoming, 600),
     ("suppression", suppression, 4000),
+    ("accounts", accounts, 2000),
 ];

@@ -1,14 +1,16 @@
 //! A whole server session: what it answers and accepts does not depend on how the bytes were cut.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::rc::Rc;
 
-use relevo::config::{Content, Kind, Manner, OddBytes};
+use relevo::config::{AuthMechanisms, Content, Kind, Manner, OddBytes};
 use relevo::id::{Durable, MessageId};
 use relevo::limits;
 use relevo::mail::address::{is_domain, is_literal};
 use relevo::mail::envelope::Envelope;
 use relevo::policy::reason::{Reason, Refused};
+use relevo::smtp::scram::Costs;
 use relevo::smtp::server::{
     Answer, BodyEnd, Intake, NotStored, PortionEnd, Question, Questions, Session, SessionConfig, Step,
 };
@@ -66,7 +68,7 @@ impl Talk {
             message_size_max: SIZE_MAX,
             recipients_max: RECIPIENTS_MAX,
             starttls: setting.starttls,
-            accounts: setting.accounts,
+            auth: AuthMechanisms::all_that(|_| setting.accounts),
             dsn: setting.accounts,
             questions: Questions { sender: setting.accounts, recipient: setting.accounts },
             ..SessionConfig::plain("relay.example")
@@ -137,12 +139,26 @@ impl Talk {
                 self.pending.clear();
                 (self.shaking, self.protected) = (true, true);
                 self.session.tls_established("TLSv1.3 X".into());
+                if self.setting.disk_fails {
+                    self.session.can_bind();
+                }
                 return false;
             }
             Step::Authenticate(credentials) => {
                 assert!(self.protected && self.setting.accounts && self.session.account().is_none());
                 if credentials.password == b"secret" {
                     self.session.authenticated(&credentials.name, &mut self.replies);
+                } else if self.session.authentication_failed(&mut self.replies) {
+                    self.close();
+                }
+            }
+            Step::Challenge => self.challenge(),
+            Step::Prove(proof) => {
+                assert!(self.protected && self.setting.accounts && self.session.account().is_none());
+                assert!(proof.signed.contains("nonce,s=") && !proof.name.is_empty());
+                // One in two is right.
+                if proof.proof[0] & 1 == 0 && !proof.foreign {
+                    self.session.proven(&proof.name, &[1; 32], &mut self.replies);
                 } else if self.session.authentication_failed(&mut self.replies) {
                     self.close();
                 }
@@ -180,6 +196,15 @@ impl Talk {
                 }
             }
         }
+    }
+
+    /// The same for whoever asks.
+    fn challenge(&mut self) {
+        assert!(self.protected && self.setting.accounts && self.session.account().is_none());
+        assert!(self.session.challenged().is_some());
+        let (salt, iterations) = ([3; 16].into(), NonZeroU32::new(4096).expect("not 0"));
+        let binding = self.setting.disk_fails.then_some(&[7; 32]);
+        self.session.challenge(Costs { salt, iterations }, ("nonce", binding), &mut self.replies);
     }
 
     fn body_end(&mut self) {

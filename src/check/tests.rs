@@ -422,7 +422,7 @@ fn a_mark_in_front_is_no_part_of_a_file() {
     assert!(found.is_fine(), "{}", lines(&found.errors));
     let mut config = found.config.unwrap();
     let contents = node::files::fill(&mut config, Known::default()).whole().unwrap().contents;
-    assert!(contents.accounts.unwrap().accounts().stored("shop").1.is_some());
+    assert!(contents.accounts.unwrap().accounts().has("shop"));
     assert!(contents.certificates[0].is_some());
     assert!(config.dns.known.contains_key("smart.example"));
 }

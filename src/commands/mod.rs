@@ -1,5 +1,6 @@
 //! Commands that are more than a line in `main`.
 
+pub mod account;
 pub mod check;
 mod client;
 pub mod dkim;

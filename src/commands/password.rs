@@ -1,22 +1,52 @@
 //! `relevo hash-password`.
 
 use std::io::{IsTerminal, Read};
+use std::num::NonZeroU32;
 
+use clap::Args;
 use relevo::limits;
 use relevo::policy::accounts;
 use relevo::runtime::{files, process, terminal};
 
-use super::output::{Failure, NO, say};
+use super::output::{Failure, NO, complain, say};
 
-/// Asks for a password on a terminal, twice and without showing it; reads it from standard input where that is none.
-pub fn hash() -> Result<(), Failure> {
-    let password = if std::io::stdin().is_terminal() { ask()? } else { read()? };
-    if password.is_empty() {
-        return Err("the password is empty".to_owned().into());
+/// `relevo hash-password`
+#[derive(Args)]
+pub struct Arguments {
+    /// Print a verifier of SCRAM-SHA-256, for `scram =` of an account, in place of a hash for `password =`.
+    #[arg(long)]
+    scram: bool,
+    /// Iterations of it: clients compute so many at each login.
+    #[arg(
+        long,
+        requires = "scram",
+        value_name = "COUNT",
+        default_value_t = limits::SCRAM_ITERATIONS,
+        value_parser = clap::value_parser!(u32).range(
+            i64::from(limits::client::ITERATIONS_MIN)..=i64::from(limits::client::ITERATIONS_MAX)
+        )
+    )]
+    iterations: u32,
+}
+
+/// Asks for a password, and prints what is kept of it.
+pub fn hash(arguments: &Arguments) -> Result<(), Failure> {
+    let password = password()?;
+    let hash = match NonZeroU32::new(arguments.iterations).filter(|_| arguments.scram) {
+        Some(iterations) => accounts::verifier(&password, process::random_bytes(), iterations),
+        None => accounts::hash(&password, &process::random_bytes()),
+    };
+    if arguments.scram && !password.is_ascii() {
+        complain!("clients write letters beyond ASCII in another form (RFC 4013): try it with yours");
     }
-    let hash = accounts::hash(&password, &process::random_bytes()).map_err(|error| error.to_string())?;
-    say!("{hash}");
+    say!("{}", hash.map_err(|error| error.to_string())?);
     Ok(())
+}
+
+/// Asks for one on a terminal, twice and without showing it; reads it from standard input where that is none.
+pub(super) fn password() -> Result<Vec<u8>, Failure> {
+    let password = if std::io::stdin().is_terminal() { ask()? } else { read()? };
+    if password.is_empty() { Err("the password is empty".to_owned().into()) } else { Ok(password) }
 }
 
 fn ask() -> Result<Vec<u8>, Failure> {

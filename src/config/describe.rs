@@ -5,8 +5,8 @@ use std::fmt::Write;
 use crate::config::dkim::EightBit;
 use crate::config::suppression::{OnMatch, SuppressionConfig, SuppressionScope};
 use crate::config::{
-    BareNewlines, Choice, Config, DomainPattern, GatewayConfig, Kind, ListenerConfig, PrivateNetworks,
-    RouteTarget, RuntimeChoice, Scheme, ShardConfig, TlsLevel, Verify, rule, value,
+    AuthMechanism, BareNewlines, Choice, Config, DomainPattern, GatewayConfig, Kind, ListenerConfig,
+    PrivateNetworks, RouteTarget, RuntimeChoice, Scheme, ShardConfig, TlsLevel, Verify, rule, value,
 };
 use crate::time::UnixMillis;
 
@@ -47,14 +47,7 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
             writeln!(out, "  relays for {}", networks.join(", "))?;
         }
         write_gateway(listener, out)?;
-        match (&config.accounts, listener.has_tls()) {
-            (Some(file), true) => {
-                let after = if offers_starttls(listener) { ", after STARTTLS" } else { "" };
-                writeln!(out, "  relays for the accounts in {}{after}", file.display())?
-            }
-            (Some(_), false) => writeln!(out, "  accounts cannot log in here: there is no certificate")?,
-            _ => {}
-        }
+        write_logins(config, listener, out)?;
     }
     if !config.rules.is_empty() {
         writeln!(
@@ -200,6 +193,28 @@ fn pattern(domain: &DomainPattern) -> String {
         DomainPattern::Suffix(suffix) => format!("*.{suffix}"),
         DomainPattern::Any => "every other domain".to_owned(),
     }
+}
+
+/// How fast one client may go, and who may log in.
+fn write_logins(config: &Config, listener: &ListenerConfig, out: &mut String) -> std::fmt::Result {
+    let rates = [("messages", listener.messages_per_client), ("recipients", listener.recipients_per_client)];
+    for (what, rate) in rates.into_iter().filter_map(|(what, rate)| Some((what, rate?))) {
+        writeln!(out, "  at most {rate} {what} of one client")?;
+    }
+    match (&config.accounts, listener.has_tls()) {
+        (Some(_), _) if listener.auth.is_some_and(|auth| auth.is_empty()) => {
+            writeln!(out, "  accounts cannot log in here: auth is empty")?
+        }
+        (Some(file), true) => {
+            let after = if offers_starttls(listener) { ", after STARTTLS" } else { "" };
+            let by = listener.auth.map(|auth| auth.iter().map(AuthMechanism::name).collect::<Vec<_>>());
+            let by = by.map_or(String::new(), |by| format!(", by {}", by.join(", ")));
+            writeln!(out, "  relays for the accounts in {}{after}{by}", file.display())?
+        }
+        (Some(_), false) => writeln!(out, "  accounts cannot log in here: there is no certificate")?,
+        _ => {}
+    }
+    Ok(())
 }
 
 /// What strangers may bring.

@@ -10,13 +10,16 @@ use std::path::PathBuf;
 pub use kind::Kind;
 pub use proxy::ProxyConfig;
 
-use crate::config::literal::{Fix, bytes, integer, list, parsed, path, quoted, word};
+use toml::de::DeValue;
+
+use crate::config::literal::{Fix, Wrong, bytes, integer, list, parsed, path, quoted, word};
 use crate::config::section::Section;
 use crate::config::{
-    BareNewlines, Content, Duties, GatewayConfig, Manner, Network, content, duties, gateway, guess, manner,
-    value,
+    AuthMechanisms, BareNewlines, Content, Duties, GatewayConfig, Manner, Network, content, duties, gateway,
+    guess, manner, mechanisms, value,
 };
 use crate::limits;
+use crate::shaping::value::{Rate, read_rate};
 
 /// `[[listener]]`
 #[derive(Clone, Debug)]
@@ -39,6 +42,8 @@ pub struct ListenerConfig {
     pub more_tls: Vec<TlsFiles>,
     /// `client_ca`: authorities whose certificates log clients in, PEM.
     pub client_ca: Option<PathBuf>,
+    /// How accounts log in. None: by all that every account can.
+    pub auth: Option<AuthMechanisms>,
     /// What becomes of a message with a bare CR or LF in it.
     pub bare_newlines: BareNewlines,
     /// What else is taken of messages that are not as they should be.
@@ -53,6 +58,10 @@ pub struct ListenerConfig {
     pub connections_per_client: usize,
     /// `proxy_from` and `proxy_tls`: balancers in front of it.
     pub proxy: ProxyConfig,
+    /// Messages of one client in a time.
+    pub messages_per_client: Option<Rate>,
+    /// Recipients of one client in a time.
+    pub recipients_per_client: Option<Rate>,
 }
 
 impl ListenerConfig {
@@ -68,6 +77,7 @@ impl ListenerConfig {
             tls: None,
             more_tls: Vec::new(),
             client_ca: None,
+            auth: None,
             bare_newlines: BareNewlines::default(),
             content: Content::USUAL,
             duties: Duties::NONE,
@@ -75,6 +85,8 @@ impl ListenerConfig {
             connections_max: limits::INBOUND_CONNECTIONS_MAX,
             connections_per_client: limits::CONNECTIONS_PER_CLIENT_DEFAULT as usize,
             proxy: ProxyConfig::default(),
+            messages_per_client: None,
+            recipients_per_client: None,
         }
     }
 
@@ -157,6 +169,10 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
     let client_ca = certificates::read_authorities(section, tls.is_some(), accounts);
     let proxy = proxy::read(section);
     kind::check(section, kind, &gateway, (tls.as_ref(), proxy.tls));
+    let messages_per_client = section.read("messages_per_client", None, in_a_time);
+    let recipients_per_client = section.read("recipients_per_client", None, in_a_time);
+    let auth = section.read("auth", None, |value| mechanisms::read(value).map(Some));
+    let accounts = accounts && auth.is_none_or(|auth| !auth.is_empty());
     // Nobody could ever relay here: surely not what was meant.
     let shut =
         relay_from.is_empty() && gateway.domains.is_empty() && !(accounts && (tls.is_some() || proxy.tls));
@@ -181,6 +197,7 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
         tls,
         more_tls,
         client_ca,
+        auth,
         bare_newlines,
         content,
         duties,
@@ -188,7 +205,19 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
         connections_max: connections_max as usize,
         connections_per_client: connections_per_client as usize,
         proxy,
+        messages_per_client,
+        recipients_per_client,
     }
+}
+
+/// So many in a time, and no more to it: there is no even pace that a burst would be an exception to.
+fn in_a_time(value: &DeValue<'_>) -> Result<Option<Rate>, Wrong> {
+    let rate = read_rate(value)?;
+    if rate.burst.is_none() && !rate.local {
+        return Ok(Some(rate));
+    }
+    let plain = Rate { burst: None, local: false, ..rate };
+    Err(Wrong::write("this rate has no max_burst and no local:", quoted(&plain.to_string()), ""))
 }
 
 /// Both or neither.

@@ -20,8 +20,22 @@ pub const FIELD_VALUE_MAX: usize = 900;
 pub const ADDED_LINE_MAX: usize = 998;
 /// Bytes of the fields that rules add to one message.
 pub const HEADER_ADDED_MAX: usize = 16 * 1024;
-/// Addresses and domains that one account may send as.
+/// Addresses and domains that one account may send as, and that it may send to.
 pub const ACCOUNT_SENDERS_MAX: usize = 1_000;
+/// Parts of a window in which what clients and accounts bring is counted: a right comes back late by one of them, and that is half a kilobyte for each.
+pub const RATE_SLOTS: usize = 64;
+/// The one that is under way is held beside them.
+pub const RATE_SLOTS_HELD: usize = RATE_SLOTS + 1;
+/// Clients whose rates are counted, over all listeners: 30 MiB, or twice that where both messages and recipients are.
+pub const CLIENT_RATES_MAX: usize = 50_000;
+/// So many of them are kept whether they say anything or not.
+pub const CLIENT_RATES_KEPT: usize = 1_000;
+/// Above that they are looked through no more often than this.
+pub const CLIENT_RATES_LOOK: Duration = Duration::from_secs(10);
+/// Times that a shard tries to take what another is taking, too.
+pub const RATE_TRIES: usize = 4;
+/// Networks that one account may log in from.
+pub const ACCOUNT_NETWORKS_MAX: usize = 1_000;
 /// Accounts of one file.
 pub const ACCOUNTS_MAX: usize = 100_000;
 /// Bytes of their file: each a name and a hash of any length that is in use.
@@ -43,6 +57,14 @@ pub const ACCOUNT_MEMORY_MAX: u32 = 64 * 1024;
 pub const ACCOUNT_WORK_MAX: u32 = 4 * ACCOUNT_MEMORY_MAX;
 /// Lanes of one password check.
 pub const ACCOUNT_LANES_MAX: u32 = 16;
+/// Bytes of the salt of a SCRAM verifier that is made here: as everywhere.
+pub const SCRAM_SALT: usize = 16;
+/// Of one that is made elsewhere: fewer are no salt.
+pub const SCRAM_SALT_MIN: usize = 8;
+/// More than any program that makes one; clients are told it.
+pub const SCRAM_SALT_MAX: usize = 64;
+/// Iterations of a verifier that nobody asks for others of: the rule of thumb of RFC 7677 section 4. Clients compute them at each login.
+pub const SCRAM_ITERATIONS: u32 = 15_000;
 
 /// Failed logins of one client address (IPv6: one /64) before its AUTH is refused unheard: enough for a person, and for a program that has
 /// an old password and is set right within minutes.

@@ -40,6 +40,8 @@ pub const LINE_SKIPPED_MAX: usize = 64 * 1024;
 /// Recipients refused in a row, before one is accepted, to a client that may relay: a bad stretch of a list is no attack, and is
 /// as long as a transaction that every server takes (RFC 5321 4.5.3.1.8).
 pub const RECIPIENTS_REFUSED_MAX: u32 = 100;
+/// Bytes of a message of SCRAM that a client sends: a name, escaped, two nonces and a proof are far below.
+pub const SCRAM_MESSAGE_MAX: usize = 2048;
 /// Failed AUTH attempts before a session is closed with 421.
 pub const AUTH_FAILURES_MAX: u32 = 3;
 

@@ -17,6 +17,7 @@ use crate::lookup::machines_name_servers;
 use crate::node::error::{AccountsFlaw, BadAccounts, BadFile, FileFlaw, PasswordFlaw, UnreadableHosts};
 use crate::node::keys::{self, Keys};
 use crate::node::logs;
+use crate::node::offers;
 use crate::node::secret;
 use crate::node::shaping::{self, Shaped};
 use crate::policy::accounts::Accounts;
@@ -145,6 +146,8 @@ pub(crate) fn fill(config: &mut Config, known: Known<'_>) -> Filled {
     findings.warnings.extend(open_passwords(config));
     findings.warnings.extend(check::strangers(&shaping, knows));
     findings.warnings.extend(strange_pools(config, contents.accounts.as_deref()));
+    let accounts = contents.accounts.iter().map(|logins| logins.accounts());
+    findings.warnings.extend(accounts.flat_map(|accounts| offers::kept_out(config, accounts)));
     contents.shaping = Arc::new(shaping);
     if !config.routes.is_empty() {
         let table = Table::new(config, contents.shaping.clone());

@@ -10,6 +10,7 @@ pub mod descriptors;
 pub mod failures;
 pub mod gateway;
 pub mod guesses;
+pub mod rates;
 pub mod reason;
 pub mod relay;
 pub mod reports;

@@ -64,11 +64,13 @@ pub enum Reason {
     AuthRequired,
     /// Bytes of the message are none that the listener takes.
     Content,
+    /// The client, or its account, brings more in a time than it may.
+    Rate,
 }
 
 impl Reason {
     /// All of them, in their order.
-    pub const ALL: [Reason; 25] = [
+    pub const ALL: [Reason; 26] = [
         Reason::Rule,
         Reason::TooManyConnections,
         Reason::Timeout,
@@ -94,6 +96,7 @@ impl Reason {
         Reason::Dmarc,
         Reason::AuthRequired,
         Reason::Content,
+        Reason::Rate,
     ];
 
     /// In a word.

@@ -41,6 +41,8 @@ pub enum Defect {
     GateSkipped,
     /// Connections to an address are not counted.
     AddressUncounted,
+    /// Messages and recipients of a client are not counted.
+    ClientRateUncounted,
     /// Credits are not counted.
     CreditsUncounted,
     /// Messages of a connection are not counted.

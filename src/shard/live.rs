@@ -12,10 +12,11 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use crate::config::{Config, WarmupConfig};
+use crate::config::{AuthMechanisms, Config, ListenerConfig, WarmupConfig};
 use crate::mail::bounce::verp::Verp;
 use crate::mail::unsubscribe::Links;
 use crate::policy::acceptance::Acceptance;
+use crate::policy::accounts::Rights;
 use crate::policy::gateway::Gateway;
 use crate::policy::returns::Returns;
 use crate::policy::signing::Signing;
@@ -152,6 +153,17 @@ impl LiveConfig {
             tickets,
             config,
         }
+    }
+
+    /// Whether some account is bound in this way.
+    pub fn binds(&self, how: impl Fn(&Rights) -> bool) -> bool {
+        self.accounts.as_ref().is_some_and(|logins| logins.accounts().rights().any(how))
+    }
+
+    /// How accounts log in at a listener.
+    pub fn mechanisms(&self, listener: &ListenerConfig) -> AuthMechanisms {
+        let accounts = self.accounts.as_ref().map(|logins| logins.accounts());
+        accounts.map_or(AuthMechanisms::NONE, |all| listener.auth.unwrap_or_else(|| all.mechanisms()))
     }
 
     /// Whether both route mail of this domain, in lower case, to the same place. What the gate says of addresses only a look-up tells.

@@ -19,12 +19,14 @@ use crate::queue::suspension::Suspensions;
 use crate::runtime::{Bell, SegmentMap};
 use crate::shaping::automation::Noticed;
 use crate::shaping::window::Window;
+use crate::shard::account_counts::AccountCount;
 use crate::shard::ask::Asks;
 use crate::shard::assignment::Assignment;
 use crate::shard::counts::{ClientCounts, ConnectionCount, Counts, FarEnd};
 use crate::shard::memory::Pool;
 use crate::shard::message::{Handoff, ShardMessage};
 use crate::shard::progress::Progress;
+use crate::shard::rates::ClientRates;
 use crate::shard::reading::Reading;
 use crate::shard::sessions::Sessions;
 use crate::shard::store::maps::LaneMaps;
@@ -96,6 +98,10 @@ pub struct Mesh {
     lifetimes: Lifetimes,
     /// Client connections, by the address of their listener.
     clients: Counts<SocketAddr, ClientCounts>,
+    /// The same, by the account that they are of.
+    accounts: Counts<Box<str>, AccountCount>,
+    /// What clients bring to each listener, where that has rates for them.
+    client_rates: ClientRates,
     memory: Pool,
     session_memory: Pool,
     /// Jobs that wait for a connection on each shard, about a quarter of a second ago; the lowest bit: it is busy.
@@ -185,6 +191,8 @@ impl Mesh {
             clock: OnceLock::new(),
             lifetimes: Lifetimes::default(),
             clients: Counts::default(),
+            accounts: Counts::default(),
+            client_rates: ClientRates::default(),
             memory: Pool::new(room.memory / 2),
             session_memory: Pool::new(room.memory / 2),
             loads: (0..shards).map(|_| AtomicU32::new(0)).collect(),
@@ -260,6 +268,16 @@ impl Mesh {
     /// Client connections to the listener of this address: the same for as long as somebody holds it, whatever becomes of the listener.
     pub fn clients_of(&self, listener: SocketAddr) -> Arc<ClientCounts> {
         self.clients.get(listener, Instant(0))
+    }
+
+    /// What an account has open.
+    pub fn account(&self, name: &str, now: Instant) -> Arc<AccountCount> {
+        self.accounts.get(name.into(), now)
+    }
+
+    /// What clients bring to each listener.
+    pub fn client_rates(&self) -> &ClientRates {
+        &self.client_rates
     }
 
     /// What clients may make the node keep in transactions: envelopes and bodies.

@@ -30,6 +30,8 @@ mod rate_count;
 mod tenant_rates;
 mod count_guard;
 mod counts;
+mod rates;
+mod account_counts;
 mod window;
 pub mod warm;
 pub mod assignment;

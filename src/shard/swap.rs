@@ -38,9 +38,15 @@ fn wanted<R: Runtime>(shard: &Shard<R>, live: &Rc<InForce>) -> Vec<Rc<Listener>>
 fn listener_of<R: Runtime>(shard: &Shard<R>, place: usize, live: &Rc<InForce>) -> Listener {
     let (config, certificate) = (&live.config.listeners[place], &live.listeners[place].certificate);
     let stages = live.acceptance.stages();
-    let binds = live.accounts.as_ref().is_some_and(|logins| logins.accounts().bind_senders());
-    let questions = Questions { sender: stages.sender || binds, recipient: stages.recipient };
     let kind = config.kind;
+    let questions = Questions {
+        sender: stages.sender
+            || config.messages_per_client.is_some()
+            || live.binds(|own| !own.senders.is_empty() || own.rate.is_some()),
+        recipient: stages.recipient
+            || config.recipients_per_client.is_some()
+            || live.binds(|own| !own.recipients.is_empty() || own.recipients_rate.is_some()),
+    };
     Listener {
         config: config.clone(),
         session: Rc::new(SessionConfig {
@@ -49,7 +55,7 @@ fn listener_of<R: Runtime>(shard: &Shard<R>, place: usize, live: &Rc<InForce>) -
             message_size_max: config.message_size_max,
             recipients_max: config.recipients_max,
             starttls: certificate.is_some() && !kind.is_tls_first(),
-            accounts: live.accounts.is_some(),
+            auth: live.mechanisms(config),
             dsn: live.config.bounces.dsn,
             bare_newlines: config.bare_newlines,
             content: (config.content != Content::USUAL).then(|| Rc::new(config.content)),

@@ -334,6 +334,14 @@ impl<R: Runtime> Wire<R> {
         format!("{version} {}", suite.unwrap_or("unknown"))
     }
 
+    /// What a login is bound to this connection by (RFC 9266), where TLS has that: from 1.3 on.
+    pub fn exporter(&self) -> Option<[u8; 32]> {
+        let tls = self.tls.as_ref()?;
+        let is_new = tls.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3);
+        let export = || tls.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(&[])).ok();
+        is_new.then(export).flatten()
+    }
+
     /// The certificates that the peer showed.
     pub fn certificates(&self) -> &[CertificateDer<'static>] {
         self.tls.as_ref().and_then(|tls| tls.peer_certificates()).unwrap_or_default()

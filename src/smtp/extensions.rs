@@ -1,5 +1,6 @@
 //! What the relay offers in EHLO, written in one place.
 
+use crate::config::AuthMechanisms;
 use crate::limits;
 use crate::mail::release;
 use crate::time::UnixMillis;
@@ -9,8 +10,8 @@ use crate::time::UnixMillis;
 pub struct Offered {
     /// STARTTLS
     pub starttls: bool,
-    /// AUTH
-    pub auth: bool,
+    /// AUTH, by these
+    pub auth: AuthMechanisms,
     /// DSN
     pub dsn: bool,
     /// REQUIRETLS: behind TLS alone.
@@ -46,9 +47,14 @@ pub fn write_ehlo(out: &mut Vec<u8>, hostname: &str, size_max: u64, offered: Off
         // RFC 3207
         out.extend_from_slice(b"250-STARTTLS\r\n");
     }
-    if auth {
-        // RFC 4954, RFC 4616
-        out.extend_from_slice(b"250-AUTH PLAIN LOGIN\r\n");
+    if !auth.is_empty() {
+        // RFC 4954 section 3
+        out.extend_from_slice(b"250-AUTH");
+        for mechanism in auth.iter() {
+            out.push(b' ');
+            out.extend_from_slice(mechanism.name().as_bytes());
+        }
+        out.extend_from_slice(b"\r\n");
     }
     if let Some(now) = held_from {
         // RFC 4865 section 4: the longest hold, and the latest time.

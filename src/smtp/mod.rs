@@ -8,5 +8,6 @@ pub mod data;
 pub mod extensions;
 pub mod proxy;
 pub mod reply;
+pub mod scram;
 pub mod server;
 pub mod words;

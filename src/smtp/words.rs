@@ -17,6 +17,10 @@ pub const AUTH_USERNAME: &str = "334 VXNlcm5hbWU6\r\n";
 /// `Password:`
 pub const AUTH_PASSWORD: &str = "334 UGFzc3dvcmQ6\r\n";
 pub const AUTH_FAILED: &str = "535 5.7.8 Authentication credentials invalid\r\n";
+/// RFC 5802 section 6.
+pub const AUTH_DOWNGRADED: &str =
+    "535 5.7.8 SCRAM-SHA-256-PLUS is offered here, and somebody on the way hid it from you\r\n";
+pub const AUTH_OTHER_CHANNEL: &str = "535 5.7.8 The login is not bound to this connection\r\n";
 pub const AUTH_UNAVAILABLE: &str = "454 4.7.0 Temporary authentication failure\r\n";
 pub const AUTH_CANCELLED: &str = "501 5.7.0 Authentication cancelled\r\n";
 pub const AUTH_MALFORMED: &str = "501 5.5.2 Cannot decode the response\r\n";
@@ -27,6 +31,7 @@ pub const BAD_SEQUENCE: &str = "503 5.5.1 Bad sequence of commands\r\n";
 pub const NEED_HELLO: &str = "503 5.5.1 Send EHLO first\r\n";
 pub const NEED_MAIL: &str = "503 5.5.1 Need MAIL command\r\n";
 pub const NEED_RCPT: &str = "503 5.5.1 Need RCPT command\r\n";
+pub const PUT_OFF: &str = "451 4.7.1 No recipient was taken yet, try again later\r\n";
 pub const NO_VALID_RECIPIENTS: &str = "554 5.5.1 No valid recipients\r\n";
 pub const BDAT_FAILED: &str = "503 5.5.1 Bad sequence of commands: the message failed, send RSET\r\n";
 pub const BDAT_MIXED: &str = "503 5.5.1 Bad sequence of commands: this message comes by BDAT\r\n";
@@ -62,6 +67,8 @@ pub const TOO_MANY_COMMANDS: &str = "421 4.7.0 Too many commands without a messa
 pub const ENDLESS_LINE: &str = "421 4.7.0 Line without an end\r\n";
 pub const SESSION_OVER: &str = "421 4.3.2 The session has lasted long enough, connect again\r\n";
 pub const NOTHING_TAKEN: &str = "421 4.3.2 No mail could be taken for a while, try again later\r\n";
+pub const TOO_MANY_OF_ACCOUNT: &str = "421 4.7.0 Too many connections of this account\r\n";
+pub const FOREIGN_RECIPIENT: &str = "550 5.7.1 This account may not send to this address\r\n";
 pub const TOO_MANY_LOGINS: &str = "421 4.3.2 Too many logins wait for their answer, try again later\r\n";
 /// Nobody named its balancer in `proxy_from`.
 pub const PROXY_DENIED: &str = "421 4.5.0 No PROXY header is taken from your address\r\n";

@@ -21,6 +21,9 @@ pub const VERP_SECRET: &str = "verp.key";
 /// The file with what links to unsubscribe are sealed with.
 pub const UNSUBSCRIBE_SECRET: &str = "unsubscribe.key";
 
+/// The file with what salts of accounts that there are not are made with.
+pub const SALTS_SECRET: &str = "scram.key";
+
 /// The directory of the suppression list.
 pub const SUPPRESSION: &str = "suppression";
 

@@ -24,6 +24,7 @@ mod node_shares;
 mod peers;
 mod planted;
 mod portions;
+mod rates;
 mod relay;
 mod reload;
 mod rules;

@@ -14,7 +14,7 @@ use super::day::plan::{BANNER, DOT, End, Flavour, Lookup, Manner, Plan, RCPT, Si
 use super::day::reloads::{Fate, Reload, Version};
 use super::days::wrong;
 use super::{
-    ask, compaction, dsn, fair, feedback, floods, full_disk, gateway, held, lmtp, node_shares, reload,
+    ask, compaction, dsn, fair, feedback, floods, full_disk, gateway, held, lmtp, node_shares, rates, reload,
     require_tls, rules, shaping, signed, sources, suppressed, suspend, warmup, window,
 };
 
@@ -156,6 +156,7 @@ found! {
     FallbackForgotten in mail_that_waits_for_a_source_with_a_fallback_is_found,
     WarmupForgotten in a_day_of_warm_up_nobody_counts_is_found,
     RateUncounted in a_rate_nobody_counts_is_found,
+    ClientRateUncounted in a_client_whose_rate_nobody_counts_is_found,
     ProviderUncounted in connections_to_a_provider_nobody_counts_are_found,
     RulesUnasked in a_rule_nobody_asks_is_found,
     ScheduleForgotten in a_schedule_nobody_keeps_is_found,
@@ -230,6 +231,7 @@ fn is_found(defect: Defect) {
         Defect::MovedFreedEarly | Defect::ParametersStay => return compaction::is_found(defect),
         Defect::RulesUnasked | Defect::RateUncounted => return shaping::is_found(defect),
         Defect::ProviderUncounted | Defect::ScheduleForgotten => return shaping::is_found(defect),
+        Defect::ClientRateUncounted => return rates::is_found(defect),
         Defect::WindowDeaf | Defect::SourceForgotten | Defect::WarmupForgotten => return of_sites(defect),
         Defect::SuspensionForgotten | Defect::FallbackForgotten => return of_sites(defect),
         Defect::SilenceUncounted | Defect::FlowForgotten => return of_sites(defect),

@@ -139,6 +139,13 @@ fn judge_listener(
             ", or raise spool.size_max",
         ));
     }
+    if listener.auth.is_some_and(|auth| !auth.is_empty())
+        && (config.accounts.is_none() || listener.tls.is_none())
+    {
+        let problem = "nobody can log in here: that takes auth.accounts and a certificate";
+        let fix = "set both, or leave auth out";
+        found.push(config.places.remark(&key("auth"), problem, fix));
+    }
     if listener.address.port() == 0 {
         let problem = "port 0 is another free port at each start";
         let usual = SocketAddr::new(listener.address.ip(), 25).to_string();

@@ -1,13 +1,16 @@
-//! A file of accounts as sections: `[[account]]` with `name`, `password` and what else holds for it.
+//! A file of accounts as sections: `[[account]]` with `name`, `password` or `scram`, and what else holds for it.
 
 use std::fmt;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::config::AddressPattern;
+use crate::config::{AddressPattern, Network, value};
 use crate::limits;
 use crate::mail::parameters::{self, Key};
+use crate::policy::accounts::rights::Rights;
+use crate::shaping::value::{Rate, rate};
+use crate::smtp::scram::{BadVerifier, Verifier};
 
 /// What is wrong with a section. Nothing of it is repeated: a password may stand anywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,65 +27,81 @@ pub enum Flaw {
     NoText,
     /// It has no name.
     NoName,
-    /// It has no password.
+    /// It has neither a password nor a verifier.
     NoPassword,
+    /// What is no verifier of SCRAM.
+    Scram(BadVerifier),
     /// What cannot be the name of a pool.
     Pool,
     /// What cannot be the name of a tenant.
     Tenant,
     /// What is no list of addresses.
     Senders,
+    /// The same, of those that mail may go to.
+    Recipients,
+    /// What is no list of networks.
+    Networks,
+    /// What is no number of connections.
+    Connections,
+    /// What is no rate.
+    Rate,
 }
 
 impl fmt::Display for Flaw {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (salt_min, salt_max) = (limits::SCRAM_SALT_MIN, limits::SCRAM_SALT_MAX);
+        let (least, most) = (limits::client::ITERATIONS_MIN, limits::client::ITERATIONS_MAX);
+        let connections = limits::INBOUND_CONNECTIONS_LIMIT;
         formatter.write_str(match self {
+            Flaw::Scram(BadVerifier::Salt) => {
+                return write!(formatter, "its salt has fewer than {salt_min} or more than {salt_max} bytes");
+            }
+            Flaw::Scram(BadVerifier::Iterations) => {
+                return write!(formatter, "its iterations are fewer than {least} or more than {most}");
+            }
+            Flaw::Connections => {
+                return write!(formatter, "this is no number of connections; write one from 1 to {connections}");
+            }
             Flaw::NoToml => "this is no TOML; write name = \"shop\"",
             Flaw::Mixed => {
                 "a line of name:hash in a file that begins with [[account]]; write it as [[account]] with name = and password = below, each in quotes"
             }
             Flaw::NoAccount => "this is no account; write [[account]]",
-            Flaw::Key => "unknown key; known here: name, password, pool, tenant, senders",
+            Flaw::Key => {
+                "unknown key; known here: name, password, scram, pool, tenant, senders, recipients, networks, connections_max, rate, recipients_rate"
+            }
             Flaw::NoText => "this is no text; write it in quotes",
             Flaw::NoName => "the account has no name; add name = \"shop\"",
             Flaw::NoPassword => {
-                "the account has no password; add password = \"…\", a hash of `relevo hash-password`"
+                "the account has no password; add password = \"…\", a hash of `relevo hash-password`, or scram = \"…\", of `relevo hash-password --scram`"
+            }
+            Flaw::Scram(BadVerifier::Form) => {
+                "this is no verifier of SCRAM-SHA-256; make one with `relevo hash-password --scram`"
             }
             Flaw::Pool => "no pool can have this name; name one, or a source",
             Flaw::Tenant => "no tenant can have this name; name one",
             Flaw::Senders => {
                 "these are no addresses; write senders = [\"@example.com\", \"*.example.com\", \"ada@example.org\"]"
             }
+            Flaw::Recipients => {
+                "these are no addresses; write recipients = [\"@example.com\", \"*.example.com\", \"ada@example.org\"]"
+            }
+            Flaw::Networks => "these are no networks; write networks = [\"192.0.2.0/24\", \"2001:db8::/32\"]",
+            Flaw::Rate => "this is no rate; write \"50000/d\", or another number from 1 in a unit: /s, /min, /h, /d",
         })
     }
 }
 
-/// What holds for the mail of an account, where nothing said of the mail says otherwise.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AccountDefaults {
-    /// The pool that it leaves by, and the line that says so.
-    pub pool: Option<(Box<str>, usize)>,
-    /// Whose it is.
-    pub tenant: Option<Box<str>>,
-    /// In whose name it may send; empty: in anybody's.
-    pub senders: Vec<AddressPattern>,
-}
-
-impl AccountDefaults {
-    /// Whether it may send as this address.
-    pub fn may_send_as(&self, address: &[u8]) -> bool {
-        self.senders.is_empty() || self.senders.iter().any(|sender| sender.matches(address))
-    }
-}
-
 /// What a section says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Section {
     pub name: Box<str>,
     /// As a hash.
-    pub password: Box<str>,
-    /// What holds for its mail.
-    pub own: AccountDefaults,
+    pub password: Option<Box<str>>,
+    /// What a client proves that it knows.
+    pub scram: Option<Box<Verifier>>,
+    /// What it may, and what holds for its mail.
+    pub own: Rights,
     /// The line at which it is told what is wrong with the account.
     pub line: usize,
 }
@@ -123,33 +142,82 @@ pub(super) fn read(text: &str) -> Result<Vec<Section>, (usize, Flaw)> {
     Ok(sections)
 }
 
+/// Where the header of each section begins, and whose it is, in the order of the file. None: it cannot be read.
+pub(super) fn places(text: &str) -> Option<Vec<(usize, String)>> {
+    let table = DeTable::parse(text).ok()?;
+    let all = table.get_ref().get("account")?.get_ref().as_array()?;
+    let place = |one: &Spanned<DeValue<'_>>| {
+        let name = one.get_ref().as_table()?.get("name")?.get_ref().as_str()?.to_owned();
+        let before = text.get(..one.span().start)?;
+        Some((before.rfind('\n').map_or(0, |end| end + 1), name))
+    };
+    all.iter().map(place).collect()
+}
+
 fn section(
     table: &DeTable<'_>,
     header: usize,
     line: impl Fn(usize) -> usize,
 ) -> Result<Section, (usize, Flaw)> {
-    let (mut name, mut password, mut pool, mut tenant) = (None, None, None, None);
-    let mut senders = Vec::new();
+    let (mut name, mut password, mut scram, mut pool, mut tenant) = (None, None, None, None, None);
+    let mut own = Rights::default();
     for (key, value) in table {
         let place = match &**key.get_ref() {
             "name" => &mut name,
             "password" => &mut password,
+            "scram" => &mut scram,
             "pool" => &mut pool,
             "tenant" => &mut tenant,
-            "senders" => {
-                senders = addresses(value)?;
-                continue;
-            }
+            other if right(&mut own, other, value)? => continue,
             _ => return Err((key.span().start, Flaw::Key)),
         };
         *place = Some((text(value)?, value.span().start));
     }
     let (name, at) = name.ok_or((header, Flaw::NoName))?;
-    let (password, _) = password.ok_or((header, Flaw::NoPassword))?;
-    let pool = named(pool, Key::Pool, Flaw::Pool)?.map(|(pool, at)| (pool.into(), line(at)));
-    let tenant = named(tenant, Key::Tenant, Flaw::Tenant)?.map(|(tenant, _)| tenant.into());
-    let own = AccountDefaults { pool, tenant, senders };
-    Ok(Section { name: name.into(), password: password.into(), own, line: line(at) })
+    if password.is_none() && scram.is_none() {
+        return Err((header, Flaw::NoPassword));
+    }
+    let verifier = |(text, at)| Verifier::parse(text).map_err(|bad| (at, Flaw::Scram(bad)));
+    let scram = scram.map(verifier).transpose()?.map(Box::new);
+    own.pool = named(pool, Key::Pool, Flaw::Pool)?.map(|(pool, at)| (pool.into(), line(at)));
+    own.tenant = named(tenant, Key::Tenant, Flaw::Tenant)?.map(|(tenant, _)| tenant.into());
+    let password = password.map(|(hash, _)| hash.into());
+    Ok(Section { name: name.into(), password, scram, own, line: line(at) })
+}
+
+/// One of the keys that say what the account may. False: it is none.
+fn right(own: &mut Rights, key: &str, value: &Spanned<DeValue<'_>>) -> Result<bool, (usize, Flaw)> {
+    let at = value.span().start;
+    match key {
+        "senders" => own.senders = addresses(value, Flaw::Senders)?,
+        "recipients" => own.recipients = addresses(value, Flaw::Recipients)?,
+        "networks" => own.networks = networks(value)?,
+        "connections_max" => {
+            let number = value.get_ref().as_integer().and_then(|number| number.as_str().parse().ok());
+            let within = |most: &u64| (1..=limits::INBOUND_CONNECTIONS_LIMIT).contains(most);
+            let most = number.filter(within).ok_or((at, Flaw::Connections))?;
+            own.connections_max = Some(u32::try_from(most).unwrap_or(u32::MAX));
+        }
+        "rate" => own.rate = Some(pace(value)?),
+        "recipients_rate" => own.recipients_rate = Some(pace(value)?),
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+fn pace(value: &Spanned<DeValue<'_>>) -> Result<Rate, (usize, Flaw)> {
+    value
+        .get_ref()
+        .as_str()
+        .and_then(rate)
+        .filter(|rate| rate.burst.is_none() && !rate.local)
+        .ok_or((value.span().start, Flaw::Rate))
+}
+
+/// At least one: nobody means an account that nobody may use.
+fn networks(value: &Spanned<DeValue<'_>>) -> Result<Vec<Network>, (usize, Flaw)> {
+    let one = |one: &DeValue<'_>| value::network(one.as_str()?).ok();
+    each(value, limits::ACCOUNT_NETWORKS_MAX, Flaw::Networks, one)
 }
 
 /// A name that mail of the account gets. As in other places an empty one is none.
@@ -161,13 +229,21 @@ fn named(given: Option<(&str, usize)>, key: Key, flaw: Flaw) -> Result<Option<(&
 }
 
 /// Patterns of addresses: at least one, for nobody means an account that may send nothing.
-fn addresses(value: &Spanned<DeValue<'_>>) -> Result<Vec<AddressPattern>, (usize, Flaw)> {
-    let wrong = |at| (at, Flaw::Senders);
-    let all =
-        value.get_ref().as_array().filter(|all| !all.is_empty() && all.len() <= limits::ACCOUNT_SENDERS_MAX);
-    let all = all.ok_or(wrong(value.span().start))?;
-    let one = |one: &Spanned<DeValue<'_>>| AddressPattern::parse(one.get_ref().as_str()?).ok();
-    all.iter().map(|each| one(each).ok_or(wrong(each.span().start))).collect()
+fn addresses(value: &Spanned<DeValue<'_>>, flaw: Flaw) -> Result<Vec<AddressPattern>, (usize, Flaw)> {
+    let one = |one: &DeValue<'_>| AddressPattern::parse(one.as_str()?).ok();
+    each(value, limits::ACCOUNT_SENDERS_MAX, flaw, one)
+}
+
+/// A list of up to so many, and of one at least.
+fn each<T>(
+    value: &Spanned<DeValue<'_>>,
+    most: usize,
+    flaw: Flaw,
+    one: impl Fn(&DeValue<'_>) -> Option<T>,
+) -> Result<Vec<T>, (usize, Flaw)> {
+    let all = value.get_ref().as_array().filter(|all| (1..=most).contains(&all.len()));
+    let all = all.ok_or((value.span().start, flaw))?;
+    all.iter().map(|each| one(each.get_ref()).ok_or((each.span().start, flaw))).collect()
 }
 
 fn text<'a>(value: &'a Spanned<DeValue<'_>>) -> Result<&'a str, (usize, Flaw)> {

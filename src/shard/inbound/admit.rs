@@ -58,7 +58,8 @@ enum Cut {
 /// Named here they stand in the record and its events.
 fn name_own(live: &LiveConfig, account: Option<&str>, envelope: &mut Envelope) {
     let accounts = live.accounts.as_ref().map(|logins| logins.accounts());
-    if let Some(own) = accounts.and_then(|accounts| accounts.own(account?)) {
+    let own = accounts.and_then(|accounts| accounts.own(account?)).filter(|own| !own.names_nothing());
+    if let Some(own) = own {
         let all = envelope.parameters.get_or_insert_default();
         let pool = own.pool.as_ref().map(|(pool, _)| pool);
         for (key, name) in [(Key::Pool, pool), (Key::Tenant, own.tenant.as_ref())] {
@@ -77,6 +78,17 @@ pub(super) fn foreign(live: &LiveConfig, account: Option<&str>, sender: &[u8]) -
     let accounts = live.accounts.as_ref().map(|logins| logins.accounts());
     let may = account.zip(accounts).is_none_or(|(account, accounts)| accounts.may_send_as(account, sender));
     (!may).then_some(Refused { reply: words::FOREIGN_SENDER, reason: Reason::SenderDenied })
+}
+
+/// Whether a recipient is not one that the account may send to.
+pub(super) fn out_of_reach(
+    live: &LiveConfig,
+    account: Option<&str>,
+    recipient: Option<&[u8]>,
+) -> Option<Refused<'static>> {
+    let own = live.accounts.as_ref().and_then(|logins| logins.accounts().own(account?))?;
+    let may = own.may_send_to(recipient?);
+    (!may).then_some(Refused { reply: words::FOREIGN_RECIPIENT, reason: Reason::RelayDenied })
 }
 
 /// RFC 8689 section 5: a field that says `No` has a message go whatever its recipients' domains ask of TLS, unless its MAIL requires TLS.

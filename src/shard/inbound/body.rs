@@ -71,7 +71,10 @@ pub(super) async fn take<R: Runtime>(connection: &mut Connection<R>) -> Result<b
             // What became of it on the disk is not the client's fault.
             connection.since.message = connection.seconds();
             match stored {
-                Ok(id) => connection.session.accepted(&id, &mut connection.out),
+                Ok(id) => {
+                    connection.rates.iter_mut().for_each(|rates| rates.used());
+                    connection.session.accepted(&id, &mut connection.out);
+                }
                 Err(why) => connection.session.not_stored(why, &mut connection.out),
             }
             Ok(true)

@@ -9,10 +9,12 @@ use crate::limits;
 use crate::policy::relay::Way;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
+use crate::shard::account_counts::AccountPermit;
 use crate::shard::inbound::listener::Listener;
 use crate::shard::inbound::permit::Permit;
-use crate::shard::inbound::{certified, reject, submit, suppress};
+use crate::shard::inbound::rates::SessionRates;
 use crate::shard::inbound::upload::Upload;
+use crate::shard::inbound::{certified, reject, submit, suppress};
 use crate::shard::wire::{Wire, WireError};
 use crate::smtp::server::{Intake, Overdue, Session, Step};
 use crate::smtp::words;
@@ -42,6 +44,10 @@ pub(super) struct Connection<R: Runtime> {
     /// How it came, and whether it is known whose it is.
     pub(super) way: Way,
     permit: Permit,
+    /// The account that it is of, once one logged in.
+    pub(super) account: Option<AccountPermit>,
+    /// What it counts for, where there are rates.
+    pub(super) rates: Option<Box<SessionRates>>,
 }
 
 /// Since when a session is in the middle of something.
@@ -62,6 +68,7 @@ impl<R: Runtime> Drop for Connection<R> {
     fn drop(&mut self) {
         self.upload.take().into_iter().for_each(|mut upload| upload.abandon(&self.shard));
         self.shard.instruments.counters.connections_closed.add(1);
+        self.rates.iter_mut().for_each(|rates| rates.give_back());
         self.shard.inbound.memory.release(self.shard.mesh.memory(), self.held as usize);
         self.shard.inbound.session_memory.release(self.shard.mesh.session_memory(), self.carried as usize);
     }
@@ -98,6 +105,8 @@ impl<R: Runtime> Connection<R> {
             is_certified: false,
             way,
             permit,
+            account: None,
+            rates: None,
         }
     }
 
@@ -292,16 +301,15 @@ impl<R: Runtime> Connection<R> {
         };
         let before = std::mem::replace(&mut self.listener, listening.listener());
         let listener = &self.listener;
-        // Whose account is gone, or has another password, is not who he was.
-        let proven = self.session.account().is_none_or(|account| {
-            let hash = |listener: &Listener| {
-                listener.live.accounts.as_ref().map(|logins| logins.hash(account).map(str::to_owned))
-            };
-            hash(listener) == hash(&before)
+        // Whose account is gone, or has another password, or may not come from there any more, is not who he was.
+        let client = self.session.peer().ip();
+        let proven = self.session.known_as().is_none_or(|account| {
+            let both = listener.live.accounts.as_ref().zip(before.live.accounts.as_ref());
+            both.is_some_and(|(now, before)| now.keeps(before, account, client))
         });
         let proven = proven
             && (!self.is_certified
-                || certified::account(&self.shard, listener, self.wire.certificates()).as_deref()
+                || certified::account(&self.shard, listener, (client, self.wire.certificates())).as_deref()
                     == self.session.account());
         let may_relay = self.way.may_relay(&listener.config.relay_from, self.session.peer().ip());
         self.session.renew(listener.session.clone(), may_relay);

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use crate::policy::accounts::Accounts;
+use crate::policy::accounts::{Accounts, SaltKey};
 use crate::policy::guesses::Guesses;
 use crate::policy::verified::{Digest, DigestKey, Verified};
 use crate::shard::timers::Deadline;
@@ -23,6 +23,9 @@ pub struct Logins {
     pub(super) accounts: Accounts,
     pub(super) digest_key: DigestKey,
     pub(super) verified: Mutex<Verified>,
+    /// The same of keys that were proven by SCRAM.
+    pub(super) proven: Mutex<Verified>,
+    pub(super) salts: SaltKey,
     pub(super) guesses: Arc<Mutex<Guesses>>,
 }
 
@@ -33,6 +36,8 @@ impl Logins {
             accounts,
             digest_key: DigestKey::new(&keys[0]),
             verified: Mutex::default(),
+            proven: Mutex::default(),
+            salts: SaltKey::new(&keys[0]),
             guesses: Arc::new(Mutex::new(Guesses::new(&keys[1]))),
         }
     }
@@ -40,7 +45,13 @@ impl Logins {
     /// Other accounts, with nothing remembered but who guesses. `key`: bytes nobody knows, drawn for them alone.
     pub fn again(&self, accounts: Accounts, key: &[u8; 32]) -> Logins {
         let (digest_key, guesses) = (DigestKey::new(key), self.guesses.clone());
-        Logins { accounts, digest_key, verified: Mutex::default(), guesses }
+        let (verified, proven) = (Mutex::default(), Mutex::default());
+        Logins { accounts, digest_key, verified, proven, salts: self.salts.clone(), guesses }
+    }
+
+    /// What names that nobody has are salted with, in place of what dies with the process.
+    pub fn salt_by(&mut self, salts: SaltKey) {
+        self.salts = salts;
     }
 
     /// Who has one.
@@ -53,10 +64,14 @@ impl Logins {
         lock(&self.guesses).calm(now)
     }
 
-    /// The hash of an account's password; None: there is no such account.
-    pub(super) fn hash(&self, name: &str) -> Option<&str> {
-        let (hash, place) = self.accounts.stored(name);
-        place.map(|_| hash)
+    /// Whether who logged in as this account may be it still, as the accounts were read anew: nobody changed how it logs in, nor from where it may.
+    pub(super) fn keeps(&self, before: &Logins, name: &str, client: IpAddr) -> bool {
+        self.accounts.is_as_in(&before.accounts, name) && self.lets(name, client)
+    }
+
+    /// Whether an account may log in from there.
+    pub(super) fn lets(&self, name: &str, client: IpAddr) -> bool {
+        self.accounts.own(name).is_none_or(|own| own.may_come_from(client))
     }
 }
 
@@ -71,6 +86,8 @@ pub enum Login {
     Unavailable,
     /// Nor now: too many want to know, or it is our fault.
     Postponed,
+    /// They are, and the account has as many connections as it may: this one ends.
+    Full,
     /// As before, or wrong, and too many sessions wait for their answer already: this one ends.
     Cut,
 }

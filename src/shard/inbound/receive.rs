@@ -11,12 +11,10 @@ use crate::limits;
 use crate::policy::relay::Way;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
-use crate::shard::inbound::authenticate::authenticate;
 use crate::shard::inbound::connection::Connection;
 use crate::shard::inbound::listener::Listener;
-use crate::shard::inbound::logins::Login;
 use crate::shard::inbound::permit::Permit;
-use crate::shard::inbound::{arrive, ask, body, secure};
+use crate::shard::inbound::{arrive, ask, body, log_in, secure};
 use crate::shard::wire::WireError;
 use crate::smtp::server::{Overdue, Step};
 use crate::smtp::words;
@@ -119,34 +117,13 @@ async fn act<R: Runtime>(connection: &mut Connection<R>, step: Step) -> Result<b
     match step {
         Step::NeedInput => {}
         Step::Flush => connection.flush().await?,
-        Step::StartTls => secure::start_tls(connection).await?,
+        Step::StartTls => return secure::start_tls(connection).await,
+        // In memory of its own, for which a session that is idle has no room.
         Step::Authenticate(credentials) => {
-            connection.flush().await?;
-            // Here, and where they are checked.
-            connection.count_with(connection.wire.held() + 2 * credentials.held());
-            let close =
-                match authenticate(&connection.shard, &credentials, connection.session.peer().ip()).await {
-                    Login::Right => {
-                        connection.session.authenticated(&credentials.name, &mut connection.out);
-                        false
-                    }
-                    Login::Wrong => connection.session.authentication_failed(&mut connection.out),
-                    Login::Unavailable => connection.session.authentication_unavailable(&mut connection.out),
-                    Login::Postponed => {
-                        connection.session.authentication_postponed(&mut connection.out);
-                        false
-                    }
-                    Login::Cut => {
-                        connection.session.authentication_cut(&mut connection.out);
-                        true
-                    }
-                };
-            if matches!(connection.out.first(), Some(b'4' | b'5')) {
-                connection.session.refused(&connection.out, Some(&credentials.name));
-                connection.record_refusals();
-            }
-            return Ok(!close);
+            return Box::pin(log_in::by_password(connection, credentials)).await;
         }
+        Step::Challenge => return Ok(log_in::challenge(connection)),
+        Step::Prove(proof) => return Box::pin(log_in::by_proof(connection, proof)).await,
         Step::Ask(question) => {
             let close = ask::answer(connection, question);
             connection.record_refusals();

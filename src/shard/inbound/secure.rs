@@ -6,15 +6,16 @@ use crate::limits;
 use crate::policy::reason::{Reason, Refused};
 use crate::runtime::Runtime;
 use crate::shard::inbound::connection::Connection;
-use crate::shard::inbound::{certified, reject};
+use crate::shard::inbound::logins::Login;
+use crate::shard::inbound::{certified, log_in, reject};
 use crate::shard::wire::WireError;
 use crate::smtp::words;
 
 /// Where there is no room for one more session under TLS.
 const NO_ROOM: Refused<'static> = Refused { reply: words::TLS_PUT_OFF, reason: Reason::NoRoom };
 
-/// What STARTTLS asked for.
-pub(super) async fn start_tls<R: Runtime>(connection: &mut Connection<R>) -> Result<(), WireError> {
+/// What STARTTLS asked for. False: the session is over.
+pub(super) async fn start_tls<R: Runtime>(connection: &mut Connection<R>) -> Result<bool, WireError> {
     connection.flush().await?;
     // What was pipelined in plain text behind STARTTLS is never read as part of the protected session.
     connection.input = Vec::new();
@@ -33,7 +34,7 @@ pub(super) async fn begin<R: Runtime>(connection: &mut Connection<R>) -> Result<
     // Nothing of it is there yet: a drain ends this wait, and who only looks whether the port is open is nobody's concern.
     connection.wire.limit_idle_at(shard.timers.recent() + limits::server::HANDSHAKE);
     match first_bytes(connection).await {
-        Ok(true) => shake(connection).await.map(|()| true),
+        Ok(true) => shake(connection).await,
         Err(WireError::TimedOut) if !shard.draining.get() => Err(broken(WireError::TimedOut)),
         Ok(false) | Err(_) => Ok(false),
     }
@@ -63,8 +64,8 @@ async fn first_bytes<R: Runtime>(connection: &mut Connection<R>) -> Result<bool,
     Ok(true)
 }
 
-/// The handshake.
-async fn shake<R: Runtime>(connection: &mut Connection<R>) -> Result<(), WireError> {
+/// The handshake. False: the session is over.
+async fn shake<R: Runtime>(connection: &mut Connection<R>) -> Result<bool, WireError> {
     let shard = connection.shard.clone();
     let Some(config) = connection.listener.tls.clone() else {
         return Err(WireError::Lost(io::ErrorKind::Unsupported.into()));
@@ -89,12 +90,22 @@ async fn shake<R: Runtime>(connection: &mut Connection<R>) -> Result<(), WireErr
     drop(taken);
     connection.wire.shake_hands(left, turn).await.map_err(broken)?;
     connection.session.tls_established(connection.wire.describe_tls());
-    let shown = connection.wire.certificates();
+    let client = connection.session.peer().ip();
+    let shown = (client, connection.wire.certificates());
     if let Some(account) = certified::account(&shard, &connection.listener, shown) {
+        if log_in::enter(connection, &account) != Login::Right {
+            connection.session.authentication_full(&mut connection.out);
+            connection.session.refused(&connection.out, Some(&account));
+            connection.record_refusals();
+            return Ok(false);
+        }
         connection.session.is_account(&account);
         connection.is_certified = true;
     }
+    if connection.wire.exporter().is_some() {
+        connection.session.can_bind();
+    }
     shard.instruments.counters.tls_sessions.add(1);
     connection.count();
-    Ok(())
+    Ok(true)
 }

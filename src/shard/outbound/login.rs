@@ -125,8 +125,10 @@ async fn keys<R: Runtime>(
     let calm = accounts.is_none_or(|logins| logins.is_calm(shard.runtime.now()));
     let (theirs, of) = (credentials.clone(), costs.clone());
     let priority = Priority { urgency: Urgency::Prompt, rank: 0, calm };
-    let derived =
-        shard.runtime.compute(priority, move |_| Keys::derive(theirs.password.secret(), &of)).await?;
+    let derived = shard
+        .runtime
+        .compute(priority, move |_| Keys::derive(theirs.password.secret().as_bytes(), &of))
+        .await?;
     under_way.done(derived.clone());
     Ok(derived)
 }

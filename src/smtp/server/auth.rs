@@ -1,11 +1,15 @@
-//! AUTH PLAIN (RFC 4954, RFC 4616) and AUTH LOGIN (no RFC: the draft draft-murchison-sasl-login), only under TLS.
+//! AUTH (RFC 4954), only under TLS: SCRAM-SHA-256 and -PLUS (RFC 7677), PLAIN (RFC 4616) and LOGIN (no RFC: the draft
+//! draft-murchison-sasl-login).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::identity::Identity;
+use super::scram::{Exchange, Fault, Proof};
 use super::step::Credentials;
+use crate::config::{AuthMechanism, AuthMechanisms};
 use crate::limits;
+use crate::smtp::scram::Costs;
 use crate::smtp::words;
 
 /// How far an exchange is, and how many of them failed.
@@ -25,6 +29,12 @@ enum Awaited {
     LoginName,
     /// LOGIN's password, for this name.
     LoginPassword(String),
+    /// SCRAM's first message. Bound to the connection: by the name of the mechanism; because that is offered.
+    ScramFirst { plus: bool, can_bind: bool },
+    /// Its last one.
+    ScramProof(Exchange),
+    /// Nothing more: this account is logged in, and has our own proof to look at first (RFC 4954 section 4).
+    ScramEnd(String),
 }
 
 /// What comes of a line.
@@ -33,8 +43,16 @@ pub(super) enum AuthStep {
     Ask(&'static str),
     /// The exchange is over without credentials.
     Refuse(&'static str),
+    /// It failed, without anything to be checked.
+    Fail(&'static str),
     /// They are to be checked.
     Check(Credentials),
+    /// The client is to be told what its key is derived with.
+    Challenge,
+    /// What it proves is to be checked.
+    Prove(Box<Proof>),
+    /// This account is logged in.
+    Done(String),
 }
 
 /// Why AUTH cannot be said now.
@@ -59,14 +77,15 @@ impl Auth {
         self.awaiting.is_some()
     }
 
-    /// An AUTH command, with an initial response or without.
-    pub(super) fn begin(&mut self, mechanism: &str, initial: Option<&str>) -> AuthStep {
-        let awaited = if mechanism.eq_ignore_ascii_case("PLAIN") {
-            Awaited::Plain
-        } else if mechanism.eq_ignore_ascii_case("LOGIN") {
-            Awaited::LoginName
-        } else {
-            return AuthStep::Refuse(words::AUTH_MECHANISM);
+    /// An AUTH command, with an initial response or without. `offered`: what this session may use.
+    pub(super) fn begin(&mut self, name: &str, initial: Option<&str>, offered: AuthMechanisms) -> AuthStep {
+        let can_bind = offered.has(AuthMechanism::ScramSha256Plus);
+        let awaited = match offered.named(name) {
+            Some(AuthMechanism::ScramSha256Plus) => Awaited::ScramFirst { plus: true, can_bind },
+            Some(AuthMechanism::ScramSha256) => Awaited::ScramFirst { plus: false, can_bind },
+            Some(AuthMechanism::Plain) => Awaited::Plain,
+            Some(AuthMechanism::Login) => Awaited::LoginName,
+            None => return AuthStep::Refuse(words::AUTH_MECHANISM),
         };
         match initial {
             Some(response) => self.respond(awaited, response.as_bytes()),
@@ -89,12 +108,47 @@ impl Auth {
 
     fn ask(&mut self, awaited: Awaited) -> AuthStep {
         let words = match awaited {
-            Awaited::Plain => words::AUTH_CONTINUE,
+            Awaited::Plain | Awaited::ScramFirst { .. } => words::AUTH_CONTINUE,
+            Awaited::ScramProof(_) | Awaited::ScramEnd(_) => words::AUTH_CONTINUE,
             Awaited::LoginName => words::AUTH_USERNAME,
             Awaited::LoginPassword(_) => words::AUTH_PASSWORD,
         };
         self.awaiting = Some(Box::new(awaited));
         AuthStep::Ask(words)
+    }
+
+    /// The account that a challenge is for.
+    pub(super) fn challenged(&self) -> Option<&str> {
+        match self.awaiting.as_deref() {
+            Some(Awaited::ScramProof(exchange)) => Some(exchange.name()),
+            _ => None,
+        }
+    }
+
+    /// Tells the client what its key is derived with, as [`Exchange::challenge`] has it.
+    pub(super) fn challenge(
+        &mut self,
+        costs: Costs,
+        (nonce, binding): (&str, Option<&[u8; 32]>),
+        out: &mut Vec<u8>,
+    ) {
+        if let Some(Awaited::ScramProof(exchange)) = self.awaiting.as_deref_mut() {
+            say(exchange.challenge(costs, nonce, binding), out);
+        }
+    }
+
+    /// The client has proven that it knows the password of this account, and is told that we do.
+    pub(super) fn proven(&mut self, account: &str, signature: &[u8; 32], out: &mut Vec<u8>) {
+        self.awaiting = Some(Box::new(Awaited::ScramEnd(account.to_owned())));
+        say(&format!("v={}", STANDARD.encode(signature)), out);
+    }
+
+    /// The account that is logged in when the client has seen that.
+    pub(super) fn logs_in(&self) -> Option<&str> {
+        match self.awaiting.as_deref() {
+            Some(Awaited::ScramEnd(account)) => Some(account),
+            _ => None,
+        }
     }
 
     /// A line of the exchange, base64. RFC 4954 section 4: `*` alone cancels it, `=` alone is an initial response of no bytes.
@@ -113,6 +167,22 @@ impl Auth {
             Awaited::LoginPassword(name) => {
                 (!response.contains(&0)).then_some(Credentials { name, password: response })
             }
+            Awaited::ScramFirst { plus, can_bind } => {
+                return match Exchange::begin(response, plus, can_bind) {
+                    Ok(exchange) => {
+                        self.awaiting = Some(Box::new(Awaited::ScramProof(exchange)));
+                        AuthStep::Challenge
+                    }
+                    Err(fault) => fault.into(),
+                };
+            }
+            Awaited::ScramProof(exchange) => {
+                return exchange
+                    .prove(response)
+                    .map_or_else(AuthStep::from, |it| AuthStep::Prove(Box::new(it)));
+            }
+            Awaited::ScramEnd(account) if response.is_empty() => return AuthStep::Done(account),
+            Awaited::ScramEnd(_) => None,
         };
         credentials.map_or(AuthStep::Refuse(words::AUTH_MALFORMED), AuthStep::Check)
     }
@@ -125,10 +195,31 @@ impl Auth {
 
     /// Bytes in memory.
     pub(super) fn held(&self) -> usize {
-        let name =
-            |awaited: &Awaited| if let Awaited::LoginPassword(name) = awaited { name.len() } else { 0 };
-        self.awaiting.as_ref().map_or(0, |awaited| limits::TEXT_OVERHEAD + name(awaited))
+        let of = |awaited: &Awaited| match awaited {
+            Awaited::LoginPassword(name) | Awaited::ScramEnd(name) => name.len(),
+            Awaited::ScramProof(exchange) => exchange.held(),
+            Awaited::Plain | Awaited::LoginName | Awaited::ScramFirst { .. } => 0,
+        };
+        self.awaiting.as_ref().map_or(0, |awaited| size_of::<Awaited>() + limits::TEXT_OVERHEAD + of(awaited))
     }
+}
+
+/// Where an exchange of SCRAM ends early.
+impl From<Fault> for AuthStep {
+    fn from(fault: Fault) -> AuthStep {
+        match fault {
+            Fault::Malformed => AuthStep::Refuse(words::AUTH_MALFORMED),
+            Fault::Downgraded => AuthStep::Fail(words::AUTH_DOWNGRADED),
+            Fault::Binding => AuthStep::Fail(words::AUTH_OTHER_CHANNEL),
+        }
+    }
+}
+
+/// A challenge (RFC 4954 section 4).
+fn say(challenge: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"334 ");
+    out.extend_from_slice(STANDARD.encode(challenge).as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
 /// `authzid NUL authcid NUL passwd`.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::config::AuthMechanisms;
 use crate::limits;
 use crate::mail::address::{AddressError, Path};
 use crate::mail::envelope::TlsWish;
@@ -225,13 +226,15 @@ impl Dialogue {
         if extended {
             let (config, tls) = (&self.config, self.identity.is_protected());
             let unnamed = self.identity.account().is_none();
-            let (starttls, auth) = (config.starttls && !tls, config.accounts && tls && unnamed);
+            let starttls = config.starttls && !tls;
+            let mechanisms = config.auth.where_bound(self.identity.can_bind);
+            let auth = !mechanisms.is_empty() && tls && unnamed;
             // Also to who may authenticate now: many say EHLO once.
             let begun = (self.identity.begun > 0 && (auth || self.identity.may_relay()))
                 .then_some(UnixMillis(u64::from(self.identity.begun) * 1000));
             let offered = Offered {
                 starttls,
-                auth,
+                auth: if auth { mechanisms } else { AuthMechanisms::NONE },
                 dsn: config.dsn,
                 require_tls: tls && (auth || self.identity.may_relay()),
                 held_from: begun,
@@ -393,6 +396,9 @@ impl Dialogue {
     fn need_recipients(&mut self, out: &mut Vec<u8>) -> Option<Step> {
         let (offered, listed, refused) =
             self.transaction.as_ref().map(|open| (open.offered, open.listed(), open.refused))?;
+        if self.transaction.as_ref().is_some_and(Transaction::is_put_off) {
+            return self.offered(words::PUT_OFF, out);
+        }
         if offered > listed {
             // There was no memory for a good one, and it may come again.
             return self.offered(words::NO_MEMORY, out);
@@ -477,11 +483,12 @@ impl Dialogue {
     }
 
     fn auth(&mut self, mechanism: &str, initial: Option<&str>, out: &mut Vec<u8>) -> Option<Step> {
-        if let Some(words) = auth::forbidden(self.config.accounts, &self.identity, self.transaction.is_some())
-        {
+        let offered = self.config.auth.where_bound(self.identity.can_bind);
+        let in_transaction = self.transaction.is_some();
+        if let Some(words) = auth::forbidden(!self.config.auth.is_empty(), &self.identity, in_transaction) {
             return self.complain(words, out);
         }
-        let outcome = self.auth.begin(mechanism, initial);
+        let outcome = self.auth.begin(mechanism, initial, offered);
         self.go_on_with_auth(outcome, out)
     }
 
@@ -492,11 +499,21 @@ impl Dialogue {
                 Some(Step::Flush)
             }
             AuthStep::Refuse(words) => self.complain(words, out),
+            AuthStep::Fail(words) => {
+                self.fail_auth(words, words::TOO_MANY_ERRORS, out).then_some(Step::Close)
+            }
             AuthStep::Check(credentials) => Some(Step::Authenticate(credentials)),
+            AuthStep::Challenge => Some(Step::Challenge),
+            AuthStep::Prove(proof) => Some(Step::Prove(proof)),
+            AuthStep::Done(account) => {
+                self.identity.authenticate(&account);
+                self.say(words::AUTH_OK, out)
+            }
         }
     }
 
     pub(super) fn fail_auth(&mut self, words: &str, end: &str, out: &mut Vec<u8>) -> bool {
+        self.auth.give_up();
         self.say(words, out);
         !self.auth.may_fail() && self.close(end, out).is_some()
     }
@@ -519,7 +536,11 @@ impl Dialogue {
             }
             (Answer::Refuse(refused), Some(asked)) => {
                 refusals.note_unwanted(refused, &transaction.envelope, Some(&asked.address));
-                if refused.reason == Reason::Suppressed {
+                if refused.reason == Reason::Rate {
+                    transaction.put_off();
+                    self.conduct.turn_away();
+                    self.offered(refused.reply, out)
+                } else if refused.reason == Reason::Suppressed {
                     transaction.is_listed();
                     self.conduct.excuse();
                     self.offered(refused.reply, out)
@@ -530,7 +551,12 @@ impl Dialogue {
             (Answer::Refuse(refused), None) => {
                 refusals.note_unwanted(refused, &transaction.envelope, None);
                 self.transaction = None;
-                self.complain_of_mail(refused.reply, out)
+                if refused.reason == Reason::Rate {
+                    self.conduct.refuse_mail(true);
+                    self.turn_away(refused.reply, out)
+                } else {
+                    self.complain_of_mail(refused.reply, out)
+                }
             }
         }
         .is_some()

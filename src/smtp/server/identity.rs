@@ -15,6 +15,8 @@ pub(super) struct Identity {
     pub(super) begun: u32,
     hello: Option<Box<Hello>>,
     tls: Option<Rc<str>>,
+    /// Logins can be bound to that.
+    pub(super) can_bind: bool,
     /// No TLS begins now.
     pub(super) tls_put_off: bool,
     /// Somebody has a say in each recipient, whatever the configuration says.
@@ -36,6 +38,7 @@ impl Identity {
             begun: 0,
             hello: None,
             tls: None,
+            can_bind: false,
             tls_put_off: false,
             asks_of_recipients: false,
             account: None,

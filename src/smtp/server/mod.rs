@@ -13,6 +13,7 @@ use crate::mail::envelope::Envelope;
 use crate::policy::reason::Refused;
 use crate::smtp::data::{Scanned, Scanner};
 use crate::smtp::reply;
+use crate::smtp::scram::Costs;
 use crate::smtp::words;
 use crate::time::UnixMillis;
 
@@ -20,6 +21,7 @@ mod step;
 mod lines;
 mod identity;
 mod conduct;
+mod scram;
 mod auth;
 mod transaction;
 mod portions;
@@ -34,6 +36,7 @@ use dialogue::Dialogue;
 use lines::{Lines, NextLine};
 pub use portions::PortionEnd;
 pub use refusals::{Refusal, Refusals};
+pub use scram::Proof;
 pub use step::{
     Answer, Credentials, Intake, OpenTransaction, Overdue, Question, Questions, SessionConfig, Step,
 };
@@ -181,6 +184,37 @@ impl Session {
         self.dialogue.identity.authenticate(account);
     }
 
+    /// Logins can be bound to this TLS (RFC 9266).
+    pub fn can_bind(&mut self) {
+        self.dialogue.identity.can_bind = true;
+    }
+
+    /// The account that the challenge of the last step is for.
+    pub fn challenged(&self) -> Option<&str> {
+        self.dialogue.auth.challenged()
+    }
+
+    /// What this account's key is derived with. `nonce`: printable, without a comma, and nobody can guess it. `binding`: what TLS exports for
+    /// this connection, where logins can be bound.
+    pub fn challenge(
+        &mut self,
+        costs: Costs,
+        (nonce, binding): (&str, Option<&[u8; 32]>),
+        out: &mut Vec<u8>,
+    ) {
+        self.dialogue.auth.challenge(costs, (nonce, binding), out);
+    }
+
+    /// What the client proved was right, and this is our own proof. The account is logged in when the client has seen it.
+    pub fn proven(&mut self, account: &str, signature: &[u8; 32], out: &mut Vec<u8>) {
+        self.dialogue.auth.proven(account, signature, out);
+    }
+
+    /// The account that authenticated, or has done all for it that there is to be done.
+    pub fn known_as(&self) -> Option<&str> {
+        self.account().or_else(|| self.dialogue.auth.logs_in())
+    }
+
     /// The credentials were right.
     pub fn authenticated(&mut self, account: &str, out: &mut Vec<u8>) {
         self.dialogue.identity.authenticate(account);
@@ -202,6 +236,11 @@ impl Session {
     /// The same, where we had no time for it: the session may ask again for as long as it may say anything.
     pub fn authentication_postponed(&mut self, out: &mut Vec<u8>) {
         self.dialogue.turn_away(words::AUTH_UNAVAILABLE, out);
+    }
+
+    /// They were right, and the account has as many connections as it may: the session ends.
+    pub fn authentication_full(&mut self, out: &mut Vec<u8>) {
+        self.dialogue.say(words::TOO_MANY_OF_ACCOUNT, out);
     }
 
     /// Too many like this client wait already: the session ends.

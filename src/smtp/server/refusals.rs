@@ -46,6 +46,7 @@ impl Refusal {
             ("421", "4.3.2") if rest.contains("logins") => Reason::AuthUnavailable,
             ("421", "4.3.2") => Reason::SessionOver,
             ("421", "4.5.0") => Reason::Protocol,
+            ("421", _) if rest.contains("connections") => Reason::TooManyConnections,
             ("421", _) => Reason::TooManyErrors,
             ("TLS:", _) => Reason::TlsFailed,
             ("connection" | "timed", _) => Reason::ConnectionLost,
@@ -388,8 +389,9 @@ mod tests {
 
     #[test]
     fn each_line_of_a_login_that_is_refused_is_kept_without_what_it_said() {
+        use crate::config::AuthMechanisms;
         let (peer, config) = ("192.0.2.1:1".parse().unwrap(), crate::smtp::server::tests::config());
-        let config = crate::smtp::server::SessionConfig { accounts: true, ..(*config).clone() };
+        let config = crate::smtp::server::SessionConfig { auth: AuthMechanisms::TOLD, ..(*config).clone() };
         let mut session = Session::new(config.into(), peer, false);
         session.tls_established("TLS".into());
         let lines = "EHLO x\r\nAUTH PLAIN\r\n!\r\nAUTH LOGIN\r\nMAIL FROM:<a@b>\r\nAUTH PLAIN\r\n*\r\nAUTH X\r\nAUTH\r\n";

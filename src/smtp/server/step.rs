@@ -3,13 +3,14 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::config::{BareNewlines, Content, Kind, Manner};
+use crate::config::{AuthMechanisms, BareNewlines, Content, Kind, Manner};
 use crate::limits;
 use crate::mail::envelope::{Envelope, Envelopes};
 use crate::policy::gateway::Gateway;
 use crate::policy::reason::Refused;
 use crate::policy::returns::Returns;
 use crate::smtp::data::Scanners;
+use crate::smtp::server::scram::Proof;
 use crate::smtp::words;
 
 /// What holds for every session of a listener.
@@ -25,8 +26,8 @@ pub struct SessionConfig {
     pub recipients_max: usize,
     /// STARTTLS is offered.
     pub starttls: bool,
-    /// There are accounts, so AUTH is offered under TLS.
-    pub accounts: bool,
+    /// How accounts log in, under TLS; none where there are no accounts.
+    pub auth: AuthMechanisms,
     /// Senders are told what they ask for (RFC 3461).
     pub dsn: bool,
     /// What becomes of a bare CR or LF in a message.
@@ -58,7 +59,7 @@ impl SessionConfig {
             message_size_max: limits::MESSAGE_SIZE_DEFAULT,
             recipients_max: limits::RECIPIENTS_MAX,
             starttls: false,
-            accounts: false,
+            auth: AuthMechanisms::NONE,
             dsn: false,
             bare_newlines: BareNewlines::default(),
             content: None,
@@ -133,6 +134,11 @@ pub enum Step {
     /// [`Session::authentication_failed`](super::Session::authentication_failed) or
     /// [`Session::authentication_unavailable`](super::Session::authentication_unavailable).
     Authenticate(Credentials),
+    /// A client wants to prove that it knows a password: call [`Session::challenge`](super::Session::challenge) for the account that
+    /// [`Session::challenged`](super::Session::challenged) names, with what its key is derived with.
+    Challenge,
+    /// Check what it proves, then call [`Session::proven`](super::Session::proven) or one of those for credentials that were not right.
+    Prove(Box<Proof>),
     /// Feed what follows to [`Session::scan`](super::Session::scan) until it is done, then call
     /// [`Session::body_end`](super::Session::body_end).
     Body,

@@ -1,6 +1,7 @@
 //! Sessions as stories: what the client says, what it hears.
 
 use super::*;
+use crate::config::AuthMechanisms;
 use crate::mail::envelope::{Envelope, WithProtocol};
 use crate::time::UnixMillis;
 
@@ -9,7 +10,7 @@ pub(super) fn config() -> Rc<SessionConfig> {
         message_size_max: 1000,
         recipients_max: 3,
         starttls: true,
-        accounts: true,
+        auth: AuthMechanisms::TOLD,
         dsn: true,
         ..SessionConfig::plain("relay.example")
     })
@@ -63,6 +64,7 @@ fn converse(session: &mut Session, input: &[u8], split: usize) -> (String, Vec<S
                     }
                     steps.push(Step::Authenticate(credentials));
                 }
+                Step::Challenge | Step::Prove(_) => panic!("nobody began with SCRAM"),
                 Step::Close => {
                     steps.push(Step::Close);
                     break 'pieces;

@@ -33,6 +33,8 @@ struct RareState {
     asked: Option<PendingRecipient>,
     /// Recipients that were refused as such that get no mail, which is no error of the client.
     listed: u32,
+    /// Some were more than the client may bring now.
+    put_off: bool,
 }
 
 impl RareState {
@@ -119,6 +121,16 @@ impl Transaction {
     /// How many were.
     pub(super) fn listed(&self) -> u32 {
         self.aside.as_ref().map_or(0, |aside| aside.listed)
+    }
+
+    /// One was more than the client may bring now.
+    pub(super) fn put_off(&mut self) {
+        self.aside.get_or_insert_default().put_off = true;
+    }
+
+    /// Whether one was.
+    pub(super) fn is_put_off(&self) -> bool {
+        self.aside.as_ref().is_some_and(|aside| aside.put_off)
     }
 
     /// Takes a recipient, unless it is there already: then what was asked of it first stands.

@@ -1,53 +1,15 @@
 //! SCRAM-SHA-256 (RFC 5802, RFC 7677) without channel binding: the connection is one to a host that has a valid certificate.
-//!
-//! Names and passwords are taken as they are: who has letters beyond ASCII in them writes them as the host prepared them (RFC 4013).
 
 use std::fmt;
 use std::num::NonZeroU32;
 
-use aws_lc_rs::{digest, hmac, pbkdf2};
+use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::limits;
-
-/// What a key is derived with. Two hosts that say the same get the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Costs {
-    /// The host's.
-    pub salt: Box<[u8]>,
-    /// Within bounds.
-    pub iterations: NonZeroU32,
-}
-
-/// What is derived of a password: as good as that at this host.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Keys {
-    client: [u8; 32],
-    server: [u8; 32],
-}
-
-impl fmt::Debug for Keys {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Keys")
-    }
-}
-
-impl Keys {
-    /// Takes as long as the host wants: up to [`limits::client::ITERATIONS_MAX`] hashes, a good part of a second.
-    pub fn derive(password: &str, costs: &Costs) -> Keys {
-        let mut salted = [0; 32];
-        let algorithm = pbkdf2::PBKDF2_HMAC_SHA256;
-        pbkdf2::derive(algorithm, costs.iterations, &costs.salt, password.as_bytes(), &mut salted);
-        Keys { client: sign(&salted, b"Client Key"), server: sign(&salted, b"Server Key") }
-    }
-
-    /// What a host that knows the password says of all that was signed.
-    #[cfg(test)]
-    pub(super) fn signature(&self, signed: &str) -> [u8; 32] {
-        sign(&self.server, signed.as_bytes())
-    }
-}
+pub use crate::smtp::scram::{Costs, Keys};
+use crate::smtp::scram::{escape, hash, sign};
 
 /// Why the host is not believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,9 +76,7 @@ impl Scram {
     }
 
     pub(super) fn with_nonce(user: &str, nonce: String) -> (Scram, String) {
-        // RFC 5802 section 5.1.
-        let user = user.replace('=', "=3D").replace(',', "=2C");
-        let bare = format!("n={user},r={nonce}");
+        let bare = format!("n={},r={nonce}", escape(user));
         let first = format!("{HEADER}{bare}");
         (Scram { nonce, signed: bare, whole: String::new(), expected: None, asked: false }, first)
     }
@@ -166,8 +126,7 @@ impl Scram {
         }
         let without = format!("c={},r={}", STANDARD.encode(HEADER), self.whole);
         self.signed = format!("{},{without}", self.signed);
-        let stored = digest::digest(&digest::SHA256, &keys.client);
-        let signature = sign(stored.as_ref(), self.signed.as_bytes());
+        let signature = sign(&hash(&keys.client), self.signed.as_bytes());
         let mut proof = keys.client;
         proof.iter_mut().zip(signature).for_each(|(byte, of_signature)| *byte ^= of_signature);
         self.expected = Some(keys.server);
@@ -191,11 +150,4 @@ impl Scram {
         let key = hmac::Key::new(hmac::HMAC_SHA256, key);
         hmac::verify(&key, self.signed.as_bytes(), &signature).map_err(|_| ScramError::WrongSignature)
     }
-}
-
-fn sign(key: &[u8], message: &[u8]) -> [u8; 32] {
-    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message);
-    let mut signature = [0; 32];
-    signature.copy_from_slice(tag.as_ref());
-    signature
 }

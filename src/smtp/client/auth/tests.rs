@@ -31,7 +31,7 @@ fn the_example_of_rfc_7677() {
     let asked = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
     let costs = scram.on_first(asked.as_bytes()).unwrap();
     assert_eq!((costs.iterations.get(), costs.salt.len()), (4096, 16));
-    let keys = Keys::derive("pencil", &costs);
+    let keys = Keys::derive(b"pencil", &costs);
     assert_eq!(
         scram.prove(&keys).unwrap(),
         "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
@@ -47,7 +47,7 @@ fn the_example_of_rfc_7677() {
         scram.on_last(b"6rri").is_err() && scram.on_last(b"v=!").is_err() && scram.on_last(b"\xff").is_err()
     );
     assert!(scram.prove(&keys).is_err(), "once");
-    let other = Keys::derive("pencil ", &costs);
+    let other = Keys::derive(b"pencil ", &costs);
     assert!(other != keys && !format!("{other:?}").contains('['));
 }
 
@@ -98,7 +98,7 @@ fn host(first: &str, password: &str) -> (String, impl Fn(&str) -> String + use<>
     let nonce = bare.rsplit_once("r=").unwrap().1;
     let asked = format!("r={nonce}host,s=QUJD,i=4096");
     let costs = Costs { salt: b"ABC"[..].into(), iterations: 4096.try_into().unwrap() };
-    let (keys, signed) = (Keys::derive(password, &costs), format!("{bare},{asked}"));
+    let (keys, signed) = (Keys::derive(password.as_bytes(), &costs), format!("{bare},{asked}"));
     let last = move |proof: &str| {
         let signed = format!("{signed},{}", proof.rsplit_once(",p=").unwrap().0);
         format!("v={}", STANDARD.encode(keys.signature(&signed)))
@@ -110,7 +110,7 @@ fn host(first: &str, password: &str) -> (String, impl Fn(&str) -> String + use<>
 fn scram_ends_when_the_host_has_proven_itself() {
     let begin = || Exchange::begin(Mechanism::ScramSha256, LOGIN, &[7; 18]);
     let derive = |exchange: &mut Exchange<'_>, asked: &str| match exchange.on_reply(challenge_of(asked)) {
-        Ok(AuthStep::Derive(costs)) => exchange.on_keys(&Keys::derive("pencil", &costs)),
+        Ok(AuthStep::Derive(costs)) => exchange.on_keys(&Keys::derive(b"pencil", &costs)),
         other => panic!("{other:?}"),
     };
     let (mut exchange, line) = begin();
