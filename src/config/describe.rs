@@ -24,31 +24,7 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
         count => format!("{count} shards"),
     };
     writeln!(out, "{}: {shards}, mail kept in {}", config.node.hostname, config.node.data_dir.display())?;
-    for listener in &config.listeners {
-        write!(out, "listens on {}", listener.address)?;
-        if listener.kind != Kind::Relay {
-            write!(out, " for {}", listener.kind.word())?;
-        }
-        write!(out, ", messages up to {}", value::show_size(listener.message_size_max))?;
-        write!(out, ", {} recipients each", listener.recipients_max)?;
-        if listener.bare_newlines == BareNewlines::Normalise {
-            write!(out, ", bare CR and LF become CRLF")?;
-        }
-        write!(out, "{}{}{}", listener.content, listener.duties, listener.manner)?;
-        writeln!(out, "{}", offered_tls(listener))?;
-        write_proxies(listener, out)?;
-        writeln!(
-            out,
-            "  at most {} clients at one time, {} of one address",
-            listener.connections_max, listener.connections_per_client
-        )?;
-        let networks: Vec<_> = listener.relay_from.iter().map(ToString::to_string).collect();
-        if !networks.is_empty() {
-            writeln!(out, "  relays for {}", networks.join(", "))?;
-        }
-        write_gateway(listener, out)?;
-        write_logins(config, listener, out)?;
-    }
+    config.listeners.iter().try_for_each(|listener| write_listener(config, listener, out))?;
     if !config.rules.is_empty() {
         writeln!(
             out,
@@ -83,6 +59,33 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
     }
     write_tuning(config, out)?;
     config.shards.iter().try_for_each(|shard| write_shard(config, shard, out))
+}
+
+/// What one of them is for, and for whom.
+fn write_listener(config: &Config, listener: &ListenerConfig, out: &mut String) -> std::fmt::Result {
+    write!(out, "listens on {}", listener.address)?;
+    if listener.kind != Kind::Relay {
+        write!(out, " for {}", listener.kind.word())?;
+    }
+    write!(out, ", messages up to {}", value::show_size(listener.message_size_max))?;
+    write!(out, ", {} recipients each", listener.recipients_max)?;
+    if listener.bare_newlines == BareNewlines::Normalise {
+        write!(out, ", bare CR and LF become CRLF")?;
+    }
+    write!(out, "{}{}{}", listener.content, listener.duties, listener.manner)?;
+    writeln!(out, "{}", offered_tls(listener))?;
+    write_proxies(listener, out)?;
+    writeln!(
+        out,
+        "  at most {} clients at one time, {} of one address",
+        listener.connections_max, listener.connections_per_client
+    )?;
+    let networks: Vec<_> = listener.relay_from.iter().map(ToString::to_string).collect();
+    if !networks.is_empty() {
+        writeln!(out, "  relays for {}", networks.join(", "))?;
+    }
+    write_gateway(listener, out)?;
+    write_logins(config, listener, out)
 }
 
 fn offers_starttls(listener: &ListenerConfig) -> bool {

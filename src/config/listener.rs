@@ -7,6 +7,7 @@ mod proxy;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub use certificates::TlsFiles;
 pub use kind::Kind;
 pub use proxy::ProxyConfig;
 
@@ -101,15 +102,6 @@ impl ListenerConfig {
     }
 }
 
-/// `tls_certificate` and `tls_key` of a listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// PEM file of the certificate chain.
-    pub certificate: PathBuf,
-    /// PEM file of the private key.
-    pub key: PathBuf,
-}
-
 pub(super) fn listeners(root: &Section<'_>, accounts: bool) -> Vec<ListenerConfig> {
     let mut listeners: Vec<ListenerConfig> = Vec::new();
     let sections = root.sections("listener");
@@ -172,20 +164,12 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
     let messages_per_client = section.read("messages_per_client", None, in_a_time);
     let recipients_per_client = section.read("recipients_per_client", None, in_a_time);
     let auth = section.read("auth", None, |value| mechanisms::read(value).map(Some));
-    let accounts = accounts && auth.is_none_or(|auth| !auth.is_empty());
-    // Nobody could ever relay here: surely not what was meant.
-    let shut =
-        relay_from.is_empty() && gateway.domains.is_empty() && !(accounts && (tls.is_some() || proxy.tls));
-    if shut && kind.needs_login() {
-        let fix = "set auth.accounts, tls_certificate and tls_key, so that accounts may, or name networks in relay_from";
-        section.fail("kind", "", "nobody may send here: clients cannot log in", Fix::Do(fix.to_owned()));
-    } else if shut {
-        let more = ", or set auth.accounts and a certificate so that accounts may";
-        let fix = Fix::Write("[\"127.0.0.0/8\", \"::1\"]".to_owned(), more.to_owned());
-        section.fail("relay_from", "", "nobody may relay here", fix);
+    let logs_in = accounts && auth.is_none_or(|auth| !auth.is_empty()) && (tls.is_some() || proxy.tls);
+    if relay_from.is_empty() && gateway.domains.is_empty() && !logs_in {
+        fail_shut(section, kind);
     }
     let (content, manner) = (content::read(section), manner::read(section));
-    let duties = duties::read(section, Duties::NONE);
+    let duties = duties::read(section, if kind.needs_login() { Duties::SUBMISSION } else { Duties::NONE });
     section.finish();
     ListenerConfig {
         address,
@@ -208,6 +192,18 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
         messages_per_client,
         recipients_per_client,
     }
+}
+
+/// Nobody could ever send here: surely not what was meant.
+fn fail_shut(section: &Section<'_>, kind: Kind) {
+    if kind.needs_login() {
+        let fix = "set auth.accounts, tls_certificate and tls_key, so that accounts may, or name networks in relay_from";
+        section.fail("kind", "", "nobody may send here: clients cannot log in", Fix::Do(fix.to_owned()));
+        return;
+    }
+    let more = ", or set auth.accounts and a certificate so that accounts may";
+    let fix = Fix::Write("[\"127.0.0.0/8\", \"::1\"]".to_owned(), more.to_owned());
+    section.fail("relay_from", "", "nobody may relay here", fix);
 }
 
 /// So many in a time, and no more to it: there is no even pace that a burst would be an exception to.

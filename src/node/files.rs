@@ -90,31 +90,9 @@ pub(crate) fn fill(config: &mut Config, known: Known<'_>) -> Filled {
     let mut bad = Vec::new();
     let mut fail = |key: &str, flaw| bad.push(BadFile { key: key.to_owned(), flaw });
     let mut contents = Contents::default();
-    let (pems, mut shown) = (Pems::default(), Vec::new());
     contents.tickets = known.tickets.cloned().unwrap_or_default();
-    let mut more_shown = Vec::new();
-    for (at, listener) in config.listeners.iter().enumerate() {
-        let clients = listener.client_ca.as_ref().map(|path| tls::authorities(path, pems.read(path)));
-        let clients = clients.transpose().unwrap_or_else(|unusable| {
-            fail(&format!("listener[{at}].client_ca"), FileFlaw::Tls(unusable));
-            None
-        });
-        let usable = certificates(listener, (&contents.tickets, clients.as_ref()), &pems);
-        contents.clients.push(clients.map(Arc::new));
-        let usable = usable.unwrap_or_else(|unusable| {
-            let key = match unusable.of_key {
-                _ if !config.places.has(&format!("listener[{at}].tls_certificate")) => "certificates",
-                true => "tls_key",
-                false => "tls_certificate",
-            };
-            fail(&format!("listener[{at}].{key}"), FileFlaw::Tls(unusable));
-            None
-        });
-        let mut all = pems.all_shown(listener, usable.is_some(), &config.node.hostname).into_iter();
-        shown.push(all.next().flatten());
-        more_shown.extend(all.flatten().map(|shown| (at, shown)));
-        contents.certificates.push(usable);
-    }
+    let pems = Pems::default();
+    let (mut shown, more_shown) = of_listeners(config, &mut contents, &pems, &mut fail);
     match config.public.tls.as_ref().map(|files| tls::server(files, |path| pems.read(path))).transpose() {
         Ok(server) => contents.public_tls = server,
         Err(unusable) => {
@@ -252,6 +230,39 @@ fn logins(accounts: Accounts, known: Option<&Logins>) -> Logins {
         Some(known) => known.again(accounts, &process::random_bytes()),
         None => Logins::new(accounts, &[process::random_bytes(), process::random_bytes()]),
     }
+}
+
+/// What clients of the listeners are shown, and may show. What the certificates say: the first of each listener, then further ones.
+fn of_listeners(
+    config: &Config,
+    contents: &mut Contents,
+    pems: &Pems,
+    fail: &mut impl FnMut(&str, FileFlaw),
+) -> (Vec<Option<ShownCertificate>>, Vec<(usize, ShownCertificate)>) {
+    let (mut shown, mut more_shown) = (Vec::new(), Vec::new());
+    for (at, listener) in config.listeners.iter().enumerate() {
+        let clients = listener.client_ca.as_ref().map(|path| tls::authorities(path, pems.read(path)));
+        let clients = clients.transpose().unwrap_or_else(|unusable| {
+            fail(&format!("listener[{at}].client_ca"), FileFlaw::Tls(unusable));
+            None
+        });
+        let usable = certificates(listener, (&contents.tickets, clients.as_ref()), pems);
+        contents.clients.push(clients.map(Arc::new));
+        let usable = usable.unwrap_or_else(|unusable| {
+            let key = match unusable.of_key {
+                _ if !config.places.has(&format!("listener[{at}].tls_certificate")) => "certificates",
+                true => "tls_key",
+                false => "tls_certificate",
+            };
+            fail(&format!("listener[{at}].{key}"), FileFlaw::Tls(unusable));
+            None
+        });
+        let mut all = pems.all_shown(listener, usable.is_some(), &config.node.hostname).into_iter();
+        shown.push(all.next().flatten());
+        more_shown.extend(all.flatten().map(|shown| (at, shown)));
+        contents.certificates.push(usable);
+    }
+    (shown, more_shown)
 }
 
 /// What the clients of a listener are shown; None: nothing, as it has no TLS.

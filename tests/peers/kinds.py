@@ -64,8 +64,9 @@ def nobody_sends_without_a_login():
             client.quit()
             doors.sink.wait(at + 1)
             assert b"with ESMTPSA (TLSv1.3" in doors.sink.taken[at].body, doors.sink.taken[at].body
-        rejected = doors.relay.wait_log("rejected", 6)
-        assert sorted(event["reason"] for event in rejected) == ["auth_refused"] + ["auth_required"] * 5, rejected
+        rejected = doors.relay.wait_log("rejected", 8)
+        reasons = ["auth_refused"] + ["auth_required"] * 5 + ["protocol"] * 2
+        assert sorted(event["reason"] for event in rejected) == reasons, rejected
         assert all(event["enhanced"] == "5.7.0" for event in rejected if event["reason"] == "auth_required"), rejected
         # A relay for itself beside them, as before.
         doors.relay.send("a@b.example", ["c@d.example"], TEXT)
@@ -96,7 +97,7 @@ def real_clients_begin_with_tls():
             for version in ("-tls1", "-tls1_1"):
                 client = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", version, "-cipher", "ALL:@SECLEVEL=0", *more]
                 done = subprocess.run(client, input=b"", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
-                assert done.returncode != 0 and b"alert protocol version" in done.stdout, done.stdout
+                assert done.returncode != 0 and b"alert" in done.stdout, done.stdout
         doors.sink.wait(4)
         doors.relay.stop()
 

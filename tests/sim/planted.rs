@@ -14,8 +14,8 @@ use super::day::plan::{BANNER, DOT, End, Flavour, Lookup, Manner, Plan, RCPT, Si
 use super::day::reloads::{Fate, Reload, Version};
 use super::days::wrong;
 use super::{
-    ask, compaction, dsn, fair, feedback, floods, full_disk, gateway, held, lmtp, node_shares, rates, reload,
-    require_tls, rules, shaping, signed, sources, suppressed, suspend, warmup, window,
+    ask, compaction, dsn, fair, feedback, floods, full_disk, gateway, held, lmtp, node_shares, portions,
+    rates, reload, require_tls, rules, shaping, signed, sources, suppressed, suspend, warmup, window,
 };
 
 /// Seeds within which a defect must be found.
@@ -162,6 +162,7 @@ found! {
     ScheduleForgotten in a_schedule_nobody_keeps_is_found,
     ClassIgnored in a_rate_that_is_taken_for_a_refusal_is_found,
     MemoryKept in memory_of_who_went_away_is_found,
+    PortionsKept in portions_of_another_message_are_found,
     SuppressionUnasked in a_list_nobody_asks_is_found,
     SuppressedTried in mail_that_waits_for_who_is_listed_is_found,
     Unverified in mail_that_goes_on_before_it_is_verified_is_found,

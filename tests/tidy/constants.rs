@@ -54,6 +54,11 @@ const MAY: &[(&str, &[&str], &str)] = &[
     ("src/queue/fair.rs", &["TRIED_BEFORE"], "a name that nobody else has"),
     ("src/dns/message.rs", &["PAYLOAD"], "wire format (DNS flag day 2020)"),
     ("src/shard/records.rs", &["HEADER"], "wire format (RFC 8446 5.1)"),
+    (
+        "src/smtp/proxy.rs",
+        &["HEAD", "AUTHORITY", "CHECKSUM", "TLS", "TLS_VERSION", "TLS_CIPHER", "SPOKE_TLS"],
+        "wire format (the PROXY protocol, section 2.2)",
+    ),
     ("src/shard/outbound/site.rs", &["NO_ANSWER"], "an enhanced status code (RFC 3463 3.5)"),
     ("src/shard/outbound/settle.rs", &["TIME_EXPIRED"], "an enhanced status code (RFC 3463 3.5)"),
     ("src/mail/dsn.rs", &["LINE_MAX"], "RFC 5322 2.1.1"),

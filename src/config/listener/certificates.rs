@@ -4,10 +4,18 @@ use std::path::PathBuf;
 
 use toml::de::{DeTable, DeValue};
 
-use crate::config::TlsFiles;
 use crate::config::literal::{Fix, Wrong, kind, path, quoted, some_path};
 use crate::config::section::Section;
 use crate::limits;
+
+/// `tls_certificate` and `tls_key` of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// PEM file of the certificate chain.
+    pub certificate: PathBuf,
+    /// PEM file of the private key.
+    pub key: PathBuf,
+}
 
 const USUAL: &str = "[{ chain = \"/etc/relevo/chain.pem\", key = \"/etc/relevo/key.pem\" }]";
 

@@ -287,18 +287,8 @@ impl Dialogue {
             self.conduct.refuse_mail(self.identity.may_relay());
             return self.say(words::TOO_LARGE, out);
         }
-        if let Some(words) = parameters.hold.and_then(|hold| self.hold_refused(hold)) {
+        if let Some(words) = self.parameters_refused(&parameters) {
             return self.complain_of_mail(words, out);
-        }
-        if parameters.require_tls && !self.identity.is_protected() {
-            return self.complain_of_mail(words::REQUIRETLS_NEEDS_TLS, out);
-        }
-        // It is offered to those alone whose mail may go on: what strangers bring would come back to whom they name.
-        if parameters.require_tls && !self.identity.may_relay() {
-            return self.complain_of_mail(reply::of_error(CommandError::Parameter), out);
-        }
-        if !self.config.dsn && (parameters.ret.is_some() || parameters.envid.is_some()) {
-            return self.complain_of_mail(reply::of_error(CommandError::Parameter), out);
         }
         self.conduct.begin_anew();
         let mut envelope = self.config.envelopes.take();
@@ -333,6 +323,20 @@ impl Dialogue {
             SendAt::After(span) if span > limits::HOLD_MAX => Some(words::HELD_TOO_LONG),
             _ => None,
         }
+    }
+
+    /// What of MAIL's parameters is not for this client, or not for now.
+    fn parameters_refused(&self, parameters: &MailParameters<'_>) -> Option<&'static str> {
+        if let Some(words) = parameters.hold.and_then(|hold| self.hold_refused(hold)) {
+            return Some(words);
+        }
+        if parameters.require_tls && !self.identity.is_protected() {
+            return Some(words::REQUIRETLS_NEEDS_TLS);
+        }
+        // It is offered to those alone whose mail may go on: what strangers bring would come back to whom they name.
+        let for_others = parameters.require_tls && !self.identity.may_relay();
+        let reports = !self.config.dsn && (parameters.ret.is_some() || parameters.envid.is_some());
+        (for_others || reports).then(|| reply::of_error(CommandError::Parameter))
     }
 
     fn rcpt(&mut self, path: &Path<'_>, asked: Asked<'_>, gate: Intake, out: &mut Vec<u8>) -> Option<Step> {
