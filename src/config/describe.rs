@@ -74,6 +74,7 @@ fn write_listener(config: &Config, listener: &ListenerConfig, out: &mut String) 
     }
     write!(out, "{}{}{}", listener.content, listener.duties, listener.manner)?;
     writeln!(out, "{}", offered_tls(listener))?;
+    write_certificates(listener, out)?;
     write_proxies(listener, out)?;
     writeln!(
         out,
@@ -98,6 +99,23 @@ fn offered_tls(listener: &ListenerConfig) -> &'static str {
         (Some(_), false) => ", STARTTLS",
         (None, _) if listener.proxy.tls => ", TLS at its proxies",
         (None, _) => ", no TLS",
+    }
+}
+
+/// What it shows beside its first certificate, and whose it believes.
+fn write_certificates(listener: &ListenerConfig, out: &mut String) -> std::fmt::Result {
+    if !listener.more_tls.is_empty() {
+        writeln!(
+            out,
+            "  has {} certificates, by the name that a client asks for",
+            listener.certificates().count()
+        )?;
+    }
+    match &listener.client_ca {
+        Some(file) => {
+            writeln!(out, "  logs clients in by certificates of the authorities in {}", file.display())
+        }
+        None => Ok(()),
     }
 }
 

@@ -50,6 +50,7 @@ static LINE_WITH_DOT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b
 
 /// Scanners for messages to come: a session that waits has none of its own, and none is made for each message.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::vec_box, reason = "the box goes to a session as it is, and comes back")]
 pub struct Scanners(Rc<RefCell<Vec<Box<Scanner>>>>);
 
 impl Scanners {

@@ -14,9 +14,14 @@ use super::day::plan::{BANNER, DOT, End, Flavour, Lookup, Manner, Plan, RCPT, Si
 use super::day::reloads::{Fate, Reload, Version};
 use super::days::wrong;
 use super::{
-    ask, compaction, dsn, fair, feedback, floods, full_disk, gateway, held, lmtp, node_shares, portions,
-    rates, reload, require_tls, rules, shaping, signed, sources, suppressed, suspend, warmup, window,
+    ask, compaction, dsn, fair, feedback, floods, front_door, full_disk, gateway, held, lmtp, node_shares,
+    portions, rates, reload, require_tls, rules, shaping, signed, sources, suppressed, suspend, warmup,
+    window,
 };
+
+mod segments;
+
+use segments::{failing_segments, full_segments, outcomes_apart};
 
 /// Seeds within which a defect must be found.
 const SEEDS: u64 = 30;
@@ -567,32 +572,6 @@ fn lent(plan: &mut Plan, _: &mut Dice) {
 
 fn one_place(plan: &mut Plan, _: &mut Dice) {
     (plan.limit, plan.address_limit) = (5, 1);
-}
-
-/// One lane, and enough mail to fill segments while some of it waits.
-fn large(plan: &mut Plan, dice: &mut Dice, least: u64) {
-    plan.shards = vec![1];
-    for message in plan.clients.iter_mut().flatten() {
-        message.size = dice.between(least, 400_000) as usize;
-        message.at *= 10;
-    }
-}
-
-fn full_segments(plan: &mut Plan, dice: &mut Dice) {
-    large(plan, dice, 100_000);
-    plan.ends = vec![(40_000, End::Power)];
-}
-
-/// What was refused and what came later are in one lane; there is enough mail to use segments again, of which some waits.
-fn failing_segments(plan: &mut Plan, dice: &mut Dice) {
-    large(plan, dice, 100_000);
-    plan.disk.sync_error = 0.3;
-    plan.ends = vec![(40_000, End::Power), (60_000, End::Power), (90_000, End::Power)];
-}
-
-fn outcomes_apart(plan: &mut Plan, dice: &mut Dice) {
-    large(plan, dice, 50_000);
-    plan.ends = (1..7).map(|life| (life * 6_000 + dice.below(3_000), End::Power)).collect();
 }
 
 /// Clients that bring no mail and try to stay.
