@@ -92,7 +92,8 @@ impl Exchange {
             _ => return Err(Fault::Malformed),
         }
         let acts_for = match acts_for {
-            "" => None,
+            // GNU SASL writes an empty one where there is none.
+            "" | "a=" => None,
             some => Some(some.strip_prefix("a=").and_then(unescape).ok_or(Fault::Malformed)?),
         };
         // `m=` in the first place is an extension that has to be known (RFC 5802 section 5.1).
@@ -237,6 +238,7 @@ mod tests {
         let of = |message: &str| begin(message, false, false).map(|of| (of.name, of.foreign, of.header));
         assert_eq!(of("n,,n=a=2Cb=3Dc,r=x"), Ok(("a,b=c".into(), false, "n,,".into())));
         assert_eq!(of("n,a=bob,n=bob,r=x"), Ok(("bob".into(), false, "n,a=bob,".into())));
+        assert_eq!(of("n,a=,n=bob,r=x"), Ok(("bob".into(), false, "n,a=,".into())));
         assert_eq!(of("n,a=ann,n=bob,r=x"), Ok(("bob".into(), true, "n,a=ann,".into())));
         assert_eq!(of("n,,n=bob,r=x,t=later,u=more").map(|of| of.0), Ok("bob".into()));
         let long = format!("n,,n={},r=x", "b".repeat(limits::ACCOUNT_NAME_MAX + 1));
@@ -260,7 +262,6 @@ mod tests {
             "n,,n=,r=x",
             "n,,n=b=b,r=x",
             "n,b=bob,n=bob,r=x",
-            "n,a=,n=bob,r=x",
             "n,,n=b\0b,r=x",
             "n,,N=bob,r=x",
             &long,
