@@ -220,11 +220,12 @@ impl Scanner {
                 return Some(0);
             }
             block = LINE_WITH_DOT.find(block).map_or(block, |end| &block[..=end]);
-        } else if !self.lines.found.needs_stuffing {
-            self.lines.found.needs_stuffing = dotted || LINE_WITH_DOT.find(block).is_some();
         }
         if !has_no_bare(block) {
             return None;
+        }
+        if !self.dots && !self.lines.found.needs_stuffing {
+            self.lines.found.needs_stuffing = dotted || LINE_WITH_DOT.find(block).is_some();
         }
         if self.lines.at == ScanState::LineStart {
             self.lines.line_length = 0;

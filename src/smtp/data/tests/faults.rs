@@ -114,6 +114,18 @@ fn what_is_taken() {
     }
 }
 
+/// A message that is refused is the same wherever it was cut, too.
+#[test]
+fn dots_behind_bare_line_ends_are_no_dots() {
+    for text in [&b"a@\n.\r\n"[..], b"A: b\r\n\r\nc\n.d\r\n.\r\n", b"x\r.\r\ny\r\n"] {
+        let whole = by_bdat(Content::USUAL, BareNewlines::Refuse, text, 0);
+        for cut in cuts(text) {
+            let found = by_bdat(Content::USUAL, BareNewlines::Refuse, text, cut);
+            assert_eq!(found, whole, "{} cut at {cut}", text.escape_ascii());
+        }
+    }
+}
+
 /// Where long lines are folded it is known which: of the header, or where one of the body begins.
 #[test]
 fn lines_that_are_to_be_folded_are_noticed() {
