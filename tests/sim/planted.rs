@@ -21,7 +21,7 @@ use super::{
 
 mod segments;
 
-use segments::{failing_segments, full_segments, outcomes_apart};
+use segments::{failing_segments, full_segments, large, outcomes_apart};
 
 /// Seeds within which a defect must be found.
 const SEEDS: u64 = 30;
