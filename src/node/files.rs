@@ -89,8 +89,8 @@ impl<'a> Known<'a> {
 pub(crate) fn fill(config: &mut Config, known: Known<'_>) -> Filled {
     let mut bad = Vec::new();
     let mut fail = |key: &str, flaw| bad.push(BadFile { key: key.to_owned(), flaw });
-    let mut contents = Contents::default();
-    contents.tickets = known.tickets.cloned().unwrap_or_default();
+    let tickets = known.tickets.cloned().unwrap_or_default();
+    let mut contents = Contents { tickets, ..Contents::default() };
     let pems = Pems::default();
     let (mut shown, more_shown) = of_listeners(config, &mut contents, &pems, &mut fail);
     match config.public.tls.as_ref().map(|files| tls::server(files, |path| pems.read(path))).transpose() {
