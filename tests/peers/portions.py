@@ -89,7 +89,7 @@ def messages_in_portions_arrive_as_they_were():
     assert sorted(one.without_trace() for one in sink.taken) == sorted(texts)
     assert client.ask(b"QUIT").startswith(b"221")
     if os.path.exists(LOAD):
-        command = [LOAD, "send", f"127.0.0.1:{relay.port}", "--bdat", "-n", "200", "--json"]
+        command = [LOAD, "send", "--to", f"127.0.0.1:{relay.port}", "--bdat", "-n", "200"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, (done.stdout, done.stderr)
         until(sink, len(texts) + 200)
