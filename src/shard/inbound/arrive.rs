@@ -54,7 +54,9 @@ async fn introduce<R: Runtime>(connection: &mut Connection<R>) -> Result<bool, W
         };
         connection.input.drain(..length);
         connection.overdue = None;
-        let Some(client) = client else {
+        // In version 1 HAProxy's checks name their own end of this very connection.
+        let own = connection.session.peer();
+        let Some(client) = client.filter(|client| *client != own) else {
             count(connection, "check");
             let leaves = connection.shard.draining.get() || connection.shard.mesh.is_leaving();
             if leaves {
