@@ -147,21 +147,20 @@ impl Scanner {
             match self.lines.at {
                 ScanState::LineStart | ScanState::BareStart => {
                     self.lines.begin();
-                    if fresh[read] != b'.' {
-                        self.lines.first(fresh[read]);
-                        self.lines.at = ScanState::Text;
-                    } else if self.dots {
+                    let dot = fresh[read] == b'.';
+                    if dot && self.dots {
                         self.lines.at = ScanState::Dot;
                         read += 1;
-                    } else {
-                        self.lines.first(b'.');
-                        self.lines.found.needs_stuffing = true;
-                        self.lines.at = ScanState::Text;
+                        continue;
                     }
+                    self.lines.first(fresh[read]);
+                    self.lines.found.needs_stuffing |= dot;
+                    self.lines.at = ScanState::Text;
                 }
                 ScanState::Dot if fresh[read] == b'\r' => {
                     self.lines.at = ScanState::DotCr;
                     read += 1;
+                    continue;
                 }
                 ScanState::Dot => {
                     self.lines.first(fresh[read]);
@@ -177,12 +176,11 @@ impl Scanner {
                     self.lines.bare(FaultKind::BareCr, self.lines.found.size + 1);
                     self.lines.at = ScanState::Text;
                 }
-                ScanState::Text | ScanState::Cr => {
-                    let end = self.text(fresh, read);
-                    kept = self.keep(fresh, read, end, kept);
-                    read = end;
-                }
+                ScanState::Text | ScanState::Cr => {}
             }
+            let end = self.text(fresh, read);
+            kept = self.keep(fresh, read, end, kept);
+            read = end;
         }
         if !self.lines.found.eight_bit && !fresh[..kept].is_ascii() {
             self.lines.found.eight_bit = true;
@@ -253,10 +251,10 @@ impl Scanner {
     #[inline]
     fn first_line(&mut self, block: &[u8], first: usize, last: usize) {
         let (size, length) = (self.lines.found.size, self.lines.line_length);
-        if length > self.lines.line_max() {
+        if length > self.lines.line_max {
             self.lines.long_line(size + first as u64 - length as u64, length);
         }
-        if self.lines.line_max() < limits::PLAIN_AT_ONCE {
+        if self.lines.line_max < limits::PLAIN_AT_ONCE {
             self.lines.long_lines(&block[first + 1..=last], size + first as u64 + 1);
         }
     }
@@ -307,6 +305,7 @@ impl Scanner {
     }
 
     /// Moves `fresh[from..to]` behind the bytes already kept; nothing moves until a dot was dropped.
+    #[inline(always)]
     fn keep(&mut self, fresh: &mut [u8], from: usize, to: usize, kept: usize) -> usize {
         if self.lines.count(&fresh[from..to]) {
             return kept;

@@ -114,6 +114,11 @@ pub(super) struct Lines {
     size_max: u64,
     /// None: that of the usual listener.
     content: Option<Rc<Content>>,
+    /// The longest line that nothing has to be done about. This and the next three are `content`'s, here as they are asked for at each line.
+    pub(super) line_max: usize,
+    header_size_max: u64,
+    header_fields_max: u32,
+    looks_at_bytes: bool,
     /// Lines of the header section that ended.
     header_lines: u32,
     fields: u32,
@@ -155,12 +160,20 @@ const FIRST: u32 = u32::MAX;
 impl Lines {
     /// At the first byte after the 354.
     pub(super) fn new(size_max: u64, content: Option<Rc<Content>>) -> Lines {
+        let rules = content.as_deref().unwrap_or(&USUAL);
         Lines {
             at: ScanState::LineStart,
             line_length: 0,
             in_header: true,
             found: Found::default(),
             size_max,
+            line_max: match rules.long_lines {
+                LongLines::Pass => limits::TEXT_LINE_MAX,
+                LongLines::Refuse | LongLines::Fold => limits::TEXT_LINE_PROPER,
+            },
+            header_size_max: rules.header_size_max,
+            header_fields_max: rules.header_fields_max,
+            looks_at_bytes: rules.looks_at_bytes(),
             content,
             header_lines: 0,
             fields: 0,
@@ -173,14 +186,6 @@ impl Lines {
 
     fn content(&self) -> &Content {
         self.content.as_deref().unwrap_or(&USUAL)
-    }
-
-    /// The longest line that nothing has to be done about.
-    pub(super) fn line_max(&self) -> usize {
-        match self.content().long_lines {
-            LongLines::Pass => limits::TEXT_LINE_MAX,
-            LongLines::Refuse | LongLines::Fold => limits::TEXT_LINE_PROPER,
-        }
     }
 
     /// What becomes of a message that ends within a line.
@@ -261,9 +266,8 @@ impl Lines {
     pub(super) fn first(&mut self, byte: u8) {
         if self.in_header && !matches!(byte, b' ' | b'\t' | b'\r' | b'\n') {
             self.fields += 1;
-            let most = self.content().header_fields_max;
-            if self.fields > most {
-                self.blame(FaultKind::ManyFields(most), self.found.size + 1);
+            if self.fields > self.header_fields_max {
+                self.blame(FaultKind::ManyFields(self.header_fields_max), self.found.size + 1);
             }
         }
     }
@@ -303,15 +307,16 @@ impl Lines {
     /// A line ends, whose text ends at this byte of the message.
     pub(super) fn end(&mut self, text_end: u64) {
         self.at = ScanState::LineStart;
-        if self.line_length > self.line_max() {
+        if self.line_length > self.line_max {
             self.long_line(text_end - self.line_length as u64 + 1, self.line_length);
         }
         if self.in_header {
             self.header_lines += 1;
             if self.line_length == 0 && self.prefix != u8::MAX {
                 self.in_header = false;
-                // `count` counts this line right after, and puts the number in.
-                self.found.header_length = u64::MAX;
+                // With the line's CRLF, which is counted next.
+                self.found.header_length = text_end + 2;
+                self.header_grows(text_end + 2);
             }
         }
     }
@@ -321,7 +326,7 @@ impl Lines {
     pub(super) fn long_line(&mut self, at: u64, length: usize) {
         let refuses = self.content().long_lines == LongLines::Refuse;
         if length > limits::TEXT_LINE_MAX || refuses {
-            let most = if refuses { self.line_max() } else { limits::TEXT_LINE_MAX };
+            let most = if refuses { self.line_max } else { limits::TEXT_LINE_MAX };
             return self.blame(FaultKind::LongLine(most), at);
         }
         let place = if at == 1 { 0 } else { 2 - usize::from(self.in_header) };
@@ -334,7 +339,7 @@ impl Lines {
     /// The same of lines that lie whole in a piece of the body, behind so many bytes of the message: looks at the end of what a line may be, and
     /// back from there.
     pub(super) fn long_lines(&mut self, piece: &[u8], before: u64) {
-        let (mut from, most) = (0, self.line_max());
+        let (mut from, most) = (0, self.line_max);
         while piece.len() - from > most {
             let window = &piece[from..piece.len().min(from + most + 2)];
             if let Some(end) = memchr::memrchr(b'\n', window) {
@@ -460,28 +465,28 @@ impl Lines {
     }
 
     /// Counts canonical bytes; true: the message is too large and they are not kept.
-    #[inline]
+    #[inline(always)]
     pub(super) fn count(&mut self, piece: &[u8]) -> bool {
+        if !self.in_header && !self.looks_at_bytes {
+            self.found.size += piece.len() as u64;
+            return self.found.size > self.size_max;
+        }
         if self.opening != Opening::Known {
             self.open(piece);
         }
         self.found.size += piece.len() as u64;
-        if self.found.header_length == u64::MAX {
-            self.found.header_length = self.found.size;
-            self.header_grows();
-        } else if self.in_header && self.opening == Opening::Known {
-            self.header_grows();
+        if self.in_header && self.opening == Opening::Known {
+            self.header_grows(self.found.size);
         }
-        if self.content.as_ref().is_some_and(|content| content.looks_at_bytes()) {
+        if self.looks_at_bytes {
             self.look(piece);
         }
         self.found.size > self.size_max
     }
 
-    fn header_grows(&mut self) {
-        let most = self.content().header_size_max;
-        if self.found.size > most {
-            self.header_too_long(most);
+    fn header_grows(&mut self, length: u64) {
+        if length > self.header_size_max {
+            self.header_too_long(self.header_size_max);
         }
     }
 
