@@ -19,6 +19,8 @@ import node
 from tls import certificate
 
 MESSAGES, ROUNDS, CONNECTIONS = (int(word) for word in (sys.argv[1:] + ["30000", "5", "50"][len(sys.argv) - 1 :])[:3])
+# Nobody logs in here.
+LOCAL = 'auth = []\nrelay_from = ["127.0.0.0/8"]\n'
 PER_MESSAGE = ("--per-connection", "1")
 
 
@@ -63,7 +65,7 @@ if __name__ == "__main__":
         keys, behind = certificate(directory), node.sink()
         plain = node.Relay(f"{directory}/plain", behind)
         starttls = node.Relay(f"{directory}/starttls", behind, listener=keys)
-        implicit = node.Relay(f"{directory}/implicit", behind, listener=f'kind = "submissions"\nauth = []\nrelay_from = ["127.0.0.0/8"]\n{keys}')
+        implicit = node.Relay(f"{directory}/implicit", behind, implicit=True, listener=f'kind = "submissions"\n{keys}{LOCAL}')
         for relay, tls in ((plain, "off"), (starttls, "starttls"), (implicit, "implicit")):
             relay.relayed(MESSAGES // 3, CONNECTIONS, "--tls", tls)
         compare("BDAT / DATA", lambda: plain.relayed(MESSAGES, CONNECTIONS), lambda: plain.relayed(MESSAGES, CONNECTIONS, "--bdat"), "1.0")

@@ -60,6 +60,8 @@ pub struct Wire<R: Runtime> {
 struct Tls {
     connection: rustls::Connection,
     records: Records,
+    /// Nothing follows what is sent next.
+    is_last: bool,
 }
 
 impl Deref for Tls {
@@ -222,8 +224,8 @@ impl<R: Runtime> Wire<R> {
 
     /// Sends what the socket takes now: true when that was all. `parts` is left with what rustls (or the socket) has not taken.
     pub fn try_send_parts(&mut self, parts: &mut &mut [IoSlice<'_>]) -> Result<bool, WireError> {
-        if self.tls.is_some() {
-            return self.try_send_parts_tls(parts);
+        if let Some(tls) = &mut self.tls {
+            return send_tls(tls, &self.stream, parts);
         }
         while parts.iter().any(|part| !part.is_empty()) {
             match self.stream.try_send(parts) {
@@ -234,26 +236,6 @@ impl<R: Runtime> Wire<R> {
             }
         }
         Ok(true)
-    }
-
-    /// The parts share records, and all that rustls takes at once (64 KiB) goes out in one system call: a large body is never held twice.
-    fn try_send_parts_tls(&mut self, parts: &mut &mut [IoSlice<'_>]) -> Result<bool, WireError> {
-        let Some(tls) = &mut self.tls else { return Ok(true) };
-        loop {
-            while tls.wants_write() {
-                match tls.write_tls(&mut RecordWriter(&self.stream)) {
-                    Ok(_) => {}
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            if parts.iter().all(|part| part.is_empty()) {
-                return Ok(true);
-            }
-            let taken = tls.writer().write_vectored(parts)?;
-            IoSlice::advance_slices(parts, taken);
-        }
     }
 
     async fn flush_tls(&mut self) -> Result<(), WireError> {
@@ -279,7 +261,7 @@ impl<R: Runtime> Wire<R> {
 
     /// Puts TLS on, of which this came already. A server does most of its work here: it signs.
     pub fn begin_tls(&mut self, connection: rustls::Connection, begun: Vec<u8>) -> Result<(), WireError> {
-        let tls = self.tls.insert(Box::new(Tls { connection, records: Records::default() }));
+        let tls = self.tls.insert(Box::new(Tls { connection, records: Records::default(), is_last: false }));
         tls.records.follow(&begun);
         let mut rest = &begun[..];
         while !rest.is_empty() && tls.read_tls(&mut rest)? > 0 {
@@ -288,7 +270,8 @@ impl<R: Runtime> Wire<R> {
         Ok(())
     }
 
-    /// The rest of a handshake, as [`Wire::protect`] has it. What came is looked at while `turn` is held, which may be waited for.
+    /// The rest of a handshake, as [`Wire::protect`] has it. What came is looked at while `turn` is held, which may be waited for. What is owed to the peer
+    /// at its end goes with what is said next, or before the next wait.
     pub async fn shake_hands<Turn>(
         &mut self,
         most: usize,
@@ -296,12 +279,12 @@ impl<R: Runtime> Wire<R> {
     ) -> Result<(), WireError> {
         let mut left = most;
         loop {
-            self.flush_tls().await?;
-            let Some(tls) = &mut self.tls else { return Ok(()) };
-            if !tls.is_handshaking() {
+            if self.tls.as_ref().is_none_or(|tls| !tls.is_handshaking()) {
                 return Ok(());
             }
-            let Tls { connection, records } = &mut **tls;
+            self.flush_tls().await?;
+            let Some(tls) = &mut self.tls else { return Ok(()) };
+            let Tls { connection, records, .. } = &mut **tls;
             match connection.read_tls(&mut RecordReader(&self.stream, records)) {
                 Ok(0) => return Err(WireError::Lost(io::ErrorKind::UnexpectedEof.into())),
                 Ok(came) => {
@@ -350,6 +333,13 @@ impl<R: Runtime> Wire<R> {
     /// The address of this end.
     pub fn own_address(&self) -> Option<IpAddr> {
         self.stream.local_address().ok().map(|address| address.ip())
+    }
+
+    /// Behind what is sent next the end of TLS follows, in the same packet.
+    pub fn is_last(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.is_last = true;
+        }
     }
 
     /// Sends what the socket takes at once of a few last words.
@@ -446,6 +436,31 @@ fn recv_tls(
             return Err(WireError::Tls(rustls::Error::General(
                 "records without end and without data".into(),
             )));
+        }
+    }
+}
+
+/// The parts share records, and all that rustls takes at once (64 KiB) goes out in one system call, with what it owed the peer before: a large body is
+/// never held twice.
+fn send_tls(tls: &mut Tls, stream: &impl Stream, parts: &mut &mut [IoSlice<'_>]) -> Result<bool, WireError> {
+    loop {
+        let mut is_all = parts.iter().all(|part| part.is_empty());
+        if !is_all {
+            let taken = tls.writer().write_vectored(parts)?;
+            IoSlice::advance_slices(parts, taken);
+            is_all = parts.iter().all(|part| part.is_empty());
+            if is_all && tls.is_last {
+                tls.send_close_notify();
+            }
+        }
+        if !tls.wants_write() {
+            return Ok(is_all);
+        }
+        match tls.write_tls(&mut RecordWriter(stream)) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
         }
     }
 }

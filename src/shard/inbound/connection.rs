@@ -144,6 +144,12 @@ impl<R: Runtime> Connection<R> {
         Ok(())
     }
 
+    /// The same where nothing follows.
+    pub(super) async fn flush_last(&mut self) -> Result<(), WireError> {
+        self.wire.is_last();
+        self.flush().await
+    }
+
     /// Waits for the client to go on.
     pub(super) async fn await_input(&mut self) -> Result<(), WireError> {
         let (at, overdue) = self.deadline();

@@ -71,27 +71,27 @@ fn broke<R: Runtime>(connection: &mut Connection<R>, error: &WireError) {
 async fn serve<R: Runtime>(connection: &mut Connection<R>) -> Result<(), WireError> {
     // What comes before is in memory of its own, which an idle session does not have.
     if arrive::is_due(connection) && !Box::pin(arrive::arrive(connection)).await? {
-        return connection.flush().await;
+        return connection.flush_last().await;
     }
     connection.session.greet(&mut connection.out);
     if !connection.input.is_empty() {
         // A proxy sent it along with its header.
         let step = connection.handle_pending();
         if !Box::pin(go_on(connection, step)).await? {
-            return connection.flush().await;
+            return connection.flush_last().await;
         }
     }
     loop {
         connection.flush().await?;
         connection.await_input().await?;
         if !connection.goes_by_policy().await {
-            return connection.flush().await;
+            return connection.flush_last().await;
         }
         let Some(step) = connection.handle_received()? else {
             return Err(WireError::Lost(io::ErrorKind::UnexpectedEof.into()));
         };
         if !go_on(connection, step).await? {
-            return connection.flush().await;
+            return connection.flush_last().await;
         }
     }
 }

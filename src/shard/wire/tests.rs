@@ -87,7 +87,11 @@ fn receive(
     bytes: &[u8],
     step: usize,
 ) -> (Vec<u8>, bool, Result<bool, WireError>) {
-    let server = &mut Tls { connection: std::mem::replace(server, pair().1), records: Records::default() };
+    let server = &mut Tls {
+        connection: std::mem::replace(server, pair().1),
+        records: Records::default(),
+        is_last: false,
+    };
     let sent = Sent(RefCell::new(bytes.iter().copied().collect()), Cell::new(step));
     let (mut scratch, mut buffer) = (vec![0; limits::CIPHERTEXT], vec![0; limits::SCRATCH]);
     let (mut text, mut ended) = (Vec::new(), false);
@@ -133,4 +137,68 @@ fn what_was_sound_before_an_error_comes_first() {
     bytes.extend_from_slice(&[7; 40]);
     let (came, _, end) = receive(&mut server, &bytes, usize::MAX);
     assert!(came == b"250 queued\r\n" && matches!(end, Err(WireError::Tls(_))), "{end:?}");
+}
+
+/// Takes what it is sent, at most so much at a time, and says how often.
+struct Taken(RefCell<Vec<Vec<u8>>>, usize);
+
+impl Stream for Taken {
+    fn try_recv(&self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+    fn try_send(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        bytes.truncate(self.1);
+        let count = bytes.len();
+        self.0.borrow_mut().push(bytes);
+        Ok(count)
+    }
+    fn poll_readable(&self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+    fn poll_writable(&self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+    fn take_error(&self) -> io::Result<()> {
+        Ok(())
+    }
+    fn shutdown(&self, _: Shutdown) -> io::Result<()> {
+        Ok(())
+    }
+    fn abort(&self) -> io::Result<()> {
+        Ok(())
+    }
+    fn local_address(&self) -> io::Result<SocketAddr> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// What is owed at the end of a handshake goes with the first words, and the end of TLS with the last ones: each a packet less.
+#[test]
+fn what_belongs_together_is_sent_together() {
+    let (mut client, mut server) = pair();
+    // As after a handshake: something is owed to the peer.
+    server.refresh_traffic_keys().unwrap();
+    assert!(server.wants_write());
+    let mut tls = Tls { connection: server, records: Records::default(), is_last: false };
+    for (words, most, sends) in
+        [("220 first\r\n", usize::MAX, 1), ("250 more\r\n", 7, 0), ("221 last\r\n", usize::MAX, 1)]
+    {
+        let stream = Taken(RefCell::default(), most);
+        tls.is_last = words.starts_with("221");
+        let mut parts = [IoSlice::new(words.as_bytes())];
+        assert!(send_tls(&mut tls, &stream, &mut &mut parts[..]).unwrap());
+        let sent = stream.0.into_inner();
+        assert!(sends == 0 || sent.len() == sends, "{words}: {} sends", sent.len());
+        let bytes = sent.concat();
+        let mut rest = &bytes[..];
+        let mut state = None;
+        while !rest.is_empty() && client.read_tls(&mut rest).unwrap() > 0 {
+            state = Some(client.process_new_packets().unwrap());
+        }
+        let mut text = vec![0; words.len()];
+        client.reader().read_exact(&mut text).unwrap();
+        assert_eq!(text, words.as_bytes());
+        assert_eq!(state.unwrap().peer_has_closed(), tls.is_last);
+    }
 }
