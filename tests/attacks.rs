@@ -62,6 +62,23 @@ stories!("auth.py";
     guesses_move_no_mail,
     first_logins_after_a_restart,
     what_sessions_under_tls_hold_is_counted,
+    a_thousand_guesses_a_second,
+    a_thousand_guesses_a_second_by_scram,
+    who_does_not_wait_guesses_no_more,
+);
+
+// Where a session begins: handshakes, certificates that change, clients that drip.
+stories!("door.py";
+    handshakes_move_nobody,
+    handshakes_with_rsa_move_nobody,
+    certificates_swapped_move_nobody,
+    drips_in_each_phase_move_nobody,
+);
+
+stories!("excess.py";
+    a_line_of_a_gigabyte_is_refused,
+    sizes_of_portions,
+    plain_text_behind_starttls,
 );
 
 // Standard error, the log, the disk and control's HTTP.

@@ -1,6 +1,6 @@
 //! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound, Dovecot, Postfix, HAProxy, curl, openssl.
 //!
-//! The stories are in `stories.py`, `accounts.py` (logins and rights), `balancer.py` (HAProxy in front), `certificates.py` (SNI, tickets), `kinds.py` (submission), `dane.py` (DANE), `duties.py` (submission), `feedback.py` (what comes back), `gateway.py` (mail of strangers, verified), `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `notifications.py`, `portions.py` (BDAT, content rules), `room.py`, `rules.py`, `shaping.py` (limits), `signed.py` (DKIM), `signed_zones.py` (nsd and unbound), `smart_hosts.py` (logins), `sources.py`, `suppression.py` (who gets no mail), `suspensions.py`, `unsubscribe.py` (one click), `spool_tools.py`, `sts.py` (MTA-STS), `verdicts.py` (beside Postfix's), `tls_reports.py` (TLS-RPT, REQUIRETLS), `verify.py` (certificates of hops), `warmup.py` and `why.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
+//! The stories are in `stories.py`, `accounts.py` (logins and rights), `balancer.py` (HAProxy in front), `certificates.py` (SNI, tickets), `clients.py` (clients of others), `kinds.py` (submission), `dane.py` (DANE), `duties.py` (submission), `feedback.py` (what comes back), `gateway.py` (mail of strangers, verified), `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `notifications.py`, `portions.py` (BDAT, content rules), `room.py`, `rules.py`, `shaping.py` (limits), `signed.py` (DKIM), `signed_zones.py` (nsd and unbound), `scanners.py` (testssl.sh, sslyze, nmap), `smart_hosts.py` (logins), `smuggling.py` (endings, with Postfix behind), `sources.py`, `suppression.py` (who gets no mail), `suspensions.py`, `unsubscribe.py` (one click), `spool_tools.py`, `sts.py` (MTA-STS), `verdicts.py` (beside Postfix's), `tls_reports.py` (TLS-RPT, REQUIRETLS), `verify.py` (certificates of hops), `warmup.py` and `why.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
 //! one with the kills.
 
 mod stories;
@@ -300,6 +300,31 @@ stories!("balancer.py", None;
     tls_ends_here_or_at_the_balancer,
     a_rolling_stop_costs_no_client_anything,
     who_comes_in_a_drain_is_told_so,
+);
+
+stories!("clients.py", None;
+    curl,
+    msmtp,
+    smtplib_of_python,
+    aiosmtplib,
+    nodemailer,
+    smtp_of_go,
+    swaks,
+    postfix,
+    exim,
+);
+
+stories!("scanners.py", None;
+    testssl_from_the_first_byte,
+    testssl_behind_starttls,
+    sslyze_and_mozilla,
+    an_open_relay_is_not_here,
+);
+
+stories!("smuggling.py", None;
+    postfix_sees_no_second_message,
+    nor_where_line_ends_are_normalised,
+    postfix_alone_would_see_it,
 );
 
 stories!("certificates.py", None;

@@ -15,6 +15,7 @@ from when it was due to the 250 behind its dot (`accept`), and to its arrival at
 """
 import multiprocessing
 import os
+import re
 import socket
 import statistics
 import sys
@@ -40,17 +41,25 @@ class Target:
 
     def __init__(self, relay):
         self.port, self.http, self.pid, self.directory = relay.port, relay.http, relay.process.pid, relay.directory
+        self.ports = getattr(relay, "ports", {})
+
+    def open(self, port=None, source=None, timeout=30):
+        """A connection, from an address of 127.0.0.0/8 if one is given; `port` is a name of the pair's."""
+        address = ("127.0.0.1", self.ports[port] if port else self.port)
+        client = socket.create_connection(address, timeout, (source, 0) if source else None)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return client
 
     def connect(self, source=None, timeout=30):
-        """A connection after its greeting, from an address of 127.0.0.0/8 if one is given."""
-        client = socket.create_connection(("127.0.0.1", self.port), timeout, (source, 0) if source else None)
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        """One after its greeting."""
+        client = self.open(None, source, timeout)
         client.recv(1024)
         return client
 
 
 class Pair:
-    """Two relays of one configuration, each with a next hop of its own for good.example. `more` and `route` may hold {sink}, the port of that."""
+    """Two relays of one configuration, each with a next hop of its own for good.example. `more` and `route` may hold {sink}, the port of that,
+    and `more` free ports by any other name, as {tls}."""
 
     def __init__(self, binary=None, listener="", more="", route="", shards=2, wrap=()):
         binary = binary or BINARY
@@ -59,9 +68,10 @@ class Pair:
             sink = Arrivals()
             routes = f'[[route]]\ndomain = "{GOOD}"\nto = "smtp://127.0.0.1:{sink.port}"\n' + route.replace("{sink}", str(sink.port))
             self.sinks.append(sink)
-            self.relays.append(
-                Relay(binary, sink, more.replace("{sink}", str(sink.port)), listener, routes, shards, wrap=wrap)
-            )
+            ports = {name: sink.port if name == "sink" else free_port() for name in re.findall(r"{(\w+)}", more)}
+            own = re.sub(r"{(\w+)}", lambda found: str(ports[found[1]]), more)
+            self.relays.append(Relay(binary, sink, own, listener, routes, shards, wrap=wrap))
+            self.relays[-1].ports = ports
         self.attacked, self.beside = self.relays
         self.sink = self.sinks[0]
 
@@ -174,8 +184,9 @@ def from_elsewhere(attack, target, stop):
     attack(target, stop)
 
 
-def measure(pair, attack, seconds=4, rounds=3 if STRICT else 2, warm=1.0, domain=None):
-    """Throws `attack(target, stop)` at each of the two in turn, and takes the times of the well-behaved session at the first."""
+def measure(pair, attack, seconds=4, rounds=3 if STRICT else 2, warm=1.0, domain=None, ready=None):
+    """Throws `attack(target, stop)` at each of the two in turn, and takes the times of the well-behaved session at the first: so long after
+    it began, or from when it says by a file of this name in the relay's directory that it is `ready`."""
     result, neighbour = Result(), Neighbour(pair.attacked.port, domain)
     neighbour.run("warm", 0.5)
     for number in range(rounds):
@@ -183,7 +194,11 @@ def measure(pair, attack, seconds=4, rounds=3 if STRICT else 2, warm=1.0, domain
             stop = multiprocessing.Event()
             attacker = multiprocessing.Process(target=from_elsewhere, args=(attack, Target(relay), stop), daemon=True)
             attacker.start()
-            time.sleep(warm)
+            end = time.monotonic() + (90 if ready else warm)
+            while time.monotonic() < end and not (ready and os.path.exists(f"{relay.directory}/{ready}")) and attacker.is_alive():
+                time.sleep(0.05)
+            if ready:
+                os.remove(f"{relay.directory}/{ready}")
             sent = neighbour.run(f"{where}.{number}", seconds)
             failed_early = attacker.exitcode not in (None, 0)
             stop.set()
@@ -217,9 +232,31 @@ def rss(pid):
         return 1024 * sum(int(line.split()[1]) for line in file if line.startswith("RssAnon"))
 
 
+class Memory:
+    """Watches what a process has, while it is entered: `most` bytes more than before."""
+
+    def __init__(self, relay):
+        self.pid, self.most, self.over = relay.process.pid, 0, threading.Event()
+
+    def __enter__(self):
+        self.before = rss(self.pid)
+        self.watching = threading.Thread(target=self.watch, daemon=True)
+        self.watching.start()
+        return self
+
+    def watch(self):
+        while not self.over.wait(0.1):
+            self.most = max(self.most, rss(self.pid) - self.before)
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.watching.join()
+        print(f"{self.most >> 20} MiB more than before, at most")
+
+
 def main(names):
     """The story named on the command line."""
     names[sys.argv[1]]()
 
 
-__all__ = ["BINARY", "GOOD", "SLACK", "Arrivals", "Neighbour", "Pair", "Relay", "Sink", "Target", "free_port", "main", "measure", "percentile", "rss", "threads"]
+__all__ = ["BINARY", "GOOD", "SLACK", "STRICT", "Arrivals", "Memory", "Neighbour", "Pair", "Relay", "Sink", "Target", "free_port", "main", "measure", "percentile", "rss", "threads"]

@@ -40,9 +40,9 @@ smtp_tls_security_level = none
 
 
 class Postfix:
-    """Relays all mail to a port of this machine; `more`: lines of its main.cf. Only root may start one."""
+    """Relays all mail to a port of this machine; `more`: lines of its main.cf, `services` of its master.cf. Only root may start one."""
 
-    def __init__(self, next_hop, more=""):
+    def __init__(self, next_hop, more="", services=""):
         self.directory, self.port = tempfile.mkdtemp(prefix="postfix-", dir="/tmp"), free_port()
         os.chmod(self.directory, 0o755)
         for name in ("etc", "spool", "data"):
@@ -53,12 +53,12 @@ class Postfix:
         with open(f"{self.directory}/etc/main.cf", "w") as file:
             file.write(MAIN.format(self.directory, next_hop) + more)
         with open("/usr/share/postfix/master.cf.dist") as file:
-            services = file.read()
-        services = re.sub(r"^smtp +inet .*$", f"127.0.0.1:{self.port} inet n - n - - smtpd", services, flags=re.M)
+            own = file.read()
+        own = re.sub(r"^smtp +inet .*$", f"127.0.0.1:{self.port} inet n - n - - smtpd", own, flags=re.M)
         # No service in a root directory of its own: that would want copies of the machine's files.
-        services = re.sub(r"^(\w+ +(?:unix|fifo|unix-dgram) +[-yn] +[-yn] +)y", r"\1n", services, flags=re.M)
+        own = re.sub(r"^(\w+ +(?:unix|fifo|unix-dgram) +[-yn] +[-yn] +)y", r"\1n", own, flags=re.M)
         with open(f"{self.directory}/etc/master.cf", "w") as file:
-            file.write(services)
+            file.write(f"{own}\n{services}")
         self.start()
 
     def start(self):
