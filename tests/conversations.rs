@@ -149,6 +149,7 @@ fn settings(transcript: &mut Transcript, words: &str) -> Result<(), String> {
             "binds" => transcript.binds = yes,
             "dsn" => transcript.config.dsn = yes,
             "chunking" => transcript.config.manner.chunking = yes,
+            "smtputf8" => transcript.config.manner.smtputf8 = yes,
             "limits" => transcript.config.limits = yes,
             "banner" => transcript.config.manner.banner = value.replace('_', " ").into(),
             "messages" => transcript.config.manner.messages_per_connection = number()? as u32,
@@ -431,7 +432,10 @@ fn describe(envelope: &Envelope) -> String {
     let _ = write!(line, " with {}", envelope.origin.protocol.keyword());
     let requires = envelope.needs.tls == TlsWish::Required;
     let flags = [(envelope.needs.eight_bit, " 8bit"), (envelope.needs_stuffing, " stuffed")];
-    for (flag, word) in flags.into_iter().chain([(requires, " requiring TLS")]) {
+    let utf8 = envelope.needs.utf8;
+    let wide =
+        [(utf8.is_asked(), " utf8"), (utf8.is_needed(), " needs"), (utf8.has_u_labels(), " U-labels")];
+    for (flag, word) in flags.into_iter().chain(wide).chain([(requires, " requiring TLS")]) {
         line.push_str(if flag { word } else { "" });
     }
     if let Some(account) = &envelope.account {

@@ -2,7 +2,7 @@
 
 use relevo::id::MessageId;
 use relevo::limits;
-use relevo::mail::address::{self, AddressError, Path};
+use relevo::mail::address::{self, AddressError, Path, international};
 use relevo::mail::dsn::{self, Cause, Notice, ReportedRecipient};
 use relevo::mail::envelope::{Origin, WithProtocol};
 use relevo::mail::trace::write_received;
@@ -12,9 +12,37 @@ use super::input::Input;
 
 const ID: MessageId = MessageId { lane: 1, sequence: 2, offset: 4096 };
 
-/// What holds for every path that was let in.
+/// What holds for every path that was let in, as it is kept.
 pub fn assert_path(path: &Path<'_>) {
-    assert!(path.address.iter().all(|byte| (32..127).contains(byte)), "{}", path.address.escape_ascii());
+    let text = std::str::from_utf8(path.address).expect("an address is UTF-8");
+    assert!(!text.contains(char::is_control), "{text:?}");
+    if path.is_utf8 {
+        let kept = path.canonical().expect("it was looked at before");
+        assert!(kept.address.len() + 2 <= limits::PATH_MAX && kept.domain_at == path.domain_at);
+        assert_path(&Path { address: &kept.address, is_utf8: false, ..*path });
+        // It goes to a hop, or into a notification, and is the same to whoever reads it there.
+        for written in [kept.address.clone(), path.address.to_vec(), labels(&kept.address)] {
+            let written = [b"<", &written[..], b">"].concat();
+            let again = international::parse(&written, true).expect("what was let in can be written");
+            let again = again.canonical().map_or(again.address.to_vec(), |again| again.address);
+            assert_eq!(String::from_utf8_lossy(&again), String::from_utf8_lossy(&kept.address));
+        }
+        return;
+    }
+    assert_kept(path);
+}
+
+/// With U-labels.
+fn labels(address: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    international::write_u_labels(address, &mut out);
+    out
+}
+
+fn assert_kept(path: &Path<'_>) {
+    let is_visible = |byte: &u8| *byte > 127 || (32..127).contains(byte);
+    assert!(path.domain().is_ascii());
+    assert!(path.address.iter().all(is_visible), "{}", path.address.escape_ascii());
     assert!(path.domain_at <= path.address.len());
     assert!(path.local().len() <= limits::LOCAL_PART_MAX && path.domain().len() <= limits::DOMAIN_MAX);
     if path.domain().is_empty() {
@@ -42,7 +70,12 @@ pub fn address(data: &[u8]) {
                 assert_eq!(again.length, path.address.len() + 2);
             }
             Err(AddressError::NotAscii) => assert!(!data.is_ascii()),
+            Err(AddressError::NotUtf8 | AddressError::Labels) => panic!("none is read in UTF-8 here"),
             Err(AddressError::Syntax | AddressError::TooLong | AddressError::NoDomain) => {}
+        }
+        match international::parse(data, null) {
+            Ok(path) => assert_path(&path),
+            Err(error) => assert!(error != AddressError::NotAscii),
         }
     }
     received(data);
@@ -69,13 +102,13 @@ fn received(data: &[u8]) {
 /// One field: CRLF at the ends of lines and nowhere else, every line after the first is folded and none is empty.
 fn assert_header(field: &[u8], name: &str) {
     assert!(field.starts_with(name.as_bytes()));
-    assert!(field.is_ascii());
+    assert!(std::str::from_utf8(field).is_ok());
     for (number, line) in lines(field).into_iter().enumerate() {
         assert!(line.len() <= 998 && !line.trim_ascii().is_empty(), "{}", field.escape_ascii());
         let folded = matches!(line[0], b' ' | b'\t');
         assert_eq!(folded, number > 0, "{}", field.escape_ascii());
         assert!(
-            line.iter().all(|byte| (32..127).contains(byte) || *byte == b'\t'),
+            line.iter().all(|byte| (32..127).contains(byte) || *byte == b'\t' || !byte.is_ascii()),
             "{}",
             field.escape_ascii()
         );
@@ -144,6 +177,7 @@ pub fn bounce(data: &[u8]) {
         recipients: &failures,
         header,
         is_whole: unique & 1 == 1 && is_canonical(header),
+        utf8: unique & 2 == 2,
     };
     let Some(bounce) = dsn::compose(&notice) else {
         assert!(!dsn::owed(sender) || failures.is_empty());
@@ -153,7 +187,7 @@ pub fn bounce(data: &[u8]) {
     let lines = lines(&bounce.body);
     assert!(lines.iter().all(|line| line.len() <= 998 && !line.contains(&0)));
     assert_eq!(bounce.needs_stuffing, lines.iter().any(|line| line.starts_with(b".")));
-    assert!(bounce.body.is_ascii());
+    assert!(bounce.body.is_ascii() || !sender.is_ascii());
     let boundary = format!("--=_relevo_{unique:016x}");
     let marks = lines.iter().filter(|line| line.starts_with(boundary.as_bytes())).count();
     // A header section that happens to hold the boundary would need to guess 64 bits.

@@ -1,7 +1,7 @@
 //! The bytes of the spool: whatever is read is read without harm, and what is written is read again.
 
 use relevo::id::MessageId;
-use relevo::mail::envelope::{Envelope, Needs, Origin, Recipient, TlsWish, WithProtocol};
+use relevo::mail::envelope::{Envelope, Needs, Origin, Recipient, TlsWish, Utf8, WithProtocol};
 use relevo::mail::parameters::{Key, MessageParameters, Parameters};
 use relevo::names::ends::End;
 use relevo::spool::batch::{Item, NewMessage};
@@ -108,6 +108,8 @@ fn envelope(input: &mut Input<'_>) -> Envelope {
         WithProtocol::Esmtps,
         WithProtocol::Esmtpa,
         WithProtocol::Esmtpsa,
+        WithProtocol::Utf8Smtp,
+        WithProtocol::Utf8Smtpsa,
     ];
     let parameters = (flags & 128 != 0).then(|| Box::new(parameters(input, &mut recipients)));
     Envelope {
@@ -118,11 +120,15 @@ fn envelope(input: &mut Input<'_>) -> Envelope {
         origin: Origin {
             client,
             helo: input.text(255).into(),
-            protocol: protocols[input.below(5)],
+            protocol: protocols[input.below(7)],
             tls: (flags & 4 != 0).then(|| input.text(64).into()),
         },
         account: (flags & 8 != 0).then(|| input.text(64).into()),
-        needs: Needs { eight_bit: flags & 16 != 0, tls: TlsWish::of_number(flags & 3).unwrap_or_default() },
+        needs: Needs {
+            eight_bit: flags & 16 != 0,
+            tls: TlsWish::of_number(flags & 3).unwrap_or_default(),
+            utf8: Utf8::of_bits(flags >> 4).unwrap_or_default(),
+        },
         needs_stuffing: flags & 32 != 0,
         mailbox_line: flags & 64 != 0,
         hides_client: flags & 2 != 0,

@@ -61,6 +61,7 @@ impl Talk {
             content: setting.strict.then(|| Rc::new(strict)),
             manner: Manner {
                 chunking: setting.chunking,
+                smtputf8: setting.chunking,
                 messages_per_connection: u32::from(setting.chunking) * 2,
                 ..Manner::default()
             },
@@ -250,7 +251,11 @@ impl Talk {
 
 fn assert_envelope(envelope: &Envelope, protected: bool) {
     assert!((1..=RECIPIENTS_MAX).contains(&envelope.recipients.len()));
-    let clean = |bytes: &[u8]| bytes.iter().all(|byte| (32..127).contains(byte));
+    let utf8 = envelope.needs.utf8.is_asked();
+    let clean = |bytes: &[u8]| {
+        let is_visible = |byte: &u8| (32..127).contains(byte) || utf8 && !byte.is_ascii();
+        bytes.iter().all(is_visible) && std::str::from_utf8(bytes).is_ok()
+    };
     assert!(clean(&envelope.sender) && !envelope.origin.helo.chars().any(char::is_control));
     assert!(!envelope.origin.helo.is_empty());
     for recipient in &envelope.recipients {

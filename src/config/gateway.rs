@@ -5,6 +5,7 @@ use crate::config::literal::{Fix, Wrong, list, word};
 use crate::config::section::Section;
 use crate::config::value::{self, BadValue};
 use crate::limits;
+use crate::mail::address::international;
 
 /// What a listener takes from anybody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,7 +89,7 @@ fn a_label(name: &str) -> Option<String> {
     if name.is_empty() || name == "*" {
         return Some(name.to_owned());
     }
-    if name.is_ascii() { Some(name.to_ascii_lowercase()) } else { idna::domain_to_ascii(name).ok() }
+    international::of_name(name).map(|name| name.to_ascii_lowercase())
 }
 
 /// What was meant by a dot in front, an at sign, or a whole address.

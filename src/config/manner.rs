@@ -6,11 +6,13 @@ use crate::config::literal::{Wrong, boolean, integer, quoted, text};
 use crate::config::section::Section;
 use crate::limits;
 
-/// `chunking`, `messages_per_connection` and `banner` of a listener.
+/// `chunking`, `smtputf8`, `messages_per_connection` and `banner` of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manner {
     /// CHUNKING is offered (RFC 3030).
     pub chunking: bool,
+    /// SMTPUTF8 is offered (RFC 6531).
+    pub smtputf8: bool,
     /// Messages of one connection; 0: no bound.
     pub messages_per_connection: u32,
     /// What stands behind `220 NAME ESMTP`.
@@ -22,7 +24,7 @@ const BANNER: &str = "relevo";
 
 impl Default for Manner {
     fn default() -> Manner {
-        Manner { chunking: true, messages_per_connection: 0, banner: BANNER.into() }
+        Manner { chunking: true, smtputf8: true, messages_per_connection: 0, banner: BANNER.into() }
     }
 }
 
@@ -32,6 +34,9 @@ impl fmt::Display for Manner {
         let usual = Manner::default();
         if !self.chunking {
             write!(f, ", no BDAT")?;
+        }
+        if !self.smtputf8 {
+            write!(f, ", no SMTPUTF8")?;
         }
         if self.messages_per_connection > 0 {
             write!(f, ", {} messages a connection", self.messages_per_connection)?;
@@ -48,6 +53,7 @@ pub(super) fn read(section: &Section<'_>) -> Manner {
     let most = limits::MESSAGES_PER_CONNECTION_LIMIT;
     Manner {
         chunking: section.read("chunking", true, boolean),
+        smtputf8: section.read("smtputf8", true, boolean),
         messages_per_connection: section.read("messages_per_connection", 0, |value| {
             integer(value, 0..=most, 0).map(|number| u32::try_from(number).unwrap_or(u32::MAX))
         }),

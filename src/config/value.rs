@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
 use crate::limits;
-use crate::mail::address;
+use crate::mail::address::{self, international};
 
 /// An address prefix, as in `127.0.0.0/8` or `::1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,14 +229,13 @@ pub fn pattern(text: &str) -> Result<DomainPattern, BadValue> {
     const FIX: BadValue = BadValue::Syntax("a domain, \"*.domain\" for all below it, or \"*\" for all");
     let valid =
         |domain: &str| address::is_domain(domain.as_bytes()) || address::is_literal(domain.as_bytes());
+    let named = |domain| international::of_name(domain).filter(|name| valid(name)).ok_or(FIX);
     if text == "*" {
         Ok(DomainPattern::Any)
     } else if let Some(suffix) = text.strip_prefix("*.") {
-        if valid(suffix) { Ok(DomainPattern::Suffix(suffix.to_ascii_lowercase())) } else { Err(FIX) }
-    } else if valid(text) {
-        Ok(DomainPattern::Exact(text.to_ascii_lowercase()))
+        Ok(DomainPattern::Suffix(named(suffix)?.to_ascii_lowercase()))
     } else {
-        Err(FIX)
+        Ok(DomainPattern::Exact(named(text)?.to_ascii_lowercase()))
     }
 }
 

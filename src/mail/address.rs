@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::limits;
 
+pub mod international;
+
 /// Why a path is refused. Always the client's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressError {
@@ -11,10 +13,21 @@ pub enum AddressError {
     Syntax,
     /// The local part, the domain or the whole is over its bound (RFC 5321 4.5.3.1).
     TooLong,
-    /// A byte above 127: SMTPUTF8 is not offered (RFC 6531).
+    /// A byte above 127, where nobody said SMTPUTF8 (RFC 6531).
     NotAscii,
+    /// Bytes above 127 that are no UTF-8 (RFC 3629).
+    NotUtf8,
+    /// A domain beyond ASCII that is no name of the DNS (RFC 5891 section 5).
+    Labels,
     /// No domain after the at sign.
     NoDomain,
+}
+
+impl AddressError {
+    /// Whether it is one of addresses in UTF-8, which are none where nobody said SMTPUTF8.
+    pub fn is_of_utf8(self) -> bool {
+        matches!(self, AddressError::NotUtf8 | AddressError::Labels)
+    }
 }
 
 /// A path taken from a command.
@@ -28,6 +41,8 @@ pub struct Path<'a> {
     pub routed: bool,
     /// Bytes of the input used, closing bracket included.
     pub length: usize,
+    /// It has text beyond ASCII, and is kept as [`canonical`](Path::canonical) has it. [`parse_path`] lets none through that does.
+    pub is_utf8: bool,
 }
 
 impl<'a> Path<'a> {
@@ -63,14 +78,14 @@ pub fn parse_path(input: &[u8], null: bool) -> Result<Path<'_>, AddressError> {
     }
     if inner.is_empty() {
         return if null {
-            Ok(Path { address: inner, domain_at: 0, routed: false, length })
+            Ok(Path { address: inner, domain_at: 0, routed: false, length, is_utf8: false })
         } else {
             Err(AddressError::Syntax)
         };
     }
     let (address, routed) = drop_source_route(inner)?;
     if !null && address.eq_ignore_ascii_case(b"postmaster") {
-        return Ok(Path { address, domain_at: address.len(), routed, length });
+        return Ok(Path { address, domain_at: address.len(), routed, length, is_utf8: false });
     }
     let at = local_part_end(address)?;
     if address.get(at) != Some(&b'@') {
@@ -92,7 +107,7 @@ pub fn parse_path(input: &[u8], null: bool) -> Result<Path<'_>, AddressError> {
     if !is_domain(domain) && (rooted || !is_literal(domain)) {
         return Err(AddressError::Syntax);
     }
-    Ok(Path { address, domain_at: at + 1, routed, length })
+    Ok(Path { address, domain_at: at + 1, routed, length, is_utf8: false })
 }
 
 /// The bracket that ends the path: quoted strings may hold one.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use crate::limits;
-use crate::mail::address;
+use crate::mail::address::{self, international};
 
 /// An address of a From field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,8 +135,15 @@ impl Spelled {
     fn author(mut self) -> Option<Author> {
         let domain_at = self.domain_at.filter(|_| !self.is_wrong)?;
         self.bytes[domain_at..].make_ascii_lowercase();
+        let domain = std::str::from_utf8(&self.bytes[domain_at..]).ok()?;
+        if !domain.is_ascii() {
+            // Keys are named by A-labels (RFC 8616 section 4), and so is whom they are aligned with.
+            let labels = international::to_a_labels(domain)?;
+            self.bytes.truncate(domain_at);
+            self.bytes.extend_from_slice(labels.as_bytes());
+        }
         let is_whole = domain_at > 1 && self.bytes.len() <= limits::PATH_MAX;
-        // A domain in letters beyond ASCII, or an address literal, has no keys.
+        // An address literal has no keys.
         let known = is_whole && address::is_domain(&self.bytes[domain_at..]);
         known.then_some(Author { address: self.bytes, domain_at })
     }
@@ -267,6 +274,8 @@ mod tests {
             ("(x@evil.example) ada (at) @ (home (or not)) example . org", one("ada@example.org")),
             ("\"a b\"@example.org", one("\"a b\"@example.org")),
             ("grüße <ada@example.org>", one("ada@example.org")),
+            ("grüße <ada@BÜCHER.example>", one("ada@xn--bcher-kva.example")),
+            ("δ@faß.example", one("δ@xn--fa-hia.example")),
             ("a@b.example, C <c@d.example>", Some(vec!["a@b.example".into(), "c@d.example".into()])),
             ("team: a@b.example, c@d.example;", Some(vec!["a@b.example".into(), "c@d.example".into()])),
             ("nobody:;", Some(vec![])),
@@ -296,7 +305,7 @@ mod tests {
             "\"a@b.example",
             "(a@b.example",
             "a@[192.0.2.1]",
-            "a@bücher.example",
+            "a@\u{378}.example",
             "a@b.example; c@d.example",
             "g: h: a@b.example;;",
             "g: a@b.example",

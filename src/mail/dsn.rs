@@ -5,15 +5,16 @@
 //! fields for a machine, and the message that it is about, or its header section. Next hops and the original sender wrote
 //! much of what goes in, so everything from outside is reduced to printable ASCII, but for what is returned:
 //! a header section that has 8-bit text is quoted-printable, and a message is made 7-bit before (`mail::seven_bit`). So a notification is 7-bit
-//! whatever it is about, and any next hop takes it.
+//! whatever it is about, and any next hop takes it; one to a sender in UTF-8 apart, which goes with SMTPUTF8 (`utf8`).
 
 mod notice;
 mod text;
+mod utf8;
 mod words;
 
 use crate::limits;
 use crate::mail::encoding::QuotedPrintable;
-use crate::mail::envelope::{BodyFacts, Envelope, Recipient};
+use crate::mail::envelope::{BodyFacts, Envelope, Recipient, Utf8};
 use crate::mail::notify;
 use crate::mail::seven_bit::{Rewriter, Survey};
 use crate::mail::trace::{HeaderFolder, append, is_plain_path, write_date, write_name};
@@ -41,7 +42,12 @@ impl Bounce {
     pub fn envelope(&self, arrival: UnixMillis, expiry: UnixMillis) -> Envelope {
         let mut envelope = Envelope::blank();
         envelope.recipients.push(self.recipient.clone());
-        let body = BodyFacts { needs_stuffing: self.needs_stuffing, ..BodyFacts::default() };
+        let mut body = BodyFacts { needs_stuffing: self.needs_stuffing, ..BodyFacts::default() };
+        if !self.recipient.address.is_ascii() {
+            // RFC 6533 4.5. Its field To is in UTF-8.
+            envelope.needs.utf8 = Utf8::OF_CLIENT;
+            (body.eight_bit, body.eight_bit_header) = (true, true);
+        }
         envelope.complete((arrival, expiry), body);
         envelope
     }
@@ -69,14 +75,18 @@ pub fn compose(notice: &Notice<'_>) -> Option<Bounce> {
             + notice.recipients.len().saturating_mul(limits::DSN_RECIPIENT_ROOM),
     );
     write_head(&mut body, notice, message_id(&header));
-    words::write(&mut body, notice);
-    write_status(&mut body, notice);
+    let names = ("text/plain; charset=us-ascii", "text/plain; charset=utf-8");
+    utf8::write_part(&mut body, notice, names, |body| words::write(body, notice));
+    // RFC 6533 4.1
+    let names = ("message/delivery-status", "message/global-delivery-status");
+    utf8::write_part(&mut body, notice, names, |body| write_status(body, notice));
     match whole {
         Some(whole) => {
             begin_part(&mut body, notice.unique, "message/rfc822");
             body.extend_from_slice(&whole);
         }
-        None => write_returned(&mut body, notice.unique, &header),
+        None if utf8::write_whole(&mut body, notice, &header).is_some() => {}
+        None => write_returned(&mut body, notice, &header),
     }
     append(&mut body, format_args!("\r\n--{}--\r\n", Boundary(notice.unique)));
 
@@ -93,16 +103,21 @@ fn domain_at(sender: &[u8]) -> Option<u16> {
 
 /// The third part: the header section of what failed. RFC 6152 section 3: a hop without 8BITMIME takes no 8-bit text, and a bounce must
 /// reach its sender by any hop.
-fn write_returned(out: &mut Vec<u8>, unique: u64, header: &[u8]) {
-    if header.is_ascii() {
+fn write_returned(out: &mut Vec<u8>, notice: &Notice<'_>, header: &[u8]) {
+    let unique = notice.unique;
+    if utf8::is_of(notice, header) {
+        // RFC 6533 4.3
+        let names = ("text/rfc822-headers", "message/global-headers");
+        utf8::write_part(out, notice, names, |out| out.extend_from_slice(header));
+    } else if header.is_ascii() {
         begin_part(out, unique, "text/rfc822-headers");
         out.extend_from_slice(header);
-        return;
+    } else {
+        begin_part(out, unique, "text/rfc822-headers\r\nContent-Transfer-Encoding: quoted-printable");
+        let mut encoder = QuotedPrintable::default();
+        encoder.write(header, out);
+        encoder.finish(out);
     }
-    begin_part(out, unique, "text/rfc822-headers\r\nContent-Transfer-Encoding: quoted-printable");
-    let mut encoder = QuotedPrintable::default();
-    encoder.write(header, out);
-    encoder.finish(out);
 }
 
 /// A whole message as a part can have it (RFC 2046 5.2.1): its own parts are encoded where they are 8-bit. None: it cannot be, and then its header
@@ -152,7 +167,7 @@ fn write_head(out: &mut Vec<u8>, notice: &Notice<'_>, answered: Option<&[u8]>) {
 
 /// The second part: fields for a machine (RFC 3464 section 2).
 fn write_status(out: &mut Vec<u8>, notice: &Notice<'_>) {
-    begin_part(out, notice.unique, "message/delivery-status");
+    let in_utf8 = utf8::names_any(notice);
     out.extend_from_slice(b"Reporting-MTA: dns; ");
     write_name(out, notice.hostname);
     append(out, format_args!("\r\nX-Relevo-Message: {}\r\n", notice.id));
@@ -168,11 +183,13 @@ fn write_status(out: &mut Vec<u8>, notice: &Notice<'_>) {
         if let Some(original) = failure.original.filter(|original| notify::is_original(original)) {
             // RFC 3464 2.3.1
             out.extend_from_slice(b"Original-Recipient: ");
-            notify::write_original(original, out);
+            notify::write_original(original, in_utf8, out);
             out.extend_from_slice(b"\r\n");
         }
-        out.extend_from_slice(b"Final-Recipient: rfc822; ");
-        write_printable(out, failure.recipient, limits::PATH_MAX);
+        let kind: &[u8] = if failure.recipient.is_ascii() { b"rfc822; " } else { b"utf-8; " };
+        out.extend_from_slice(b"Final-Recipient: ");
+        out.extend_from_slice(kind);
+        utf8::write_recipient(out, failure.recipient);
         let (class, subject, detail) = status(failure);
         let action = failure.cause.action();
         append(out, format_args!("\r\nAction: {action}\r\nStatus: {class}.{subject}.{detail}\r\n"));

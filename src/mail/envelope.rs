@@ -12,6 +12,10 @@ use crate::mail::parameters::MessageParameters;
 use crate::names::ends::End;
 use crate::time::UnixMillis;
 
+mod utf8;
+
+pub use utf8::Utf8;
+
 /// Everything about an accepted message but its body. Built by `smtp::server`, written by `spool::record`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
@@ -48,6 +52,8 @@ pub struct Needs {
     pub eight_bit: bool,
     /// What its sender says of TLS on its way (RFC 8689).
     pub tls: TlsWish,
+    /// What it asks for text in UTF-8 (RFC 6531).
+    pub utf8: Utf8,
 }
 
 /// What the sender of a message says of TLS on its way (RFC 8689). The numbers are those of the spool.
@@ -73,8 +79,8 @@ impl TlsWish {
 impl Needs {
     /// What is left of it when the body is encoded as 7-bit text.
     pub fn encoded(self) -> Needs {
-        let Needs { eight_bit: _, tls } = self;
-        Needs { eight_bit: false, tls }
+        let Needs { eight_bit: _, tls, utf8 } = self;
+        Needs { eight_bit: false, tls, utf8 }
     }
 
     /// What of it keeps a message of this sender back. A bounce asks for the TLS of what it is about, and is not lost where there is none (RFC 8689
@@ -90,6 +96,8 @@ impl Needs {
 pub struct BodyFacts {
     /// It has a byte above 127.
     pub eight_bit: bool,
+    /// It has one in its header section.
+    pub eight_bit_header: bool,
     /// Some line begins with a dot.
     pub needs_stuffing: bool,
     /// It begins with the `From ` line of a mailbox file.
@@ -151,7 +159,7 @@ impl<'a> From<&'a Origin> for OriginRef<'a> {
     }
 }
 
-/// The `with` keyword (RFC 3848).
+/// The `with` keyword (RFC 3848, RFC 6531 section 4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum WithProtocol {
@@ -165,6 +173,14 @@ pub enum WithProtocol {
     Esmtpa = 3,
     /// EHLO over TLS with AUTH.
     Esmtpsa = 4,
+    /// EHLO and a MAIL with SMTPUTF8 (RFC 6531 section 4.3).
+    Utf8Smtp = 5,
+    /// The same over TLS.
+    Utf8Smtps = 6,
+    /// The same with AUTH.
+    Utf8Smtpa = 7,
+    /// The same over TLS with AUTH.
+    Utf8Smtpsa = 8,
 }
 
 impl WithProtocol {
@@ -175,7 +191,22 @@ impl WithProtocol {
             2 => WithProtocol::Esmtps,
             3 => WithProtocol::Esmtpa,
             4 => WithProtocol::Esmtpsa,
+            5 => WithProtocol::Utf8Smtp,
+            6 => WithProtocol::Utf8Smtps,
+            7 => WithProtocol::Utf8Smtpa,
+            8 => WithProtocol::Utf8Smtpsa,
             _ => WithProtocol::Smtp,
+        }
+    }
+
+    /// The one of a message whose MAIL had SMTPUTF8. Nobody has that without EHLO.
+    pub fn with_utf8(self) -> WithProtocol {
+        match self {
+            WithProtocol::Esmtp => WithProtocol::Utf8Smtp,
+            WithProtocol::Esmtps => WithProtocol::Utf8Smtps,
+            WithProtocol::Esmtpa => WithProtocol::Utf8Smtpa,
+            WithProtocol::Esmtpsa => WithProtocol::Utf8Smtpsa,
+            other => other,
         }
     }
 
@@ -187,6 +218,10 @@ impl WithProtocol {
             WithProtocol::Esmtps => "ESMTPS",
             WithProtocol::Esmtpa => "ESMTPA",
             WithProtocol::Esmtpsa => "ESMTPSA",
+            WithProtocol::Utf8Smtp => "UTF8SMTP",
+            WithProtocol::Utf8Smtps => "UTF8SMTPS",
+            WithProtocol::Utf8Smtpa => "UTF8SMTPA",
+            WithProtocol::Utf8Smtpsa => "UTF8SMTPSA",
         }
     }
 }
@@ -239,8 +274,9 @@ impl Envelope {
             self.recipients.sort_by_cached_key(|recipient| recipient.domain().to_ascii_lowercase());
         }
         (self.arrival, self.expiry) = (arrival, expiry);
-        let BodyFacts { eight_bit, needs_stuffing, mailbox_line } = body;
+        let BodyFacts { eight_bit, eight_bit_header, needs_stuffing, mailbox_line } = body;
         self.needs.eight_bit = eight_bit;
+        self.needs.utf8.settle(eight_bit_header || !self.sender.is_ascii());
         self.needs_stuffing = needs_stuffing;
         self.mailbox_line = mailbox_line;
     }
@@ -292,9 +328,10 @@ mod tests {
 
     #[test]
     fn a_with_keyword_is_that_of_its_number() {
-        for number in 0..=4 {
+        for number in 0..=8 {
             assert_eq!(WithProtocol::of_number(number) as u8, number);
         }
-        assert_eq!(WithProtocol::of_number(5), WithProtocol::Smtp, "of a later version");
+        assert_eq!(WithProtocol::Esmtpsa.with_utf8().keyword(), "UTF8SMTPSA");
+        assert_eq!(WithProtocol::of_number(9), WithProtocol::Smtp, "of a later version");
     }
 }

@@ -125,6 +125,11 @@ pub struct Asked<'a> {
 }
 
 impl Asked<'_> {
+    /// Whether its ORCPT has letters beyond ASCII, as only a client that said SMTPUTF8 may send them.
+    pub fn is_utf8(&self) -> bool {
+        self.original.is_some_and(|original| !original.is_ascii())
+    }
+
     /// Whether it says nothing.
     pub fn is_empty(&self) -> bool {
         let Asked { notify, original } = self;
@@ -214,6 +219,33 @@ pub fn is_original(value: &[u8]) -> bool {
         && unquote(address).is_some_and(readable)
 }
 
+/// The same for one that may come in UTF-8, as it does where SMTPUTF8 was said: it is one when [`in_ascii`] makes it one.
+pub fn is_original_in_utf8(value: &[u8]) -> bool {
+    let is_text = |text: &str| !text.contains(char::is_control);
+    value.len() <= limits::ORCPT_MAX
+        && std::str::from_utf8(value).is_ok_and(is_text)
+        && split_original(value).is_some_and(|(kind, _)| is_utf8_type(kind))
+        && is_original(&in_ascii(value))
+}
+
+/// The form of such an ORCPT that goes anywhere (`utf-8-addr-xtext`). One in ASCII stays as it is.
+pub fn in_ascii(value: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(value.len());
+    for character in String::from_utf8_lossy(value).chars() {
+        write_ascii(character, character.is_ascii(), &mut out);
+    }
+    out
+}
+
+/// A character as it is, or as `\x{E9}`.
+fn write_ascii(character: char, as_it_is: bool, out: &mut Vec<u8>) {
+    if as_it_is {
+        out.push(character as u8);
+    } else {
+        out.extend_from_slice(format!("\\x{{{:02X}}}", u32::from(character)).as_bytes());
+    }
+}
+
 fn split_original(value: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = memchr::memchr(b';', value)?;
     Some((&value[..at], &value[at + 1..]))
@@ -223,9 +255,9 @@ fn is_utf8_type(kind: &[u8]) -> bool {
     kind.eq_ignore_ascii_case(b"utf-8")
 }
 
-/// The value of Original-Recipient that an ORCPT gives, `type; address` (RFC 3464 2.3.1). A report is ASCII, so the address of one of the type
-/// `utf-8` is in its form for that (RFC 6533 section 3, `utf-8-addr-xtext`).
-pub fn write_original(value: &[u8], out: &mut Vec<u8>) {
+/// The value of Original-Recipient that an ORCPT gives, `type; address` (RFC 3464 2.3.1). In a report that is ASCII the address of one of the type
+/// `utf-8` is in its form for that (RFC 6533 section 3, `utf-8-addr-xtext`); in one that is in UTF-8 it is what it is (RFC 6533 4.1).
+pub fn write_original(value: &[u8], in_utf8: bool, out: &mut Vec<u8>) {
     let Some((kind, address)) = split_original(value) else { return };
     let address = unquote(address).unwrap_or_default();
     out.extend_from_slice(kind);
@@ -236,19 +268,39 @@ pub fn write_original(value: &[u8], out: &mut Vec<u8>) {
         return;
     }
     let text = String::from_utf8_lossy(&address);
+    if in_utf8 && let Some(text) = unembedded(&text) {
+        return out.extend_from_slice(text.as_bytes());
+    }
     let mut rest = &*text;
     while let Some(next) = rest.chars().next() {
         // What is in that form already stays in it.
         let length = embedded(rest).unwrap_or(0);
         if length > 0 {
             out.extend_from_slice(&rest.as_bytes()[..length]);
-        } else if matches!(next, '!'..='~') && !matches!(next, '+' | '=' | '\\') {
-            out.push(next as u8);
         } else {
-            out.extend_from_slice(format!("\\x{{{:02X}}}", u32::from(next)).as_bytes());
+            let plain = matches!(next, '!'..='~') && !matches!(next, '+' | '=' | '\\');
+            write_ascii(next, plain, out);
         }
         rest = &rest[if length > 0 { length } else { next.len_utf8() }..];
     }
+}
+
+/// An address as it is, without that form. None: it is none then, and stays in it.
+fn unembedded(text: &str) -> Option<String> {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(next) = rest.chars().next() {
+        let (character, length) = match embedded(rest) {
+            Some(length) => {
+                let number = u32::from_str_radix(&rest[3..length - 1], 16).ok()?;
+                (char::from_u32(number)?, length)
+            }
+            None => (next, next.len_utf8()),
+        };
+        out.push(character);
+        rest = &rest[length..];
+    }
+    let is_address = out.contains('@') && !out.contains(|letter: char| letter.is_control() || letter == ' ');
+    is_address.then_some(out)
 }
 
 /// Bytes of a character in the form `\x{E9}` that a text begins with.
@@ -377,12 +429,39 @@ mod tests {
         ] {
             assert!(is_original(value.as_bytes()), "{value}");
             let mut out = Vec::new();
-            write_original(value.as_bytes(), &mut out);
+            write_original(value.as_bytes(), false, &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), field);
         }
+        for (value, field) in [
+            ("utf-8;u\\x{E9}@b.example", "utf-8; u\u{e9}@b.example"),
+            ("utf-8;u+C3+A9@b.example", "utf-8; u\u{e9}@b.example"),
+            ("utf-8;a\\x{A}b@b.example", "utf-8; a\\x{5C}x{A}b@b.example"),
+            ("utf-8;a\\x{0A}b@b.example", "utf-8; a\\x{0A}b@b.example"),
+            ("utf-8;a\\x{D800}@b.example", "utf-8; a\\x{D800}@b.example"),
+            ("rfc822;a@b.example", "rfc822; a@b.example"),
+        ] {
+            let mut out = Vec::new();
+            write_original(value.as_bytes(), true, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), field, "{value}");
+        }
+        for (value, kept) in [
+            ("utf-8;u\u{e9}@b.example", "utf-8;u\\x{E9}@b.example"),
+            ("UTF-8;\u{1f600}@b.example", "UTF-8;\\x{1F600}@b.example"),
+            ("utf-8;a@b.example", "utf-8;a@b.example"),
+        ] {
+            assert!(is_original_in_utf8(value.as_bytes()), "{value}");
+            assert_eq!(String::from_utf8(in_ascii(value.as_bytes())).unwrap(), kept);
+            assert!(is_original(kept.as_bytes()));
+        }
+        for wrong in ["rfc822;\u{e9}@b", "utf-8;\u{e9}=b", "utf-8;\u{e9} b", "utf-8;\u{85}", "\u{e9}", "utf-8;"] {
+            assert!(!is_original_in_utf8(wrong.as_bytes()), "{wrong}");
+        }
+        assert!(!is_original_in_utf8(b"utf-8;\xe9@b"));
+        let grows = format!("utf-8;{}", "\u{e9}".repeat(limits::ORCPT_MAX / 4));
+        assert!(grows.len() <= limits::ORCPT_MAX && !is_original_in_utf8(grows.as_bytes()));
         let wide = format!("utf-8;{}", "+2B".repeat((limits::ORCPT_MAX - 6) / 3));
         let mut out = Vec::new();
-        write_original(wide.as_bytes(), &mut out);
+        write_original(wide.as_bytes(), false, &mut out);
         assert!(
             is_original(wide.as_bytes()) && out.split(|byte| *byte == b'\n').all(|line| line.len() <= 998)
         );

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::id::MessageId;
 use crate::limits;
-use crate::mail::address;
+use crate::mail::address::{self, international};
 use crate::mail::envelope::OriginRef;
 use crate::mail::header;
 use crate::time::{Civil, UnixMillis, write_decimal, write_ipv4};
@@ -188,7 +188,8 @@ pub(super) fn is_plain_path(path: &[u8]) -> bool {
     bracketed[1..=path.len()].copy_from_slice(path);
     bracketed[path.len() + 1] = b'>';
     let bracketed = &bracketed[..path.len() + 2];
-    address::parse_path(bracketed, true).is_ok_and(|parsed| parsed.address == path)
+    let is_kept = |parsed: address::Path<'_>| parsed.address == path && parsed.domain().is_ascii();
+    international::parse(bracketed, true).is_ok_and(is_kept)
 }
 
 /// Writes a header field word by word and breaks lines where they grow too long.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::limits;
-use crate::mail::address::{self, AddressError, Path};
+use crate::mail::address::{AddressError, Path, international};
 use crate::mail::notify::{self, Asked, BadParameter, Notify, Ret};
 use crate::mail::release::SendAt;
 
@@ -56,6 +56,8 @@ pub struct MailParameters<'a> {
     pub envid: Option<&'a [u8]>,
     /// REQUIRETLS (RFC 8689 section 4.1)
     pub require_tls: bool,
+    /// SMTPUTF8 (RFC 6531 section 3.4)
+    pub utf8: bool,
 }
 
 /// A line that is no command we can obey. Always the client's fault; `reply` has the words.
@@ -170,7 +172,7 @@ fn after_keyword<'a>(rest: &'a [u8], keyword: &[u8]) -> Result<&'a [u8], Command
 
 fn parse_mail(rest: &[u8]) -> Result<Command<'_>, CommandError> {
     let rest = after_keyword(rest, b"FROM")?;
-    let path = address::parse_path(rest, true).map_err(CommandError::Sender)?;
+    let path = international::parse(rest, true).map_err(|error| sender_error(rest, error))?;
     let mut parameters = MailParameters::default();
     for word in parameters_of(rest, path.length)? {
         let (key, value) = split_parameter(word);
@@ -194,13 +196,25 @@ fn parse_mail(rest: &[u8]) -> Result<Command<'_>, CommandError> {
             parameters.envid = Some(envid.ok_or(CommandError::Notification(BadParameter::Envid))?);
         } else if key.eq_ignore_ascii_case(b"REQUIRETLS") && value.is_none() && !parameters.require_tls {
             parameters.require_tls = true;
+        } else if key.eq_ignore_ascii_case(b"SMTPUTF8") && value.is_none() && !parameters.utf8 {
+            parameters.utf8 = true;
         } else if key.eq_ignore_ascii_case(b"AUTH") && value.is_some() {
             // RFC 4954 section 5: accepted, and not passed on to servers we do not authenticate to.
         } else {
             return Err(CommandError::Parameter);
         }
     }
+    if path.is_utf8 && !parameters.utf8 {
+        return Err(CommandError::Sender(AddressError::NotAscii));
+    }
     Ok(Command::Mail(path, parameters))
+}
+
+/// What is wrong with an address in UTF-8 matters to who says that it is to be one.
+#[cold]
+fn sender_error(rest: &[u8], error: AddressError) -> CommandError {
+    let is_asked = || rest.split(|byte| *byte == b' ').any(|word| word.eq_ignore_ascii_case(b"SMTPUTF8"));
+    CommandError::Sender(if error.is_of_utf8() && !is_asked() { AddressError::NotAscii } else { error })
 }
 
 /// A number of octets: up to 20 digits. That many may pass 64 bits; such a size is over every limit.
@@ -236,7 +250,7 @@ fn parse_hold(seconds: bool, value: Option<&[u8]>) -> Option<SendAt> {
 
 fn parse_rcpt(rest: &[u8]) -> Result<Command<'_>, CommandError> {
     let rest = after_keyword(rest, b"TO")?;
-    let path = address::parse_path(rest, false).map_err(CommandError::Recipient)?;
+    let path = international::parse(rest, false).map_err(CommandError::Recipient)?;
     let mut asked = Asked::default();
     for word in parameters_of(rest, path.length)? {
         let (key, value) = split_parameter(word);
@@ -244,7 +258,11 @@ fn parse_rcpt(rest: &[u8]) -> Result<Command<'_>, CommandError> {
             let notify = value.and_then(Notify::parse).filter(|_| asked.notify.is_unsaid());
             asked.notify = notify.ok_or(CommandError::Notification(BadParameter::Notify))?;
         } else if key.eq_ignore_ascii_case(b"ORCPT") {
-            let original = value.filter(|value| notify::is_original(value) && asked.original.is_none());
+            let original = value.filter(|value| {
+                let is_one = notify::is_original(value)
+                    || !value.is_ascii() && notify::is_original_in_utf8(value);
+                is_one && asked.original.is_none()
+            });
             asked.original = Some(original.ok_or(CommandError::Notification(BadParameter::Original))?);
         } else {
             return Err(CommandError::Parameter);
@@ -391,6 +409,33 @@ mod tests {
             assert_eq!(requires(bad), None, "{bad}");
         }
         assert_eq!(parse(b"RCPT TO:<a@b> REQUIRETLS"), Err(CommandError::Parameter));
+    }
+
+    /// RFC 6531 section 3.4: it has no value, and stands there once; without it an address is ASCII.
+    #[test]
+    fn mail_may_be_in_utf8() {
+        let sender = |line: &[u8]| match parse(&[b"MAIL FROM:", line].concat()) {
+            Ok(Command::Mail(path, parameters)) => Ok((path.is_utf8, parameters.utf8)),
+            Err(error) => Err(error),
+            Ok(other) => panic!("{other:?}"),
+        };
+        let wrong = |error| Err(CommandError::Sender(error));
+        assert_eq!(sender(b"<a@b> SMTPUTF8"), Ok((false, true)));
+        assert_eq!(sender("<\u{fc}@b\u{fc}.example> SIZE=1 smtputf8".as_bytes()), Ok((true, true)));
+        assert_eq!(sender("<\u{fc}@b> SIZE=1".as_bytes()), wrong(AddressError::NotAscii));
+        for (line, error) in [
+            (&b"<\xfc@b>"[..], AddressError::NotUtf8),
+            (b"<a@b\xcd\xb8.example>", AddressError::Labels),
+        ] {
+            assert_eq!(sender(line), wrong(AddressError::NotAscii), "nobody said SMTPUTF8");
+            assert_eq!(sender(&[line, b" SMTPUTF8"].concat()), wrong(error));
+        }
+        for bad in ["SMTPUTF8=", "SMTPUTF8=1", "SMTPUTF8 SMTPUTF8", "SMTPUTF"] {
+            assert_eq!(sender(format!("<a@b> {bad}").as_bytes()), Err(CommandError::Parameter), "{bad}");
+        }
+        let line = "RCPT TO:<\u{fc}@b> ORCPT=utf-8;\u{fc}@b".as_bytes();
+        assert!(matches!(parse(line), Ok(Command::Rcpt(path, asked)) if path.is_utf8 && asked.is_utf8()));
+        assert_eq!(parse(b"RCPT TO:<a@b> SMTPUTF8"), Err(CommandError::Parameter));
     }
 
     /// RFC 3461 4.1 and 4.2: each once, and as it should be.

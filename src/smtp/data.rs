@@ -183,7 +183,7 @@ impl Scanner {
             read = end;
         }
         if !self.lines.found.eight_bit && !fresh[..kept].is_ascii() {
-            self.lines.found.eight_bit = true;
+            self.lines.eight_bit(&fresh[..kept]);
         }
         Scanned { kept, grown: Vec::new(), consumed: read, done }
     }

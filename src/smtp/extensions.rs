@@ -20,13 +20,15 @@ pub struct Offered {
     pub held_from: Option<UnixMillis>,
     /// CHUNKING
     pub chunking: bool,
+    /// SMTPUTF8
+    pub smtputf8: bool,
     /// LIMITS: messages of a session, 0 if there may be any number, and recipients of a transaction.
     pub limits: Option<(u32, usize)>,
 }
 
 /// Writes the EHLO answer (RFC 5321 4.1.1.1) with the extensions this session has.
 pub fn write_ehlo(out: &mut Vec<u8>, hostname: &str, size_max: u64, offered: Offered) {
-    let Offered { starttls, auth, dsn, require_tls, held_from, chunking, limits } = offered;
+    let Offered { starttls, auth, dsn, require_tls, held_from, chunking, smtputf8, limits } = offered;
     out.extend_from_slice(b"250-");
     out.extend_from_slice(hostname.as_bytes());
     // RFC 2920, RFC 6152, RFC 2034
@@ -34,6 +36,10 @@ pub fn write_ehlo(out: &mut Vec<u8>, hostname: &str, size_max: u64, offered: Off
     if chunking {
         // RFC 3030 section 2
         out.extend_from_slice(b"250-CHUNKING\r\n");
+    }
+    if smtputf8 {
+        // RFC 6531 3.1: with 8BITMIME, and without a parameter
+        out.extend_from_slice(b"250-SMTPUTF8\r\n");
     }
     if dsn {
         // RFC 3461 section 3

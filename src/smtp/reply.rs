@@ -35,7 +35,15 @@ pub fn of_error(error: CommandError) -> &'static str {
             "553 5.1.3 The recipient address has no domain: send it as <user@host.example>\r\n"
         }
         CommandError::Sender(AddressError::NotAscii) | CommandError::Recipient(AddressError::NotAscii) => {
-            "553 5.6.7 Non-ASCII addresses are not supported\r\n"
+            "553 5.6.7 An address beyond ASCII needs SMTPUTF8 in MAIL (RFC 6531)\r\n"
+        }
+        CommandError::Sender(AddressError::NotUtf8) => "501 5.1.7 The sender address is not UTF-8\r\n",
+        CommandError::Recipient(AddressError::NotUtf8) => "501 5.1.3 The address is not UTF-8\r\n",
+        CommandError::Sender(AddressError::Labels) => {
+            "553 5.1.8 The domain of the sender address is no name of the DNS (RFC 5891)\r\n"
+        }
+        CommandError::Recipient(AddressError::Labels) => {
+            "553 5.1.2 The domain of the address is no name of the DNS (RFC 5891)\r\n"
         }
     }
 }

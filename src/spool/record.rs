@@ -7,7 +7,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::id::MessageId;
-use crate::mail::envelope::{Envelope, Needs, OriginRef, TlsWish, WithProtocol};
+use crate::mail::envelope::{Envelope, Needs, OriginRef, TlsWish, Utf8, WithProtocol};
 use crate::mail::front::Front;
 use crate::mail::parameters::{Key, NamedParameters, Parameters};
 use crate::names::ends::End;
@@ -212,6 +212,9 @@ pub(in crate::spool) fn write_message(
     if envelope.needs.tls != TlsWish::Usual {
         field(out, tag::TLS_WISH, &[envelope.needs.tls as u8]);
     }
+    if envelope.needs.utf8.is_asked() {
+        field(out, tag::UTF8, &[envelope.needs.utf8.bits()]);
+    }
     write_extents(out, extents, inline)
 }
 
@@ -414,6 +417,10 @@ impl<'a> MessageView<'a> {
             tag::TLS_WISH => {
                 let wish = value.first().ok_or(RecordError::Damaged)?;
                 self.needs.tls = TlsWish::of_number(*wish).ok_or(RecordError::Unknown(tag))?;
+            }
+            tag::UTF8 => {
+                let bits = value.first().ok_or(RecordError::Damaged)?;
+                self.needs.utf8 = Utf8::of_bits(*bits).ok_or(RecordError::Unknown(tag))?;
             }
             tag::PARAMETERS | tag::RECIPIENT_PARAMETERS | tag::CRITICAL_PARAMETERS => {
                 return self.parameter_field(tag, value);

@@ -1,10 +1,12 @@
 //! `match.sender` and `match.recipient`: patterns of addresses.
 
+use std::borrow::Cow;
+
 use toml::de::DeValue;
 
 use crate::config::literal::Wrong;
 use crate::config::value::BadValue;
-use crate::mail::address;
+use crate::mail::address::{self, international};
 
 /// Which addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,20 +30,24 @@ impl AddressPattern {
             "\"@example.org\", \"*.example.org\" for all below it, \"ada@example.org\", \"*\", or \"<>\" for the null sender",
         );
         let lower = text.to_ascii_lowercase();
-        let is_domain =
-            |domain: &str| address::is_domain(domain.as_bytes()) || address::is_literal(domain.as_bytes());
+        let domain = |domain| {
+            let valid = |name: &Cow<'_, str>| {
+                address::is_domain(name.as_bytes()) || address::is_literal(name.as_bytes())
+            };
+            international::of_name(domain).filter(valid).map(Cow::into_owned).ok_or(FIX)
+        };
         match lower.as_str() {
             "*" => Ok(AddressPattern::Any),
             "<>" => Ok(AddressPattern::Null),
             _ => {
                 let below = lower.strip_prefix("*.").or(lower.strip_prefix("@*."));
-                if let Some(domain) = below {
-                    is_domain(domain).then(|| AddressPattern::Below(domain.to_owned())).ok_or(FIX)
-                } else if let Some(domain) = lower.strip_prefix('@').or(lower.strip_prefix("*@")) {
-                    is_domain(domain).then(|| AddressPattern::Domain(domain.to_owned())).ok_or(FIX)
+                if let Some(name) = below {
+                    domain(name).map(AddressPattern::Below)
+                } else if let Some(name) = lower.strip_prefix('@').or(lower.strip_prefix("*@")) {
+                    domain(name).map(AddressPattern::Domain)
                 } else {
-                    let whole = address::is_path(&lower) && lower.contains('@');
-                    whole.then_some(AddressPattern::Address(lower)).ok_or(FIX)
+                    let whole = international::of_address(&lower).filter(|whole| whole.contains('@'));
+                    whole.map(|whole| AddressPattern::Address(whole.into_owned())).ok_or(FIX)
                 }
             }
         }

@@ -28,6 +28,8 @@ pub struct Notice<'a> {
     pub header: &'a [u8],
     /// That is all of it, to be returned as it is.
     pub is_whole: bool,
+    /// It came with SMTPUTF8.
+    pub utf8: bool,
 }
 
 /// One recipient.

@@ -36,6 +36,7 @@ fn notice<'a>(failures: &'a [ReportedRecipient<'a>], header: &'a [u8]) -> Notice
         recipients: failures,
         header,
         is_whole: false,
+        utf8: false,
     }
 }
 
@@ -286,6 +287,49 @@ fn only_a_plain_message_id_is_repeated() {
     {
         assert_eq!(message_id(header), None);
     }
+}
+
+/// RFC 6533: what a notification has in UTF-8, to a sender in ASCII by any hop, and to one that needs SMTPUTF8.
+#[test]
+fn a_report_is_in_utf8_where_it_has_to_be() {
+    let original = Some(&b"utf-8;\\x{3B4}@b.example"[..]);
+    let utf8 = ReportedRecipient { original, ..refused("\u{3b4}@b.example".as_bytes(), "550 5.1.1 no") };
+    let failures = [utf8, refused(b"plain@b.example", "550 no")];
+    let header = "Subject: gr\u{fc}n\r\n\r\nbody\r\n".as_bytes();
+    let [_, words, fields, returned] = parts(&Notice { utf8: true, ..notice(&failures, header) });
+    let encoded = "Content-Transfer-Encoding: quoted-printable\r\n\r\n";
+    for (part, kind) in [
+        (&words, "Content-Type: text/plain; charset=utf-8\r\n"),
+        (&fields, "Content-Type: message/global-delivery-status\r\n"),
+        (&returned, "Content-Type: message/global-headers\r\n"),
+    ] {
+        assert!(part.starts_with(&format!("{kind}{encoded}")), "{part}");
+    }
+    assert!(fields.contains("Original-Recipient: utf-8; =CE=B4@b.example\r\n"), "{fields}");
+    assert!(fields.contains("Final-Recipient: utf-8; =CE=B4@b.example\r\n"), "{fields}");
+    assert!(fields.contains("Final-Recipient: rfc822; plain@b.example\r\n"), "{fields}");
+    assert!(returned.contains("Subject: gr=C3=BCn"), "{returned}");
+    // One that nobody said SMTPUTF8 of is what it always was.
+    let [.., returned] = parts(&notice(&[refused(b"a@b", "550 no")], header));
+    assert!(returned.starts_with("Content-Type: text/rfc822-headers\r\n"), "{returned}");
+
+    let sender = "\u{3b4}@a.example".as_bytes();
+    let bounce = compose(&Notice { utf8: true, sender, is_whole: true, ..notice(&failures, header) }).unwrap();
+    let text = String::from_utf8(bounce.body.clone()).unwrap();
+    for wanted in [
+        "\r\nTo: <\u{3b4}@a.example>\r\n",
+        "\r\nContent-Type: message/global-delivery-status\r\nContent-Transfer-Encoding: 8bit\r\n\r\n",
+        "\r\nFinal-Recipient: utf-8; \u{3b4}@b.example\r\n",
+        "\r\nContent-Type: message/global\r\nContent-Transfer-Encoding: 8bit\r\n\r\nSubject: gr\u{fc}n\r\n\r\nbody\r\n",
+    ] {
+        assert!(text.contains(wanted), "{wanted}: {text}");
+    }
+    let envelope = bounce.envelope(UnixMillis(1), UnixMillis(2));
+    assert!(envelope.needs.utf8.is_needed() && envelope.needs.eight_bit && envelope.sender.is_empty());
+    let whole = compose(&Notice { utf8: true, is_whole: true, ..notice(&failures, header) }).unwrap();
+    assert!(whole.body.is_ascii() && !whole.envelope(UnixMillis(1), UnixMillis(2)).needs.utf8.is_asked());
+    let text = String::from_utf8(whole.body).unwrap();
+    assert!(text.contains("message/global\r\nContent-Transfer-Encoding: base64\r\n\r\nU3ViamVjd"), "{text}");
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::mail::dsn::notice::{Cause, Notice};
-use crate::mail::dsn::text::{begin_part, remote, reply_code, write_printable, write_text};
+use crate::mail::dsn::text::{remote, reply_code, write_printable, write_text};
+use crate::mail::dsn::utf8::write_recipient;
 use crate::mail::trace::{HeaderFolder, append, write_date, write_name};
 
 /// What it is called.
@@ -30,7 +31,6 @@ fn count(notice: &Notice<'_>, cause: Cause) -> usize {
 
 /// The first part.
 pub(super) fn write(out: &mut Vec<u8>, notice: &Notice<'_>) {
-    begin_part(out, notice.unique, "text/plain; charset=us-ascii");
     out.extend_from_slice(b"This is the mail relay at ");
     write_name(out, notice.hostname);
     out.extend_from_slice(b".\r\n\r\n");
@@ -87,7 +87,7 @@ fn write_list(out: &mut Vec<u8>, notice: &Notice<'_>, cause: Cause, room: &mut u
     let failures = || notice.recipients.iter().filter(|failure| failure.cause == cause);
     for failure in failures().take(*room) {
         out.extend_from_slice(b"  <");
-        write_printable(out, failure.recipient, limits::PATH_MAX);
+        write_recipient(out, failure.recipient);
         out.extend_from_slice(b">\r\n");
         if let Some(remote) = remote(failure) {
             out.extend_from_slice(b"    The host ");

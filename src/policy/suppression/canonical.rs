@@ -1,13 +1,13 @@
 //! What an entry is about, and what of a recipient is compared with that.
 //!
-//! The domain counts in lower case, as the DNS has it (A-labels). Of the local part letters of ASCII count alike in either case, and quotes that need
+//! The domain counts in lower case, as the DNS has it (A-labels, whatever was written). Of the local part letters of ASCII count alike in either case, and quotes that need
 //! not be are none: RFC 5321 2.4 lets a receiver tell `Ada` from `ada`, hardly one does, and mail to somebody who complained is worse than none to
 //! his namesake. There is no other magic: `ada+news` is another address than `ada`, and so is `a.da`.
 
 use std::fmt;
 
 use crate::limits;
-use crate::mail::address::{self, AddressError, is_atext, parse_path, unquoted};
+use crate::mail::address::{self, AddressError, international, is_atext, unquoted};
 
 /// What an entry holds mail back from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,7 +41,7 @@ pub enum BadEntry {
     Empty,
     /// There is no `@`.
     NoDomain,
-    /// It has letters beyond ASCII.
+    /// It has letters beyond ASCII that no domain has, or no address.
     NotAscii,
     /// It is longer than an address may be.
     TooLong,
@@ -56,7 +56,7 @@ impl fmt::Display for BadEntry {
             BadEntry::NoDomain => {
                 "it has no @: write name@example.org for one address, @example.org for all of a domain"
             }
-            BadEntry::NotAscii => "it has letters beyond ASCII: write the domain as the DNS has it (xn--…)",
+            BadEntry::NotAscii => "it has letters beyond ASCII that no address has: write the domain as the DNS has it (xn--…)",
             BadEntry::TooLong => "it is longer than an address may be",
             BadEntry::Syntax => {
                 "it is no address: write name@example.org, @example.org for all of a domain, or *.example.org for all below it"
@@ -68,11 +68,12 @@ impl fmt::Display for BadEntry {
 /// The canonical text of what somebody wrote: `ada@example.org`, `@example.org` (or `*@example.org`), `*.example.org`.
 pub fn canonical(text: &str) -> Result<String, BadEntry> {
     let domain = |mark: &str, domain: &str| {
-        let domain = domain.strip_suffix('.').unwrap_or(domain);
+        let domain = international::of_name(domain.strip_suffix('.').unwrap_or(domain));
+        let domain = domain.ok_or(BadEntry::NotAscii)?;
         if address::is_domain(domain.as_bytes()) || mark == "@" && address::is_literal(domain.as_bytes()) {
             return Ok(format!("{mark}{}", domain.to_ascii_lowercase()));
         }
-        Err(if domain.is_ascii() { BadEntry::Syntax } else { BadEntry::NotAscii })
+        Err(BadEntry::Syntax)
     };
     match text.as_bytes() {
         [] => return Err(BadEntry::Empty),
@@ -82,21 +83,22 @@ pub fn canonical(text: &str) -> Result<String, BadEntry> {
         _ => {}
     }
     let path = format!("<{text}>");
-    let parsed = parse_path(path.as_bytes(), true).map_err(|error| match error {
+    let parsed = international::parse(path.as_bytes(), true).map_err(|error| match error {
         AddressError::Syntax => BadEntry::Syntax,
         AddressError::TooLong => BadEntry::TooLong,
-        AddressError::NotAscii => BadEntry::NotAscii,
+        AddressError::NotAscii | AddressError::NotUtf8 | AddressError::Labels => BadEntry::NotAscii,
         AddressError::NoDomain => BadEntry::NoDomain,
     })?;
     if parsed.length != path.len() || parsed.routed {
         return Err(BadEntry::Syntax);
     }
     let mut of = Compared::default();
-    if !of.set(parsed.address, parsed.domain_at) {
+    let kept = parsed.canonical();
+    if !of.set(kept.as_ref().map_or(parsed.address, |kept| &kept.address), parsed.domain_at) {
         return Err(BadEntry::Syntax);
     }
     let (local, domain) = (of.local(), of.domain());
-    let plain = !local.is_empty() && local.iter().all(|byte| is_atext(*byte) || *byte == b'.');
+    let plain = !local.is_empty() && local.iter().all(|byte| is_atext(*byte) || *byte == b'.' || !byte.is_ascii());
     let mut canonical = Vec::with_capacity(of.whole().len() + 2);
     if plain {
         canonical.extend_from_slice(local);
@@ -115,7 +117,6 @@ pub fn canonical(text: &str) -> Result<String, BadEntry> {
     if canonical.len() > limits::SUPPRESSION_ADDRESS_MAX {
         return Err(BadEntry::TooLong);
     }
-    // Checked above to be ASCII.
     String::from_utf8(canonical).map_err(|_| BadEntry::NotAscii)
 }
 
@@ -219,6 +220,11 @@ mod tests {
             ("*@example.org.", "@example.org"),
             ("*.Example.org", "*.example.org"),
             ("*.a@example.org", "*.a@example.org"),
+            ("Ada@B\u{fc}cher.example", "ada@xn--bcher-kva.example"),
+            ("\u{fc}A@XN--BCHER-KVA.example", "\u{fc}a@xn--bcher-kva.example"),
+            ("\"\u{fc}\"@b.example", "\u{fc}@b.example"),
+            ("@B\u{fc}cher.example.", "@xn--bcher-kva.example"),
+            ("*.b\u{fc}cher.example", "*.xn--bcher-kva.example"),
         ] {
             let found = canonical(written).unwrap();
             assert_eq!(found, form);
@@ -235,8 +241,9 @@ mod tests {
             ("a@b>c", BadEntry::Syntax),
             ("@x:a@b", BadEntry::Syntax),
             ("a b@example.org", BadEntry::Syntax),
-            ("a@\u{e9}.example", BadEntry::NotAscii),
-            ("@\u{e9}.example", BadEntry::NotAscii),
+            ("a@\u{378}.example", BadEntry::NotAscii),
+            ("@\u{378}.example", BadEntry::NotAscii),
+            ("a\u{202e}@b.example", BadEntry::Syntax),
             (&long, BadEntry::TooLong),
         ] {
             assert_eq!(canonical(written), Err(why), "{written}");

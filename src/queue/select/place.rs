@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::limits;
-use crate::mail::address;
+use crate::mail::address::{self, international};
 use crate::shaping::provider::{self, Match};
 
 /// Where mail goes, as far as queues know.
@@ -51,7 +51,9 @@ impl Pattern {
     /// The same of what is a domain of an address, or would be without the dot of the root behind it: no mail has another.
     pub fn of_domain(text: &str) -> Option<Pattern> {
         let text = text.trim();
-        let pattern = Pattern::parse(text.strip_suffix('.').unwrap_or(text))?;
+        let text = text.strip_suffix('.').unwrap_or(text);
+        let (mark, name) = text.strip_prefix("*.").map_or(("", text), |name| ("*.", name));
+        let pattern = Pattern::parse(&format!("{mark}{}", international::of_name(name)?))?;
         let name = match &pattern {
             Pattern::Whole(name) => name,
             Pattern::Below(end) => end.strip_prefix('.')?,

@@ -14,7 +14,7 @@ use crate::shard::outbound::session::Connection;
 use crate::shard::outbound::tally::{Part, Tally, deferred, ended};
 use crate::shard::outbound::transact::transact;
 use crate::shard::outbound::work::{After, GroupUnderWay, How, NextJob, Run, is_resident, recipients_max};
-use crate::shard::outbound::{return_path, settle, suppressed, suspended};
+use crate::shard::outbound::{return_path, settle, suppressed, suspended, utf8};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, StoredRecord};
 use crate::smtp::client::{self, Verdict};
@@ -173,6 +173,7 @@ async fn all<R: Runtime>(
         let alone = !opened && return_path::applies(run.shard, connection, view);
         let most = if opened { count } else { recipients_max(run, connection) };
         let most = if alone { 1 } else { most };
+        let most = if opened { most } else { utf8::alike(&connection.capabilities, view, (first, most)) };
         if count > most {
             tally.left.push((first + most, count - most));
         }

@@ -11,7 +11,7 @@ use crate::shard::outbound::body::Surveyed;
 use crate::shard::outbound::session::{Choice, Connection};
 use crate::shard::outbound::tally::Part;
 use crate::shard::outbound::work::Run;
-use crate::shard::outbound::{body, hop_error};
+use crate::shard::outbound::{body, hop_error, utf8};
 use crate::shard::store::load;
 use crate::smtp::client::{self, Body, MissingExtension};
 use crate::smtp::reply::Reply;
@@ -68,12 +68,16 @@ pub(super) async fn prepare<R: Runtime>(
     // A 7-bit message goes as it came, lines beyond 998 octets included (RFC 5322 2.1.1): to encode them would break its signatures, and
     // most hops take them.
     let offered = &connection.capabilities;
+    if !utf8::may_name(offered, view, (part.first, part.count)) {
+        // Nothing is said of him there (RFC 6531 section 3.2), and it is nobody's to say more.
+        return Ok(PreparedMessage::withheld(shard, connection, true, (MissingExtension::Utf8, "")));
+    }
     let needs = view.needs.of_sender(view.sender);
     let Some(missing) = offered.missing(&needs) else {
         return Ok(PreparedMessage::new(as_stored(view), Plan::default()));
     };
     // No connection of its site is without it: it would have been opened for other mail.
-    let is_final = missing == MissingExtension::RequireTls || is_final(run, part.group, view);
+    let is_final = missing != MissingExtension::EightBit || is_final(run, part.group, view);
     let needs = needs.encoded();
     if let Some(missing) = offered.missing(&needs) {
         return Ok(PreparedMessage::withheld(shard, connection, is_final, (missing, "")));

@@ -90,6 +90,7 @@ pub(super) async fn compose<R: Runtime>(
         recipients: &recipients,
         header: &header,
         is_whole,
+        utf8: view.needs.utf8.is_asked(),
     };
     let Some(bounce) = dsn::compose(&notice) else { return Ok((None, records)) };
     let mut envelope = bounce.envelope(now, now.after(live.config.retry.expire));

@@ -15,11 +15,11 @@ use crate::shard::outbound::session::{Behind, Choice, Connection, Starttls};
 use crate::shard::outbound::site::NO_ANSWER;
 use crate::shard::outbound::tally::{Part, Tally, ended};
 use crate::shard::outbound::work::{After, GroupUnderWay, How, Run, is_resident, recipients_max};
-use crate::shard::outbound::{adapt, asked, body, manners, meanings, notice, pump, return_path, sites};
+use crate::shard::outbound::{adapt, asked, body, manners, meanings, notice, pump, return_path, sites, utf8};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, StoredRecord};
 use crate::shard::wire::WireError;
-use crate::smtp::client::{self, Body, Transaction, Verdict};
+use crate::smtp::client::{self, Body, MissingExtension, Transaction, Verdict};
 use crate::smtp::reply::Reply;
 use crate::spool::record::MessageView;
 
@@ -42,6 +42,9 @@ fn begin<'a, R: Runtime>(
     body: Body,
     headers: &mut Vec<u8>,
 ) -> Result<Transaction<'a>, Reply> {
+    if !utf8::may_name(&connection.capabilities, view, (part.first, part.count)) {
+        return Err(MissingExtension::Utf8.reply(true, ""));
+    }
     let recipients: client::Recipients<'a> = view
         .recipients()
         .skip(usize::from(part.first))
@@ -75,6 +78,9 @@ fn begin_ready<'a, R: Runtime>(
     PreparedMessage { body, plan, withheld }: PreparedMessage,
     headers: &mut Vec<u8>,
 ) -> Result<(Transaction<'a>, Plan), (Reply, bool)> {
+    if let Some((MissingExtension::Utf8, reply)) = withheld {
+        return Err((reply, true));
+    }
     let begun =
         begin(shard, connection, (view, sender), part, body, headers).map_err(|reply| (reply, true))?;
     Ok((if let Some((_, reply)) = withheld { begun.withhold(reply) } else { begun }, plan))

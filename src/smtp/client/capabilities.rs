@@ -20,6 +20,8 @@ pub struct Capabilities {
     pub dsn: bool,
     /// RFC 8689
     pub require_tls: bool,
+    /// RFC 6531
+    pub utf8: bool,
     /// The host has proven who it is.
     pub proven: bool,
     /// RFC 4954
@@ -46,6 +48,8 @@ impl Capabilities {
                 capabilities.eight_bit = true;
             } else if keyword.eq_ignore_ascii_case("DSN") {
                 capabilities.dsn = true;
+            } else if keyword.eq_ignore_ascii_case("SMTPUTF8") {
+                capabilities.utf8 = true;
             } else if keyword.eq_ignore_ascii_case("REQUIRETLS") {
                 capabilities.require_tls = true;
             } else if keyword.eq_ignore_ascii_case("STARTTLS") {
@@ -64,9 +68,12 @@ impl Capabilities {
 
     /// What a message needs that is not offered. None: it can go there as it is.
     pub fn missing(&self, needs: &Needs) -> Option<MissingExtension> {
-        let Needs { eight_bit, tls } = needs;
+        let Needs { eight_bit, tls, utf8 } = needs;
         if *tls == TlsWish::Required && !(self.require_tls && self.proven) {
             return Some(MissingExtension::RequireTls);
+        }
+        if utf8.is_needed() && !self.utf8 {
+            return Some(MissingExtension::Utf8);
         }
         (*eight_bit && !self.eight_bit).then_some(MissingExtension::EightBit)
     }
@@ -95,6 +102,8 @@ pub enum MissingExtension {
     EightBit,
     /// RFC 8689 section 4.2.1: no other way.
     RequireTls,
+    /// RFC 6531 section 3.2: nothing of it may be said there.
+    Utf8,
 }
 
 impl MissingExtension {
@@ -106,6 +115,8 @@ impl MissingExtension {
             MissingExtension::EightBit => (6, 3),
             // RFC 8689 section 8
             MissingExtension::RequireTls => (7, 30),
+            // RFC 6531 section 3.5
+            MissingExtension::Utf8 => (6, 7),
         };
         local(code, (class, subject, detail), &format!("the next hop {self}{behind}"))
     }
@@ -116,6 +127,9 @@ impl fmt::Display for MissingExtension {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             MissingExtension::EightBit => "takes no 8-bit text (no 8BITMIME)",
+            MissingExtension::Utf8 => {
+                "takes no addresses and no header fields in UTF-8 (no SMTPUTF8), which the message has"
+            }
             MissingExtension::RequireTls => {
                 "has not proven who it is, or does not ask the next host for that (no REQUIRETLS), which the sender requires"
             }
@@ -128,7 +142,25 @@ mod tests {
     use smallvec::smallvec;
 
     use super::*;
+    use crate::mail::envelope::Utf8;
     use crate::smtp::client::{Body, Transaction};
+
+    /// RFC 6531 3.2: what is in UTF-8 goes to who takes that, and what is not goes to anybody.
+    #[test]
+    fn what_is_in_utf8_goes_to_who_takes_that() {
+        let mut utf8 = Utf8::OF_CLIENT;
+        let missing = |offered, utf8| {
+            let capabilities = Capabilities { utf8: offered, ..Capabilities::default() };
+            capabilities.missing(&Needs { utf8, ..Needs::default() })
+        };
+        assert_eq!((missing(false, utf8), missing(true, utf8)), (None, None));
+        utf8.settle(true);
+        assert_eq!((missing(false, utf8), missing(true, utf8)), (Some(MissingExtension::Utf8), None));
+        let reply = MissingExtension::Utf8.reply(true, "");
+        assert_eq!((reply.code, reply.status()), (554, "5.6.7".into()));
+        let lines = vec!["mx.example".to_owned(), "smtputf8 X".to_owned()];
+        assert!(Capabilities::of_ehlo(&Reply { lines, ..local(250, (2, 0, 0), "ok") }).utf8);
+    }
 
     /// RFC 8689 section 4.2.1: to nobody but a host that has proven who it is and offers the same; a bounce asks for it and is not lost without.
     #[test]

@@ -3,7 +3,8 @@
 use smallvec::SmallVec;
 
 use crate::limits;
-use crate::mail::envelope::{Needs, TlsWish};
+use crate::mail::address::international;
+use crate::mail::envelope::{Needs, TlsWish, Utf8};
 use crate::mail::notify::{Asked, Ret};
 use crate::smtp::client::capabilities::Capabilities;
 use crate::time::write_decimal;
@@ -73,12 +74,15 @@ impl<'a> Mail<'a> {
         // RFC 1870 section 6: nothing is better than a wrong number.
         let size = capabilities.size.filter(|_| !body.encoded).map(|_| size);
         let tls = if capabilities.require_tls { body.needs.tls } else { TlsWish::Usual };
-        Mail { sender, size, needs: Needs { tls, ..body.needs }, reports: None }
+        let utf8 = if capabilities.utf8 { body.needs.utf8 } else { Utf8::default() };
+        // RFC 6531 3.6: our own fields may have text in UTF-8 by now.
+        let eight_bit = body.needs.eight_bit || utf8.is_asked() && capabilities.eight_bit;
+        Mail { sender, size, needs: Needs { tls, utf8, eight_bit }, reports: None }
     }
 
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"MAIL FROM:<");
-        out.extend_from_slice(self.sender);
+        self.write_address(self.sender, out);
         out.push(b'>');
         if let Some(size) = self.size {
             out.extend_from_slice(b" SIZE=");
@@ -86,6 +90,9 @@ impl<'a> Mail<'a> {
         }
         if self.needs.eight_bit {
             out.extend_from_slice(b" BODY=8BITMIME");
+        }
+        if self.needs.utf8.is_asked() {
+            out.extend_from_slice(b" SMTPUTF8");
         }
         if self.needs.tls == TlsWish::Required {
             out.extend_from_slice(b" REQUIRETLS");
@@ -96,10 +103,19 @@ impl<'a> Mail<'a> {
         out.extend_from_slice(b"\r\n");
     }
 
+    /// An address, as a hop that offers SMTPUTF8 may have it as its client did.
+    fn write_address(&self, address: &[u8], out: &mut Vec<u8>) {
+        if self.needs.utf8.has_u_labels() {
+            international::write_u_labels(address, out);
+        } else {
+            out.extend_from_slice(address);
+        }
+    }
+
     /// RCPT, of a forward path without angle brackets, at this place among the recipients.
     pub(super) fn write_rcpt(&self, recipient: &[u8], place: usize, out: &mut Vec<u8>) {
         out.extend_from_slice(b"RCPT TO:<");
-        out.extend_from_slice(recipient);
+        self.write_address(recipient, out);
         out.push(b'>');
         if let Some(reports) = &self.reports {
             reports.write_rcpt(place, out);
@@ -114,6 +130,28 @@ mod tests {
 
     use super::*;
     use crate::mail::notify::Notify;
+
+    /// RFC 6531 3.2: a hop that offers it has addresses as they came, and 8-bit text with them; no other is told of it.
+    #[test]
+    fn a_hop_with_smtputf8_has_u_labels() {
+        let mut utf8 = Utf8::OF_CLIENT;
+        let written = |utf8, offered| {
+            let capabilities = Capabilities { utf8: offered, eight_bit: true, ..Capabilities::default() };
+            let body = Body { needs: Needs { utf8, ..Needs::default() }, encoded: false };
+            let mail = Mail::new(&capabilities, b"a@xn--bcher-kva.example", 10, body);
+            let mut out = Vec::new();
+            mail.write(&mut out);
+            mail.write_rcpt(b"b@xn--bcher-kva.example", 0, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let labels = "MAIL FROM:<a@xn--bcher-kva.example> BODY=8BITMIME SMTPUTF8\r\nRCPT TO:<b@xn--bcher-kva.example>\r\n";
+        assert_eq!(written(utf8, true), labels, "as they came");
+        utf8.came_in_u_labels();
+        let came = "MAIL FROM:<a@b\u{fc}cher.example> BODY=8BITMIME SMTPUTF8\r\nRCPT TO:<b@b\u{fc}cher.example>\r\n";
+        assert_eq!(written(utf8, true), came);
+        let plain = "MAIL FROM:<a@xn--bcher-kva.example>\r\nRCPT TO:<b@xn--bcher-kva.example>\r\n";
+        assert_eq!((written(utf8, false), written(Utf8::default(), true)), (plain.into(), plain.into()));
+    }
 
     /// RFC 3461 5.2.1: what came goes on, each to its own recipient, and what did not come is not made up.
     #[test]

@@ -12,6 +12,7 @@ pub(super) fn reply(code: u16) -> Reply {
 
 pub(super) const PIPELINING: Capabilities = Capabilities {
     require_tls: false,
+    utf8: false,
     proven: false,
     pipelining: true,
     eight_bit: true,
@@ -24,6 +25,7 @@ pub(super) const PIPELINING: Capabilities = Capabilities {
 };
 pub(super) const PLAIN: Capabilities = Capabilities {
     require_tls: false,
+    utf8: false,
     proven: false,
     pipelining: false,
     eight_bit: false,

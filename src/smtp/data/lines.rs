@@ -15,6 +15,8 @@ pub struct Summary {
     pub size: u64,
     /// A byte above 127 was seen.
     pub eight_bit: bool,
+    /// The first of them in the header section.
+    pub eight_bit_header: bool,
     /// Some canonical line begins with a dot.
     pub needs_stuffing: bool,
     /// Received fields.
@@ -49,6 +51,7 @@ impl Summary {
     pub fn facts(&self) -> BodyFacts {
         BodyFacts {
             eight_bit: self.eight_bit,
+            eight_bit_header: self.eight_bit_header,
             needs_stuffing: self.needs_stuffing,
             mailbox_line: self.mailbox_line,
         }
@@ -137,6 +140,7 @@ pub(super) struct Found {
     header_length: u64,
     hops: u32,
     pub(super) eight_bit: bool,
+    eight_bit_header: bool,
     pub(super) needs_stuffing: bool,
     mailbox_line: bool,
     may_instruct: bool,
@@ -200,6 +204,7 @@ impl Lines {
             header_length,
             hops,
             eight_bit,
+            eight_bit_header,
             needs_stuffing,
             mailbox_line,
             may_instruct,
@@ -209,6 +214,7 @@ impl Lines {
         let mut summary = Summary {
             size,
             eight_bit,
+            eight_bit_header,
             needs_stuffing,
             hops,
             header_length,
@@ -482,6 +488,16 @@ impl Lines {
             self.look(piece);
         }
         self.found.size > self.size_max
+    }
+
+    /// What was just kept has the first byte above 127.
+    #[cold]
+    pub(super) fn eight_bit(&mut self, kept: &[u8]) {
+        let before = self.found.size.saturating_sub(kept.len() as u64);
+        let end = if self.in_header { u64::MAX } else { self.found.header_length };
+        let header = usize::try_from(end.saturating_sub(before)).unwrap_or(usize::MAX).min(kept.len());
+        self.found.eight_bit = true;
+        self.found.eight_bit_header = !kept[..header].is_ascii();
     }
 
     fn header_grows(&mut self, length: u64) {

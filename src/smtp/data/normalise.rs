@@ -21,7 +21,9 @@ pub(super) fn normalise(lines: &mut Lines, fresh: &[u8], dots: bool) -> (Vec<u8>
     let mut normaliser = Normaliser { lines, out, dots };
     let (read, done) = normaliser.scan(fresh);
     let out = normaliser.out;
-    lines.found.eight_bit |= !out.is_ascii();
+    if !lines.found.eight_bit && !out.is_ascii() {
+        lines.eight_bit(&out);
+    }
     (out, read, done)
 }
 

@@ -10,19 +10,19 @@ use crate::mail::address::{AddressError, Path};
 use crate::mail::envelope::TlsWish;
 use crate::mail::notify::{self, Asked, Notify};
 use crate::mail::parameters::Key;
-use crate::mail::release::SendAt;
 use crate::policy::gateway::Gateway;
 use crate::policy::reason::Reason;
 use crate::policy::returns::Returns;
 use crate::smtp::command::{self, Command, CommandError, MailParameters};
-use crate::smtp::data::{Fault, FaultKind, Scanner};
+use crate::smtp::data::{Fault, FaultKind};
 use crate::smtp::extensions::{self, Offered};
 use crate::smtp::proxy;
 use crate::smtp::reply;
 use crate::smtp::server::auth::{self, Auth, AuthStep};
-use crate::smtp::server::body::BodyEnd;
+use crate::smtp::server::body::{self, BodyEnd};
 use crate::smtp::server::conduct::Conduct;
 use crate::smtp::server::identity::Identity;
+use crate::smtp::server::parameters;
 use crate::smtp::server::portions::{Endless, Portion, PortionEnd, Portions, Unwanted};
 use crate::smtp::server::refusals::Refusals;
 use crate::smtp::server::step::{Answer, Intake, Question, SessionConfig, Step};
@@ -83,6 +83,7 @@ impl Dialogue {
                 // Whatever a stranger's recipient lacks, it is one of somebody else.
                 let denied =
                     error == CommandError::Recipient(AddressError::NoDomain) && !self.identity.may_relay();
+                let error = parameters::of_utf8(error, self.transaction.as_ref());
                 let words = if denied { words::RELAY_DENIED } else { reply::of_error(error) };
                 return self.refuse_recipient(words, out);
             }
@@ -100,6 +101,9 @@ impl Dialogue {
         }
         match command {
             Command::Mail(path, parameters) => self.mail(&path, parameters, gate, out),
+            Command::Rcpt(path, asked) if path.is_utf8 || asked.is_utf8() => {
+                self.rcpt_in_utf8(&path, asked, gate, out)
+            }
             Command::Rcpt(path, asked) => self.rcpt(&path, asked, gate, out),
             Command::Data => self.data(out),
             Command::Bdat(size, last) => self.bdat((size, last), out),
@@ -239,6 +243,7 @@ impl Dialogue {
                 require_tls: tls && (auth || self.identity.may_relay()),
                 held_from: begun,
                 chunking: config.manner.chunking,
+                smtputf8: config.manner.smtputf8,
                 limits: config
                     .limits
                     .then_some((config.manner.messages_per_connection, config.recipients_max)),
@@ -287,7 +292,7 @@ impl Dialogue {
             self.conduct.refuse_mail(self.identity.may_relay());
             return self.say(words::TOO_LARGE, out);
         }
-        if let Some(words) = self.parameters_refused(&parameters) {
+        if let Some(words) = parameters::refused(&self.config, &self.identity, &parameters) {
             return self.complain_of_mail(words, out);
         }
         self.conduct.begin_anew();
@@ -308,35 +313,36 @@ impl Dialogue {
             }
         }
         self.portions = None;
-        self.transaction = Some(Transaction::new(envelope, path.address));
+        let kept = if parameters.utf8 { parameters::begin_utf8(&mut envelope, path) } else { None };
+        self.transaction = Some(Transaction::new(envelope, kept.as_deref().unwrap_or(path.address)));
         if self.config.questions.sender {
             return Some(Step::Ask(Question::Sender));
         }
         self.say(words::SENDER_OK, out)
     }
 
-    /// Why mail is not held for this client, or not for so long. A date is looked at when the message is there whole.
-    fn hold_refused(&self, hold: SendAt) -> Option<&'static str> {
-        match hold {
-            _ if self.identity.begun == 0 => Some(reply::of_error(CommandError::Parameter)),
-            _ if !self.identity.may_relay() => Some(words::HOLD_DENIED),
-            SendAt::After(span) if span > limits::HOLD_MAX => Some(words::HELD_TOO_LONG),
-            _ => None,
+    /// RCPT with an address beyond ASCII, or one in its ORCPT (RFC 6531 section 3.4, RFC 6533 section 3).
+    #[cold]
+    fn rcpt_in_utf8(
+        &mut self,
+        path: &Path<'_>,
+        asked: Asked<'_>,
+        gate: Intake,
+        out: &mut Vec<u8>,
+    ) -> Option<Step> {
+        let Some(open) = &mut self.transaction else { return self.need_mail(out) };
+        let utf8 = &mut open.envelope.needs.utf8;
+        if !utf8.is_asked() {
+            return self.refuse_recipient(parameters::needs_utf8(path), out);
         }
-    }
-
-    /// What of MAIL's parameters is not for this client, or not for now.
-    fn parameters_refused(&self, parameters: &MailParameters<'_>) -> Option<&'static str> {
-        if let Some(words) = parameters.hold.and_then(|hold| self.hold_refused(hold)) {
-            return Some(words);
+        let kept = path.canonical();
+        if kept.as_ref().is_some_and(|kept| kept.u_labels) {
+            utf8.came_in_u_labels();
         }
-        if parameters.require_tls && !self.identity.is_protected() {
-            return Some(words::REQUIRETLS_NEEDS_TLS);
-        }
-        // It is offered to those alone whose mail may go on: what strangers bring would come back to whom they name.
-        let for_others = parameters.require_tls && !self.identity.may_relay();
-        let reports = !self.config.dsn && (parameters.ret.is_some() || parameters.envid.is_some());
-        (for_others || reports).then(|| reply::of_error(CommandError::Parameter))
+        let original = asked.original.map(notify::in_ascii);
+        let address = kept.as_ref().map_or(path.address, |kept| &kept.address);
+        let asked = Asked { original: original.as_deref(), ..asked };
+        self.rcpt(&Path { address, is_utf8: false, ..*path }, asked, gate, out)
     }
 
     fn rcpt(&mut self, path: &Path<'_>, asked: Asked<'_>, gate: Intake, out: &mut Vec<u8>) -> Option<Step> {
@@ -381,7 +387,6 @@ impl Dialogue {
     }
 
     fn data(&mut self, out: &mut Vec<u8>) -> Option<Step> {
-        let size_max = self.config.message_size_max;
         let Some(transaction) = &mut self.transaction else { return self.need_mail(out) };
         if transaction.envelope.recipients.is_empty() {
             return self.need_recipients(out);
@@ -389,8 +394,7 @@ impl Dialogue {
         if self.portions.is_some() {
             return self.complain(words::BDAT_MIXED, out);
         }
-        let content = self.config.content.clone();
-        let scanner = Scanner::judging(size_max, self.config.bare_newlines, content);
+        let scanner = body::scanner(&self.config, transaction, self.config.bare_newlines);
         transaction.scanner = Some(self.config.scanners.put(scanner));
         self.say(words::GO_AHEAD, out);
         Some(Step::Body)
@@ -428,8 +432,7 @@ impl Dialogue {
             Err(Endless::Count) => return self.enough(out),
         }
         if let Some(open) = open.filter(|open| open.scanner.is_none()) {
-            let content = config.content.clone();
-            let scanner = Scanner::judging(config.message_size_max, config.bare_newlines, content);
+            let scanner = body::scanner(config, open, config.bare_newlines);
             open.scanner = Some(config.scanners.put(scanner.counted()));
         }
         Some(Step::Portion)

@@ -100,6 +100,9 @@ impl Identity {
         let origin = &mut envelope.origin;
         origin.client = Some(self.peer);
         origin.protocol = self.protocol();
+        if envelope.needs.utf8.is_asked() {
+            origin.protocol = origin.protocol.with_utf8();
+        }
         origin.tls = self.tls.clone();
         if let Some(hello) = &self.hello {
             origin.helo = hello.name.clone();

@@ -24,6 +24,7 @@ mod conduct;
 mod scram;
 mod auth;
 mod transaction;
+mod parameters;
 mod portions;
 mod body;
 mod dialogue;
@@ -300,10 +301,9 @@ impl Session {
 
     /// A message that came whole has another body now: what is known of it is known of this one.
     pub fn rescan(&mut self, body: &mut [u8]) {
-        let SessionConfig { message_size_max, content, scanners, .. } = &*self.dialogue.config;
-        let Some(open) = &mut self.dialogue.transaction else { return };
-        let scanner = Scanner::judging(*message_size_max, BareNewlines::Refuse, content.clone());
-        let scanner = open.scanner.insert(scanners.put(scanner.counted()));
+        let Dialogue { config, transaction: Some(open), .. } = &mut self.dialogue else { return };
+        let scanner = body::scanner(config, open, BareNewlines::Refuse);
+        let scanner = open.scanner.insert(config.scanners.put(scanner.counted()));
         scanner.scan(body);
     }
 

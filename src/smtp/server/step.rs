@@ -63,7 +63,7 @@ impl SessionConfig {
             dsn: false,
             bare_newlines: BareNewlines::default(),
             content: None,
-            manner: Manner { chunking: false, ..Manner::default() },
+            manner: Manner { chunking: false, smtputf8: false, ..Manner::default() },
             limits: false,
             scanners: Scanners::default(),
             envelopes: Envelopes::default(),

@@ -65,6 +65,7 @@ impl PendingRecipient {
             domain_at: self.domain_at,
             routed: false,
             length: self.address.len() + 2,
+            is_utf8: false,
         }
     }
 

@@ -22,3 +22,5 @@ pub const CRITICAL_PARAMETERS: u16 = 16 | CRITICAL_TAG;
 pub const SIGNATURES: u16 = 17 | CRITICAL_TAG;
 // One byte: the number of a `TlsWish`. 18 is one of those of ends.
 pub const TLS_WISH: u16 = 19 | CRITICAL_TAG;
+// One byte: the bits of a `Utf8`.
+pub const UTF8: u16 = 20 | CRITICAL_TAG;

@@ -1,7 +1,7 @@
 //! Records as they are written and read.
 
 use super::*;
-use crate::mail::envelope::{Needs, Origin, Recipient};
+use crate::mail::envelope::{Needs, Origin, Recipient, Utf8};
 
 fn envelope() -> Envelope {
     let recipient =
@@ -91,13 +91,40 @@ fn each_end_has_a_critical_field_of_its_own() {
     }
 }
 
+/// The need of SMTPUTF8 survives, moves along, and refuses a spool where this version does not know all of it.
+#[test]
+fn what_is_asked_of_utf8_survives_and_moves() {
+    let id = MessageId { lane: 2, sequence: 3, offset: 4106 };
+    let written = |bits| {
+        let mut out = Vec::new();
+        let needs = Needs { utf8: Utf8::of_bits(bits).unwrap(), ..Needs::default() };
+        write_message(&mut out, &Envelope { needs, ..envelope() }, id, 10, 5, &[], true);
+        out
+    };
+    let plain = written(0);
+    for bits in [0, 1, 3, 7] {
+        let payload = written(bits);
+        assert_eq!(payload.len() - plain.len(), if bits == 0 { 0 } else { 7 });
+        let mut moved = Vec::new();
+        write_moved(&mut moved, &lasting_fields(&payload).unwrap(), b"", &[], true);
+        for payload in [&payload, &moved] {
+            assert_eq!(MessageView::parse(payload).unwrap().needs.utf8.bits(), bits);
+        }
+    }
+    for (value, error) in [(&[9][..], RecordError::Unknown(tag::UTF8)), (&[], RecordError::Damaged)] {
+        let mut other = plain.clone();
+        field(&mut other, tag::UTF8, value);
+        assert_eq!(MessageView::parse(&other).unwrap_err(), error);
+    }
+}
+
 /// What a sender says of TLS survives, moves along, and refuses a spool where this version does not know it.
 #[test]
 fn what_is_asked_of_tls_survives_and_moves() {
     let id = MessageId { lane: 2, sequence: 3, offset: 4106 };
     let written = |tls| {
         let mut out = Vec::new();
-        let needs = Needs { eight_bit: true, tls };
+        let needs = Needs { eight_bit: true, tls, ..Needs::default() };
         write_message(&mut out, &Envelope { needs, ..envelope() }, id, 10, 5, &[], true);
         out
     };
@@ -108,7 +135,8 @@ fn what_is_asked_of_tls_survives_and_moves() {
         let mut moved = Vec::new();
         write_moved(&mut moved, &lasting_fields(&payload).unwrap(), b"", &[], true);
         for payload in [&payload, &moved] {
-            assert_eq!(MessageView::parse(payload).unwrap().needs, Needs { eight_bit: true, tls: wish });
+            let needs = Needs { eight_bit: true, tls: wish, ..Needs::default() };
+            assert_eq!(MessageView::parse(payload).unwrap().needs, needs);
         }
     }
     let mut later = plain.clone();

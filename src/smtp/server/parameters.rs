@@ -1,0 +1,72 @@
+//! Parameters of MAIL: which are not for a client, and what SMTPUTF8 lets it say (RFC 6531 section 3).
+
+use crate::limits;
+use crate::mail::address::{AddressError, Path};
+use crate::mail::envelope::{Envelope, Utf8};
+use crate::mail::release::SendAt;
+use crate::smtp::command::{CommandError, MailParameters};
+use crate::smtp::reply;
+use crate::smtp::server::identity::Identity;
+use crate::smtp::server::step::SessionConfig;
+use crate::smtp::server::transaction::Transaction;
+use crate::smtp::words;
+
+/// What of MAIL's parameters is not for this client, or not for now.
+pub(super) fn refused(
+    config: &SessionConfig,
+    identity: &Identity,
+    parameters: &MailParameters<'_>,
+) -> Option<&'static str> {
+    if let Some(words) = parameters.hold.and_then(|hold| hold_refused(identity, hold)) {
+        return Some(words);
+    }
+    if parameters.require_tls && !identity.is_protected() {
+        return Some(words::REQUIRETLS_NEEDS_TLS);
+    }
+    // It is offered to those alone whose mail may go on: what strangers bring would come back to whom they name.
+    let for_others = parameters.require_tls && !identity.may_relay();
+    let reports = !config.dsn && (parameters.ret.is_some() || parameters.envid.is_some());
+    let utf8 = parameters.utf8 && !config.manner.smtputf8;
+    (for_others || reports || utf8).then(|| reply::of_error(CommandError::Parameter))
+}
+
+/// Why mail is not held for this client, or not for so long. A date is looked at when the message is there whole.
+fn hold_refused(identity: &Identity, hold: SendAt) -> Option<&'static str> {
+    match hold {
+        _ if identity.begun == 0 => Some(reply::of_error(CommandError::Parameter)),
+        _ if !identity.may_relay() => Some(words::HOLD_DENIED),
+        SendAt::After(span) if span > limits::HOLD_MAX => Some(words::HELD_TOO_LONG),
+        _ => None,
+    }
+}
+
+/// MAIL has SMTPUTF8. Its reverse path as it is kept, if that is another than what came.
+#[cold]
+pub(super) fn begin_utf8(envelope: &mut Envelope, path: &Path<'_>) -> Option<Vec<u8>> {
+    envelope.needs.utf8 = Utf8::OF_CLIENT;
+    let kept = path.canonical()?;
+    if kept.u_labels {
+        envelope.needs.utf8.came_in_u_labels();
+    }
+    Some(kept.address)
+}
+
+/// What a recipient in UTF-8 is told where MAIL had no SMTPUTF8; if that one is in ASCII, its ORCPT is not.
+pub(super) fn needs_utf8(path: &Path<'_>) -> &'static str {
+    reply::of_error(match path.is_utf8 {
+        true => CommandError::Recipient(AddressError::NotAscii),
+        false => CommandError::Notification(crate::mail::notify::BadParameter::Original),
+    })
+}
+
+/// What is wrong with an address in UTF-8 matters to who said SMTPUTF8; else it is that there is none.
+pub(super) fn of_utf8(error: CommandError, open: Option<&Transaction>) -> CommandError {
+    match error {
+        CommandError::Recipient(wrong)
+            if wrong.is_of_utf8() && open.is_none_or(|open| !open.envelope.needs.utf8.is_asked()) =>
+        {
+            CommandError::Recipient(AddressError::NotAscii)
+        }
+        other => other,
+    }
+}
