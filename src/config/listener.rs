@@ -57,7 +57,7 @@ pub struct ListenerConfig {
     pub connections_max: usize,
     /// Connections at one time of one client: an IPv4 address or an IPv6 /64.
     pub connections_per_client: usize,
-    /// `proxy_from` and `proxy_tls`: balancers in front of it.
+    /// `proxy_from`, `proxy_tls` and `xclient_from`: balancers and gateways in front of it.
     pub proxy: ProxyConfig,
     /// Messages of one client in a time.
     pub messages_per_client: Option<Rate>,
@@ -96,9 +96,9 @@ impl ListenerConfig {
         self.tls.iter().chain(&self.more_tls)
     }
 
-    /// Whether clients can be under TLS, and so log in where there are accounts.
+    /// Whether clients can be under TLS, or their gateway cares for that, and so log in where there are accounts.
     pub fn has_tls(&self) -> bool {
-        self.tls.is_some() || self.proxy.tls
+        self.tls.is_some() || self.proxy.tls || !self.proxy.xclient.is_empty()
     }
 }
 
@@ -164,7 +164,8 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
     let messages_per_client = section.read("messages_per_client", None, in_a_time);
     let recipients_per_client = section.read("recipients_per_client", None, in_a_time);
     let auth = section.read("auth", None, |value| mechanisms::read(value).map(Some));
-    let logs_in = accounts && auth.is_none_or(|auth| !auth.is_empty()) && (tls.is_some() || proxy.tls);
+    let secure = tls.is_some() || proxy.tls || !proxy.xclient.is_empty();
+    let logs_in = accounts && auth.is_none_or(|auth| !auth.is_empty()) && secure;
     if relay_from.is_empty() && gateway.domains.is_empty() && !logs_in {
         fail_shut(section, kind);
     }

@@ -39,6 +39,8 @@ pub enum Command<'a> {
     StartTls,
     /// AUTH with mechanism and initial response (RFC 4954)
     Auth(&'a str, Option<&'a str>),
+    /// XCLIENT with what a gateway says, as it came.
+    XClient(&'a [u8]),
 }
 
 /// Parameters of MAIL.
@@ -114,6 +116,8 @@ pub fn parse(line: &[u8]) -> Result<Command<'_>, CommandError> {
         Ok(Command::Expn)
     } else if verb.eq_ignore_ascii_case(b"HELP") {
         Ok(Command::Help)
+    } else if verb.eq_ignore_ascii_case(b"XCLIENT") {
+        Ok(Command::XClient(rest))
     } else {
         Err(CommandError::Unknown)
     }
@@ -142,7 +146,7 @@ pub fn is_mail(line: &[u8]) -> bool {
 /// RFC 5321 4.1.1.1 wants a domain or a literal. Printers, Windows hosts and mail programs send what their owner called them, with blanks,
 /// umlauts and more, and the name decides nothing: it is taken if it can be shown. What a Received field has no room for stands in a comment
 /// there (`mail::trace`).
-fn parse_name(rest: &[u8]) -> Result<&[u8], CommandError> {
+pub(super) fn parse_name(rest: &[u8]) -> Result<&[u8], CommandError> {
     let fits = !rest.is_empty() && rest.len() <= limits::DOMAIN_MAX;
     if fits && !rest.iter().any(u8::is_ascii_control) { Ok(rest) } else { Err(CommandError::Name) }
 }

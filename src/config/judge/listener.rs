@@ -79,20 +79,22 @@ fn judge_kind(config: &Config, at: usize, listener: &ListenerConfig, found: &mut
 
 /// Whose word is taken for who a client is, against who can reach the listener.
 fn judge_proxies(config: &Config, at: usize, listener: &ListenerConfig, found: &mut Vec<ConfigError>) {
-    let wide: Vec<_> = listener.proxy.from.iter().filter(|network| is_everybody(network)).collect();
-    if !wide.is_empty() {
+    let proxy = &listener.proxy;
+    for (name, networks, whose) in
+        [("proxy_from", &proxy.from, "balancers"), ("xclient_from", &proxy.xclient, "gateways")]
+    {
+        let wide: Vec<_> = networks.iter().filter(|network| is_everybody(network)).collect();
+        if wide.is_empty() {
+            continue;
+        }
         let names: Vec<_> = wide.iter().map(ToString::to_string).collect();
         let problem = format!(
             "OPEN RELAY: whoever connects from {} says himself from which address, also one of relay_from",
             names.join(" and ")
         );
-        let more = " with the addresses of your balancers";
-        found.push(config.places.propose(
-            &format!("listener[{at}].proxy_from"),
-            problem,
-            "[\"10.0.0.10/32\"]",
-            more,
-        ));
+        let more = format!(" with the addresses of your {whose}");
+        let key = format!("listener[{at}].{name}");
+        found.push(config.places.propose(&key, problem, "[\"10.0.0.10/32\"]", &more));
     }
 }
 

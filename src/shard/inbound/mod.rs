@@ -10,6 +10,7 @@ mod connection;
 mod certified;
 mod secure;
 mod arrive;
+mod introduce;
 mod ask;
 mod encode;
 mod fold;

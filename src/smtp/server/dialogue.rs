@@ -117,6 +117,7 @@ impl Dialogue {
             Command::Quit => self.close(words::BYE, out),
             Command::StartTls => self.starttls(out),
             Command::Auth(mechanism, initial) => self.auth(mechanism, initial, out),
+            Command::XClient(said) => self.introduce(said, out),
         }
     }
 
@@ -239,6 +240,7 @@ impl Dialogue {
                 require_tls: tls && (auth || self.identity.may_relay()),
                 held_from: begun,
                 chunking: config.manner.chunking,
+                xclient: self.identity.may_introduce,
                 limits: config
                     .limits
                     .then_some((config.manner.messages_per_connection, config.recipients_max)),

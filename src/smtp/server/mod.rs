@@ -25,6 +25,7 @@ mod scram;
 mod auth;
 mod transaction;
 mod portions;
+mod xclient;
 mod body;
 mod dialogue;
 mod refusals;
