@@ -211,7 +211,8 @@ impl Talk {
             }
             return;
         }
-        let address = if let Address::Is(address) = said.address { address } else { self.session.peer().ip() };
+        let address =
+            if let Address::Is(address) = said.address { address } else { self.session.peer().ip() };
         let client = SocketAddr::new(address, said.port.unwrap_or_default());
         self.session.is_introduced(client, self.setting.may_relay, said);
         assert!(self.session.account() == said.login.as_deref() && self.session.peer() == client);

@@ -84,7 +84,8 @@ fn is_unknown(value: &[u8]) -> bool {
 fn address(value: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(value).ok()?;
     let prefix = text.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("IPV6:"));
-    let address = if prefix { text[5..].parse::<Ipv6Addr>().ok()?.into() } else { text.parse::<IpAddr>().ok()? };
+    let address =
+        if prefix { text[5..].parse::<Ipv6Addr>().ok()?.into() } else { text.parse::<IpAddr>().ok()? };
     Some(address.to_canonical())
 }
 

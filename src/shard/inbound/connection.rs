@@ -11,7 +11,7 @@ use crate::policy::relay::Way;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::account_counts::AccountPermit;
-use crate::shard::inbound::introduce::{self, Gateway};
+use crate::shard::inbound::gateway::{self, Gateway};
 use crate::shard::inbound::listener::Listener;
 use crate::shard::inbound::permit::Permit;
 use crate::shard::inbound::rates::SessionRates;
@@ -113,7 +113,8 @@ impl<R: Runtime> Connection<R> {
             account: None,
             rates: None,
         };
-        connection.session.may_introduce(introduce::may(&connection));
+        let may = gateway::may_introduce(&connection.listener, way, peer.ip());
+        connection.session.may_introduce(may);
         connection
     }
 
@@ -127,7 +128,7 @@ impl<R: Runtime> Connection<R> {
         }
         let may_relay = self.way.may_relay(&self.listener.config.relay_from, client.ip());
         self.session.is_of(client, may_relay);
-        self.session.may_introduce(introduce::may(self));
+        self.session.may_introduce(gateway::may_introduce(&self.listener, self.way, client.ip()));
         true
     }
 
@@ -333,7 +334,10 @@ impl<R: Runtime> Connection<R> {
                     == self.session.account());
         let may_relay = self.way.may_relay(&listener.config.relay_from, self.session.peer().ip());
         self.session.renew(listener.session.clone(), may_relay);
-        let proven = introduce::renew(self) && proven;
+        let speaks = self.gateway.as_ref().map(|gateway| gateway.is_at(&self.listener));
+        let may = speaks.unwrap_or_else(|| gateway::may_introduce(&self.listener, self.way, client));
+        self.session.may_introduce(may);
+        let proven = proven && speaks != Some(false);
         if !proven {
             self.out.extend_from_slice(words::CONNECT_AGAIN.as_bytes());
         }

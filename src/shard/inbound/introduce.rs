@@ -6,36 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use crate::policy::relay::Way;
 use crate::runtime::Runtime;
 use crate::shard::inbound::connection::Connection;
+use crate::shard::inbound::gateway::Gateway;
 use crate::shard::inbound::logins::Login;
 use crate::shard::inbound::{log_in, reject};
 use crate::smtp::xclient::{Address, Introduction};
-
-/// Who speaks for the client of a session.
-#[derive(Debug)]
-pub(super) struct Gateway {
-    address: IpAddr,
-    /// How those come that it speaks for.
-    way: Way,
-}
-
-/// Whether the client of a session that begins may say for whom it is there.
-pub(super) fn may<R: Runtime>(connection: &Connection<R>) -> bool {
-    let networks = &connection.listener.config.proxy.xclient;
-    // For most, an empty list is all there is to look at.
-    !networks.is_empty() && connection.way.is_in(networks, connection.session.peer().ip())
-}
-
-/// The configuration changed. False: the gateway is none any more.
-pub(super) fn renew<R: Runtime>(connection: &mut Connection<R>) -> bool {
-    let may = match &connection.gateway {
-        None => may(connection),
-        Some(gateway) => {
-            connection.listener.config.proxy.xclient.iter().any(|network| network.contains(gateway.address))
-        }
-    };
-    connection.session.may_introduce(may);
-    may || connection.gateway.is_none()
-}
 
 /// It says for whom it is there. False: the session is over.
 pub(super) fn introduce<R: Runtime>(connection: &mut Connection<R>, said: &Introduction) -> bool {
@@ -51,9 +25,9 @@ pub(super) fn introduce<R: Runtime>(connection: &mut Connection<R>, said: &Intro
         return !close;
     }
     let way = connection.way;
-    let through = connection.gateway.get_or_insert_with(|| {
-        Box::new(Gateway { address: before.ip(), way: way.on_behalf(before.ip()) })
-    });
+    let through = connection
+        .gateway
+        .get_or_insert_with(|| Box::new(Gateway { address: before.ip(), way: way.on_behalf(before.ip()) }));
     let way = match said.address {
         Address::Same => way,
         Address::Unknown => Way::Unnamed,

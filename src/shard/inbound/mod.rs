@@ -6,6 +6,7 @@ pub mod listeners;
 pub mod permit;
 mod rates;
 pub mod accept;
+mod gateway;
 mod connection;
 mod certified;
 mod secure;

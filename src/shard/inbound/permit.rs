@@ -33,7 +33,11 @@ impl Permit {
         let (client, config) = (Client::from(address), &listener.config);
         self.leave();
         // Whose they are, a gateway says later.
-        let most = if config.proxy.may_introduce(address) { config.connections_max } else { config.connections_per_client };
+        let most = if config.proxy.may_introduce(address) {
+            config.connections_max
+        } else {
+            config.connections_per_client
+        };
         listener.clients.enter(client, config.connections_max, most)?;
         self.counted = Some((listener.clients.clone(), client));
         Ok(())
