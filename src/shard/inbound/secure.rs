@@ -94,7 +94,8 @@ async fn shake<R: Runtime>(connection: &mut Connection<R>) -> Result<bool, WireE
     let shown = (client, connection.wire.certificates());
     // A gateway's certificate says nothing of whom it speaks for.
     let account = certified::account(&shard, &connection.listener, shown);
-    if let Some(account) = account.filter(|_| connection.gateway.is_none()) {
+    let own = connection.gateway.is_none();
+    if let Some(account) = account.filter(|_| own) {
         if log_in::enter(connection, &account) != Login::Right {
             connection.session.authentication_full(&mut connection.out);
             connection.session.refused(&connection.out, Some(&account));
@@ -104,7 +105,7 @@ async fn shake<R: Runtime>(connection: &mut Connection<R>) -> Result<bool, WireE
         connection.session.is_account(&account);
         connection.is_certified = true;
     }
-    if connection.wire.exporter().is_some() {
+    if own && connection.wire.exporter().is_some() {
         connection.session.can_bind();
     }
     shard.instruments.counters.tls_sessions.add(1);
