@@ -133,8 +133,7 @@ impl Talk {
             Step::NeedInput => return false,
             Step::Flush => self.hear(),
             Step::Body => assert!(self.setting.gate == Intake::Open, "a body through a closed gate"),
-            // One that is not wanted comes all the same.
-            Step::Portion => {}
+            Step::Portion => {} // One that is not wanted comes all the same.
             Step::StartTls => {
                 assert!(self.setting.starttls && !self.protected);
                 self.hear();
