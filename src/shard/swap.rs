@@ -197,7 +197,8 @@ mod tests {
         shard.mesh.put_in_force(3);
         hear(3);
         assert_eq!(shard.live.generation(), 3);
-        let open: Vec<u16> = shard.inbound.listening.borrow().keys().filter_map(|address| address.port()).collect();
+        let open: Vec<u16> =
+            shard.inbound.listening.borrow().keys().filter_map(|address| address.port()).collect();
         assert_eq!(open, [25]);
     }
 }
