@@ -130,12 +130,12 @@ fn main() {
     settings.node.shards = 2;
     settings.logs = vec![LogConfig::to(directory.join("accounting.jsonl"))];
     settings.control.http = None;
-    settings.listeners[0].address.set_port(0);
+    settings.listeners[0].address = std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into();
     let to = Choice::only(RouteTarget::smtp(sink.ip().to_string(), sink.port()));
     settings.routes =
         vec![RouteConfig { domain: DomainPattern::Any, to, tls: None, credentials: None, retry: None }];
     let node = Node::start(settings).expect("a node");
-    load.send_to(node.settings.listeners[0].address).expect("a sender");
+    load.send_to(node.settings.listeners[0].address.network().expect("a port")).expect("a sender");
     let mut begin = None;
     let mut end = None;
     let reading = || {

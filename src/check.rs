@@ -19,6 +19,7 @@ use crate::control::{ShownCertificate, exact};
 use crate::inspect::state;
 use crate::limits;
 use crate::node;
+use crate::node::addresses;
 use crate::node::files::{Filled, Known};
 use crate::node::secret;
 pub use crate::node::source::{DEFAULT_PATH, ReadError, read};
@@ -205,16 +206,17 @@ fn limits_of_process(config: &Config, cores: &[usize], found: &mut Findings) {
 /// Tries each port. One that a running relay has is as it should be.
 fn ports(config: &Config, running: bool, found: &mut Findings) {
     let listeners = config.listeners.iter().enumerate();
-    let all = listeners.map(|(at, listener)| (format!("listener[{at}].address"), listener.address));
-    let http = config.control.http.map(|http| ("control.http".to_owned(), http));
+    let all = listeners.map(|(at, listener)| (format!("listener[{at}].address"), listener.address.clone()));
+    let http = config.control.http.map(|http| ("control.http".to_owned(), http.into()));
     let mut held = 0;
     for (key, address) in all.chain(http) {
-        let Err(error) = process::probe_port(address) else { continue };
+        let Err(error) = addresses::probe(&address, &[]) else { continue };
         if error.kind() == io::ErrorKind::AddrInUse && running {
             held += 1;
             continue;
         }
         let refused = ListenError { address, error };
+        let address = &refused.address;
         let problem = format!("cannot listen on {address}: {}", refused.error);
         let mut told = config.places.remark(&key, problem, refused.fix());
         if told.value.is_empty() {

@@ -65,7 +65,7 @@ pub fn run(duration: Duration) -> Result<(), Failure> {
     out.line(format_args!("  spool in {}{}", scratch.0.display(), disk_words(&scratch.0)));
     out.end()?;
     let node = Node::start(settings(&scratch.0, sink)).map_err(|error| error.to_string())?;
-    let relay = node.settings.listeners[0].address;
+    let relay = node.settings.listeners[0].address.network().ok_or("the relay has no address".to_owned())?;
     out.line(format_args!("  {} shards, relay on {relay}, sink on {sink}", node.instruments.len()));
     let before = process::usage();
     let report = load
@@ -100,7 +100,7 @@ fn settings(directory: &Path, sink: SocketAddr) -> Config {
     config.control.http = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
     // The usual one is that of a relay that may run here.
     config.control.socket = None;
-    config.listeners[0].address.set_port(0);
+    config.listeners[0].address = SocketAddr::from(([127, 0, 0, 1], 0)).into();
     config.delivery.connections_per_destination = limits::DEMO_SINK_CONNECTIONS;
     let to = Choice::only(RouteTarget::smtp(sink.ip().to_string(), sink.port()));
     config.routes =

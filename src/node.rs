@@ -26,6 +26,7 @@ use crate::shard::mesh::{Mesh, MeshLimits};
 use crate::shard::start::{self, Report, ShardSetup};
 use crate::spool::layout;
 
+pub(crate) mod addresses;
 mod auth;
 pub(crate) mod directory;
 mod engine;
@@ -82,7 +83,7 @@ impl Node {
         let data_dir = config.node.data_dir.clone();
         let lock = directory::take(&config, shards)?;
         let (id, origins) = directory::origins(&data_dir)?;
-        let written = config.listeners.iter().map(|listener| listener.address).collect();
+        let written = config.listeners.iter().map(|listener| listener.address.clone()).collect();
         let boot = Arc::new(Boot::of(&config));
         let filled = complete(&mut config)?;
         let (shown, own_servers) = (filled.each_shown(), filled.own_servers);
@@ -255,6 +256,7 @@ impl Node {
                 }
             }
         }
+        os::paths::take_away();
         drop(self.watchdog.take());
         if let Some(control) = self.control.take() {
             control.stop();
@@ -270,9 +272,9 @@ impl Node {
 /// Resolves ports, none of which may be taken, and reads what the configuration names.
 fn complete(config: &mut Config) -> Result<Filled, StartError> {
     for listener in &mut config.listeners {
-        let address = listener.address;
-        listener.address =
-            process::probe_port(address).map_err(|error| StartError::Port(ListenError { address, error }))?;
+        let address = listener.address.clone();
+        listener.address = addresses::probe(&address, &[])
+            .map_err(|error| StartError::Port(ListenError { address, error }))?;
     }
     let filled = files::fill(config, Known::default());
     filled.doubts.iter().for_each(|doubt| say(Level::Warning, format_args!("{doubt}")));

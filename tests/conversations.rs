@@ -6,7 +6,8 @@
 //! # A comment.
 //! @ relay=no size=1000          settings of the session, before everything else; bare=normalise is the listener's bare_newlines, kind=submission its kind,
 //!                               content=strict refuses what can be refused
-//!                               binds=yes is TLS to which logins can be bound
+//!                               binds=yes is TLS to which logins can be bound; gateway=yes is a client that may say XCLIENT: 192.0.2.0/24 may relay then,
+//!                               and bob is the one account
 //! @@ [[rule]]                   lines of a configuration: its rules hold
 //! C: EHLO client.example        the client says this line
 //! R: \n.\r\n                    the client sends these bytes and no CRLF behind them
@@ -20,7 +21,7 @@
 //! In `C:` and `R:` lines `\r`, `\n`, `\0`, `\\` and `\xHH` are bytes, and `{text*count}` is text repeated.
 
 use std::fmt::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::rc::Rc;
@@ -41,6 +42,7 @@ use relevo::smtp::scram::Verifier;
 use relevo::smtp::server::{
     Answer, BodyEnd, Intake, OpenTransaction, PortionEnd, Question, Questions, Session, SessionConfig, Step,
 };
+use relevo::smtp::xclient::{Address, Introduction};
 use relevo::time::UnixMillis;
 
 #[path = "conversations/smuggling.rs"]
@@ -48,6 +50,9 @@ mod smuggling;
 /// The account `user`, whose password is `pencil`, and our nonce (RFC 7677 section 3).
 const USER: &str = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
 const NONCE: &str = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
+
+/// Who the client is, unless a gateway says otherwise.
+const PEER: &str = "192.0.2.1:1234";
 
 /// Inputs longer than this are cut at fewer places: around each line's end and every few hundred bytes.
 const EVERY_BYTE_MAX: usize = 4000;
@@ -66,6 +71,8 @@ struct Transcript {
     relay: bool,
     /// Logins can be bound to TLS, which exports 32 bytes of 7.
     binds: bool,
+    /// Its client may say for whom it is there.
+    gateway: bool,
     /// When the session begins, seconds.
     now: Option<UnixMillis>,
     gate: Intake,
@@ -82,6 +89,7 @@ fn parse(text: &str) -> Result<Transcript, String> {
     let mut transcript = Transcript {
         relay: true,
         binds: false,
+        gateway: false,
         now: None,
         gate: Intake::Open,
         config: SessionConfig {
@@ -147,6 +155,7 @@ fn settings(transcript: &mut Transcript, words: &str) -> Result<(), String> {
                 transcript.config.auth = value.split(',').filter_map(one).collect();
             }
             "binds" => transcript.binds = yes,
+            "gateway" => transcript.gateway = yes,
             "dsn" => transcript.config.dsn = yes,
             "chunking" => transcript.config.manner.chunking = yes,
             "smtputf8" => transcript.config.manner.smtputf8 = yes,
@@ -217,9 +226,10 @@ struct Replay {
 
 impl Replay {
     fn new(transcript: &Transcript) -> Replay {
-        let peer: SocketAddr = "192.0.2.1:1234".parse().expect("an address");
+        let peer: SocketAddr = PEER.parse().expect("an address");
         let mut session = Session::new(Rc::new(transcript.config.clone()), peer, transcript.relay);
         transcript.now.into_iter().for_each(|now| session.begins(now));
+        session.may_introduce(transcript.gateway);
         let mut replies = Vec::new();
         session.greet(&mut replies);
         Replay {
@@ -301,6 +311,7 @@ impl Replay {
                     self.close();
                 }
             }
+            Step::Introduce(said) => self.introduce(&said),
             Step::Ask(question) => {
                 let (sender, recipient) = self.session.asked();
                 assert_eq!(recipient.is_some(), question == Question::Recipient);
@@ -315,6 +326,22 @@ impl Replay {
             Step::Close => self.close(),
         }
         true
+    }
+
+    /// A gateway says for whom it is there.
+    fn introduce(&mut self, said: &Introduction) {
+        if said.login.as_ref().is_some_and(|account| account != "bob") {
+            if self.session.introduction_refused(&mut self.replies) {
+                self.close();
+            }
+            return;
+        }
+        let before = self.session.peer();
+        let address = if let Address::Is(address) = said.address { address } else { before.ip() };
+        let client = SocketAddr::new(address, said.port.unwrap_or(before.port()));
+        let may_relay = matches!(address, IpAddr::V4(address) if address.octets()[..3] == [192, 0, 2]);
+        self.session.is_introduced(client, may_relay, said);
+        self.session.greet(&mut self.replies);
     }
 
     /// What rules and instructions make of a body that came whole.
@@ -433,10 +460,12 @@ fn describe(envelope: &Envelope) -> String {
     let requires = envelope.needs.tls == TlsWish::Required;
     let flags = [(envelope.needs.eight_bit, " 8bit"), (envelope.needs_stuffing, " stuffed")];
     let utf8 = envelope.needs.utf8;
-    let wide =
-        [(utf8.is_asked(), " utf8"), (utf8.is_needed(), " needs"), (utf8.has_u_labels(), " U-labels")];
+    let wide = [(utf8.is_asked(), " utf8"), (utf8.is_needed(), " needs"), (utf8.has_u_labels(), " U-labels")];
     for (flag, word) in flags.into_iter().chain(wide).chain([(requires, " requiring TLS")]) {
         line.push_str(if flag { word } else { "" });
+    }
+    if envelope.origin.client.is_some_and(|client| client.to_string() != PEER) {
+        envelope.origin.client.into_iter().for_each(|client| _ = write!(line, " from {client}"));
     }
     if let Some(account) = &envelope.account {
         let _ = write!(line, " account {account}");

@@ -1,6 +1,6 @@
 //! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound, Dovecot, Postfix, HAProxy, curl, openssl.
 //!
-//! The stories are in `stories.py`, `accounts.py` (logins and rights), `balancer.py` (HAProxy in front), `certificates.py` (SNI, tickets), `clients.py` (clients of others), `kinds.py` (submission), `dane.py` (DANE), `duties.py` (submission), `feedback.py` (what comes back), `gateway.py` (mail of strangers, verified), `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `notifications.py`, `portions.py` (BDAT, content rules), `room.py`, `rules.py`, `shaping.py` (limits), `signed.py` (DKIM), `signed_zones.py` (nsd and unbound), `scanners.py` (testssl.sh, sslyze, nmap), `smart_hosts.py` (logins), `smuggling.py` (endings, with Postfix behind), `sources.py`, `suppression.py` (who gets no mail), `suspensions.py`, `unsubscribe.py` (one click), `spool_tools.py`, `sts.py` (MTA-STS), `verdicts.py` (beside Postfix's), `tls_reports.py` (TLS-RPT, REQUIRETLS), `verify.py` (certificates of hops), `warmup.py` and `why.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
+//! One book of `tests/peers` for each subject, which its first line names, and one test for each of its stories; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
 //! one with the kills.
 
 mod stories;
@@ -327,6 +327,19 @@ stories!("smuggling.py", None;
     postfix_alone_would_see_it,
 );
 
+stories!("gateways.py", None;
+    a_gateway_says_for_whom_it_is_there,
+    swaks_is_whom_it_says,
+    a_reload_takes_a_gateway_away,
+);
+
+stories!("paths.py", None;
+    programs_of_this_machine_come_by_a_path,
+    a_path_says_who_may_relay_as_every_listener_does,
+    sockets_come_and_go_by_reloads,
+    what_a_killed_relay_left_is_replaced_and_what_is_served_is_not,
+);
+
 stories!("certificates.py", None;
     each_name_has_its_certificate,
     tickets_outlive_a_reload,
@@ -382,6 +395,10 @@ mod epoll {
         a_drain_finishes_what_is_under_way,
         mx_answers_of_a_real_name_server,
         nothing_acknowledged_is_lost_by_kills,
+    );
+    stories!("paths.py", Some("epoll");
+        programs_of_this_machine_come_by_a_path,
+        sockets_come_and_go_by_reloads,
     );
     stories!("lmtp.py", Some("epoll");
         a_mail_store_answers_for_each_recipient,

@@ -186,6 +186,9 @@ impl Runtime for PipeRuntime {
     fn listen(&self, _: SocketAddr) -> io::Result<Absent> {
         Err(absent())
     }
+    fn listen_path(&self, _: &Path) -> io::Result<Absent> {
+        Err(absent())
+    }
     fn connect(&self, _: Option<IpAddr>, _: SocketAddr) -> io::Result<Pipe> {
         Err(absent())
     }

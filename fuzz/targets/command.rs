@@ -4,6 +4,7 @@ use relevo::limits;
 use relevo::mail::address::Path;
 use relevo::smtp::command::{self, Command, CommandError, parse};
 use relevo::smtp::reply;
+use relevo::smtp::xclient;
 
 use super::mail::assert_path;
 
@@ -41,6 +42,7 @@ fn known(verb: &[u8]) -> bool {
         b"VRFY",
         b"HELP",
         b"AUTH",
+        b"XCLIENT",
     ]
     .iter()
     .any(|known| known.eq_ignore_ascii_case(verb))
@@ -83,9 +85,28 @@ fn assert_command(line: &[u8], command: Command<'_>) {
             let number = std::str::from_utf8(digits).expect("digits").parse().unwrap_or(u64::MAX);
             assert_eq!((size, last), (number, words.next().is_some()));
         }
+        Command::XClient(said) => assert_introduction(said),
         Command::Data | Command::Rset | Command::Quit | Command::StartTls => assert!(line.len() >= 4),
         Command::Noop | Command::Vrfy | Command::Expn | Command::Help => {}
     }
+}
+
+/// What a gateway says is short and clean, and does not depend on the case of its words.
+fn assert_introduction(said: &[u8]) {
+    let Some(introduction) = xclient::parse(said) else { return };
+    let texts = [introduction.helo.as_deref(), introduction.login.as_deref()];
+    for text in texts.into_iter().flatten() {
+        assert!(!text.is_empty() && !text.chars().any(char::is_control));
+    }
+    let words = said.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+    let lower: Vec<u8> = words
+        .flat_map(|word| {
+            let end = word.iter().position(|byte| *byte == b'=').expect("a value");
+            [word[..end].to_ascii_lowercase(), word[end..].to_vec(), b" ".to_vec()].concat()
+        })
+        .collect();
+    assert_eq!(xclient::parse(&lower), Some(introduction));
+    assert_eq!(xclient::parse(&[&lower[..], &lower[..]].concat()), None, "each once");
 }
 
 fn assert_inside(line: &[u8], path: Path<'_>) {

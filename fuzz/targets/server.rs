@@ -14,6 +14,7 @@ use relevo::smtp::scram::Costs;
 use relevo::smtp::server::{
     Answer, BodyEnd, Intake, NotStored, PortionEnd, Question, Questions, Session, SessionConfig, Step,
 };
+use relevo::smtp::xclient::{Address, Introduction};
 use relevo::time::UnixMillis;
 
 use super::input::{Input, splits};
@@ -35,6 +36,7 @@ struct Setting {
     disk_fails: bool,
     chunking: bool,
     strict: bool,
+    gateway: bool,
 }
 
 struct Talk {
@@ -75,7 +77,8 @@ impl Talk {
             ..SessionConfig::plain("relay.example")
         };
         let peer: SocketAddr = "192.0.2.1:1234".parse().expect("an address");
-        let session = Session::new(Rc::new(config), peer, setting.may_relay);
+        let mut session = Session::new(Rc::new(config), peer, setting.may_relay);
+        session.may_introduce(setting.gateway);
         let mut replies = Vec::new();
         session.greet(&mut replies);
         Talk {
@@ -131,8 +134,7 @@ impl Talk {
             Step::NeedInput => return false,
             Step::Flush => self.hear(),
             Step::Body => assert!(self.setting.gate == Intake::Open, "a body through a closed gate"),
-            // One that is not wanted comes all the same.
-            Step::Portion => {}
+            Step::Portion => {} // One that is not wanted comes all the same.
             Step::StartTls => {
                 assert!(self.setting.starttls && !self.protected);
                 self.hear();
@@ -164,6 +166,7 @@ impl Talk {
                     self.close();
                 }
             }
+            Step::Introduce(said) => self.introduce(&said),
             Step::Ask(question) => {
                 let (sender, recipient) = self.session.asked();
                 assert!((question == Question::Recipient) == recipient.is_some());
@@ -197,6 +200,23 @@ impl Talk {
                 }
             }
         }
+    }
+
+    /// One in two logins is of an account.
+    fn introduce(&mut self, said: &Introduction) {
+        assert!(self.setting.gateway && !self.session.transaction().0);
+        if said.login.as_ref().is_some_and(|name| name.len().is_multiple_of(2)) {
+            if self.session.introduction_refused(&mut self.replies) {
+                self.close();
+            }
+            return;
+        }
+        let address =
+            if let Address::Is(address) = said.address { address } else { self.session.peer().ip() };
+        let client = SocketAddr::new(address, said.port.unwrap_or_default());
+        self.session.is_introduced(client, self.setting.may_relay, said);
+        assert!(self.session.account() == said.login.as_deref() && self.session.peer() == client);
+        self.session.greet(&mut self.replies);
     }
 
     /// The same for whoever asks.
@@ -281,6 +301,8 @@ pub fn server(data: &[u8]) {
         kind: if flags & 192 == 128 { Kind::Submission } else { Kind::Relay },
         chunking: flags & 64 != 0,
         strict: flags & 128 != 0,
+        // By a bit that says something else too: the inputs that there are stay what they are.
+        gateway: flags & 8 != 0,
     };
     let choices = input.piece(8);
     let stretches: Vec<_> = input.0.split(|byte| *byte == HANDSHAKE).collect();

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::config::dkim::EightBit;
 use crate::config::suppression::{OnMatch, SuppressionConfig, SuppressionScope};
 use crate::config::{
-    AuthMechanism, BareNewlines, Choice, Config, DomainPattern, GatewayConfig, Kind, ListenerConfig,
+    AuthMechanism, BareNewlines, Choice, Config, DomainPattern, GatewayConfig, Kind, ListenerConfig, Network,
     PrivateNetworks, RouteTarget, RuntimeChoice, Scheme, ShardConfig, TlsLevel, Verify, rule, value,
 };
 use crate::time::UnixMillis;
@@ -31,7 +31,7 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
             "rules, in this order; what they refuse without the header they refuse at MAIL or RCPT:"
         )?;
     }
-    let addresses: Vec<_> = config.listeners.iter().map(|listener| listener.address).collect();
+    let addresses: Vec<_> = config.listeners.iter().map(|listener| listener.address.clone()).collect();
     config.rules.iter().try_for_each(|rule| writeln!(out, "  {}", rule::describe(rule, &addresses)))?;
     write_routes(config, out)?;
     write_sources(config, out)?;
@@ -121,12 +121,17 @@ fn write_certificates(listener: &ListenerConfig, out: &mut String) -> std::fmt::
 
 /// Whose word is taken for who a client is.
 fn write_proxies(listener: &ListenerConfig, out: &mut String) -> std::fmt::Result {
-    let networks: Vec<_> = listener.proxy.from.iter().map(ToString::to_string).collect();
-    if networks.is_empty() {
+    let names =
+        |networks: &[Network]| networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let proxy = &listener.proxy;
+    if !proxy.xclient.is_empty() {
+        writeln!(out, "  believes {} for whom they are there (XCLIENT)", names(&proxy.xclient))?;
+    }
+    if proxy.from.is_empty() {
         return Ok(());
     }
     let tls = if listener.proxy.tls { " and whether it is under TLS" } else { "" };
-    writeln!(out, "  believes {} who a client is{tls} (PROXY protocol)", networks.join(", "))
+    writeln!(out, "  believes {} who a client is{tls} (PROXY protocol)", names(&proxy.from))
 }
 
 /// Where recipients unsubscribe.

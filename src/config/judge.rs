@@ -147,7 +147,8 @@ fn judge_sources(config: &Config, found: &mut Vec<ConfigError>) {
 fn judge_overlaps(config: &Config, found: &mut Vec<ConfigError>) {
     for (at, listener) in config.listeners.iter().enumerate() {
         for (other_at, other) in config.listeners.iter().enumerate() {
-            if at != other_at && covers(other.address, listener.address) {
+            let covers = other.address.network().zip(listener.address.network());
+            if at != other_at && covers.is_some_and(|(other, this)| self::covers(other, this)) {
                 let problem = format!(
                     "{} is part of {} (listener[{other_at}]): its clients get the settings of this listener, not of that one",
                     listener.address, other.address
@@ -264,8 +265,9 @@ fn judge_routes(config: &Config, found: &mut Vec<ConfigError>) {
 
 /// Whether who connects to this port of this host comes to this listener.
 fn is_at(config: &Config, listener: &ListenerConfig, host: &str, port: u16) -> bool {
-    let ip = listener.address.ip();
-    listener.address.port() == port
+    let Some(address) = listener.address.network() else { return false };
+    let ip = address.ip();
+    address.port() == port
         && match host.parse::<IpAddr>() {
             Ok(host) => {
                 host == ip

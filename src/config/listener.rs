@@ -1,19 +1,20 @@
 //! `[[listener]]`: where clients come in, and what holds for them.
 
+mod address;
 mod certificates;
 mod kind;
 mod proxy;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub use address::ListenAddress;
 pub use certificates::TlsFiles;
 pub use kind::Kind;
 pub use proxy::ProxyConfig;
 
 use toml::de::DeValue;
 
-use crate::config::literal::{Fix, Wrong, bytes, integer, list, parsed, path, quoted, word};
+use crate::config::literal::{Fix, Wrong, bytes, integer, list, path, quoted, word};
 use crate::config::section::Section;
 use crate::config::{
     AuthMechanisms, BareNewlines, Content, Duties, GatewayConfig, Manner, Network, content, duties, gateway,
@@ -26,7 +27,7 @@ use crate::shaping::value::{Rate, read_rate};
 #[derive(Clone, Debug)]
 pub struct ListenerConfig {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub address: ListenAddress,
     /// What it is for.
     pub kind: Kind,
     /// Networks that may relay. Default: loopback; none where clients log in.
@@ -57,7 +58,7 @@ pub struct ListenerConfig {
     pub connections_max: usize,
     /// Connections at one time of one client: an IPv4 address or an IPv6 /64.
     pub connections_per_client: usize,
-    /// `proxy_from` and `proxy_tls`: balancers in front of it.
+    /// `proxy_from`, `proxy_tls` and `xclient_from`: balancers and gateways in front of it.
     pub proxy: ProxyConfig,
     /// Messages of one client in a time.
     pub messages_per_client: Option<Rate>,
@@ -67,9 +68,9 @@ pub struct ListenerConfig {
 
 impl ListenerConfig {
     /// What an address means with no other key.
-    pub fn plain(address: SocketAddr) -> ListenerConfig {
+    pub fn plain(address: impl Into<ListenAddress>) -> ListenerConfig {
         ListenerConfig {
-            address,
+            address: address.into(),
             kind: Kind::default(),
             relay_from: loopback(),
             gateway: GatewayConfig::default(),
@@ -96,9 +97,9 @@ impl ListenerConfig {
         self.tls.iter().chain(&self.more_tls)
     }
 
-    /// Whether clients can be under TLS, and so log in where there are accounts.
+    /// Whether clients can be under TLS, or their gateway cares for that, and so log in where there are accounts.
     pub fn has_tls(&self) -> bool {
-        self.tls.is_some() || self.proxy.tls
+        self.tls.is_some() || self.proxy.tls || !self.proxy.xclient.is_empty()
     }
 }
 
@@ -107,12 +108,12 @@ pub(super) fn listeners(root: &Section<'_>, accounts: bool) -> Vec<ListenerConfi
     let sections = root.sections("listener");
     for section in &sections {
         let listener = listener(section, accounts);
-        let taken = |address: &SocketAddr| listeners.iter().any(|other| other.address == *address);
-        if taken(&listener.address) && listener.address.port() != 0 {
+        let taken = |address: &ListenAddress| listeners.iter().any(|other| other.address == *address);
+        if taken(&listener.address) && !listener.address.is_any_port() {
             let problem = format!("{} is listened on twice", listener.address);
-            let mut other = listener.address;
+            let mut other = listener.address.clone();
             while taken(&other) {
-                other.set_port(other.port().wrapping_add(1).max(1));
+                other = other.next();
             }
             let more = ", an address of its own";
             section.fail("address", "", &problem, Fix::Write(quoted(&other.to_string()), more.to_owned()));
@@ -132,9 +133,8 @@ fn loopback() -> Vec<Network> {
 
 fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
     const HERE: &str = "127.0.0.1:2525";
-    let default = value::socket(HERE, None).expect("a constant");
-    let address =
-        section.read("address", default, |value| parsed(value, value::listening, guess::listening, HERE));
+    let default = value::socket(HERE, None).expect("a constant").into();
+    let address = section.read("address", default, |value| address::read(value, HERE));
     let kind = kind::read(section);
     let usual = if kind.needs_login() { Vec::new() } else { loopback() };
     let relay_from =
@@ -164,7 +164,8 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
     let messages_per_client = section.read("messages_per_client", None, in_a_time);
     let recipients_per_client = section.read("recipients_per_client", None, in_a_time);
     let auth = section.read("auth", None, |value| mechanisms::read(value).map(Some));
-    let logs_in = accounts && auth.is_none_or(|auth| !auth.is_empty()) && (tls.is_some() || proxy.tls);
+    let secure = tls.is_some() || proxy.tls || !proxy.xclient.is_empty();
+    let logs_in = accounts && auth.is_none_or(|auth| !auth.is_empty()) && secure;
     if relay_from.is_empty() && gateway.domains.is_empty() && !logs_in {
         fail_shut(section, kind);
     }

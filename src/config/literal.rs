@@ -4,7 +4,6 @@
 //! in place of the wrong one. The tests of this module obey every one of them.
 
 use std::fmt::Display;
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -376,7 +375,7 @@ pub(super) fn numbers(value: &DeValue<'_>, range: RangeInclusive<u64>) -> Result
 }
 
 /// Addresses as TOML.
-pub(super) fn addresses<'a>(all: impl Iterator<Item = &'a SocketAddr>) -> String {
+pub(super) fn addresses<'a, T: Display + 'a>(all: impl Iterator<Item = &'a T>) -> String {
     quoted_list(&all.map(ToString::to_string).collect::<Vec<_>>())
 }
 

@@ -56,7 +56,7 @@ pub use dkim::DkimConfig;
 pub use error::{ConfigError, KeyLines};
 pub use feedback::FeedbackConfig;
 pub use gateway::{GatewayConfig, Verify};
-pub use listener::{Kind, ListenerConfig, ProxyConfig, TlsFiles};
+pub use listener::{Kind, ListenAddress, ListenerConfig, ProxyConfig, TlsFiles};
 pub use log::LogConfig;
 pub use mechanisms::{AuthMechanism, AuthMechanisms};
 pub use outbound_tls::{ReportsConfig, TlsConfig};

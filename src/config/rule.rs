@@ -1,12 +1,12 @@
 //! `[[rule]]`: what a rule matches, what it sets, and how it ends. Patterns are compiled and replies are written out here, so that
 //! whoever obeys a rule finds nothing wrong with it.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use regex::{Regex, RegexBuilder};
 use toml::de::DeValue;
 
+use crate::config::ListenAddress;
 use crate::config::literal::{Fix, Wrong, boolean, list, quoted, span, text};
 use crate::config::retry::Schedule;
 use crate::config::section::Section;
@@ -112,7 +112,7 @@ impl RuleSet {
     }
 }
 
-pub(super) fn read(root: &Section<'_>, listeners: &[SocketAddr]) -> Vec<RuleConfig> {
+pub(super) fn read(root: &Section<'_>, listeners: &[ListenAddress]) -> Vec<RuleConfig> {
     let sections = root.sections("rule");
     if let Some(first) = sections.get(limits::RULES_MAX) {
         let problem = format!("there are more than {} rules", limits::RULES_MAX);
@@ -121,7 +121,7 @@ pub(super) fn read(root: &Section<'_>, listeners: &[SocketAddr]) -> Vec<RuleConf
     sections.iter().take(limits::RULES_MAX).map(|section| rule(section, listeners)).collect()
 }
 
-fn rule(section: &Section<'_>, listeners: &[SocketAddr]) -> RuleConfig {
+fn rule(section: &Section<'_>, listeners: &[ListenAddress]) -> RuleConfig {
     let matched = section.section("match");
     let address = |value| AddressPattern::read(value).map(Some);
     let rule = RuleConfig {
@@ -196,8 +196,8 @@ fn first_group(set: &RuleSet) -> Option<usize> {
     set.templates().flat_map(Template::groups).next()
 }
 
-fn listener(value: &DeValue<'_>, listeners: &[SocketAddr]) -> Result<Option<usize>, Wrong> {
-    let known: Vec<String> = listeners.iter().map(SocketAddr::to_string).collect();
+fn listener(value: &DeValue<'_>, listeners: &[ListenAddress]) -> Result<Option<usize>, Wrong> {
+    let known: Vec<String> = listeners.iter().map(ListenAddress::to_string).collect();
     let usual = known.first().map_or("", String::as_str);
     let wanted = text(value, usual)?;
     if wanted.is_empty() {
@@ -486,7 +486,7 @@ fn reply_line(reply: &str) -> Result<String, BadReply> {
 }
 
 /// What a rule does, for `relevo check`.
-pub(super) fn describe(rule: &RuleConfig, listeners: &[SocketAddr]) -> String {
+pub(super) fn describe(rule: &RuleConfig, listeners: &[ListenAddress]) -> String {
     let mut whose = Vec::new();
     whose.extend(rule.account.as_ref().map(|account| format!("of account {account}")));
     let listener = rule.listener.and_then(|place| listeners.get(place));

@@ -4,14 +4,14 @@
 //! there ([`judge_shards`](super::Config::judge_shards)); they name file and line all the same.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::error::ConfigError;
 use crate::config::literal::{Fix, Wrong, addresses, at_most, integer, list, numbers};
 use crate::config::section::Section;
-use crate::config::{guess, value};
+use crate::config::value::BadValue;
+use crate::config::{ListenAddress, guess, value};
 use crate::limits;
 
 /// `[[shard]]`
@@ -69,11 +69,11 @@ pub struct Particulars {
 /// Keys whose lines are remembered.
 const KEYS: [&str; 4] = ["index", "core", "listeners", "lanes"];
 
-pub(super) fn read(sections: &[Section<'_>], listeners: &[SocketAddr]) -> Vec<ShardConfig> {
+pub(super) fn read(sections: &[Section<'_>], listeners: &[ListenAddress]) -> Vec<ShardConfig> {
     sections.iter().map(|section| one(section, listeners)).collect()
 }
 
-fn one(section: &Section<'_>, listeners: &[SocketAddr]) -> ShardConfig {
+fn one(section: &Section<'_>, listeners: &[ListenAddress]) -> ShardConfig {
     let most = limits::SHARDS_MAX as u64 - 1;
     if section.line("index").is_none() {
         let fix = Fix::Write("0".to_owned(), ": which shard this is about".to_owned());
@@ -88,8 +88,8 @@ fn one(section: &Section<'_>, listeners: &[SocketAddr]) -> ShardConfig {
             integer(value, 0..=u64::from(u16::MAX), 0).map(|core| Some(core as usize))
         }),
         listeners: section.read("listeners", None, |value| {
-            let usual = listeners.first().map(SocketAddr::to_string).unwrap_or_default();
-            let listed = list(value, |text| value::socket(text, None), guess::listening, &usual)?;
+            let usual = listeners.first().map(ListenAddress::to_string).unwrap_or_default();
+            let listed = list(value, |text| of_listener(text), guess::listening, &usual)?;
             places(&listed, listeners).map(Some)
         }),
         lanes: section.read("lanes", None, |value| {
@@ -111,13 +111,22 @@ fn one(section: &Section<'_>, listeners: &[SocketAddr]) -> ShardConfig {
     shard
 }
 
+/// As a listener has it.
+fn of_listener(text: &str) -> Result<ListenAddress, BadValue> {
+    if text.starts_with('/') || text.starts_with("unix:") {
+        text.parse()
+    } else {
+        value::socket(text, None).map(Into::into)
+    }
+}
+
 /// Addresses as places in the list of listeners.
-fn places(listed: &[SocketAddr], listeners: &[SocketAddr]) -> Result<Vec<usize>, Wrong> {
+fn places(listed: &[ListenAddress], listeners: &[ListenAddress]) -> Result<Vec<usize>, Wrong> {
     let mut found = Vec::new();
-    let place = |address: &SocketAddr| listeners.iter().position(|listener| listener == address);
+    let place = |address: &ListenAddress| listeners.iter().position(|listener| listener == address);
     // Those that exist, each once; all where there are none.
     let right = || {
-        let mut right: Vec<&SocketAddr> = Vec::new();
+        let mut right: Vec<&ListenAddress> = Vec::new();
         for address in listed.iter().filter(|address| place(address).is_some()) {
             if !right.contains(&address) {
                 right.push(address);

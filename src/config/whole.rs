@@ -1,6 +1,5 @@
 //! A whole file to [`Config`]: every error found at once, in the order of the lines, each with file, line, key, value, problem and fix.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,10 +14,10 @@ use crate::config::shards::Shards;
 use crate::config::tuning::{self, Tuning};
 use crate::config::{
     Blocklists, Bounces, Control, Credentials, Delivery, DkimConfig, DnsConfig, FeedbackConfig,
-    ListenerConfig, LogConfig, Node, PoolConfig, PublicConfig, Retry, RouteConfig, RuleConfig, SourceConfig,
-    SpoolConfig, SuppressionConfig, TenantConfig, TlsConfig, WarmupConfig, blocklists, bounces, credentials,
-    dkim, feedback, listener, log, outbound_tls, public, read, retry, rule, shaping, sources, suppression,
-    syntax, tenant, warmup,
+    ListenAddress, ListenerConfig, LogConfig, Node, PoolConfig, PublicConfig, Retry, RouteConfig, RuleConfig,
+    SourceConfig, SpoolConfig, SuppressionConfig, TenantConfig, TlsConfig, WarmupConfig, blocklists, bounces,
+    credentials, dkim, feedback, listener, log, outbound_tls, public, read, retry, rule, shaping, sources,
+    suppression, syntax, tenant, warmup,
 };
 use crate::limits;
 
@@ -168,7 +167,7 @@ fn read(root: &Section<'_>) -> Config {
     let node = read::node(&root.section("node"));
     let control = read::control(&root.section("control"), &node.data_dir);
     let listeners = listener::listeners(root, accounts.is_some());
-    let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
+    let addresses: Vec<ListenAddress> = listeners.iter().map(|listener| listener.address.clone()).collect();
     let retry = retry::read(&root.section("retry"));
     let sources = sources::sources(root);
     let pools = sources::pools(root, &sources);

@@ -4,7 +4,6 @@
 //! is to listen on. What only a start reads stays as it was then, and is named: that keeps an operator from nothing else.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -12,7 +11,7 @@ use crossbeam::channel::{Receiver, unbounded};
 
 use crate::config::differences::differences;
 use crate::config::judge::{clashes, judge};
-use crate::config::{Boot, Config, ConfigError, SuppressionConfig};
+use crate::config::{Boot, Config, ConfigError, ListenAddress, SuppressionConfig};
 use crate::control::api::shape::{ConfigStatus, Finding, Reloaded};
 use crate::control::names::{Current, Files, RESOLV_CONF};
 use crate::control::reload::{RELOADS, Reload, Watched};
@@ -65,7 +64,7 @@ pub(super) struct Reloader {
 struct CurrentConfig {
     live: Arc<LiveConfig>,
     /// The addresses of listeners as the file has them, which may leave the port open.
-    written: Vec<SocketAddr>,
+    written: Vec<ListenAddress>,
     /// The last number that a configuration had, be it in force or given up.
     last: u64,
     /// Accounts that were known last: who guesses passwords is known with them.
@@ -78,7 +77,7 @@ struct CurrentConfig {
 pub(super) struct Started {
     pub boot: Arc<Boot>,
     pub live: Arc<LiveConfig>,
-    pub written: Vec<SocketAddr>,
+    pub written: Vec<ListenAddress>,
     pub mesh: Arc<Mesh>,
     pub health: Arc<Health>,
     /// The name servers are the machine's.
@@ -93,7 +92,7 @@ pub(super) struct Started {
 
 /// A configuration that was read, with what its files hold.
 struct NewConfig {
-    written: Vec<SocketAddr>,
+    written: Vec<ListenAddress>,
     live: LiveConfig,
     /// What its certificates say.
     shown: Vec<ShownCertificate>,
@@ -152,7 +151,7 @@ impl Reloader {
         let mut warnings = judge(&config, shards);
         self.boot.put_names_into(&mut config);
         errors.extend(config.judge_shards(shards, None));
-        let written: Vec<SocketAddr> = config.listeners.iter().map(|listener| listener.address).collect();
+        let written = addresses(&config);
         errors.extend(resolve_ports(&mut config, state));
         errors.extend(self.too_many(&state.live.config, &config));
         let known = Known::of(&state.live, state.logins.as_deref());
@@ -441,8 +440,7 @@ impl NotPrepared {
         let again = "nothing changed; ask again, `relevo status` says how the shards are";
         match self {
             NotPrepared::Listener(refused) => {
-                let here = |address: SocketAddr| address == refused.address;
-                let at = config.listeners.iter().position(|listener| here(listener.address));
+                let at = config.listeners.iter().position(|listener| listener.address == refused.address);
                 let key = at.map(|at| format!("listener[{at}].address")).unwrap_or_default();
                 places.told(&key, &refused.to_string())
             }
@@ -464,15 +462,15 @@ impl NotPrepared {
 fn resolve_ports(config: &mut Config, state: &CurrentConfig) -> Vec<ConfigError> {
     let mut errors = Vec::new();
     let open = addresses(&state.live.config);
-    let mut left: Vec<(SocketAddr, SocketAddr)> =
-        state.written.iter().copied().zip(open.iter().copied()).collect();
+    let mut left: Vec<(ListenAddress, ListenAddress)> =
+        state.written.iter().cloned().zip(open.iter().cloned()).collect();
     for (at, listener) in config.listeners.iter_mut().enumerate() {
-        let address = listener.address;
+        let address = listener.address.clone();
         if let Some(place) = left.iter().position(|(written, _)| *written == address) {
             listener.address = left.remove(place).1;
             continue;
         }
-        match process::probe_beside(address, &open) {
+        match super::addresses::probe(&address, &open) {
             Ok(address) => listener.address = address,
             Err(error) => {
                 let refused = ListenError { address, error };

@@ -32,10 +32,23 @@ impl Way {
     /// Whether a client that came this way, from `address` as it is known, may relay without authenticating. The loopback addresses of a proxy that is
     /// elsewhere are those of another machine, and what a proxy does not name is nobody.
     pub fn may_relay(self, networks: &[Network], address: IpAddr) -> bool {
+        self.is_in(networks, address)
+    }
+
+    /// Whether it is one of these networks', as far as this machine can know.
+    pub fn is_in(self, networks: &[Network], address: IpAddr) -> bool {
         match self {
             Way::Unnamed => false,
             Way::Proxy if address.to_canonical().is_loopback() => false,
             Way::Direct | Way::ProxyHere | Way::Proxy => may_relay(networks, address),
+        }
+    }
+
+    /// Through a gateway at `address`, which came this way itself and says for whom.
+    pub fn on_behalf(self, gateway: IpAddr) -> Way {
+        match self {
+            Way::Direct | Way::ProxyHere => Way::through(gateway),
+            Way::Proxy | Way::Unnamed => Way::Proxy,
         }
     }
 }
@@ -88,6 +101,22 @@ mod tests {
             assert!(!Way::Unnamed.may_relay(&own, address(client)));
         }
         assert!(Way::Direct.may_relay(&own, address("127.0.0.1")));
+    }
+
+    /// What is here of a client behind a gateway depends on all that are between.
+    #[test]
+    fn a_gateway_is_a_proxy_too() {
+        let [here, there] = ["127.0.0.1", "10.0.0.9"].map(|text| text.parse::<IpAddr>().unwrap());
+        for (way, gateway, then) in [
+            (Way::Direct, here, Way::ProxyHere),
+            (Way::Direct, there, Way::Proxy),
+            (Way::ProxyHere, here, Way::ProxyHere),
+            (Way::ProxyHere, there, Way::Proxy),
+            (Way::Proxy, here, Way::Proxy),
+            (Way::Proxy, there, Way::Proxy),
+        ] {
+            assert_eq!(way.on_behalf(gateway), then, "{way:?} {gateway}");
+        }
     }
 
     #[test]

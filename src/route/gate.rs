@@ -99,13 +99,18 @@ const METADATA_V6: [Ipv6Addr; 3] = [
     Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42),
 ];
 
+/// Where connections over the network come in: no next hop of ours is reached at a Unix socket by its address.
+fn own_listeners(settings: &Config) -> impl Iterator<Item = SocketAddr> {
+    settings.listeners.iter().filter_map(|listener| listener.address.network())
+}
+
 impl Gate {
     /// The gate of a configuration whose listeners have their ports; it knows no own addresses yet.
     pub fn new(settings: &Config) -> Gate {
         Gate {
             own: Vec::new(),
             complete: false,
-            listeners: settings.listeners.iter().map(|listener| canonical(listener.address)).collect(),
+            listeners: own_listeners(settings).map(canonical).collect(),
             allow_own: settings.delivery.allow_loopback_mx,
             private: settings.delivery.private_networks,
             open: false,

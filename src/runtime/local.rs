@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Mode, OFlags};
 
 use crate::runtime::process;
 
@@ -34,6 +37,16 @@ impl fmt::Display for LocalError {
     }
 }
 
+impl From<LocalError> for io::Error {
+    fn from(error: LocalError) -> io::Error {
+        match error {
+            LocalError::InUse => io::ErrorKind::AddrInUse.into(),
+            LocalError::Io(error) => error,
+            other => io::Error::new(io::ErrorKind::AlreadyExists, other.to_string()),
+        }
+    }
+}
+
 impl From<io::Error> for LocalError {
     fn from(error: io::Error) -> LocalError {
         LocalError::Io(error)
@@ -51,9 +64,36 @@ pub struct Local {
 
 /// Opens it, for this process's user alone: nobody can connect before that is so. What an earlier process left there is replaced.
 pub fn listen(path: &Path, backlog: i32) -> Result<Local, LocalError> {
-    let socket = bind(path)?;
+    open(path, backlog, Mode::RUSR | Mode::WUSR)
+}
+
+/// The same for this process's group too.
+pub fn listen_for_group(path: &Path, backlog: i32) -> Result<Local, LocalError> {
+    open(path, backlog, Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP)
+}
+
+/// Lets the group in, whatever the umask of the process left out: Linux takes that off the mode that a socket has when it gets its name. By a
+/// descriptor, so that no link is followed.
+fn let_in(path: &Path, mode: Mode) -> Result<(), LocalError> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from)?;
+    let found = rustix::fs::fstat(&file).map_err(io::Error::from)?;
+    if FileType::from_raw_mode(found.st_mode) != FileType::Socket {
+        return Err(LocalError::Replaced);
+    }
+    let by_descriptor = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(std::fs::set_permissions(by_descriptor, std::fs::Permissions::from_mode(mode.bits()))?)
+}
+
+fn open(path: &Path, backlog: i32, mode: Mode) -> Result<Local, LocalError> {
+    // Two that start at once do not take each other's socket for one that is left.
+    let _alone = alone_in(path)?;
+    let socket = bind(path, mode)?;
+    if mode.contains(Mode::WGRP) {
+        let_in(path, mode)?;
+    }
     let found = std::fs::symlink_metadata(path)?;
-    if !found.file_type().is_socket() || found.permissions().mode() & 0o077 != 0 {
+    if !found.file_type().is_socket() || found.permissions().mode() & 0o777 & !mode.bits() != 0 {
         return Err(LocalError::Replaced);
     }
     let served = Local { listener: socket.into(), path: path.to_owned(), file: (found.dev(), found.ino()) };
@@ -63,10 +103,10 @@ pub fn listen(path: &Path, backlog: i32) -> Result<Local, LocalError> {
 
 /// Gives a socket its name. Linux makes the file with the mode that the socket has by then: to set it by the path would follow a link, where
 /// somebody who may write the directory puts one in its place.
-fn bind(path: &Path) -> Result<socket2::Socket, LocalError> {
+fn bind(path: &Path, mode: Mode) -> Result<socket2::Socket, LocalError> {
     let address = socket2::SockAddr::unix(path)?;
     let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
-    rustix::fs::fchmod(&socket, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).map_err(io::Error::from)?;
+    rustix::fs::fchmod(&socket, mode).map_err(io::Error::from)?;
     if let Err(error) = socket.bind(&address) {
         if error.kind() != io::ErrorKind::AddrInUse {
             return Err(error.into());
@@ -75,6 +115,14 @@ fn bind(path: &Path) -> Result<socket2::Socket, LocalError> {
         socket.bind(&address)?;
     }
     Ok(socket)
+}
+
+/// The lock of a socket's directory, for as long as it is held. One that cannot be read is not locked: who may not read it hardly shares it.
+fn alone_in(path: &Path) -> Result<Option<std::fs::File>, LocalError> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Ok(directory) = std::fs::File::open(directory) else { return Ok(None) };
+    rustix::fs::flock(&directory, rustix::fs::FlockOperation::LockExclusive).map_err(io::Error::from)?;
+    Ok(Some(directory))
 }
 
 /// Whether [`listen`] could be done there now. Nothing is made or taken away.
@@ -165,7 +213,7 @@ mod tests {
     fn its_file_is_made_with_its_mode() {
         let directory = tempfile::tempdir().unwrap();
         let (path, other) = (directory.path().join("control.sock"), directory.path().join("other"));
-        let bound = bind(&path).unwrap();
+        let bound = bind(&path, Mode::RUSR | Mode::WUSR).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         drop(bound);
         std::fs::remove_file(&path).unwrap();
@@ -192,6 +240,34 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "not ours");
         let long = directory.path().join("x".repeat(crate::limits::SOCKET_PATH_MAX));
         assert!(matches!(listen(&long, 8), Err(LocalError::Io(_))));
+    }
+
+    #[test]
+    fn one_for_the_group_is_for_nobody_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("smtp.sock");
+        let _served = listen_for_group(&path, 8).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o660, "whatever the umask is");
+    }
+
+    /// Each may have seen the file that an earlier process left: only one of them takes it away.
+    #[test]
+    fn of_many_that_start_at_once_one_serves() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("smtp.sock");
+        drop(listen(&path, 8).unwrap().listener);
+        let start = std::sync::Barrier::new(8);
+        let served: Vec<_> = std::thread::scope(|scope| {
+            let one = || {
+                start.wait();
+                listen(&path, 8).ok()
+            };
+            let all: Vec<_> = (0..8).map(|_| scope.spawn(one)).collect();
+            all.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(served.len(), 1);
+        UnixStream::connect(&path).unwrap();
     }
 
     #[test]

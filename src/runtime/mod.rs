@@ -46,6 +46,9 @@ pub use workspace::Workspace;
 
 use crate::limits;
 
+/// Who comes to a Unix socket: this machine, from no port.
+pub const HERE: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
 /// One core's view of the machine. Cloning is cheap (a reference count).
 pub trait Runtime: Clone + 'static {
     /// A connected (or connecting) byte stream.
@@ -97,6 +100,8 @@ pub trait Runtime: Clone + 'static {
 
     /// Opens this shard's own SO_REUSEPORT listener.
     fn listen(&self, address: SocketAddr) -> io::Result<Self::Listener>;
+    /// Opens the node's socket at this path for this shard too. Who comes there is [`HERE`].
+    fn listen_path(&self, path: &Path) -> io::Result<Self::Listener>;
     /// Begins a connection; it is made when [`Stream::poll_writable`] is ready and [`Stream::take_error`] is clean.
     fn connect(&self, source: Option<IpAddr>, to: SocketAddr) -> io::Result<Self::Stream>;
     /// Connects to the Unix socket at this path: at once, or not at all.

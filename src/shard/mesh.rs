@@ -4,12 +4,12 @@
 //! loans that can be out, so sending one never fails. Handoffs may find their queue full: the sender keeps them in its lane's
 //! backlog and asks for a ring when there is room.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use crossbeam::queue::ArrayQueue;
 
+use crate::config::ListenAddress;
 use crate::limits;
 use crate::policy::returns::KnownTenants;
 use crate::policy::suppression::shared::Shared;
@@ -97,7 +97,7 @@ pub struct Mesh {
     clock: OnceLock<Clock>,
     lifetimes: Lifetimes,
     /// Client connections, by the address of their listener.
-    clients: Counts<SocketAddr, ClientCounts>,
+    clients: Counts<ListenAddress, ClientCounts>,
     /// The same, by the account that they are of.
     accounts: Counts<Box<str>, AccountCount>,
     /// What clients bring to each listener, where that has rates for them.
@@ -266,7 +266,7 @@ impl Mesh {
     }
 
     /// Client connections to the listener of this address: the same for as long as somebody holds it, whatever becomes of the listener.
-    pub fn clients_of(&self, listener: SocketAddr) -> Arc<ClientCounts> {
+    pub fn clients_of(&self, listener: ListenAddress) -> Arc<ClientCounts> {
         self.clients.get(listener, Instant(0))
     }
 

@@ -5,11 +5,11 @@
 
 use std::array;
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use crate::config::ListenAddress;
 use crate::limits;
 use crate::policy::clients::Client;
 use crate::policy::rates::{Counted, Whose};
@@ -171,7 +171,7 @@ pub struct ClientRates(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    rates: HashMap<(SocketAddr, Client), Arc<Rates>>,
+    rates: HashMap<(ListenAddress, Client), Arc<Rates>>,
     /// When they are looked through for those that say nothing any more.
     look: Instant,
 }
@@ -179,7 +179,7 @@ struct Known {
 impl ClientRates {
     /// What a client brings. None: so many others brought something of late that no more are counted. Whoever has as many networks as that is held by no rate of a
     /// network.
-    pub fn of(&self, client: (SocketAddr, Client), now: Instant) -> Option<Arc<Rates>> {
+    pub fn of(&self, client: (ListenAddress, Client), now: Instant) -> Option<Arc<Rates>> {
         let Known { rates, look } = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = rates.get(&client) {
             return Some(known.clone());
@@ -295,8 +295,9 @@ mod tests {
     /// However many clients come, what is known of them has a bound, and who brings nothing is forgotten.
     #[test]
     fn clients_are_forgotten_when_they_bring_nothing() {
-        let (all, listener) = (ClientRates::default(), "192.0.2.1:25".parse().expect("an address"));
-        let client = |number: usize| (listener, Client::V6(number as u64));
+        let all = ClientRates::default();
+        let listener: ListenAddress = "192.0.2.1:25".parse().expect("an address");
+        let client = |number: usize| (listener.clone(), Client::V6(number as u64));
         let bring = |number: usize, now| {
             let of = all.of(client(number), now).map(|rates| (Whose::Client, rates, rate("1/h")));
             let was_known = of.is_some();

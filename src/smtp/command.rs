@@ -39,6 +39,8 @@ pub enum Command<'a> {
     StartTls,
     /// AUTH with mechanism and initial response (RFC 4954)
     Auth(&'a str, Option<&'a str>),
+    /// XCLIENT with what a gateway says, as it came.
+    XClient(&'a [u8]),
 }
 
 /// Parameters of MAIL.
@@ -116,6 +118,8 @@ pub fn parse(line: &[u8]) -> Result<Command<'_>, CommandError> {
         Ok(Command::Expn)
     } else if verb.eq_ignore_ascii_case(b"HELP") {
         Ok(Command::Help)
+    } else if verb.eq_ignore_ascii_case(b"XCLIENT") {
+        Ok(Command::XClient(rest))
     } else {
         Err(CommandError::Unknown)
     }
@@ -144,7 +148,7 @@ pub fn is_mail(line: &[u8]) -> bool {
 /// RFC 5321 4.1.1.1 wants a domain or a literal. Printers, Windows hosts and mail programs send what their owner called them, with blanks,
 /// umlauts and more, and the name decides nothing: it is taken if it can be shown. What a Received field has no room for stands in a comment
 /// there (`mail::trace`).
-fn parse_name(rest: &[u8]) -> Result<&[u8], CommandError> {
+pub(super) fn parse_name(rest: &[u8]) -> Result<&[u8], CommandError> {
     let fits = !rest.is_empty() && rest.len() <= limits::DOMAIN_MAX;
     if fits && !rest.iter().any(u8::is_ascii_control) { Ok(rest) } else { Err(CommandError::Name) }
 }
@@ -259,8 +263,8 @@ fn parse_rcpt(rest: &[u8]) -> Result<Command<'_>, CommandError> {
             asked.notify = notify.ok_or(CommandError::Notification(BadParameter::Notify))?;
         } else if key.eq_ignore_ascii_case(b"ORCPT") {
             let original = value.filter(|value| {
-                let is_one = notify::is_original(value)
-                    || !value.is_ascii() && notify::is_original_in_utf8(value);
+                let is_one =
+                    notify::is_original(value) || !value.is_ascii() && notify::is_original_in_utf8(value);
                 is_one && asked.original.is_none()
             });
             asked.original = Some(original.ok_or(CommandError::Notification(BadParameter::Original))?);
@@ -423,10 +427,9 @@ mod tests {
         assert_eq!(sender(b"<a@b> SMTPUTF8"), Ok((false, true)));
         assert_eq!(sender("<\u{fc}@b\u{fc}.example> SIZE=1 smtputf8".as_bytes()), Ok((true, true)));
         assert_eq!(sender("<\u{fc}@b> SIZE=1".as_bytes()), wrong(AddressError::NotAscii));
-        for (line, error) in [
-            (&b"<\xfc@b>"[..], AddressError::NotUtf8),
-            (b"<a@b\xcd\xb8.example>", AddressError::Labels),
-        ] {
+        for (line, error) in
+            [(&b"<\xfc@b>"[..], AddressError::NotUtf8), (b"<a@b\xcd\xb8.example>", AddressError::Labels)]
+        {
             assert_eq!(sender(line), wrong(AddressError::NotAscii), "nobody said SMTPUTF8");
             assert_eq!(sender(&[line, b" SMTPUTF8"].concat()), wrong(error));
         }

@@ -3,6 +3,7 @@
 use crate::config::AuthMechanisms;
 use crate::limits;
 use crate::mail::release;
+use crate::smtp::xclient;
 use crate::time::UnixMillis;
 
 /// What not every session is offered.
@@ -24,11 +25,14 @@ pub struct Offered {
     pub smtputf8: bool,
     /// LIMITS: messages of a session, 0 if there may be any number, and recipients of a transaction.
     pub limits: Option<(u32, usize)>,
+    /// XCLIENT
+    pub xclient: bool,
 }
 
 /// Writes the EHLO answer (RFC 5321 4.1.1.1) with the extensions this session has.
 pub fn write_ehlo(out: &mut Vec<u8>, hostname: &str, size_max: u64, offered: Offered) {
-    let Offered { starttls, auth, dsn, require_tls, held_from, chunking, smtputf8, limits } = offered;
+    let Offered { starttls, auth, dsn, require_tls, held_from, chunking, smtputf8, limits, xclient } =
+        offered;
     out.extend_from_slice(b"250-");
     out.extend_from_slice(hostname.as_bytes());
     // RFC 2920, RFC 6152, RFC 2034
@@ -71,6 +75,9 @@ pub fn write_ehlo(out: &mut Vec<u8>, hostname: &str, size_max: u64, offered: Off
         // RFC 9422 section 3
         let messages = if messages > 0 { format!("MAILMAX={messages} ") } else { String::new() };
         out.extend_from_slice(format!("250-LIMITS {messages}RCPTMAX={recipients}\r\n").as_bytes());
+    }
+    if xclient {
+        out.extend_from_slice(format!("250-XCLIENT {}\r\n", xclient::ATTRIBUTES).as_bytes());
     }
     // RFC 1870; last, so that the line without a hyphen is always there.
     out.extend_from_slice(format!("250 SIZE {size_max}\r\n").as_bytes());

@@ -11,3 +11,4 @@ pub mod reply;
 pub mod scram;
 pub mod server;
 pub mod words;
+pub mod xclient;

@@ -75,6 +75,12 @@ pub const PROXY_DENIED: &str = "421 4.5.0 No PROXY header is taken from your add
 pub const NO_PROXY_HEADER: &str =
     "421 4.4.2 Timeout: no PROXY header came, which is due from your address\r\n";
 pub const NO_CLIENT: &str = "550 5.7.1 No mail is taken from a proxy that does not say whose it is\r\n";
+/// Nobody named this client in `xclient_from`.
+pub const XCLIENT_DENIED: &str = "550 5.7.0 XCLIENT is not taken from your address\r\n";
+pub const XCLIENT_IN_TRANSACTION: &str = "503 5.5.1 Bad sequence of commands: a transaction is open\r\n";
+pub const XCLIENT_MALFORMED: &str =
+    "501 5.5.4 Syntax: XCLIENT attribute=value, each once, the value in xtext\r\n";
+pub const XCLIENT_LOGIN: &str = "550 5.7.8 No account of this name logs in from that address\r\n";
 pub const AUTH_REQUIRED: &str = "530 5.7.0 Authentication required\r\n";
 /// RFC 3207 section 4.
 pub const STARTTLS_REQUIRED: &str = "530 5.7.0 Must issue a STARTTLS command first\r\n";

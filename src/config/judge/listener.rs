@@ -20,7 +20,7 @@ pub(super) fn judge(config: &Config, shards: usize, found: &mut Vec<ConfigError>
 /// Who may relay, against who can reach the listener.
 fn judge_relaying(config: &Config, at: usize, listener: &ListenerConfig, found: &mut Vec<ConfigError>) {
     let key = format!("listener[{at}].relay_from");
-    let reachable = !listener.address.ip().to_canonical().is_loopback();
+    let reachable = listener.address.ip().is_some_and(|address| !address.to_canonical().is_loopback());
     let wide: Vec<_> = listener.relay_from.iter().filter(|network| is_everybody(network)).collect();
     if reachable && !wide.is_empty() {
         let names: Vec<_> = wide.iter().map(ToString::to_string).collect();
@@ -55,7 +55,7 @@ fn judge_relaying(config: &Config, at: usize, listener: &ListenerConfig, found: 
 
 /// What clients of a port expect of it.
 fn judge_kind(config: &Config, at: usize, listener: &ListenerConfig, found: &mut Vec<ConfigError>) {
-    let usual = Kind::ALL.into_iter().find(|kind| kind.port() == listener.address.port());
+    let usual = Kind::ALL.into_iter().find(|kind| Some(kind.port()) == listener.address.port());
     let Some(usual) = usual.filter(|usual| *usual != listener.kind) else { return };
     let others = !listener.relay_from.is_empty() || !listener.gateway.domains.is_empty();
     if usual == Kind::Submission && listener.kind == Kind::Relay && !others {
@@ -79,20 +79,22 @@ fn judge_kind(config: &Config, at: usize, listener: &ListenerConfig, found: &mut
 
 /// Whose word is taken for who a client is, against who can reach the listener.
 fn judge_proxies(config: &Config, at: usize, listener: &ListenerConfig, found: &mut Vec<ConfigError>) {
-    let wide: Vec<_> = listener.proxy.from.iter().filter(|network| is_everybody(network)).collect();
-    if !wide.is_empty() {
+    let proxy = &listener.proxy;
+    for (name, networks, whose) in
+        [("proxy_from", &proxy.from, "balancers"), ("xclient_from", &proxy.xclient, "gateways")]
+    {
+        let wide: Vec<_> = networks.iter().filter(|network| is_everybody(network)).collect();
+        if wide.is_empty() {
+            continue;
+        }
         let names: Vec<_> = wide.iter().map(ToString::to_string).collect();
         let problem = format!(
             "OPEN RELAY: whoever connects from {} says himself from which address, also one of relay_from",
             names.join(" and ")
         );
-        let more = " with the addresses of your balancers";
-        found.push(config.places.propose(
-            &format!("listener[{at}].proxy_from"),
-            problem,
-            "[\"10.0.0.10/32\"]",
-            more,
-        ));
+        let more = format!(" with the addresses of your {whose}");
+        let key = format!("listener[{at}].{name}");
+        found.push(config.places.propose(&key, problem, "[\"10.0.0.10/32\"]", &more));
     }
 }
 
@@ -146,19 +148,19 @@ fn judge_listener(
         let fix = "set both, or leave auth out";
         found.push(config.places.remark(&key("auth"), problem, fix));
     }
-    if listener.address.port() == 0 {
+    let Some(address) = listener.address.network() else { return };
+    if address.port() == 0 {
         let problem = "port 0 is another free port at each start";
-        let usual = SocketAddr::new(listener.address.ip(), 25).to_string();
+        let usual = SocketAddr::new(address.ip(), 25).to_string();
         found.push(config.places.propose(&key("address"), problem, &quoted(&usual), ""));
     }
-    let v4 =
-        |other: &ListenerConfig| other.address.port() == listener.address.port() && other.address.is_ipv4();
-    if listener.address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && !config.listeners.iter().any(v4) {
+    let v4 = |other: &ListenerConfig| {
+        other.address.network().is_some_and(|other| other.port() == address.port() && other.is_ipv4())
+    };
+    if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && !config.listeners.iter().any(v4) {
         let problem = format!("{} takes IPv6 clients only", listener.address);
-        let fix = format!(
-            "add another [[listener]] with address = \"0.0.0.0:{}\" for the others",
-            listener.address.port()
-        );
+        let fix =
+            format!("add another [[listener]] with address = \"0.0.0.0:{}\" for the others", address.port());
         found.push(config.places.remark(&key("address"), problem, fix));
     }
 }

@@ -19,7 +19,7 @@ pub fn clashes(config: &Config) -> Vec<ConfigError> {
         .listeners
         .iter()
         .enumerate()
-        .map(|(at, listener)| (format!("listener[{at}]"), listener.address))
+        .filter_map(|(at, listener)| Some((format!("listener[{at}]"), listener.address.network()?)))
         .collect();
     let mut found = Vec::new();
     for (key, address, usual) in wanted.filter(|(_, address, _)| address.port() != 0) {

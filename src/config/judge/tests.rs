@@ -30,6 +30,10 @@ const DOUBTFUL: &[(&str, &str)] = &[
         "OPEN RELAY: whoever connects from ::/0 says himself",
     ),
     (
+        "[[listener]]\naddress = \"127.0.0.1:25\"\nxclient_from = [\"0.0.0.0/0\"]\n",
+        "OPEN RELAY: whoever connects from 0.0.0.0/0 says himself",
+    ),
+    (
         "[[listener]]\naddress = \"127.0.0.1:587\"\nrelay_from = [\"10.0.0.0/8\"]\n",
         "port 587 is for those who log in",
     ),

@@ -1,4 +1,4 @@
-//! `proxy_from` and `proxy_tls` of a listener: whose word is taken for who a client is.
+//! `proxy_from`, `proxy_tls` and `xclient_from` of a listener: whose word is taken for who a client is.
 
 use std::net::IpAddr;
 
@@ -13,6 +13,8 @@ pub struct ProxyConfig {
     pub from: Vec<Network>,
     /// `proxy_tls`: what it says of TLS is taken for TLS.
     pub tls: bool,
+    /// `xclient_from`: networks of gateways, which say by XCLIENT for whom they are there. Default: none.
+    pub xclient: Vec<Network>,
 }
 
 impl ProxyConfig {
@@ -20,17 +22,24 @@ impl ProxyConfig {
     pub fn is_at(&self, address: IpAddr) -> bool {
         self.from.iter().any(|network| network.contains(address))
     }
+
+    /// Whether a client there may say for whom it is there.
+    pub fn may_introduce(&self, address: IpAddr) -> bool {
+        self.xclient.iter().any(|network| network.contains(address))
+    }
 }
 
 pub(super) fn read(section: &Section<'_>) -> ProxyConfig {
-    let from = section
-        .read("proxy_from", Vec::new(), |value| list(value, value::network, guess::network, "10.0.0.10/32"));
+    let networks = |key: &'static str| {
+        section.read(key, Vec::new(), |value| list(value, value::network, guess::network, "10.0.0.10/32"))
+    };
+    let (from, xclient) = (networks("proxy_from"), networks("xclient_from"));
     let tls = section.read("proxy_tls", false, boolean);
     if tls && from.is_empty() {
         let fix = "name the addresses of your balancers in proxy_from, or remove it";
         section.fail("proxy_tls", "", "there is no proxy here", Fix::Do(fix.to_owned()));
     }
-    ProxyConfig { from, tls }
+    ProxyConfig { from, tls, xclient }
 }
 
 #[cfg(test)]
@@ -57,6 +66,10 @@ mod tests {
         let two = read("proxy_from = [\"10.0.0.10\", \"fd00::/64\"]\nproxy_tls = true").unwrap();
         assert!(at(&two, "10.0.0.10") && at(&two, "::ffff:10.0.0.10") && at(&two, "fd00::9") && two.tls);
         assert!(!at(&two, "10.0.0.11") && !at(&two, "fd00:1::9"));
+        let gateways = read("xclient_from = [\"10.0.0.10\"]").unwrap();
+        let address = "10.0.0.10".parse().unwrap();
+        assert!(gateways.may_introduce(address) && !gateways.is_at(address));
+        assert!(!two.may_introduce(address) && !none.may_introduce("127.0.0.1".parse().unwrap()));
         let error = read("proxy_tls = true").unwrap_err();
         assert!(error.contains("there is no proxy here"), "{error}");
         assert!(read("proxy_from = [\"balancer.example\"]").is_err(), "a name says nothing of who connects");

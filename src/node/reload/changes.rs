@@ -1,21 +1,20 @@
 //! What a reload changes, in words.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
-use crate::config::Config;
+use crate::config::{Config, ListenAddress};
 use crate::policy::signing::{KeyFile, Signing};
 use crate::shard::live::LiveConfig;
 
 /// Where it listens.
-pub(super) fn addresses(config: &Config) -> Vec<SocketAddr> {
-    config.listeners.iter().map(|listener| listener.address).collect()
+pub(super) fn addresses(config: &Config) -> Vec<ListenAddress> {
+    config.listeners.iter().map(|listener| listener.address.clone()).collect()
 }
 
 /// Of these sections, and of what their files hold.
 pub(super) fn told(before: &LiveConfig, now: &LiveConfig, changed: &[&str]) -> Vec<String> {
     let (old, new) = (addresses(&before.config), addresses(&now.config));
-    let words = |verb: &str, some: &[SocketAddr], without: &[SocketAddr]| {
+    let words = |verb: &str, some: &[ListenAddress], without: &[ListenAddress]| {
         let left = some.iter().filter(|address| !without.contains(address));
         let list: Vec<String> = left.map(ToString::to_string).collect();
         (!list.is_empty()).then(|| format!("{verb} {}", list.join(", ")))

@@ -24,6 +24,7 @@ mod engine;
 pub(super) mod helper;
 mod interfaces;
 mod options;
+pub mod paths;
 pub(super) mod patience;
 pub mod probe;
 mod promise;
@@ -315,6 +316,10 @@ impl<E: Engine> Runtime for OsRuntime<E> {
 
     fn listen(&self, address: SocketAddr) -> io::Result<SocketListener> {
         SocketListener::bind(&self.0.reactor, address)
+    }
+
+    fn listen_path(&self, path: &Path) -> io::Result<SocketListener> {
+        SocketListener::bind_path(&self.0.reactor, path)
     }
 
     fn connect(&self, source: Option<IpAddr>, to: SocketAddr) -> io::Result<SocketStream> {

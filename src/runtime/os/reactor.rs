@@ -142,6 +142,12 @@ impl Reactor {
         self.free.borrow_mut().push(slot);
     }
 
+    /// The same for one whose socket others hold too, so that nothing else takes it out of the set.
+    pub(in crate::runtime) fn leave(&self, source: &Source) {
+        let _ = epoll::delete(&self.epoll, &source.fd);
+        self.forget(source);
+    }
+
     /// Takes what is ready and wakes its tasks; waits for it no longer than `timeout`, without one for ever.
     pub(in crate::runtime) fn poll(&self, events: &mut Events, timeout: Option<Duration>) -> usize {
         if timeout.is_some_and(|timeout| !timeout.is_zero() && timeout < Duration::from_millis(1)) {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,9 +14,10 @@ use rustix::io::Errno;
 use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, sockopt};
 
 use super::options;
+use super::paths::{self, Shared};
 use super::reactor::{Reactor, Source};
 use crate::limits;
-use crate::runtime::{Datagram, Listener, Stream};
+use crate::runtime::{Datagram, HERE, Listener, Stream};
 
 /// A place in the epoll set that is given back when the socket goes.
 struct Registered {
@@ -37,6 +39,20 @@ impl Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.reactor.forget(&self.source);
+    }
+}
+
+/// The same for a socket that other shards have too.
+struct RegisteredHere {
+    source: Rc<Source>,
+    reactor: Rc<Reactor>,
+    /// Its file goes with the last of them.
+    _shared: Arc<Shared>,
+}
+
+impl Drop for RegisteredHere {
+    fn drop(&mut self) {
+        self.reactor.leave(&self.source);
     }
 }
 
@@ -166,9 +182,21 @@ fn address_of(source: &Source) -> io::Result<SocketAddr> {
     SocketAddr::try_from(any).map_err(Into::into)
 }
 
-/// A listener of this shard alone, among the SO_REUSEPORT group of its address.
-pub struct SocketListener {
-    registered: Registered,
+/// A listener of this shard alone, among the SO_REUSEPORT group of its address; or its part of the node's at a path.
+pub struct SocketListener(Place);
+
+enum Place {
+    Network(Registered),
+    Path(RegisteredHere),
+}
+
+impl Place {
+    fn source(&self) -> &Rc<Source> {
+        match self {
+            Place::Network(registered) => &registered.source,
+            Place::Path(registered) => &registered.source,
+        }
+    }
 }
 
 impl SocketListener {
@@ -182,7 +210,29 @@ impl SocketListener {
         }
         net::bind(&fd, &address)?;
         net::listen(&fd, limits::LISTEN_BACKLOG)?;
-        Ok(SocketListener { registered: Registered::new(reactor, fd, EventFlags::IN, false)? })
+        Ok(SocketListener(Place::Network(Registered::new(reactor, fd, EventFlags::IN, false)?)))
+    }
+
+    pub(super) fn bind_path(reactor: &Rc<Reactor>, path: &Path) -> io::Result<SocketListener> {
+        let (fd, shared) = paths::listen(path)?;
+        // One of the shards that wait is woken for each connection, and not all.
+        let source = reactor.register(fd, EventFlags::IN | EventFlags::EXCLUSIVE, false)?;
+        let registered = RegisteredHere { source, reactor: reactor.clone(), _shared: shared };
+        Ok(SocketListener(Place::Path(registered)))
+    }
+
+    fn taken(&self, fd: OwnedFd, peer: Option<net::SocketAddrAny>) -> io::Result<(SocketStream, SocketAddr)> {
+        match &self.0 {
+            Place::Network(registered) => {
+                let peer = peer
+                    .and_then(|peer| SocketAddr::try_from(peer).ok())
+                    .ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionAborted))?;
+                Ok((SocketStream::accepted(&registered.reactor, fd)?, peer))
+            }
+            Place::Path(registered) => {
+                Ok((SocketStream(Registered::new(&registered.reactor, fd, duplex(), true)?), HERE))
+            }
+        }
     }
 }
 
@@ -190,14 +240,9 @@ impl Listener for SocketListener {
     type Stream = SocketStream;
 
     fn try_accept(&self) -> io::Result<(SocketStream, SocketAddr)> {
-        let source = &self.registered.source;
+        let source = self.0.source();
         match net::acceptfrom_with(source.fd.as_fd(), SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
-            Ok((fd, peer)) => {
-                let peer = peer
-                    .and_then(|peer| SocketAddr::try_from(peer).ok())
-                    .ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionAborted))?;
-                Ok((SocketStream::accepted(&self.registered.reactor, fd)?, peer))
-            }
+            Ok((fd, peer)) => self.taken(fd, peer),
             Err(error) => {
                 if error == Errno::AGAIN {
                     source.drained();
@@ -208,11 +253,14 @@ impl Listener for SocketListener {
     }
 
     fn poll_acceptable(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.registered.source.poll_readable(context)
+        self.0.source().poll_readable(context)
     }
 
     fn local_address(&self) -> io::Result<SocketAddr> {
-        address_of(&self.registered.source)
+        match &self.0 {
+            Place::Network(registered) => address_of(&registered.source),
+            Place::Path(_) => Ok(HERE),
+        }
     }
 }
 

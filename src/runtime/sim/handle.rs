@@ -123,6 +123,10 @@ impl Runtime for SimRuntime {
         SimListener::bind(self.0.state(), self.0.node(), address)
     }
 
+    fn listen_path(&self, path: &Path) -> io::Result<SimListener> {
+        self.listen(network::socket(self.0.node(), path))
+    }
+
     fn connect(&self, source: Option<IpAddr>, to: SocketAddr) -> io::Result<SimStream> {
         self.0.alive()?;
         self.0.state().charge(0);

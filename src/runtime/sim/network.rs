@@ -24,6 +24,7 @@ pub use faults::Faults;
 use super::base::{Base, Event};
 use super::random::nanos;
 use super::waiter::Waiter;
+use crate::runtime::HERE;
 
 /// Connections a listener queues before attempts are silently retried.
 const BACKLOG: usize = 4096;
@@ -162,7 +163,8 @@ impl Network {
         let id = listening.queue.pop_front().ok_or_else(|| os(libc::EAGAIN))?;
         let connection = self.connections.get(&id).ok_or_else(|| os(libc::ECONNABORTED))?;
         base.note("accept", listener, id);
-        Ok((EndId { connection: id, side: 1 }, connection.address(0)))
+        let peer = if is_path(listening.address) { HERE } else { connection.address(0) };
+        Ok((EndId { connection: id, side: 1 }, peer))
     }
 
     pub fn poll_acceptable(&mut self, listener: u64, context: &Context<'_>, base: &Base) -> bool {
@@ -336,6 +338,11 @@ pub(super) fn socket(node: u32, path: &Path) -> SocketAddr {
     let hash = crc32c::crc32c(path.as_os_str().as_encoded_bytes());
     let [a, b] = [node, hash].map(|word| [(word >> 16) as u16, word as u16]);
     SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0xfdff, 0, 0, 0, a[0], a[1], b[0], b[1])), 1)
+}
+
+/// Whether an address is that of a path.
+fn is_path(address: SocketAddr) -> bool {
+    matches!(address.ip(), IpAddr::V6(ip) if ip.segments()[0] == 0xfdff)
 }
 
 /// The address a node uses towards another, if it is not told one.

@@ -1,15 +1,17 @@
 //! What the task of one inbound connection has, and how it reads, answers and counts.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::limits;
+use crate::policy::reason::Refused;
 use crate::policy::relay::Way;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::account_counts::AccountPermit;
+use crate::shard::inbound::gateway::{self, Gateway};
 use crate::shard::inbound::listener::Listener;
 use crate::shard::inbound::permit::Permit;
 use crate::shard::inbound::rates::SessionRates;
@@ -43,6 +45,8 @@ pub(super) struct Connection<R: Runtime> {
     pub(super) is_certified: bool,
     /// How it came, and whether it is known whose it is.
     pub(super) way: Way,
+    /// Who speaks for its client. Behind a box: most come themselves.
+    pub(super) gateway: Option<Box<Gateway>>,
     permit: Permit,
     /// The account that it is of, once one logged in.
     pub(super) account: Option<AccountPermit>,
@@ -90,7 +94,7 @@ impl<R: Runtime> Connection<R> {
         let now = shard.timers.recent();
         let since = SessionActivity { began: now, message: 0, line: 0, lines: 0, within: false };
         let (input, out) = (Vec::new(), Vec::new());
-        Connection {
+        let mut connection = Connection {
             shard,
             listener,
             wire,
@@ -104,24 +108,41 @@ impl<R: Runtime> Connection<R> {
             carried: 0,
             is_certified: false,
             way,
+            gateway: None,
             permit,
             account: None,
             rates: None,
-        }
+        };
+        let may = gateway::may_introduce(&connection.listener, way, peer.ip());
+        connection.session.may_introduce(may);
+        connection
     }
 
     /// A proxy said whose it is. False: this client may not have it, and was told so.
     pub(super) fn is_of(&mut self, client: SocketAddr) -> bool {
-        let (config, planted) = (&self.listener.config, |defect| self.shard.runtime.planted(defect));
         self.way = Way::through(self.session.peer().ip());
-        if !planted(Defect::ProxyUncounted)
-            && let Err(refused) = self.permit.of_client(&self.listener, client.ip())
-        {
-            reject::turn_away(&self.shard, self.wire.stream(), (client, config.kind), refused);
+        if let Err(refused) = self.counts_for(self.way, Some(client.ip())) {
+            let kind = self.listener.config.kind;
+            reject::turn_away(&self.shard, self.wire.stream(), (client, kind), refused);
             return false;
         }
-        self.session.is_of(client, self.way.may_relay(&config.relay_from, client.ip()));
+        let may_relay = self.way.may_relay(&self.listener.config.relay_from, client.ip());
+        self.session.is_of(client, may_relay);
+        self.session.may_introduce(gateway::may_introduce(&self.listener, self.way, client.ip()));
         true
+    }
+
+    /// It is counted for this client from now on, if that may have one more; None: for whom it is. One that is nobody's is counted on its shard alone.
+    pub(super) fn counts_for(&mut self, way: Way, client: Option<IpAddr>) -> Result<(), Refused<'static>> {
+        match client {
+            None => Ok(()),
+            Some(_) if self.shard.runtime.planted(Defect::ProxyUncounted) => Ok(()),
+            Some(_) if way == Way::Unnamed => {
+                self.permit.of_nobody();
+                Ok(())
+            }
+            Some(client) => self.permit.of_client(&self.listener, client),
+        }
     }
 
     /// Sends the replies.
@@ -319,6 +340,10 @@ impl<R: Runtime> Connection<R> {
                     == self.session.account());
         let may_relay = self.way.may_relay(&listener.config.relay_from, self.session.peer().ip());
         self.session.renew(listener.session.clone(), may_relay);
+        let speaks = self.gateway.as_ref().map(|gateway| gateway.is_at(&self.listener));
+        let may = speaks.unwrap_or_else(|| gateway::may_introduce(&self.listener, self.way, client));
+        self.session.may_introduce(may);
+        let proven = proven && speaks != Some(false);
         if !proven {
             self.out.extend_from_slice(words::CONNECT_AGAIN.as_bytes());
         }

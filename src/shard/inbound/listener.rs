@@ -3,12 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use crate::config::ListenerConfig;
+use crate::config::{ListenAddress, ListenerConfig};
 use crate::shard::counts::ClientCounts;
 use crate::shard::live::InForce;
 use crate::smtp::server::SessionConfig;
@@ -84,7 +83,7 @@ impl ListeningSocket {
 #[derive(Debug)]
 pub struct ListenError {
     /// Which.
-    pub address: SocketAddr,
+    pub address: ListenAddress,
     /// What the kernel says.
     pub error: io::Error,
 }
@@ -102,6 +101,9 @@ impl ListenError {
             Some(libc::ENOBUFS | libc::ENOMEM) => return "the kernel has no memory for it: free some",
             _ => {}
         }
+        if matches!(self.address, ListenAddress::Path(_)) {
+            return self.fix_of_path();
+        }
         match self.error.kind() {
             io::ErrorKind::AddrInUse => {
                 "another process listens there: stop it, or change the listener's address"
@@ -111,6 +113,19 @@ impl ListenError {
             }
             io::ErrorKind::AddrNotAvailable => {
                 "this machine has no such address: change the listener's address"
+            }
+            _ => "change the listener's address",
+        }
+    }
+
+    fn fix_of_path(&self) -> &'static str {
+        match self.error.kind() {
+            io::ErrorKind::AddrInUse => {
+                "another process serves it: stop it, or change the listener's address"
+            }
+            io::ErrorKind::NotFound => "make its directory (RuntimeDirectory= in deploy/relevo.service)",
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                "let the relay's user write its directory, as /run/relevo of deploy/relevo.service"
             }
             _ => "change the listener's address",
         }
@@ -130,8 +145,10 @@ mod tests {
     /// Two limits on open files, and one is not raised by raising the other.
     #[test]
     fn it_says_which_limit_is_reached() {
-        let address = "127.0.0.1:25".parse().unwrap();
-        let of = |code| ListenError { address, error: io::Error::from_raw_os_error(code) }.to_string();
+        let address: ListenAddress = "127.0.0.1:25".parse().unwrap();
+        let of = |code| {
+            ListenError { address: address.clone(), error: io::Error::from_raw_os_error(code) }.to_string()
+        };
         assert!(
             of(libc::EMFILE).contains("this process") && of(libc::EMFILE).contains("raise RLIMIT_NOFILE")
         );

@@ -6,6 +6,7 @@
 
 use std::rc::Rc;
 
+use crate::config::ListenAddress;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::inbound::accept;
@@ -19,8 +20,12 @@ pub struct Prepared<R: Runtime>(Vec<(Rc<Listener>, Option<R::Listener>)>);
 pub fn prepare<R: Runtime>(shard: &Shard<R>, wanted: Vec<Rc<Listener>>) -> Result<Prepared<R>, ListenError> {
     let open = shard.inbound.listening.borrow();
     let opened = wanted.into_iter().map(|listener| {
-        let address = listener.config.address;
-        let socket = if open.contains_key(&address) { None } else { Some(shard.runtime.listen(address)) };
+        let address = listener.config.address.clone();
+        let open_here = || match &address {
+            ListenAddress::Network(address) => shard.runtime.listen(*address),
+            ListenAddress::Path(path) => shard.runtime.listen_path(path),
+        };
+        let socket = if open.contains_key(&address) { None } else { Some(open_here()) };
         let socket = socket.transpose().map_err(|error| ListenError { address, error })?;
         Ok((listener, socket))
     });
@@ -33,7 +38,7 @@ pub fn apply<R: Runtime>(shard: &Rc<Shard<R>>, prepared: Prepared<R>) {
     let mut listening = shard.inbound.listening.borrow_mut();
     let mut before = std::mem::take(&mut *listening);
     for (listener, socket) in prepared.0 {
-        let address = listener.config.address;
+        let address = listener.config.address.clone();
         let here = match (before.remove(&address), socket) {
             (Some(here), _) => {
                 here.change(listener);

@@ -29,12 +29,23 @@ impl Permit {
     }
 
     /// Counts it as one of this client's at a listener, over all shards, or refuses it as one too many: of all there, or of this client.
-    pub(super) fn of_client(&mut self, listener: &Listener, client: IpAddr) -> Result<(), Refused<'static>> {
-        let (client, config) = (Client::from(client), &listener.config);
+    pub(super) fn of_client(&mut self, listener: &Listener, address: IpAddr) -> Result<(), Refused<'static>> {
+        let (client, config) = (Client::from(address), &listener.config);
         self.leave();
-        listener.clients.enter(client, config.connections_max, config.connections_per_client)?;
+        // Whose they are, a gateway says later.
+        let most = if config.proxy.may_introduce(address) {
+            config.connections_max
+        } else {
+            config.connections_per_client
+        };
+        listener.clients.enter(client, config.connections_max, most)?;
         self.counted = Some((listener.clients.clone(), client));
         Ok(())
+    }
+
+    /// It is nobody's any more.
+    pub(super) fn of_nobody(&mut self) {
+        self.leave();
     }
 
     fn leave(&mut self) {

@@ -56,7 +56,7 @@ pub(super) fn put_off<R: Runtime>(
     let of_client = of_client.filter(|_| !shard.runtime.planted(Defect::ClientRateUncounted));
     let of_client = of_client.and_then(|rate| {
         if rates.client.is_none() {
-            let client = (listener.config.address, Client::from(session.peer().ip()));
+            let client = (listener.config.address.clone(), Client::from(session.peer().ip()));
             rates.client = shard.mesh.client_rates().of(client, now);
         }
         rates.client.clone().map(|count| (Whose::Client, count, rate))

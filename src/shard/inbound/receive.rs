@@ -14,7 +14,7 @@ use crate::shard::Shard;
 use crate::shard::inbound::connection::Connection;
 use crate::shard::inbound::listener::Listener;
 use crate::shard::inbound::permit::Permit;
-use crate::shard::inbound::{arrive, ask, body, log_in, secure};
+use crate::shard::inbound::{arrive, ask, body, introduce, log_in, secure};
 use crate::shard::wire::WireError;
 use crate::smtp::server::{Overdue, Step};
 use crate::smtp::words;
@@ -124,6 +124,7 @@ async fn act<R: Runtime>(connection: &mut Connection<R>, step: Step) -> Result<b
         }
         Step::Challenge => return Ok(log_in::challenge(connection)),
         Step::Prove(proof) => return Box::pin(log_in::by_proof(connection, proof)).await,
+        Step::Introduce(said) => return Ok(introduce::introduce(connection, &said)),
         Step::Ask(question) => {
             let close = ask::answer(connection, question);
             connection.record_refusals();

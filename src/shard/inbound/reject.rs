@@ -42,6 +42,12 @@ pub(super) fn turn_away<R: Runtime>(
     (client, kind): (SocketAddr, Kind),
     refused: Refused<'_>,
 ) {
+    count(shard, client, refused);
+    say_last(stream, kind, refused.reply);
+}
+
+/// Counts and records one that is refused for its client's sake.
+pub(super) fn count<R: Runtime>(shard: &Shard<R>, client: SocketAddr, refused: Refused<'_>) {
     let counters = &shard.instruments.counters;
     match refused {
         TOO_BUSY => counters.connections_refused.add(1),
@@ -50,7 +56,6 @@ pub(super) fn turn_away<R: Runtime>(
         _ => {}
     }
     of_connection(shard, client, refused);
-    say_last(stream, kind, refused.reply);
 }
 
 /// What a connection hears of which no session comes. One that would begin with TLS cannot be told why without a handshake.

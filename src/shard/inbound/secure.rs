@@ -92,7 +92,10 @@ async fn shake<R: Runtime>(connection: &mut Connection<R>) -> Result<bool, WireE
     connection.session.tls_established(connection.wire.describe_tls());
     let client = connection.session.peer().ip();
     let shown = (client, connection.wire.certificates());
-    if let Some(account) = certified::account(&shard, &connection.listener, shown) {
+    // A gateway's certificate says nothing of whom it speaks for.
+    let account = certified::account(&shard, &connection.listener, shown);
+    let own = connection.gateway.is_none();
+    if let Some(account) = account.filter(|_| own) {
         if log_in::enter(connection, &account) != Login::Right {
             connection.session.authentication_full(&mut connection.out);
             connection.session.refused(&connection.out, Some(&account));
@@ -102,7 +105,7 @@ async fn shake<R: Runtime>(connection: &mut Connection<R>) -> Result<bool, WireE
         connection.session.is_account(&account);
         connection.is_certified = true;
     }
-    if connection.wire.exporter().is_some() {
+    if own && connection.wire.exporter().is_some() {
         connection.session.can_bind();
     }
     shard.instruments.counters.tls_sessions.add(1);

@@ -2,9 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
+use crate::config::ListenAddress;
 use crate::id::{Durable, MessageId};
 use crate::mail::dkim::SignatureWriter;
 use crate::mail::envelope::Envelopes;
@@ -44,5 +44,5 @@ pub(in crate::shard) struct Inbound {
     /// The same of whose handshake begins.
     pub handshakes: Turn,
     /// Sockets that are open, by address.
-    pub listening: RefCell<BTreeMap<SocketAddr, Rc<ListeningSocket>>>,
+    pub listening: RefCell<BTreeMap<ListenAddress, Rc<ListeningSocket>>>,
 }

@@ -121,6 +121,7 @@ impl Dialogue {
             Command::Quit => self.close(words::BYE, out),
             Command::StartTls => self.starttls(out),
             Command::Auth(mechanism, initial) => self.auth(mechanism, initial, out),
+            Command::XClient(said) => self.introduce(said, out),
         }
     }
 
@@ -244,6 +245,7 @@ impl Dialogue {
                 held_from: begun,
                 chunking: config.manner.chunking,
                 smtputf8: config.manner.smtputf8,
+                xclient: self.identity.may_introduce,
                 limits: config
                     .limits
                     .then_some((config.manner.messages_per_connection, config.recipients_max)),

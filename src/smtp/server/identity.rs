@@ -17,6 +17,8 @@ pub(super) struct Identity {
     tls: Option<Rc<str>>,
     /// Logins can be bound to that.
     pub(super) can_bind: bool,
+    /// It may say for whom it is there.
+    pub(super) may_introduce: bool,
     /// No TLS begins now.
     pub(super) tls_put_off: bool,
     /// Somebody has a say in each recipient, whatever the configuration says.
@@ -39,6 +41,7 @@ impl Identity {
             hello: None,
             tls: None,
             can_bind: false,
+            may_introduce: false,
             tls_put_off: false,
             asks_of_recipients: false,
             account: None,
@@ -54,9 +57,22 @@ impl Identity {
         self.hello.is_some()
     }
 
-    /// The handshake is done: what was said before it proves nothing (RFC 3207 section 4.2).
+    /// A gateway says for whom it is there, with what it called itself, and whether by EHLO, and as what it logged in. Its TLS stays the gateway's,
+    /// to which no login of a client behind it can be bound.
+    pub(super) fn is_introduced(
+        &mut self,
+        (peer, may_relay): (SocketAddr, bool),
+        (helo, extended): (Option<&str>, bool),
+        account: Option<&str>,
+    ) {
+        (self.peer, self.network_may_relay, self.can_bind) = (peer, may_relay, false);
+        self.hello = helo.map(|name| Box::new(Hello { name: name.into(), extended }));
+        self.account = account.map(Rc::from);
+    }
+
+    /// The handshake is done: what was said before it proves nothing (RFC 3207 section 4.2), nor does what a gateway said of a login.
     pub(super) fn protect(&mut self, description: String) {
-        self.hello = None;
+        (self.hello, self.account) = (None, None);
         self.tls = Some(description.into());
     }
 

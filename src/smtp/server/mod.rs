@@ -26,6 +26,7 @@ mod auth;
 mod transaction;
 mod parameters;
 mod portions;
+mod xclient;
 mod body;
 mod dialogue;
 mod refusals;

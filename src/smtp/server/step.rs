@@ -12,6 +12,7 @@ use crate::policy::returns::Returns;
 use crate::smtp::data::Scanners;
 use crate::smtp::server::scram::Proof;
 use crate::smtp::words;
+use crate::smtp::xclient::Introduction;
 
 /// What holds for every session of a listener.
 #[derive(Clone, Debug)]
@@ -145,6 +146,10 @@ pub enum Step {
     /// Feed what follows to [`Session::scan`](super::Session::scan) until it is done, then call
     /// [`Session::portion_end`](super::Session::portion_end).
     Portion,
+    /// A gateway says for whom it is there: find out what that client may, then call
+    /// [`Session::is_introduced`](super::Session::is_introduced) and greet it, or
+    /// [`Session::introduction_refused`](super::Session::introduction_refused).
+    Introduce(Box<Introduction>),
     /// Find out, then call [`Session::answered`](super::Session::answered).
     Ask(Question),
     /// Send and close.

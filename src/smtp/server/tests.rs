@@ -64,6 +64,7 @@ fn converse(session: &mut Session, input: &[u8], split: usize) -> (String, Vec<S
                     }
                     steps.push(Step::Authenticate(credentials));
                 }
+                Step::Introduce(_) => panic!("nobody is a gateway here"),
                 Step::Challenge | Step::Prove(_) => panic!("nobody began with SCRAM"),
                 Step::Close => {
                     steps.push(Step::Close);

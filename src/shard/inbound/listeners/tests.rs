@@ -1,9 +1,10 @@
 use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::*;
-use crate::config::{ListenerConfig, value};
-use crate::policy::clients::TOO_BUSY;
+use crate::config::{ListenAddress, ListenerConfig, value};
+use crate::policy::clients::{TOO_BUSY, TOO_MANY_OF_CLIENT};
 use crate::policy::reason::Reason;
 use crate::runtime::sim::{SimRuntime, SimStream, World};
 use crate::shard::alone;
@@ -20,7 +21,7 @@ fn listener(
     hostname: &str,
     connections_max: usize,
 ) -> Rc<Listener> {
-    let address = address.parse().unwrap();
+    let address: ListenAddress = address.parse().unwrap();
     let session = SessionConfig {
         message_size_max: 1000,
         recipients_max: 10,
@@ -33,7 +34,7 @@ fn listener(
         recipients_max: session.recipients_max,
         connections_max,
         connections_per_client: connections_max,
-        ..ListenerConfig::plain(address)
+        ..ListenerConfig::plain(address.clone())
     };
     Rc::new(Listener {
         config,
@@ -97,7 +98,7 @@ fn one_that_cannot_be_opened_leaves_all_as_it_was() {
     let _taken = world.shard(3, 0).listen("10.0.0.1:26".parse().unwrap()).unwrap();
     let wanted = [OTHER, "10.0.0.1:26"].map(|address| listener(&shard, address, "new", 9));
     let error = prepare(&shard, wanted.to_vec()).err().expect("an address that is taken");
-    assert_eq!((error.address.port(), error.error.kind()), (26, ErrorKind::AddrInUse));
+    assert_eq!((error.address.port(), error.error.kind()), (Some(26), ErrorKind::AddrInUse));
     let words = error.to_string();
     assert!(
         words.starts_with("cannot listen on 10.0.0.1:26: ") && words.contains("; another process"),
@@ -187,4 +188,23 @@ fn one_that_goes_takes_those_that_wait() {
     let last = connect(&world, ONE);
     assert!(hears(&world, &last).starts_with("220 again "));
     assert_eq!(hears(&world, &connect(&world, ONE)), TOO_BUSY.reply, "its sessions count all the time");
+}
+
+/// Who comes to a Unix socket is this machine, and counts as one client.
+#[test]
+fn a_path_is_listened_on_like_an_address() {
+    let world = World::new(1);
+    let shard = alone::shard(&world, None);
+    let path = "unix:/run/relevo/smtp.sock";
+    let wanted = listener(&shard, path, "here", 9);
+    let clients = wanted.clients.clone();
+    change(&shard, vec![wanted]);
+    let stream = shard.runtime.connect_path("/run/relevo/smtp.sock".as_ref()).unwrap();
+    world.block_on(stream.connected()).unwrap();
+    assert!(hears(&world, &stream).starts_with("220 here "));
+    assert_eq!(clients.enter(IpAddr::from([127, 0, 0, 1]).into(), 9, 1).unwrap_err(), TOO_MANY_OF_CLIENT);
+    change(&shard, Vec::new());
+    assert!(world.run_until_idle(Duration::from_secs(1)));
+    let late = shard.runtime.connect_path("/run/relevo/smtp.sock".as_ref()).unwrap();
+    assert!(world.block_on(late.connected()).is_err());
 }
