@@ -316,6 +316,12 @@ stories!("warmup.py", None;
     days_follow_the_clock,
 );
 
+stories!("quotas.py", None;
+    a_quota_is_kept_over_kills_and_shards,
+    a_stop_in_order_wastes_nothing_and_a_reload_holds_at_once,
+    an_account_has_what_it_has,
+);
+
 stories!("why.py", None;
     a_deferred_recipient_is_tried_when_it_says,
     a_site_that_rests_is_tried_when_it_says,

@@ -27,6 +27,7 @@ pub(crate) mod nearest;
 mod read;
 mod outbound_tls;
 pub mod public;
+pub mod quota;
 pub mod retry;
 pub mod rule;
 mod section;

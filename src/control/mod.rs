@@ -18,6 +18,7 @@ mod http;
 pub(crate) mod journal;
 mod log;
 mod metrics;
+mod quota_gauges;
 pub mod reload;
 pub(crate) mod names;
 mod say;
@@ -401,6 +402,7 @@ fn run(
                     .chain(setup.reported.families())
                     .collect(),
                 listed: setup.listed.clone(),
+                mesh: setup.mesh.clone(),
                 health: setup.health.clone(),
                 hosts: http::Hosts { own: vec![setup.hostname.clone()], loopback },
                 second: Arc::new(move || clock().as_secs()),

@@ -312,7 +312,7 @@ impl Reloader {
             return Reloaded { errors: told(&[why.told(&live.config)]), ..done };
         }
         // From here on it is in force, whatever happens: a process that is killed starts with it.
-        self.mesh.put_in_force(live.generation);
+        live.put_in_force(&self.mesh);
         let late = self.late(&asker, live.generation);
         drop(asker);
         self.names.replace(names_of(&live.config, own_servers));

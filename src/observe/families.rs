@@ -187,6 +187,8 @@ pub struct Families {
     pub ways_out: Family,
     /// Connections from `proxy_from`, by [`PROXIED`].
     pub proxied: Family,
+    /// Messages that were refused as a quota is used, by whose it is ([`crate::policy::quota::Owner`]).
+    pub quota_refused: Family,
     /// Recipients in attempts over a connection, by route and [`Tried`].
     pub attempted: NamedCounters,
     /// The same, by source and [`Tried`]; what left by the node's own addresses is not in it.
@@ -234,6 +236,12 @@ impl Default for Families {
                 label: "result",
                 values: &PROXIED,
             }),
+            quota_refused: Family::new(&FamilyInfo {
+                name: "quota_refused",
+                help: "Messages that were refused as a quota is used, by whose it is",
+                label: "owner",
+                values: &["account", "tenant"],
+            }),
             attempted: NamedCounters::new(
                 "route",
                 &FamilyInfo {
@@ -267,8 +275,9 @@ impl Default for Families {
 
 impl Families {
     /// Those with one label.
-    pub fn plain(&self) -> [&Family; 6] {
-        [&self.rejected, &self.classified, &self.narrowed, &self.came_back, &self.ways_out, &self.proxied]
+    pub fn plain(&self) -> [&Family; 7] {
+        let Families { rejected, classified, narrowed, came_back, ways_out, proxied, quota_refused, .. } = self;
+        [rejected, classified, narrowed, came_back, ways_out, proxied, quota_refused]
     }
 
     /// Those with names.

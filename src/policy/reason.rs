@@ -66,11 +66,13 @@ pub enum Reason {
     Content,
     /// The client, or its account, brings more in a time than it may.
     Rate,
+    /// The quota of the account, or of the tenant, is used.
+    Quota,
 }
 
 impl Reason {
     /// All of them, in their order.
-    pub const ALL: [Reason; 26] = [
+    pub const ALL: [Reason; 27] = [
         Reason::Rule,
         Reason::TooManyConnections,
         Reason::Timeout,
@@ -97,6 +99,7 @@ impl Reason {
         Reason::AuthRequired,
         Reason::Content,
         Reason::Rate,
+        Reason::Quota,
     ];
 
     /// In a word.

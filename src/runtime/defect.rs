@@ -43,6 +43,8 @@ pub enum Defect {
     AddressUncounted,
     /// Messages and recipients of a client are not counted.
     ClientRateUncounted,
+    /// What mail uses of a quota is not counted.
+    QuotaForgotten,
     /// Credits are not counted.
     CreditsUncounted,
     /// Messages of a connection are not counted.

@@ -26,6 +26,7 @@ use crate::shard::counts::{ClientCounts, ConnectionCount, Counts, FarEnd};
 use crate::shard::memory::Pool;
 use crate::shard::message::{Handoff, ShardMessage};
 use crate::shard::progress::Progress;
+use crate::shard::quota::QuotaDesk;
 use crate::shard::rates::ClientRates;
 use crate::shard::reading::Reading;
 use crate::shard::sessions::Sessions;
@@ -65,6 +66,8 @@ pub struct Mesh {
     providers: Counts<(Box<str>, Box<str>)>,
     /// Sources in warm-up, by provider.
     warm: WarmCounts,
+    /// What accounts and tenants have left of their quotas.
+    quotas: QuotaDesk,
     /// Policies of domains.
     policies: Arc<StsPolicies>,
     /// What sessions came to, for reports of TLS.
@@ -171,6 +174,7 @@ impl Mesh {
             addresses: Counts::default(),
             providers: Counts::default(),
             warm: WarmCounts::default(),
+            quotas: QuotaDesk::default(),
             policies: Arc::default(),
             sessions: Sessions::new(shards),
             open: AtomicBool::new(false),
@@ -197,6 +201,11 @@ impl Mesh {
             session_memory: Pool::new(room.memory / 2),
             loads: (0..shards).map(|_| AtomicU32::new(0)).collect(),
         }
+    }
+
+    /// What accounts and tenants have left of their quotas.
+    pub fn quotas(&self) -> &QuotaDesk {
+        &self.quotas
     }
 
     /// Policies of domains, and whose are wanted.

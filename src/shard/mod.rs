@@ -34,6 +34,7 @@ mod rates;
 mod account_counts;
 mod window;
 pub mod warm;
+pub mod quota;
 pub mod assignment;
 pub mod ask;
 pub mod answer;

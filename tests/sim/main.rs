@@ -24,6 +24,7 @@ mod node_shares;
 mod peers;
 mod planted;
 mod portions;
+mod quotas;
 mod rates;
 mod relay;
 mod reload;

@@ -15,7 +15,7 @@ use super::day::reloads::{Fate, Reload, Version};
 use super::days::wrong;
 use super::{
     ask, compaction, dsn, fair, feedback, floods, front_door, full_disk, gateway, held, lmtp, node_shares,
-    portions, rates, reload, require_tls, rules, shaping, signed, sources, suppressed, suspend, warmup,
+    portions, quotas, rates, reload, require_tls, rules, shaping, signed, sources, suppressed, suspend, warmup,
     window,
 };
 
@@ -162,6 +162,7 @@ found! {
     WarmupForgotten in a_day_of_warm_up_nobody_counts_is_found,
     RateUncounted in a_rate_nobody_counts_is_found,
     ClientRateUncounted in a_client_whose_rate_nobody_counts_is_found,
+    QuotaForgotten in a_quota_nobody_counts_is_found,
     ProviderUncounted in connections_to_a_provider_nobody_counts_are_found,
     RulesUnasked in a_rule_nobody_asks_is_found,
     ScheduleForgotten in a_schedule_nobody_keeps_is_found,
@@ -238,6 +239,7 @@ fn is_found(defect: Defect) {
         Defect::RulesUnasked | Defect::RateUncounted => return shaping::is_found(defect),
         Defect::ProviderUncounted | Defect::ScheduleForgotten => return shaping::is_found(defect),
         Defect::ClientRateUncounted => return rates::is_found(defect),
+        Defect::QuotaForgotten => return quotas::is_found(defect),
         Defect::WindowDeaf | Defect::SourceForgotten | Defect::WarmupForgotten => return of_sites(defect),
         Defect::SuspensionForgotten | Defect::FallbackForgotten => return of_sites(defect),
         Defect::SilenceUncounted | Defect::FlowForgotten => return of_sites(defect),

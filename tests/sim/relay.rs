@@ -33,6 +33,7 @@ use relevo::shard::reading::Reading;
 use relevo::shard::start::{self, Report, ShardSetup};
 use relevo::shard::sts::StsPolicies;
 use relevo::shard::verifying::Verifying;
+use relevo::shard::quota::QuotaDesk;
 use relevo::shard::warm::WarmCounts;
 
 use crate::schema::Schema;
@@ -291,6 +292,11 @@ impl<'a> Relay<'a> {
         let mut all = Tally::default();
         self.mesh.sessions().take().for_each(|counted| all.add(&counted, 1000));
         all
+    }
+
+    /// What accounts and tenants have left of their quotas.
+    pub fn quotas(&self) -> &QuotaDesk {
+        self.mesh.quotas()
     }
 
     /// What sources in warm-up have left.

@@ -248,8 +248,8 @@ impl Admission {
     }
 
     /// The reply with which it is refused at its end, and why; None: it is not.
-    pub(in crate::shard) fn into_refusal(self) -> Option<(Box<str>, Reason)> {
-        self.refused
+    pub(in crate::shard) fn refusal(&mut self) -> Option<(Box<str>, Reason)> {
+        self.refused.take()
     }
 
     /// Says what the message is behind the edit.

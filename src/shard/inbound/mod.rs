@@ -27,6 +27,7 @@ pub mod turn;
 pub mod signers;
 pub mod sign;
 mod suppress;
+mod quota;
 pub mod verify;
 pub mod admit;
 pub mod submission;
