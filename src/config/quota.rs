@@ -181,7 +181,10 @@ mod tests {
     fn quotas_are_read() {
         let all = Quotas::parse(["1,000/h", "50000/d", "1_000_000 / month", "20/min"]).unwrap();
         assert_eq!(all.to_string(), "20/min, 1000/h, 50000/d, 1000000/month");
-        assert_eq!((all.shortest(), all.least(), all.of(Period::Hour)), (Some(Period::Minute), 20, Some(1000)));
+        assert_eq!(
+            (all.shortest(), all.least(), all.of(Period::Hour)),
+            (Some(Period::Minute), 20, Some(1000))
+        );
         for wrong in ["", "7", "7/s", "0/d", "x/d", "7/2h", "local:7/d", "9999999999/d", "7/months"] {
             assert_eq!(Quotas::parse([wrong]), None, "{wrong}");
         }
@@ -207,7 +210,10 @@ mod tests {
         for time in (0..5_000u64).map(|step| UnixMillis(step * 987_654_321)) {
             for (place, period) in Period::ALL.into_iter().enumerate() {
                 let number = period.at(time);
-                assert!(period.begin(number) <= time && time < period.begin(number + 1), "{period:?} {time:?}");
+                assert!(
+                    period.begin(number) <= time && time < period.begin(number + 1),
+                    "{period:?} {time:?}"
+                );
                 for shorter in &Period::ALL[..place] {
                     let begin = shorter.begin(shorter.at(time));
                     assert!(begin >= period.begin(number));

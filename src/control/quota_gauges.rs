@@ -32,9 +32,11 @@ impl Collector for OfQuotas {
             }
             Ok::<_, fmt::Error>(())
         };
-        gauge("quota_used", "Recipients that count for a quota in its period, of the fullest quotas", |one| {
-            i64::try_from(one.used).unwrap_or(i64::MAX)
-        })?;
+        gauge(
+            "quota_used",
+            "Recipients that count for a quota in its period, of the fullest quotas",
+            |one| i64::try_from(one.used).unwrap_or(i64::MAX),
+        )?;
         gauge("quota_limit", "Recipients that such a quota has in its period", |one| one.most.into())
     }
 }

@@ -13,7 +13,7 @@ pub const QUOTA_LOW_PART: u32 = 2;
 /// Of each length of a period the latest so many that were counted in are remembered: the clock may be set back by as many.
 pub const QUOTA_PERIODS_KEPT: usize = 4;
 /// Accounts and tenants whose counts are known at one time. Of others the file of decisions knows.
-pub const QUOTAS_KNOWN: usize = super::ACCOUNTS_MAX + super::TENANTS_MAX;
+pub const QUOTAS_KNOWN: usize = 110_000;
 /// Periods of them in the file of decisions; beyond it those that were written the longest ago are forgotten.
 pub const QUOTA_ROWS_MAX: usize = 800_000;
 /// Blocks that are asked for and not reserved yet.

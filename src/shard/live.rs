@@ -28,7 +28,6 @@ use crate::route::{Route, Table};
 use crate::shaping::layers::Shaping;
 use crate::shard::inbound::logins::Logins;
 use crate::shard::inbound::signers::Signers;
-use crate::shard::mesh::Mesh;
 use crate::shard::quota::QuotaTable;
 use crate::shard::tenant_rates::TenantRates;
 
@@ -139,7 +138,10 @@ impl LiveConfig {
             longest_wait: config.longest_wait().max(shaping.longest_wait()),
             tenants: Tenants::new(&config.tenants),
             tenant_rates: TenantRates::new(&config.tenants),
-            quotas: Arc::new(QuotaTable::new(&config.tenants, accounts.as_ref().map(|logins| logins.accounts()))),
+            quotas: Arc::new(QuotaTable::new(
+                &config.tenants,
+                accounts.as_ref().map(|logins| logins.accounts()),
+            )),
             listeners: (0..config.listeners.len()).zip(certificates).map(listener).collect(),
             table: Table::new(&config, shaping),
             egresses: Egresses::new(&config),
@@ -158,12 +160,6 @@ impl LiveConfig {
             tickets,
             config,
         }
-    }
-
-    /// It is in force from now on. Shards that look at one thing alone need not do what is work for all.
-    pub fn put_in_force(&self, mesh: &Mesh) {
-        mesh.quotas().put_in_force(self.generation, &self.quotas);
-        mesh.put_in_force(self.generation);
     }
 
     /// Whether some account is bound in this way.

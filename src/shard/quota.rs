@@ -137,7 +137,9 @@ impl QuotaCount {
     /// Those that were taken are not used. Of another period they are worth nothing.
     pub fn give_back(&self, taken: Taken) {
         let more = |both| match unpacked(both) {
-            (number, left) if number == taken.number => Some(packed(number, left.saturating_add(taken.count))),
+            (number, left) if number == taken.number => {
+                Some(packed(number, left.saturating_add(taken.count)))
+            }
             _ => None,
         };
         let _ = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
@@ -348,7 +350,9 @@ impl QuotaDesk {
         }
         for (count, _) in before.each() {
             let is_same = |known: &Arc<QuotaCount>| Arc::ptr_eq(known, count);
-            if !table.get(count.owner, &count.name).is_some_and(is_same) && count.set_quotas(Quotas::default()) {
+            if !table.get(count.owner, &count.name).is_some_and(is_same)
+                && count.set_quotas(Quotas::default())
+            {
                 // What it has goes back.
                 self.ask(count);
             }

@@ -10,8 +10,8 @@ use axum::response::Response;
 use tokio::time::Instant;
 
 use super::answers::{Api, Problem, iso, json};
-use super::quotas;
 use super::queue::{asked, details, why as suspended_by};
+use super::quotas;
 use super::searching::{PreparedQuestion, Question, ready};
 use super::shape::why::{Because, Domain, LastReply, Provider, RateLines, Share, Site, Why};
 use crate::control::asker::AskFailure;

@@ -71,7 +71,8 @@ impl QuotaKeeper {
         let at = store.path().display();
         match problem {
             Some(problem) if self.failed.replace(now).is_none() => {
-                let words = "mail of those who have a quota is put off (451) when what was reserved for them is used";
+                let words =
+                    "mail of those who have a quota is put off (451) when what was reserved for them is used";
                 say(Level::Error, format_args!("{at} cannot be used: {problem}; {words}"));
             }
             Some(_) => {}

@@ -21,10 +21,12 @@ pub(super) fn of(connection: &Connection, owner: Owner, name: &str) -> Result<Ve
             Ok::<_, rusqlite::Error>(u32::try_from(row.get::<_, i64>(place)?).unwrap_or(u32::MAX))
         };
         let told = u8::try_from(row.get::<_, i64>(3)?).unwrap_or(u8::MAX);
+        let (number, used) = (count(1)?, count(2)?);
+        // Those of a later version's periods are none of ours.
         let period = Period::ALL.into_iter().find(|period| period.unit() == unit);
-        Ok(period.map(|period| Ok(Spent { period, number: count(1)?, used: count(2)?, told })))
+        Ok(period.map(|period| Spent { period, number, used, told }))
     })?;
-    found.filter_map(Result::transpose).map(|row| Ok(row??)).collect()
+    Ok(found.filter_map(Result::transpose).collect::<Result<_, _>>()?)
 }
 
 /// This is all that is known of these.

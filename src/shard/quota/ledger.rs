@@ -96,7 +96,8 @@ impl Ledger {
         let low = count.low.load(Ordering::Relaxed);
         let unused = count.free(now);
         let needs = number.is_some() && (unused <= low || wanted > unused);
-        let given = if needs { book.give(&quotas, now, wanted.saturating_sub(unused)) } else { Grant::default() };
+        let given =
+            if needs { book.give(&quotas, now, wanted.saturating_sub(unused)) } else { Grant::default() };
         let over = number.and_then(|number| given.over.or_else(|| count.over(number)));
         let is_refused = given.block == 0 && Some(count.refused.load(Ordering::Relaxed)) == number;
         let refused = over.filter(|_| is_refused);
@@ -235,7 +236,8 @@ mod tests {
         }
 
         fn reload(&mut self, quota: &str) {
-            let hash = crate::policy::accounts::verifier(b"x", [7; limits::SCRAM_SALT], limits::client::ITERATIONS_MIN);
+            let least = limits::client::ITERATIONS_MIN.try_into().expect("some");
+            let hash = crate::policy::accounts::verifier(b"x", [7; limits::SCRAM_SALT], least);
             let quota = if quota.is_empty() { String::new() } else { format!("quota = {quota}\n") };
             let text = format!("[[account]]\nname = \"shop\"\nscram = \"{}\"\n{quota}", hash.unwrap());
             let accounts = Accounts::parse(&text).expect("accounts");
@@ -351,7 +353,7 @@ mod tests {
         let (mut process, mut disk, now) = (Process::new("[\"100/d\"]"), Disk::default(), at("2026-12-30"));
         process.drain(79, now, &mut disk);
         process.serve(now, &mut disk);
-        assert_eq!(process.told, []);
+        assert_eq!(process.told, [0u8; 0]);
         process.drain(5, now, &mut disk);
         process.serve(now, &mut disk);
         assert_eq!(process.told, [80]);
