@@ -8,6 +8,7 @@ mod content;
 mod control;
 mod decisions;
 mod dns;
+mod hook;
 mod mail;
 mod memory;
 mod outbound;
@@ -32,6 +33,7 @@ pub use content::*;
 pub use control::*;
 pub use decisions::*;
 pub use dns::*;
+pub use hook::*;
 pub use mail::*;
 pub use memory::*;
 pub use outbound::*;
@@ -49,6 +51,7 @@ pub use tls_rpt::*;
 pub use verify::*;
 
 const _: () = {
+    assert!(QUOTAS_KNOWN >= ACCOUNTS_MAX + TENANTS_MAX, "each may have one");
     assert!(PATH_MAX + "MAIL FROM:\r\n".len() <= 512 && LOCAL_PART_MAX + 2 < PATH_MAX);
     assert!(COMMAND_LINE_MAX >= 512 && AUTH_LINE_MAX >= 12_288);
     assert!(AUTH_LINE_MAX <= SCRATCH, "a whole line must fit in what one receive brings");

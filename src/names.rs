@@ -4,7 +4,7 @@ pub mod ends;
 pub mod events;
 
 /// Why a client was refused ([`crate::policy::reason::Reason`]).
-pub const REASONS: [&str; 27] = [
+pub const REASONS: [&str; 28] = [
     "rule",
     "too_many_connections",
     "timeout",
@@ -32,6 +32,7 @@ pub const REASONS: [&str; 27] = [
     "content",
     "rate",
     "quota",
+    "hook",
 ];
 
 /// What of a stranger's mail is verified.

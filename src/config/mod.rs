@@ -17,6 +17,7 @@ pub(crate) mod error;
 pub mod feedback;
 pub mod gateway;
 mod guess;
+pub mod hook;
 pub mod judge;
 mod listener;
 pub(crate) mod literal;

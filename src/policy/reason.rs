@@ -68,11 +68,13 @@ pub enum Reason {
     Rate,
     /// The quota of the account, or of the tenant, is used.
     Quota,
+    /// The service of `[hook]` refuses it, or cannot be asked.
+    Hook,
 }
 
 impl Reason {
     /// All of them, in their order.
-    pub const ALL: [Reason; 27] = [
+    pub const ALL: [Reason; 28] = [
         Reason::Rule,
         Reason::TooManyConnections,
         Reason::Timeout,
@@ -100,6 +102,7 @@ impl Reason {
         Reason::Content,
         Reason::Rate,
         Reason::Quota,
+        Reason::Hook,
     ];
 
     /// In a word.

@@ -45,6 +45,8 @@ pub enum Defect {
     ClientRateUncounted,
     /// What mail uses of a quota is not counted.
     QuotaForgotten,
+    /// Nobody asks the service that is to be asked about each message.
+    HookUnasked,
     /// Credits are not counted.
     CreditsUncounted,
     /// Messages of a connection are not counted.

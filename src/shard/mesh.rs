@@ -23,6 +23,7 @@ use crate::shard::account_counts::AccountCount;
 use crate::shard::ask::Asks;
 use crate::shard::assignment::Assignment;
 use crate::shard::counts::{ClientCounts, ConnectionCount, Counts, FarEnd};
+use crate::shard::hooking::Hooking;
 use crate::shard::memory::Pool;
 use crate::shard::message::{Handoff, ShardMessage};
 use crate::shard::progress::Progress;
@@ -85,6 +86,8 @@ pub struct Mesh {
     reading: Reading,
     /// Mail of strangers that control verifies.
     verifying: Verifying,
+    /// Messages that a service is asked about.
+    hooking: Hooking,
     /// Tenants by whose mail return paths went out.
     known_tenants: KnownTenants,
     /// The suppression list, as control keeps it.
@@ -185,6 +188,7 @@ impl Mesh {
             unnoticed: AtomicU64::new(0),
             reading: Reading::default(),
             verifying: Verifying::default(),
+            hooking: Hooking::default(),
             known_tenants: KnownTenants::default(),
             suppression: Arc::default(),
             leaving: AtomicBool::new(false),
@@ -236,6 +240,11 @@ impl Mesh {
     /// Mail of strangers that control verifies.
     pub fn verifying(&self) -> &Verifying {
         &self.verifying
+    }
+
+    /// Messages that a service is asked about.
+    pub fn hooking(&self) -> &Hooking {
+        &self.hooking
     }
 
     /// Tenants by whose mail return paths went out.

@@ -26,6 +26,7 @@ mod progress;
 pub mod mesh;
 pub mod reading;
 pub mod verifying;
+pub mod hooking;
 mod rate_count;
 mod tenant_rates;
 mod count_guard;

@@ -29,6 +29,7 @@ pub mod sign;
 mod suppress;
 mod quota;
 pub mod verify;
+mod hook;
 pub mod admit;
 pub mod submission;
 pub mod submit;

@@ -148,7 +148,11 @@ impl Upload {
     }
 
     /// The reply with which a message that ended well is refused by a rule or an instruction, and why; it is to be abandoned then. None: it is not.
-    pub(super) fn refusal(&mut self, acceptance: &Acceptance, summary: &Summary) -> Option<(Box<str>, Reason)> {
+    pub(super) fn refusal(
+        &mut self,
+        acceptance: &Acceptance,
+        summary: &Summary,
+    ) -> Option<(Box<str>, Reason)> {
         let admission = self.admission.as_mut()?;
         admission.settle(acceptance, summary);
         admission.refusal()
