@@ -4,7 +4,7 @@ pub mod ends;
 pub mod events;
 
 /// Why a client was refused ([`crate::policy::reason::Reason`]).
-pub const REASONS: [&str; 26] = [
+pub const REASONS: [&str; 28] = [
     "rule",
     "too_many_connections",
     "timeout",
@@ -31,6 +31,8 @@ pub const REASONS: [&str; 26] = [
     "auth_required",
     "content",
     "rate",
+    "quota",
+    "hook",
 ];
 
 /// What of a stranger's mail is verified.

@@ -32,6 +32,7 @@ pub(crate) mod directory;
 mod engine;
 pub(crate) mod error;
 pub(crate) mod files;
+mod hook;
 pub mod keygen;
 pub mod keys;
 mod logs;
@@ -316,6 +317,7 @@ fn control_setup(
         fired: control::fired(),
         policies: Some(Arc::new(sts::Settings(reloader.clone()))),
         verifies: Some(Arc::new(sts::Settings(reloader.clone()))),
+        hook: Some(Arc::new(sts::Settings(reloader.clone()))),
         fetches: control::fetches(),
         public: control::Public {
             https: settings.public.https,

@@ -377,7 +377,7 @@ fn accounts_are_added_listed_and_removed() {
     };
     let kept = "# ours\n\n[[account]]\nname = \"old\" # since 2020\npassword = \"$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc\"\n# the end\n";
     fs::write(&path, kept).expect("a file");
-    let shop = "add shop --sender @shop.example --network 192.0.2.0/24 --connections-max 5 --rate 1000/h";
+    let shop = "add shop --sender @shop.example --network 192.0.2.0/24 --connections-max 5 --rate 1000/h --quota 9000/d --quota 50000/month";
     let (code, words) = run(shop, b"secret\n");
     assert!(code == Some(0) && words.contains("shop is added") && !words.contains("secret"), "{words}");
     let text = fs::read_to_string(&path).expect("the file");
@@ -392,6 +392,7 @@ fn accounts_are_added_listed_and_removed() {
         (shop, "there is an account of this name already"),
         ("add other --rate fast", "this is no rate"),
         ("add other --network nowhere", "these are no networks"),
+        ("add other --quota 50000/week", "these are no quotas"),
         ("remove other", "there is no account of this name"),
     ] {
         let (code, words) = run(line, b"secret\n");
@@ -399,8 +400,10 @@ fn accounts_are_added_listed_and_removed() {
         assert_eq!(fs::read_to_string(&path).expect("the file"), text, "{line}");
     }
     let (code, words) = run("list", b"");
-    let wanted =
-        ["old password", "shop password, SCRAM senders=1 from=192.0.2.0/24 connections=5 rate=1000/h"];
+    let wanted = [
+        "old password",
+        "shop password, SCRAM senders=1 from=192.0.2.0/24 connections=5 rate=1000/h quota=9000/d,50000/month",
+    ];
     let lines: Vec<String> =
         words.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     assert_eq!((code, &lines[..]), (Some(0), &wanted.map(str::to_owned)[..]));

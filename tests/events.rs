@@ -6,7 +6,7 @@ use relevo::id::MessageId;
 use relevo::names::ends::End;
 use relevo::observe::event::{
     Admin, Arrival, Attempt, CameBack, Change, Encoder, Event, Kind, ListChange, Listed, Mail, Notice,
-    Rejected, Suspended,
+    QuotaUse, Rejected, Suspended,
 };
 use relevo::observe::journaled::Readers;
 use relevo::time::UnixMillis;
@@ -119,6 +119,8 @@ fn of_others() -> Vec<Notice<'static>> {
         until: NEXT,
     };
     let blocked = Listed { by: "blocklist bl.example", source: "ip1", address: "::1", reason: "see \"why\"" };
+    let (filter, reason) = ("account a\"b", "8 of 10 recipients a day are used");
+    let quota = QuotaUse { filter, reason, percent: 80, used: 8, most: 10, until: NEXT };
     let listed = ListChange { by: "user 0", filter: "", reason: "", entries: 1_000_000 };
     let one = ListChange { filter: "ada@example.org", reason: "called \"us\"", entries: 1, ..listed };
     vec![
@@ -144,6 +146,7 @@ fn of_others() -> Vec<Notice<'static>> {
         Notice::Admin(Admin::Resume(suspended)),
         Notice::Admin(Admin::Listed(blocked)),
         Notice::Admin(Admin::Delisted(blocked)),
+        Notice::Admin(Admin::Quota(quota)),
         Notice::Admin(Admin::Reload { by: "user 0", changed: &["retry.first", "log"] }),
     ]
 }

@@ -110,6 +110,7 @@ stories!("smart_hosts.py", None;
 );
 
 stories!("accounts.py", None;
+    an_account_is_added_whole_or_not_at_all,
     clients_prove_their_passwords,
     nobody_learns_who_has_an_account,
     a_listener_says_how_accounts_log_in,
@@ -352,6 +353,20 @@ stories!("warmup.py", None;
     a_stop_in_order_wastes_nothing,
     a_provider_that_complains_is_remembered,
     days_follow_the_clock,
+);
+
+stories!("quotas.py", None;
+    a_quota_is_kept_over_kills_and_shards,
+    a_stop_in_order_wastes_nothing_and_a_reload_holds_at_once,
+    an_account_has_what_it_has,
+);
+
+stories!("hook.py", None;
+    what_the_service_says_is_done,
+    what_makes_no_sense_is_told_and_holds_what_fail_says,
+    a_service_that_is_gone_is_waited_for_by_nobody,
+    a_stop_waits_for_no_answer_that_does_not_come,
+    questions_are_signed_and_go_to_who_has_proven_who_he_is,
 );
 
 stories!("why.py", None;

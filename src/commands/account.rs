@@ -95,6 +95,9 @@ struct Add {
     /// Recipients in a time.
     #[arg(long, value_name = "RATE")]
     recipients_rate: Option<String>,
+    /// Recipients in a minute, hour, day or month of the calendar, as 50000/d; may be given again.
+    #[arg(long = "quota", value_name = "QUOTA")]
+    quotas: Vec<String>,
 }
 
 /// Exit 0: it is done; 1: it is not, and the file is as it was.
@@ -143,6 +146,7 @@ fn add(arguments: Add) -> Result<(), Failure> {
         arguments.connections_max.map(|most| ("connections_max", RightValue::Number(most))),
         one("rate", arguments.rate),
         one("recipients_rate", arguments.recipients_rate),
+        list("quota", arguments.quotas),
     ];
     let account = NewAccount {
         name: arguments.name,
@@ -203,6 +207,8 @@ struct Listed<'a> {
     rate: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     recipients_rate: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    quota: Vec<String>,
 }
 
 fn list(place: &Place, json: bool) -> Result<(), Failure> {
@@ -228,6 +234,7 @@ fn list(place: &Place, json: bool) -> Result<(), Failure> {
             connections_max: own.connections_max,
             rate: own.rate.map(|rate| rate.to_string()),
             recipients_rate: own.recipients_rate.map(|rate| rate.to_string()),
+            quota: own.quota.each().map(|(period, most)| format!("{most}/{}", period.unit())).collect(),
         };
         match json {
             true => say!("{}", serde_json::to_string(&listed).map_err(|error| error.to_string())?),
@@ -246,6 +253,7 @@ impl Listed<'_> {
         };
         let mut line = format!("{:<24} {by:<15}", self.name);
         let number = |count: Option<usize>| count.map(|count| count.to_string());
+        let quota = (!self.quota.is_empty()).then(|| self.quota.join(","));
         let networks = (!self.networks.is_empty()).then(|| self.networks.join(" "));
         for (what, value) in [
             ("tenant", self.tenant.map(str::to_owned)),
@@ -256,6 +264,7 @@ impl Listed<'_> {
             ("connections", self.connections_max.map(|most| most.to_string())),
             ("rate", self.rate.clone()),
             ("recipients_rate", self.recipients_rate.clone()),
+            ("quota", quota),
         ] {
             value.iter().for_each(|value| line += &format!(" {what}={value}"));
         }

@@ -82,6 +82,11 @@ fn lines(what: &str, why: &Why, columns: usize) -> Vec<String> {
     for cause in &why.causes {
         wrap(&amount(cause.recipients), &words(cause), columns, &mut lines);
     }
+    for of in &why.quotas {
+        let words = format!("quota of {} {}", of.owner, plain(of.name.as_bytes()));
+        let used = format!("{} of {}/{} used, anew at {}", of.used, of.most, of.period, of.until);
+        lines.push(table::fit(&format!("{words}: {used}"), columns));
+    }
     for (place, heard) in why.replies.iter().enumerate() {
         if place == 0 {
             lines.push("last replies".to_owned());

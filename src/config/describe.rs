@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::config::dkim::EightBit;
+use crate::config::hook::{HookConfig, HookFail};
 use crate::config::suppression::{OnMatch, SuppressionConfig, SuppressionScope};
 use crate::config::{
     AuthMechanism, BareNewlines, Choice, Config, DomainPattern, GatewayConfig, Kind, ListenerConfig, Network,
@@ -39,6 +40,7 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
     write_signing(config, out)?;
     write_feedback(config, out)?;
     write_suppression(config, out)?;
+    write_hook(config, out)?;
     write_pages(config, out)?;
     let bound = match config.spool.size_max {
         0 => "as many as the disk holds".to_owned(),
@@ -394,6 +396,15 @@ fn write_suppression(config: &Config, out: &mut String) -> std::fmt::Result {
     };
     let whom = if scope == SuppressionScope::Tenant { "for the tenant" } else { "for all mail" };
     writeln!(out, "; {who} come on it, {whom}")
+}
+
+/// Who is asked about mail.
+fn write_hook(config: &Config, out: &mut String) -> std::fmt::Result {
+    let Some(HookConfig { url, deadline, fail, secret_file, .. }) = &config.hook else { return Ok(()) };
+    let signed = if secret_file.is_some() { ", by signed questions" } else { "" };
+    let mail = if *fail == HookFail::Accept { "taken" } else { "put off" };
+    let time = value::show_duration(*deadline);
+    writeln!(out, "each message is asked about at {url}{signed}; without an answer in {time} it is {mail}")
 }
 
 /// Who signs mail.

@@ -302,7 +302,7 @@ fn set(section: &Section<'_>) -> RuleSet {
 }
 
 /// Parameters that rules set.
-const PARAMETERS: [(&str, Key); 6] = [
+pub(crate) const PARAMETERS: [(&str, Key); 6] = [
     ("tenant", Key::Tenant),
     ("campaign", Key::Campaign),
     ("category", Key::Category),
@@ -352,22 +352,23 @@ fn header_add(value: &DeValue<'_>) -> Result<Vec<(String, Template)>, Wrong> {
     let Some(table) = value.as_table() else { return Err(wrong("this is no table of fields".to_owned())) };
     let mut fields = Vec::new();
     for (name, value) in table {
-        let name = name.get_ref();
-        let text = value.get_ref().as_str();
-        let fits = |text: &&str| {
-            text.len() <= limits::FIELD_VALUE_MAX
-                && name.len() + 2 + text.len() <= limits::ADDED_LINE_MAX
-                && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
-        };
-        let Some(text) = text.filter(fits).filter(|_| is_field_name(name)) else {
-            return Err(wrong(format!("{} is no field of printable ASCII within a line", quoted(name))));
-        };
-        if let Some(problem) = not_to_be_added(name) {
-            return Err(wrong(format!("{} {problem}", quoted(name))));
-        }
-        fields.push((name.to_string(), Template::parse(text)));
+        let (name, text) = (name.get_ref(), value.get_ref().as_str());
+        // What is no text is no field either.
+        may_be_added(name, text.unwrap_or("\0")).map_err(wrong)?;
+        fields.push((name.to_string(), Template::parse(text.unwrap_or_default())));
     }
     Ok(fields)
+}
+
+/// What is wrong with a field that is to be added to messages.
+pub(crate) fn may_be_added(name: &str, text: &str) -> Result<(), String> {
+    let fits = text.len() <= limits::FIELD_VALUE_MAX
+        && name.len() + 2 + text.len() <= limits::ADDED_LINE_MAX
+        && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if !fits || !is_field_name(name) {
+        return Err(format!("{} is no field of printable ASCII within a line", quoted(name)));
+    }
+    not_to_be_added(name).map_or(Ok(()), |problem| Err(format!("{} {problem}", quoted(name))))
 }
 
 /// Why no rule may add a field of this name. A field is added behind those that there are: where there may be one, that would be a second.
@@ -434,7 +435,7 @@ fn action(value: &DeValue<'_>) -> Result<Option<RuleAction>, Wrong> {
 
 /// Why a reply is none to refuse mail with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum BadReply {
+pub(crate) enum BadReply {
     Code,
     EndsSession,
     ClassesDiffer,
@@ -455,7 +456,7 @@ impl std::fmt::Display for BadReply {
 }
 
 /// A reply (RFC 5321 4.2) with an enhanced status code (RFC 2034).
-fn reply_line(reply: &str) -> Result<String, BadReply> {
+pub(crate) fn reply_line(reply: &str) -> Result<String, BadReply> {
     let (code, rest) = reply.split_once(' ').unwrap_or((reply, ""));
     let class = match code.as_bytes() {
         [class @ (b'4' | b'5'), b'0'..=b'5', b'0'..=b'9'] => *class,

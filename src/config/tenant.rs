@@ -6,6 +6,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use crate::config::literal::{Fix, Wrong, boolean, integer, quoted, span, text};
+use crate::config::quota::{self, Quotas};
 use crate::config::retry::{self, Retry};
 use crate::config::section::Section;
 use crate::config::sources::{self, PoolConfig, SourceConfig};
@@ -22,6 +23,8 @@ pub struct TenantConfig {
     pub weight: u32,
     /// Messages that may begin in a time, to all sites together.
     pub max_message_rate: Option<Rate>,
+    /// Recipients that its mail may have by the calendar.
+    pub quota: Quotas,
     /// Age at which its mail is given up, whatever else would let it wait for longer.
     pub max_age: Option<Duration>,
     /// The pool, or source, that its mail leaves by where nobody names one.
@@ -50,6 +53,7 @@ pub(super) fn read(
         }
         let weight = section.read("weight", 1, |value| integer(value, 1..=limits::TENANT_WEIGHT_MAX, 1));
         let max_message_rate = section.read("max_message_rate", None, |value| read_rate(value).map(Some));
+        let quota = section.read("quota", Quotas::default(), quota::read);
         let day = Duration::from_secs(86_400);
         let max_age = section.read("max_age", None, |value| {
             span(value, Duration::from_secs(1)..=limits::CONFIG_TIME_MAX, 2 * day).map(Some)
@@ -66,6 +70,7 @@ pub(super) fn read(
             name: name.into(),
             weight: weight as u32,
             max_message_rate,
+            quota,
             max_age,
             pool,
             verp,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use crate::config::error::{ConfigError, KeyLines};
+use crate::config::hook::HookConfig;
 use crate::config::literal::path;
 use crate::config::section::{Reader, Section};
 use crate::config::shaping::ShapingConfig;
@@ -16,8 +17,8 @@ use crate::config::{
     Blocklists, Bounces, Control, Credentials, Delivery, DkimConfig, DnsConfig, FeedbackConfig,
     ListenAddress, ListenerConfig, LogConfig, Node, PoolConfig, PublicConfig, Retry, RouteConfig, RuleConfig,
     SourceConfig, SpoolConfig, SuppressionConfig, TenantConfig, TlsConfig, WarmupConfig, blocklists, bounces,
-    credentials, dkim, feedback, listener, log, outbound_tls, public, read, retry, rule, shaping, sources,
-    suppression, syntax, tenant, warmup,
+    credentials, dkim, feedback, hook, listener, log, outbound_tls, public, read, retry, rule, shaping,
+    sources, suppression, syntax, tenant, warmup,
 };
 use crate::limits;
 
@@ -52,6 +53,8 @@ pub struct Config {
     pub bounces: Bounces,
     /// `[feedback]`, and `bounces.verp_domain`.
     pub feedback: FeedbackConfig,
+    /// `[hook]`
+    pub hook: Option<HookConfig>,
     /// `[suppression]`
     pub suppression: SuppressionConfig,
     /// `[[tenant]]`
@@ -191,6 +194,7 @@ fn read(root: &Section<'_>) -> Config {
         blocklists: blocklists::read(&root.section("blocklists")),
         bounces: bounces::read(&of_bounces),
         feedback: feedback::read(&of_bounces, &root.section("feedback")),
+        hook: hook::read(&root.section("hook")),
         suppression: suppression::read(&root.section("suppression")),
         shaping: shaping::read(&root.section("shaping")),
         dkim: dkim::read(&root.section("dkim")),

@@ -21,6 +21,7 @@ use crate::control::Showing;
 use crate::control::health::Health;
 use crate::control::journal::Shared;
 use crate::control::metrics::{self, Form};
+use crate::control::quota_gauges::OfQuotas;
 use crate::control::reload::Reload;
 use crate::control::suppression::ListNumbers;
 use crate::limits;
@@ -28,6 +29,7 @@ use crate::observe::Instruments;
 use crate::observe::families::Family;
 use crate::runtime::files::Reserve;
 use crate::runtime::process;
+use crate::shard::mesh::Mesh;
 use crate::time::UnixMillis;
 
 /// What is asked by which name.
@@ -41,6 +43,8 @@ pub(super) struct Served {
     pub counted: Vec<Arc<Family>>,
     /// What the suppression list holds.
     pub listed: Arc<ListNumbers>,
+    /// Quotas are read there.
+    pub mesh: Arc<Mesh>,
     pub health: Arc<Health>,
     pub hosts: Hosts,
     /// The second of control's clock.
@@ -96,12 +100,15 @@ fn router(served: Served) -> Router {
         reload,
         counted,
         listed,
+        mesh,
         health,
         hosts,
         second,
     } = served;
-    let registry =
-        Arc::new(metrics::registry((instruments, counted, listed), journal, runtime, certificates, reload));
+    let mut registry =
+        metrics::registry((instruments, counted, listed), journal, runtime, certificates, reload);
+    registry.register_collector(Box::new(OfQuotas(mesh)));
+    let registry = Arc::new(registry);
     let metrics = move |fields: HeaderMap| {
         let registry = registry.clone();
         async move {

@@ -14,10 +14,12 @@ mod certificates;
 mod decisions;
 mod error;
 mod health;
+pub mod hook;
 mod http;
 pub(crate) mod journal;
 mod log;
 mod metrics;
+mod quota_gauges;
 pub mod reload;
 pub(crate) mod names;
 mod say;
@@ -127,7 +129,9 @@ pub struct Setup {
     pub policies: Option<Arc<dyn sts::FetchSettings>>,
     /// By what mail of strangers is verified; None: it is not.
     pub verifies: Option<Arc<dyn verifier::ResolveSettings>>,
-    /// What came of that.
+    /// Which service is asked about messages; None: nobody asks one.
+    pub hook: Option<Arc<dyn hook::HookSettings>>,
+    /// What came of policies.
     pub fetches: Arc<Family>,
     /// Pages for anybody.
     pub public: Public,
@@ -145,7 +149,8 @@ pub struct Control {
     blocklists: Option<Worker>,
     policies: Option<Worker>,
     reports: Option<Worker>,
-    verifier: Option<Worker>,
+    /// Who asks others about mail that comes in.
+    askers: [Option<Worker>; 2],
     reader: Worker,
     pages: Option<Worker>,
     log: Option<Accounting>,
@@ -233,7 +238,7 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     })?;
     let policies = fetch_policies(&setup).map_err(StartError::Thread)?;
     let reports = report_tls(&setup).map_err(StartError::Thread)?;
-    let verifier = verify_mail(&setup).map_err(StartError::Thread)?;
+    let askers = ask_others(&setup).map_err(StartError::Thread)?;
     let control = Worker::start("relevo-control", move |turn| run(setup, journal, listener, &reserve, turn))
         .map_err(StartError::Thread)?;
     Ok(Control {
@@ -243,7 +248,7 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
         blocklists,
         policies,
         reports,
-        verifier,
+        askers,
         reader,
         pages,
         log,
@@ -268,7 +273,8 @@ impl Control {
         }
         self.blocklists.iter().for_each(Worker::end);
         self.decisions.stop(limits::LAST_WRITES);
-        for worker in [self.policies, self.reports, self.pages, self.verifier].into_iter().flatten() {
+        let others = [self.policies, self.reports, self.pages].into_iter().chain(self.askers);
+        for worker in others.flatten() {
             worker.stop(limits::LAST_WRITES);
         }
         self.reader.stop(limits::LAST_WRITES);
@@ -288,9 +294,11 @@ fn watch_blocklists(setup: &Setup, desk: &decisions::Desk) -> io::Result<Option<
     Worker::start("relevo-lists", move |turn| watch.run(turn)).map(Some)
 }
 
-/// Starts the thread that verifies mail of strangers.
-fn verify_mail(setup: &Setup) -> io::Result<Option<Worker>> {
-    setup.verifies.clone().map(|settings| verifier::start(&setup.mesh, settings)).transpose()
+/// Starts the threads that verify mail of strangers, and that ask a service about each message.
+fn ask_others(setup: &Setup) -> io::Result<[Option<Worker>; 2]> {
+    let verifier = setup.verifies.clone().map(|settings| verifier::start(&setup.mesh, settings));
+    let hook = setup.hook.clone().map(|settings| hook::start(&setup.mesh, settings));
+    Ok([verifier.transpose()?, hook.transpose()?])
 }
 
 /// Who puts on the suppression list whoever unsubscribes.
@@ -401,6 +409,7 @@ fn run(
                     .chain(setup.reported.families())
                     .collect(),
                 listed: setup.listed.clone(),
+                mesh: setup.mesh.clone(),
                 health: setup.health.clone(),
                 hosts: http::Hosts { own: vec![setup.hostname.clone()], loopback },
                 second: Arc::new(move || clock().as_secs()),

@@ -61,6 +61,7 @@ fn setup(instruments: Vec<Arc<Instruments>>, log: Option<(&Path, &Path)>, health
         fired: fired(),
         policies: None,
         verifies: None,
+        hook: None,
         fetches: fetches(),
         public: Public { https: None, http: None, settings: None, counts: unsubscribed() },
         reporting: None,

@@ -198,7 +198,8 @@ fn strange_pools(config: &Config, logins: Option<&Logins>) -> Vec<ConfigError> {
 fn verifying(config: &Config, shaping: &Shaping) -> Result<Option<tls::Client>, Box<ConfigError>> {
     let route = config.routes.iter().position(|route| route.tls() == Some(TlsLevel::Verified));
     let line = shaping.asks_to_verify();
-    let asked = route.is_some() || line.is_some();
+    let hook = config.hook.as_ref().is_some_and(|hook| hook.url.tls);
+    let asked = route.is_some() || line.is_some() || hook;
     if !asked && !config.tls.mta_sts {
         return Ok(None);
     }
@@ -217,6 +218,10 @@ fn verifying(config: &Config, shaping: &Shaping) -> Result<Option<tls::Client>, 
         Box::new(match (line, route) {
             (Some(line), _) => line.remark("enable_tls", problem, fix),
             (None, Some(route)) => config.places.remark(&format!("route[{route}].tls"), problem, fix),
+            (None, None) if hook => {
+                let problem = format!("the hook cannot be asked, as this machine trusts no authority: {why}");
+                config.places.remark("hook.url", problem, fix)
+            }
             (None, None) => {
                 let problem = format!("no policy can be fetched, as this machine trusts no authority: {why}");
                 config.places.remark("tls.mta_sts", problem, fix)
@@ -322,19 +327,23 @@ fn read_accounts(path: &Path) -> Result<Accounts, BadAccounts> {
     Accounts::parse(&text).map_err(|error| bad(AccountsFlaw::Line(error)))
 }
 
-/// The passwords of credentials. Those that cannot be read, by their keys.
+/// The passwords of credentials, and the key that questions of `[hook]` are signed with. Those that cannot be read, by their keys.
 fn find_passwords(config: &mut Config) -> Vec<(String, FileFlaw)> {
     let mut bad = Vec::new();
-    for credentials in &mut config.credentials {
-        let read = files::read_whole(&credentials.password_file, limits::PASSWORD_FILE_MAX)
+    let of_credentials = config.credentials.iter_mut().map(|credentials| {
+        let key = format!("credentials.{}.password_file", credentials.name);
+        (key, &credentials.password_file, &mut credentials.password)
+    });
+    let of_hook = config.hook.iter_mut().filter_map(|hook| {
+        Some(("hook.secret_file".to_owned(), hook.secret_file.as_ref()?, &mut hook.secret))
+    });
+    for (key, file, place) in of_credentials.chain(of_hook) {
+        let read = files::read_whole(file, limits::PASSWORD_FILE_MAX)
             .map_err(PasswordFlaw::Unreadable)
             .and_then(|bytes| Password::of_file(bytes).map_err(PasswordFlaw::Bad));
         match read {
-            Ok(password) => credentials.password = password,
-            Err(flaw) => {
-                let key = format!("credentials.{}.password_file", credentials.name);
-                bad.push((key, FileFlaw::Password(credentials.password_file.clone(), flaw)));
-            }
+            Ok(password) => *place = password,
+            Err(flaw) => bad.push((key, FileFlaw::Password(file.clone(), flaw))),
         }
     }
     bad
@@ -342,13 +351,15 @@ fn find_passwords(config: &mut Config) -> Vec<(String, FileFlaw)> {
 
 /// Passwords that others may read.
 fn open_passwords(config: &Config) -> Vec<ConfigError> {
-    let doubt = |credentials: &Credentials| {
-        let path = &credentials.password_file;
+    let doubt = |(key, path): (String, &PathBuf)| {
         let (problem, fix) = secret::doubt(path, &std::fs::metadata(path).ok()?)?;
-        let key = format!("credentials.{}.password_file", credentials.name);
         Some(config.places.remark(&key, problem, fix))
     };
-    config.credentials.iter().filter_map(doubt).collect()
+    let of_credentials =
+        |credentials: &Credentials| format!("credentials.{}.password_file", credentials.name);
+    let all = config.credentials.iter().map(|one| (of_credentials(one), &one.password_file));
+    let of_hook = config.hook.as_ref().and_then(|hook| hook.secret_file.as_ref());
+    all.chain(of_hook.map(|file| ("hook.secret_file".to_owned(), file))).filter_map(doubt).collect()
 }
 
 /// The machine's name servers, unless others are configured. Whether they are the machine's.

@@ -209,12 +209,12 @@ impl Reloader {
     }
 
     /// The shards that do not say in time that they go by it.
-    fn late(&self, asker: &Arc<()>, generation: u64) -> Vec<usize> {
+    fn late(&self, asker: Arc<()>, generation: u64) -> Vec<usize> {
         let until = process::since_boot() + limits::RELOAD_TAKEN_UP;
         let goes_by_it = |shard: usize| {
             while process::since_boot() < until {
                 let (tell, told) = unbounded();
-                let reply = Reply::new(asker, move |answer| {
+                let reply = Reply::new(&asker, move |answer| {
                     let _ = tell.send(answer);
                 });
                 if self.mesh.asks().ask(shard, Ask::Generation(reply)).is_ok() {
@@ -311,9 +311,9 @@ impl Reloader {
             return Reloaded { errors: told(&[why.told(&live.config)]), ..done };
         }
         // From here on it is in force, whatever happens: a process that is killed starts with it.
+        self.mesh.quotas().put_in_force(live.generation, &live.quotas);
         self.mesh.put_in_force(live.generation);
-        let late = self.late(&asker, live.generation);
-        drop(asker);
+        let late = self.late(asker, live.generation);
         self.names.replace(names_of(&live.config, own_servers));
         self.shown.replace(shown);
         let keys = needs_restart.into_iter().map(|waits| waits.key).collect();

@@ -28,6 +28,25 @@ pub enum Admin<'a> {
     Listed(Listed<'a>),
     /// It is not any more.
     Delisted(Listed<'a>),
+    /// Much of a quota is used, or all of it.
+    Quota(QuotaUse<'a>),
+}
+
+/// How much of a quota is used.
+#[derive(Clone, Copy, Debug)]
+pub struct QuotaUse<'a> {
+    /// Whose it is.
+    pub filter: &'a str,
+    /// The same and the rest in words.
+    pub reason: &'a str,
+    /// Percent of it, at least.
+    pub percent: u64,
+    /// Recipients that were counted.
+    pub used: u64,
+    /// Recipients that there may be.
+    pub most: u64,
+    /// When it begins anew.
+    pub until: UnixMillis,
 }
 
 /// An address on a list.

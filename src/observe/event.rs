@@ -10,7 +10,7 @@ use crate::id::MessageId;
 use crate::names::CHECKS;
 use crate::names::ends::End;
 pub use crate::names::events::Kind;
-pub use crate::observe::admin::{Admin, Change, ListChange, Listed, Suspended};
+pub use crate::observe::admin::{Admin, Change, ListChange, Listed, QuotaUse, Suspended};
 use crate::time::{UnixMillis, write_decimal, write_ipv4};
 
 /// The message that an event is of, and which of its recipients.
@@ -399,6 +399,7 @@ fn encode_admin(admin: &Admin<'_>, out: &mut Vec<u8>) {
         Admin::Reload { by, .. } => ("reload", *by),
         Admin::Listed(listed) => ("listed", listed.by),
         Admin::Delisted(listed) => ("delisted", listed.by),
+        Admin::Quota(_) => ("quota", "quota"),
     };
     text("action", action, out);
     text("by", by, out);
@@ -417,14 +418,20 @@ fn encode_admin(admin: &Admin<'_>, out: &mut Vec<u8>) {
             text("filter", suspended.filter, out);
             text("effect", suspended.effect, out);
             text("reason", suspended.reason, out);
-            out.extend_from_slice(b",\"until\":\"");
-            suspended.until.write_iso(out);
-            out.push(b'"');
+            until(suspended.until, out);
         }
         Admin::Listed(listed) | Admin::Delisted(listed) => {
             text("source", listed.source, out);
             text("address", listed.address, out);
             text("reason", listed.reason, out);
+        }
+        Admin::Quota(quota) => {
+            text("filter", quota.filter, out);
+            text("reason", quota.reason, out);
+            for (name, value) in [("percent", quota.percent), ("count", quota.used), ("most", quota.most)] {
+                number(name, value, out);
+            }
+            until(quota.until, out);
         }
         Admin::Reload { changed, .. } => {
             out.extend_from_slice(b",\"changed\":[");
@@ -437,6 +444,12 @@ fn encode_admin(admin: &Admin<'_>, out: &mut Vec<u8>) {
             out.push(b']');
         }
     }
+}
+
+fn until(time: UnixMillis, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"until\":\"");
+    time.write_iso(out);
+    out.push(b'"');
 }
 
 /// A message id under this name, appended to a line that is still open.

@@ -161,6 +161,23 @@ pub const PROXIED: [&str; 3] = ["ok", "check", "bad"];
 /// Ways out of a list that a rule asked for, by what came of it.
 pub const WAYS_OUT: [&str; 5] = ["added", "present", "several_recipients", "too_long", "signed"];
 
+/// Messages that the service of `[hook]` was asked about, by what it said; or it failed, is left alone for that, or too much waited.
+pub const HOOK: [&str; 7] = ["accept", "reject", "defer", "discard", "failed", "resting", "late"];
+
+const QUOTA_REFUSED: FamilyInfo = FamilyInfo {
+    name: "quota_refused",
+    help: "Messages that were refused as a quota is used, by whose it is",
+    label: "owner",
+    values: &["account", "tenant"],
+};
+
+const HOOKED: FamilyInfo = FamilyInfo {
+    name: "hook",
+    help: "Messages that the service of [hook] was asked about, by what came of it",
+    label: "result",
+    values: &HOOK,
+};
+
 /// What became of recipients in attempts, by place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tried {
@@ -187,6 +204,10 @@ pub struct Families {
     pub ways_out: Family,
     /// Connections from `proxy_from`, by [`PROXIED`].
     pub proxied: Family,
+    /// Messages that were refused as a quota is used, by whose it is ([`crate::policy::quota::Owner`]).
+    pub quota_refused: Family,
+    /// Messages that a service was asked about, by [`HOOK`].
+    pub hook: Family,
     /// Recipients in attempts over a connection, by route and [`Tried`].
     pub attempted: NamedCounters,
     /// The same, by source and [`Tried`]; what left by the node's own addresses is not in it.
@@ -234,6 +255,8 @@ impl Default for Families {
                 label: "result",
                 values: &PROXIED,
             }),
+            quota_refused: Family::new(&QUOTA_REFUSED),
+            hook: Family::new(&HOOKED),
             attempted: NamedCounters::new(
                 "route",
                 &FamilyInfo {
@@ -267,8 +290,10 @@ impl Default for Families {
 
 impl Families {
     /// Those with one label.
-    pub fn plain(&self) -> [&Family; 6] {
-        [&self.rejected, &self.classified, &self.narrowed, &self.came_back, &self.ways_out, &self.proxied]
+    pub fn plain(&self) -> [&Family; 8] {
+        let Families { rejected, classified, narrowed, came_back, ways_out, proxied, .. } = self;
+        let Families { quota_refused, hook, .. } = self;
+        [rejected, classified, narrowed, came_back, ways_out, proxied, quota_refused, hook]
     }
 
     /// Those with names.

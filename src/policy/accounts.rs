@@ -12,6 +12,7 @@ use argon2::password_hash::PasswordHasher;
 use argon2::password_hash::phc::{Output, PasswordHash};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 
+use crate::config::quota::Quotas;
 use crate::config::{AuthMechanism, AuthMechanisms};
 use crate::limits;
 use crate::smtp::scram::{Costs, Verifier};
@@ -152,6 +153,15 @@ impl Accounts {
     /// What all those have that have anything of their own.
     pub fn rights(&self) -> impl Iterator<Item = &Rights> {
         self.own.values()
+    }
+
+    /// Those of them that have quotas, with these.
+    pub fn quotas(&self) -> Vec<(&str, Quotas)> {
+        if self.own.values().all(|own| own.quota.is_none()) {
+            return Vec::new();
+        }
+        let own = |place| self.own.get(place).map(|own| own.quota).filter(|quota| !quota.is_none());
+        self.places.iter().filter_map(|(name, place)| Some((&**name, own(place)?))).collect()
     }
 
     /// Whether who logged in by this name may send as this address. The null sender is nobody's (RFC 5321 4.5.5).

@@ -10,6 +10,8 @@ pub mod descriptors;
 pub mod failures;
 pub mod gateway;
 pub mod guesses;
+pub mod hook;
+pub mod quota;
 pub mod rates;
 pub mod reason;
 pub mod relay;

@@ -66,11 +66,15 @@ pub enum Reason {
     Content,
     /// The client, or its account, brings more in a time than it may.
     Rate,
+    /// The quota of the account, or of the tenant, is used.
+    Quota,
+    /// The service of `[hook]` refuses it, or cannot be asked.
+    Hook,
 }
 
 impl Reason {
     /// All of them, in their order.
-    pub const ALL: [Reason; 26] = [
+    pub const ALL: [Reason; 28] = [
         Reason::Rule,
         Reason::TooManyConnections,
         Reason::Timeout,
@@ -97,6 +101,8 @@ impl Reason {
         Reason::AuthRequired,
         Reason::Content,
         Reason::Rate,
+        Reason::Quota,
+        Reason::Hook,
     ];
 
     /// In a word.

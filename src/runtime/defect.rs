@@ -43,6 +43,10 @@ pub enum Defect {
     AddressUncounted,
     /// Messages and recipients of a client are not counted.
     ClientRateUncounted,
+    /// What mail uses of a quota is not counted.
+    QuotaForgotten,
+    /// Nobody asks the service that is to be asked about each message.
+    HookUnasked,
     /// Credits are not counted.
     CreditsUncounted,
     /// Messages of a connection are not counted.

@@ -28,6 +28,7 @@ use crate::route::{Route, Table};
 use crate::shaping::layers::Shaping;
 use crate::shard::inbound::logins::Logins;
 use crate::shard::inbound::signers::Signers;
+use crate::shard::quota::QuotaTable;
 use crate::shard::tenant_rates::TenantRates;
 
 /// A configuration with what its files hold, and what is derived from it once for all shards.
@@ -48,6 +49,8 @@ pub struct LiveConfig {
     pub tenants: Tenants,
     /// How fast their mail may go.
     pub tenant_rates: TenantRates,
+    /// Quotas of accounts and tenants.
+    pub quotas: Arc<QuotaTable>,
     /// Beside each `[[listener]]`.
     pub listeners: Vec<LiveListener>,
     /// `[[route]]`, and what the shaping files say of each site.
@@ -135,6 +138,10 @@ impl LiveConfig {
             longest_wait: config.longest_wait().max(shaping.longest_wait()),
             tenants: Tenants::new(&config.tenants),
             tenant_rates: TenantRates::new(&config.tenants),
+            quotas: Arc::new(QuotaTable::new(
+                &config.tenants,
+                accounts.as_ref().map(|logins| logins.accounts()),
+            )),
             listeners: (0..config.listeners.len()).zip(certificates).map(listener).collect(),
             table: Table::new(&config, shaping),
             egresses: Egresses::new(&config),
@@ -196,8 +203,9 @@ impl LiveConfig {
         let routing = if alike { before.routing } else { generation };
         let egresses = self.egresses.after(&before.egresses);
         let tenant_rates = self.tenant_rates.after(&before.tenant_rates);
+        let quotas = Arc::new(Arc::unwrap_or_clone(self.quotas).after(&before.quotas));
         let (by, changed) = (by.to_owned(), changed.to_vec());
-        LiveConfig { generation, routing, by, changed, egresses, tenant_rates, ..self }
+        LiveConfig { generation, routing, by, changed, egresses, tenant_rates, quotas, ..self }
     }
 }
 

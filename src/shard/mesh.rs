@@ -23,9 +23,11 @@ use crate::shard::account_counts::AccountCount;
 use crate::shard::ask::Asks;
 use crate::shard::assignment::Assignment;
 use crate::shard::counts::{ClientCounts, ConnectionCount, Counts, FarEnd};
+use crate::shard::hooking::Hooking;
 use crate::shard::memory::Pool;
 use crate::shard::message::{Handoff, ShardMessage};
 use crate::shard::progress::Progress;
+use crate::shard::quota::QuotaDesk;
 use crate::shard::rates::ClientRates;
 use crate::shard::reading::Reading;
 use crate::shard::sessions::Sessions;
@@ -65,6 +67,8 @@ pub struct Mesh {
     providers: Counts<(Box<str>, Box<str>)>,
     /// Sources in warm-up, by provider.
     warm: WarmCounts,
+    /// What accounts and tenants have left of their quotas.
+    quotas: QuotaDesk,
     /// Policies of domains.
     policies: Arc<StsPolicies>,
     /// What sessions came to, for reports of TLS.
@@ -82,6 +86,8 @@ pub struct Mesh {
     reading: Reading,
     /// Mail of strangers that control verifies.
     verifying: Verifying,
+    /// Messages that a service is asked about.
+    hooking: Hooking,
     /// Tenants by whose mail return paths went out.
     known_tenants: KnownTenants,
     /// The suppression list, as control keeps it.
@@ -171,6 +177,7 @@ impl Mesh {
             addresses: Counts::default(),
             providers: Counts::default(),
             warm: WarmCounts::default(),
+            quotas: QuotaDesk::default(),
             policies: Arc::default(),
             sessions: Sessions::new(shards),
             open: AtomicBool::new(false),
@@ -181,6 +188,7 @@ impl Mesh {
             unnoticed: AtomicU64::new(0),
             reading: Reading::default(),
             verifying: Verifying::default(),
+            hooking: Hooking::default(),
             known_tenants: KnownTenants::default(),
             suppression: Arc::default(),
             leaving: AtomicBool::new(false),
@@ -197,6 +205,11 @@ impl Mesh {
             session_memory: Pool::new(room.memory / 2),
             loads: (0..shards).map(|_| AtomicU32::new(0)).collect(),
         }
+    }
+
+    /// What accounts and tenants have left of their quotas.
+    pub fn quotas(&self) -> &QuotaDesk {
+        &self.quotas
     }
 
     /// Policies of domains, and whose are wanted.
@@ -227,6 +240,11 @@ impl Mesh {
     /// Mail of strangers that control verifies.
     pub fn verifying(&self) -> &Verifying {
         &self.verifying
+    }
+
+    /// Messages that a service is asked about.
+    pub fn hooking(&self) -> &Hooking {
+        &self.hooking
     }
 
     /// Tenants by whose mail return paths went out.

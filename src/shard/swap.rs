@@ -23,7 +23,9 @@ use crate::smtp::server::{Questions, SessionConfig};
 
 /// Opens the listeners of the configuration that the shard was started with.
 pub(in crate::shard) fn open<R: Runtime>(shard: &Rc<Shard<R>>) -> Result<(), ListenError> {
-    let prepared = listeners::prepare(shard, wanted(shard, &shard.live.get()))?;
+    let live = shard.live.get();
+    shard.mesh.quotas().put_in_force(live.generation, &live.quotas);
+    let prepared = listeners::prepare(shard, wanted(shard, &live))?;
     listeners::apply(shard, prepared);
     Ok(())
 }
@@ -132,6 +134,7 @@ fn take_up<R: Runtime>(shard: &Rc<Shard<R>>, live: Rc<InForce>, listeners: Prepa
     if shard.index > 0 && shard.runtime.planted(Defect::PolicyKept) {
         return;
     }
+    shard.mesh.quotas().put_in_force(live.generation, &live.quotas);
     let before = shard.live.set(live.clone());
     shard.outbound.resolver.take_up(live.clone());
     shard.outbound.addresses.set_limit(live.config.delivery.connections_per_address);

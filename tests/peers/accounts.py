@@ -316,5 +316,40 @@ def one_relay_is_the_smart_host_of_another():
     house.relay.stop()
 
 
+def an_account_is_added_whole_or_not_at_all():
+    """Killed at each call of the system by which the file changes: it is the old one or the new one, and nothing else, and the next attempt works."""
+    directory = tempfile.mkdtemp(prefix="relevo-killed-")
+    path = f"{directory}/accounts.toml"
+    old = f"# ours\n{account('bob', password=False)}senders = [\"@b.example\"]\n"
+    calls = "openat write pwrite64 read fsync fdatasync rename renameat renameat2 fchmod fchown flock fstat linkat unlink unlinkat ftruncate close".split()
+    command = [BINARY, "account", "add", "ann", "--accounts", path, "--scram-only", "--tenant", "shop", "--quota", "50000/d"]
+    if subprocess.run(["strace", "-o", "/dev/null", "true"], stderr=subprocess.DEVNULL).returncode:
+        print("strace cannot trace here: nothing is proved")
+        return
+    kills = 0
+    for call in calls:
+        for number in range(1, 60):
+            with open(path, "w") as file:
+                file.write(old)
+            os.chmod(path, 0o600)
+            killed = ["strace", "-f", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={number}"]
+            done = subprocess.run([*killed, *command], input=PASSWORD.encode(), capture_output=True)
+            with open(path) as file:
+                text = file.read()
+            is_new = text.startswith(old) and text.count("[[account]]") == 2 and 'quota = ["50000/d"]' in text
+            assert text == old or is_new, (call, number, text)
+            assert os.stat(path).st_mode & 0o777 == 0o600, (call, number)
+            if done.returncode == 0:
+                # It has no more of these.
+                assert is_new, (call, number, done)
+                break
+            kills += 1
+    assert kills > 20, kills
+    left = set(os.listdir(directory)) - {"accounts.toml"}
+    assert len(left) <= 2, left
+    listed = subprocess.run([BINARY, "account", "list", "--accounts", path], capture_output=True, text=True, check=True).stdout
+    assert "ann" in listed and "quota=50000/d" in listed, listed
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1]]()

@@ -14,9 +14,9 @@ use super::day::plan::{BANNER, DOT, End, Flavour, Lookup, Manner, Plan, RCPT, Si
 use super::day::reloads::{Fate, Reload, Version};
 use super::days::wrong;
 use super::{
-    ask, compaction, dsn, fair, feedback, floods, front_door, full_disk, gateway, held, lmtp, node_shares,
-    portions, rates, reload, require_tls, rules, shaping, signed, sources, suppressed, suspend, warmup,
-    window,
+    ask, compaction, dsn, fair, feedback, floods, front_door, full_disk, gateway, held, hook, lmtp,
+    node_shares, portions, quotas, rates, reload, require_tls, rules, shaping, signed, sources, suppressed,
+    suspend, warmup, window,
 };
 
 mod segments;
@@ -162,6 +162,8 @@ found! {
     WarmupForgotten in a_day_of_warm_up_nobody_counts_is_found,
     RateUncounted in a_rate_nobody_counts_is_found,
     ClientRateUncounted in a_client_whose_rate_nobody_counts_is_found,
+    QuotaForgotten in a_quota_nobody_counts_is_found,
+    HookUnasked in a_hook_nobody_asks_is_found,
     ProviderUncounted in connections_to_a_provider_nobody_counts_are_found,
     RulesUnasked in a_rule_nobody_asks_is_found,
     ScheduleForgotten in a_schedule_nobody_keeps_is_found,
@@ -219,6 +221,8 @@ fn of_ends(defect: Defect) {
         Defect::FeedbackSettledFirst => feedback::is_found(defect),
         Defect::TlsUnasked => require_tls::is_found(defect),
         Defect::ProxyUncounted => front_door::is_found(defect),
+        Defect::HookUnasked => hook::is_found(defect),
+        Defect::QuotaForgotten => quotas::is_found(defect),
         Defect::Unverified | Defect::ForgedResultsKept => gateway::is_found(defect),
         _ => suppressed::is_found(defect),
     }
@@ -245,7 +249,7 @@ fn is_found(defect: Defect) {
             return node_shares::is_found(defect);
         }
         Defect::HeldForgotten | Defect::FeedbackSettledFirst => return of_ends(defect),
-        Defect::ProxyUncounted => return of_ends(defect),
+        Defect::ProxyUncounted | Defect::HookUnasked | Defect::QuotaForgotten => return of_ends(defect),
         Defect::DiscardedHandedOut | Defect::ClassUntold | Defect::PieceNotSigned => return of_ends(defect),
         Defect::SuppressionUnasked | Defect::SuppressedTried | Defect::TlsUnasked => return of_ends(defect),
         Defect::NotifyIgnored | Defect::LateToldAgain | Defect::SignatureLost => return of_ends(defect),

@@ -26,9 +26,11 @@ use relevo::shaping::file::File;
 use relevo::shaping::layers::Shaping;
 use relevo::shard::ask::{Ask, Reply};
 use relevo::shard::assignment::Assignment;
+use relevo::shard::hooking::Hooking;
 use relevo::shard::inbound::listener::ListenError;
 use relevo::shard::live::{Contents, LiveConfig};
 use relevo::shard::mesh::{Mesh, MeshLimits};
+use relevo::shard::quota::QuotaDesk;
 use relevo::shard::reading::Reading;
 use relevo::shard::start::{self, Report, ShardSetup};
 use relevo::shard::sts::StsPolicies;
@@ -291,6 +293,16 @@ impl<'a> Relay<'a> {
         let mut all = Tally::default();
         self.mesh.sessions().take().for_each(|counted| all.add(&counted, 1000));
         all
+    }
+
+    /// Messages that a service is asked about.
+    pub fn hooking(&self) -> &Hooking {
+        self.mesh.hooking()
+    }
+
+    /// What accounts and tenants have left of their quotas.
+    pub fn quotas(&self) -> &QuotaDesk {
+        self.mesh.quotas()
     }
 
     /// What sources in warm-up have left.

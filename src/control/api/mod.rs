@@ -21,6 +21,7 @@ mod change;
 pub(super) mod import;
 pub(super) mod peer;
 mod queue;
+mod quotas;
 mod reload;
 mod searching;
 pub mod shape;
@@ -45,6 +46,7 @@ pub(super) fn router(api: Api) -> Router {
         .route("/control/v1/queue/bounce", post(change::bounce).fallback(not_so))
         .route("/control/v1/suspensions", get(suspend::list).fallback(not_so))
         .route("/control/v1/warmup", get(warmup::show).fallback(not_so))
+        .route("/control/v1/quotas", get(quotas::show).fallback(not_so))
         .route("/control/v1/suspend", post(suspend::suspend).fallback(not_so))
         .route("/control/v1/resume", post(suspend::resume).fallback(not_so))
         .route("/control/v1/suppressions", get(suppression::list).post(suppression::add).fallback(not_so))

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::answers::{Api, Problem, iso, json};
 use super::queue::{asked, details, why as suspended_by};
+use super::quotas;
 use super::searching::{PreparedQuestion, Question, ready};
 use super::shape::why::{Because, Domain, LastReply, Provider, RateLines, Share, Site, Why};
 use crate::control::asker::AskFailure;
@@ -78,9 +79,14 @@ pub(super) async fn why(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) 
         return Err(Problem::Wrong("why wants an id, a domain, a recipient or an account".to_owned()));
     }
     let words = asked.filter.to_string();
+    let quotas = quotas::of(&api, &asked.filter);
     let gone = || Problem::NotFound(format!("nothing of {words} waits; the log tells what became of it"));
     let question = match ready(&api, asked.filter, asked.cursor.as_deref()).await? {
-        PreparedQuestion::Nothing => return Err(gone()),
+        PreparedQuestion::Nothing if quotas.is_empty() => return Err(gone()),
+        PreparedQuestion::Nothing => {
+            let now = iso(process::wall());
+            return Ok(json(&Why { asked: words, now, complete: true, quotas, ..Why::default() }));
+        }
         PreparedQuestion::Searching(scanned, next) => {
             return Ok(json(&Why { next: Some(next), scanned: Some(scanned), ..Why::default() }));
         }
@@ -108,7 +114,9 @@ pub(super) async fn why(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) 
     told.replies = heard.replies;
     told.under_way = under_way(&api, filter, &meant, complete).await?;
     tell(&api, meant, of_domain, &mut told).await?;
-    if told.recipients == 0 && told.under_way == 0 { Err(gone()) } else { Ok(json(&told)) }
+    told.quotas = quotas;
+    let is_nothing = told.recipients == 0 && told.under_way == 0 && told.quotas.is_empty();
+    if is_nothing { Err(gone()) } else { Ok(json(&told)) }
 }
 
 /// The first groups that are meant, and whether these are all.

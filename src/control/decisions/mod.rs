@@ -5,6 +5,7 @@ mod book;
 mod windows;
 mod rules;
 mod warmups;
+mod quotas;
 mod press;
 mod suppression;
 
@@ -34,6 +35,7 @@ use crate::shaping::automation::Thresholds;
 use crate::shard::mesh::Mesh;
 use book::Book;
 pub(in crate::control) use book::{SuspensionRequest, Which};
+use quotas::QuotaKeeper;
 pub(in crate::control) use rules::FIRED;
 pub(in crate::control) use suppression::ListDesk;
 use suppression::Suppressions;
@@ -145,9 +147,10 @@ pub(super) fn start(opened: Opened, start: Start<'_>) -> std::io::Result<(Worker
         say(Level::Error, format_args!("{at}: {problem}; what sites take is learned anew"));
     }
     let warmups = Warmups::resume(mesh, &mut store, plans);
+    let quotas = QuotaKeeper::new(mesh);
     let (lists, wanted) = sync_channel(limits::SUPPRESSION_ORDERS_MAX);
     let (orders, given) = sync_channel(limits::ORDERS_MAX);
-    let mesh = mesh.clone();
+    let (asked, mesh) = (mesh.clone(), mesh.clone());
     let thresholds = Thresholds::default();
     let mut book = book;
     book.expire(process::wall());
@@ -161,6 +164,7 @@ pub(super) fn start(opened: Opened, start: Start<'_>) -> std::io::Result<(Worker
             unread,
             windows,
             warmups,
+            quotas,
             suppressions,
             mesh,
             teller,
@@ -171,6 +175,8 @@ pub(super) fn start(opened: Opened, start: Start<'_>) -> std::io::Result<(Worker
         };
         decider.run(&given, turn);
     })?;
+    let waker = worker.waker();
+    asked.quotas().serve(move || waker.unpark());
     let desk = Desk { orders, thread: worker.waker() };
     let lists = ListDesk::new(lists, worker.waker());
     Ok((worker, desk, lists))
@@ -207,6 +213,7 @@ struct Decider {
     unread: Option<Duration>,
     windows: Windows,
     warmups: Warmups,
+    quotas: QuotaKeeper,
     suppressions: Suppressions,
     mesh: Arc<Mesh>,
     teller: Option<Teller>,
@@ -240,6 +247,7 @@ impl Decider {
             }
             self.windows.write(&mut self.store, clock());
             self.warmups.serve(&mut self.store, clock());
+            self.quotas.serve(&mut self.store, self.teller.as_ref(), clock());
             if !self.suppressions.serve(&mut self.store, &self.mesh, clock()) {
                 turn.pause(limits::CONTROL_ROUND);
             }
@@ -247,6 +255,7 @@ impl Decider {
         self.write(Duration::MAX);
         self.windows.write(&mut self.store, Duration::MAX);
         self.warmups.finish(&mut self.store);
+        self.quotas.finish(&mut self.store);
         self.suppressions.finish(&mut self.store);
     }
 

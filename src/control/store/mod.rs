@@ -6,6 +6,7 @@
 
 mod bounces;
 mod error;
+mod quota;
 mod rows;
 mod schema;
 mod suppression;
@@ -18,10 +19,12 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
+use crate::policy::quota::{Owner, Spent};
 use crate::policy::suppression::entry::Place;
 use crate::policy::suppression::fingerprint::Key;
 use crate::queue::suspension::Suspension;
 use crate::shaping::warmup::{Day, Names, WarmDay};
+use crate::shard::quota::ledger::QuotaRows;
 
 pub use bounces::{BounceCount, EventPlace};
 pub use error::StoreError;
@@ -113,6 +116,21 @@ impl Store {
     /// These days are as they are now: all of them, or nothing.
     pub fn save_warm_days(&mut self, days: &[WarmDay]) -> Result<(), StoreError> {
         warmup::save(self.connection()?, days)
+    }
+
+    /// What one used of its quotas.
+    pub fn quota(&mut self, owner: Owner, name: &str) -> Result<Vec<Spent>, StoreError> {
+        quota::of(self.connection()?, owner, name)
+    }
+
+    /// This is what these used, and nothing else: all of it, or nothing.
+    pub fn save_quotas(&mut self, all: &[QuotaRows]) -> Result<(), StoreError> {
+        quota::save(self.connection()?, all)
+    }
+
+    /// Forgets what was used of quotas long ago, where there is too much.
+    pub fn forget_quotas(&mut self) -> Result<(), StoreError> {
+        quota::forget(self.connection()?)
     }
 
     /// The windows that it has, the latest [`WINDOWS_KEPT`](crate::limits::WINDOWS_KEPT).

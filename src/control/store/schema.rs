@@ -22,7 +22,7 @@ pub(super) const BESIDE: [&str; 1] = ["-journal"];
 pub(super) const APPLICATION: [u8; 4] = *b"RLVO";
 
 /// What each version adds to the one before; an empty file has version 0. None of these is ever changed.
-pub(super) const MIGRATIONS: [&str; 6] = ["
+pub(super) const MIGRATIONS: [&str; 7] = ["
     CREATE TABLE suspension (
         id INTEGER PRIMARY KEY,
         effect TEXT NOT NULL,
@@ -93,6 +93,16 @@ pub(super) const MIGRATIONS: [&str; 6] = ["
     CREATE INDEX hard_bounce_last ON hard_bounce (last);
 ", "
     CREATE TABLE tenant (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+", "
+    CREATE TABLE quota (
+        owner TEXT NOT NULL,
+        name TEXT NOT NULL,
+        period TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        used INTEGER NOT NULL,
+        told INTEGER NOT NULL,
+        PRIMARY KEY (owner, name, period, number)
+    ) STRICT;
 "];
 
 /// Opens it as one of this version.

@@ -192,3 +192,25 @@ fn days_of_warm_up_are_kept() {
     store.save_warm_days(&many).unwrap();
     assert_eq!(store.warm_days(("ip9", "c")).unwrap().len(), limits::WARMUP_DAYS_KEPT);
 }
+
+#[test]
+fn what_is_used_of_quotas_is_kept() {
+    use crate::config::quota::Period;
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = opened(directory.path());
+    let row = |period, number, used| Spent { period, number, used, told: 80 };
+    let of = |owner, name: &str, rows: &[Spent]| QuotaRows { owner, name: name.into(), rows: rows.to_vec() };
+    let first = [row(Period::Month, 683, 7), row(Period::Day, 20_800, 7), row(Period::Day, 20_799, 1)];
+    let (shop, bank) = (of(Owner::Account, "shop", &first), of(Owner::Tenant, "shop", &first[1..]));
+    store.save_quotas(&[shop, bank]).unwrap();
+    // What is not among the rows is known no more, and the order is that in which they were written.
+    let then = [row(Period::Day, 20_801, 4_000_000_000), row(Period::Month, 683, 9)];
+    store.save_quotas(&[of(Owner::Account, "shop", &then)]).unwrap();
+    drop(store);
+    let mut store = opened(directory.path());
+    assert_eq!(store.quota(Owner::Account, "shop").unwrap(), then);
+    assert_eq!(store.quota(Owner::Tenant, "shop").unwrap(), first[1..]);
+    assert!(store.quota(Owner::Tenant, "bank").unwrap().is_empty());
+    store.forget_quotas().unwrap();
+    assert_eq!(store.quota(Owner::Account, "shop").unwrap().len(), 2, "there are not too many");
+}

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::config::quota::Quotas;
 use crate::config::{AddressPattern, Network};
 use crate::shaping::value::Rate;
 
@@ -24,6 +25,8 @@ pub struct Rights {
     pub rate: Option<Rate>,
     /// Recipients in a time.
     pub recipients_rate: Option<Rate>,
+    /// Recipients that its mail may have by the calendar.
+    pub quota: Quotas,
 }
 
 impl Rights {

@@ -5,6 +5,7 @@ use std::fmt;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::config::quota::Quotas;
 use crate::config::{AddressPattern, Network, value};
 use crate::limits;
 use crate::mail::parameters::{self, Key};
@@ -45,6 +46,8 @@ pub enum Flaw {
     Connections,
     /// What is no rate.
     Rate,
+    /// What is no list of quotas.
+    Quota,
 }
 
 impl fmt::Display for Flaw {
@@ -68,7 +71,7 @@ impl fmt::Display for Flaw {
             }
             Flaw::NoAccount => "this is no account; write [[account]]",
             Flaw::Key => {
-                "unknown key; known here: name, password, scram, pool, tenant, senders, recipients, networks, connections_max, rate, recipients_rate"
+                "unknown key; known here: name, password, scram, pool, tenant, senders, recipients, networks, connections_max, rate, recipients_rate, quota"
             }
             Flaw::NoText => "this is no text; write it in quotes",
             Flaw::NoName => "the account has no name; add name = \"shop\"",
@@ -87,6 +90,9 @@ impl fmt::Display for Flaw {
                 "these are no addresses; write recipients = [\"@example.com\", \"*.example.com\", \"ada@example.org\"]"
             }
             Flaw::Networks => "these are no networks; write networks = [\"192.0.2.0/24\", \"2001:db8::/32\"]",
+            Flaw::Quota => {
+                "these are no quotas; write quota = [\"50000/d\", \"1000000/month\"], each with another number from 1 and one of /min, /h, /d, /month"
+            }
             Flaw::Rate => "this is no rate; write \"50000/d\", or another number from 1 in a unit: /s, /min, /h, /d",
         })
     }
@@ -200,6 +206,7 @@ fn right(own: &mut Rights, key: &str, value: &Spanned<DeValue<'_>>) -> Result<bo
         }
         "rate" => own.rate = Some(pace(value)?),
         "recipients_rate" => own.recipients_rate = Some(pace(value)?),
+        "quota" => own.quota = quota(value)?,
         _ => return Ok(false),
     }
     Ok(true)
@@ -212,6 +219,12 @@ fn pace(value: &Spanned<DeValue<'_>>) -> Result<Rate, (usize, Flaw)> {
         .and_then(rate)
         .filter(|rate| rate.burst.is_none() && !rate.local)
         .ok_or((value.span().start, Flaw::Rate))
+}
+
+fn quota(value: &Spanned<DeValue<'_>>) -> Result<Quotas, (usize, Flaw)> {
+    let all = value.get_ref().as_array().map(|all| all.iter().map(|one| one.get_ref().as_str()));
+    let all = all.and_then(|all| all.collect::<Option<Vec<_>>>());
+    all.and_then(Quotas::parse).ok_or((value.span().start, Flaw::Quota))
 }
 
 /// At least one: nobody means an account that nobody may use.

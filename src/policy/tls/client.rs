@@ -33,6 +33,11 @@ impl Client {
         Ok(Client { config: Arc::new(config), verifier })
     }
 
+    /// For a library that speaks it.
+    pub fn config(&self) -> &Arc<ClientConfig> {
+        &self.config
+    }
+
     /// A connection to the host of this name (or address).
     pub fn connection(&self, name: &str) -> Result<rustls::Connection, rustls::Error> {
         Ok(self.waiting(name)?.into())

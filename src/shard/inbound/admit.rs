@@ -15,6 +15,7 @@ use crate::policy::admit::{self, Admitted, NotAdmitted, Section, Submitter};
 use crate::policy::reason::{Reason, Refused};
 use crate::runtime::Runtime;
 use crate::shard::Shard;
+use crate::shard::inbound::hook::{self, Asking};
 use crate::shard::inbound::sign::{self, Unfinished};
 use crate::shard::inbound::suppress;
 use crate::shard::inbound::verify::{Begun, Unverified};
@@ -142,6 +143,9 @@ impl Admission {
             shard.gather(body.capacity() - before);
         }
         let live = shard.live.get();
+        if live.config.hook.is_some() && admission.refused.is_none() {
+            Box::pin(admission.ask_hook(shard, &live, (client, envelope), (&summary, is_whole), body)).await;
+        }
         name_own(&live, client.account, envelope);
         let parameters = envelope.parameters.as_ref().map(|all| &all.message);
         admission.max_age = parameters.and_then(|set| live.tenants.max_age(set));
@@ -170,6 +174,25 @@ impl Admission {
             }
         }
         admission
+    }
+
+    /// The service has its say that is asked about each message. One whose header section it cannot see is refused.
+    async fn ask_hook<R: Runtime>(
+        &mut self,
+        shard: &Shard<R>,
+        live: &LiveConfig,
+        (client, envelope): (Submitter<'_>, &mut Envelope),
+        (summary, is_whole): (&Summary, bool),
+        body: &mut Vec<u8>,
+    ) {
+        // What its bytes are refused for needs nobody's word.
+        let Some(hook) = live.config.hook.as_ref().filter(|_| summary.refusal().is_none()) else { return };
+        self.misses_its_header |= !is_whole;
+        if is_whole {
+            let (section, size) = (self.section(summary, body), summary.size);
+            let asking = Asking { client, envelope, body, section, size, done: &mut self.done };
+            self.refused = hook::ask(shard, (live, hook), asking).await.err();
+        }
     }
 
     /// Where the header section is by now.
@@ -248,8 +271,8 @@ impl Admission {
     }
 
     /// The reply with which it is refused at its end, and why; None: it is not.
-    pub(in crate::shard) fn into_refusal(self) -> Option<(Box<str>, Reason)> {
-        self.refused
+    pub(in crate::shard) fn refusal(&mut self) -> Option<(Box<str>, Reason)> {
+        self.refused.take()
     }
 
     /// Says what the message is behind the edit.

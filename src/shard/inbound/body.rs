@@ -9,7 +9,8 @@ use crate::policy::reason::Refused;
 use crate::runtime::Runtime;
 use crate::shard::inbound::admit::Admission;
 use crate::shard::inbound::connection::Connection;
-use crate::shard::inbound::upload::{Unwanted, Upload, Whole};
+use crate::shard::inbound::quota::{self, MessageQuota};
+use crate::shard::inbound::upload::{Upload, Whole};
 use crate::shard::inbound::{duties, fold, verify};
 use crate::shard::wire::WireError;
 use crate::smtp::data::Scanner;
@@ -48,19 +49,17 @@ pub(super) async fn take<R: Runtime>(connection: &mut Connection<R>) -> Result<b
                 true => Box::pin(upload.verify(&connection.shard, &mut envelope)).await,
                 false => None,
             };
-            let stored = match refused {
-                Some((reply, reason)) => {
-                    upload.abandon(&connection.shard);
-                    Err(Unwanted { reply, reason, envelope })
-                }
-                None => match upload.store(&connection.shard, acceptance, Whole { envelope, summary }) {
-                    Ok(stored) => Ok(stored.await),
-                    Err(unwanted) => Err(unwanted),
-                },
+            let refused = refused.or_else(|| upload.refusal(acceptance, &summary));
+            let live = &connection.listener.live;
+            let counted = match refused {
+                Some(refused) => Err(refused),
+                None if live.quotas.is_empty() => Ok(None),
+                None => Box::pin(quota::take(&connection.shard, &live.quotas, &envelope)).await,
             };
-            let stored = match stored {
-                Ok(stored) => stored,
-                Err(Unwanted { reply, reason, envelope }) => {
+            let counted = match counted {
+                Ok(counted) => counted,
+                Err((reply, reason)) => {
+                    upload.abandon(&connection.shard);
                     let refused = Refused { reply: &reply, reason };
                     connection.session.not_admitted(refused, &envelope, &mut connection.out);
                     connection.shard.instruments.counters.messages_refused.add(1);
@@ -68,6 +67,8 @@ pub(super) async fn take<R: Runtime>(connection: &mut Connection<R>) -> Result<b
                     return Ok(true);
                 }
             };
+            let stored = upload.store(&connection.shard, Whole { envelope, summary }).await;
+            counted.filter(|_| stored.is_err()).into_iter().for_each(MessageQuota::give_back);
             // What became of it on the disk is not the client's fault.
             connection.since.message = connection.seconds();
             match stored {

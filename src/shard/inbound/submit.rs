@@ -17,8 +17,9 @@ use crate::policy::rules::Facts;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::inbound::admit::{self, Admission};
+use crate::shard::inbound::quota::{self, MessageQuota};
 use crate::shard::inbound::submission::Submission;
-use crate::shard::inbound::upload::{Unwanted, Upload, Whole};
+use crate::shard::inbound::upload::{Upload, Whole};
 use crate::shard::inbound::{reject, sign};
 use crate::shard::live::InForce;
 use crate::smtp::client::stuff;
@@ -105,10 +106,21 @@ pub async fn submit<R: Runtime>(
     }
     let now = shard.runtime.wall();
     envelope.complete((now, upload.expires(now, &live.config.retry)), summary.facts());
-    match upload.store(shard, &live.acceptance, Whole { envelope, summary }) {
-        Ok(stored) => stored.await.map_err(NotTaken::NotStored),
-        Err(Unwanted { reply, reason, envelope }) => Err(refuse(shard, &envelope, (&reply, Some(reason)))),
-    }
+    let counted = match upload.refusal(&live.acceptance, &summary) {
+        Some(refused) => Err(refused),
+        None if live.quotas.is_empty() => Ok(None),
+        None => Box::pin(quota::take(shard, &live.quotas, &envelope)).await,
+    };
+    let counted = match counted {
+        Ok(counted) => counted,
+        Err((reply, reason)) => {
+            upload.abandon(shard);
+            return Err(refuse(shard, &envelope, (&reply, Some(reason))));
+        }
+    };
+    let stored = upload.store(shard, Whole { envelope, summary }).await;
+    counted.filter(|_| stored.is_err()).into_iter().for_each(MessageQuota::give_back);
+    stored.map_err(NotTaken::NotStored)
 }
 
 /// Takes in a message of the node's own that no other one is about, signed where there are keys. Neither rules nor instructions are asked: it is no

@@ -24,17 +24,6 @@ pub struct Whole {
     pub summary: Summary,
 }
 
-/// One that somebody refuses who has a say.
-#[derive(Debug)]
-pub struct Unwanted {
-    /// The reply, line end included.
-    pub reply: Box<str>,
-    /// Why.
-    pub reason: Reason,
-    /// Its envelope.
-    pub envelope: Box<Envelope>,
-}
-
 /// A body on its way in.
 #[derive(Default)]
 pub struct Upload {
@@ -158,24 +147,28 @@ impl Upload {
         unverified.finish(shard, envelope, &self.body).await
     }
 
-    /// Stores a message that ended well, unless a rule or an instruction refuses it: then nothing of it is kept. What is waited for ends when
-    /// it is on stable storage, or will not be. No `async fn`: the message would lie in every session.
+    /// The reply with which a message that ended well is refused by a rule or an instruction, and why; it is to be abandoned then. None: it is not.
+    pub(super) fn refusal(
+        &mut self,
+        acceptance: &Acceptance,
+        summary: &Summary,
+    ) -> Option<(Box<str>, Reason)> {
+        let admission = self.admission.as_mut()?;
+        admission.settle(acceptance, summary);
+        admission.refusal()
+    }
+
+    /// Stores a message that ended well and that nobody refuses. What is waited for ends when it is on stable storage, or will not be. No `async fn`: the
+    /// message would lie in every session.
     pub fn store<'a, R: Runtime>(
         mut self,
         shard: &'a Shard<R>,
-        acceptance: &Acceptance,
         Whole { mut envelope, mut summary }: Whole,
-    ) -> Result<impl Future<Output = Result<Durable<MessageId>, NotStored>> + use<'a, R>, Unwanted> {
+    ) -> impl Future<Output = Result<Durable<MessageId>, NotStored>> + use<'a, R> {
         let mut signing = None;
         if let Some(mut admission) = self.admission.take() {
-            admission.settle(acceptance, &summary);
             admission.complete(&mut envelope, &mut summary);
             signing = admission.signing.take();
-            if let Some((reply, reason)) = admission.into_refusal() {
-                signing.into_iter().for_each(|signing| signing.abandon(shard));
-                self.abandon(shard);
-                return Err(Unwanted { reply, reason, envelope });
-            }
         }
         // The lane has them next, for a moment.
         shard.ungather(self.places());
@@ -192,13 +185,13 @@ impl Upload {
                 Storing::Failed(why)
             }
         };
-        Ok(async move {
+        async move {
             match storing {
                 Storing::Begun(stored) => stored.await,
                 Storing::Signing(stored) => stored.await,
                 Storing::Failed(why) => Err(why),
             }
-        })
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::ScanProgress;
+use super::quota::QuotaUse;
 use crate::shaping::rated::EachRate;
 
 /// What mail waits for.
@@ -28,6 +29,9 @@ pub struct Why {
     pub more_domains: u64,
     /// What was said last, that which most of them heard first.
     pub replies: Vec<LastReply>,
+    /// The quotas of the account that is asked for, and of the tenant of that name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quotas: Vec<QuotaUse>,
     /// Where to go on, while records are looked through; none: this is the answer.
     pub next: Option<String>,
     /// How far that is.

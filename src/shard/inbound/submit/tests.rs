@@ -1,6 +1,7 @@
 //! Messages that come by no session, to a simulated shard that stores them.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::*;
 use crate::id::Location;
@@ -8,8 +9,11 @@ use crate::mail::envelope::{Envelopes, Recipient, TlsWish, WithProtocol};
 use crate::mail::notify::Notify;
 use crate::mail::parameters::Key;
 use crate::mail::tls_report::Letter;
+use crate::policy::hook::HookAnswer;
+use crate::policy::quota::{Owner, Spent};
 use crate::runtime::sim::{SimRuntime, World};
 use crate::shard::alone;
+use crate::shard::quota::ledger::{Keeps, Ledger, QuotaRows};
 use crate::shard::store::load::StoredRecord;
 
 const RULES: &str = "[[rule]]\nmatch = { recipient = \"@never.example\" }\naction = \"reject 550 5.7.1 Not them\"\n\
@@ -179,4 +183,107 @@ fn a_sender_may_waive_what_domains_ask_of_tls() {
         let view = source.view().expect("a message");
         assert_eq!((view.needs.tls, view.size), (wanted, text.len() as u64), "{field}: it stays in");
     }
+}
+
+/// What control keeps of quotas, in memory.
+#[derive(Default)]
+struct Kept(Vec<QuotaRows>);
+
+impl Keeps for Kept {
+    fn rows(&mut self, owner: Owner, name: &str) -> Option<Vec<Spent>> {
+        let is_it = |one: &&QuotaRows| one.owner == owner && *one.name == *name;
+        Some(self.0.iter().rev().find(is_it).map(|one| one.rows.clone()).unwrap_or_default())
+    }
+
+    fn keep(&mut self, all: &[QuotaRows]) -> bool {
+        self.0.extend_from_slice(all);
+        true
+    }
+}
+
+#[test]
+fn recipients_count_for_the_quota_of_their_tenant() {
+    let world = World::new(1);
+    let rules = "[[rule]]\nmatch = { recipient = \"@b.example\" }\nset = { tenant = \"bank\" }\n";
+    let quotas =
+        "[[tenant]]\nname = \"all\"\nquota = [\"5/d\"]\n[[tenant]]\nname = \"bank\"\nquota = [\"2/month\"]\n";
+    let shard = alone::serving(&world, &format!("{RULES}{rules}{quotas}"));
+    let live = shard.live.get();
+    shard.mesh.quotas().put_in_force(live.generation, &live.quotas);
+    let (mut ledger, mut kept) = (Ledger::default(), Kept::default());
+    let mut take = |recipients: &[&str]| {
+        for _ in 0..2 {
+            let taken = world.block_on(submit(&shard, incoming("a@b.example", recipients, TEXT.as_bytes())));
+            match taken.map_err(|why| why.reply().to_owned()) {
+                Err(reply) if reply.starts_with("451 4.3.0 Recipients of tenant ") => {
+                    // Nobody gave out a block in time.
+                    ledger.serve(shard.mesh.quotas(), shard.runtime.wall(), &mut kept);
+                }
+                Err(reply) => return reply,
+                Ok(_) => return "250".to_owned(),
+            }
+        }
+        "nothing".to_owned()
+    };
+    let mut all = |recipients: &[&str]| {
+        // One waits for the block of one tenant, and then for that of the other.
+        (0..3).map(|_| take(recipients)).find(|reply| reply != "nothing").unwrap_or_default()
+    };
+    assert_eq!(all(&["one@a.example", "two@a.example", "three@b.example"]), "250");
+    let refused = all(&["one@b.example", "two@b.example"]);
+    assert!(
+        refused.starts_with("451 4.7.1 The quota of tenant bank is used: 2 recipients a month"),
+        "{refused}"
+    );
+    assert_eq!(all(&["one@a.example", "two@a.example"]), "250");
+    let refused = all(&["one@a.example", "two@a.example", "three@b.example"]);
+    assert!(
+        refused.starts_with("451 4.7.1 The quota of tenant all is used: 5 recipients a day"),
+        "{refused}"
+    );
+    assert_eq!(all(&["three@b.example"]), "250", "nothing of what was refused is kept");
+    assert!(all(&["three@b.example"]).starts_with("451 4.7.1 The quota of tenant bank"));
+    let refused = all(&["1@b.example", "2@b.example", "3@b.example"]);
+    assert!(
+        refused.starts_with("550 5.7.1 3 recipients are more than the quota of tenant bank"),
+        "{refused}"
+    );
+    assert_eq!(all(&["one@a.example"]), "250");
+}
+
+#[test]
+fn the_hook_is_asked_about_it() {
+    let world = World::new(1);
+    let shard = alone::serving(&world, &format!("{RULES}[hook]\nurl = \"http://127.0.0.1:1/\"\n"));
+    let served = shard.clone();
+    shard.runtime.spawn(async move {
+        for _ in 0..10_000 {
+            while let Some(asked) = served.mesh.hooking().next() {
+                let about = asked.about();
+                assert!(about.header.starts_with("Subject: hello\r\n") && about.set["tenant"] == "all");
+                let text = match &*about.sender {
+                    "no@a.example" => r#"{"action": "reject", "reply": "554 not this"}"#,
+                    _ => r#"{"action": "accept", "set": {"tenant": "shop", "expire": "3h", "header_add": {"X-Seen": "a"}}}"#,
+                };
+                asked.answer(Ok(HookAnswer::parse(text.as_bytes()).expect("an answer")));
+            }
+            served.runtime.sleep_until(served.runtime.now() + Duration::from_millis(10)).await;
+        }
+    });
+    let take =
+        |sender: &str| world.block_on(submit(&shard, incoming(sender, &["one@a.example"], TEXT.as_bytes())));
+    let refused = take("no@a.example").expect_err("it is refused");
+    assert_eq!(refused.reply(), "554 5.7.1 not this\r\n");
+    let id = take("a@a.example").expect("it is taken");
+    let source = StoredRecord::read_now(&shard, place(&shard, &id)).expect("a record");
+    let view = source.view().expect("a message");
+    assert_eq!(view.parameters().get(Key::Tenant), Some("shop"));
+    assert_eq!(view.expiry.0 - view.arrival.0, 3 * 3_600_000);
+    let body = world.block_on(source.body_prefix(&shard, id.get().lane, &view, 1000)).expect("its body");
+    let kept = TEXT.split_once("Subject").map(|(_, kept)| format!("X-Seen: a\r\nSubject{kept}")).unwrap();
+    assert_eq!(String::from_utf8(body).unwrap(), kept);
+    assert_eq!((view.size, view.header_length), (kept.len() as u64, 29));
+    // A rule refuses it before.
+    let refused = take("spam@a.example").expect_err("it is refused");
+    assert_eq!(refused.reply(), "550 5.7.1 Not you\r\n");
 }

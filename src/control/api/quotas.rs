@@ -1,0 +1,43 @@
+//! `GET /control/v1/quotas`: how much of their quotas accounts and tenants have used.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+
+use super::answers::{Api, iso, json};
+use super::shape::quota::{QuotaUse, QuotasUsed};
+use crate::limits;
+use crate::policy::quota::Owner;
+use crate::queue::select::Filter;
+use crate::runtime::process;
+use crate::shard::quota::{InUse, fullest};
+use crate::time::UnixMillis;
+
+/// Those that are used the most.
+pub(super) async fn show(State(api): State<Arc<Api>>) -> Response {
+    let (now, table) = (process::wall(), api.mesh.quotas().in_force());
+    let quotas = fullest(table.all(), now, limits::QUOTAS_SHOWN);
+    json(&QuotasUsed { now: iso(now), quotas: quotas.iter().map(|one| told(one, now)).collect() })
+}
+
+/// Those of whom a filter names: an account, and the tenant of that name.
+pub(super) fn of(api: &Api, filter: &Filter) -> Vec<QuotaUse> {
+    let Some(name) = &filter.recorded.account else { return Vec::new() };
+    let (now, table) = (process::wall(), api.mesh.quotas().in_force());
+    let counts = [Owner::Account, Owner::Tenant].into_iter().filter_map(|owner| table.get(owner, name));
+    let mut all = fullest(counts, now, limits::QUOTAS_SHOWN);
+    all.sort_by_key(|one| (one.count.owner, one.period));
+    all.iter().map(|one| told(one, now)).collect()
+}
+
+fn told(one: &InUse, now: UnixMillis) -> QuotaUse {
+    QuotaUse {
+        owner: one.count.owner.word().to_owned(),
+        name: one.count.name.to_string(),
+        period: one.period.unit().to_owned(),
+        used: one.used,
+        most: one.most.into(),
+        until: iso(one.period.begin(one.period.at(now).saturating_add(1))),
+    }
+}
