@@ -77,6 +77,8 @@ stories!("door.py";
 
 stories!("excess.py";
     a_line_of_a_gigabyte_is_refused,
+    lines_of_a_gigabyte_move_nobody,
+    a_body_that_streams_takes_turns,
     sizes_of_portions,
     plain_text_behind_starttls,
 );
