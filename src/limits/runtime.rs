@@ -26,7 +26,7 @@ pub const LISTEN_ALONE_BACKLOG: i32 = 128;
 
 /// Rounds of a busy shard before glommio's own rings get a turn (syncs to start, and finished ones).
 pub const RINGS_ROUNDS: u32 = 16;
-/// Turns the other tasks get before the sockets are looked at again, if they still have something to do.
+/// Turns the other tasks get before the sockets are looked at again, if they still have something to do and are quick.
 pub const LOOK_TURNS: u32 = 16;
 /// A turn given to glommio: longer than it takes to make a timer, shorter than its way to its rings.
 pub const RINGS_TURN: Duration = Duration::from_micros(1);
@@ -69,7 +69,7 @@ pub const LISTEN_BACKLOG: i32 = 4096;
 /// Polls of a task shorter than this many ticks are not looked at any closer: 30 to 100 us.
 pub const POLL_SHORT: u64 = 100_000;
 
-/// Tasks polled before the sockets and the clock are looked at again.
+/// Tasks polled before the sockets and the clock are looked at again, if they are quick.
 pub const POLLS_AT_ONCE: usize = 128;
 
 /// Wakes by other threads that are remembered one by one; if more come before the executor looks, it wakes all tasks.
@@ -78,3 +78,8 @@ pub const FOREIGN_WAKES_MAX: usize = 4096;
 pub const PROC_LINE_MAX: usize = 160;
 /// Random numbers that a shard draws from the kernel at once: a call of the kernel costs as much as hundreds of them.
 pub const RANDOM_POOL: usize = 256;
+
+/// How often a directory that somebody has locked, in which a socket is to be made, is looked at again: for a second.
+pub const SOCKET_LOCK_LOOKS: u32 = 100;
+/// How long between two looks.
+pub const SOCKET_LOCK_LOOK: Duration = Duration::from_millis(10);

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags};
 
+use crate::limits;
 use crate::runtime::process;
 
 /// Why it cannot be served. The operator's to mend.
@@ -20,6 +21,8 @@ pub enum LocalError {
     NotASocket,
     /// What stands there now is not what was made: somebody else changes the directory.
     Replaced,
+    /// Another process keeps its directory locked.
+    Locked,
     /// The kernel refuses.
     Io(io::Error),
 }
@@ -32,6 +35,7 @@ impl fmt::Display for LocalError {
             LocalError::Replaced => {
                 formatter.write_str("others change this directory: only the relay's user may write it")
             }
+            LocalError::Locked => formatter.write_str("another process keeps this directory locked"),
             LocalError::Io(error) => error.fmt(formatter),
         }
     }
@@ -117,12 +121,22 @@ fn bind(path: &Path, mode: Mode) -> Result<socket2::Socket, LocalError> {
     Ok(socket)
 }
 
-/// The lock of a socket's directory, for as long as it is held. One that cannot be read is not locked: who may not read it hardly shares it.
+/// The lock of a socket's directory, for as long as it is held; others hold it as shortly. One that cannot be read is not locked: who may not read it
+/// hardly shares it. Nor is one that this process has locked already.
 fn alone_in(path: &Path) -> Result<Option<std::fs::File>, LocalError> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let Ok(directory) = std::fs::File::open(directory) else { return Ok(None) };
-    rustix::fs::flock(&directory, rustix::fs::FlockOperation::LockExclusive).map_err(io::Error::from)?;
-    Ok(Some(directory))
+    if process::is_ours(&directory) {
+        return Ok(None);
+    }
+    for _ in 0..limits::SOCKET_LOCK_LOOKS {
+        match rustix::fs::flock(&directory, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Some(directory)),
+            Err(rustix::io::Errno::WOULDBLOCK) => process::pause(limits::SOCKET_LOCK_LOOK),
+            Err(error) => return Err(LocalError::Io(error.into())),
+        }
+    }
+    Err(LocalError::Locked)
 }
 
 /// Whether [`listen`] could be done there now. Nothing is made or taken away.
@@ -206,6 +220,21 @@ mod tests {
         let _busy = listen(&path, 0).unwrap();
         let _waits = UnixStream::connect(&path).unwrap();
         assert!(matches!(listen(&path, 8), Err(LocalError::InUse)));
+    }
+
+    /// A data directory is locked by the process that makes the control socket in it.
+    #[test]
+    fn a_locked_directory_is_waited_for_unless_we_have_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("control.sock");
+        let ours = process::lock_directory(directory.path()).unwrap();
+        drop(listen(&path, 8).unwrap());
+        drop(ours);
+        let other = std::fs::File::open(directory.path()).unwrap();
+        rustix::fs::flock(&other, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        assert!(matches!(listen(&path, 8), Err(LocalError::Locked)));
+        drop(other);
+        assert!(listen(&path, 8).is_ok());
     }
 
     /// Nobody looks it up by its name to set its mode: by then another file may have that name.

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::RawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::limits;
 use crate::runtime::{files, output};
@@ -16,10 +16,27 @@ use crate::time::UnixMillis;
 #[derive(Debug)]
 pub struct DirectoryLock {
     /// The lock file and the directory itself: who removes the file does not let another process in.
-    #[expect(dead_code, reason = "the locks live as long as the descriptors")]
     files: (File, File),
     /// The lock file, if this made it.
     made: Option<PathBuf>,
+}
+
+/// Directories that this process has locked, by device and number: it would wait for itself if it locked one again.
+static OURS: Mutex<Vec<(u64, u64)>> = Mutex::new(Vec::new());
+
+/// Whether this process has locked it.
+pub(super) fn is_ours(directory: &File) -> bool {
+    let ours = OURS.lock().unwrap_or_else(PoisonError::into_inner);
+    directory.metadata().is_ok_and(|found| ours.contains(&(found.dev(), found.ino())))
+}
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        if let Ok(found) = self.files.1.metadata() {
+            let mut ours = OURS.lock().unwrap_or_else(PoisonError::into_inner);
+            ours.retain(|known| *known != (found.dev(), found.ino()));
+        }
+    }
 }
 
 impl DirectoryLock {
@@ -61,6 +78,9 @@ pub fn lock_directory(directory: &Path) -> Result<DirectoryLock, LockError> {
         Err(LockError::Taken) => Err(LockError::Taken),
         // A file system that locks no directories has the file.
         Ok(()) | Err(LockError::Io(_)) => {
+            if let Ok(found) = itself.metadata() {
+                OURS.lock().unwrap_or_else(PoisonError::into_inner).push((found.dev(), found.ino()));
+            }
             Ok(DirectoryLock { files: (file, itself), made: made.then_some(path) })
         }
     }

@@ -79,9 +79,13 @@ impl Executor {
         bell::hold();
         let (mut turns, mut held) = (0, self.tally.ticks());
         let result = loop {
+            let begun = self.tally.ticks();
             for _ in 0..limits::POLLS_AT_ONCE {
                 let Some((slot, waker)) = self.queue.next() else { break };
                 self.poll(slot, &waker);
+                if self.tally.is_long_since(begun) {
+                    break;
+                }
             }
             if let Some(result) = result.take() {
                 break result;

@@ -127,15 +127,19 @@ impl ReactorTask {
         self.pending.begun.replace(false) || finished || helped
     }
 
-    /// Lets the others run; true if none of them is ready any more. The run queue is in order of wakes, so that if nobody
+    /// Lets the others run, for a few turns or some milliseconds; true if none of them is ready any more. The run queue is in order of wakes, so that if nobody
     /// else was polled between two turns of this task, it was alone in it.
     async fn let_run(&self) -> bool {
+        let begun = self.tally.ticks();
         for _ in 0..limits::LOOK_TURNS {
             let before = self.tally.polls();
             YieldNow::default().await;
             // This task itself is one.
             if self.tally.polls() - before <= 1 {
                 return true;
+            }
+            if self.tally.is_long_since(begun) {
+                break;
             }
         }
         false

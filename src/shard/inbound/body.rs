@@ -171,6 +171,10 @@ async fn take_in<R: Runtime>(connection: &mut Connection<R>, upload: &mut Upload
         if now > whole {
             return Err(WireError::TimedOut);
         }
+        // Whoever sends faster than that is read must not have the shard to itself.
+        if connection.shard.runtime.should_yield() {
+            connection.shard.runtime.yield_now().await;
+        }
     }
 }
 

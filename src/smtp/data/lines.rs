@@ -358,6 +358,16 @@ impl Lines {
         }
     }
 
+    /// Looks at the first line, unless it is longer than any may be: then it is none of a header section, whatever it says.
+    #[cold]
+    fn open_within(&mut self, piece: &[u8]) {
+        let left = (limits::TEXT_LINE_MAX as u64).saturating_sub(self.found.size) as usize;
+        self.open(&piece[..piece.len().min(left)]);
+        if piece.len() > left && self.opening != Opening::Known {
+            (self.opening, self.in_header) = (Opening::Known, false);
+        }
+    }
+
     /// Looks at the first line as far as it tells whether it is a field: printable ASCII, then a colon (RFC 5322 2.2). If not, the message
     /// has no header section, unless the line is a mailbox file's, which stands in front of one.
     #[cold]
@@ -478,7 +488,7 @@ impl Lines {
             return self.found.size > self.size_max;
         }
         if self.opening != Opening::Known {
-            self.open(piece);
+            self.open_within(piece);
         }
         self.found.size += piece.len() as u64;
         if self.in_header && self.opening == Opening::Known {
