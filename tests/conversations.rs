@@ -433,8 +433,7 @@ fn describe(envelope: &Envelope) -> String {
     let requires = envelope.needs.tls == TlsWish::Required;
     let flags = [(envelope.needs.eight_bit, " 8bit"), (envelope.needs_stuffing, " stuffed")];
     let utf8 = envelope.needs.utf8;
-    let wide =
-        [(utf8.is_asked(), " utf8"), (utf8.is_needed(), " needs"), (utf8.has_u_labels(), " U-labels")];
+    let wide = [(utf8.is_asked(), " utf8"), (utf8.is_needed(), " needs"), (utf8.has_u_labels(), " U-labels")];
     for (flag, word) in flags.into_iter().chain(wide).chain([(requires, " requiring TLS")]) {
         line.push_str(if flag { word } else { "" });
     }

@@ -1,6 +1,6 @@
 //! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound, Dovecot, Postfix, HAProxy, curl, openssl.
 //!
-//! The stories are in `stories.py`, `accounts.py` (logins and rights), `balancer.py` (HAProxy in front), `certificates.py` (SNI, tickets), `kinds.py` (submission), `dane.py` (DANE), `duties.py` (submission), `feedback.py` (what comes back), `gateway.py` (mail of strangers, verified), `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `notifications.py`, `portions.py` (BDAT, content rules), `room.py`, `rules.py`, `shaping.py` (limits), `signed.py` (DKIM), `signed_zones.py` (nsd and unbound), `smart_hosts.py` (logins), `sources.py`, `suppression.py` (who gets no mail), `suspensions.py`, `unsubscribe.py` (one click), `spool_tools.py`, `sts.py` (MTA-STS), `verdicts.py` (beside Postfix's), `tls_reports.py` (TLS-RPT, REQUIRETLS), `verify.py` (certificates of hops), `warmup.py` and `why.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
+//! The stories are in `stories.py`, `accounts.py` (logins and rights), `balancer.py` (HAProxy in front), `certificates.py` (SNI, tickets), `kinds.py` (submission), `dane.py` (DANE), `duties.py` (submission), `feedback.py` (what comes back), `gateway.py` (mail of strangers, verified), `hops.py` (next hops that break the rules), `international.py` (SMTPUTF8, BINARYMIME), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `notifications.py`, `portions.py` (BDAT, content rules), `room.py`, `rules.py`, `shaping.py` (limits), `signed.py` (DKIM), `signed_zones.py` (nsd and unbound), `smart_hosts.py` (logins), `sources.py`, `suppression.py` (who gets no mail), `suspensions.py`, `unsubscribe.py` (one click), `spool_tools.py`, `sts.py` (MTA-STS), `verdicts.py` (beside Postfix's), `tls_reports.py` (TLS-RPT, REQUIRETLS), `verify.py` (certificates of hops), `warmup.py` and `why.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
 //! one with the kills.
 
 mod stories;
@@ -88,6 +88,14 @@ stories!("hops.py", None;
     hosts_that_never_take_mail_return_it,
     words_of_our_own_are_told_as_ours,
     what_cannot_be_encoded_comes_back_by_any_hop,
+);
+
+stories!("international.py", None;
+    addresses_in_utf8_go_on_as_they_came,
+    a_hop_without_smtputf8_has_what_needs_none,
+    a_report_to_a_sender_in_utf8_goes_with_smtputf8,
+    postfix_takes_and_refuses_utf8,
+    binary_messages_become_text,
 );
 
 stories!("portions.py", None;

@@ -453,7 +453,9 @@ mod tests {
             assert_eq!(String::from_utf8(in_ascii(value.as_bytes())).unwrap(), kept);
             assert!(is_original(kept.as_bytes()));
         }
-        for wrong in ["rfc822;\u{e9}@b", "utf-8;\u{e9}=b", "utf-8;\u{e9} b", "utf-8;\u{85}", "\u{e9}", "utf-8;"] {
+        for wrong in
+            ["rfc822;\u{e9}@b", "utf-8;\u{e9}=b", "utf-8;\u{e9} b", "utf-8;\u{85}", "\u{e9}", "utf-8;"]
+        {
             assert!(!is_original_in_utf8(wrong.as_bytes()), "{wrong}");
         }
         assert!(!is_original_in_utf8(b"utf-8;\xe9@b"));

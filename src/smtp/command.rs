@@ -48,6 +48,8 @@ pub struct MailParameters<'a> {
     pub size: Option<u64>,
     /// BODY=8BITMIME (RFC 6152).
     pub eight_bit: bool,
+    /// BODY=BINARYMIME (RFC 3030 section 3)
+    pub binary: bool,
     /// HOLDFOR= or HOLDUNTIL= (RFC 4865): when it is to go.
     pub hold: Option<SendAt>,
     /// RET= (RFC 3461 4.3)
@@ -181,6 +183,7 @@ fn parse_mail(rest: &[u8]) -> Result<Command<'_>, CommandError> {
         } else if key.eq_ignore_ascii_case(b"BODY") {
             match value {
                 Some(value) if value.eq_ignore_ascii_case(b"8BITMIME") => parameters.eight_bit = true,
+                Some(value) if value.eq_ignore_ascii_case(b"BINARYMIME") => parameters.binary = true,
                 Some(value) if value.eq_ignore_ascii_case(b"7BIT") => {}
                 _ => return Err(CommandError::Arguments),
             }
@@ -259,8 +262,8 @@ fn parse_rcpt(rest: &[u8]) -> Result<Command<'_>, CommandError> {
             asked.notify = notify.ok_or(CommandError::Notification(BadParameter::Notify))?;
         } else if key.eq_ignore_ascii_case(b"ORCPT") {
             let original = value.filter(|value| {
-                let is_one = notify::is_original(value)
-                    || !value.is_ascii() && notify::is_original_in_utf8(value);
+                let is_one =
+                    notify::is_original(value) || !value.is_ascii() && notify::is_original_in_utf8(value);
                 is_one && asked.original.is_none()
             });
             asked.original = Some(original.ok_or(CommandError::Notification(BadParameter::Original))?);
@@ -423,10 +426,9 @@ mod tests {
         assert_eq!(sender(b"<a@b> SMTPUTF8"), Ok((false, true)));
         assert_eq!(sender("<\u{fc}@b\u{fc}.example> SIZE=1 smtputf8".as_bytes()), Ok((true, true)));
         assert_eq!(sender("<\u{fc}@b> SIZE=1".as_bytes()), wrong(AddressError::NotAscii));
-        for (line, error) in [
-            (&b"<\xfc@b>"[..], AddressError::NotUtf8),
-            (b"<a@b\xcd\xb8.example>", AddressError::Labels),
-        ] {
+        for (line, error) in
+            [(&b"<\xfc@b>"[..], AddressError::NotUtf8), (b"<a@b\xcd\xb8.example>", AddressError::Labels)]
+        {
             assert_eq!(sender(line), wrong(AddressError::NotAscii), "nobody said SMTPUTF8");
             assert_eq!(sender(&[line, b" SMTPUTF8"].concat()), wrong(error));
         }

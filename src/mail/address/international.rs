@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
 use super::{
-    AddressError, Path, closing_bracket, drop_source_route, is_atext, is_domain, is_literal, is_path, parse_path,
+    AddressError, Path, closing_bracket, drop_source_route, is_atext, is_domain, is_literal, is_path,
+    parse_path,
 };
 use crate::limits;
 
@@ -85,8 +86,8 @@ fn local_part_end(address: &str) -> Result<usize, AddressError> {
 fn is_letter(character: char) -> bool {
     let turns = matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let ends_line = matches!(character, '\u{2028}' | '\u{2029}');
-    let is_none = u32::from(character) & 0xfffe == 0xfffe
-        || matches!(character, '\u{feff}' | '\u{fdd0}'..='\u{fdef}');
+    let is_none =
+        u32::from(character) & 0xfffe == 0xfffe || matches!(character, '\u{feff}' | '\u{fdd0}'..='\u{fdef}');
     !character.is_control() && !turns && !ends_line && !is_none
 }
 

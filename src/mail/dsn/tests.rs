@@ -314,7 +314,8 @@ fn a_report_is_in_utf8_where_it_has_to_be() {
     assert!(returned.starts_with("Content-Type: text/rfc822-headers\r\n"), "{returned}");
 
     let sender = "\u{3b4}@a.example".as_bytes();
-    let bounce = compose(&Notice { utf8: true, sender, is_whole: true, ..notice(&failures, header) }).unwrap();
+    let bounce =
+        compose(&Notice { utf8: true, sender, is_whole: true, ..notice(&failures, header) }).unwrap();
     let text = String::from_utf8(bounce.body.clone()).unwrap();
     for wanted in [
         "\r\nTo: <\u{3b4}@a.example>\r\n",

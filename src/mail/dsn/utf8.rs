@@ -72,7 +72,9 @@ pub(super) fn names_any(notice: &Notice<'_>) -> bool {
 /// A recipient as a human reads it, and as fields have it behind its type.
 pub(super) fn write_recipient(out: &mut Vec<u8>, recipient: &[u8]) {
     match std::str::from_utf8(recipient) {
-        Ok(text) if !text.is_ascii() && text.len() <= limits::PATH_MAX && !text.contains(char::is_control) => {
+        Ok(text)
+            if !text.is_ascii() && text.len() <= limits::PATH_MAX && !text.contains(char::is_control) =>
+        {
             out.extend_from_slice(recipient);
         }
         _ => write_printable(out, recipient, limits::PATH_MAX),

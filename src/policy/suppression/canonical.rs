@@ -98,7 +98,8 @@ pub fn canonical(text: &str) -> Result<String, BadEntry> {
         return Err(BadEntry::Syntax);
     }
     let (local, domain) = (of.local(), of.domain());
-    let plain = !local.is_empty() && local.iter().all(|byte| is_atext(*byte) || *byte == b'.' || !byte.is_ascii());
+    let plain =
+        !local.is_empty() && local.iter().all(|byte| is_atext(*byte) || *byte == b'.' || !byte.is_ascii());
     let mut canonical = Vec::with_capacity(of.whole().len() + 2);
     if plain {
         canonical.extend_from_slice(local);

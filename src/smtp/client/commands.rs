@@ -147,7 +147,8 @@ mod tests {
         let labels = "MAIL FROM:<a@xn--bcher-kva.example> BODY=8BITMIME SMTPUTF8\r\nRCPT TO:<b@xn--bcher-kva.example>\r\n";
         assert_eq!(written(utf8, true), labels, "as they came");
         utf8.came_in_u_labels();
-        let came = "MAIL FROM:<a@b\u{fc}cher.example> BODY=8BITMIME SMTPUTF8\r\nRCPT TO:<b@b\u{fc}cher.example>\r\n";
+        let came =
+            "MAIL FROM:<a@b\u{fc}cher.example> BODY=8BITMIME SMTPUTF8\r\nRCPT TO:<b@b\u{fc}cher.example>\r\n";
         assert_eq!(written(utf8, true), came);
         let plain = "MAIL FROM:<a@xn--bcher-kva.example>\r\nRCPT TO:<b@xn--bcher-kva.example>\r\n";
         assert_eq!((written(utf8, false), written(Utf8::default(), true)), (plain.into(), plain.into()));
