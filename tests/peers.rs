@@ -90,6 +90,14 @@ stories!("hops.py", None;
     what_cannot_be_encoded_comes_back_by_any_hop,
 );
 
+stories!("international.py", None;
+    addresses_in_utf8_go_on_as_they_came,
+    a_hop_without_smtputf8_has_what_needs_none,
+    a_report_to_a_sender_in_utf8_goes_with_smtputf8,
+    postfix_takes_and_refuses_utf8,
+    binary_messages_become_text,
+);
+
 stories!("portions.py", None;
     messages_in_portions_arrive_as_they_were,
     no_ending_smuggles_by_bdat,

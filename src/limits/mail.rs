@@ -68,6 +68,8 @@ pub const SPARE_RECIPIENTS: usize = 16;
 /// Bytes kept of a text from outside that goes into a comment of a trace field.
 pub const TRACE_COMMENT_MAX: usize = 128;
 
+/// Bytes of a line that may delimit parts of a binary message: the longest boundary, its hyphens, and some blanks (RFC 2046 5.1.1).
+pub const DELIMITER_LINE_MAX: usize = MIME_BOUNDARY_MAX + 56;
 /// Longest boundary of parts: RFC 2046 5.1.1 says 70, and some are longer.
 pub const MIME_BOUNDARY_MAX: usize = 200;
 

@@ -435,7 +435,7 @@ mod tests {
         for (value, field) in [
             ("utf-8;u\\x{E9}@b.example", "utf-8; u\u{e9}@b.example"),
             ("utf-8;u+C3+A9@b.example", "utf-8; u\u{e9}@b.example"),
-            ("utf-8;a\\x{A}b@b.example", "utf-8; a\\x{5C}x{A}b@b.example"),
+            ("utf-8;a\\x{A}b@b.example", "utf-8; a\\x{A}b@b.example"),
             ("utf-8;a\\x{0A}b@b.example", "utf-8; a\\x{0A}b@b.example"),
             ("utf-8;a\\x{D800}@b.example", "utf-8; a\\x{D800}@b.example"),
             ("rfc822;a@b.example", "rfc822; a@b.example"),

@@ -5,6 +5,7 @@
 //! [`Rewriter`] carries that out. Where readers might see another structure than we do (two Content-Type fields, a line in a header
 //! section that is no field), nothing is changed either.
 
+mod binary;
 mod field;
 mod survey;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod tests;
 
 use crate::mail::encoding::{Base64, Base64Lines, QuotedPrintable};
 
+pub use binary::Converter;
 pub use survey::Survey;
 
 /// How a part is encoded.

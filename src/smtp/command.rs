@@ -50,6 +50,8 @@ pub struct MailParameters<'a> {
     pub size: Option<u64>,
     /// BODY=8BITMIME (RFC 6152).
     pub eight_bit: bool,
+    /// BODY=BINARYMIME (RFC 3030 section 3)
+    pub binary: bool,
     /// HOLDFOR= or HOLDUNTIL= (RFC 4865): when it is to go.
     pub hold: Option<SendAt>,
     /// RET= (RFC 3461 4.3)
@@ -185,6 +187,7 @@ fn parse_mail(rest: &[u8]) -> Result<Command<'_>, CommandError> {
         } else if key.eq_ignore_ascii_case(b"BODY") {
             match value {
                 Some(value) if value.eq_ignore_ascii_case(b"8BITMIME") => parameters.eight_bit = true,
+                Some(value) if value.eq_ignore_ascii_case(b"BINARYMIME") => parameters.binary = true,
                 Some(value) if value.eq_ignore_ascii_case(b"7BIT") => {}
                 _ => return Err(CommandError::Arguments),
             }

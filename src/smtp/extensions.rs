@@ -19,7 +19,7 @@ pub struct Offered {
     pub require_tls: bool,
     /// FUTURERELEASE, and what time it is.
     pub held_from: Option<UnixMillis>,
-    /// CHUNKING
+    /// CHUNKING, and BINARYMIME
     pub chunking: bool,
     /// SMTPUTF8
     pub smtputf8: bool,
@@ -38,8 +38,8 @@ pub fn write_ehlo(out: &mut Vec<u8>, hostname: &str, size_max: u64, offered: Off
     // RFC 2920, RFC 6152, RFC 2034
     out.extend_from_slice(b"\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n");
     if chunking {
-        // RFC 3030 section 2
-        out.extend_from_slice(b"250-CHUNKING\r\n");
+        // RFC 3030 sections 2 and 3
+        out.extend_from_slice(b"250-CHUNKING\r\n250-BINARYMIME\r\n");
     }
     if smtputf8 {
         // RFC 6531 3.1: with 8BITMIME, and without a parameter

@@ -36,6 +36,10 @@ pub const NO_VALID_RECIPIENTS: &str = "554 5.5.1 No valid recipients\r\n";
 pub const BDAT_FAILED: &str = "503 5.5.1 Bad sequence of commands: the message failed, send RSET\r\n";
 pub const BDAT_MIXED: &str = "503 5.5.1 Bad sequence of commands: this message comes by BDAT\r\n";
 pub const BDAT_ENDLESS: &str = "552 5.3.4 Message size exceeds fixed limit by far, closing\r\n";
+/// RFC 3030 section 3. No hop takes binary text from here, and so all of it is made text.
+pub fn not_text(why: &str) -> String {
+    format!("554 5.6.3 The binary message cannot be converted: {why}\r\n")
+}
 pub const ENOUGH_MESSAGES: &str = "421 4.3.2 Enough messages for one connection, connect again\r\n";
 pub const NESTED_MAIL: &str = "503 5.5.1 Nested MAIL command\r\n";
 pub const RELAY_DENIED: &str = "550 5.7.1 Relay access denied\r\n";

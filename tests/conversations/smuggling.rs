@@ -99,6 +99,40 @@ fn no_ending_smuggles_by_bdat() {
     }
 }
 
+/// The table within a binary part (RFC 3030 section 3), where all of it is legal: it is one message, and what is stored of it is base64.
+#[test]
+fn no_ending_smuggles_in_a_binary_part() {
+    for ending in SMUGGLING {
+        let head = "@ chunking=yes\nC: EHLO c.example\nC: MAIL FROM:<a@b.example> BODY=BINARYMIME\nC: RCPT TO:<x@y.example>\n";
+        let mut transcript = parse(head).unwrap_or_else(|error| panic!("{error}"));
+        transcript.bodies = true;
+        let head = transcript.inputs[0].clone();
+        let text = unescape(&format!(
+            "Content-Transfer-Encoding: binary\\r\\n\\r\\nx{ending}MAIL FROM:<evil@b.example>\\r\\nDATA\\r\\n.\\r\\n"
+        ));
+        let (text, mut first) = (text.expect("bytes"), None);
+        for cut in 0..=text.len() {
+            let (one, two) = text.split_at(cut);
+            transcript.inputs[0].clone_from(&head);
+            transcript.inputs[0].extend_from_slice(format!("BDAT {}\r\n", one.len()).as_bytes());
+            transcript.inputs[0].extend_from_slice(one);
+            transcript.inputs[0].extend_from_slice(format!("BDAT {} LAST\r\n", two.len()).as_bytes());
+            transcript.inputs[0].extend_from_slice(two);
+            for split in [0, cut / 2, head.len() + cut] {
+                let events = replay(&transcript, |_, input| vec![&input[..split], &input[split..]]);
+                assert_eq!(events.iter().filter(|event| event.starts_with("E: <a@b.example> ")).count(), 1);
+                let body: Vec<_> = events.iter().filter_map(|event| event.strip_prefix("B:")).collect();
+                assert_eq!(body[..2], [" Content-Transfer-Encoding: base64", ""]);
+                let is_base64 =
+                    |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b' ');
+                assert!(body[2..].iter().all(|line| line.bytes().all(is_base64)), "{body:?}");
+                let end: Vec<_> = events.into_iter().filter(|event| !event.contains("octets")).collect();
+                assert_eq!(first.get_or_insert(end.clone()), &end, "{ending} cut at {cut}");
+            }
+        }
+    }
+}
+
 /// The same where bare line ends are normalised: the one message that comes of it has all of it for its body.
 #[test]
 fn no_ending_smuggles_where_line_ends_are_normalised() {

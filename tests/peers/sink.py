@@ -133,4 +133,4 @@ class Message:
 
 
 def path(line):
-    return line.split(b"<", 1)[1].split(b">", 1)[0].decode("ascii", "replace")
+    return line.split(b"<", 1)[1].split(b">", 1)[0].decode("utf-8", "replace")

@@ -66,6 +66,11 @@ pub(super) fn encoding(value: &[u8]) -> Encoding {
     }
 }
 
+/// Whether it says that lines are none of its business.
+pub(super) fn is_binary(value: &[u8]) -> bool {
+    without_comments(value).trim_ascii().eq_ignore_ascii_case(b"binary")
+}
+
 /// Comments become a blank (RFC 5322 3.2.2), outside quoted strings.
 fn without_comments(value: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(value.len());

@@ -281,6 +281,9 @@ impl Admission {
         summary.size = summary.size.saturating_add_signed(grown);
         summary.header_length = summary.header_length.saturating_add_signed(grown);
         envelope.needs.eight_bit |= eight_bit;
+        if eight_bit {
+            envelope.needs.utf8.settle(true);
+        }
         if self.send_at.is_some()
             && let Some(parameters) = &mut envelope.parameters
         {

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use crate::config::BareNewlines;
 use crate::limits;
 use crate::policy::admit::Submitter;
 use crate::policy::reason::Refused;
@@ -20,6 +21,8 @@ use crate::smtp::server::{BodyEnd, OpenTransaction, Overdue, PortionEnd};
 pub(super) async fn take<R: Runtime>(connection: &mut Connection<R>) -> Result<bool, WireError> {
     let mut upload = match connection.upload.take() {
         Some(begun) => *begun,
+        // What is made text grows, as what is normalised does.
+        None if connection.session.is_binary() => Upload::new(BareNewlines::Normalise),
         None => Upload::new(connection.listener.session.bare_newlines),
     };
     if let Err(error) = take_in(connection, &mut upload).await {

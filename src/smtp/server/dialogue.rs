@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::config::AuthMechanisms;
 use crate::limits;
 use crate::mail::address::{AddressError, Path};
 use crate::mail::envelope::TlsWish;
@@ -15,7 +14,7 @@ use crate::policy::reason::Reason;
 use crate::policy::returns::Returns;
 use crate::smtp::command::{self, Command, CommandError, MailParameters};
 use crate::smtp::data::{Fault, FaultKind};
-use crate::smtp::extensions::{self, Offered};
+use crate::smtp::extensions;
 use crate::smtp::proxy;
 use crate::smtp::reply;
 use crate::smtp::server::auth::{self, Auth, AuthStep};
@@ -229,27 +228,8 @@ impl Dialogue {
         self.conduct.begin_anew();
         self.identity.says_hello(command::name_text(name).into(), extended);
         if extended {
-            let (config, tls) = (&self.config, self.identity.is_protected());
-            let unnamed = self.identity.account().is_none();
-            let starttls = config.starttls && !tls;
-            let mechanisms = config.auth.where_bound(self.identity.can_bind);
-            let auth = !mechanisms.is_empty() && tls && unnamed;
-            // Also to who may authenticate now: many say EHLO once.
-            let begun = (self.identity.begun > 0 && (auth || self.identity.may_relay()))
-                .then_some(UnixMillis(u64::from(self.identity.begun) * 1000));
-            let offered = Offered {
-                starttls,
-                auth: if auth { mechanisms } else { AuthMechanisms::NONE },
-                dsn: config.dsn,
-                require_tls: tls && (auth || self.identity.may_relay()),
-                held_from: begun,
-                chunking: config.manner.chunking,
-                smtputf8: config.manner.smtputf8,
-                xclient: self.identity.may_introduce,
-                limits: config
-                    .limits
-                    .then_some((config.manner.messages_per_connection, config.recipients_max)),
-            };
+            let config = &self.config;
+            let offered = parameters::offered(config, &self.identity);
             extensions::write_ehlo(out, &config.hostname, config.message_size_max, offered);
         } else {
             out.extend_from_slice(b"250 ");
@@ -314,7 +294,7 @@ impl Dialogue {
                 all.message.put(Key::Envid, envid.into());
             }
         }
-        self.portions = None;
+        self.portions = Portions::of_body(parameters.binary);
         let kept = if parameters.utf8 { parameters::begin_utf8(&mut envelope, path) } else { None };
         self.transaction = Some(Transaction::new(envelope, kept.as_deref().unwrap_or(path.address)));
         if self.config.questions.sender {
@@ -456,7 +436,7 @@ impl Dialogue {
             Portion::Refused(unwanted) => unwanted,
         };
         let said = out.len();
-        let message = unwanted == Unwanted::TooLarge;
+        let message = matches!(unwanted, Unwanted::TooLarge | Unwanted::Unfit(_));
         let step = match unwanted {
             Unwanted::Behind => self.say(words::BDAT_FAILED, out),
             Unwanted::OutOfPlace if !self.config.manner.chunking => self.complain(words::NOT_OFFERED, out),
@@ -465,6 +445,14 @@ impl Dialogue {
                 self.need_mail(out)
             }
             Unwanted::OutOfPlace => self.need_recipients(out),
+            Unwanted::Unfit(why) => {
+                let step = self.complain(&words::not_text(why), out);
+                if let Some(open) = self.transaction.take() {
+                    refusals.note_message((&out[said..], Reason::Content), &open.envelope);
+                }
+                self.portions = None;
+                step
+            }
             Unwanted::TooLarge => {
                 let most = self.config.message_size_max;
                 let fault = Fault { kind: FaultKind::TooLarge(most), at: most + 1, line: 0 };

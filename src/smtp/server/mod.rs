@@ -331,6 +331,11 @@ impl Session {
         self.dialogue.portions.as_ref().map(|portions| portions.left())
     }
 
+    /// Whether a binary message comes, which is text by the time it was scanned (RFC 3030 section 3).
+    pub fn is_binary(&self) -> bool {
+        self.dialogue.portions.as_ref().is_some_and(|portions| portions.is_binary())
+    }
+
     /// Whether more of a message is to come behind the portion that is coming in.
     pub fn goes_on(&self) -> bool {
         self.dialogue.portions.as_ref().is_some_and(|portions| !portions.is_last())

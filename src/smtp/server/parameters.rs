@@ -1,15 +1,40 @@
-//! Parameters of MAIL: which are not for a client, and what SMTPUTF8 lets it say (RFC 6531 section 3).
+//! What a client is offered, which parameters of MAIL are not for it, and what SMTPUTF8 lets it say (RFC 6531 section 3).
 
+use crate::config::AuthMechanisms;
 use crate::limits;
 use crate::mail::address::{AddressError, Path};
 use crate::mail::envelope::{Envelope, Utf8};
+use crate::mail::notify::BadParameter;
 use crate::mail::release::SendAt;
 use crate::smtp::command::{CommandError, MailParameters};
+use crate::smtp::extensions::Offered;
 use crate::smtp::reply;
 use crate::smtp::server::identity::Identity;
 use crate::smtp::server::step::SessionConfig;
 use crate::smtp::server::transaction::Transaction;
 use crate::smtp::words;
+use crate::time::UnixMillis;
+
+/// What is offered to it.
+pub(super) fn offered(config: &SessionConfig, identity: &Identity) -> Offered {
+    let (tls, unnamed) = (identity.is_protected(), identity.account().is_none());
+    let mechanisms = config.auth.where_bound(identity.can_bind);
+    let auth = !mechanisms.is_empty() && tls && unnamed;
+    // Also to who may authenticate now: many say EHLO once.
+    let begun = (identity.begun > 0 && (auth || identity.may_relay()))
+        .then_some(UnixMillis(u64::from(identity.begun) * 1000));
+    Offered {
+        starttls: config.starttls && !tls,
+        auth: if auth { mechanisms } else { AuthMechanisms::NONE },
+        dsn: config.dsn,
+        require_tls: tls && (auth || identity.may_relay()),
+        held_from: begun,
+        chunking: config.manner.chunking,
+        smtputf8: config.manner.smtputf8,
+        limits: config.limits.then_some((config.manner.messages_per_connection, config.recipients_max)),
+        xclient: identity.may_introduce,
+    }
+}
 
 /// What of MAIL's parameters is not for this client, or not for now.
 pub(super) fn refused(
@@ -27,6 +52,9 @@ pub(super) fn refused(
     let for_others = parameters.require_tls && !identity.may_relay();
     let reports = !config.dsn && (parameters.ret.is_some() || parameters.envid.is_some());
     let utf8 = parameters.utf8 && !config.manner.smtputf8;
+    if parameters.binary && !config.manner.chunking {
+        return Some(reply::of_error(CommandError::Arguments));
+    }
     (for_others || reports || utf8).then(|| reply::of_error(CommandError::Parameter))
 }
 
@@ -55,7 +83,7 @@ pub(super) fn begin_utf8(envelope: &mut Envelope, path: &Path<'_>) -> Option<Vec
 pub(super) fn needs_utf8(path: &Path<'_>) -> &'static str {
     reply::of_error(match path.is_utf8 {
         true => CommandError::Recipient(AddressError::NotAscii),
-        false => CommandError::Notification(crate::mail::notify::BadParameter::Original),
+        false => CommandError::Notification(BadParameter::Original),
     })
 }
 

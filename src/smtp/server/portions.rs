@@ -2,6 +2,7 @@
 //! dropped before that is said.
 
 use crate::limits;
+use crate::mail::seven_bit::Converter;
 use crate::smtp::data::{Scanned, Scanner};
 
 /// The portion that is coming in, and those of its transaction before it.
@@ -20,6 +21,8 @@ pub(super) struct Portions {
     count: u64,
     /// One was refused: nothing more is taken before RSET.
     failed: bool,
+    /// What makes text of a binary message.
+    converter: Option<Box<Converter>>,
 }
 
 /// What becomes of a portion that came whole.
@@ -42,6 +45,8 @@ pub(super) enum Unwanted {
     Behind,
     /// With it the message is too large.
     TooLarge,
+    /// The message is complete, is binary, and cannot be made text: why.
+    Unfit(&'static str),
 }
 
 /// What a BDAT cannot be answered to at all: the session ends.
@@ -70,6 +75,18 @@ pub enum PortionEnd {
 }
 
 impl Portions {
+    /// Of a transaction that has just begun: a message with BODY=BINARYMIME comes by BDAT, and by nothing else (RFC 3030 section 3). None: it may come
+    /// by either.
+    pub(super) fn of_body(binary: bool) -> Option<Box<Portions>> {
+        let converter = binary.then(Box::default);
+        binary.then(|| Box::new(Portions { converter, ..Portions::default() }))
+    }
+
+    /// Whether the message is binary, and so more of it may be stored than came.
+    pub(super) fn is_binary(&self) -> bool {
+        self.converter.is_some()
+    }
+
     /// Whether bytes are awaited, or what came is to be answered.
     pub(super) fn is_open(&self) -> bool {
         self.is_open
@@ -119,11 +136,22 @@ impl Portions {
     /// Takes what of `fresh` is the portion's; `done`: it came whole.
     pub(super) fn scan(&mut self, scanner: Option<&mut Scanner>, fresh: &mut [u8]) -> Scanned {
         let take = fresh.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        let mut scanned = match scanner.filter(|_| self.unwanted.is_none()) {
-            Some(scanner) => scanner.scan(&mut fresh[..take]),
-            None => Scanned { kept: 0, grown: Vec::new(), consumed: take, done: false },
-        };
         self.left -= take as u64;
+        let mut scanned = match (scanner.filter(|_| self.unwanted.is_none()), &mut self.converter) {
+            (Some(scanner), None) => scanner.scan(&mut fresh[..take]),
+            (Some(scanner), Some(converter)) => {
+                let mut text = Vec::with_capacity(take + take / 2);
+                converter.write(&fresh[..take], &mut text);
+                if self.left == 0 && self.last {
+                    converter.finish(&mut text);
+                }
+                let scanned = scanner.scan(&mut text);
+                text.truncate(scanned.kept);
+                let grown = if scanned.grown.is_empty() { text } else { scanned.grown };
+                Scanned { kept: 0, grown, consumed: take, done: false }
+            }
+            (None, _) => Scanned { kept: 0, grown: Vec::new(), consumed: take, done: false },
+        };
         scanned.done = self.left == 0;
         scanned
     }
@@ -131,7 +159,8 @@ impl Portions {
     /// The portion came whole.
     pub(super) fn end(&mut self) -> Portion {
         self.is_open = false;
-        match self.unwanted.take() {
+        let unfit = self.converter.as_ref().and_then(|converter| converter.unfit());
+        match self.unwanted.take().or(unfit.filter(|_| self.last).map(Unwanted::Unfit)) {
             Some(unwanted) => {
                 self.failed = true;
                 Portion::Refused(unwanted)

@@ -23,7 +23,7 @@ fn an_address_is_kept_by_its_a_labels() {
         ("<ü@[192.0.2.1]>", "ü@[192.0.2.1]"),
         ("<\"ü b>c\\\"\\ü\"@b.example>", "\"ü b>c\\\"\\ü\"@b.example"),
         ("<@x.example:ü@b.example>", "ü@b.example"),
-        ("<用户@例子。广告>", "用户@xn--fsqu00a.xn--3ds443g"),
+        ("<用户@例子。在线>", "用户@xn--fsqu00a.xn--3ds443g"),
         ("<a.ü.@b.example>", "a.ü.@b.example"),
         ("<plain@b.example>", "plain@b.example"),
     ] {
@@ -106,10 +106,8 @@ fn both_forms_are_bounded() {
     let local = "ü".repeat(100);
     assert!(kept(path(&local, &short).as_bytes()).is_ok());
     let local = "ü".repeat(limits::LOCAL_PART_MAX / 2);
-    let wide = "ü.".repeat(35) + "example";
-    assert!(to_a_labels(&wide).is_some());
-    let fits = limits::LOCAL_PART_MAX + 1 + to_a_labels(&wide).unwrap().len() + 2 <= limits::PATH_MAX;
-    assert_eq!(kept(path(&local, &wide).as_bytes()).is_ok(), fits);
+    assert!(local.len() + 1 + short.len() + 2 <= limits::PATH_MAX);
+    assert_eq!(kept(path(&local, &short).as_bytes()), Err(AddressError::TooLong));
 }
 
 #[test]
