@@ -400,8 +400,10 @@ fn accounts_are_added_listed_and_removed() {
         assert_eq!(fs::read_to_string(&path).expect("the file"), text, "{line}");
     }
     let (code, words) = run("list", b"");
-    let wanted =
-        ["old password", "shop password, SCRAM senders=1 from=192.0.2.0/24 connections=5 rate=1000/h quota=9000/d,50000/month"];
+    let wanted = [
+        "old password",
+        "shop password, SCRAM senders=1 from=192.0.2.0/24 connections=5 rate=1000/h quota=9000/d,50000/month",
+    ];
     let lines: Vec<String> =
         words.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     assert_eq!((code, &lines[..]), (Some(0), &wanted.map(str::to_owned)[..]));

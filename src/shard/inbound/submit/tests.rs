@@ -205,15 +205,15 @@ impl Keeps for Kept {
 fn recipients_count_for_the_quota_of_their_tenant() {
     let world = World::new(1);
     let rules = "[[rule]]\nmatch = { recipient = \"@b.example\" }\nset = { tenant = \"bank\" }\n";
-    let quotas = "[[tenant]]\nname = \"all\"\nquota = [\"5/d\"]\n[[tenant]]\nname = \"bank\"\nquota = [\"2/month\"]\n";
+    let quotas =
+        "[[tenant]]\nname = \"all\"\nquota = [\"5/d\"]\n[[tenant]]\nname = \"bank\"\nquota = [\"2/month\"]\n";
     let shard = alone::serving(&world, &format!("{RULES}{rules}{quotas}"));
     let live = shard.live.get();
     shard.mesh.quotas().put_in_force(live.generation, &live.quotas);
     let (mut ledger, mut kept) = (Ledger::default(), Kept::default());
     let mut take = |recipients: &[&str]| {
         for _ in 0..2 {
-            let taken =
-                world.block_on(submit(&shard, incoming("a@b.example", recipients, TEXT.as_bytes())));
+            let taken = world.block_on(submit(&shard, incoming("a@b.example", recipients, TEXT.as_bytes())));
             match taken.map_err(|why| why.reply().to_owned()) {
                 Err(reply) if reply.starts_with("451 4.3.0 Recipients of tenant ") => {
                     // Nobody gave out a block in time.
@@ -231,14 +231,23 @@ fn recipients_count_for_the_quota_of_their_tenant() {
     };
     assert_eq!(all(&["one@a.example", "two@a.example", "three@b.example"]), "250");
     let refused = all(&["one@b.example", "two@b.example"]);
-    assert!(refused.starts_with("451 4.7.1 The quota of tenant bank is used: 2 recipients a month"), "{refused}");
+    assert!(
+        refused.starts_with("451 4.7.1 The quota of tenant bank is used: 2 recipients a month"),
+        "{refused}"
+    );
     assert_eq!(all(&["one@a.example", "two@a.example"]), "250");
     let refused = all(&["one@a.example", "two@a.example", "three@b.example"]);
-    assert!(refused.starts_with("451 4.7.1 The quota of tenant all is used: 5 recipients a day"), "{refused}");
+    assert!(
+        refused.starts_with("451 4.7.1 The quota of tenant all is used: 5 recipients a day"),
+        "{refused}"
+    );
     assert_eq!(all(&["three@b.example"]), "250", "nothing of what was refused is kept");
     assert!(all(&["three@b.example"]).starts_with("451 4.7.1 The quota of tenant bank"));
     let refused = all(&["1@b.example", "2@b.example", "3@b.example"]);
-    assert!(refused.starts_with("550 5.7.1 3 recipients are more than the quota of tenant bank"), "{refused}");
+    assert!(
+        refused.starts_with("550 5.7.1 3 recipients are more than the quota of tenant bank"),
+        "{refused}"
+    );
     assert_eq!(all(&["one@a.example"]), "250");
 }
 
@@ -261,9 +270,8 @@ fn the_hook_is_asked_about_it() {
             served.runtime.sleep_until(served.runtime.now() + Duration::from_millis(10)).await;
         }
     });
-    let take = |sender: &str| {
-        world.block_on(submit(&shard, incoming(sender, &["one@a.example"], TEXT.as_bytes())))
-    };
+    let take =
+        |sender: &str| world.block_on(submit(&shard, incoming(sender, &["one@a.example"], TEXT.as_bytes())));
     let refused = take("no@a.example").expect_err("it is refused");
     assert_eq!(refused.reply(), "554 5.7.1 not this\r\n");
     let id = take("a@a.example").expect("it is taken");
