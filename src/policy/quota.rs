@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn it_is_told_once_a_period() {
         let (mut book, by, now) = (QuotaBook::default(), quotas(&["10/h", "40/d"]), at("2026-12-30"));
-        let mut warn = |book: &mut QuotaBook, block: u32, of: (u32, Option<Period>)| {
+        let warn = |book: &mut QuotaBook, block: u32, of: (u32, Option<Period>)| {
             book.give(&by, now, block);
             book.warn(&by, now, of).iter().map(|one| (one.spent.period, one.spent.told)).collect::<Vec<_>>()
         };

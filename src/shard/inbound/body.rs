@@ -118,6 +118,9 @@ async fn admit<R: Runtime>(connection: &mut Connection<R>, upload: &mut Upload, 
     {
         unfit = duties::fulfil(connection, upload, summary).err();
     }
+    if connection.shard.live.get().config.hook.is_some() {
+        connection.session.name_client();
+    }
     let section =
         connection.session.scanner().map(|scanner| (scanner.summary(), !goes_on || !scanner.is_in_header()));
     let (shard, listener) = (&connection.shard, &connection.listener);

@@ -277,6 +277,13 @@ impl Session {
         })
     }
 
+    /// Says in the envelope of the open transaction whom it comes from, before its end: who is asked about it wants to know.
+    pub fn name_client(&mut self) {
+        if let Some(transaction) = &mut self.dialogue.transaction {
+            self.dialogue.identity.sign(&mut transaction.envelope);
+        }
+    }
+
     /// A message that ended well is refused by a rule, or for an instruction in it that cannot be understood.
     pub fn not_admitted(&mut self, refused: Refused<'_>, envelope: &Envelope, out: &mut Vec<u8>) {
         self.refusals.note_unwanted_message(refused, envelope);
