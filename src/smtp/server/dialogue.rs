@@ -10,7 +10,6 @@ use crate::mail::address::{AddressError, Path};
 use crate::mail::envelope::TlsWish;
 use crate::mail::notify::{self, Asked, Notify};
 use crate::mail::parameters::Key;
-use crate::mail::release::SendAt;
 use crate::policy::gateway::Gateway;
 use crate::policy::reason::Reason;
 use crate::policy::returns::Returns;
@@ -27,6 +26,7 @@ use crate::smtp::server::portions::{Endless, Portion, PortionEnd, Portions, Unwa
 use crate::smtp::server::refusals::Refusals;
 use crate::smtp::server::step::{Answer, Intake, Question, SessionConfig, Step};
 use crate::smtp::server::transaction::{RecipientAdded, Transaction};
+use crate::smtp::server::xclient;
 use crate::smtp::words;
 use crate::time::UnixMillis;
 
@@ -117,7 +117,12 @@ impl Dialogue {
             Command::Quit => self.close(words::BYE, out),
             Command::StartTls => self.starttls(out),
             Command::Auth(mechanism, initial) => self.auth(mechanism, initial, out),
-            Command::XClient(said) => self.introduce(said, out),
+            Command::XClient(said) => {
+                match xclient::read(said, self.identity.may_introduce, self.transaction.is_some()) {
+                    Ok(introduction) => Some(Step::Introduce(Box::new(introduction))),
+                    Err(words) => self.complain(words, out),
+                }
+            }
         }
     }
 
@@ -317,19 +322,9 @@ impl Dialogue {
         self.say(words::SENDER_OK, out)
     }
 
-    /// Why mail is not held for this client, or not for so long. A date is looked at when the message is there whole.
-    fn hold_refused(&self, hold: SendAt) -> Option<&'static str> {
-        match hold {
-            _ if self.identity.begun == 0 => Some(reply::of_error(CommandError::Parameter)),
-            _ if !self.identity.may_relay() => Some(words::HOLD_DENIED),
-            SendAt::After(span) if span > limits::HOLD_MAX => Some(words::HELD_TOO_LONG),
-            _ => None,
-        }
-    }
-
     /// What of MAIL's parameters is not for this client, or not for now.
     fn parameters_refused(&self, parameters: &MailParameters<'_>) -> Option<&'static str> {
-        if let Some(words) = parameters.hold.and_then(|hold| self.hold_refused(hold)) {
+        if let Some(words) = parameters.hold.and_then(|hold| self.identity.hold_refused(hold)) {
             return Some(words);
         }
         if parameters.require_tls && !self.identity.is_protected() {
