@@ -100,7 +100,7 @@ def a_gateway_says_for_whom_it_is_there():
         ("192.0.2.9", "bound"),
     ], seen
     assert received[1]["client"] == "192.0.2.7:4321", received[1]
-    rejected = relay.wait_log("rejected", 5)
+    rejected = relay.wait_log("rejected", 6)
     assert {event.get("account") for event in rejected if event["reply"].startswith("550 5.7.8")} == {"nobody", "bound"}, rejected
     assert "[2001:db8::5]" in {event["client"].rpartition(":")[0] for event in rejected}, rejected
     # Connections are counted for the client, over all shards; the gateway's own are not counted for it.

@@ -26,6 +26,7 @@ use crate::smtp::server::portions::{Endless, Portion, PortionEnd, Portions, Unwa
 use crate::smtp::server::refusals::Refusals;
 use crate::smtp::server::step::{Answer, Intake, Question, SessionConfig, Step};
 use crate::smtp::server::transaction::{RecipientAdded, Transaction};
+use crate::smtp::server::xclient;
 use crate::smtp::words;
 use crate::time::UnixMillis;
 
@@ -120,7 +121,12 @@ impl Dialogue {
             Command::Quit => self.close(words::BYE, out),
             Command::StartTls => self.starttls(out),
             Command::Auth(mechanism, initial) => self.auth(mechanism, initial, out),
-            Command::XClient(said) => self.introduce(said, out),
+            Command::XClient(said) => {
+                match xclient::read(said, self.identity.may_introduce, self.transaction.is_some()) {
+                    Ok(introduction) => Some(Step::Introduce(Box::new(introduction))),
+                    Err(words) => self.complain(words, out),
+                }
+            }
         }
     }
 

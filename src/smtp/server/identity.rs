@@ -5,6 +5,9 @@ use std::rc::Rc;
 
 use crate::limits;
 use crate::mail::envelope::{Envelope, WithProtocol};
+use crate::mail::release::SendAt;
+use crate::smtp::command::CommandError;
+use crate::smtp::{reply, words};
 
 #[derive(Debug)]
 pub(super) struct Identity {
@@ -96,6 +99,16 @@ impl Identity {
 
     pub(super) fn may_relay(&self) -> bool {
         self.network_may_relay || self.account.is_some()
+    }
+
+    /// Why mail is not held for this client, or not for so long. A date is looked at when the message is there whole.
+    pub(super) fn hold_refused(&self, hold: SendAt) -> Option<&'static str> {
+        match hold {
+            _ if self.begun == 0 => Some(reply::of_error(CommandError::Parameter)),
+            _ if !self.may_relay() => Some(words::HOLD_DENIED),
+            SendAt::After(span) if span > limits::HOLD_MAX => Some(words::HELD_TOO_LONG),
+            _ => None,
+        }
     }
 
     /// RFC 3848

@@ -15,6 +15,7 @@ use crate::smtp::data::{Scanned, Scanner};
 use crate::smtp::reply;
 use crate::smtp::scram::Costs;
 use crate::smtp::words;
+use crate::smtp::xclient::Introduction;
 use crate::time::UnixMillis;
 
 mod step;
@@ -179,6 +180,27 @@ impl Session {
         self.dialogue.identity.protect(description);
         (self.dialogue.transaction, self.dialogue.portions) = (None, None);
         self.dialogue.conduct.begin_anew();
+    }
+
+    /// Whether its client may say for whom it is there (XCLIENT).
+    pub fn may_introduce(&mut self, may: bool) {
+        self.dialogue.identity.may_introduce = may;
+    }
+
+    /// A gateway said for whom it is there: the session starts over as this client's, and nothing that was said or proven before is this one's. How
+    /// many commands and errors there were stays, as that is the gateway's.
+    pub fn is_introduced(&mut self, client: SocketAddr, may_relay: bool, introduction: &Introduction) {
+        let Introduction { address: _, port: _, helo, extended, login } = introduction;
+        let dialogue = &mut self.dialogue;
+        dialogue.identity.is_introduced((client, may_relay), (helo.as_deref(), *extended), login.as_deref());
+        (dialogue.auth, dialogue.transaction, dialogue.portions) = (auth::Auth::default(), None, None);
+        dialogue.conduct.begin_anew();
+    }
+
+    /// The account that a gateway names may not log in from there. True: the session is to be closed.
+    #[must_use]
+    pub fn introduction_refused(&mut self, out: &mut Vec<u8>) -> bool {
+        self.dialogue.complain(words::XCLIENT_LOGIN, out).is_some()
     }
 
     /// The client's certificate says which account it is.

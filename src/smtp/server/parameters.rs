@@ -1,11 +1,9 @@
 //! What a client is offered, which parameters of MAIL are not for it, and what SMTPUTF8 lets it say (RFC 6531 section 3).
 
 use crate::config::AuthMechanisms;
-use crate::limits;
 use crate::mail::address::{AddressError, Path};
 use crate::mail::envelope::{Envelope, Utf8};
 use crate::mail::notify::BadParameter;
-use crate::mail::release::SendAt;
 use crate::smtp::command::{CommandError, MailParameters};
 use crate::smtp::extensions::Offered;
 use crate::smtp::reply;
@@ -42,7 +40,7 @@ pub(super) fn refused(
     identity: &Identity,
     parameters: &MailParameters<'_>,
 ) -> Option<&'static str> {
-    if let Some(words) = parameters.hold.and_then(|hold| hold_refused(identity, hold)) {
+    if let Some(words) = parameters.hold.and_then(|hold| identity.hold_refused(hold)) {
         return Some(words);
     }
     if parameters.require_tls && !identity.is_protected() {
@@ -56,16 +54,6 @@ pub(super) fn refused(
         return Some(reply::of_error(CommandError::Arguments));
     }
     (for_others || reports || utf8).then(|| reply::of_error(CommandError::Parameter))
-}
-
-/// Why mail is not held for this client, or not for so long. A date is looked at when the message is there whole.
-fn hold_refused(identity: &Identity, hold: SendAt) -> Option<&'static str> {
-    match hold {
-        _ if identity.begun == 0 => Some(reply::of_error(CommandError::Parameter)),
-        _ if !identity.may_relay() => Some(words::HOLD_DENIED),
-        SendAt::After(span) if span > limits::HOLD_MAX => Some(words::HELD_TOO_LONG),
-        _ => None,
-    }
 }
 
 /// MAIL has SMTPUTF8. Its reverse path as it is kept, if that is another than what came.
