@@ -2,7 +2,7 @@
 
 use crate::config::AuthMechanisms;
 use crate::limits;
-use crate::mail::address::{AddressError, Path};
+use crate::mail::address::{AddressError, Path, international};
 use crate::mail::envelope::{Envelope, Utf8};
 use crate::mail::notify::BadParameter;
 use crate::mail::release::SendAt;
@@ -71,7 +71,7 @@ fn hold_refused(identity: &Identity, hold: SendAt) -> Option<&'static str> {
 #[cold]
 pub(super) fn begin_utf8(envelope: &mut Envelope, path: &Path<'_>) -> Option<Vec<u8>> {
     envelope.needs.utf8 = Utf8::OF_CLIENT;
-    let kept = path.canonical()?;
+    let kept = international::canonical(path)?;
     if kept.u_labels {
         envelope.needs.utf8.came_in_u_labels();
     }
