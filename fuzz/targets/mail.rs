@@ -17,14 +17,15 @@ pub fn assert_path(path: &Path<'_>) {
     let text = std::str::from_utf8(path.address).expect("an address is UTF-8");
     assert!(!text.contains(char::is_control), "{text:?}");
     if path.is_utf8 {
-        let kept = path.canonical().expect("it was looked at before");
+        let kept = international::canonical(path).expect("it was looked at before");
         assert!(kept.address.len() + 2 <= limits::PATH_MAX && kept.domain_at == path.domain_at);
         assert_path(&Path { address: &kept.address, is_utf8: false, ..*path });
         // It goes to a hop, or into a notification, and is the same to whoever reads it there.
         for written in [kept.address.clone(), path.address.to_vec(), labels(&kept.address)] {
             let written = [b"<", &written[..], b">"].concat();
             let again = international::parse(&written, true).expect("what was let in can be written");
-            let again = again.canonical().map_or(again.address.to_vec(), |again| again.address);
+            let again =
+                international::canonical(&again).map_or(again.address.to_vec(), |again| again.address);
             assert_eq!(String::from_utf8_lossy(&again), String::from_utf8_lossy(&kept.address));
         }
         return;
@@ -195,8 +196,7 @@ pub fn bounce(data: &[u8]) {
     assert!(marks == 4 || guessed, "{marks} boundaries");
     assert!(bounce.body.len() <= header.len() * 2 + failures.len() * 4096 + 4096, "it grew out of bounds");
     // The head of the bounce has the fields we gave it and no others.
-    let head: Vec<_> = lines.iter().take_while(|line| !line.is_empty()).collect();
-    for line in head {
+    for line in lines.iter().take_while(|line| !line.is_empty()) {
         let known = [
             "Date: ",
             "From: ",

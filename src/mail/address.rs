@@ -41,7 +41,7 @@ pub struct Path<'a> {
     pub routed: bool,
     /// Bytes of the input used, closing bracket included.
     pub length: usize,
-    /// It has text beyond ASCII, and is kept as [`canonical`](Path::canonical) has it. [`parse_path`] lets none through that does.
+    /// It has text beyond ASCII, and is kept as [`canonical`](international::canonical) has it. [`parse_path`] lets none through that does.
     pub is_utf8: bool,
 }
 

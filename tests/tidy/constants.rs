@@ -11,6 +11,7 @@ const MAY: &[(&str, &[&str], &str)] = &[
         &["HEADER", "PLACE_BITS", "PLACE", "TICK", "NEVER", "SPARE", "SLOTS_MIN", "SLOTS_MAX"],
         "how entries lie in memory",
     ),
+    ("src/mail/envelope/utf8.rs", &["ASKED", "NEEDED", "U_LABELS"], "bits of the spool"),
     ("src/dns/packed.rs", &[], "kinds of what is kept"),
     ("src/runtime/files.rs", &["FILE_MODE", "DIRECTORY_MODE"], "modes of files"),
     ("src/runtime/output.rs", &["ATOMIC"], "PIPE_BUF of the kernel"),

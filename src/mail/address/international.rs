@@ -22,7 +22,7 @@ pub struct Canonical {
     pub u_labels: bool,
 }
 
-/// As [`parse_path`], where a path may be in UTF-8: then [`Path::is_utf8`] is set, and it is kept as [`Path::canonical`] has it.
+/// As [`parse_path`], where a path may be in UTF-8: then [`Path::is_utf8`] is set, and it is kept as [`canonical`] has it.
 #[inline]
 pub fn parse(input: &[u8], null: bool) -> Result<Path<'_>, AddressError> {
     match parse_path(input, null) {
@@ -91,18 +91,16 @@ fn is_letter(character: char) -> bool {
     !character.is_control() && !turns && !ends_line && !is_none
 }
 
-impl Path<'_> {
-    /// As it is kept. None: it is ASCII, and is kept as it is.
-    pub fn canonical(&self) -> Option<Canonical> {
-        if !self.is_utf8 {
-            return None;
-        }
-        let domain = std::str::from_utf8(self.domain()).unwrap_or_default();
-        let labels = if domain.is_ascii() { Cow::Borrowed(domain) } else { to_a_labels(domain)?.into() };
-        let local = self.address.get(..self.domain_at).unwrap_or_default();
-        let address = [local, labels.as_bytes()].concat();
-        Some(Canonical { address, domain_at: self.domain_at, u_labels: !domain.is_ascii() })
+/// A path in UTF-8 as it is kept. None: it is ASCII, and is kept as it is.
+pub fn canonical(path: &Path<'_>) -> Option<Canonical> {
+    if !path.is_utf8 {
+        return None;
     }
+    let domain = std::str::from_utf8(path.domain()).unwrap_or_default();
+    let labels = if domain.is_ascii() { Cow::Borrowed(domain) } else { to_a_labels(domain)?.into() };
+    let local = path.address.get(..path.domain_at).unwrap_or_default();
+    let address = [local, labels.as_bytes()].concat();
+    Some(Canonical { address, domain_at: path.domain_at, u_labels: !domain.is_ascii() })
 }
 
 /// A domain as the DNS has it (RFC 5890 2.3.2.1), by UTS 46 without its transitional part. None: it is none, as its letters are not assigned, go in both
@@ -127,7 +125,7 @@ pub fn of_address(text: &str) -> Option<Cow<'_, str>> {
     }
     let path = format!("<{text}>");
     let parsed = parse(path.as_bytes(), false).ok().filter(|one| one.length == path.len() && !one.routed)?;
-    String::from_utf8(parsed.canonical()?.address).ok().map(Cow::Owned)
+    String::from_utf8(canonical(&parsed)?.address).ok().map(Cow::Owned)
 }
 
 /// Writes an address with its domain in U-labels, for a hop that understands them. One that is in A-labels for no U-label stays so.

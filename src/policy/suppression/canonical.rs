@@ -93,7 +93,7 @@ pub fn canonical(text: &str) -> Result<String, BadEntry> {
         return Err(BadEntry::Syntax);
     }
     let mut of = Compared::default();
-    let kept = parsed.canonical();
+    let kept = international::canonical(&parsed);
     if !of.set(kept.as_ref().map_or(parsed.address, |kept| &kept.address), parsed.domain_at) {
         return Err(BadEntry::Syntax);
     }

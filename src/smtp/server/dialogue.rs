@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::limits;
-use crate::mail::address::{AddressError, Path};
+use crate::mail::address::{AddressError, Path, international};
 use crate::mail::envelope::TlsWish;
 use crate::mail::notify::{self, Asked, Notify};
 use crate::mail::parameters::Key;
@@ -323,7 +323,7 @@ impl Dialogue {
         if !utf8.is_asked() {
             return self.refuse_recipient(parameters::needs_utf8(path), out);
         }
-        let kept = path.canonical();
+        let kept = international::canonical(path);
         if kept.as_ref().is_some_and(|kept| kept.u_labels) {
             utf8.came_in_u_labels();
         }

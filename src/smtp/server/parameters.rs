@@ -1,7 +1,7 @@
 //! What a client is offered, which parameters of MAIL are not for it, and what SMTPUTF8 lets it say (RFC 6531 section 3).
 
 use crate::config::AuthMechanisms;
-use crate::mail::address::{AddressError, Path};
+use crate::mail::address::{AddressError, Path, international};
 use crate::mail::envelope::{Envelope, Utf8};
 use crate::mail::notify::BadParameter;
 use crate::smtp::command::{CommandError, MailParameters};
@@ -60,7 +60,7 @@ pub(super) fn refused(
 #[cold]
 pub(super) fn begin_utf8(envelope: &mut Envelope, path: &Path<'_>) -> Option<Vec<u8>> {
     envelope.needs.utf8 = Utf8::OF_CLIENT;
-    let kept = path.canonical()?;
+    let kept = international::canonical(path)?;
     if kept.u_labels {
         envelope.needs.utf8.came_in_u_labels();
     }
