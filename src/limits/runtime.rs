@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+/// Looks at whether another who starts just now has done with the directory of a Unix socket.
+pub const SOCKET_LOCK_TRIES: u32 = 50;
+/// Between two of them.
+pub const SOCKET_LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 /// Longest time an idle shard may look for work before it sleeps: above this it burns a core and gains nothing.
 pub const SPIN_MAX: Duration = Duration::from_millis(1);
 /// Entries of a shard's io_uring, which only files, timers and one poll use; a power of two in this range.

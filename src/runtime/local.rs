@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags};
 
+use crate::limits;
 use crate::runtime::process;
 
 /// Why it cannot be served. The operator's to mend.
@@ -69,6 +70,8 @@ pub fn listen(path: &Path, backlog: i32) -> Result<Local, LocalError> {
 
 /// The same for this process's group too.
 pub fn listen_for_group(path: &Path, backlog: i32) -> Result<Local, LocalError> {
+    // Two that start at once do not take each other's socket for one that is left.
+    let _alone = alone_in(path);
     open(path, backlog, Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP)
 }
 
@@ -86,8 +89,6 @@ fn let_in(path: &Path, mode: Mode) -> Result<(), LocalError> {
 }
 
 fn open(path: &Path, backlog: i32, mode: Mode) -> Result<Local, LocalError> {
-    // Two that start at once do not take each other's socket for one that is left.
-    let _alone = alone_in(path)?;
     let socket = bind(path, mode)?;
     if mode.contains(Mode::WGRP) {
         let_in(path, mode)?;
@@ -117,12 +118,18 @@ fn bind(path: &Path, mode: Mode) -> Result<socket2::Socket, LocalError> {
     Ok(socket)
 }
 
-/// The lock of a socket's directory, for as long as it is held. One that cannot be read is not locked: who may not read it hardly shares it.
-fn alone_in(path: &Path) -> Result<Option<std::fs::File>, LocalError> {
+/// The lock of a socket's directory, for as long as it is held. It is done without where the directory cannot be read, or is locked for longer than another
+/// needs who starts just now: a data directory is, by its own relay.
+fn alone_in(path: &Path) -> Option<std::fs::File> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let Ok(directory) = std::fs::File::open(directory) else { return Ok(None) };
-    rustix::fs::flock(&directory, rustix::fs::FlockOperation::LockExclusive).map_err(io::Error::from)?;
-    Ok(Some(directory))
+    let directory = std::fs::File::open(directory).ok()?;
+    for _ in 0..limits::SOCKET_LOCK_TRIES {
+        if rustix::fs::flock(&directory, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return Some(directory);
+        }
+        process::pause(limits::SOCKET_LOCK_PAUSE);
+    }
+    None
 }
 
 /// Whether [`listen`] could be done there now. Nothing is made or taken away.
@@ -261,7 +268,7 @@ mod tests {
         let served: Vec<_> = std::thread::scope(|scope| {
             let one = || {
                 start.wait();
-                listen(&path, 8).ok()
+                listen_for_group(&path, 8).ok()
             };
             let all: Vec<_> = (0..8).map(|_| scope.spawn(one)).collect();
             all.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
