@@ -364,6 +364,7 @@ stories!("warmup.py", None;
 );
 
 stories!("quotas.py", None;
+    what_is_discarded_takes_none_of_it,
     a_quota_is_kept_over_kills_and_shards,
     a_stop_in_order_wastes_nothing_and_a_reload_holds_at_once,
     an_account_has_what_it_has,

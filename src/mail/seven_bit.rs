@@ -60,6 +60,11 @@ impl Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unfit(pub &'static str);
 
+impl Unfit {
+    /// Header fields, its own or a part's, have 8-bit text.
+    pub const FIELDS: Unfit = Unfit("its header fields have 8-bit text, which cannot be encoded");
+}
+
 /// What is being done with the bytes at hand.
 #[derive(Debug)]
 enum Doing {

@@ -46,7 +46,24 @@ def a_quota_is_kept_over_kills_and_shards():
     relay = start(sink, tenant("100/d", "1000000/month"))
     taken, answers, stop = [], set(), threading.Event()
 
-    def work(own):
+    def what_is_discarded_takes_none_of_it():
+    """Nothing is sent to whose mail ends here."""
+    away_from_midnight()
+    sink = Sink()
+    gone = '[[rule]]\nmatch = { recipient = "@gone.example" }\naction = "discard"\n'
+    relay = start(sink, tenant("3/d") + gone)
+    for _ in range(2):
+        client = relay.client()
+        client.sendmail("a@b.example", [f"u{place}@gone.example" for place in range(5)], TEXT)
+        client.quit()
+    assert bring(relay, 1, 3)[0] == 250
+    assert bring(relay, 2)[0] == 451
+    sink.wait(3)
+    assert len(sink.recipients()) == 3, sink.recipients()
+    relay.stop()
+
+
+def work(own):
         turn = 0
         while not stop.is_set():
             code, words = bring(relay, f"{own}.{turn}", 2)

@@ -252,7 +252,7 @@ impl Survey {
         }
         let is_top = matches!(&self.place, Region::Header(entity) if entity.whole && entity.depth == 0);
         if self.line_eight_bit && !(self.keeps_header && is_top) {
-            return self.refuse("its header fields have 8-bit text, which cannot be encoded");
+            return self.refuse(Unfit::FIELDS.0);
         }
         if line.starts_with(b" ") || line.starts_with(b"\t") {
             if !self.any_field {

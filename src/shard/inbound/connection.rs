@@ -341,7 +341,7 @@ impl<R: Runtime> Connection<R> {
         let may_relay = self.way.may_relay(&listener.config.relay_from, self.session.peer().ip());
         self.session.renew(listener.session.clone(), may_relay);
         let speaks = self.gateway.as_ref().map(|gateway| gateway.is_at(&self.listener));
-        let may = speaks.unwrap_or_else(|| gateway::may_introduce(&self.listener, self.way, client));
+        let may = speaks.is_none() && gateway::may_introduce(&self.listener, self.way, client);
         self.session.may_introduce(may);
         let proven = proven && speaks != Some(false);
         if !proven {

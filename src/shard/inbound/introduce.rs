@@ -1,5 +1,5 @@
 //! XCLIENT: a gateway says for whom it is there. From then on the connection is that client's, as behind the header of a proxy: it is counted, judged and told
-//! of as if it had come itself. It may be another's with the next XCLIENT: what a gateway may is asked of its own address.
+//! of as if it had come itself. What follows may be that client's bytes, as nginx hands them on, so it names nobody else: a second XCLIENT would make every client of a gateway one.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::limits;
 use crate::mail::envelope::Envelope;
 use crate::mail::parameters::Key;
-use crate::names::ends::End;
 use crate::policy::quota::{self, Owner};
 use crate::policy::reason::Reason;
 use crate::runtime::{Defect, Runtime};
@@ -50,8 +49,8 @@ pub(in crate::shard) async fn take<R: Runtime>(
 
 /// Who has a quota, and how many recipients of the message count for it.
 fn wanted(table: &QuotaTable, envelope: &Envelope) -> Vec<(Arc<QuotaCount>, u32)> {
-    // Who is on the suppression list gets nothing.
-    let counted = || envelope.recipients.iter().filter(|one| one.at_once != Some(End::Suppressed));
+    // Whose mail ends here gets nothing: he is on the suppression list, or it is discarded.
+    let counted = || envelope.recipients.iter().filter(|one| one.at_once.is_none());
     let mut wanted = Vec::new();
     let account = envelope.account.as_deref().and_then(|name| table.get(Owner::Account, name));
     wanted.extend(account.map(|count| (count.clone(), counted().count() as u32)));

@@ -1,13 +1,16 @@
 //! How the body of a message goes out, and what becomes of one at a hop that does not offer what it needs. 8-bit text can be encoded (RFC 6152
 //! section 3).
 
+use std::rc::Rc;
+
 use crate::limits;
-use crate::mail::seven_bit::Plan;
+use crate::mail::seven_bit::{Plan, Unfit};
 use crate::observe::diagnostics::Level;
 use crate::queue::Group;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::outbound::body::Surveyed;
+use crate::shard::outbound::hop_error::HopError;
 use crate::shard::outbound::session::{Choice, Connection};
 use crate::shard::outbound::tally::Part;
 use crate::shard::outbound::work::Run;
@@ -70,14 +73,22 @@ pub(super) async fn prepare<R: Runtime>(
     let offered = &connection.capabilities;
     if !utf8::may_name(offered, view, (part.first, part.count)) {
         // Nothing is said of him there (RFC 6531 section 3.2), and it is nobody's to say more.
-        return Ok(PreparedMessage::withheld(shard, connection, true, (MissingExtension::Utf8, "")));
+        let is_final = is_final(run, connection, part.group, view, MissingExtension::Utf8);
+        return Ok(PreparedMessage::withheld(shard, connection, is_final, (MissingExtension::Utf8, "")));
     }
     let needs = view.needs.of_sender(view.sender);
-    let Some(missing) = offered.missing(&needs) else {
-        return Ok(PreparedMessage::new(as_stored(view), Plan::default()));
+    let missing = match offered.missing(&needs) {
+        Some(missing) => missing,
+        None if utf8::is_doubtful(offered, view) => match parts_need(shard, view, part).await? {
+            true => MissingExtension::Utf8,
+            false => return Ok(PreparedMessage::new(as_stored(view), Plan::default())),
+        },
+        None => return Ok(PreparedMessage::new(as_stored(view), Plan::default())),
     };
-    // No connection of its site is without it: it would have been opened for other mail.
-    let is_final = missing != MissingExtension::EightBit || is_final(run, part.group, view);
+    let is_final = is_final(run, connection, part.group, view, missing);
+    if missing == MissingExtension::Utf8 {
+        return Ok(PreparedMessage::withheld(shard, connection, is_final, (missing, "")));
+    }
     let needs = needs.encoded();
     if let Some(missing) = offered.missing(&needs) {
         return Ok(PreparedMessage::withheld(shard, connection, is_final, (missing, "")));
@@ -94,21 +105,47 @@ pub(super) async fn prepare<R: Runtime>(
             let why = format!(", and the message cannot be encoded: {}", why.0);
             Ok(PreparedMessage::withheld(shard, connection, is_final, (missing, &why)))
         }
-        Err(error) => {
-            load::report_unreadable(
-                shard,
-                Some(view.id),
-                part.group.location,
-                &format!("cannot be delivered: {error}"),
-            );
-            Err((client::local(451, (4, 3, 0), &format!("the spool: {error}")), false))
-        }
+        Err(error) => Err(unreadable(shard, view, part, &error)),
     }
 }
 
-/// Whether a message was kept long enough for a hop that takes 8-bit text. Those that put off whom they do not know offer nothing until
-/// they do, and a backup may offer less than the host it stands in for.
-fn is_final<R: Runtime>(run: &Run<'_, R>, group: &Group, view: &MessageView<'_>) -> bool {
+/// Whether a part of the message has header fields that are not in ASCII. What is no MIME that can be read is nobody's to look into.
+async fn parts_need<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    view: &MessageView<'_>,
+    part: &Part<'_>,
+) -> Result<bool, (Reply, bool)> {
+    match body::survey(shard, view, (part.group.location.lane, part.resident)).await {
+        Ok(surveyed) => Ok(matches!(surveyed, Surveyed::Unfit(Unfit::FIELDS))),
+        Err(error) => Err(unreadable(shard, view, part, &error)),
+    }
+}
+
+fn unreadable<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    view: &MessageView<'_>,
+    part: &Part<'_>,
+    error: &HopError,
+) -> (Reply, bool) {
+    let words = format!("cannot be delivered: {error}");
+    load::report_unreadable(shard, Some(view.id), part.group.location, &words);
+    (client::local(451, (4, 3, 0), &format!("the spool: {error}")), false)
+}
+
+/// Whether a message was kept long enough for a hop that takes it. Those that put off whom they do not know offer nothing until they do, and a
+/// backup may offer less than the host it stands in for. TLS on demand is offered at once, or never, and SMTPUTF8 is by the best host where it
+/// was told EHLO: the sender hears of that without a delay.
+fn is_final<R: Runtime>(
+    run: &Run<'_, R>,
+    connection: &Connection<R>,
+    group: &Group,
+    view: &MessageView<'_>,
+    missing: MissingExtension,
+) -> bool {
+    let is_best = connection.choice != Choice::Last && !connection.capabilities.are_none();
+    if missing == MissingExtension::RequireTls || missing == MissingExtension::Utf8 && is_best {
+        return true;
+    }
     // By the queues' clock. How long it lives is its own: a rule or its sender may have said so.
     let lives = view.lives().seconds();
     let age = run.shard.seconds().saturating_sub(group.expiry.saturating_sub(lives));

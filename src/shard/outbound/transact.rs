@@ -79,7 +79,8 @@ fn begin_ready<'a, R: Runtime>(
     headers: &mut Vec<u8>,
 ) -> Result<(Transaction<'a>, Plan), (Reply, bool)> {
     if let Some((MissingExtension::Utf8, reply)) = withheld {
-        return Err((reply, true));
+        let for_good = reply.code >= 500;
+        return Err((reply, for_good));
     }
     let begun =
         begin(shard, connection, (view, sender), part, body, headers).map_err(|reply| (reply, true))?;
@@ -100,7 +101,7 @@ fn write_ahead<R: Runtime>(
     }
     let place = Pinned::new(shard, group.key, group.location);
     let source = StoredRecord::mapped(shard, place.location).ok()?;
-    let view = source.view().ok()?;
+    let view = source.view().ok().filter(|view| !utf8::is_doubtful(&connection.capabilities, view))?;
     let part = Part { first: group.first, count: group.count, group, resident: true };
     let own = return_path::ahead(shard, connection, &view, group)?;
     let by = (&view, own.as_deref().unwrap_or(view.sender));

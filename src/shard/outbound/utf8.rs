@@ -18,6 +18,13 @@ pub(super) fn may_name(offered: &Capabilities, view: &MessageView<'_>, some: (u1
     offered.utf8 || !view.needs.utf8.is_asked() || kinds(view, some).all(|is_ascii| is_ascii)
 }
 
+/// Whether only a look at its parts tells whether a hop may have the message: the header fields of each of them must be in ASCII, too (RFC 6531
+/// section 3.2).
+pub(super) fn is_doubtful(offered: &Capabilities, view: &MessageView<'_>) -> bool {
+    let utf8 = view.needs.utf8;
+    !offered.utf8 && utf8.is_asked() && !utf8.is_needed() && view.needs.eight_bit
+}
+
 /// Whether each of them is in ASCII.
 fn kinds(view: &MessageView<'_>, (first, count): (u16, u16)) -> impl Iterator<Item = bool> {
     let some = view.recipients().skip(usize::from(first)).take(usize::from(count));

@@ -78,6 +78,12 @@ impl Capabilities {
         (*eight_bit && !self.eight_bit).then_some(MissingExtension::EightBit)
     }
 
+    /// Whether it was told HELO, or might as well have been.
+    pub fn are_none(&self) -> bool {
+        let Capabilities { proven, .. } = *self;
+        *self == Capabilities { proven, ..Capabilities::default() }
+    }
+
     /// One `NAME=value` of LIMITS; what is unknown or no number is ignored (RFC 9422 section 4).
     fn limit(&mut self, word: &str) {
         let Some((name, value)) = word.split_once('=') else { return };

@@ -319,7 +319,8 @@ impl Lines {
         if self.in_header {
             self.header_lines += 1;
             if self.line_length == 0 && self.prefix != u8::MAX {
-                self.in_header = false;
+                // Also where it is the first line: that is known, then.
+                (self.in_header, self.opening) = (false, Opening::Known);
                 // With the line's CRLF, which is counted next.
                 self.found.header_length = text_end + 2;
                 self.header_grows(text_end + 2);

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::config::BareNewlines;
 use crate::limits;
 use crate::mail::address::{AddressError, Path, international};
 use crate::mail::envelope::TlsWish;
@@ -420,7 +421,10 @@ impl Dialogue {
             Err(Endless::Count) => return self.enough(out),
         }
         if let Some(open) = open.filter(|open| open.scanner.is_none()) {
-            let scanner = body::scanner(config, open, config.bare_newlines);
+            // What is converted was looked through for lines as they came: no line end is put in behind that.
+            let is_binary = self.portions.as_ref().is_some_and(|portions| portions.is_binary());
+            let bare = if is_binary { BareNewlines::Refuse } else { config.bare_newlines };
+            let scanner = body::scanner(config, open, bare);
             open.scanner = Some(config.scanners.put(scanner.counted()));
         }
         Some(Step::Portion)

@@ -69,6 +69,8 @@ impl Identity {
         account: Option<&str>,
     ) {
         (self.peer, self.network_may_relay, self.can_bind) = (peer, may_relay, false);
+        // What follows may be that client's own bytes, which name nobody else.
+        self.may_introduce = false;
         self.hello = helo.map(|name| Box::new(Hello { name: name.into(), extended }));
         self.account = account.map(Rc::from);
     }
