@@ -46,7 +46,7 @@ pub(super) fn write_whole(out: &mut Vec<u8>, notice: &Notice<'_>, header: &[u8])
     if !(notice.is_whole && is_of(notice, header)) {
         return None;
     }
-    let is_short = |line: &[u8]| line.len() <= limits::LINE_OF_ALL - 1 && !line.contains(&0);
+    let is_short = |line: &[u8]| line.len() < limits::LINE_OF_ALL && !line.contains(&0);
     if goes_as_it_is(notice) && notice.header.split(|byte| *byte == b'\n').all(is_short) {
         begin_part(out, notice.unique, "message/global\r\nContent-Transfer-Encoding: 8bit");
         out.extend_from_slice(notice.header);

@@ -124,9 +124,7 @@ fn what_cannot_be_converted_is_refused() {
         (format!("Content-Type: a/b\r\nContent-Type: c/d\r\n{binary}"), "a MIME field twice"),
         ("Content-Transfer-Encoding: binary\r\nX: y\r\n".to_owned(), "it ends in the header section"),
         (
-            format!(
-                "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Transfer-Encoding: binary\r\nX: y\r\n--b--\r\n"
-            ),
+            "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Transfer-Encoding: binary\r\nX: y\r\n--b--\r\n".to_owned(),
             "no end of its header section",
         ),
         (
