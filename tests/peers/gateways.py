@@ -98,14 +98,11 @@ def a_gateway_says_for_whom_it_is_there():
     assert bring(through("ADDR=192.0.2.9 LOGIN=bound"))[0] == 250
     assert bring(through("ADDR=IPV6:2001:db8::5"))[0] == 550
     received = relay.wait_log("received", 4)
-    seen = [(event["client"].rpartition(":")[0], event.get("account")) for event in received]
-    assert seen[0][0] == "127.0.0.32" and seen[1:4] == [
-        ("192.0.2.7", None),
-        ("198.51.100.9", "shop"),
-        ("192.0.2.9", "bound"),
-    ], seen
-    assert received[1]["client"] == "192.0.2.7:4321", received[1]
-    rejected = relay.wait_log("rejected", 8)
+    # Two shards tell them, each in its order.
+    seen = {(event["client"].rpartition(":")[0], event.get("account")) for event in received}
+    assert seen == {("127.0.0.32", None), ("192.0.2.7", None), ("198.51.100.9", "shop"), ("192.0.2.9", "bound")}, seen
+    assert "192.0.2.7:4321" in {event["client"] for event in received}, received
+    rejected = relay.wait_log("rejected", 7)
     assert {event.get("account") for event in rejected if event["reply"].startswith("550 5.7.8")} == {"nobody", "bound"}, rejected
     assert "[2001:db8::5]" in {event["client"].rpartition(":")[0] for event in rejected}, rejected
     # Connections are counted for the client, over all shards; the gateway's own are not counted for it.

@@ -39,14 +39,7 @@ def told(relay):
     return [(event["percent"], event["filter"]) for event in relay.log() if event["event"] == "admin" and event["action"] == "quota"]
 
 
-def a_quota_is_kept_over_kills_and_shards():
-    """100 recipients a day, two a message, by six clients at once; kills may waste some of it, and never are there more."""
-    away_from_midnight()
-    sink = Sink()
-    relay = start(sink, tenant("100/d", "1000000/month"))
-    taken, answers, stop = [], set(), threading.Event()
-
-    def what_is_discarded_takes_none_of_it():
+def what_is_discarded_takes_none_of_it():
     """Nothing is sent to whose mail ends here."""
     away_from_midnight()
     sink = Sink()
@@ -63,7 +56,14 @@ def a_quota_is_kept_over_kills_and_shards():
     relay.stop()
 
 
-def work(own):
+def a_quota_is_kept_over_kills_and_shards():
+    """100 recipients a day, two a message, by six clients at once; kills may waste some of it, and never are there more."""
+    away_from_midnight()
+    sink = Sink()
+    relay = start(sink, tenant("100/d", "1000000/month"))
+    taken, answers, stop = [], set(), threading.Event()
+
+    def work(own):
         turn = 0
         while not stop.is_set():
             code, words = bring(relay, f"{own}.{turn}", 2)
