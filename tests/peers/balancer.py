@@ -2,6 +2,7 @@
 
     python3 tests/peers/balancer.py STORY path/to/relevo
 """
+import atexit
 import os
 import smtplib
 import socket
@@ -39,8 +40,10 @@ class Balancer:
                 file.writelines(f" {line}\n" for line in lines)
         os.environ["PATH"] += ":/usr/sbin"
         self.process = subprocess.Popen(["haproxy", "-db", "-f", f"{self.directory}/haproxy.cfg"], stderr=subprocess.PIPE, text=True)
-        for port in self.ports:
-            until(lambda port=port: connects(port), "haproxy did not start")
+        # A story that fails must not leave it behind.
+        atexit.register(self.process.kill)
+        # Not by its ports: what connects there is a client of whom is behind.
+        until(self.states, "haproxy did not start")
 
     def states(self):
         """What it thinks of its servers; nothing as long as it does not say."""
@@ -58,14 +61,6 @@ class Balancer:
     def stop(self):
         self.process.terminate()
         self.process.wait(10)
-
-
-def connects(port):
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        return True
-    except OSError:
-        return False
 
 
 def until(is_so, words, seconds=15):
