@@ -4,7 +4,8 @@
 //! still has to be understood. An error names file, line, key and the fix ([`ConfigError`]).
 
 mod boot;
-pub mod blocklists;
+pub mod acme;
+mod blocklists;
 pub mod bounces;
 mod choices;
 mod content;
@@ -50,6 +51,7 @@ pub use content::{Content, FinalNewline, LongLines, OddBytes};
 pub use duties::{AuthorCheck, Duties};
 pub use manner::Manner;
 
+pub use acme::{AcmeConfig, acme_files};
 pub use blocklists::Blocklists;
 pub use boot::Boot;
 pub use bounces::Bounces;

@@ -6,6 +6,7 @@
 //! A thread of these that ends without being told to ends the process.
 
 pub mod accounting;
+pub mod acme;
 mod admin;
 pub mod api;
 mod asker;
@@ -66,6 +67,11 @@ pub use words::tell_panics;
 /// What came of fetching policies of domains, as it is counted.
 pub fn fetches() -> Arc<Family> {
     Arc::new(Family::new(&sts::FETCHES))
+}
+
+/// What came of orders of certificates, as it is counted.
+pub fn acme_orders() -> Arc<Family> {
+    Arc::new(Family::new(&acme::ORDERS))
 }
 
 /// What rules for replies did, as it is counted.
@@ -135,6 +141,10 @@ pub struct Setup {
     pub fetches: Arc<Family>,
     /// Pages for anybody.
     pub public: Public,
+    /// By what certificates are asked for; None: they are not.
+    pub acme: Option<Arc<dyn acme::AcmeSettings>>,
+    /// What came of that.
+    pub acme_orders: Arc<Family>,
     /// By what domains are told of TLS to their hosts; None: they are not.
     pub reporting: Option<Arc<dyn tls_rpt::ReportSettings>>,
     /// What came of that.
@@ -149,6 +159,7 @@ pub struct Control {
     blocklists: Option<Worker>,
     policies: Option<Worker>,
     reports: Option<Worker>,
+    orders: Option<Worker>,
     /// Who asks others about mail that comes in.
     askers: [Option<Worker>; 2],
     reader: Worker,
@@ -224,7 +235,8 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     };
     let (decisions, desk, lists) = decisions::start(decided, start).map_err(StartError::Thread)?;
     let blocklists = watch_blocklists(&setup, &desk).map_err(StartError::Thread)?;
-    let unsubscriber = unsubscriber(&setup, (&lists, barrier()));
+    let challenges = Arc::<acme::Challenges>::default();
+    let unsubscriber = unsubscriber(&setup, (&lists, barrier()), &challenges);
     let reader = reader::start(&setup.mesh, unsubscriber.clone()).map_err(StartError::Thread)?;
     let pages = unsubscriber.filter(|_| !listeners.is_empty());
     let pages = pages.map(|by| public::start(listeners, by, reserve.clone()));
@@ -238,6 +250,7 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     })?;
     let policies = fetch_policies(&setup).map_err(StartError::Thread)?;
     let reports = report_tls(&setup).map_err(StartError::Thread)?;
+    let orders = order_certificates(&setup, challenges).map_err(StartError::Thread)?;
     let askers = ask_others(&setup).map_err(StartError::Thread)?;
     let control = Worker::start("relevo-control", move |turn| run(setup, journal, listener, &reserve, turn))
         .map_err(StartError::Thread)?;
@@ -248,6 +261,7 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
         blocklists,
         policies,
         reports,
+        orders,
         askers,
         reader,
         pages,
@@ -273,7 +287,7 @@ impl Control {
         }
         self.blocklists.iter().for_each(Worker::end);
         self.decisions.stop(limits::LAST_WRITES);
-        let others = [self.policies, self.reports, self.pages].into_iter().chain(self.askers);
+        let others = [self.policies, self.reports, self.orders, self.pages].into_iter().chain(self.askers);
         for worker in others.flatten() {
             worker.stop(limits::LAST_WRITES);
         }
@@ -305,11 +319,13 @@ fn ask_others(setup: &Setup) -> io::Result<[Option<Worker>; 2]> {
 fn unsubscriber(
     setup: &Setup,
     (lists, journaled): (&decisions::ListDesk, Option<admin::JournalBarrier>),
+    challenges: &Arc<acme::Challenges>,
 ) -> Option<Arc<unsubscribe::Unsubscriber>> {
     let settings = setup.public.settings.clone()?;
     let teller = admin::Teller::new(&setup.instruments, setup.node, "unsubscribe");
     let (lists, counts) = (lists.clone(), setup.public.counts.clone());
-    Some(Arc::new(unsubscribe::Unsubscriber { settings, lists, teller, journaled, counts }))
+    let challenges = challenges.clone();
+    Some(Arc::new(unsubscribe::Unsubscriber { settings, lists, teller, journaled, counts, challenges }))
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -329,6 +345,19 @@ fn fetch_policies(setup: &Setup) -> io::Result<Option<Worker>> {
     let (mesh, data_dir, counts) = (setup.mesh.clone(), setup.data_dir.clone(), setup.fetches.clone());
     let work = move |turn: &thread::Turn| sts::run(&mesh, &settings, (&data_dir, &counts), turn);
     Worker::start("relevo-policies", work).map(Some)
+}
+
+/// Starts the thread that has an authority give certificates.
+fn order_certificates(setup: &Setup, challenges: Arc<acme::Challenges>) -> io::Result<Option<Worker>> {
+    let Some(settings) = setup.acme.clone() else { return Ok(None) };
+    let orders = acme::Orders {
+        settings,
+        data_dir: setup.data_dir.clone(),
+        counts: setup.acme_orders.clone(),
+        challenges,
+        showing: setup.certificates.clone(),
+    };
+    Worker::start("relevo-acme", move |turn| acme::run(&orders, turn)).map(Some)
 }
 
 /// Starts the thread that has domains told of TLS to their hosts.
@@ -404,10 +433,15 @@ fn run(
                 runtime: setup.runtime,
                 certificates: setup.certificates.clone(),
                 reload: setup.reload.clone(),
-                counted: [setup.fired.clone(), setup.fetches.clone(), setup.public.counts.clone()]
-                    .into_iter()
-                    .chain(setup.reported.families())
-                    .collect(),
+                counted: [
+                    setup.fired.clone(),
+                    setup.fetches.clone(),
+                    setup.public.counts.clone(),
+                    setup.acme_orders.clone(),
+                ]
+                .into_iter()
+                .chain(setup.reported.families())
+                .collect(),
                 listed: setup.listed.clone(),
                 mesh: setup.mesh.clone(),
                 health: setup.health.clone(),
