@@ -3,9 +3,9 @@
 //! [`Config::parse`] reads TOML once; everything after it works with these types and never meets a string that
 //! still has to be understood. An error names file, line, key and the fix ([`ConfigError`]).
 
-mod boot;
 pub mod acme;
-mod blocklists;
+mod boot;
+pub mod blocklists;
 pub mod bounces;
 mod choices;
 mod content;

@@ -17,8 +17,8 @@ use crate::config::{
     AcmeConfig, Blocklists, Bounces, Control, Credentials, Delivery, DkimConfig, DnsConfig, FeedbackConfig,
     ListenAddress, ListenerConfig, LogConfig, Node, PoolConfig, PublicConfig, Retry, RouteConfig, RuleConfig,
     SourceConfig, SpoolConfig, SuppressionConfig, TenantConfig, TlsConfig, WarmupConfig, acme, blocklists,
-    bounces, credentials, dkim, feedback, hook, listener, log, outbound_tls, public, read, retry, rule, shaping,
-    sources, suppression, syntax, tenant, warmup,
+    bounces, credentials, dkim, feedback, hook, listener, log, outbound_tls, public, read, retry, rule,
+    shaping, sources, suppression, syntax, tenant, warmup,
 };
 use crate::limits;
 

@@ -70,7 +70,12 @@ pub(super) fn run(acme: &Orders, turn: &Turn) {
             if now >= patience.until && is_due(&kept, &wanted, process::wall(), jitter) {
                 let ok = renew(acme, &kept, &wanted, turn);
                 acme.counts.add(usize::from(!ok), 1);
-                patience.failed = if ok { 0 } else { patience.failed.saturating_add(1) };
+                let is_good = ok && !is_due(&kept, &wanted, process::wall(), jitter);
+                if ok && !is_good {
+                    let words = "the certificate that came would have to be renewed at once: is this machine's clock right?";
+                    say(Level::Warning, format_args!("{words}"));
+                }
+                patience.failed = if is_good { 0 } else { patience.failed.saturating_add(1) };
                 patience.until = process::since_boot() + wait(patience.failed);
             }
         }

@@ -5,8 +5,8 @@ use std::time::Duration;
 /// Names of one certificate: what Let's Encrypt takes.
 pub const ACME_NAMES_MAX: usize = 100;
 /// How often it is looked whether one is due.
-pub const ACME_ROUND: Duration = Duration::from_millis(500);
-/// After one that came: whatever is wrong with the clock, or with what the authority gives, no more than so many are asked for.
+pub const ACME_ROUND: Duration = Duration::from_secs(2);
+/// After one that came.
 pub const ACME_PAUSE: Duration = Duration::from_secs(5);
 /// After an order that failed, and twice that after each further one (Let's Encrypt takes five failures of a name an hour).
 pub const ACME_RETRY_FIRST: Duration = Duration::from_secs(15);

@@ -38,7 +38,7 @@ impl Https {
         let mut roots = RootCertStore::empty();
         let (usable, _) = roots.add_parsable_certificates(trusted);
         if usable == 0 {
-            return Err("there is no authority whose certificates could be verified by".to_owned());
+            return Err("there is no certificate of an authority to verify its web server by".to_owned());
         }
         let builder = ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
             .with_safe_default_protocol_versions()

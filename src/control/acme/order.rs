@@ -13,6 +13,9 @@ use super::wanted::Wanted;
 use crate::config::AcmeConfig;
 use crate::limits;
 
+/// What an authority says that has lost its accounts, as one that was set up anew.
+const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
+
 /// An account, and at which authority.
 #[derive(Deserialize, Serialize)]
 struct KeptAccount {
@@ -27,11 +30,9 @@ pub(super) async fn order(
     wanted: &Wanted,
     challenges: &Challenges,
 ) -> Result<(String, String), String> {
-    let config = &wanted.config;
-    let account = account(kept, config).await?;
-    let names = config.names(&wanted.hostname);
+    let names = wanted.config.names(&wanted.hostname);
     let identifiers: Vec<_> = names.iter().map(|name| Identifier::Dns((*name).to_owned())).collect();
-    let mut order = account.new_order(&NewOrder::new(&identifiers)).await.map_err(words)?;
+    let mut order = place(kept, &wanted.config, &NewOrder::new(&identifiers)).await?;
     prove(&mut order, challenges).await.map_err(words)?;
     let retries = RetryPolicy::new().timeout(limits::ACME_ORDER_TIME);
     let ready = order.poll_ready(&retries).await;
@@ -46,26 +47,40 @@ pub(super) async fn order(
     Ok((chain, key))
 }
 
-/// The account that there is, or a new one.
-async fn account(kept: &Kept, config: &AcmeConfig) -> Result<Account, String> {
-    let https = || Https::new(config.directory_ca.as_deref()).map(Box::new);
+/// An order of the account that there is, or of a new one.
+async fn place(kept: &Kept, config: &AcmeConfig, new: &NewOrder<'_>) -> Result<Order, String> {
     let known = kept.account().and_then(|text| serde_json::from_slice::<KeptAccount>(&text).ok());
     if let Some(known) = known.filter(|known| known.directory == config.directory) {
-        let account =
-            Account::builder_with_http(https()?).from_credentials(known.credentials).await.map_err(words)?;
-        if known.contact != config.contact {
-            let contact: Vec<&str> = config.contact.iter().map(String::as_str).collect();
-            account.update_contacts(&contact).await.map_err(words)?;
+        let https = https(config)?;
+        match place_of_known(https, known, config, new).await {
+            Err(Error::Api(problem)) if problem.r#type.as_deref() == Some(NO_ACCOUNT) => {}
+            placed => return placed.map_err(words),
         }
-        return Ok(account);
     }
-    let contact: Vec<&str> = config.contact.iter().map(String::as_str).collect();
+    new_account(kept, config).await?.new_order(new).await.map_err(words)
+}
+
+async fn place_of_known(
+    https: Box<Https>,
+    known: KeptAccount,
+    config: &AcmeConfig,
+    new: &NewOrder<'_>,
+) -> Result<Order, Error> {
+    let account = Account::builder_with_http(https).from_credentials(known.credentials).await?;
+    if known.contact != config.contact {
+        account.update_contacts(&contact(config)).await?;
+    }
+    account.new_order(new).await
+}
+
+async fn new_account(kept: &Kept, config: &AcmeConfig) -> Result<Account, String> {
+    let contact = contact(config);
     let new = NewAccount {
         contact: &contact,
         terms_of_service_agreed: config.agree_tos,
         only_return_existing: false,
     };
-    let made = Account::builder_with_http(https()?).create(&new, config.directory.clone(), None).await;
+    let made = Account::builder_with_http(https(config)?).create(&new, config.directory.clone(), None).await;
     let (account, credentials) = made.map_err(words)?;
     let (directory, contact) = (config.directory.clone(), config.contact.clone());
     let text = serde_json::to_vec(&KeptAccount { directory, contact, credentials })
@@ -73,6 +88,14 @@ async fn account(kept: &Kept, config: &AcmeConfig) -> Result<Account, String> {
     // One that is not remembered is another one the next time.
     kept.write_account(&text).map_err(|error| format!("the account cannot be kept: {error}"))?;
     Ok(account)
+}
+
+fn https(config: &AcmeConfig) -> Result<Box<Https>, String> {
+    Https::new(config.directory_ca.as_deref()).map(Box::new)
+}
+
+fn contact(config: &AcmeConfig) -> Vec<&str> {
+    config.contact.iter().map(String::as_str).collect()
 }
 
 /// Has the authority ask for what proves each name.
