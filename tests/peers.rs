@@ -353,6 +353,7 @@ stories!("acme.py", None;
     an_authority_gives_a_certificate,
     a_refused_order_and_a_lost_authority_take_nothing,
     it_is_renewed_before_it_ends,
+    pages_show_it_and_prove_the_names,
 );
 
 stories!("certificates.py", None;

@@ -88,7 +88,7 @@ fn wait(failed: u32) -> Duration {
     match failed.checked_sub(1) {
         None => limits::ACME_PAUSE,
         Some(more) => {
-            (limits::ACME_RETRY_FIRST * 2u32.saturating_pow(more.min(16))).min(limits::ACME_RETRY_MAX)
+            (limits::ACME_RETRY_FIRST * 4u32.saturating_pow(more.min(8))).min(limits::ACME_RETRY_MAX)
         }
     }
 }
@@ -199,7 +199,7 @@ mod tests {
     fn who_is_refused_asks_less_and_less() {
         let waits: Vec<_> = (0..20).map(wait).collect();
         assert!(waits[1..].is_sorted());
-        assert_eq!((waits[1], waits[2]), (limits::ACME_RETRY_FIRST, 2 * limits::ACME_RETRY_FIRST));
+        assert_eq!((waits[1], waits[2]), (limits::ACME_RETRY_FIRST, 4 * limits::ACME_RETRY_FIRST));
         assert_eq!(waits[19], limits::ACME_RETRY_MAX);
         assert_eq!(wait(u32::MAX), limits::ACME_RETRY_MAX);
     }

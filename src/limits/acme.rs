@@ -8,7 +8,7 @@ pub const ACME_NAMES_MAX: usize = 100;
 pub const ACME_ROUND: Duration = Duration::from_secs(2);
 /// After one that came.
 pub const ACME_PAUSE: Duration = Duration::from_secs(5);
-/// After an order that failed, and twice that after each further one (Let's Encrypt takes five failures of a name an hour).
+/// After an order that failed, and four times that after each further one (Let's Encrypt takes five failures of a name an hour).
 pub const ACME_RETRY_FIRST: Duration = Duration::from_secs(15);
 /// At the most.
 pub const ACME_RETRY_MAX: Duration = Duration::from_secs(6 * 3600);

@@ -6,11 +6,13 @@ import atexit
 import json
 import os
 import smtplib
+import socket
 import ssl
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 
 from certificate import Authority
@@ -199,6 +201,42 @@ def it_is_renewed_before_it_ends():
     first, begun = shown(relay.port), time.monotonic()
     until(lambda: shown(relay.port) != first, "it is not renewed")
     assert 10 < time.monotonic() - begun < 28, time.monotonic() - begun
+    relay.stop()
+    pebble.stop()
+
+
+def pages_show_it_and_prove_the_names():
+    """No port of its own for challenges: those of the pages, which show the certificate too."""
+    pebble = Pebble()
+    pebble.start()
+    https = free_port()
+    section = pebble.section().replace(f'http = ["127.0.0.1:{pebble.challenges}"]', "http = []")
+    pages = f'[public]\nhttps = "127.0.0.1:{https}"\nhttp = "127.0.0.1:{pebble.challenges}"\nacme = true\n'
+    relay = Relay(BINARY, Sink(), more=pages + section)
+    until(lambda: os.path.exists(f"{relay.data_dir}/acme/certificate.pem"), "no certificate came")
+    context = ssl.create_default_context(cadata=pebble.root())
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+
+    def opens():
+        try:
+            with socket.create_connection(("127.0.0.1", https), 10) as plain, context.wrap_socket(plain, server_hostname=NAME) as client:
+                client.sendall(b"GET /nothing HTTP/1.0\r\n\r\n")
+                return client.recv(100)
+        except ssl.SSLError:
+            return b""
+
+    assert b" 404 " in until(opens, "the pages do not show it")
+    # What nobody asks for now is not told.
+    for path, port in (("/.well-known/acme-challenge/x", pebble.challenges), ("/.well-known/acme-challenge/", pebble.challenges)):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10)
+            raise AssertionError(path)
+        except urllib.error.HTTPError as refused:
+            assert refused.code == 404, refused
+    # The listener has no TLS for it.
+    with relay.client() as client:
+        client.ehlo()
+        assert not client.has_extn("starttls")
     relay.stop()
     pebble.stop()
 
