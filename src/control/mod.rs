@@ -157,11 +157,8 @@ pub struct Control {
     service: Option<(Worker, local::File)>,
     decisions: Worker,
     blocklists: Option<Worker>,
-    policies: Option<Worker>,
-    reports: Option<Worker>,
-    orders: Option<Worker>,
-    /// Who asks others about mail that comes in.
-    askers: [Option<Worker>; 2],
+    /// Who fetches policies, reports of TLS, orders certificates, and asks others about mail that comes in.
+    askers: [Option<Worker>; 5],
     reader: Worker,
     pages: Option<Worker>,
     log: Option<Accounting>,
@@ -248,28 +245,10 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
         let told = (!setup.section.socket_named).then(|| say(Level::Warning, format_args!("{problem}")));
         told.map(|()| None).ok_or(problem)
     })?;
-    let policies = fetch_policies(&setup).map_err(StartError::Thread)?;
-    let reports = report_tls(&setup).map_err(StartError::Thread)?;
-    let orders = order_certificates(&setup, challenges).map_err(StartError::Thread)?;
-    let askers = ask_others(&setup).map_err(StartError::Thread)?;
+    let askers = ask_others(&setup, challenges).map_err(StartError::Thread)?;
     let control = Worker::start("relevo-control", move |turn| run(setup, journal, listener, &reserve, turn))
         .map_err(StartError::Thread)?;
-    Ok(Control {
-        control,
-        service,
-        decisions,
-        blocklists,
-        policies,
-        reports,
-        orders,
-        askers,
-        reader,
-        pages,
-        log,
-        words,
-        reopen,
-        http,
-    })
+    Ok(Control { control, service, decisions, blocklists, askers, reader, pages, log, words, reopen, http })
 }
 
 impl Control {
@@ -287,8 +266,7 @@ impl Control {
         }
         self.blocklists.iter().for_each(Worker::end);
         self.decisions.stop(limits::LAST_WRITES);
-        let others = [self.policies, self.reports, self.orders, self.pages].into_iter().chain(self.askers);
-        for worker in others.flatten() {
+        for worker in self.askers.into_iter().chain([self.pages]).flatten() {
             worker.stop(limits::LAST_WRITES);
         }
         self.reader.stop(limits::LAST_WRITES);
@@ -308,11 +286,14 @@ fn watch_blocklists(setup: &Setup, desk: &decisions::Desk) -> io::Result<Option<
     Worker::start("relevo-lists", move |turn| watch.run(turn)).map(Some)
 }
 
-/// Starts the threads that verify mail of strangers, and that ask a service about each message.
-fn ask_others(setup: &Setup) -> io::Result<[Option<Worker>; 2]> {
+/// Starts the threads that ask others; the last two verify mail of strangers, and ask a service about each message.
+fn ask_others(setup: &Setup, challenges: Arc<acme::Challenges>) -> io::Result<[Option<Worker>; 5]> {
+    let policies = fetch_policies(setup)?;
+    let reports = report_tls(setup)?;
+    let orders = order_certificates(setup, challenges)?;
     let verifier = setup.verifies.clone().map(|settings| verifier::start(&setup.mesh, settings));
     let hook = setup.hook.clone().map(|settings| hook::start(&setup.mesh, settings));
-    Ok([verifier.transpose()?, hook.transpose()?])
+    Ok([policies, reports, orders, verifier.transpose()?, hook.transpose()?])
 }
 
 /// Who puts on the suppression list whoever unsubscribes.
