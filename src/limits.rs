@@ -3,6 +3,7 @@
 //! A bound an operator may want to move is a configuration default that starts from here; a bound that protects
 //! an invariant is a constant only.
 
+mod acme;
 mod bounce;
 mod content;
 mod control;
@@ -28,6 +29,7 @@ mod verify;
 pub mod client;
 pub mod server;
 
+pub use acme::*;
 pub use bounce::*;
 pub use content::*;
 pub use control::*;

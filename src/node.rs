@@ -26,6 +26,7 @@ use crate::shard::mesh::{Mesh, MeshLimits};
 use crate::shard::start::{self, Report, ShardSetup};
 use crate::spool::layout;
 
+mod acme;
 pub(crate) mod addresses;
 mod auth;
 pub(crate) mod directory;
@@ -325,6 +326,8 @@ fn control_setup(
             settings: Some(Arc::new(sts::Settings(reloader.clone()))),
             counts: control::unsubscribed(),
         },
+        acme: Some(Arc::new(sts::Settings(reloader.clone()))),
+        acme_orders: control::acme_orders(),
         reporting: Some(Arc::new(sts::Settings(reloader.clone()))),
         reported: control::tls_rpt::Counts::default(),
     }

@@ -349,6 +349,13 @@ stories!("paths.py", None;
     what_a_killed_relay_left_is_replaced_and_what_is_served_is_not,
 );
 
+stories!("acme.py", None;
+    an_authority_gives_a_certificate,
+    a_refused_order_and_a_lost_authority_take_nothing,
+    it_is_renewed_before_it_ends,
+    pages_show_it_and_prove_the_names,
+);
+
 stories!("certificates.py", None;
     each_name_has_its_certificate,
     tickets_outlive_a_reload,

@@ -42,6 +42,7 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
     write_suppression(config, out)?;
     write_hook(config, out)?;
     write_pages(config, out)?;
+    write_acme(config, out)?;
     let bound = match config.spool.size_max {
         0 => "as many as the disk holds".to_owned(),
         size => format!("{} in all", value::show_size(size)),
@@ -134,6 +135,15 @@ fn write_proxies(listener: &ListenerConfig, out: &mut String) -> std::fmt::Resul
     }
     let tls = if listener.proxy.tls { " and whether it is under TLS" } else { "" };
     writeln!(out, "  believes {} who a client is{tls} (PROXY protocol)", names(&proxy.from))
+}
+
+/// Who gives certificates, and for whom.
+fn write_acme(config: &Config, out: &mut String) -> std::fmt::Result {
+    if !config.uses_acme() {
+        return Ok(());
+    }
+    let (acme, names) = (&config.acme, config.acme.names(&config.node.hostname).join(", "));
+    writeln!(out, "certificates for {names} from {} (ACME)", acme.directory)
 }
 
 /// Where recipients unsubscribe.

@@ -30,6 +30,7 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         dkim,
         tls,
         public,
+        acme,
         accounts,
         // Read at the start alone.
         node: _,
@@ -62,6 +63,7 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         ("shaping", *shaping != now.shaping),
         ("dkim", *dkim != now.dkim),
         ("tls", *tls != now.tls),
+        ("acme", *acme != now.acme),
         ("public", (&public.host, &public.tls) != (&now.public.host, &now.public.tls)),
     ];
     all.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
@@ -124,6 +126,7 @@ mod tests {
             ("shaping", "[shaping]\ndefaults = false\n"),
             ("dkim", "[dkim]\nkeys = \"/keys\"\n"),
             ("tls", "[tls]\nmta_sts = false\n"),
+            ("acme", "[acme]\nagree_tos = true\n"),
             ("public", "[public]\nhost = \"u.example.net\"\n"),
         ];
         for (section, text) in sections {

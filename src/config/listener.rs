@@ -5,7 +5,7 @@ mod certificates;
 mod kind;
 mod proxy;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use address::ListenAddress;
 pub use certificates::TlsFiles;
@@ -17,8 +17,8 @@ use toml::de::DeValue;
 use crate::config::literal::{Fix, Wrong, bytes, integer, list, path, quoted, word};
 use crate::config::section::Section;
 use crate::config::{
-    AuthMechanisms, BareNewlines, Content, Duties, GatewayConfig, Manner, Network, content, duties, gateway,
-    guess, manner, mechanisms, value,
+    AuthMechanisms, BareNewlines, Content, Duties, GatewayConfig, Manner, Network, acme, content, duties,
+    gateway, guess, manner, mechanisms, value,
 };
 use crate::limits;
 use crate::shaping::value::{Rate, read_rate};
@@ -40,6 +40,8 @@ pub struct ListenerConfig {
     pub recipients_max: usize,
     /// Certificate chain and key, PEM; STARTTLS is offered when both are set, or TLS is there from the first byte.
     pub tls: Option<TlsFiles>,
+    /// `acme`: an authority gives that certificate, and renews it.
+    pub acme: bool,
     /// Further ones of `certificates`, for hosts that clients ask for by name.
     pub more_tls: Vec<TlsFiles>,
     /// `client_ca`: authorities whose certificates log clients in, PEM.
@@ -77,6 +79,7 @@ impl ListenerConfig {
             message_size_max: limits::MESSAGE_SIZE_DEFAULT,
             recipients_max: limits::RECIPIENTS_MAX,
             tls: None,
+            acme: false,
             more_tls: Vec::new(),
             client_ca: None,
             auth: None,
@@ -103,11 +106,11 @@ impl ListenerConfig {
     }
 }
 
-pub(super) fn listeners(root: &Section<'_>, accounts: bool) -> Vec<ListenerConfig> {
+pub(super) fn listeners(root: &Section<'_>, accounts: bool, data_dir: &Path) -> Vec<ListenerConfig> {
     let mut listeners: Vec<ListenerConfig> = Vec::new();
     let sections = root.sections("listener");
     for section in &sections {
-        let listener = listener(section, accounts);
+        let listener = listener(section, accounts, data_dir);
         let taken = |address: &ListenAddress| listeners.iter().any(|other| other.address == *address);
         if taken(&listener.address) && !listener.address.is_any_port() {
             let problem = format!("{} is listened on twice", listener.address);
@@ -121,7 +124,7 @@ pub(super) fn listeners(root: &Section<'_>, accounts: bool) -> Vec<ListenerConfi
         listeners.push(listener);
     }
     if listeners.is_empty() {
-        listeners.push(listener(&root.absent("listener[0]"), accounts));
+        listeners.push(listener(&root.absent("listener[0]"), accounts, data_dir));
     }
     listeners
 }
@@ -131,7 +134,7 @@ fn loopback() -> Vec<Network> {
     ["127.0.0.0/8", "::1"].iter().filter_map(|network| value::network(network).ok()).collect()
 }
 
-fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
+fn listener(section: &Section<'_>, accounts: bool, data_dir: &Path) -> ListenerConfig {
     const HERE: &str = "127.0.0.1:2525";
     let default = value::socket(HERE, None).expect("a constant").into();
     let address = section.read("address", default, |value| address::read(value, HERE));
@@ -158,6 +161,7 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
     let connections_per_client =
         section.read("connections_per_client", most, |value| integer(value, inbound, most));
     let (tls, more_tls) = certificates::read(section, tls_files(section));
+    let (acme, tls) = acme::read_use(section, tls, data_dir);
     let client_ca = certificates::read_authorities(section, tls.is_some(), accounts);
     let proxy = proxy::read(section);
     kind::check(section, kind, &gateway, (tls.as_ref(), proxy.tls));
@@ -180,6 +184,7 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
         message_size_max,
         recipients_max: recipients_max as usize,
         tls,
+        acme,
         more_tls,
         client_ca,
         auth,

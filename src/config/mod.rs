@@ -3,6 +3,7 @@
 //! [`Config::parse`] reads TOML once; everything after it works with these types and never meets a string that
 //! still has to be understood. An error names file, line, key and the fix ([`ConfigError`]).
 
+pub mod acme;
 mod boot;
 pub mod blocklists;
 pub mod bounces;
@@ -50,6 +51,7 @@ pub use content::{Content, FinalNewline, LongLines, OddBytes};
 pub use duties::{AuthorCheck, Duties};
 pub use manner::Manner;
 
+pub use acme::{AcmeConfig, acme_files};
 pub use blocklists::Blocklists;
 pub use boot::Boot;
 pub use bounces::Bounces;

@@ -1,12 +1,13 @@
 //! `[public]`: pages that anybody may open: by which a recipient unsubscribes (RFC 8058).
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use crate::config::TlsFiles;
 use crate::config::listener::tls_files;
 use crate::config::literal::{Fix, Wrong, parsed, quoted, text};
 use crate::config::section::Section;
-use crate::config::{guess, value};
+use crate::config::{acme, guess, value};
 use crate::mail::address;
 
 /// `[public]`
@@ -20,6 +21,8 @@ pub struct PublicConfig {
     pub host: Option<Box<str>>,
     /// `tls_certificate` and `tls_key`
     pub tls: Option<TlsFiles>,
+    /// `acme`: an authority gives that certificate, and renews it.
+    pub acme: bool,
 }
 
 impl PublicConfig {
@@ -34,13 +37,14 @@ impl PublicConfig {
     }
 }
 
-pub(super) fn read(section: &Section<'_>, hostname: &str) -> PublicConfig {
+pub(super) fn read(section: &Section<'_>, hostname: &str, data_dir: &Path) -> PublicConfig {
     let address = |key, usual| {
         section.read(key, None, |value| match value.as_str() {
             Some("") => Ok(None),
             _ => parsed(value, value::http, guess::http, usual).map(Some),
         })
     };
+    let (acme, tls) = acme::read_use(section, tls_files(section), data_dir);
     let config = PublicConfig {
         https: address("https", "0.0.0.0:443"),
         http: address("http", "127.0.0.1:8081"),
@@ -52,7 +56,8 @@ pub(super) fn read(section: &Section<'_>, hostname: &str) -> PublicConfig {
             let problem = format!("{} is no name of a host", quoted(name));
             Err(Wrong::write(problem, quoted(hostname), ", with :port behind it where that is not 443"))
         }),
-        tls: tls_files(section),
+        tls,
+        acme,
     };
     if config.https.is_some() && config.tls.is_none() && section.errors().borrow().is_empty() {
         let fix = Fix::Write(

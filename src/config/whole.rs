@@ -14,11 +14,11 @@ use crate::config::shard::{self, Particulars, ShardConfig};
 use crate::config::shards::Shards;
 use crate::config::tuning::{self, Tuning};
 use crate::config::{
-    Blocklists, Bounces, Control, Credentials, Delivery, DkimConfig, DnsConfig, FeedbackConfig,
+    AcmeConfig, Blocklists, Bounces, Control, Credentials, Delivery, DkimConfig, DnsConfig, FeedbackConfig,
     ListenAddress, ListenerConfig, LogConfig, Node, PoolConfig, PublicConfig, Retry, RouteConfig, RuleConfig,
-    SourceConfig, SpoolConfig, SuppressionConfig, TenantConfig, TlsConfig, WarmupConfig, blocklists, bounces,
-    credentials, dkim, feedback, hook, listener, log, outbound_tls, public, read, retry, rule, shaping,
-    sources, suppression, syntax, tenant, warmup,
+    SourceConfig, SpoolConfig, SuppressionConfig, TenantConfig, TlsConfig, WarmupConfig, acme, blocklists,
+    bounces, credentials, dkim, feedback, hook, listener, log, outbound_tls, public, read, retry, rule,
+    shaping, sources, suppression, syntax, tenant, warmup,
 };
 use crate::limits;
 
@@ -67,6 +67,8 @@ pub struct Config {
     pub tls: TlsConfig,
     /// `[public]`
     pub public: PublicConfig,
+    /// `[acme]`
+    pub acme: AcmeConfig,
     /// `[spool]`
     pub spool: SpoolConfig,
     /// `[auth]`: file of `name:hash` lines, hashes in PHC form (`$argon2id$…`).
@@ -84,6 +86,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether anything shows a certificate that an authority gives.
+    pub fn uses_acme(&self) -> bool {
+        self.public.acme || self.listeners.iter().any(|listener| listener.acme)
+    }
+
     /// Reads a configuration. All errors are reported, not only the first.
     pub fn parse(text: &str, file: &Path) -> Result<Config, Vec<ConfigError>> {
         let (config, errors) = Config::examine(text, file);
@@ -169,14 +176,15 @@ fn read(root: &Section<'_>) -> Config {
     auth.finish();
     let node = read::node(&root.section("node"));
     let control = read::control(&root.section("control"), &node.data_dir);
-    let listeners = listener::listeners(root, accounts.is_some());
+    let listeners = listener::listeners(root, accounts.is_some(), &node.data_dir);
     let addresses: Vec<ListenAddress> = listeners.iter().map(|listener| listener.address.clone()).collect();
     let retry = retry::read(&root.section("retry"));
     let sources = sources::sources(root);
     let pools = sources::pools(root, &sources);
     let credentials = credentials::read(root);
     let of_bounces = root.section("bounces");
-    let public = public::read(&root.section("public"), &node.hostname);
+    let public = public::read(&root.section("public"), &node.hostname, &node.data_dir);
+    let uses_acme = public.acme || listeners.iter().any(|listener| listener.acme);
     let config = Config {
         node,
         shards: shard::read(&root.sections("shard"), &addresses),
@@ -200,6 +208,7 @@ fn read(root: &Section<'_>) -> Config {
         dkim: dkim::read(&root.section("dkim")),
         tls: outbound_tls::read(&root.section("tls")),
         public,
+        acme: acme::read(&root.section("acme"), uses_acme),
         spool: read::spool(&root.section("spool")),
         accounts,
         logs: log::read(root),

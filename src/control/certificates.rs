@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
+
 use crate::control::say::say;
 use crate::limits;
 use crate::observe::diagnostics::Level;
@@ -35,6 +37,18 @@ impl Showing {
     /// Others.
     pub fn replace(&self, all: Vec<ShownCertificate>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = all.into();
+    }
+
+    /// The chain of this file is another now.
+    pub(super) fn renewed(&self, file: &str, chain: &[CertificateDer<'_>]) {
+        let Some(certificate) = Certificate::of(chain) else { return };
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let another = |shown: &ShownCertificate| {
+            let for_host = Certificate::is_for(chain, &shown.host);
+            ShownCertificate { certificate: certificate.clone(), for_host, ..shown.clone() }
+        };
+        *all =
+            all.iter().map(|shown| if shown.file == file { another(shown) } else { shown.clone() }).collect();
     }
 
     /// Which they are.

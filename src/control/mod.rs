@@ -6,6 +6,7 @@
 //! A thread of these that ends without being told to ends the process.
 
 pub mod accounting;
+pub mod acme;
 mod admin;
 pub mod api;
 mod asker;
@@ -66,6 +67,11 @@ pub use words::tell_panics;
 /// What came of fetching policies of domains, as it is counted.
 pub fn fetches() -> Arc<Family> {
     Arc::new(Family::new(&sts::FETCHES))
+}
+
+/// What came of orders of certificates, as it is counted.
+pub fn acme_orders() -> Arc<Family> {
+    Arc::new(Family::new(&acme::ORDERS))
 }
 
 /// What rules for replies did, as it is counted.
@@ -135,6 +141,10 @@ pub struct Setup {
     pub fetches: Arc<Family>,
     /// Pages for anybody.
     pub public: Public,
+    /// By what certificates are asked for; None: they are not.
+    pub acme: Option<Arc<dyn acme::AcmeSettings>>,
+    /// What came of that.
+    pub acme_orders: Arc<Family>,
     /// By what domains are told of TLS to their hosts; None: they are not.
     pub reporting: Option<Arc<dyn tls_rpt::ReportSettings>>,
     /// What came of that.
@@ -147,10 +157,8 @@ pub struct Control {
     service: Option<(Worker, local::File)>,
     decisions: Worker,
     blocklists: Option<Worker>,
-    policies: Option<Worker>,
-    reports: Option<Worker>,
-    /// Who asks others about mail that comes in.
-    askers: [Option<Worker>; 2],
+    /// Who fetches policies, reports of TLS, orders certificates, and asks others about mail that comes in.
+    askers: [Option<Worker>; 5],
     reader: Worker,
     pages: Option<Worker>,
     log: Option<Accounting>,
@@ -224,7 +232,8 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     };
     let (decisions, desk, lists) = decisions::start(decided, start).map_err(StartError::Thread)?;
     let blocklists = watch_blocklists(&setup, &desk).map_err(StartError::Thread)?;
-    let unsubscriber = unsubscriber(&setup, (&lists, barrier()));
+    let challenges = Arc::<acme::Challenges>::default();
+    let unsubscriber = unsubscriber(&setup, (&lists, barrier()), &challenges);
     let reader = reader::start(&setup.mesh, unsubscriber.clone()).map_err(StartError::Thread)?;
     let pages = unsubscriber.filter(|_| !listeners.is_empty());
     let pages = pages.map(|by| public::start(listeners, by, reserve.clone()));
@@ -236,26 +245,10 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
         let told = (!setup.section.socket_named).then(|| say(Level::Warning, format_args!("{problem}")));
         told.map(|()| None).ok_or(problem)
     })?;
-    let policies = fetch_policies(&setup).map_err(StartError::Thread)?;
-    let reports = report_tls(&setup).map_err(StartError::Thread)?;
-    let askers = ask_others(&setup).map_err(StartError::Thread)?;
+    let askers = ask_others(&setup, challenges).map_err(StartError::Thread)?;
     let control = Worker::start("relevo-control", move |turn| run(setup, journal, listener, &reserve, turn))
         .map_err(StartError::Thread)?;
-    Ok(Control {
-        control,
-        service,
-        decisions,
-        blocklists,
-        policies,
-        reports,
-        askers,
-        reader,
-        pages,
-        log,
-        words,
-        reopen,
-        http,
-    })
+    Ok(Control { control, service, decisions, blocklists, askers, reader, pages, log, words, reopen, http })
 }
 
 impl Control {
@@ -273,8 +266,7 @@ impl Control {
         }
         self.blocklists.iter().for_each(Worker::end);
         self.decisions.stop(limits::LAST_WRITES);
-        let others = [self.policies, self.reports, self.pages].into_iter().chain(self.askers);
-        for worker in others.flatten() {
+        for worker in self.askers.into_iter().chain([self.pages]).flatten() {
             worker.stop(limits::LAST_WRITES);
         }
         self.reader.stop(limits::LAST_WRITES);
@@ -294,22 +286,27 @@ fn watch_blocklists(setup: &Setup, desk: &decisions::Desk) -> io::Result<Option<
     Worker::start("relevo-lists", move |turn| watch.run(turn)).map(Some)
 }
 
-/// Starts the threads that verify mail of strangers, and that ask a service about each message.
-fn ask_others(setup: &Setup) -> io::Result<[Option<Worker>; 2]> {
+/// Starts the threads that ask others; the last two verify mail of strangers, and ask a service about each message.
+fn ask_others(setup: &Setup, challenges: Arc<acme::Challenges>) -> io::Result<[Option<Worker>; 5]> {
+    let policies = fetch_policies(setup)?;
+    let reports = report_tls(setup)?;
+    let orders = order_certificates(setup, challenges)?;
     let verifier = setup.verifies.clone().map(|settings| verifier::start(&setup.mesh, settings));
     let hook = setup.hook.clone().map(|settings| hook::start(&setup.mesh, settings));
-    Ok([verifier.transpose()?, hook.transpose()?])
+    Ok([policies, reports, orders, verifier.transpose()?, hook.transpose()?])
 }
 
 /// Who puts on the suppression list whoever unsubscribes.
 fn unsubscriber(
     setup: &Setup,
     (lists, journaled): (&decisions::ListDesk, Option<admin::JournalBarrier>),
+    challenges: &Arc<acme::Challenges>,
 ) -> Option<Arc<unsubscribe::Unsubscriber>> {
     let settings = setup.public.settings.clone()?;
     let teller = admin::Teller::new(&setup.instruments, setup.node, "unsubscribe");
     let (lists, counts) = (lists.clone(), setup.public.counts.clone());
-    Some(Arc::new(unsubscribe::Unsubscriber { settings, lists, teller, journaled, counts }))
+    let challenges = challenges.clone();
+    Some(Arc::new(unsubscribe::Unsubscriber { settings, lists, teller, journaled, counts, challenges }))
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -329,6 +326,19 @@ fn fetch_policies(setup: &Setup) -> io::Result<Option<Worker>> {
     let (mesh, data_dir, counts) = (setup.mesh.clone(), setup.data_dir.clone(), setup.fetches.clone());
     let work = move |turn: &thread::Turn| sts::run(&mesh, &settings, (&data_dir, &counts), turn);
     Worker::start("relevo-policies", work).map(Some)
+}
+
+/// Starts the thread that has an authority give certificates.
+fn order_certificates(setup: &Setup, challenges: Arc<acme::Challenges>) -> io::Result<Option<Worker>> {
+    let Some(settings) = setup.acme.clone() else { return Ok(None) };
+    let orders = acme::Orders {
+        settings,
+        data_dir: setup.data_dir.clone(),
+        counts: setup.acme_orders.clone(),
+        challenges,
+        showing: setup.certificates.clone(),
+    };
+    Worker::start("relevo-acme", move |turn| acme::run(&orders, turn)).map(Some)
 }
 
 /// Starts the thread that has domains told of TLS to their hosts.
@@ -404,10 +414,15 @@ fn run(
                 runtime: setup.runtime,
                 certificates: setup.certificates.clone(),
                 reload: setup.reload.clone(),
-                counted: [setup.fired.clone(), setup.fetches.clone(), setup.public.counts.clone()]
-                    .into_iter()
-                    .chain(setup.reported.families())
-                    .collect(),
+                counted: [
+                    setup.fired.clone(),
+                    setup.fetches.clone(),
+                    setup.public.counts.clone(),
+                    setup.acme_orders.clone(),
+                ]
+                .into_iter()
+                .chain(setup.reported.families())
+                .collect(),
                 listed: setup.listed.clone(),
                 mesh: setup.mesh.clone(),
                 health: setup.health.clone(),

@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 
+use super::acme;
 use super::http;
 use super::thread::{Turn, Worker};
 use super::unsubscribe::{By, NotListed, Unsubscriber};
@@ -133,11 +134,13 @@ async fn answer(stream: TcpStream, has_tls: bool, unsubscriber: Arc<Unsubscriber
 }
 
 fn router(unsubscriber: Arc<Unsubscriber>) -> Router {
+    let challenges = acme::router(unsubscriber.challenges.clone());
     Router::new()
         .route("/u/{token}", get(ask).post(unsubscribe))
         .fallback(|| async { page(StatusCode::NOT_FOUND, "There is no such page.", "") })
         .layer(DefaultBodyLimit::max(limits::PUBLIC_BODY_MAX))
         .with_state(unsubscriber)
+        .merge(challenges)
 }
 
 const UNKNOWN: &str =

@@ -60,6 +60,8 @@ fn setup(instruments: Vec<Arc<Instruments>>, log: Option<(&Path, &Path)>, health
         reload: None,
         fired: fired(),
         policies: None,
+        acme: None,
+        acme_orders: acme_orders(),
         verifies: None,
         hook: None,
         fetches: fetches(),

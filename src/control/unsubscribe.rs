@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::admin::{JournalBarrier, Teller};
 use super::decisions::ListDesk;
+use crate::control::acme::Challenges;
 use crate::mail::unsubscribe::{Links, Listed};
 use crate::observe::event::{Admin, ListChange};
 use crate::observe::families::{Family, FamilyInfo};
@@ -60,6 +61,8 @@ pub(super) struct Unsubscriber {
     pub teller: Option<Teller>,
     pub journaled: Option<JournalBarrier>,
     pub counts: Arc<Family>,
+    /// What an authority asks for, at the same ports.
+    pub challenges: Arc<Challenges>,
 }
 
 impl Unsubscriber {

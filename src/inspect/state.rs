@@ -21,7 +21,7 @@ pub struct Modes {
 }
 
 /// Files of ours in a data directory besides the lanes. What is made there later belongs here too.
-const OURS: [&str; 15] = [
+const OURS: [&str; 16] = [
     "node",
     "node.new",
     "lock",
@@ -31,6 +31,7 @@ const OURS: [&str; 15] = [
     layout::SUPPRESSION,
     layout::POLICIES,
     layout::TLS_REPORTS,
+    layout::ACME,
     layout::VERP_SECRET,
     layout::UNSUBSCRIBE_SECRET,
     "verp.new",

@@ -14,6 +14,7 @@ use crate::config::{
 use crate::control::ShownCertificate;
 use crate::limits;
 use crate::lookup::machines_name_servers;
+use crate::node::acme;
 use crate::node::error::{AccountsFlaw, BadAccounts, BadFile, FileFlaw, PasswordFlaw, UnreadableHosts};
 use crate::node::keys::{self, Keys};
 use crate::node::logs;
@@ -23,7 +24,7 @@ use crate::node::shaping::{self, Shaped};
 use crate::policy::accounts::Accounts;
 use crate::policy::certificate::Certificate;
 use crate::policy::signing::Signing;
-use crate::policy::tls::{self, ClientAuthorities, Tickets};
+use crate::policy::tls::{self, ClientAuthorities, Renewed, Tickets};
 use crate::policy::trust::{self, NoAuthority};
 use crate::route::{Route, Table};
 use crate::runtime::{authorities, files, process};
@@ -75,12 +76,19 @@ pub(crate) struct Known<'a> {
     pub signing: Option<&'a Signing>,
     /// What tickets of clients are sealed with.
     pub tickets: Option<&'a Arc<Tickets>>,
+    /// The certificate that an authority gave.
+    pub renewed: Option<&'a Arc<Renewed>>,
 }
 
 impl<'a> Known<'a> {
     /// By what is in force, and these accounts.
     pub fn of(live: &'a LiveConfig, logins: Option<&'a Logins>) -> Known<'a> {
-        Known { logins, signing: live.signing.as_deref(), tickets: Some(&live.tickets) }
+        Known {
+            logins,
+            signing: live.signing.as_deref(),
+            tickets: Some(&live.tickets),
+            renewed: Some(&live.renewed),
+        }
     }
 }
 
@@ -90,10 +98,15 @@ pub(crate) fn fill(config: &mut Config, known: Known<'_>) -> Filled {
     let mut bad = Vec::new();
     let mut fail = |key: &str, flaw| bad.push(BadFile { key: key.to_owned(), flaw });
     let tickets = known.tickets.cloned().unwrap_or_default();
-    let mut contents = Contents { tickets, ..Contents::default() };
+    let renewed = acme::showing(config, known.renewed);
+    let mut contents = Contents { tickets, renewed, ..Contents::default() };
     let pems = Pems::default();
     let (mut shown, more_shown) = of_listeners(config, &mut contents, &pems, &mut fail);
-    match config.public.tls.as_ref().map(|files| tls::server(files, |path| pems.read(path))).transpose() {
+    let of_pages = config.public.tls.as_ref().map(|files| match config.public.acme {
+        true => acme_config(files, &contents, None),
+        false => tls::server(files, |path| pems.read(path)),
+    });
+    match of_pages.transpose() {
         Ok(server) => contents.public_tls = server,
         Err(unusable) => {
             let key = if unusable.of_key { "tls_key" } else { "tls_certificate" };
@@ -101,7 +114,10 @@ pub(crate) fn fill(config: &mut Config, known: Known<'_>) -> Filled {
         }
     }
     let name = config.public.host(&config.node.hostname).split(':').next().unwrap_or_default();
-    shown.extend(config.public.tls.as_ref().map(|files| pems.shown(&files.certificate, name)));
+    shown.extend(config.public.tls.as_ref().map(|files| match config.public.acme {
+        true => acme::shown(config, &contents.renewed),
+        false => pems.shown(&files.certificate, name),
+    }));
     match config.accounts.as_deref().map(read_accounts).transpose() {
         Ok(accounts) => contents.accounts = accounts.map(|accounts| Arc::new(logins(accounts, known.logins))),
         Err(unusable) => fail("auth.accounts", FileFlaw::Accounts(unusable)),
@@ -251,7 +267,10 @@ fn of_listeners(
             fail(&format!("listener[{at}].client_ca"), FileFlaw::Tls(unusable));
             None
         });
-        let usable = certificates(listener, (&contents.tickets, clients.as_ref()), pems);
+        let usable = match &listener.tls {
+            Some(files) if listener.acme => acme_config(files, contents, clients.as_ref()).map(Some),
+            _ => certificates(listener, (&contents.tickets, clients.as_ref()), pems),
+        };
         contents.clients.push(clients.map(Arc::new));
         let usable = usable.unwrap_or_else(|unusable| {
             let key = match unusable.of_key {
@@ -262,12 +281,29 @@ fn of_listeners(
             fail(&format!("listener[{at}].{key}"), FileFlaw::Tls(unusable));
             None
         });
-        let mut all = pems.all_shown(listener, usable.is_some(), &config.node.hostname).into_iter();
+        let all = match listener.acme {
+            true => vec![acme::shown(config, &contents.renewed)],
+            false => pems.all_shown(listener, usable.is_some(), &config.node.hostname),
+        };
+        let mut all = all.into_iter();
         shown.push(all.next().flatten());
         more_shown.extend(all.flatten().map(|shown| (at, shown)));
         contents.certificates.push(usable);
     }
     (shown, more_shown)
+}
+
+/// What clients are shown where an authority gives the certificate.
+fn acme_config(
+    files: &TlsFiles,
+    contents: &Contents,
+    clients: Option<&ClientAuthorities>,
+) -> Result<Arc<rustls::ServerConfig>, tls::Unusable> {
+    tls::renewed(&contents.renewed, &contents.tickets, clients).map_err(|flaw| tls::Unusable {
+        path: files.certificate.clone(),
+        of_key: false,
+        flaw,
+    })
 }
 
 /// What the clients of a listener are shown; None: nothing, as it has no TLS.

@@ -3,10 +3,12 @@
 mod client;
 mod clients;
 mod names;
+mod renewed;
 mod tickets;
 
 pub use client::Client;
 pub use clients::ClientAuthorities;
+pub use renewed::Renewed;
 pub use tickets::Tickets;
 
 use std::fmt;
@@ -17,12 +19,13 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::NoServerSessionStorage;
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, ServerConfig};
 
 use crate::config::TlsFiles;
 use names::ByName;
+use renewed::Always;
 
 /// AES of 128 bits before 256: its key schedule hashes with SHA-256, which processors have an instruction for and SHA-384 mostly not, and
 /// that is a good part of a handshake. All that rustls offers stays on offer.
@@ -192,25 +195,50 @@ pub fn several(
     let provider = provider();
     let keys: Vec<_> =
         all.iter().map(|files| certified(files, &provider, &read)).collect::<Result<_, _>>()?;
-    let of_first = |flaw| Unusable {
-        path: all.first().map(|files| files.certificate.clone()).unwrap_or_default(),
+    let path = all.first().map(|files| files.certificate.clone()).unwrap_or_default();
+    showing(Arc::new(ByName::new(keys)), &provider, (tickets, clients)).map_err(|flaw| Unusable {
+        path,
         of_key: false,
         flaw,
-    };
+    })
+}
+
+/// The same with one that is replaced by and by.
+pub fn renewed(
+    current: &Arc<Renewed>,
+    tickets: &Tickets,
+    clients: Option<&ClientAuthorities>,
+) -> Result<Arc<ServerConfig>, Flaw> {
+    showing(Arc::new(Always(current.clone())), &provider(), (tickets, clients))
+}
+
+fn showing(
+    certificates: Arc<dyn ResolvesServerCert>,
+    provider: &Arc<CryptoProvider>,
+    (tickets, clients): (&Tickets, Option<&ClientAuthorities>),
+) -> Result<Arc<ServerConfig>, Flaw> {
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(|error| of_first(Flaw::Refused(error)))?;
+        .map_err(Flaw::Refused)?;
     let builder = match clients {
-        Some(clients) => builder.with_client_cert_verifier(clients.verifier(&provider)),
+        Some(clients) => builder.with_client_cert_verifier(clients.verifier(provider)),
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_cert_resolver(Arc::new(ByName::new(keys)));
+    let mut config = builder.with_cert_resolver(certificates);
     config.ignore_client_order = true;
     // A client that comes again needs one ticket, and no memory of ours: whichever shard it comes to can read it.
-    config.ticketer = tickets.key().map_err(|error| of_first(Flaw::NoTickets(error)))?;
+    config.ticketer = tickets.key().map_err(Flaw::NoTickets)?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 1;
     Ok(Arc::new(config))
+}
+
+/// A certificate chain and its key, which go together.
+pub fn certified_key(
+    files: &TlsFiles,
+    read: impl Fn(&Path) -> io::Result<Vec<u8>>,
+) -> Result<Arc<CertifiedKey>, Unusable> {
+    certified(files, &provider(), &read)
 }
 
 /// One of them.

@@ -21,7 +21,7 @@ use crate::policy::gateway::Gateway;
 use crate::policy::returns::Returns;
 use crate::policy::signing::Signing;
 use crate::policy::tenants::Tenants;
-use crate::policy::tls::{self, ClientAuthorities, Tickets};
+use crate::policy::tls::{self, ClientAuthorities, Renewed, Tickets};
 use crate::route::egress::Egresses;
 use crate::route::gate::Gate;
 use crate::route::{Route, Table};
@@ -75,6 +75,8 @@ pub struct LiveConfig {
     pub public_tls: Option<Arc<rustls::ServerConfig>>,
     /// What tickets of clients are sealed with.
     pub tickets: Arc<Tickets>,
+    /// The certificate that an authority gives and renews, as long as the process lives.
+    pub renewed: Arc<Renewed>,
 }
 
 /// What there is to a listener beside what the configuration says of it.
@@ -114,13 +116,15 @@ pub struct Contents {
     pub public_tls: Option<Arc<rustls::ServerConfig>>,
     /// What tickets of clients are sealed with, as long as the process lives.
     pub tickets: Arc<Tickets>,
+    /// The certificate that an authority gives and renews, in the same way.
+    pub renewed: Arc<Renewed>,
 }
 
 impl LiveConfig {
     /// That of a configuration whose ports are resolved, with what its files hold, for so many shards.
     pub fn new(config: Arc<Config>, contents: Contents, shards: usize) -> LiveConfig {
         let Contents { certificates, clients, accounts, shaping, verifying, .. } = contents;
-        let Contents { signing, verp, links, public_tls, tickets, .. } = contents;
+        let Contents { signing, verp, links, public_tls, tickets, renewed, .. } = contents;
         let returns = Returns::new(&config.feedback, verp);
         let shards = config.particulars(shards);
         let certificates = certificates.into_iter().chain(std::iter::repeat(None));
@@ -158,6 +162,7 @@ impl LiveConfig {
             links,
             public_tls,
             tickets,
+            renewed,
             config,
         }
     }

@@ -33,6 +33,9 @@ pub const POLICIES: &str = "mta-sts";
 /// The directory of what sessions came to, for reports of TLS.
 pub const TLS_REPORTS: &str = "tls-rpt";
 
+/// The directory of what an authority gave.
+pub const ACME: &str = "acme";
+
 const LANE: &str = "lane-";
 const SEGMENT: &str = ".seg";
 
@@ -72,6 +75,16 @@ pub fn journal_directory(data_dir: &Path) -> PathBuf {
 /// Where policies of domains (MTA-STS) are kept, beside the lanes.
 pub fn policies_directory(data_dir: &Path) -> PathBuf {
     data_dir.join(POLICIES)
+}
+
+/// Where the certificate of an authority (ACME) is, with its key.
+pub fn acme_certificate(data_dir: &Path) -> PathBuf {
+    data_dir.join(ACME).join("certificate.pem")
+}
+
+/// Where the account at that authority is.
+pub fn acme_account(data_dir: &Path) -> PathBuf {
+    data_dir.join(ACME).join("account.json")
 }
 
 /// The file of a slot in a lane's directory.
