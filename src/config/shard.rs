@@ -89,7 +89,7 @@ fn one(section: &Section<'_>, listeners: &[ListenAddress]) -> ShardConfig {
         }),
         listeners: section.read("listeners", None, |value| {
             let usual = listeners.first().map(ListenAddress::to_string).unwrap_or_default();
-            let listed = list(value, |text| of_listener(text), guess::listening, &usual)?;
+            let listed = list(value, of_listener, guess::listening, &usual)?;
             places(&listed, listeners).map(Some)
         }),
         lanes: section.read("lanes", None, |value| {
