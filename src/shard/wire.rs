@@ -270,8 +270,8 @@ impl<R: Runtime> Wire<R> {
         Ok(())
     }
 
-    /// The rest of a handshake, as [`Wire::protect`] has it. What came is looked at while `turn` is held, which may be waited for. What is owed to the peer
-    /// at its end goes with what is said next, or before the next wait.
+    /// The rest of a handshake, as [`Wire::protect`] has it. What came is looked at while `turn` is held, which may be waited for. What a server owes its
+    /// client at the end goes with what is said next, or before the next wait.
     pub async fn shake_hands<Turn>(
         &mut self,
         most: usize,
@@ -279,8 +279,12 @@ impl<R: Runtime> Wire<R> {
     ) -> Result<(), WireError> {
         let mut left = most;
         loop {
-            if self.tls.as_ref().is_none_or(|tls| !tls.is_handshaking()) {
-                return Ok(());
+            let ended = self.tls.as_ref().filter(|tls| !tls.is_handshaking());
+            match ended.map(|tls| &tls.connection) {
+                Some(rustls::Connection::Server(_)) => return Ok(()),
+                // The server waits for the end of a client's.
+                Some(rustls::Connection::Client(_)) => return self.flush_tls().await,
+                None => {}
             }
             self.flush_tls().await?;
             let Some(tls) = &mut self.tls else { return Ok(()) };
