@@ -115,7 +115,7 @@ fn question(live: &LiveConfig, asking: &Asking<'_>) -> HookQuestion {
     }
 }
 
-/// What is said of it. None: nothing in time, or the node stops.
+/// What is said of it. None: nothing in time. A stop waits for that too, as for all that is under way: what nobody was asked of is not let in.
 async fn answer<R: Runtime>(
     shard: &Shard<R>,
     hook: &HookConfig,
