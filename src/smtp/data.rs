@@ -16,6 +16,7 @@ use crate::limits;
 mod fault;
 mod lines;
 mod normalise;
+mod utf8;
 #[cfg(test)]
 mod tests;
 
