@@ -6,7 +6,7 @@ use crate::config::dkim::EightBit;
 use crate::config::hook::{HookConfig, HookFail};
 use crate::config::suppression::{OnMatch, SuppressionConfig, SuppressionScope};
 use crate::config::{
-    AuthMechanism, BareNewlines, Choice, Config, DomainPattern, GatewayConfig, Kind, ListenerConfig, Network,
+    AuthMechanism, BareNewlines, Choice, Config, DomainPattern, GatewayConfig, Keep, Kind, ListenerConfig, LogConfig, LogFormat, Network,
     PrivateNetworks, RouteTarget, RuntimeChoice, Scheme, ShardConfig, TlsLevel, Verify, rule, value,
 };
 use crate::time::UnixMillis;
@@ -168,12 +168,36 @@ fn write_logs(config: &Config, out: &mut String) -> std::fmt::Result {
             Some(path) => write!(out, "accounting to {}", path.display())?,
             None => write!(out, "accounting to standard output")?,
         }
+        write_shape(log, out)?;
         match &log.events {
             Some(events) => writeln!(out, ": {}", events.join(", "))?,
             None => writeln!(out)?,
         }
     }
     if config.logs.is_empty() { writeln!(out, "no accounting") } else { Ok(()) }
+}
+
+/// How a log is written, where that is not as usual.
+fn write_shape(log: &LogConfig, out: &mut String) -> std::fmt::Result {
+    match log.format {
+        LogFormat::Json => {}
+        LogFormat::PmtaCsv => write!(out, " as pmta-csv")?,
+        LogFormat::KumoJson => write!(out, " as kumo-json")?,
+    }
+    if let Some(fields) = &log.fields {
+        write!(out, " with {}", fields.join(", "))?;
+    }
+    if !log.redact.is_empty() {
+        write!(out, ", addresses unreadable")?;
+    }
+    if let Some(rotate) = log.rotate {
+        write!(out, ", moved aside at {rotate}{}", if log.compress { ", compressed" } else { "" })?;
+    }
+    match log.keep {
+        Some(Keep::Files(files)) => write!(out, ", {files} files kept"),
+        Some(Keep::Age(age)) => write!(out, ", kept for {}", value::show_duration(age)),
+        None => Ok(()),
+    }
 }
 
 /// What one shard does differently.

@@ -61,7 +61,7 @@ pub use error::{ConfigError, KeyLines};
 pub use feedback::FeedbackConfig;
 pub use gateway::{GatewayConfig, Verify};
 pub use listener::{Kind, ListenAddress, ListenerConfig, ProxyConfig, TlsFiles};
-pub use log::LogConfig;
+pub use log::{Keep, LogConfig, LogFormat, Redacted, Rotate};
 pub use mechanisms::{AuthMechanism, AuthMechanisms};
 pub use outbound_tls::{ReportsConfig, TlsConfig};
 pub use public::PublicConfig;

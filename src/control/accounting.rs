@@ -7,8 +7,10 @@ use std::thread::Thread;
 
 use crate::config::{Config, LogConfig};
 use crate::control::error::StartError;
-use crate::control::journal::{self, Journal, Select, Shared};
-use crate::control::log::Log;
+use crate::control::journal::{self, Journal, Shared};
+use crate::control::log::{Log, Rotation};
+use crate::control::outlet::pack::{self, Packs};
+use crate::control::outlet::Shape;
 use crate::control::say::say;
 use crate::control::thread::{Turn, Worker};
 use crate::limits;
@@ -21,6 +23,7 @@ use crate::runtime::files::Reserve;
 pub struct Opened {
     journal: Journal,
     logs: Vec<Log>,
+    packs: Option<Arc<Packs>>,
     journaled: Arc<Journaled>,
 }
 
@@ -28,6 +31,7 @@ pub struct Opened {
 pub(super) struct Accounting {
     journal: journal::Threads,
     logs: Vec<Worker>,
+    pack: Option<Worker>,
 }
 
 /// Opens the logs of a configuration, and the journal that they are written of, and which the suppression list may be fed by; and who reads what
@@ -41,16 +45,23 @@ pub fn open(config: &Config) -> Result<(Option<Opened>, Readers), StartError> {
     }
     let mut journal =
         Journal::open(data_dir).map_err(|error| StartError::Journal(journal::directory(data_dir), error))?;
+    let packs = Arc::<Packs>::default();
     let open = |log: &LogConfig| {
-        let select = Select::new(log.events.clone());
-        Log::open(log.path.clone(), &journal, select)
+        let opened =
+            Shape::of_log(log, data_dir).and_then(|shape| Log::open(log.path.clone(), &journal, shape));
+        opened
+            .map(|mut opened| {
+                opened.use_rotation(Rotation::of(log, &packs));
+                opened
+            })
             .map_err(|error| StartError::Log(log.section.to_string(), log.path.clone(), error))
     };
     let logs = logs.map(open).collect::<Result<Vec<Log>, StartError>>()?;
+    let packs = config.logs.iter().any(|log| log.rotate.is_some()).then_some(packs);
     journal.forget_others(&logs.iter().map(Log::cursor_name).collect::<Vec<_>>());
     let journaled = Arc::new(journal.journaled(limits::SHARDS_MAX));
     let readers = Readers::Journal(journaled.clone());
-    Ok((Some(Opened { journal, logs, journaled }), readers))
+    Ok((Some(Opened { journal, logs, packs, journaled }), readers))
 }
 
 impl Opened {
@@ -74,7 +85,8 @@ impl Opened {
             Worker::start("relevo-log", move |turn| write(log, &wanted, turn))
         };
         let logs = self.logs.into_iter().map(start).collect::<io::Result<Vec<Worker>>>()?;
-        Ok(Accounting { journal, logs })
+        let pack = self.packs.map(pack::start).transpose()?;
+        Ok(Accounting { journal, logs, pack })
     }
 }
 
@@ -96,6 +108,9 @@ impl Accounting {
         self.logs.iter().for_each(Worker::end);
         for log in self.logs {
             log.stop(limits::LAST_WRITES);
+        }
+        if let Some(pack) = self.pack {
+            pack.stop(limits::LAST_WRITES);
         }
     }
 }

@@ -20,6 +20,7 @@ mod http;
 pub(crate) mod journal;
 mod log;
 mod metrics;
+pub mod outlet;
 mod quota_gauges;
 pub mod reload;
 pub(crate) mod names;

@@ -1,4 +1,33 @@
 //! Bounds of what is told of mail to others: logs, their rotation, the commands that read them, webhooks.
 
+use std::time::Duration;
+
 /// Bytes of a site's name in an event: those of a provider with a dozen hosts have more, and the first ones tell.
 pub const EVENT_SITE_MAX: usize = 160;
+
+/// Bytes of the key that makes addresses in logs unreadable, as many as its hash has.
+pub const REDACT_SECRET: usize = 32;
+/// Bytes of that hash that stand for an address: two of a million people share one once in half a billion such logs of ten years, and it stays short enough
+/// to be read.
+pub const REDACTED_BYTES: usize = 6;
+
+/// Bytes of a log after which it may be moved aside, at the least: files are to be few.
+pub const LOG_ROTATE_MIN: u64 = 64 * 1024;
+/// And at the most: what is compressed is read at once by nobody.
+pub const LOG_ROTATE_MAX: u64 = 1 << 40;
+/// Time after which it may be, at the least.
+pub const LOG_ROTATE_SPAN_MIN: Duration = Duration::from_secs(60);
+/// And at the most: a year.
+pub const LOG_ROTATE_SPAN_MAX: Duration = Duration::from_secs(366 * 86_400);
+/// Files that are kept of a log at the most: each is looked at at each rotation.
+pub const LOG_KEPT_MAX: u64 = 5_000;
+/// How often a log that cannot be moved aside tries again.
+pub const LOG_ROTATED_AGAIN: Duration = Duration::from_secs(60);
+/// How often it is seen whether there is something to compress.
+pub const PACK_LOOK: Duration = Duration::from_millis(200);
+/// How often files that are kept for a time are looked at, and those that could not be compressed.
+pub const PACKED_AGAIN: Duration = Duration::from_secs(3600);
+/// How hard zstd tries: its own default, a gigabyte in some seconds of one core.
+pub const PACK_LEVEL: i32 = 3;
+/// Bytes that are compressed at once: a stop waits for one of these.
+pub const PACK_BUFFER: usize = 256 * 1024;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::control::journal::place::ReadPosition;
 use crate::control::log::Log;
+use crate::control::outlet::Shape;
 use crate::id::Position;
 use crate::observe::accounting::Chunks;
 use crate::observe::journaled::{Chunk, LaneWatermark, WriteAck};
@@ -34,7 +35,7 @@ impl Life {
         let mut journal = Journal::open(data_dir).unwrap();
         let shared = journal.shared.clone();
         let open = |(path, events): &(&Path, Option<Vec<&'static str>>)| {
-            Log::open(Some(path.to_path_buf()), &journal, Select::new(events.clone())).unwrap()
+            Log::open(Some(path.to_path_buf()), &journal, Shape::plain(events.clone())).unwrap()
         };
         let logs: Vec<Log> = logs.iter().map(open).collect();
         journal.forget_others(&logs.iter().map(Log::cursor_name).collect::<Vec<_>>());

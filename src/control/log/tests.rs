@@ -220,8 +220,8 @@ fn two_logs_of_one_file_are_refused_and_told_when_they_become_so() {
     life.logs[1].write(Duration::ZERO, true);
     assert_eq!(told(), 1);
     let journal = Journal::open(&at("other")).unwrap();
-    let _first = Log::open(Some(both[0].clone()), &journal, Select::new(None)).unwrap();
-    let second = Log::open(Some(both[1].clone()), &journal, Select::new(None));
+    let _first = Log::open(Some(both[0].clone()), &journal, Shape::plain(None)).unwrap();
+    let second = Log::open(Some(both[1].clone()), &journal, Shape::plain(None));
     assert!(second.is_err_and(|error| error.to_string().contains(&*names[0])));
 }
 
