@@ -31,3 +31,18 @@ pub const PACKED_AGAIN: Duration = Duration::from_secs(3600);
 pub const PACK_LEVEL: i32 = 3;
 /// Bytes that are compressed at once: a stop waits for one of these.
 pub const PACK_BUFFER: usize = 256 * 1024;
+
+/// Bytes of a log that a command reads at once: a gigabyte takes a few seconds, most of it in looking for what is meant.
+pub const LOG_READ: usize = 1024 * 1024;
+/// Bytes at the end of a log among which its last events are looked for.
+pub const LOG_TAIL: u64 = 4 * 1024 * 1024;
+/// Events that are shown of the end of a log where nothing is said.
+pub const LOG_TAIL_EVENTS: usize = 10;
+/// And at the most.
+pub const LOG_TAIL_EVENTS_MAX: usize = 10_000;
+/// How often a log that is followed is looked at.
+pub const LOG_FOLLOWED: Duration = Duration::from_millis(200);
+/// Rows of a count over a log; what else there is goes into one.
+pub const LOG_STATS_ROWS: usize = 10_000;
+/// Rows that are printed of it where nothing is said.
+pub const LOG_STATS_SHOWN: usize = 20;
