@@ -229,6 +229,15 @@ fn every_event_fits_and_every_field_is_written() {
     assert_eq!(events, Kind::all().map(|kind| kind.word().to_owned()).collect());
 }
 
+/// What a log may choose of events is what there is of them.
+#[test]
+fn fields_of_logs_are_those_of_events() {
+    let schema = Schema::published();
+    let all: BTreeSet<&str> =
+        kinds(schema).into_iter().flat_map(|kind| fields(schema, kind)).map(|(name, _)| name).collect();
+    assert_eq!(all, relevo::names::columns::EVENT.into_iter().collect());
+}
+
 /// A schema that takes anything would prove nothing.
 #[test]
 fn what_is_wrong_is_seen() {

@@ -174,6 +174,11 @@ fn write_logs(config: &Config, out: &mut String) -> std::fmt::Result {
             None => writeln!(out)?,
         }
     }
+    for webhook in &config.webhooks {
+        let events = webhook.events.as_ref().map_or("all events".to_owned(), |events| events.join(", "));
+        let span = value::show_duration(webhook.span);
+        writeln!(out, "webhook {}: {events}, up to {} at once, within {span}", webhook.url, webhook.most)?;
+    }
     if config.logs.is_empty() { writeln!(out, "no accounting") } else { Ok(()) }
 }
 

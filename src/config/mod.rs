@@ -45,6 +45,7 @@ pub mod tls;
 pub mod tuning;
 pub mod value;
 pub mod warmup;
+mod webhook;
 mod whole;
 
 pub use content::{Content, FinalNewline, LongLines, OddBytes};
@@ -61,6 +62,7 @@ pub use error::{ConfigError, KeyLines};
 pub use feedback::FeedbackConfig;
 pub use gateway::{GatewayConfig, Verify};
 pub use listener::{Kind, ListenAddress, ListenerConfig, ProxyConfig, TlsFiles};
+pub use webhook::WebhookConfig;
 pub use log::{Keep, LogConfig, LogFormat, Redacted, Rotate};
 pub use mechanisms::{AuthMechanism, AuthMechanisms};
 pub use outbound_tls::{ReportsConfig, TlsConfig};

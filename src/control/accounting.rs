@@ -13,9 +13,11 @@ use crate::control::outlet::pack::{self, Packs};
 use crate::control::outlet::Shape;
 use crate::control::say::say;
 use crate::control::thread::{Turn, Worker};
+use crate::control::webhook::{Counts, Webhook, WebhookSettings};
 use crate::limits;
 use crate::observe::Instruments;
 use crate::observe::diagnostics::Level;
+use crate::observe::families::Family;
 use crate::observe::journaled::{Journaled, Readers};
 use crate::runtime::files::Reserve;
 
@@ -24,6 +26,7 @@ pub struct Opened {
     journal: Journal,
     logs: Vec<Log>,
     packs: Option<Arc<Packs>>,
+    webhooks: Vec<Webhook>,
     journaled: Arc<Journaled>,
 }
 
@@ -32,6 +35,7 @@ pub(super) struct Accounting {
     journal: journal::Threads,
     logs: Vec<Worker>,
     pack: Option<Worker>,
+    webhooks: Vec<Worker>,
 }
 
 /// Opens the logs of a configuration, and the journal that they are written of, and which the suppression list may be fed by; and who reads what
@@ -58,10 +62,15 @@ pub fn open(config: &Config) -> Result<(Option<Opened>, Readers), StartError> {
     };
     let logs = logs.map(open).collect::<Result<Vec<Log>, StartError>>()?;
     let packs = config.logs.iter().any(|log| log.rotate.is_some()).then_some(packs);
-    journal.forget_others(&logs.iter().map(Log::cursor_name).collect::<Vec<_>>());
+    let webhooks = config.webhooks.iter().map(|webhook| Webhook::open(webhook, &journal));
+    let webhooks = webhooks
+        .collect::<io::Result<Vec<Webhook>>>()
+        .map_err(|error| StartError::Journal(journal::directory(data_dir), error))?;
+    let cursors = logs.iter().map(Log::cursor_name).chain(webhooks.iter().map(Webhook::cursor_name));
+    journal.forget_others(&cursors.collect::<Vec<_>>());
     let journaled = Arc::new(journal.journaled(limits::SHARDS_MAX));
     let readers = Readers::Journal(journaled.clone());
-    Ok((Some(Opened { journal, logs, packs, journaled }), readers))
+    Ok((Some(Opened { journal, logs, packs, webhooks, journaled }), readers))
 }
 
 impl Opened {
@@ -74,7 +83,7 @@ impl Opened {
     pub(super) fn start(
         self,
         instruments: &[Arc<Instruments>],
-        reserve: &Arc<Reserve>,
+        (reserve, webhooks): (&Arc<Reserve>, Option<(Arc<dyn WebhookSettings>, Arc<Family>)>),
         size_max: u64,
         reopen: &Arc<AtomicU64>,
     ) -> io::Result<Accounting> {
@@ -86,7 +95,14 @@ impl Opened {
         };
         let logs = self.logs.into_iter().map(start).collect::<io::Result<Vec<Worker>>>()?;
         let pack = self.packs.map(pack::start).transpose()?;
-        Ok(Accounting { journal, logs, pack })
+        let mut sending = Vec::new();
+        if let Some((settings, counts)) = webhooks {
+            let counts = Counts::new(counts);
+            for webhook in self.webhooks {
+                sending.push(webhook.start(settings.clone(), counts.clone())?);
+            }
+        }
+        Ok(Accounting { journal, logs, pack, webhooks: sending })
     }
 }
 
@@ -105,12 +121,12 @@ impl Accounting {
     pub(super) fn stop(self) {
         self.journal.stop();
         // All at one time: the bound is that of one.
-        self.logs.iter().for_each(Worker::end);
+        self.logs.iter().chain(&self.webhooks).for_each(Worker::end);
         for log in self.logs {
             log.stop(limits::LAST_WRITES);
         }
-        if let Some(pack) = self.pack {
-            pack.stop(limits::LAST_WRITES);
+        for worker in self.pack.into_iter().chain(self.webhooks) {
+            worker.stop(limits::LAST_WRITES);
         }
     }
 }

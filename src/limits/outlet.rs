@@ -46,3 +46,28 @@ pub const LOG_FOLLOWED: Duration = Duration::from_millis(200);
 pub const LOG_STATS_ROWS: usize = 10_000;
 /// Rows that are printed of it where nothing is said.
 pub const LOG_STATS_SHOWN: usize = 20;
+
+/// Webhooks: each has a thread, and a batch in memory.
+pub const WEBHOOKS_MAX: usize = 8;
+/// Events that go at once where nothing is said: as Mailtrap sends them.
+pub const WEBHOOK_BATCH: usize = 500;
+/// And at the most.
+pub const WEBHOOK_BATCH_MAX: usize = 1000;
+/// How long after the first of them a batch goes at the latest, where nothing is said.
+pub const WEBHOOK_SPAN: Duration = Duration::from_secs(30);
+/// And at the most.
+pub const WEBHOOK_SPAN_MAX: Duration = Duration::from_secs(300);
+/// Bytes of a batch after which nothing is added to it: what most web servers take.
+pub const WEBHOOK_BODY: usize = 1024 * 1024;
+/// How long a batch may take to be sent and answered.
+pub const WEBHOOK_TIME: Duration = Duration::from_secs(30);
+/// How often it is seen whether there is something to send.
+pub const WEBHOOK_ROUND: Duration = Duration::from_millis(200);
+/// How long after the first failure a batch is sent again; twice that after the next, and so on.
+pub const WEBHOOK_AGAIN: Duration = Duration::from_secs(1);
+/// And at the latest after this: who mends his server has his events soon.
+pub const WEBHOOK_AGAIN_MAX: Duration = Duration::from_secs(600);
+/// Addresses of a host that are tried for a batch.
+pub const WEBHOOK_ADDRESSES_MAX: usize = 4;
+/// Bytes of an answer that are looked at: its status line.
+pub const WEBHOOK_STATUS: usize = 1024;
