@@ -38,7 +38,13 @@ fn bare() -> Mail<'static> {
 
 fn full() -> Mail<'static> {
     let came = Some((UnixMillis(AT.0 - 60_000), u64::MAX));
-    Mail { account: Some("shop"), parameters: &NAMES, came, again: true, ..Mail::new(ID, NASTY, (7, &RECIPIENTS)) }
+    Mail {
+        account: Some("shop"),
+        parameters: &NAMES,
+        came,
+        again: true,
+        ..Mail::new(ID, NASTY, (7, &RECIPIENTS))
+    }
 }
 
 fn tried() -> Attempt<'static> {

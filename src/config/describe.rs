@@ -6,8 +6,9 @@ use crate::config::dkim::EightBit;
 use crate::config::hook::{HookConfig, HookFail};
 use crate::config::suppression::{OnMatch, SuppressionConfig, SuppressionScope};
 use crate::config::{
-    AuthMechanism, BareNewlines, Choice, Config, DomainPattern, GatewayConfig, Keep, Kind, ListenerConfig, LogConfig, LogFormat, Network,
-    PrivateNetworks, RouteTarget, RuntimeChoice, Scheme, ShardConfig, TlsLevel, Verify, rule, value,
+    AuthMechanism, BareNewlines, Choice, Config, DomainPattern, GatewayConfig, Keep, Kind, ListenerConfig,
+    LogConfig, LogFormat, Network, PrivateNetworks, RouteTarget, RuntimeChoice, Scheme, ShardConfig,
+    TlsLevel, Verify, rule, value,
 };
 use crate::time::UnixMillis;
 

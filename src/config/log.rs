@@ -204,8 +204,14 @@ mod tests {
         assert_eq!(one("format = \"kumo-json\"").format, LogFormat::KumoJson);
         assert_eq!(one("fields = [\"recipients\", \"reply\"]").fields, Some(vec!["recipients", "reply"]));
         let csv = one("format = \"pmta-csv\"\nfields = [\"*\", \"!orcpt\", \"eventId\"]").fields.unwrap();
-        assert!(csv.contains(&"type") && !csv.contains(&"orcpt") && csv.last() == Some(&"eventId"), "{csv:?}");
-        assert_eq!(one("redact = [\"recipient\", \"sender\"]").redact, [Redacted::Recipient, Redacted::Sender]);
+        assert!(
+            csv.contains(&"type") && !csv.contains(&"orcpt") && csv.last() == Some(&"eventId"),
+            "{csv:?}"
+        );
+        assert_eq!(
+            one("redact = [\"recipient\", \"sender\"]").redact,
+            [Redacted::Recipient, Redacted::Sender]
+        );
         for (text, size, span) in [
             ("1GiB/1h", Some(1 << 30), Some(3600)),
             ("1d/64MiB", Some(64 << 20), Some(86_400)),
@@ -244,7 +250,10 @@ mod tests {
             ("[log]\nredact = [\"recipients\"]\n", "write redact = [\"recipient\"]"),
             ("[log]\nrotate = \"1 day\"\n", "write rotate = \"1GiB/1d\""),
             ("[log]\nrotate = \"1KiB\"\n", "log.rotate"),
-            ("[log]\ncompress = true\n", "log.rotate: without this key nothing is moved aside; write rotate = \"1GiB/1d\", or remove compress"),
+            (
+                "[log]\ncompress = true\n",
+                "log.rotate: without this key nothing is moved aside; write rotate = \"1GiB/1d\", or remove compress",
+            ),
             ("[log]\nkeep = \"30d\"\n", "or remove keep"),
             ("[log]\npath = \"-\"\nrotate = \"1d\"\n", "standard output is not moved aside"),
             ("[log]\nrotate = \"1d\"\nkeep = \"many\"\n", "write keep = \"30d\""),

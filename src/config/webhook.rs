@@ -84,15 +84,24 @@ fn one(section: &Section<'_>) -> Option<WebhookConfig> {
     });
     let usual = (limits::WEBHOOK_BATCH, limits::WEBHOOK_SPAN);
     let (most, span) = section.read("batch", usual, |value| parsed(value, batch, |_| None, USUAL_BATCH));
-    let networks = section.read("networks", Vec::new(), |value| list(value, value::network, |_| None, "127.0.0.1/32"));
-    for (key, usual, lacks) in [("url", USUAL, url.is_none()), ("secret_file", "/etc/relevo/webhook.secret", secret_file.is_none())] {
+    let networks =
+        section.read("networks", Vec::new(), |value| list(value, value::network, |_| None, "127.0.0.1/32"));
+    for (key, usual, lacks) in
+        [("url", USUAL, url.is_none()), ("secret_file", "/etc/relevo/webhook.secret", secret_file.is_none())]
+    {
         if lacks && section.lacks(key) {
             section.fail(key, "", "this key is missing", Fix::Write(quoted(usual), String::new()));
         }
     }
     if url.as_ref().is_some_and(|url| !url.tls) && networks.is_empty() {
-        let fix = Fix::Do("write https://, or name the network in networks, as [\"127.0.0.1/32\"]".to_owned());
-        section.fail("url", "", "events name people, and go without TLS into networks that are named only", fix);
+        let fix =
+            Fix::Do("write https://, or name the network in networks, as [\"127.0.0.1/32\"]".to_owned());
+        section.fail(
+            "url",
+            "",
+            "events name people, and go without TLS into networks that are named only",
+            fix,
+        );
     }
     let name = section.place().1;
     section.finish();
@@ -142,7 +151,10 @@ mod tests {
     #[test]
     fn webhooks_are_read() {
         let all = read("[[webhook]]\nurl = \"https://a.example/x\"\nsecret_file = \"/s\"\nevents = [\"bounced\"]\nbatch = \"100/5s\"\n[[webhook]]\nurl = \"http://127.0.0.1:8080/\"\nsecret_file = \"/s\"\nnetworks = [\"127.0.0.0/8\"]\n").unwrap();
-        assert_eq!((all[0].most, all[0].span, all[0].events.as_deref()), (100, Duration::from_secs(5), Some(&["bounced"][..])));
+        assert_eq!(
+            (all[0].most, all[0].span, all[0].events.as_deref()),
+            (100, Duration::from_secs(5), Some(&["bounced"][..]))
+        );
         assert_eq!((all[1].most, all[1].span), (500, Duration::from_secs(30)));
         assert!(all[1].names("127.0.0.1".parse().unwrap()) && !all[1].names("10.0.0.1".parse().unwrap()));
         assert_eq!(read("").unwrap(), []);
@@ -155,9 +167,18 @@ mod tests {
             ("url = \"https://a.example/\"\n", "webhook[0].secret_file: this key is missing"),
             ("url = \"a.example\"\nsecret_file = \"/s\"\n", "write url = \"https://a.example/\""),
             ("url = \"http://a.example/\"\nsecret_file = \"/s\"\n", "events name people"),
-            ("url = \"https://a.example/\"\nsecret_file = \"/s\"\nbatch = \"5000/1s\"\n", "write batch = \"500/30s\""),
-            ("url = \"https://a.example/\"\nsecret_file = \"/s\"\nevents = [\"bounce\"]\n", "write events = [\"bounced\"]"),
-            ("url = \"https://a.example/\"\nsecret_file = \"/s\"\n[[webhook]]\nurl = \"https://a.example/\"\nsecret_file = \"/s\"\n", "there is a webhook of this URL already"),
+            (
+                "url = \"https://a.example/\"\nsecret_file = \"/s\"\nbatch = \"5000/1s\"\n",
+                "write batch = \"500/30s\"",
+            ),
+            (
+                "url = \"https://a.example/\"\nsecret_file = \"/s\"\nevents = [\"bounce\"]\n",
+                "write events = [\"bounced\"]",
+            ),
+            (
+                "url = \"https://a.example/\"\nsecret_file = \"/s\"\n[[webhook]]\nurl = \"https://a.example/\"\nsecret_file = \"/s\"\n",
+                "there is a webhook of this URL already",
+            ),
         ] {
             let error = read(&format!("[[webhook]]\n{text}")).unwrap_err();
             assert!(error.contains(wanted), "{text}: {error}");

@@ -16,9 +16,9 @@ use crate::config::tuning::{self, Tuning};
 use crate::config::{
     AcmeConfig, Blocklists, Bounces, Control, Credentials, Delivery, DkimConfig, DnsConfig, FeedbackConfig,
     ListenAddress, ListenerConfig, LogConfig, Node, PoolConfig, PublicConfig, Retry, RouteConfig, RuleConfig,
-    SourceConfig, SpoolConfig, SuppressionConfig, TenantConfig, TlsConfig, WarmupConfig, WebhookConfig, acme, blocklists,
-    bounces, credentials, dkim, feedback, hook, listener, log, outbound_tls, public, read, retry, rule,
-    shaping, sources, suppression, syntax, tenant, warmup, webhook,
+    SourceConfig, SpoolConfig, SuppressionConfig, TenantConfig, TlsConfig, WarmupConfig, WebhookConfig, acme,
+    blocklists, bounces, credentials, dkim, feedback, hook, listener, log, outbound_tls, public, read, retry,
+    rule, shaping, sources, suppression, syntax, tenant, warmup, webhook,
 };
 use crate::limits;
 

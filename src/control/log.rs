@@ -9,6 +9,7 @@ mod file;
 mod pipe;
 mod rotate;
 
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,10 @@ use crate::observe::repeat::Repeat;
 use crate::runtime::files::{self, Reserve};
 use crate::runtime::output::{ATOMIC, Output};
 
-use file::{begin_file, close_to_others, cut, end_event, ends_torn, open_file, set_aside, whole};
+use file::{
+    begin_file, close_to_others, cut, end_event, ends_torn, name, open_file, own_file, patience, set_aside,
+    whole,
+};
 use pipe::Passed;
 pub(super) use rotate::Rotation;
 
@@ -461,6 +465,47 @@ impl Log {
         }
     }
 
+    /// It is moved aside as this says.
+    pub(super) fn use_rotation(&mut self, rotation: Option<Rotation>) {
+        self.rotation = rotation;
+        self.rotation.iter_mut().for_each(|rotation| rotation.begins(&self.output));
+    }
+
+    /// Whether it is to be moved aside before more is written: at the end of an event, when its cursor is of this file.
+    fn is_full(&self) -> bool {
+        let at_rest = self.resumed && !self.unsaved && !self.headless && self.held.is_none();
+        let file = self.output.regular().filter(|_| at_rest && self.path.is_some());
+        let rotation = self.rotation.as_ref().zip(file);
+        rotation.is_some_and(|(rotation, file)| rotation.is_due(file, self.feed.head().len(), self.now))
+    }
+
+    fn rotate(&mut self) {
+        if !self.is_full() {
+            return;
+        }
+        let file = self.output.regular().zip(self.path.as_deref());
+        if let (Some(rotation), Some((file, path))) = (&mut self.rotation, file)
+            && rotation.move_aside(path, file, self.now)
+        {
+            self.reopen(false);
+            self.rotation.iter_mut().for_each(|rotation| rotation.begins(&self.output));
+        }
+    }
+
+    /// What was moved aside is looked after: the cursor is of the file that is written now.
+    fn have_packed(&mut self) {
+        if let (Some(rotation), Some(path), Some(_)) = (&mut self.rotation, &self.path, self.output.regular())
+        {
+            rotation.have_packed(path);
+        }
+    }
+
+    /// Whether somebody cut it to nothing: a rotator that copies.
+    fn was_emptied(&self) -> bool {
+        let is_empty = |file: &File| file.metadata().is_ok_and(|meta| meta.len() == 0);
+        self.output.regular().is_some_and(is_empty) && !self.feed.head().is_empty()
+    }
+
     /// Has a new file begin with what its format wants there.
     fn begin(&mut self) -> io::Result<()> {
         if let Some(file) = self.output.regular().filter(|_| self.headless && self.path.is_some()) {
@@ -547,21 +592,6 @@ impl Log {
             );
         }
     }
-}
-
-/// What a log is called, by its path.
-pub(super) fn name(path: Option<&Path>) -> String {
-    path.map_or("-".to_owned(), |path| path.to_string_lossy().into_owned())
-}
-
-/// The file that nobody else may write, by device and number. A terminal may have many writers.
-fn own_file(output: &Output) -> Option<(u64, u64)> {
-    (output.regular().is_some() || output.is_pipe()).then(|| output.identity()).flatten()
-}
-
-/// How long nothing may be written before that is a trouble: the reader of a pipe may be slow, a disk that refuses is full.
-fn patience(output: &Output) -> Duration {
-    if output.regular().is_some() { Duration::ZERO } else { limits::LOG_PATIENCE }
 }
 
 #[cfg(test)]

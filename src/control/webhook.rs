@@ -196,7 +196,8 @@ impl Webhook {
     fn complain(&mut self, now: Duration, why: &str) {
         if self.trouble.lasts(now) {
             let (behind, lost) = self.feed.behind();
-            let lost = if lost > 0 { format!(", {lost} events went before it had them") } else { String::new() };
+            let lost =
+                if lost > 0 { format!(", {lost} events went before it had them") } else { String::new() };
             say(
                 Level::Error,
                 format_args!(
@@ -260,14 +261,13 @@ impl Webhook {
             let is_named = self.config.names(server.ip());
             if !is_named && (!url.tls || !settings.is_public(server)) {
                 let key = format!("{}.networks", self.config.section);
-                last = format!("{server} is not on the public Internet, or not under TLS: name its network in {key} to send there all the same");
+                last = format!(
+                    "{server} is not on the public Internet, or not under TLS: name its network in {key} to send there all the same"
+                );
                 continue;
             }
             match self.post(server, settings) {
-                Ok(status @ 200..=299) => {
-                    let _ = status;
-                    return Ok(());
-                }
+                Ok(200..=299) => return Ok(()),
                 Ok(status) => return Err(format!("it answers {status}")),
                 Err(error) => last = format!("[{server}] {error}"),
             }
@@ -286,7 +286,8 @@ impl Webhook {
         };
         match self.config.url.tls {
             true => {
-                let tls = settings.tls().ok_or_else(|| io::Error::other("this machine trusts no authority"))?;
+                let tls =
+                    settings.tls().ok_or_else(|| io::Error::other("this machine trusts no authority"))?;
                 let connection = tls.waiting(&self.config.url.host).map_err(io::Error::other)?;
                 https::request(server, connection, &request, until, &mut take)?;
             }
@@ -353,7 +354,9 @@ mod tests {
         let one = signature(b"key", 1, b"body");
         assert!(one.starts_with("t=1,v1=") && one.len() == "t=1,v1=".len() + 64);
         assert_eq!(signature(b"key", 1, b"body"), one);
-        for other in [signature(b"kez", 1, b"body"), signature(b"key", 2, b"body"), signature(b"key", 1, b"bodz")] {
+        for other in
+            [signature(b"kez", 1, b"body"), signature(b"key", 2, b"body"), signature(b"key", 1, b"bodz")]
+        {
             assert_ne!(other[4..], one[4..]);
         }
     }
@@ -362,7 +365,8 @@ mod tests {
     fn a_batch_is_json() {
         let mut batch = Batch::default();
         for id in ["a", "b"] {
-            batch.add(format!("{{\"event_id\":\"{id}\",\"event\":\"bounced\"}}\n").as_bytes(), Duration::ZERO);
+            batch
+                .add(format!("{{\"event_id\":\"{id}\",\"event\":\"bounced\"}}\n").as_bytes(), Duration::ZERO);
         }
         batch.body.extend_from_slice(b"]}");
         let body: serde_json::Value = serde_json::from_slice(&batch.body).unwrap();

@@ -71,3 +71,6 @@ pub const WEBHOOK_AGAIN_MAX: Duration = Duration::from_secs(600);
 pub const WEBHOOK_ADDRESSES_MAX: usize = 4;
 /// Bytes of an answer that are looked at: its status line.
 pub const WEBHOOK_STATUS: usize = 1024;
+
+/// So long after its last change a file of a log may still have events that a command looks for: clocks are set, and a writer may be behind.
+pub const LOG_TIME_SLACK: Duration = Duration::from_secs(600);

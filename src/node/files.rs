@@ -400,8 +400,10 @@ fn open_passwords(config: &Config) -> Vec<ConfigError> {
         |credentials: &Credentials| format!("credentials.{}.password_file", credentials.name);
     let all = config.credentials.iter().map(|one| (of_credentials(one), &one.password_file));
     let of_hook = config.hook.as_ref().and_then(|hook| hook.secret_file.as_ref());
-    let of_webhooks =
-        config.webhooks.iter().map(|webhook| (format!("{}.secret_file", webhook.section), &webhook.secret_file));
+    let of_webhooks = config
+        .webhooks
+        .iter()
+        .map(|webhook| (format!("{}.secret_file", webhook.section), &webhook.secret_file));
     let of_hook = of_hook.map(|file| ("hook.secret_file".to_owned(), file));
     all.chain(of_hook).chain(of_webhooks).filter_map(doubt).collect()
 }

@@ -16,9 +16,7 @@ pub use crate::observe::admin::{Admin, Change, ListChange, Listed, QuotaUse, Sus
 use crate::time::{UnixMillis, write_decimal};
 
 pub(super) use json::message;
-use json::{
-    address, code, field, number, own_address, some_number, string, strings, text, until,
-};
+use json::{address, code, field, number, own_address, some_number, string, strings, text, until};
 
 /// The message that an event is of, and which of its recipients.
 #[derive(Clone, Copy, Debug)]

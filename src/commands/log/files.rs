@@ -14,7 +14,7 @@ use relevo::runtime::beside;
 
 use super::super::check::load;
 use super::super::output::{Failure, WRONG_USE, complain};
-use super::filter::{SLACK, Wanted};
+use super::filter::Wanted;
 
 /// Which log.
 #[derive(Args, Clone, Debug)]
@@ -38,7 +38,8 @@ impl Place {
         let path = config.logs.iter().filter(is_json).find_map(|log| log.path.clone());
         path.ok_or_else(|| {
             let file = self.config.display();
-            let words = format!("{file}: no [log] there writes JSON to a file: name one by --log, or give it one");
+            let words =
+                format!("{file}: no [log] there writes JSON to a file: name one by --log, or give it one");
             Failure(WRONG_USE, words)
         })
     }
@@ -53,7 +54,7 @@ pub fn all(log: &Path, since: Option<SystemTime>) -> Vec<PathBuf> {
         // While it is compressed, or where a kill came in between, it is there as it was.
         .filter(|path| !plain(path).is_some_and(|plain| plain.exists()))
         .filter_map(|path| Some((changed(path)?, path.clone())))
-        .filter(|(changed, _)| since.is_none_or(|since| *changed + SLACK >= since))
+        .filter(|(changed, _)| since.is_none_or(|since| *changed + limits::LOG_TIME_SLACK >= since))
         .collect();
     known.sort();
     let mut files: Vec<PathBuf> = known.into_iter().map(|(_, path)| path).collect();
@@ -209,15 +210,21 @@ mod tests {
                 Ok(take)
             }
         }
-        let text: String = (0..50).map(|at| format!("{{\"event\":\"bounced\",\"id\":\"{at}\"}}\nx\n")).collect();
+        let text: String =
+            (0..50).map(|at| format!("{{\"event\":\"bounced\",\"id\":\"{at}\"}}\nx\n")).collect();
         let wanted = Filters::default().wanted().unwrap();
         for step in [1, 7, 64, 100_000] {
-            let (mut lines, mut reader, mut found) = (Lines::default(), Slow(text.as_bytes(), step), Vec::new());
+            let (mut lines, mut reader, mut found) =
+                (Lines::default(), Slow(text.as_bytes(), step), Vec::new());
             while lines.fill(&mut reader).unwrap() > 0 {
-                lines.each(&wanted, &mut |_, line| Ok({
-                    found.push(line.text("id").into_owned());
-                    true
-                })).unwrap();
+                lines
+                    .each(&wanted, &mut |_, line| {
+                        Ok({
+                            found.push(line.text("id").into_owned());
+                            true
+                        })
+                    })
+                    .unwrap();
             }
             let ids: Vec<String> = (0..50).map(|at| at.to_string()).collect();
             assert_eq!(found, ids, "{step}");
@@ -233,7 +240,11 @@ mod tests {
             let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000 + seconds);
             File::options().append(true).open(at(name)).unwrap().set_modified(time).unwrap();
         };
-        std::fs::write(at("log-20261129T000000.000Z.zst"), zstd::stream::encode_all(line(1).as_bytes(), 3).unwrap()).unwrap();
+        std::fs::write(
+            at("log-20261129T000000.000Z.zst"),
+            zstd::stream::encode_all(line(1).as_bytes(), 3).unwrap(),
+        )
+        .unwrap();
         let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         io::Write::write_all(&mut gz, line(0).as_bytes()).unwrap();
         std::fs::write(at("log.2.gz"), gz.finish().unwrap()).unwrap();
@@ -241,16 +252,21 @@ mod tests {
         // A kill left both.
         std::fs::write(at("log-20261130T000000.000Z.zst"), "half").unwrap();
         std::fs::write(at("log"), line(3)).unwrap();
-        for (place, name) in ["log.2.gz", "log-20261129T000000.000Z.zst", "log-20261130T000000.000Z"].iter().enumerate() {
+        for (place, name) in
+            ["log.2.gz", "log-20261129T000000.000Z.zst", "log-20261130T000000.000Z"].iter().enumerate()
+        {
             old(name, place as u64 * 86_400);
         }
         let found = |since| {
             let mut found = Vec::new();
             let wanted = Filters::default().wanted().unwrap();
-            each(&all(&at("log"), since), &wanted, &mut |_, line| Ok({
-                found.push(line.text("id").into_owned());
-                true
-            })).unwrap();
+            each(&all(&at("log"), since), &wanted, &mut |_, line| {
+                Ok({
+                    found.push(line.text("id").into_owned());
+                    true
+                })
+            })
+            .unwrap();
             found.concat()
         };
         assert_eq!(found(None), "0123");

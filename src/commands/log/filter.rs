@@ -1,7 +1,5 @@
 //! Which events are meant.
 
-use std::time::Duration;
-
 use clap::Args;
 use regex::bytes::{Regex, RegexBuilder};
 use relevo::config::value;
@@ -72,7 +70,9 @@ pub fn moment(text: &str) -> Result<UnixMillis, String> {
     if let Ok(ago) = value::duration(text) {
         return Ok(UnixMillis(process::wall().0.saturating_sub(ago.as_millis() as u64)));
     }
-    let wrong = || "write a time ago, as 2h or 3d, or a time in UTC, as 2026-11-30 or 2026-11-30T05:00:00Z".to_owned();
+    let wrong = || {
+        "write a time ago, as 2h or 3d, or a time in UTC, as 2026-11-30 or 2026-11-30T05:00:00Z".to_owned()
+    };
     Civil::time_named(text).ok_or_else(wrong)
 }
 
@@ -147,8 +147,9 @@ impl Filters {
         let domain = |text: &String| {
             Pattern::of_domain(text).ok_or_else(|| wrong("domain", "write a domain, or *. and a domain"))
         };
-        let site =
-            |text: &String| Pattern::parse(text).ok_or_else(|| wrong("site", "write a site or one of its hosts"));
+        let site = |text: &String| {
+            Pattern::parse(text).ok_or_else(|| wrong("site", "write a site or one of its hosts"))
+        };
         let texts = [
             ("provider", &self.provider),
             ("source", &self.source),
@@ -177,16 +178,25 @@ impl Filters {
     /// The rarest text that there must be. Escaped as in JSON, so only where that changes nothing.
     fn needle(&self) -> Option<Regex> {
         let whole = |text: &&String| text.contains('@') && !text.starts_with('@');
-        let rare = [&self.id, &self.recipient.as_ref().filter(whole).cloned(), &self.sender.as_ref().filter(whole).cloned()];
+        let rare = [
+            &self.id,
+            &self.recipient.as_ref().filter(whole).cloned(),
+            &self.sender.as_ref().filter(whole).cloned(),
+        ];
         let rare = rare.into_iter().flatten().next().cloned();
-        let domain = || self.domain.as_ref().map(|domain| domain.trim_start_matches("*.").trim_end_matches('.').to_owned());
+        let domain = || {
+            self.domain
+                .as_ref()
+                .map(|domain| domain.trim_start_matches("*.").trim_end_matches('.').to_owned())
+        };
         let named = || [&self.campaign, &self.tenant, &self.account].into_iter().flatten().next().cloned();
         let event = || match &self.event[..] {
             [one] => Some(format!("\"event\":\"{one}\"")),
             _ => None,
         };
         let text = rare.or_else(domain).or_else(named);
-        let text = text.filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\'));
+        let text = text
+            .filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\'));
         let text = text.or_else(event)?;
         RegexBuilder::new(&regex::escape(&text)).case_insensitive(true).build().ok()
     }
@@ -240,14 +250,16 @@ impl Wanted {
                 return false;
             }
         }
-        self.sender.as_ref().is_none_or(|sender| line.raw("sender").is_some() && sender.matches(&line.text("sender")))
-            && self.site.as_ref().is_none_or(|site| line.raw("site").is_some() && site.matches_site(&line.text("site")))
+        self.sender
+            .as_ref()
+            .is_none_or(|sender| line.raw("sender").is_some() && sender.matches(&line.text("sender")))
+            && self
+                .site
+                .as_ref()
+                .is_none_or(|site| line.raw("site").is_some() && site.matches_site(&line.text("site")))
             && self.reply.as_ref().is_none_or(|reply| reply.is_match(line.text("reply").as_bytes()))
     }
 }
-
-/// So much before a file's last change nothing in it can be: clocks are set, and a writer may be behind.
-pub const SLACK: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {
@@ -270,27 +282,45 @@ mod tests {
     fn each_filter_means_what_it_says() {
         let text = |text: &str| Some(text.to_owned());
         assert!(wants(|_| {}));
-        for (domain, found) in [("a.example", true), ("*.example", true), ("c.example", false), ("A.Example", true)] {
+        for (domain, found) in
+            [("a.example", true), ("*.example", true), ("c.example", false), ("A.Example", true)]
+        {
             assert_eq!(wants(|filters| filters.domain = text(domain)), found, "{domain}");
         }
-        for (recipient, found) in [("ada@a.example", true), ("@b.example", true), ("ada@b.example", false), ("<>", false)] {
+        for (recipient, found) in
+            [("ada@a.example", true), ("@b.example", true), ("ada@b.example", false), ("<>", false)]
+        {
             assert_eq!(wants(|filters| filters.recipient = text(recipient)), found, "{recipient}");
         }
         assert!(!wants(|filters| {
             filters.recipient = text("ada@a.example");
             filters.domain = text("b.example");
         }));
-        assert!(wants(|filters| filters.sender = text("S@Z.example")) && !wants(|filters| filters.sender = text("<>")));
-        assert!(wants(|filters| filters.site = text("mx.example")) && !wants(|filters| filters.site = text("mx2.example")));
-        assert!(wants(|filters| filters.reply = text("no SUCH")) && !wants(|filters| filters.reply = text("greylist")));
+        assert!(
+            wants(|filters| filters.sender = text("S@Z.example"))
+                && !wants(|filters| filters.sender = text("<>"))
+        );
+        assert!(
+            wants(|filters| filters.site = text("mx.example"))
+                && !wants(|filters| filters.site = text("mx2.example"))
+        );
+        assert!(
+            wants(|filters| filters.reply = text("no SUCH"))
+                && !wants(|filters| filters.reply = text("greylist"))
+        );
         assert!(wants(|filters| filters.event = vec!["bounced".into()]));
         assert!(!wants(|filters| filters.event = vec!["delivered".into(), "expired".into()]));
         assert!(wants(|filters| filters.tenant = text("t")) && !wants(|filters| filters.tenant = text("T2")));
-        assert!(wants(|filters| filters.class = text("bad_mailbox")) && !wants(|filters| filters.id = text("X2")));
+        assert!(
+            wants(|filters| filters.class = text("bad_mailbox")) && !wants(|filters| filters.id = text("X2"))
+        );
         let at = |text| Some(moment(text).unwrap());
         assert!(wants(|filters| filters.since = at("2026-11-30T05:00:00Z")));
         assert!(!wants(|filters| filters.since = at("2026-11-30T05:00:01Z")));
-        assert!(wants(|filters| filters.until = at("2026-12-01")) && !wants(|filters| filters.until = at("2026-11-30")));
+        assert!(
+            wants(|filters| filters.until = at("2026-12-01"))
+                && !wants(|filters| filters.until = at("2026-11-30"))
+        );
     }
 
     #[test]

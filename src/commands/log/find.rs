@@ -48,7 +48,8 @@ impl<W: Write> Printer<W> {
             if self.count == 0 {
                 writeln!(self.out, "{}", row("TIME", "EVENT", "ID", "WHO AND WHAT", self.columns))?;
             }
-            let shown = [line.text("time"), line.text("event"), line.text("id")].map(|text| plain(text.as_bytes()));
+            let shown =
+                [line.text("time"), line.text("event"), line.text("id")].map(|text| plain(text.as_bytes()));
             let second = shown[0].get(..19).unwrap_or(&shown[0]);
             writeln!(self.out, "{}", row(second, &shown[1], &shown[2], &what(line), self.columns))?;
         }

@@ -9,7 +9,6 @@ mod tail;
 use clap::{Args, Subcommand};
 
 use super::output::Failure;
-use filter::Filters;
 
 /// `relevo log …`
 #[derive(Args)]

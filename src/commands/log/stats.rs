@@ -177,7 +177,10 @@ pub(super) fn run(arguments: &StatsArguments) -> Result<(), Failure> {
     let columns = table::columns();
     if !arguments.json {
         let head = by.name().to_uppercase();
-        let line = format!("{head:24} {:>10} {:>9} {:>9} {:>8} {:>8}  LAST WORDS", "DELIVERED", "DEFERRED", "BOUNCED", "EXPIRED", "DELAY");
+        let line = format!(
+            "{head:24} {:>10} {:>9} {:>9} {:>8} {:>8}  LAST WORDS",
+            "DELIVERED", "DEFERRED", "BOUNCED", "EXPIRED", "DELAY"
+        );
         writeln!(out, "{}", table::fit(&line, columns))?;
     }
     for (key, row) in &rows {
@@ -192,7 +195,8 @@ pub(super) fn run(arguments: &StatsArguments) -> Result<(), Failure> {
         }
         let key = if key.is_empty() { "(none)".to_owned() } else { plain(key.as_bytes()) };
         let [_, delivered, deferred, bounced, expired, _] = row.counts;
-        let delay = delay.map_or("-".to_owned(), |delay| format!("{}.{:01}s", delay / 1000, delay % 1000 / 100));
+        let delay =
+            delay.map_or("-".to_owned(), |delay| format!("{}.{:01}s", delay / 1000, delay % 1000 / 100));
         let line = format!(
             "{:24} {delivered:>10} {deferred:>9} {bounced:>9} {expired:>8} {delay:>8}  {}",
             table::fit(&key, 24),

@@ -80,8 +80,8 @@ pub(super) fn run(arguments: &TailArguments) -> Result<(), Failure> {
 /// Whether another file has its name now, or it was cut.
 fn was_moved(log: &Path, mut file: &File) -> bool {
     let (Ok(named), Ok(open)) = (std::fs::metadata(log), file.metadata()) else { return false };
-    let is_shorter = || file.stream_position().is_ok_and(|at| at > named.len());
-    (named.dev(), named.ino()) != (open.dev(), open.ino()) || is_shorter()
+    (named.dev(), named.ino()) != (open.dev(), open.ino())
+        || file.stream_position().is_ok_and(|at| at > named.len())
 }
 
 fn read(

@@ -58,8 +58,9 @@ fn one(word: &str, known: &[&[&'static str]]) -> Result<Word, BadValue> {
         return Ok(Word::All);
     }
     let (name, is_not) = word.strip_prefix('!').map_or((word, false), |name| (name, true));
-    let found = known.iter().copied().flatten().find(|field| **field == name);
-    let found = found.ok_or(BadValue::Syntax("fields of this format as docs/formats.md names them, \"*\" or \"!name\""))?;
+    let found = known.iter().copied().flatten().find(|field| **field == name).copied();
+    let found = found
+        .ok_or(BadValue::Syntax("fields of this format as docs/formats.md names them, \"*\" or \"!name\""))?;
     Ok(if is_not { Word::Not(found) } else { Word::One(found) })
 }
 

@@ -74,7 +74,11 @@ pub(super) fn keep(value: &DeValue<'_>) -> Result<Option<Keep>, Wrong> {
     let parse = |text: &str| {
         let span = value::duration(text)?;
         let fits = (limits::LOG_ROTATE_SPAN_MIN..=limits::CONFIG_TIME_MAX).contains(&span);
-        if fits { Ok(Some(Keep::Age(span))) } else { Err(BadValue::Syntax("a number of files, or a time of 1m and more: 14, 30d")) }
+        if fits {
+            Ok(Some(Keep::Age(span)))
+        } else {
+            Err(BadValue::Syntax("a number of files, or a time of 1m and more: 14, 30d"))
+        }
     };
     parsed(value, parse, |_| None, "30d")
 }

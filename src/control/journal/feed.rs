@@ -24,7 +24,7 @@ pub(in crate::control) struct LogLines {
 impl LogLines {
     /// The bytes to be written; none where the log wants none of these lines.
     pub(in crate::control) fn bytes(&self) -> &[u8] {
-        self.made.as_ref().map_or_else(|| self.piece.lines(), |made| &made.bytes)
+        self.made.as_ref().map_or_else(|| self.piece.lines(), |made| &made.bytes[..])
     }
 
     /// How much of the journal is behind the last event of which all is within so many bytes, and how many of these that is.

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::control::journal::LogLines;
 use crate::control::say::say;
@@ -125,4 +126,19 @@ fn cut_off(mut file: &File, bytes: u64) -> io::Result<()> {
     }
     file.set_len(end - bytes)?;
     file.seek(SeekFrom::Start(end - bytes)).map(drop)
+}
+
+/// What a log is called, by its path.
+pub(super) fn name(path: Option<&Path>) -> String {
+    path.map_or("-".to_owned(), |path| path.to_string_lossy().into_owned())
+}
+
+/// The file that nobody else may write, by device and number. A terminal may have many writers.
+pub(super) fn own_file(output: &Output) -> Option<(u64, u64)> {
+    (output.regular().is_some() || output.is_pipe()).then(|| output.identity()).flatten()
+}
+
+/// How long nothing may be written before that is a trouble: the reader of a pipe may be slow, a disk that refuses is full.
+pub(super) fn patience(output: &Output) -> Duration {
+    if output.regular().is_some() { Duration::ZERO } else { limits::LOG_PATIENCE }
 }

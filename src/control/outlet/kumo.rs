@@ -28,14 +28,14 @@ impl Fields {
         let recipients = line.each("recipients");
         // What came back may not say to whom it was.
         let nobody = [Cow::Borrowed("")];
-        let recipients = if recipients.is_empty() { &nobody[..] } else { &recipients };
+        let recipients = if recipients.is_empty() { &nobody[..] } else { &recipients[..] };
         let peer = Peer::of(&line.text("hop"));
         for recipient in recipients {
             for (place, field) in self.0.iter().enumerate() {
                 out.push(if place == 0 { b'{' } else { b',' });
                 push_text(field, out);
                 out.push(b':');
-                value(field, line, (kind, recipient, &peer), out);
+                value(field, line, (kind, &**recipient, &peer), out);
             }
             out.extend_from_slice(b"}\n");
         }
@@ -142,13 +142,14 @@ fn queue(line: &Line<'_>, recipient: &str) -> String {
 
 fn response(line: &Line<'_>, kind: &str, out: &mut Vec<u8>) {
     let text = line.text("reply");
-    let said = text.get(..3).and_then(|code| code.parse::<u16>().ok()).filter(|code| (200..600).contains(code));
+    let said =
+        text.get(..3).and_then(|code| code.parse::<u16>().ok()).filter(|code| (200..600).contains(code));
     let code = said.unwrap_or(match kind {
         "Reception" | "Delivery" => 250,
         "TransientFailure" => 451,
         _ => 550,
     });
-    let content = if said.is_some() { text[3..].trim_start() } else { &text };
+    let content = if said.is_some() { text[3..].trim_start() } else { &*text };
     let _ = write!(out, "{{\"code\":{code},\"enhanced_code\":");
     let enhanced = line.text("enhanced");
     let parts: Vec<u16> = enhanced.split('.').filter_map(|part| part.parse().ok()).collect();
@@ -243,7 +244,10 @@ mod tests {
         );
         assert_eq!(one["peer_address"], json!({"name": "mx.y", "addr": "192.0.2.1"}));
         assert_eq!(one["source_address"], json!({"address": "192.0.2.9:0"}));
-        assert_eq!((&one["created"], &one["num_attempts"], &one["size"]), (&json!(1_796_014_799), &json!(2), &json!(12)));
+        assert_eq!(
+            (&one["created"], &one["num_attempts"], &one["size"]),
+            (&json!(1_796_014_799), &json!(2), &json!(12))
+        );
         assert_eq!(one["event_time"], json!(1_796_014_801.5));
         assert_eq!(one["meta"], json!({"k": "v"}));
         assert_eq!(one["bounce_classification"], "InvalidRecipient");
@@ -258,7 +262,11 @@ mod tests {
             ("deferred", "", Some("TransientFailure")),
             ("expired", "", Some("Expiration")),
             ("suppressed", "", Some("AdminBounce")),
-            ("bounced", r#","reply":"550 5.7.1 the operator of this relay ended the delivery: x""#, Some("AdminBounce")),
+            (
+                "bounced",
+                r#","reply":"550 5.7.1 the operator of this relay ended the delivery: x""#,
+                Some("AdminBounce"),
+            ),
             ("oob_bounce", "", Some("OOB")),
             ("feedback", r#","complaint":"abuse""#, Some("Feedback")),
             ("rejected", r#","client":"[::1]:5","helo":"h""#, Some("Rejection")),

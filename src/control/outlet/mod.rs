@@ -200,7 +200,11 @@ mod tests {
                 assert!(end >= at && made.whole(end).1 == end, "{number} {at} {end}");
                 assert!(lines == 0 || all.as_bytes()[lines - 1] == b'\n');
             }
-            assert_eq!(made.whole(made.bytes.len()).0, all.len(), "what it does not want is behind it as well");
+            assert_eq!(
+                made.whole(made.bytes.len()).0,
+                all.len(),
+                "what it does not want is behind it as well"
+            );
         }
         assert!(Shape::plain(None).of(all.as_bytes()).is_none());
     }
@@ -211,7 +215,10 @@ mod tests {
         for shape in shapes().iter().filter(|shape| shape.redact.is_some()) {
             let made = String::from_utf8(shape.of(all.as_bytes()).unwrap().bytes).unwrap();
             for address in ["a@y", "b@y", "c@y", "s@z"] {
-                assert!(!made.contains(&format!("\"{address}")) && !made.contains(&format!(" {address}")), "{made}");
+                assert!(
+                    !made.contains(&format!("\"{address}")) && !made.contains(&format!(" {address}")),
+                    "{made}"
+                );
             }
         }
     }

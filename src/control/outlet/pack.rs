@@ -51,7 +51,8 @@ impl Rotated {
         let time = Civil::time_named(&format!("{year}-{month}-{day}T{hour}:{minute}:{second}"))?;
         let time = UnixMillis(time.0 + milli);
         // Exactly as it would be written.
-        let is_one = Rotated::name(real, time).file_name()?.to_str() == Some(name.strip_suffix(PACKED).unwrap_or(name));
+        let is_one = Rotated::name(real, time).file_name()?.to_str()
+            == Some(name.strip_suffix(PACKED).unwrap_or(name));
         is_one.then_some(time)
     }
 
@@ -149,14 +150,15 @@ fn look_after(real: &Path, job: &Job, now: UnixMillis, is_over: impl Fn() -> boo
         }
     }
     let Some(keep) = job.keep else { return wrong };
-    let packed: Vec<PathBuf> = Rotated::all(real).into_iter().filter(|path| Rotated::is_packed(path)).collect();
+    let packed: Vec<PathBuf> =
+        Rotated::all(real).into_iter().filter(|path| Rotated::is_packed(path)).collect();
     let mut known: Vec<&PathBuf> = job.plain.iter().filter(|path| path.exists()).chain(&packed).collect();
     known.sort();
     let old = match keep {
         Keep::Files(most) => known.len().saturating_sub(most as usize),
-        Keep::Age(age) => known.partition_point(|path| {
-            Rotated::time(real, path).is_some_and(|time| time.after(age) < now)
-        }),
+        Keep::Age(age) => {
+            known.partition_point(|path| Rotated::time(real, path).is_some_and(|time| time.after(age) < now))
+        }
     };
     for path in &known[..old] {
         wrong = wrong.and(std::fs::remove_file(path));
@@ -218,7 +220,10 @@ mod tests {
         let name = Rotated::name(real, time);
         assert_eq!(name, Path::new("/var/log/relevo.jsonl-20261130T050000.007Z"));
         assert_eq!(Rotated::time(real, &name), Some(time));
-        assert_eq!(Rotated::time(real, Path::new("/var/log/relevo.jsonl-20261130T050000.007Z.zst")), Some(time));
+        assert_eq!(
+            Rotated::time(real, Path::new("/var/log/relevo.jsonl-20261130T050000.007Z.zst")),
+            Some(time)
+        );
         for other in [
             "relevo.jsonl",
             "relevo.jsonl.1",
@@ -245,7 +250,8 @@ mod tests {
         // The last one is not behind yet; half of another stands there since a kill.
         std::fs::write(scratch.path().join("log-20261129T000000.000Z.zst.new"), "half").unwrap();
         let plain = &names[..2];
-        let job = |keep| Job { plain: plain.to_vec(), compress: true, keep, due: Duration::ZERO, failed: false };
+        let job =
+            |keep| Job { plain: plain.to_vec(), compress: true, keep, due: Duration::ZERO, failed: false };
         let look = |keep| look_after(&real, &job(keep), times[2], || false).unwrap();
         look(None);
         let found = Rotated::all(&real);

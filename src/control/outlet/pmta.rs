@@ -31,14 +31,14 @@ impl Columns {
         let recipients = line.each("recipients");
         // What came back may not say to whom it was.
         let nobody = [Cow::Borrowed("")];
-        let recipients = if recipients.is_empty() { &nobody[..] } else { &recipients };
+        let recipients = if recipients.is_empty() { &nobody[..] } else { &recipients[..] };
         let peer = Peer::of(&line.text("hop"));
         for recipient in recipients {
             for (place, column) in self.0.iter().enumerate() {
                 if place > 0 {
                     out.push(b',');
                 }
-                field(&value(column, line, (kind, recipient), &peer), out);
+                field(&value(column, line, (kind, &**recipient), &peer), out);
             }
             out.push(b'\n');
         }
@@ -235,15 +235,36 @@ mod tests {
     #[test]
     fn a_recipient_is_a_line() {
         let found = rows(
-            &["type", "timeLogged", "timeQueued", "rcpt", "dsnStatus", "dsnDiag", "dsnMta", "bounceCat", "queue"],
+            &[
+                "type",
+                "timeLogged",
+                "timeQueued",
+                "rcpt",
+                "dsnStatus",
+                "dsnDiag",
+                "dsnMta",
+                "bounceCat",
+                "queue",
+            ],
             BOUNCED,
         );
         let lines: Vec<&str> = found.lines().collect();
-        assert_eq!(lines, [
-            "b,2026-11-30 05:00:01+0000,2026-11-30 04:59:59+0000,a@Y.example,5.1.1,\"smtp;550 5.1.1 \"\"no\"\", =SUM\",mx.y.example (192.0.2.1),bad-mailbox,y.example/ip1",
-            "b,2026-11-30 05:00:01+0000,2026-11-30 04:59:59+0000,b@y.example,5.1.1,\"smtp;550 5.1.1 \"\"no\"\", =SUM\",mx.y.example (192.0.2.1),bad-mailbox,y.example/ip1",
-        ]);
-        assert_eq!(rows(&["dlvSourceIp", "dlvDestinationIp", "dlvTlsProtocol", "dlvTlsCipher", "dlvSize", "orcpt"], BOUNCED).lines().next(), Some("192.0.2.9,192.0.2.1,TLSv1.3,AES,12,"));
+        assert_eq!(
+            lines,
+            [
+                "b,2026-11-30 05:00:01+0000,2026-11-30 04:59:59+0000,a@Y.example,5.1.1,\"smtp;550 5.1.1 \"\"no\"\", =SUM\",mx.y.example (192.0.2.1),bad-mailbox,y.example/ip1",
+                "b,2026-11-30 05:00:01+0000,2026-11-30 04:59:59+0000,b@y.example,5.1.1,\"smtp;550 5.1.1 \"\"no\"\", =SUM\",mx.y.example (192.0.2.1),bad-mailbox,y.example/ip1",
+            ]
+        );
+        assert_eq!(
+            rows(
+                &["dlvSourceIp", "dlvDestinationIp", "dlvTlsProtocol", "dlvTlsCipher", "dlvSize", "orcpt"],
+                BOUNCED
+            )
+            .lines()
+            .next(),
+            Some("192.0.2.9,192.0.2.1,TLSv1.3,AES,12,")
+        );
     }
 
     #[test]

@@ -14,8 +14,8 @@ use crate::queue::schedule;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::outbound::resolve::Unroutable;
-use crate::shard::outbound::site::NO_ANSWER;
 use crate::shard::outbound::settle::{self, Way};
+use crate::shard::outbound::site::NO_ANSWER;
 use crate::shard::outbound::tally;
 use crate::smtp::client;
 
