@@ -95,7 +95,7 @@ def formats_are_read_as_they_are_meant():
         text = file.read()
     assert not any(name in text for name in ("good1@", "bad1@", "later1@", "=cmd@", "s@b")), text
     people = {who for line in text.splitlines() for who in json.loads(line).get("recipients", [])}
-    assert len(people) == 4 and all("\u2026" in who for who in people), people
+    assert len(people) == 5 and all("\u2026" in who for who in people), people
     with open(f"{relay.directory}/few.csv") as file:
         few = file.read().splitlines()
     assert few[0] == "type,rcpt,eventId" and len(few) == 2 and few[1].startswith("b,bad1@a.example,"), few
