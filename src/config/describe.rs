@@ -1,14 +1,15 @@
 //! What a configuration means, in sentences: the output of `relevo check`.
 
+mod logs;
+
 use std::fmt::Write;
 
 use crate::config::dkim::EightBit;
 use crate::config::hook::{HookConfig, HookFail};
 use crate::config::suppression::{OnMatch, SuppressionConfig, SuppressionScope};
 use crate::config::{
-    AuthMechanism, BareNewlines, Choice, Config, DomainPattern, GatewayConfig, Keep, Kind, ListenerConfig,
-    LogConfig, LogFormat, Network, PrivateNetworks, RouteTarget, RuntimeChoice, Scheme, ShardConfig,
-    TlsLevel, Verify, rule, value,
+    AuthMechanism, BareNewlines, Choice, Config, DomainPattern, GatewayConfig, Kind, ListenerConfig, Network,
+    PrivateNetworks, RouteTarget, RuntimeChoice, Scheme, ShardConfig, TlsLevel, Verify, rule, value,
 };
 use crate::time::UnixMillis;
 
@@ -49,7 +50,7 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
         size => format!("{} in all", value::show_size(size)),
     };
     writeln!(out, "spool segments of {}, {bound}", value::show_size(config.spool.segment_size))?;
-    write_logs(config, out)?;
+    logs::write(config, out)?;
     match config.control.http {
         Some(address) => {
             let alone = if address.is_ipv6() && address.ip().is_unspecified() { " (IPv6 alone)" } else { "" };
@@ -160,50 +161,6 @@ fn write_pages(config: &Config, out: &mut String) -> std::fmt::Result {
         }
     }
     Ok(())
-}
-
-fn write_logs(config: &Config, out: &mut String) -> std::fmt::Result {
-    for log in &config.logs {
-        match &log.path {
-            _ if log.is_nowhere() => write!(out, "accounting to nowhere")?,
-            Some(path) => write!(out, "accounting to {}", path.display())?,
-            None => write!(out, "accounting to standard output")?,
-        }
-        write_shape(log, out)?;
-        match &log.events {
-            Some(events) => writeln!(out, ": {}", events.join(", "))?,
-            None => writeln!(out)?,
-        }
-    }
-    for webhook in &config.webhooks {
-        let events = webhook.events.as_ref().map_or("all events".to_owned(), |events| events.join(", "));
-        let span = value::show_duration(webhook.span);
-        writeln!(out, "webhook {}: {events}, up to {} at once, within {span}", webhook.url, webhook.most)?;
-    }
-    if config.logs.is_empty() { writeln!(out, "no accounting") } else { Ok(()) }
-}
-
-/// How a log is written, where that is not as usual.
-fn write_shape(log: &LogConfig, out: &mut String) -> std::fmt::Result {
-    match log.format {
-        LogFormat::Json => {}
-        LogFormat::PmtaCsv => write!(out, " as pmta-csv")?,
-        LogFormat::KumoJson => write!(out, " as kumo-json")?,
-    }
-    if let Some(fields) = &log.fields {
-        write!(out, " with {}", fields.join(", "))?;
-    }
-    if !log.redact.is_empty() {
-        write!(out, ", addresses unreadable")?;
-    }
-    if let Some(rotate) = log.rotate {
-        write!(out, ", moved aside at {rotate}{}", if log.compress { ", compressed" } else { "" })?;
-    }
-    match log.keep {
-        Some(Keep::Files(files)) => write!(out, ", {files} files kept"),
-        Some(Keep::Age(age)) => write!(out, ", kept for {}", value::show_duration(age)),
-        None => Ok(()),
-    }
 }
 
 /// What one shard does differently.

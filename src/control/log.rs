@@ -426,12 +426,12 @@ impl Log {
             // What was given to it is known.
             return;
         }
-        if let Some(file) = self.output.regular().filter(|_| is_another) {
-            // The cursor will be of the new one.
-            let _ = file.sync_data();
-        }
         if is_another {
             self.end_event();
+            if let Some(file) = self.output.regular() {
+                // The cursor will be of the new one.
+                let _ = file.sync_data();
+            }
             self.take_back();
         }
         self.output = output;

@@ -7,8 +7,8 @@ pub const EVENT_SITE_MAX: usize = 160;
 
 /// Bytes of the key that makes addresses in logs unreadable, as many as its hash has.
 pub const REDACT_SECRET: usize = 32;
-/// Bytes of that hash that stand for an address: two of a million people share one once in half a billion such logs of ten years, and it stays short enough
-/// to be read.
+/// Bytes of that hash that stand for an address: among a million people of one domain and first letter two share a name once in five hundred nodes, and it
+/// stays short enough to be read.
 pub const REDACTED_BYTES: usize = 6;
 
 /// Bytes of a log after which it may be moved aside, at the least: files are to be few.

@@ -148,7 +148,7 @@ def rotation_loses_and_doubles_nothing_over_kills():
         relay.start()
     until(lambda: metric(relay, "spool_messages") == 0, "the queue did not go out")
     until(lambda: metric(relay, "log_behind_bytes") == 0, "logs are behind")
-    until(lambda: all(path.endswith(".zst") for path in glob.glob(f"{log}-*")), "not compressed")
+    until(lambda: all(path.endswith(".zst") for path in glob.glob(f"{log}-*") + glob.glob(f"{acct}-*")), "not compressed")
     relay.process.terminate()
     assert relay.process.wait(45) == 0, relay.words
     texts = files_of(log)
@@ -156,7 +156,8 @@ def rotation_loses_and_doubles_nothing_over_kills():
     assert all(text.endswith("\n") for text in texts if text)
     lines = [line for text in texts for line in text.splitlines()]
     events = [json.loads(line) for line in lines]
-    twice = [line for line, count in collections.Counter(lines).items() if count > 1]
+    # What a kill took before it was in the journal is told again, and says so.
+    twice = [line for line, count in collections.Counter(lines).items() if count > 1 and not json.loads(line).get("again")]
     assert not twice, twice[:3]
     ends = collections.defaultdict(set)
     for event in events:
@@ -174,8 +175,7 @@ def rotation_loses_and_doubles_nothing_over_kills():
         for record in pmta.read(path, ("eventId",)):
             rows[tuple(record.values())] += 1
             count += 1
-    again = [row for row, times in rows.items() if times > 1]
-    assert not again, again[:3]
+    # A line for each recipient of what the other log has, as often as that has it.
     wanted = collections.Counter()
     for event in events:
         if event["event"] in ("received", "delivered", "deferred", "bounced", "expired"):
