@@ -13,6 +13,7 @@ use crate::config::value::BadValue;
 use crate::limits;
 use crate::names::events::Kind;
 
+pub use fields::LogFormat;
 pub use rotate::{Keep, Rotate};
 
 /// A log.
@@ -36,18 +37,6 @@ pub struct LogConfig {
     pub compress: bool,
     /// `keep`; None: nothing is removed.
     pub keep: Option<Keep>,
-}
-
-/// How events are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// As they are, by docs/events.schema.json.
-    #[default]
-    Json,
-    /// As PowerMTA's accounting files.
-    PmtaCsv,
-    /// As KumoMTA's logs.
-    KumoJson,
 }
 
 /// Whose addresses nobody can read.

@@ -3,10 +3,21 @@
 use toml::de::DeValue;
 
 use crate::config::literal::{Wrong, list};
-use crate::config::log::LogFormat;
 use crate::config::nearest::nearest;
 use crate::config::value::BadValue;
 use crate::names::columns::{EVENT, KUMO, PMTA, PMTA_OWN};
+
+/// How events are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// As they are, by docs/events.schema.json.
+    #[default]
+    Json,
+    /// As PowerMTA's accounting files.
+    PmtaCsv,
+    /// As KumoMTA's logs.
+    KumoJson,
+}
 
 /// As PowerMTA's record-fields: `*` is all that the format has, `!name` is not that one.
 pub(super) fn read(value: &DeValue<'_>, format: LogFormat) -> Result<Option<Vec<&'static str>>, Wrong> {

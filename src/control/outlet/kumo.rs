@@ -143,7 +143,7 @@ fn queue(line: &Line<'_>, recipient: &str) -> String {
 fn response(line: &Line<'_>, kind: &str, out: &mut Vec<u8>) {
     let text = line.text("reply");
     let said =
-        text.get(..3).and_then(|code| code.parse::<u16>().ok()).filter(|code| (200..600).contains(code));
+        text.get(..3).and_then(|code| code.parse::<u16>().ok()).filter(|code| (2..6).contains(&(code / 100)));
     let code = said.unwrap_or(match kind {
         "Reception" | "Delivery" => 250,
         "TransientFailure" => 451,

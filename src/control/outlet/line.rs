@@ -57,9 +57,13 @@ impl<'a> Line<'a> {
     pub fn time(&self, name: &str) -> Option<UnixMillis> {
         let text = self.text(name);
         let (second, behind) = text.split_at_checked("2026-12-01T08:00:00".len())?;
-        let milli = behind.strip_prefix('.').and_then(|rest| rest.strip_suffix('Z')).unwrap_or("0");
-        let milli = milli.parse::<u64>().ok().filter(|milli| *milli < 1000)?;
-        Civil::time_named(second).map(|time| UnixMillis(time.0 + milli))
+        let milli = match behind {
+            "" | "Z" => 0,
+            part => {
+                part.strip_prefix('.')?.strip_suffix('Z').filter(|digits| digits.len() == 3)?.parse().ok()?
+            }
+        };
+        Civil::time_named(second).map(|time| UnixMillis(time.0.saturating_add(milli)))
     }
 
     /// The texts of a list; none where it is no list.
