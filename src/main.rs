@@ -92,6 +92,11 @@ enum Command {
     /// Say whether receivers would believe mail of a domain: what the DNS says of it, what should be there, and what to publish.
     #[command(after_help = "Example: relevo domain check example.com")]
     Domain(commands::domain::Arguments),
+    /// Find events in the log and what was rotated from it, follow it, or count what became of mail.
+    #[command(
+        after_help = "Examples:\n  relevo log find --recipient ada@example.org --since 2d\n  relevo log tail --follow\n  relevo log stats --by class --since 1h"
+    )]
+    Log(commands::log::Arguments),
     /// Look at the spool of a stopped or running relay; take over that of another one.
     #[command(
         after_help = "Examples:\n  relevo spool list\n  relevo spool verify --data-dir /var/lib/relevo"
@@ -129,6 +134,7 @@ fn main() -> ExitCode {
         Command::Shaping(arguments) => commands::shaping::run(arguments),
         Command::Dkim(arguments) => commands::dkim::run(&arguments),
         Command::Domain(arguments) => commands::domain::run(&arguments),
+        Command::Log(arguments) => commands::log::run(arguments),
         Command::Spool(arguments) => commands::spool::run(arguments),
         Command::Account(arguments) => commands::account::run(arguments),
         Command::HashPassword(arguments) => commands::password::hash(&arguments),

@@ -48,6 +48,7 @@ pub(crate) mod source;
 mod sts;
 mod verifier;
 mod verp;
+mod webhook;
 
 use engine::{Engine, choose};
 use error::FewFiles;
@@ -328,6 +329,8 @@ fn control_setup(
         },
         acme: Some(Arc::new(sts::Settings(reloader.clone()))),
         acme_orders: control::acme_orders(),
+        webhooks: Some(Arc::new(sts::Settings(reloader.clone()))),
+        webhooked: control::webhooked(),
         reporting: Some(Arc::new(sts::Settings(reloader.clone()))),
         reported: control::tls_rpt::Counts::default(),
     }

@@ -19,6 +19,8 @@ const SHAPING: &str = "[\"default\"]\nconnection_limit = 10\nmax_ready = 5\n[\"e
     [\"example.com\".sources.\"ip1\"]\nmax_message_rate = \"20/minute\"\n\
     [[\"example.com\".automation]]\nregex = \"RL0000\"\naction = \"Suspend\"\nduration = \"2 hours\"\nexample = \"421 RL000010\"\n";
 
+const EVENTS: &str = "{\"time\":\"2026-11-30T05:00:00.500Z\",\"event\":\"bounced\",\"event_id\":\"X-b0.1\",\"id\":\"X\",\"recipients\":[\"ada@a.example\"],\"reply\":\"550 no\"}\n";
+
 /// A place with a configuration that is right, a broken one, and a spool.
 struct Scratch(tempfile::TempDir);
 
@@ -36,6 +38,7 @@ impl Scratch {
         fs::write(scratch.path("good.toml"), &text).expect("a file");
         fs::write(scratch.path("bad.toml"), text + "[retry]\nexpire = 5\n[nodes]\n").expect("a file");
         fs::write(scratch.path("shaping.toml"), SHAPING).expect("a file");
+        fs::write(scratch.path("events.jsonl"), EVENTS).expect("a file");
         scratch
     }
 
@@ -71,6 +74,10 @@ impl Scratch {
             "dkim check",
             "domain",
             "domain check",
+            "log",
+            "log find",
+            "log tail",
+            "log stats",
         ]);
         lines.extend([
             format!("check --config {good}"),
@@ -95,6 +102,11 @@ impl Scratch {
             format!("dkim show --keys {}", self.path("keys")),
             format!("dkim show example.com --keys {} --json", self.path("keys")),
             format!("dkim show example.com --config {good}"),
+            format!("log find --config {good}"),
+            format!("log find --log {} --json", self.path("events.jsonl")),
+            format!("log tail --log {}", self.path("events.jsonl")),
+            format!("log stats --log {} --by domain", self.path("events.jsonl")),
+            format!("log find --config {good} --event bounce"),
         ]);
         lines
     }

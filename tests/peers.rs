@@ -240,6 +240,13 @@ stories!("accounting.py", None;
     the_wall_clock_is_set,
 );
 
+stories!("outlets.py", None;
+    a_webhook_goes_into_no_private_network,
+    a_webhook_has_every_event_at_least_once,
+    formats_are_read_as_they_are_meant,
+    rotation_loses_and_doubles_nothing_over_kills,
+);
+
 stories!("journal.py", None;
     a_command_is_answered_where_the_journal_cannot_be_written,
     a_log_without_room_misses_nothing,

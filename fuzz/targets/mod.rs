@@ -14,6 +14,7 @@ mod fold;
 mod incoming;
 mod input;
 mod lane;
+mod lines;
 mod mail;
 mod proxy;
 mod record;
@@ -32,6 +33,7 @@ pub use dkim::dkim;
 pub use dns::{cache, dns};
 pub use fold::fold;
 pub use incoming::incoming;
+pub use lines::lines;
 pub use mail::{address, bounce};
 pub use proxy::proxy;
 pub use record::record;
@@ -47,7 +49,7 @@ pub type Target = (&'static str, fn(&[u8]), u32);
 
 /// All targets.
 #[allow(dead_code, reason = "the binaries name their one target; the table is for tests/corpora.rs")]
-pub const ALL: [Target; 20] = [
+pub const ALL: [Target; 21] = [
     ("record", record, 2000),
     ("fold", fold, 400),
     ("command", command, 4000),
@@ -68,4 +70,5 @@ pub const ALL: [Target; 20] = [
     ("incoming", incoming, 600),
     ("suppression", suppression, 4000),
     ("accounts", accounts, 2000),
+    ("lines", lines, 2000),
 ];

@@ -5,6 +5,7 @@ pub mod check;
 mod client;
 pub mod dkim;
 pub mod domain;
+pub mod log;
 pub mod output;
 pub mod password;
 mod progress;

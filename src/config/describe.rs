@@ -1,5 +1,7 @@
 //! What a configuration means, in sentences: the output of `relevo check`.
 
+mod logs;
+
 use std::fmt::Write;
 
 use crate::config::dkim::EightBit;
@@ -48,7 +50,7 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
         size => format!("{} in all", value::show_size(size)),
     };
     writeln!(out, "spool segments of {}, {bound}", value::show_size(config.spool.segment_size))?;
-    write_logs(config, out)?;
+    logs::write(config, out)?;
     match config.control.http {
         Some(address) => {
             let alone = if address.is_ipv6() && address.ip().is_unspecified() { " (IPv6 alone)" } else { "" };
@@ -159,21 +161,6 @@ fn write_pages(config: &Config, out: &mut String) -> std::fmt::Result {
         }
     }
     Ok(())
-}
-
-fn write_logs(config: &Config, out: &mut String) -> std::fmt::Result {
-    for log in &config.logs {
-        match &log.path {
-            _ if log.is_nowhere() => write!(out, "accounting to nowhere")?,
-            Some(path) => write!(out, "accounting to {}", path.display())?,
-            None => write!(out, "accounting to standard output")?,
-        }
-        match &log.events {
-            Some(events) => writeln!(out, ": {}", events.join(", "))?,
-            None => writeln!(out)?,
-        }
-    }
-    if config.logs.is_empty() { writeln!(out, "no accounting") } else { Ok(()) }
 }
 
 /// What one shard does differently.

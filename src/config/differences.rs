@@ -36,6 +36,7 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         node: _,
         spool: _,
         logs: _,
+        webhooks: _,
         control: _,
         tuning: _,
         shards: _,

@@ -16,9 +16,9 @@ use crate::config::tuning::{self, Tuning};
 use crate::config::{
     AcmeConfig, Blocklists, Bounces, Control, Credentials, Delivery, DkimConfig, DnsConfig, FeedbackConfig,
     ListenAddress, ListenerConfig, LogConfig, Node, PoolConfig, PublicConfig, Retry, RouteConfig, RuleConfig,
-    SourceConfig, SpoolConfig, SuppressionConfig, TenantConfig, TlsConfig, WarmupConfig, acme, blocklists,
-    bounces, credentials, dkim, feedback, hook, listener, log, outbound_tls, public, read, retry, rule,
-    shaping, sources, suppression, syntax, tenant, warmup,
+    SourceConfig, SpoolConfig, SuppressionConfig, TenantConfig, TlsConfig, WarmupConfig, WebhookConfig, acme,
+    blocklists, bounces, credentials, dkim, feedback, hook, listener, log, outbound_tls, public, read, retry,
+    rule, shaping, sources, suppression, syntax, tenant, warmup, webhook,
 };
 use crate::limits;
 
@@ -75,6 +75,8 @@ pub struct Config {
     pub accounts: Option<PathBuf>,
     /// `[log]`, or each `[[log]]`.
     pub logs: Vec<LogConfig>,
+    /// Each `[[webhook]]`.
+    pub webhooks: Vec<WebhookConfig>,
     /// `[control]`
     pub control: Control,
     /// `[tuning]`
@@ -130,9 +132,11 @@ impl Config {
         if self.node.shards == 0 { cores.clamp(1, limits::SHARDS_MAX) } else { self.node.shards }
     }
 
-    /// Whether a journal of events is kept: for a log, or for the suppression list.
+    /// Whether a journal of events is kept: for a log, a webhook, or the suppression list.
     pub fn keeps_journal(&self) -> bool {
-        self.logs.iter().any(|log| !log.is_nowhere()) || !self.suppression.auto.is_off()
+        self.logs.iter().any(|log| !log.is_nowhere())
+            || !self.webhooks.is_empty()
+            || !self.suppression.auto.is_off()
     }
 
     /// Whether mail can leave by a pool or a source of this name.
@@ -212,6 +216,7 @@ fn read(root: &Section<'_>) -> Config {
         spool: read::spool(&root.section("spool")),
         accounts,
         logs: log::read(root),
+        webhooks: webhook::read(root),
         control,
         tuning: tuning::read(&root.section("tuning")),
         places: KeyLines::default(),

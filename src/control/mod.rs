@@ -20,6 +20,7 @@ mod http;
 pub(crate) mod journal;
 mod log;
 mod metrics;
+pub mod outlet;
 mod quota_gauges;
 pub mod reload;
 pub(crate) mod names;
@@ -37,6 +38,7 @@ pub mod tls_rpt;
 pub mod unsubscribe;
 pub mod verifier;
 mod watch;
+pub mod webhook;
 mod words;
 
 use std::io;
@@ -72,6 +74,11 @@ pub fn fetches() -> Arc<Family> {
 /// What came of orders of certificates, as it is counted.
 pub fn acme_orders() -> Arc<Family> {
     Arc::new(Family::new(&acme::ORDERS))
+}
+
+/// What came of batches for webhooks, as it is counted.
+pub fn webhooked() -> Arc<Family> {
+    Arc::new(Family::new(&webhook::BATCHES))
 }
 
 /// What rules for replies did, as it is counted.
@@ -145,6 +152,10 @@ pub struct Setup {
     pub acme: Option<Arc<dyn acme::AcmeSettings>>,
     /// What came of that.
     pub acme_orders: Arc<Family>,
+    /// How webhooks are reached; None: there are none.
+    pub webhooks: Option<Arc<dyn webhook::WebhookSettings>>,
+    /// What came of their batches.
+    pub webhooked: Arc<Family>,
     /// By what domains are told of TLS to their hosts; None: they are not.
     pub reporting: Option<Arc<dyn tls_rpt::ReportSettings>>,
     /// What came of that.
@@ -210,7 +221,9 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let reopen = Arc::new(AtomicU64::new(0));
     let log = match accounting {
         Some(opened) => {
-            let threads = opened.start(&setup.instruments, &reserve, setup.section.journal_size_max, &reopen);
+            let webhooks = setup.webhooks.clone().map(|settings| (settings, setup.webhooked.clone()));
+            let most = setup.section.journal_size_max;
+            let threads = opened.start(&setup.instruments, (&reserve, webhooks), most, &reopen);
             Some(threads.map_err(StartError::Thread)?)
         }
         None => None,
@@ -419,6 +432,7 @@ fn run(
                     setup.fetches.clone(),
                     setup.public.counts.clone(),
                     setup.acme_orders.clone(),
+                    setup.webhooked.clone(),
                 ]
                 .into_iter()
                 .chain(setup.reported.families())

@@ -235,6 +235,7 @@ fn tell_late<R: Runtime>(shard: &Shard<R>, settled: &Settled, view: &MessageView
             let mail = Mail {
                 account: view.account,
                 parameters: &view.named_parameters(first),
+                came: Some((view.arrival, view.size)),
                 ..Mail::new(view.id, view.sender, (first, recipients))
             };
             shard.say.events.borrow_mut().encode(wall, &Event::Delayed(mail, attempt), records);
@@ -265,6 +266,7 @@ fn tell_expired<R: Runtime>(shard: &Rc<Shard<R>>, settled: &mut Settled, view: &
             let mail = Mail {
                 account: view.account,
                 parameters: &view.named_parameters(first),
+                came: Some((view.arrival, view.size)),
                 ..Mail::new(view.id, view.sender, (first, recipients))
             };
             let event = Event::Expired(mail, attempt);

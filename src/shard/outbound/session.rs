@@ -2,6 +2,7 @@
 //! says besides is noticed before it can be taken for an answer.
 
 use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,8 @@ pub struct Connection<R: Runtime> {
     pub lmtp: bool,
     /// By which source it leaves.
     pub by: Option<Arc<Source>>,
+    /// By which address, for records.
+    pub address: Option<IpAddr>,
     /// How long each answer may take.
     pub timeouts: Timeouts,
     /// Its place at its address, where that is counted.
@@ -120,6 +123,7 @@ impl<R: Runtime> Connection<R> {
             lmtp,
             timeouts,
             by: None,
+            address: None,
             capabilities: Capabilities::default(),
             place: None,
             hop,
