@@ -59,7 +59,8 @@ pub fn all(log: &Path, since: Option<SystemTime>) -> Vec<PathBuf> {
         .collect();
     known.sort();
     let mut files: Vec<PathBuf> = known.into_iter().map(|(_, path)| path).collect();
-    if real.exists() {
+    // A pipe would be waited for, and is none that could be read twice.
+    if real.is_file() {
         files.push(real);
     }
     files

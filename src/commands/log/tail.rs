@@ -41,6 +41,9 @@ pub(super) fn run(arguments: &TailArguments) -> Result<(), Failure> {
     }
     let (log, wanted) = (arguments.place.log()?, arguments.filters.wanted()?);
     let wrong = |error: io::Error| Failure(NO, format!("{}: {error}", log.display()));
+    if !log.is_file() {
+        return Err(Failure(NO, format!("{}: there is no such file", log.display())));
+    }
     let mut printer = Printer::new(BufWriter::new(io::stdout().lock()), arguments.json);
     let mut file = File::open(&log).map_err(wrong)?;
     let mut lines = Lines::default();
