@@ -399,10 +399,7 @@ const WITHIN: &[(&str, &[&str])] = &[
     ),
     ("[[rule]]\n", &["action"]),
     ("[log]\nrotate = \"1d\"\n", &["compress", "keep"]),
-    (
-        "[[webhook]]\nurl = \"https://a.example/\"\nsecret_file = \"/s\"\n",
-        &["events", "batch", "networks"],
-    ),
+    ("[[webhook]]\nurl = \"https://a.example/\"\nsecret_file = \"/s\"\n", &["events", "batch", "networks"]),
 ];
 
 /// What may be written in place of a value.
