@@ -241,7 +241,7 @@ mod tests {
             ("[log]\nrotate = \"1KiB\"\n", "log.rotate"),
             (
                 "[log]\ncompress = true\n",
-                "log.rotate: without this key nothing is moved aside; write rotate = \"1GiB/1d\", or remove compress",
+                "log.rotate: without this key nothing is moved aside; add rotate = \"1GiB/1d\", or remove compress",
             ),
             ("[log]\nkeep = \"30d\"\n", "or remove keep"),
             ("[log]\npath = \"-\"\nrotate = \"1d\"\n", "standard output is not moved aside"),

@@ -8,7 +8,8 @@ use std::time::SystemTime;
 use clap::Args;
 use flate2::read::MultiGzDecoder;
 use relevo::check::DEFAULT_PATH;
-use relevo::config::LogFormat;
+use relevo::config::{LogConfig, LogFormat};
+use relevo::control::outlet::line::Line;
 use relevo::limits;
 use relevo::runtime::beside;
 
@@ -34,7 +35,7 @@ impl Place {
             return Ok(log.clone());
         }
         let config = load(&self.config).map_err(|error| Failure(WRONG_USE, error.to_string()))?;
-        let is_json = |log: &&relevo::config::LogConfig| log.format == LogFormat::Json && !log.is_nowhere();
+        let is_json = |log: &&LogConfig| log.format == LogFormat::Json && !log.is_nowhere();
         let path = config.logs.iter().filter(is_json).find_map(|log| log.path.clone());
         path.ok_or_else(|| {
             let file = self.config.display();
@@ -58,7 +59,8 @@ pub fn all(log: &Path, since: Option<SystemTime>) -> Vec<PathBuf> {
         .collect();
     known.sort();
     let mut files: Vec<PathBuf> = known.into_iter().map(|(_, path)| path).collect();
-    if real.exists() {
+    // A pipe would be waited for, and is none that could be read twice.
+    if real.is_file() {
         files.push(real);
     }
     files
@@ -84,12 +86,11 @@ fn open(path: &Path) -> io::Result<Box<dyn Read>> {
     })
 }
 
+/// What is done with a line and its event. Whether more are wanted.
+pub type Take<'a> = dyn FnMut(&[u8], &Line<'_>) -> Result<bool, Failure> + 'a;
+
 /// Gives every line of these files that is wanted to `take`, until that says that it has enough (false).
-pub fn each(
-    files: &[PathBuf],
-    wanted: &Wanted,
-    take: &mut dyn FnMut(&[u8], &relevo::control::outlet::line::Line<'_>) -> Result<bool, Failure>,
-) -> Result<(), Failure> {
+pub fn each(files: &[PathBuf], wanted: &Wanted, take: &mut Take<'_>) -> Result<(), Failure> {
     for path in files {
         let mut lines = Lines::default();
         let mut reader = match open(path) {
@@ -161,11 +162,7 @@ impl Lines {
     }
 
     /// Gives those that are wanted. Whether more is.
-    pub fn each(
-        &mut self,
-        wanted: &Wanted,
-        take: &mut dyn FnMut(&[u8], &relevo::control::outlet::line::Line<'_>) -> Result<bool, Failure>,
-    ) -> Result<bool, Failure> {
+    pub fn each(&mut self, wanted: &Wanted, take: &mut Take<'_>) -> Result<bool, Failure> {
         let Some(end) = memchr::memrchr(b'\n', &self.buffer[..self.filled]).map(|end| end + 1) else {
             return Ok(true);
         };

@@ -89,7 +89,7 @@ pub(super) fn run(arguments: &FindArguments) -> Result<(), Failure> {
     let since = arguments.filters.since.map(|since| SystemTime::UNIX_EPOCH + Duration::from_millis(since.0));
     let files = files::all(&log, since);
     if files.is_empty() {
-        return Err(Failure(NO, format!("{}: there is no such log", log.display())));
+        return Err(Failure(NO, format!("{}: there is no such file", log.display())));
     }
     let mut printer = Printer::new(BufWriter::new(io::stdout().lock()), arguments.json);
     let most = if arguments.limit == 0 { u64::MAX } else { arguments.limit };

@@ -162,7 +162,7 @@ pub(super) fn run(arguments: &StatsArguments) -> Result<(), Failure> {
     let since = arguments.filters.since.map(|since| SystemTime::UNIX_EPOCH + Duration::from_millis(since.0));
     let files = files::all(&log, since);
     if files.is_empty() {
-        return Err(Failure(NO, format!("{}: there is no such log", log.display())));
+        return Err(Failure(NO, format!("{}: there is no such file", log.display())));
     }
     let mut table = Table::default();
     files::each(&files, &wanted, &mut |_, line| {

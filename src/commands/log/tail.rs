@@ -11,7 +11,7 @@ use relevo::limits;
 use relevo::runtime::process;
 
 use super::super::output::{Failure, NO, WRONG_USE};
-use super::files::{Lines, Place};
+use super::files::{Lines, Place, Take};
 use super::filter::{Filters, Wanted};
 use super::find::Printer;
 use relevo::control::outlet::line::Line;
@@ -41,6 +41,9 @@ pub(super) fn run(arguments: &TailArguments) -> Result<(), Failure> {
     }
     let (log, wanted) = (arguments.place.log()?, arguments.filters.wanted()?);
     let wrong = |error: io::Error| Failure(NO, format!("{}: {error}", log.display()));
+    if !log.is_file() {
+        return Err(Failure(NO, format!("{}: there is no such file", log.display())));
+    }
     let mut printer = Printer::new(BufWriter::new(io::stdout().lock()), arguments.json);
     let mut file = File::open(&log).map_err(wrong)?;
     let mut lines = Lines::default();
@@ -61,7 +64,10 @@ pub(super) fn run(arguments: &TailArguments) -> Result<(), Failure> {
         }
     }
     printer.flush()?;
-    while arguments.follow {
+    if !arguments.follow {
+        return Ok(());
+    }
+    loop {
         process::pause(limits::LOG_FOLLOWED);
         // What was written before it was moved is read to its end first.
         let moved = was_moved(&log, &file);
@@ -74,7 +80,6 @@ pub(super) fn run(arguments: &TailArguments) -> Result<(), Failure> {
             (file, lines) = (next, Lines::default());
         }
     }
-    Ok(())
 }
 
 /// Whether another file has its name now, or it was cut.
@@ -84,12 +89,7 @@ fn was_moved(log: &Path, mut file: &File) -> bool {
         || file.stream_position().is_ok_and(|at| at > named.len())
 }
 
-fn read(
-    file: &mut File,
-    lines: &mut Lines,
-    wanted: &Wanted,
-    take: &mut dyn FnMut(&[u8], &Line<'_>) -> Result<bool, Failure>,
-) -> Result<(), Failure> {
+fn read(file: &mut File, lines: &mut Lines, wanted: &Wanted, take: &mut Take<'_>) -> Result<(), Failure> {
     while lines.fill(file).map_err(|error| Failure(NO, format!("the log cannot be read: {error}")))? > 0 {
         lines.each(wanted, take)?;
     }

@@ -21,7 +21,7 @@ pub enum LogFormat {
 
 /// As PowerMTA's record-fields: `*` is all that the format has, `!name` is not that one.
 pub(super) fn read(value: &DeValue<'_>, format: LogFormat) -> Result<Option<Vec<&'static str>>, Wrong> {
-    let (usual, parse, meant): (_, fn(&str) -> _, fn(&str) -> _) = match format {
+    let (usual, parse, meant): (_, Parse, Guess) = match format {
         LogFormat::Json => ("recipients", |word| one(word, &[&EVENT]), |word| near(word, &[&EVENT])),
         LogFormat::PmtaCsv => {
             ("rcpt", |word| one(word, &[&PMTA, &PMTA_OWN]), |word| near(word, &[&PMTA, &PMTA_OWN]))
@@ -57,6 +57,9 @@ pub(super) fn read(value: &DeValue<'_>, format: LogFormat) -> Result<Option<Vec<
     }
     Ok(Some(fields))
 }
+
+type Parse = fn(&str) -> Result<Word, BadValue>;
+type Guess = fn(&str) -> Option<String>;
 
 enum Word {
     All,
