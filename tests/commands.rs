@@ -71,6 +71,8 @@ impl Scratch {
             "dkim check",
             "domain",
             "domain check",
+            "queue hold",
+            "queue release",
         ]);
         lines.extend([
             format!("check --config {good}"),

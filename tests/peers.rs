@@ -413,6 +413,11 @@ stories!("control.py", None;
     who_is_silent_at_the_socket_holds_up_nobody,
 );
 
+stories!("operate.py", None;
+    what_is_held_waits_until_it_is_released,
+    a_hold_ends_by_itself,
+);
+
 /// Once more, on the runtime that needs no io_uring.
 mod epoll {
     stories!("stories.py", Some("epoll");

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
+use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Args, FromArgMatches, Subcommand};
+use relevo::config::value;
 use relevo::control::api::shape::{Change, Changed, Count, CountPage, Message, Page, Row, ScanProgress};
 use relevo::limits;
 use relevo::queue::select::{self, Filter};
@@ -87,6 +89,35 @@ enum Tool {
         #[arg(long, value_name = "TEXT", default_value = "")]
         reason: String,
     },
+    /// Hold it: it is not tried until it is released, or for so long. Its time goes on. Exit 1: nothing matched.
+    #[command(
+        after_help = "Examples:\n  relevo queue hold --campaign autumn --reason 'wrong prices'\n  relevo queue hold --domain example.org --for 2h --reason 'they asked us to wait'"
+    )]
+    Hold {
+        #[command(flatten)]
+        relay: Relay,
+        #[command(flatten)]
+        change: Box<ChangeArguments>,
+        /// For how long: 30m, 2h, 3d. Without it until it is released.
+        #[arg(long = "for", value_name = "TIME", value_parser = value::duration)]
+        lasts: Option<Duration>,
+        /// Why; `list`, `show` and `why` tell it.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Let go what is held: it is tried now, or at its hour if it has one. Exit 1: nothing of that is held.
+    #[command(
+        after_help = "Examples:\n  relevo queue release --campaign autumn\n  relevo queue release --all"
+    )]
+    Release {
+        #[command(flatten)]
+        relay: Relay,
+        #[command(flatten)]
+        change: Box<ChangeArguments>,
+        /// Why, for the log.
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+    },
 }
 
 /// What a change is of.
@@ -159,8 +190,20 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Tool::List { relay, filters, limit, json } => list(&relay, &filters, limit, json),
         Tool::Count { relay, filters, json } => count(&relay, &filters, json),
         Tool::Show { id, relay, json } => show(&relay, &id, json),
-        Tool::Retry { relay, change } => self::change(&relay, &change, "retry", ""),
-        Tool::Bounce { relay, change, reason } => self::change(&relay, &change, "bounce", &reason),
+        Tool::Retry { relay, change } => {
+            self::change(&relay, &change, ("retry", "tried now"), Change::default())
+        }
+        Tool::Bounce { relay, change, reason } => {
+            self::change(&relay, &change, ("bounce", "returned"), Change { reason, ..Change::default() })
+        }
+        Tool::Hold { relay, change, lasts, reason } => {
+            let seconds = lasts.map(|lasts| lasts.as_secs().max(1));
+            let wish = Change { reason, seconds, ..Change::default() };
+            self::change(&relay, &change, ("hold", "held"), wish)
+        }
+        Tool::Release { relay, change, reason } => {
+            self::change(&relay, &change, ("release", "released"), Change { reason, ..Change::default() })
+        }
     }
 }
 
@@ -219,10 +262,12 @@ fn head() -> &'static str {
 fn lines(row: &Row, columns: usize) -> String {
     let next = match (&row.next_attempt, &row.site_closed_until) {
         (Some(next), _) if row.state != "ready" => table::to_the_minute(next),
+        (None, _) if row.state == "held" => "when released".to_owned(),
         (_, Some(closed)) => table::to_the_minute(closed),
         _ => "at once".to_owned(),
     };
     let said = row.suspended.as_ref().map(|why| format!("suspended: {why}"));
+    let said = said.or_else(|| row.hold.as_ref().map(|why| format!("held {why}")));
     let reply =
         said.as_deref().or(row.last_reply.as_deref()).map(|reply| format!("  {}", plain(reply.as_bytes())));
     let sender = match row.damaged {
@@ -333,6 +378,9 @@ fn show(relay: &Relay, id: &str, json: bool) -> Result<(), Failure> {
             counted(recipient.attempts.into(), "attempt"),
             plain(reply.as_bytes())
         );
+        if let Some(hold) = &recipient.hold {
+            say!("          held {}", plain(hold.as_bytes()));
+        }
     }
     if (message.live.len() as u32) < message.left {
         say!("          and {} more", message.left - message.live.len() as u32);
@@ -340,7 +388,12 @@ fn show(relay: &Relay, id: &str, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn change(relay: &Relay, meant: &ChangeArguments, verb: &str, reason: &str) -> Result<(), Failure> {
+fn change(
+    relay: &Relay,
+    meant: &ChangeArguments,
+    (verb, done): (&str, &str),
+    wish: Change,
+) -> Result<(), Failure> {
     let filter = meant.filters.by_name()?;
     if filter.is_empty() != meant.all {
         let words = if meant.all {
@@ -351,12 +404,11 @@ fn change(relay: &Relay, meant: &ChangeArguments, verb: &str, reason: &str) -> R
         return Err(Failure(WRONG_USE, words.to_owned()));
     }
     let client = relay.client()?;
-    let mut change = Change { filter, all: meant.all, reason: reason.to_owned(), cursor: None };
+    let mut change = Change { filter, all: meant.all, ..wish };
     let all = change_all(&client, verb, &mut change)?;
     if meant.json {
         say!("{}", serde_json::to_string(&all).map_err(|error| error.to_string())?);
     } else {
-        let done = if verb == "retry" { "tried now" } else { "returned" };
         let besides = match all.under_way {
             0 => String::new(),
             left => format!("; {} under way left alone", counted(left, "group")),
@@ -364,9 +416,14 @@ fn change(relay: &Relay, meant: &ChangeArguments, verb: &str, reason: &str) -> R
         say!("{} {done}{besides}", counted(all.recipients, "recipient"));
     }
     if all.recipients == 0 {
-        Err(Failure(NO, "nothing of that waits".to_owned()))
+        let words = match verb {
+            "hold" => "nothing of that waits, or all of it is held for as long already",
+            "release" => "nothing of that is held",
+            _ => "nothing of that waits",
+        };
+        Err(Failure(NO, words.to_owned()))
     } else if all.unwritten > 0 {
-        let words = "is not on disk yet, which is slow or fails: the log says more. A kill now would leave it in the queue";
+        let words = "is not on disk yet, which is slow or fails: the log says more. A kill now would leave it as it was";
         Err(Failure(NO, format!("{} of that {words}", counted(all.unwritten, "group"))))
     } else {
         Ok(())
@@ -389,6 +446,7 @@ fn change_all(client: &Client, verb: &str, change: &mut Change) -> Result<Change
         all.groups += part.groups;
         all.under_way += part.under_way;
         all.unwritten += part.unwritten;
+        change.until = part.until;
         // Nothing was changed or looked through, and the next request would begin where this one did.
         let stands = part.groups == 0 && part.next == change.cursor && part.scanned == all.scanned;
         progress.show(part.scanned);

@@ -69,6 +69,10 @@ pub enum Ask {
     Retry(Arc<Filter>, ScanPosition, Reply<Part>),
     /// What is meant goes back to its sender, with these words.
     Bounce(Arc<Filter>, ScanPosition, Arc<str>, Reply<Part>),
+    /// What is meant is held until then, in Unix seconds, with these words.
+    Hold(Arc<Filter>, ScanPosition, (u32, Arc<str>), Reply<Part>),
+    /// What is meant and held goes on.
+    Release(Arc<Filter>, ScanPosition, Reply<Part>),
     /// Where the lanes of this shard have a message of this id.
     Find(MessageId, Reply<Vec<(u16, u32)>>),
     /// What lanes of this shard know of these recipients.
@@ -107,6 +111,7 @@ impl Ask {
             Ask::Count(.., reply) | Ask::List(.., reply) | Ask::Retry(.., reply) | Ask::Bounce(.., reply) => {
                 reply.is_wanted()
             }
+            Ask::Hold(.., reply) | Ask::Release(.., reply) => reply.is_wanted(),
             Ask::Find(_, reply) => reply.is_wanted(),
             Ask::Details(_, reply) => reply.is_wanted(),
             Ask::Show(.., reply) => reply.is_wanted(),
@@ -241,6 +246,8 @@ pub struct Detail {
     pub recipients: Vec<String>,
     /// What was said last about the first of them.
     pub reply: String,
+    /// Who holds that, and why: in words.
+    pub hold: Option<String>,
 }
 
 /// A stored message.
@@ -269,6 +276,8 @@ pub struct UnsettledRecipient {
     pub next: u32,
     /// What was said last.
     pub reply: String,
+    /// Who holds it, and why: in words. Until `next`.
+    pub hold: Option<String>,
 }
 
 /// The asks of all shards.

@@ -52,6 +52,8 @@ pub(super) fn router(api: Api) -> Router {
         .route("/control/v1/suppressions", get(suppression::list).post(suppression::add).fallback(not_so))
         .route("/control/v1/suppressions/remove", post(suppression::remove).fallback(not_so))
         .route("/control/v1/suppressions/check", get(suppression::check).fallback(not_so))
+        .route("/control/v1/queue/hold", post(change::hold).fallback(not_so))
+        .route("/control/v1/queue/release", post(change::release).fallback(not_so))
         .route(import::PATH, post(import::import).fallback(not_so))
         .fallback(none)
         .with_state(Arc::new(api))

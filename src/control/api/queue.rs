@@ -15,6 +15,7 @@ use crate::id::MessageId;
 use crate::limits;
 use crate::queue::group::ANY_LIFETIME;
 use crate::queue::lifetimes::age_by_record;
+use crate::queue::outcome::NO_END;
 use crate::queue::select::{Filter, GroupState, Place, ScanPosition, Tally};
 use crate::queue::suspension::{Suspension, Suspensions, Whose};
 use crate::shard::ask::{self, Ask, Detail, StoredRecipients, Untold};
@@ -136,12 +137,20 @@ fn told(row: &ask::Row, filter: &Filter, detail: Result<Detail, Untold>) -> Opti
         site_closed_until: row.closed_until.map(iso),
         expires: iso(row.expiry),
         suspended: None,
+        hold: known.and_then(|detail| hold(detail.hold.as_deref(), row.next)).filter(|_| group.is_kept()),
         last_reply: Some(known.map_or(reply, |detail| detail.reply.clone()))
             .filter(|reply| !reply.is_empty()),
         damaged,
         sender: detail.as_ref().map(|detail| detail.sender.clone()).unwrap_or_default(),
         recipients: detail.map(|detail| detail.recipients).unwrap_or_default(),
     })
+}
+
+/// Who holds mail, in words.
+pub(super) fn hold(words: Option<&str>, until: Option<UnixMillis>) -> Option<String> {
+    let words = words.map(|words| if words.is_empty() { "by an operator" } else { words })?;
+    let until = until.map_or_else(|| "it is released".to_owned(), iso);
+    Some(format!("{words}, until {until}"))
 }
 
 /// Which suspension holds a row back.
@@ -244,10 +253,12 @@ pub(super) async fn show(State(api): State<Arc<Api>>, Path(id): Path<String>) ->
 }
 
 fn recipient(live: ask::UnsettledRecipient) -> Recipient {
+    let next = (live.next > 0 && live.next < NO_END).then(|| UnixMillis(u64::from(live.next) * 1000));
     Recipient {
         address: live.address,
         attempts: live.attempts,
-        next_attempt: (live.next > 0).then(|| iso(UnixMillis(u64::from(live.next) * 1000))),
+        next_attempt: next.map(iso),
+        hold: hold(live.hold.as_deref(), next),
         last_reply: Some(live.reply).filter(|reply| !reply.is_empty()),
     }
 }
@@ -293,6 +304,7 @@ mod tests {
                 whose: Default::default(),
                 recipients: Vec::new(),
                 reply: String::new(),
+                hold: None,
             };
             let told = |older: &str| {
                 let mut filter = Filter::default();

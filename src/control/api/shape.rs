@@ -51,7 +51,8 @@ pub struct ScanProgress {
 pub struct Row {
     /// The message.
     pub id: String,
-    /// `deferred`: they wait for their next attempt; `ready`: for a connection; `suspended`: for a suspension to end.
+    /// `deferred`: they wait for their next attempt; `ready`: for a connection; `suspended`: for a suspension to end; `held`: for the time
+    /// at which they are to go, or for an operator who holds them.
     pub state: String,
     /// Their domain.
     pub domain: String,
@@ -78,6 +79,9 @@ pub struct Row {
     /// Which suspension holds it back, and why: `12 by user 0, process 7: TEXT`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended: Option<String>,
+    /// Which operator holds it, why and until when: `by user 0, process 7: TEXT, until it is released`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
     /// What was said last.
     pub last_reply: Option<String>,
     /// Its record cannot be read: nothing is known of its sender, recipients, size and time.
@@ -97,7 +101,7 @@ pub struct Count {
     /// And those that wait for a suspension to end.
     #[serde(default)]
     pub suspended: u64,
-    /// And those that wait for the time at which they are to go.
+    /// And those that wait for the time at which they are to go, or for an operator who holds them.
     #[serde(default)]
     pub held: u64,
     /// Groups: the recipients of one message in one domain.
@@ -132,6 +136,12 @@ pub struct Change {
     /// Why: the sender of what goes back is told.
     #[serde(default)]
     pub reason: String,
+    /// For how long it is held, seconds; none: until it is let go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
+    /// Until when, in Unix seconds: as the answer to the request before this one says, where this goes on behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u32>,
     /// Where to go on.
     #[serde(default)]
     pub cursor: Option<String>,
@@ -239,6 +249,9 @@ pub struct Changed {
     /// Groups of these whose end is not on disk yet: a kill now would leave them in the queue.
     #[serde(default)]
     pub unwritten: u64,
+    /// Until when it is held, in Unix seconds: for the request that goes on behind this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u32>,
     /// Where to go on; none: that was all.
     pub next: Option<String>,
     /// As in a page.
@@ -284,6 +297,9 @@ pub struct Recipient {
     pub next_attempt: Option<String>,
     /// What was said last.
     pub last_reply: Option<String>,
+    /// As in a row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
 }
 
 /// A part of it that waits in a queue.
