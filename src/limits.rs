@@ -25,6 +25,7 @@ mod spool;
 mod sts;
 mod suppression;
 mod tls_rpt;
+mod trace;
 mod verify;
 
 pub mod client;
@@ -52,6 +53,7 @@ pub use spool::*;
 pub use sts::*;
 pub use suppression::*;
 pub use tls_rpt::*;
+pub use trace::*;
 pub use verify::*;
 
 const _: () = {

@@ -73,6 +73,7 @@ impl Scratch {
             "domain check",
             "queue hold",
             "queue release",
+            "trace",
         ]);
         lines.extend([
             format!("check --config {good}"),

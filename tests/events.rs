@@ -142,6 +142,7 @@ fn of_others() -> Vec<Notice<'static>> {
         Notice::Admin(Admin::Hold(reasoned)),
         Notice::Admin(Admin::Release(change)),
         Notice::Admin(Admin::Release(reasoned)),
+        Notice::Admin(Admin::Trace(change)),
         Notice::Admin(Admin::Suppress(listed)),
         Notice::Admin(Admin::Suppress(one)),
         Notice::Admin(Admin::Unsuppress(listed)),

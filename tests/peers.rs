@@ -416,6 +416,8 @@ stories!("control.py", None;
 stories!("operate.py", None;
     what_is_held_waits_until_it_is_released,
     a_hold_ends_by_itself,
+    sessions_are_watched_as_they_go,
+    what_was_said_last_is_shown,
 );
 
 /// Once more, on the runtime that needs no io_uring.

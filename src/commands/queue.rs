@@ -370,6 +370,7 @@ fn show(relay: &Relay, id: &str, json: bool) -> Result<(), Failure> {
                 .unwrap_or_default()
         );
     }
+    let mut said: &[String] = &[];
     for recipient in &message.live {
         let reply = recipient.last_reply.as_deref().unwrap_or("never tried");
         say!(
@@ -380,6 +381,12 @@ fn show(relay: &Relay, id: &str, json: bool) -> Result<(), Failure> {
         );
         if let Some(hold) = &recipient.hold {
             say!("          held {}", plain(hold.as_bytes()));
+        }
+        if recipient.dialogue != said {
+            said = &recipient.dialogue;
+            for line in said {
+                say!("          {}", plain(line.as_bytes()));
+            }
         }
     }
     if (message.live.len() as u32) < message.left {

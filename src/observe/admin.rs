@@ -13,6 +13,8 @@ pub enum Admin<'a> {
     Hold(Change<'a>),
     /// It is not any more.
     Release(Change<'a>),
+    /// An operator watches sessions.
+    Trace(Change<'a>),
     /// Mail waits, or goes back, or a key of sites has another value.
     Suspend(Suspended<'a>),
     /// It does not any more, before its time.

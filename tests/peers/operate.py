@@ -1,6 +1,7 @@
 """What operators do with mail that waits and sessions that run: `operate.py STORY BINARY`. Called by tests/peers.rs."""
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -82,6 +83,110 @@ def a_hold_ends_by_itself():
     relay.start()
     assert relay.count()["held"] == 10 and not relay.sink.taken
     relay.sink.wait(10, 30)
+    relay.stop()
+
+
+class Watcher:
+    """Somebody who watches: `relevo trace`, and what it told."""
+
+    def __init__(self, relay, *arguments):
+        self.told = []
+        self.process = subprocess.Popen([BINARY, "trace", "--json", *arguments, "--socket", relay.path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        for line in self.process.stdout:
+            self.told.append(json.loads(line))
+
+    def lines(self, side):
+        return [f"{one['dir']} {one['line']}" for one in list(self.told) if one.get("side") == side]
+
+    def end(self):
+        self.process.terminate()
+        self.process.wait(10)
+
+
+def sessions_are_watched_as_they_go():
+    relay = Node()
+    watcher = Watcher(relay, "--rcpt", "meant@d.example")
+    bodies = Watcher(relay, "--sender", "a@b.example", "--client", "127.0.0.0/8", "--bodies")
+    site = Watcher(relay, "--site", "127.0.0.1")
+    admins = relay.wait_log("admin", 3)
+    assert {(one["action"], one["filter"]) for one in admins} == {
+        ("trace", "rcpt=meant@d.example"), ("trace", "sender=a@b.example client=127.0.0.0/8 bodies=1"), ("trace", "site=127.0.0.1")}, admins
+    time.sleep(0.5)
+    plain = socket.create_connection(("127.0.0.1", relay.port), 10)
+    talk = plain.makefile("rwb")
+
+    def say(line, replies=1):
+        if line:
+            talk.write(line + b"\r\n")
+            talk.flush()
+        for _ in range(replies):
+            while talk.readline()[3:4] == b"-":
+                pass
+
+    say(b"")
+    say(b"EHLO c.example")
+    # Nobody may log in here; what would be a secret is left out all the same, also where it is no command.
+    say(b"AUTH PLAIN AHVzZXIAc2VjcmV0")
+    say(b"c2VjcmV0LXdvcmQ=")
+    say(b"MAIL FROM:<other@b.example>")
+    say(b"RCPT TO:<other@d.example>")
+    say(b"RSET")
+    say(b"MAIL FROM:<a@b.example>")
+    say(b"RCPT TO:<meant@d.example>")
+    say(b"DATA")
+    say(b"Subject: hello\r\n\r\nThe body.\r\n.")
+    say(b"QUIT")
+    relay.sink.wait(1)
+    until(lambda: "< QUIT" in watcher.lines("in") and any(line.startswith("> RCPT TO:<meant") for line in watcher.lines("out")))
+    lines = watcher.lines("in")
+    assert not any("other@" in line or "c2VjcmV0" in line or "AHVz" in line for line in lines), lines
+    assert "< MAIL FROM:<a@b.example>" in lines and "< RCPT TO:<meant@d.example>" in lines and any("bytes of a message]" in line for line in lines), lines
+    assert not any("The body" in line for line in lines + watcher.lines("out")), lines
+    until(lambda: any(line.startswith("> 250 2.0.0 Ok: queued as") for line in watcher.lines("in")))
+    until(lambda: "< The body." in bodies.lines("in"))
+    assert not bodies.lines("out"), "clients were meant"
+    until(lambda: any(line.startswith("> MAIL FROM:<a@b.example>") for line in site.lines("out")))
+    assert not site.lines("in") and not any("The body" in line for line in site.lines("out")), site.told
+    # Two who watched go; what comes is told to the third alone.
+    watcher.end()
+    bodies.end()
+    before = len(watcher.told)
+    relay.send("a@b.example", ["meant@d.example"], TEXT)
+    until(lambda: sum(line.startswith("> MAIL FROM:<a@b.example>") for line in site.lines("out")) == 2)
+    assert len(watcher.told) == before
+    # As text; and no more than four.
+    more = [Watcher(relay, "--rcpt", "nobody@d.example") for _ in range(3)]
+    relay.wait_log("admin", 6)
+    refused = subprocess.run([BINARY, "trace", "--rcpt", "nobody@d.example", "--socket", relay.path], capture_output=True, text=True, timeout=20)
+    assert refused.returncode == 1 and "as many watch" in refused.stderr, refused
+    [one.end() for one in more]
+    for wrong in ([], ["--rcpt", "no address"], ["--client", "nobody"]):
+        done = subprocess.run([BINARY, "trace", *wrong, "--socket", relay.path], capture_output=True, text=True, timeout=20)
+        assert done.returncode == 2, done
+    site.process.stderr.close()
+    relay.stop()
+
+
+def what_was_said_last_is_shown():
+    relay = Node()
+    relay.send("a@b.example", ["later1@d.example", "later2@d.example", "now@d.example"], TEXT)
+    relay.wait(2)
+    [row] = relay.rows()
+    shown = json.loads(relay.command("queue", "show", row["id"], "--json"))
+    dialogue = shown["live"][0]["dialogue"]
+    assert dialogue[0].startswith("* 20") and "127.0.0.1" in dialogue[0], dialogue
+    assert dialogue[1].startswith("> MAIL FROM:<a@b.example>") and dialogue[2] == "< 250", dialogue
+    assert dialogue[3:5] == ["> RCPT TO:<later1@d.example>", "< 450 4.2.0 not yet"], dialogue
+    assert "> DATA" in dialogue and dialogue[-1].startswith("< 250"), dialogue
+    text = relay.command("queue", "show", row["id"])
+    assert text.count("> RCPT TO:<later1@d.example>") == 1, text
+    # It is in memory.
+    relay.kill()
+    relay.start()
+    assert "dialogue" not in json.loads(relay.command("queue", "show", row["id"], "--json"))["live"][0]
     relay.stop()
 
 

@@ -28,6 +28,7 @@ pub mod shape;
 mod status;
 mod suppression;
 mod suspend;
+mod trace;
 mod warmup;
 mod why;
 
@@ -54,6 +55,7 @@ pub(super) fn router(api: Api) -> Router {
         .route("/control/v1/suppressions/check", get(suppression::check).fallback(not_so))
         .route("/control/v1/queue/hold", post(change::hold).fallback(not_so))
         .route("/control/v1/queue/release", post(change::release).fallback(not_so))
+        .route("/control/v1/trace", get(trace::trace).fallback(not_so))
         .route(import::PATH, post(import::import).fallback(not_so))
         .fallback(none)
         .with_state(Arc::new(api))

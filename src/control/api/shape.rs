@@ -9,6 +9,7 @@ use crate::config::ConfigError;
 
 pub mod quota;
 pub mod suppression;
+pub mod trace;
 pub mod warmup;
 pub mod why;
 
@@ -300,6 +301,10 @@ pub struct Recipient {
     /// As in a row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
+    /// What was said in the last attempt that failed, as far as it is kept in memory: `> ` in front of what the relay said, `< ` of what it was
+    /// told; of good replies only the code.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dialogue: Vec<String>,
 }
 
 /// A part of it that waits in a queue.

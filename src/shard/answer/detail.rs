@@ -113,6 +113,7 @@ pub(super) async fn show<R: Runtime>(
         }
         last = said(shard, lane, *range);
         live.push(UnsettledRecipient {
+            ordinal,
             address: text(address),
             attempts: range.attempts,
             next: range.next,
