@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Args, FromArgMatches, Subcommand};
 use relevo::config::value;
-use relevo::control::api::shape::{Change, Changed, Count, CountPage, Message, Page, Row, ScanProgress};
+use relevo::control::api::shape::{
+    Change, Changed, Count, CountPage, Message, Page, Redirect, Row, ScanProgress, Suspensions,
+};
 use relevo::limits;
 use relevo::queue::select::{self, Filter};
 use serde::Serialize;
@@ -14,8 +16,8 @@ use serde::Serialize;
 use super::client::{Client, Relay};
 use super::output::{Failure, NO, WRONG_USE, complain, say};
 use super::progress::Progress;
-use super::table;
 use super::words::{count as counted, plain};
+use super::{suspend, table};
 
 /// `relevo queue …`
 #[derive(Args)]
@@ -105,6 +107,25 @@ enum Tool {
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
+    /// Lead it elsewhere for a while: what waits and what comes for a domain, a site or a provider. `resume` ends it.
+    #[command(
+        after_help = "Example: relevo queue redirect --domain example.org --to smtp://backup.example.net --for 2h --reason 'their MX is down'"
+    )]
+    Redirect {
+        #[command(flatten)]
+        relay: Relay,
+        #[command(flatten)]
+        change: Box<ChangeArguments>,
+        /// Where: smtp://host:port, smtps://host, lmtp://host:port.
+        #[arg(long, value_name = "HOST")]
+        to: String,
+        /// For how long: 30m, 2h, 3d.
+        #[arg(long = "for", value_name = "TIME", value_parser = value::duration)]
+        lasts: Duration,
+        /// Why; `suspend --list` tells it.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
     /// Let go what is held: it is tried now, or at its hour if it has one. Exit 1: nothing of that is held.
     #[command(
         after_help = "Examples:\n  relevo queue release --campaign autumn\n  relevo queue release --all"
@@ -131,6 +152,22 @@ struct ChangeArguments {
     /// Print a JSON object.
     #[arg(long)]
     json: bool,
+}
+
+impl ChangeArguments {
+    /// The filters, or none where all mail is meant.
+    fn filter(&self) -> Result<BTreeMap<String, String>, Failure> {
+        let filter = self.filters.by_name()?;
+        if filter.is_empty() == self.all {
+            return Ok(filter);
+        }
+        let words = if self.all {
+            "--all means all mail: leave the filters out, or leave it out"
+        } else {
+            "all mail would be meant: give a filter, or --all"
+        };
+        Err(Failure(WRONG_USE, words.to_owned()))
+    }
 }
 
 /// Which mail: that of which all holds. An option for each filter of [`select`].
@@ -201,6 +238,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             let wish = Change { reason, seconds, ..Change::default() };
             self::change(&relay, &change, ("hold", "held"), wish)
         }
+        Tool::Redirect { relay, change, to, lasts, reason } => redirect(&relay, &change, (to, lasts, reason)),
         Tool::Release { relay, change, reason } => {
             self::change(&relay, &change, ("release", "released"), Change { reason, ..Change::default() })
         }
@@ -401,15 +439,7 @@ fn change(
     (verb, done): (&str, &str),
     wish: Change,
 ) -> Result<(), Failure> {
-    let filter = meant.filters.by_name()?;
-    if filter.is_empty() != meant.all {
-        let words = if meant.all {
-            "--all means all mail: leave the filters out, or leave it out"
-        } else {
-            "all mail would be meant: give a filter, or --all"
-        };
-        return Err(Failure(WRONG_USE, words.to_owned()));
-    }
+    let filter = meant.filter()?;
     let client = relay.client()?;
     let mut change = Change { filter, all: meant.all, ..wish };
     let all = change_all(&client, verb, &mut change)?;
@@ -435,6 +465,27 @@ fn change(
     } else {
         Ok(())
     }
+}
+
+/// Has mail led elsewhere.
+fn redirect(
+    relay: &Relay,
+    meant: &ChangeArguments,
+    (to, lasts, reason): (String, Duration, String),
+) -> Result<(), Failure> {
+    let filter = meant.filter()?;
+    let asked = Redirect { filter, all: meant.all, to, seconds: lasts.as_secs(), reason };
+    let done: Suspensions = relay.client()?.post("/control/v1/queue/redirect", &asked)?;
+    for one in &done.suspensions {
+        if meant.json {
+            suspend::print(one)?;
+        } else {
+            let to = one.to.as_deref().unwrap_or_default();
+            say!("{}: {} goes to {to} until {}", one.id, plain(one.mail.as_bytes()), one.until);
+        }
+    }
+    suspend::unkept(&done);
+    Ok(())
 }
 
 fn change_all(client: &Client, verb: &str, change: &mut Change) -> Result<Changed, Failure> {

@@ -55,6 +55,7 @@ pub(super) fn router(api: Api) -> Router {
         .route("/control/v1/suppressions/check", get(suppression::check).fallback(not_so))
         .route("/control/v1/queue/hold", post(change::hold).fallback(not_so))
         .route("/control/v1/queue/release", post(change::release).fallback(not_so))
+        .route("/control/v1/queue/redirect", post(suspend::redirect).fallback(not_so))
         .route("/control/v1/trace", get(trace::trace).fallback(not_so))
         .route(import::PATH, post(import::import).fallback(not_so))
         .fallback(none)

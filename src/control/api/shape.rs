@@ -165,6 +165,25 @@ pub struct Suspend {
     pub reason: String,
 }
 
+/// That mail is to be led elsewhere.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redirect {
+    /// Which, by name: its domain, site or provider.
+    #[serde(default)]
+    pub filter: BTreeMap<String, String>,
+    /// All mail is meant, where there is no filter.
+    #[serde(default)]
+    pub all: bool,
+    /// Where: `smtp://host:port`.
+    pub to: String,
+    /// For how long, seconds.
+    pub seconds: u64,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+}
+
 /// That suspensions are to end.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -195,8 +214,11 @@ pub struct Suspensions {
 pub struct SuspensionEntry {
     /// Its number.
     pub id: u64,
-    /// `wait`, `return` or `set`.
+    /// `wait`, `return`, `set` or `redirect`.
     pub effect: String,
+    /// Where mail is led.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
     /// The key that is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
