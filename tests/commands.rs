@@ -73,6 +73,8 @@ impl Scratch {
             "domain check",
             "queue hold",
             "queue release",
+            "queue redirect",
+            "queue export",
             "trace",
         ]);
         lines.extend([

@@ -418,6 +418,8 @@ stories!("operate.py", None;
     a_hold_ends_by_itself,
     sessions_are_watched_as_they_go,
     what_was_said_last_is_shown,
+    mail_is_led_elsewhere_for_a_while,
+    mail_is_exported_as_it_came,
 );
 
 /// Once more, on the runtime that needs no io_uring.

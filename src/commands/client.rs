@@ -133,6 +133,21 @@ impl Client {
         self.asked((Method::POST, path, kind), body, limits::SUPPRESSION_IMPORT_WAIT)
     }
 
+    /// Asks for something that is no JSON, of at most so many bytes.
+    pub fn fetch(&self, path: &str, most: usize) -> Result<Vec<u8>, Failure> {
+        let asked = async {
+            let answer = self.answered((Method::GET, path, "application/json"), Body::empty()).await?;
+            let status = answer.status();
+            let text = to_bytes(Body::new(answer.into_body()), most).await;
+            let text = text.map_err(|error| self.unusable(&format!("its answer broke off: {error}")))?;
+            if status.is_success() { Ok(text.to_vec()) } else { Err(refused(status, &text)) }
+        };
+        self.runtime.block_on(async {
+            let answered = tokio::time::timeout(limits::SUPPRESSION_IMPORT_WAIT, asked).await;
+            answered.unwrap_or_else(|_| Err(self.unusable("it does not answer in time")))
+        })
+    }
+
     /// Asks for something that has no end: each line of it, until it ends or the connection does.
     pub fn follow(
         &self,
@@ -156,7 +171,7 @@ impl Client {
                 let Some(frame) = frame else { return Ok(()) };
                 let frame =
                     frame.map_err(|error| self.unusable(&format!("its answer broke off: {error}")))?;
-                held.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+                held.extend_from_slice(frame.data_ref().map_or(&[], |data| &data[..]));
                 while let Some(end) = held.iter().position(|byte| *byte == b'\n') {
                     let line: Vec<u8> = held.drain(..=end).collect();
                     each(&line[..end])?;

@@ -5,6 +5,7 @@ pub mod check;
 mod client;
 pub mod dkim;
 pub mod domain;
+mod export;
 pub mod output;
 pub mod password;
 mod progress;

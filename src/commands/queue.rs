@@ -17,7 +17,7 @@ use super::client::{Client, Relay};
 use super::output::{Failure, NO, WRONG_USE, complain, say};
 use super::progress::Progress;
 use super::words::{count as counted, plain};
-use super::{suspend, table};
+use super::{export, suspend, table};
 
 /// `relevo queue …`
 #[derive(Args)]
@@ -125,6 +125,19 @@ enum Tool {
         /// Why; `suspend --list` tells it.
         #[arg(long, value_name = "TEXT")]
         reason: String,
+    },
+    /// Write what waits to files, byte for byte as it was accepted. Exit 1: nothing matched, or some could not be read.
+    #[command(
+        after_help = "Examples:\n  relevo queue export --sender @shop.example --to /var/tmp/mail\n  relevo queue export --id 00000000G0000102 --to -"
+    )]
+    Export {
+        #[command(flatten)]
+        relay: Relay,
+        #[command(flatten)]
+        filters: Box<Filters>,
+        /// A directory, for a file ID.eml each; -: standard output, a line of JSON with its `size` in front of each message.
+        #[arg(long, value_name = "DIR")]
+        to: String,
     },
     /// Let go what is held: it is tried now, or at its hour if it has one. Exit 1: nothing of that is held.
     #[command(
@@ -239,6 +252,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             self::change(&relay, &change, ("hold", "held"), wish)
         }
         Tool::Redirect { relay, change, to, lasts, reason } => redirect(&relay, &change, (to, lasts, reason)),
+        Tool::Export { relay, filters, to } => export::run(&relay, &filters.query()?.finish(), &to),
         Tool::Release { relay, change, reason } => {
             self::change(&relay, &change, ("release", "released"), Change { reason, ..Change::default() })
         }

@@ -6,12 +6,11 @@ use clap::Args;
 use relevo::control::api::shape::trace::Told;
 
 use super::client::Relay;
-use super::output::{Failure, NO, complain};
+use super::output::{Failure, NO, WRONG_USE, complain};
 use super::words::plain;
 
 /// `relevo trace …`
 #[derive(Args)]
-#[group(id = "whose", required = true, multiple = true, args = ["rcpt", "sender", "client", "site"])]
 pub struct Arguments {
     #[command(flatten)]
     relay: Relay,
@@ -43,6 +42,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         if let Some(value) = value {
             query.append_pair(name, value);
         }
+    }
+    if rcpt.is_none() && sender.is_none() && client.is_none() && site.is_none() {
+        let words = "say whose sessions: --rcpt, --sender, --client or --site";
+        return Err(Failure(WRONG_USE, words.to_owned()));
     }
     if *bodies {
         query.append_pair("bodies", "1");

@@ -194,7 +194,7 @@ impl TraceDesk {
     ) {
         let watching = self.watching.borrow();
         let mut sessions = self.sessions.borrow_mut();
-        if !sessions.contains_key(number) {
+        if !sessions.contains_key(&*number) {
             if sessions.len() >= limits::TRACE_SESSIONS {
                 sessions.pop_first();
             }
@@ -202,7 +202,7 @@ impl TraceDesk {
             self.last.set(*number);
             sessions.insert(*number, Traced::new(about()));
         }
-        let Some(session) = sessions.get_mut(number) else { return };
+        let Some(session) = sessions.get_mut(&*number) else { return };
         session.hear(at, said);
         for one in watching.iter() {
             session.tell((shard, *number), &one.tracing);

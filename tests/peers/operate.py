@@ -190,5 +190,88 @@ def what_was_said_last_is_shown():
     relay.stop()
 
 
+def mail_is_led_elsewhere_for_a_while():
+    other = Sink()
+    relay = Node()
+    relay.fill(6, domains=3)
+    to = f"smtp://127.0.0.1:{other.port}"
+    done = json.loads(relay.command("queue", "redirect", "--domain", "d1.example", "--to", to, "--for", "1h", "--reason", "their MX is down", "--json"))
+    assert (done["effect"], done["to"], done["domain"], done["reason"]) == ("redirect", to, "d1.example", "their MX is down"), done
+    time.sleep(0.5)
+    relay.later = False
+    relay.command("queue", "retry", "--all")
+    relay.sink.wait(4)
+    other.wait(2)
+    assert {message.recipients[0] for message in other.taken} == {"later1@d1.example", "later4@d1.example"}
+    # What comes goes there as well, over a kill too.
+    relay.kill()
+    relay.start()
+    relay.send("a@b.example", ["new@d1.example"], TEXT)
+    relay.send("a@b.example", ["new@d2.example"], TEXT)
+    other.wait(3)
+    relay.sink.wait(5)
+    listed = relay.command("suspend", "--list")
+    assert "redirect" in listed and to in listed and "their MX is down" in listed, listed
+    # By site: what would go there, that is the route's host. The last one that means it counts.
+    relay.command("queue", "redirect", "--site", "127.0.0.1", "--to", to, "--for", "1h", "--reason", "all of it")
+    time.sleep(0.5)
+    relay.send("a@b.example", ["new@d7.example"], TEXT)
+    other.wait(4)
+    relay.command("resume", "--all")
+    time.sleep(0.5)
+    relay.send("a@b.example", ["home@d1.example"], TEXT)
+    relay.sink.wait(6)
+    assert len(other.recipients()) == 4
+    # For so long alone.
+    relay.command("queue", "redirect", "--domain", "d1.example", "--to", to, "--for", "2s", "--reason", "a moment")
+    time.sleep(0.3)
+    relay.send("a@b.example", ["soon@d1.example"], TEXT)
+    other.wait(5)
+    time.sleep(3)
+    relay.send("a@b.example", ["after@d1.example"], TEXT)
+    relay.sink.wait(7)
+    for wrong in (["--tenant", "shop", "--to", to], ["--domain", "d.example", "--to", "mx"], ["--domain", "d.example", "--to", "discard"], ["--to", to]):
+        relay.command("queue", "redirect", *wrong, "--for", "1h", "--reason", "no", code=2)
+    effects = [one["effect"] for one in relay.wait_log("admin", 6) if one["action"] == "suspend"]
+    assert effects[0] == f"redirect to {to}", effects
+    relay.stop()
+
+
+def mail_is_exported_as_it_came():
+    relay = Node()
+    texts = [b"Subject: one\r\n\r\n.\r\nFrom here\r\n", b"Subject: two\r\nX-Long: " + b"x" * 700 + b"\r\n\r\n" + b"\xc3\xa4 line\r\n" * 90_000]
+    for number, text in enumerate(texts):
+        relay.send("a@b.example", [f"later{number}@d.example", f"later{number}@e.example"], text)
+    relay.wait(4)
+    before = relay.count()
+    directory = f"{relay.directory}/mail"
+    os.mkdir(directory)
+    assert "2 messages written" in relay.command("queue", "export", "--sender", "a@b.example", "--to", directory)
+    ids = sorted({row["id"] for row in relay.rows()})
+    assert sorted(os.listdir(directory)) == [f"{one}.eml" for one in ids]
+    for one in ids:
+        path = f"{directory}/{one}.eml"
+        assert os.stat(path).st_mode & 0o777 == 0o600
+        with open(path, "rb") as file:
+            exported = file.read()
+        spool = subprocess.run([BINARY, "spool", "export", one, "--data-dir", relay.data_dir], capture_output=True, timeout=60)
+        assert spool.returncode == 0 and exported == spool.stdout, one
+        assert any(exported == text for text in texts), exported[:80]
+    relay.command("queue", "export", "--domain", "d.example", "--to", directory, code=2)
+    assert "exists" in relay.complaint
+    out = subprocess.run([BINARY, "queue", "export", "--domain", "d.example", "--to", "-", "--socket", relay.path], capture_output=True, timeout=60)
+    assert out.returncode == 0, out.stderr
+    rest, seen = out.stdout, []
+    while rest:
+        head, rest = rest.split(b"\n", 1)
+        size = json.loads(head)["size"]
+        seen.append(rest[:size])
+        rest = rest[size:]
+    assert sorted(seen) == sorted(texts)
+    relay.command("queue", "export", "--domain", "nobody.example", "--to", directory, code=1)
+    assert relay.count() == before
+    relay.stop()
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1]]()

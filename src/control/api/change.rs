@@ -82,7 +82,7 @@ pub(super) async fn release(
 
 /// Until when it is held: what goes on behind another request, as that said.
 fn until(change: &Change) -> Result<u32, Problem> {
-    let most = limits::HOLD_MAX.as_secs();
+    let most = limits::CONFIG_TIME_MAX.as_secs();
     let now = process::wall().seconds();
     match (change.seconds, change.until) {
         (None, None) => Ok(NO_END),

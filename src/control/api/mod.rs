@@ -18,6 +18,7 @@ use peer::Peer;
 
 pub(super) mod answers;
 mod change;
+mod content;
 pub(super) mod import;
 pub(super) mod peer;
 mod queue;
@@ -56,6 +57,7 @@ pub(super) fn router(api: Api) -> Router {
         .route("/control/v1/queue/hold", post(change::hold).fallback(not_so))
         .route("/control/v1/queue/release", post(change::release).fallback(not_so))
         .route("/control/v1/queue/redirect", post(suspend::redirect).fallback(not_so))
+        .route("/control/v1/queue/message/{id}/content", get(content::content).fallback(not_so))
         .route("/control/v1/trace", get(trace::trace).fallback(not_so))
         .route(import::PATH, post(import::import).fallback(not_so))
         .fallback(none)

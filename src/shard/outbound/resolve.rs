@@ -242,13 +242,7 @@ impl<R: Runtime> Resolver<R> {
     pub async fn next_hop(&self, domain: &str, wish: TlsWish) -> Result<Rc<Hop>, Unroutable> {
         loop {
             let live = self.live.borrow().clone();
-            let found = match self.redirected((domain, None), wish) {
-                Some(hop) => Ok(hop),
-                None => self
-                    .next_hop_by(&live, domain, wish)
-                    .await
-                    .map(|hop| self.or_redirected(domain, hop, wish)),
-            };
+            let found = self.led(&live, domain, wish).await;
             if live.generation == self.live.borrow().generation {
                 return found;
             }

@@ -66,8 +66,7 @@ mod tests {
 
     /// What is told when the hop said these.
     fn told(recipients: &[&'static [u8]], replies: &[(u16, &str)], most: usize) -> Vec<String> {
-        let mut capabilities = Capabilities::default();
-        capabilities.pipelining = true;
+        let capabilities = Capabilities { pipelining: true, ..Capabilities::default() };
         let all: Recipients<'_> = recipients.iter().copied().collect();
         let mut transaction =
             Transaction::new(&capabilities, b"a@b.example", all, 10, Body::default()).unwrap();

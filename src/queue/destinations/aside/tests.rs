@@ -251,7 +251,9 @@ fn what_an_operator_holds_only_he_lets_go() {
     queues.tick(3_000, 100);
     let site = queues.site(SITE);
     queues.resolved(key, SITE);
-    let Take::Last(_, group) = queues.take(site, 3_000) else { panic!("its time is over") };
+    let (Take::Job(_, group) | Take::Last(_, group)) = queues.take(site, 3_000) else {
+        panic!("its time is over")
+    };
     assert_eq!((group.key, group.standing), (2, GroupPhase::Usual));
     queues.attempted(key, &group, &[], 3_000);
     queues.tick(100_000, 100);

@@ -3,13 +3,14 @@
 
 use std::rc::Rc;
 
-use super::Resolver;
+use super::{Resolver, Unroutable};
 use crate::config::Choice;
 use crate::mail::envelope::TlsWish;
 use crate::queue::select::Place;
 use crate::queue::suspension::ActiveSuspensions;
 use crate::route::Hop;
 use crate::runtime::Runtime;
+use crate::shard::live::InForce;
 
 impl<R: Runtime> Resolver<R> {
     /// This is led elsewhere from now on.
@@ -18,7 +19,7 @@ impl<R: Runtime> Resolver<R> {
     }
 
     /// Where the mail of a domain goes instead of where it would, that site where it is known.
-    pub(super) fn redirected(&self, (domain, site): (&str, Option<&str>), wish: TlsWish) -> Option<Rc<Hop>> {
+    fn redirected(&self, (domain, site): (&str, Option<&str>), wish: TlsWish) -> Option<Rc<Hop>> {
         let redirects = self.redirects.borrow();
         if redirects.is_empty() {
             return None;
@@ -32,8 +33,17 @@ impl<R: Runtime> Resolver<R> {
         Some(Rc::new(hop))
     }
 
-    /// The same of a hop that was found.
-    pub(super) fn or_redirected(&self, domain: &str, hop: Rc<Hop>, wish: TlsWish) -> Rc<Hop> {
-        self.redirected((domain, Some(&hop.site)), wish).unwrap_or(hop)
+    /// Where it goes, by what is in force and by what operators say.
+    pub(super) async fn led(
+        &self,
+        live: &InForce,
+        domain: &str,
+        wish: TlsWish,
+    ) -> Result<Rc<Hop>, Unroutable> {
+        if let Some(hop) = self.redirected((domain, None), wish) {
+            return Ok(hop);
+        }
+        let hop = self.next_hop_by(live, domain, wish).await?;
+        Ok(self.redirected((domain, Some(&hop.site)), wish).unwrap_or(hop))
     }
 }
