@@ -9,6 +9,7 @@ mod content;
 mod control;
 mod decisions;
 mod dns;
+mod holds;
 mod hook;
 mod mail;
 mod memory;
@@ -25,6 +26,7 @@ mod spool;
 mod sts;
 mod suppression;
 mod tls_rpt;
+mod trace;
 mod verify;
 
 pub mod client;
@@ -36,6 +38,7 @@ pub use content::*;
 pub use control::*;
 pub use decisions::*;
 pub use dns::*;
+pub use holds::*;
 pub use hook::*;
 pub use mail::*;
 pub use memory::*;
@@ -52,6 +55,7 @@ pub use spool::*;
 pub use sts::*;
 pub use suppression::*;
 pub use tls_rpt::*;
+pub use trace::*;
 pub use verify::*;
 
 const _: () = {

@@ -58,6 +58,11 @@ enum Command {
         after_help = "Examples:\n  relevo queue count\n  relevo queue list --domain example.org\n  relevo queue retry --domain example.org"
     )]
     Queue(commands::queue::Arguments),
+    /// Watch sessions as they go: what clients and next hops say, and what they are told; of logins only that there are some.
+    #[command(
+        after_help = "Examples:\n  relevo trace --rcpt @example.org\n  relevo trace --client 192.0.2.0/24 --json\n  relevo trace --site mx.example.org --bodies"
+    )]
+    Trace(commands::trace::Arguments),
     /// Have mail wait: nothing of it is tried before the time is over, or `resume` says so. What is under way is finished.
     #[command(
         after_help = "Examples:\n  relevo suspend --domain example.org --for 2h --reason 'their MX moves'\n  relevo suspend --tenant shop --for 1d\n  relevo suspend --list"
@@ -126,6 +131,7 @@ fn main() -> ExitCode {
         Command::Status(arguments) => commands::status::run(&arguments),
         Command::Reload(arguments) => commands::reload::run(&arguments),
         Command::Queue(arguments) => commands::queue::run(arguments),
+        Command::Trace(arguments) => commands::trace::run(&arguments),
         Command::Suspend(arguments) => commands::suspend::suspend(arguments),
         Command::Resume(arguments) => commands::suspend::resume(arguments),
         Command::Suppress(arguments) => commands::suppress::run(arguments),

@@ -78,6 +78,11 @@ impl Scratch {
             "log find",
             "log tail",
             "log stats",
+            "queue hold",
+            "queue release",
+            "queue redirect",
+            "queue export",
+            "trace",
         ]);
         lines.extend([
             format!("check --config {good}"),

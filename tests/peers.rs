@@ -420,6 +420,15 @@ stories!("control.py", None;
     who_is_silent_at_the_socket_holds_up_nobody,
 );
 
+stories!("operate.py", None;
+    what_is_held_waits_until_it_is_released,
+    a_hold_ends_by_itself,
+    sessions_are_watched_as_they_go,
+    what_was_said_last_is_shown,
+    mail_is_led_elsewhere_for_a_while,
+    mail_is_exported_as_it_came,
+);
+
 /// Once more, on the runtime that needs no io_uring.
 mod epoll {
     stories!("stories.py", Some("epoll");

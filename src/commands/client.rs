@@ -1,12 +1,15 @@
 //! How commands speak to the running relay: HTTP over its socket.
 
+use std::future::poll_fn;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::http::{Method, Request, StatusCode, header};
+use axum::http::{Method, Request, Response, StatusCode, header};
 use clap::Args;
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use relevo::config::Config;
 use relevo::control::api::shape::{Finding, Refusal, Reloaded};
@@ -103,6 +106,16 @@ impl Relay {
     }
 }
 
+/// Why it has no answer.
+fn refused(status: StatusCode, text: &[u8]) -> Failure {
+    let refusal: Refusal = serde_json::from_slice(text)
+        .unwrap_or_else(|_| Refusal { error: format!("it answered {status}"), code: String::new() });
+    // What the asker can mend, and what is just not so.
+    let wrong =
+        matches!(status, StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::METHOD_NOT_ALLOWED);
+    Failure(if wrong { WRONG_USE } else { NO }, refusal.error)
+}
+
 impl Client {
     /// Asks for something.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
@@ -118,6 +131,56 @@ impl Client {
     /// The same with something large, which takes as long as it takes.
     pub fn send<T: DeserializeOwned>(&self, path: &str, kind: &str, body: Body) -> Result<T, Failure> {
         self.asked((Method::POST, path, kind), body, limits::SUPPRESSION_IMPORT_WAIT)
+    }
+
+    /// Asks for something that is no JSON, of at most so many bytes.
+    pub fn fetch(&self, path: &str, most: usize) -> Result<Vec<u8>, Failure> {
+        let asked = async {
+            let answer = self.answered((Method::GET, path, "application/json"), Body::empty()).await?;
+            let status = answer.status();
+            let text = to_bytes(Body::new(answer.into_body()), most).await;
+            let text = text.map_err(|error| self.unusable(&format!("its answer broke off: {error}")))?;
+            if status.is_success() { Ok(text.to_vec()) } else { Err(refused(status, &text)) }
+        };
+        self.runtime.block_on(async {
+            let answered = tokio::time::timeout(limits::SUPPRESSION_IMPORT_WAIT, asked).await;
+            answered.unwrap_or_else(|_| Err(self.unusable("it does not answer in time")))
+        })
+    }
+
+    /// Asks for something that has no end: each line of it, until it ends or the connection does.
+    pub fn follow(
+        &self,
+        path: &str,
+        mut each: impl FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.runtime.block_on(async {
+            let asked = self.answered((Method::GET, path, "application/json"), Body::empty());
+            let answered = tokio::time::timeout(limits::ANSWER_WAIT, asked).await;
+            let answer = answered.unwrap_or_else(|_| Err(self.unusable("it does not answer in time")))?;
+            let status = answer.status();
+            let mut body = Body::new(answer.into_body());
+            if !status.is_success() {
+                let text = to_bytes(body, limits::ANSWER_MAX).await.unwrap_or_default();
+                return Err(refused(status, &text));
+            }
+            let mut held = Vec::new();
+            loop {
+                let frame =
+                    poll_fn(|context| hyper::body::Body::poll_frame(Pin::new(&mut body), context)).await;
+                let Some(frame) = frame else { return Ok(()) };
+                let frame =
+                    frame.map_err(|error| self.unusable(&format!("its answer broke off: {error}")))?;
+                held.extend_from_slice(frame.data_ref().map_or(&[], |data| &data[..]));
+                while let Some(end) = held.iter().position(|byte| *byte == b'\n') {
+                    let line: Vec<u8> = held.drain(..=end).collect();
+                    each(&line[..end])?;
+                }
+                if held.len() > limits::ANSWER_MAX {
+                    return Err(self.unusable("a line of its answer has no end"));
+                }
+            }
+        })
     }
 
     fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Vec<u8>) -> Result<T, Failure> {
@@ -140,21 +203,26 @@ impl Client {
                 self.unusable(&format!("its answer is not understood: {error}; is it of another version?"))
             });
         }
-        let refusal: Refusal = serde_json::from_slice(&text)
-            .unwrap_or_else(|_| Refusal { error: format!("it answered {status}"), code: String::new() });
-        // What the asker can mend, and what is just not so.
-        let wrong = matches!(
-            status,
-            StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::METHOD_NOT_ALLOWED
-        );
-        Err(Failure(if wrong { WRONG_USE } else { NO }, refusal.error))
+        Err(refused(status, &text))
     }
 
     async fn exchange(
         &self,
-        (method, path, kind): (Method, &str, &str),
+        request: (Method, &str, &str),
         body: Body,
     ) -> Result<(StatusCode, Vec<u8>), Failure> {
+        let answer = self.answered(request, body).await?;
+        let status = answer.status();
+        let text = to_bytes(Body::new(answer.into_body()), limits::ANSWER_MAX).await;
+        let text = text.map_err(|error| self.unusable(&format!("its answer broke off: {error}")))?;
+        Ok((status, text.to_vec()))
+    }
+
+    async fn answered(
+        &self,
+        (method, path, kind): (Method, &str, &str),
+        body: Body,
+    ) -> Result<Response<Incoming>, Failure> {
         let stream = local::connect(&self.socket).await.map_err(|error| self.unreached(&error))?;
         let broken = |error: hyper::Error| self.unusable(&format!("the connection broke: {error}"));
         let (mut sender, connection) =
@@ -167,11 +235,7 @@ impl Client {
             .header(header::CONTENT_TYPE, kind)
             .body(body)
             .map_err(|error| Failure(WRONG_USE, format!("this cannot be asked: {error}")))?;
-        let answer = sender.send_request(request).await.map_err(broken)?;
-        let status = answer.status();
-        let text = to_bytes(Body::new(answer.into_body()), limits::ANSWER_MAX).await;
-        let text = text.map_err(|error| self.unusable(&format!("its answer broke off: {error}")))?;
-        Ok((status, text.to_vec()))
+        sender.send_request(request).await.map_err(broken)
     }
 
     fn unusable(&self, words: &str) -> Failure {

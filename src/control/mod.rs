@@ -385,6 +385,7 @@ fn serve_commands(
         let clock = turn.clock();
         let api = api::answers::Api {
             searches: Arc::new(search::Searches::new(data_dir, mesh.lanes())),
+            watchers: Arc::default(),
             asker: asker::Asker::new(mesh.clone(), health.clone(), start),
             mesh,
             desk,

@@ -15,6 +15,7 @@ use crate::queue::select::Filter;
 use crate::runtime::process;
 use scan::{Pace, Scan};
 
+pub(in crate::control) mod content;
 mod read;
 mod scan;
 

@@ -303,6 +303,10 @@ pub const ANSWER_MAX: usize = 16 * 1024 * 1024;
 pub const ANSWER_WAIT: Duration = HTTP_REQUEST.saturating_add(Duration::from_secs(5));
 /// Bytes of the text of a filter: a domain (RFC 1035 2.3.4) or an address (RFC 5321 4.5.3.1.3) and a little.
 pub const FILTER_TEXT_MAX: usize = 320;
+/// Pieces of a message that wait to be sent to who exports it.
+pub const CONTENT_PIECES: usize = 2;
+/// Longest message that a command exports: it is whole in memory before any of it is written.
+pub const EXPORTED_MAX: usize = 1024 * 1024 * 1024;
 /// Bytes of the reason that an operator gives.
 pub const REASON_MAX: usize = 400;
 /// Connections to control's socket at one time; one more ends the oldest that has asked nothing yet, or waits until one ends.

@@ -436,6 +436,9 @@ fn encode_admin(admin: &Admin<'_>, out: &mut Vec<u8>) {
     let (action, by) = match admin {
         Admin::Retry(change) => ("retry", change.by),
         Admin::Bounce(change) => ("bounce", change.by),
+        Admin::Hold(change) => ("hold", change.by),
+        Admin::Release(change) => ("release", change.by),
+        Admin::Trace(change) => ("trace", change.by),
         Admin::Suspend(suspended) => ("suspend", suspended.by),
         Admin::Resume(suspended) => ("resume", suspended.by),
         Admin::Suppress(change) => ("suppress", change.by),
@@ -448,7 +451,8 @@ fn encode_admin(admin: &Admin<'_>, out: &mut Vec<u8>) {
     text("action", action, out);
     text("by", by, out);
     match admin {
-        Admin::Retry(change) | Admin::Bounce(change) => {
+        Admin::Trace(change) => text("filter", change.filter, out),
+        Admin::Retry(change) | Admin::Bounce(change) | Admin::Hold(change) | Admin::Release(change) => {
             text("filter", change.filter, out);
             text("reason", change.reason, out);
             number("count", change.recipients, out);

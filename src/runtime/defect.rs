@@ -113,6 +113,8 @@ pub enum Defect {
     ParametersStay,
     /// A start lets mail go whose hour has not come.
     HeldForgotten,
+    /// A start lets mail go that an operator holds.
+    HoldForgotten,
     /// A start hands out what a rule discards.
     DiscardedHandedOut,
     /// All shards but one keep the policy that was replaced.

@@ -17,6 +17,7 @@ mod front_door;
 mod full_disk;
 mod gateway;
 mod held;
+mod holds;
 mod hook;
 mod lend;
 mod lmtp;

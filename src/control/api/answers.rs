@@ -34,6 +34,8 @@ pub(in crate::control) struct Api {
     /// Somebody imports into it.
     pub importing: Arc<AtomicBool>,
     pub searches: Arc<Searches>,
+    /// Held by each who watches sessions.
+    pub watchers: Arc<()>,
     pub instruments: Vec<Arc<Instruments>>,
     /// Tells what was changed.
     pub admin: Option<Teller>,

@@ -32,7 +32,7 @@ pub(in crate::control) const PATH: &str = "/control/v1/suppressions/import";
 pub(in crate::control) struct Working(Arc<AtomicBool>);
 
 impl Working {
-    fn goes_on(&self) {
+    pub(super) fn goes_on(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 

@@ -18,6 +18,7 @@ use peer::Peer;
 
 pub(super) mod answers;
 mod change;
+mod content;
 pub(super) mod import;
 pub(super) mod peer;
 mod queue;
@@ -28,6 +29,7 @@ pub mod shape;
 mod status;
 mod suppression;
 mod suspend;
+mod trace;
 mod warmup;
 mod why;
 
@@ -52,6 +54,11 @@ pub(super) fn router(api: Api) -> Router {
         .route("/control/v1/suppressions", get(suppression::list).post(suppression::add).fallback(not_so))
         .route("/control/v1/suppressions/remove", post(suppression::remove).fallback(not_so))
         .route("/control/v1/suppressions/check", get(suppression::check).fallback(not_so))
+        .route("/control/v1/queue/hold", post(change::hold).fallback(not_so))
+        .route("/control/v1/queue/release", post(change::release).fallback(not_so))
+        .route("/control/v1/queue/redirect", post(suspend::redirect).fallback(not_so))
+        .route("/control/v1/queue/message/{id}/content", get(content::content).fallback(not_so))
+        .route("/control/v1/trace", get(trace::trace).fallback(not_so))
         .route(import::PATH, post(import::import).fallback(not_so))
         .fallback(none)
         .with_state(Arc::new(api))

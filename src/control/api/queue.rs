@@ -15,9 +15,10 @@ use crate::id::MessageId;
 use crate::limits;
 use crate::queue::group::ANY_LIFETIME;
 use crate::queue::lifetimes::age_by_record;
+use crate::queue::outcome::NO_END;
 use crate::queue::select::{Filter, GroupState, Place, ScanPosition, Tally};
 use crate::queue::suspension::{Suspension, Suspensions, Whose};
-use crate::shard::ask::{self, Ask, Detail, StoredRecipients, Untold};
+use crate::shard::ask::{self, Ask, Detail, FailedDialogue, StoredRecipients, Untold};
 use crate::time::UnixMillis;
 
 /// What a question has behind its `?`.
@@ -136,12 +137,20 @@ fn told(row: &ask::Row, filter: &Filter, detail: Result<Detail, Untold>) -> Opti
         site_closed_until: row.closed_until.map(iso),
         expires: iso(row.expiry),
         suspended: None,
+        hold: known.and_then(|detail| hold(detail.hold.as_deref(), row.next)).filter(|_| group.is_kept()),
         last_reply: Some(known.map_or(reply, |detail| detail.reply.clone()))
             .filter(|reply| !reply.is_empty()),
         damaged,
         sender: detail.as_ref().map(|detail| detail.sender.clone()).unwrap_or_default(),
         recipients: detail.map(|detail| detail.recipients).unwrap_or_default(),
     })
+}
+
+/// Who holds mail, in words.
+pub(super) fn hold(words: Option<&str>, until: Option<UnixMillis>) -> Option<String> {
+    let words = words.map(|words| if words.is_empty() { "by an operator" } else { words })?;
+    let until = until.map_or_else(|| "it is released".to_owned(), iso);
+    Some(format!("{words}, until {until}"))
 }
 
 /// Which suspension holds a row back.
@@ -216,6 +225,11 @@ pub(super) async fn show(State(api): State<Arc<Api>>, Path(id): Path<String>) ->
             "the record of message {id}, in lane {lane}, cannot be read; `relevo spool verify` says what is wrong"
         )),
     })?;
+    let mut said = Vec::new();
+    for shard in 0..api.asker.shards() {
+        said.extend(api.asker.ask(shard, |reply| Ask::Dialogues(id, reply)).await?);
+    }
+    said.sort_by_key(|one: &FailedDialogue| std::cmp::Reverse(one.at));
     let only = Arc::new(Filter { entries: vec![(lane, key)], ..Filter::clone(&filter) });
     let mut waiting = Vec::new();
     let mut next = Some((0, ScanPosition::default()));
@@ -237,17 +251,26 @@ pub(super) async fn show(State(api): State<Arc<Api>>, Path(id): Path<String>) ->
         size: shown.detail.size,
         recipients: shown.recipients,
         left: shown.left,
-        live: shown.live.into_iter().map(recipient).collect(),
+        live: shown.live.into_iter().map(|live| recipient(live, &said)).collect(),
         waiting: waiting.iter().map(waits).collect(),
         under_way: if next.is_none() { shown.left.saturating_sub(queued) } else { 0 },
     }))
 }
 
-fn recipient(live: ask::UnsettledRecipient) -> Recipient {
+fn recipient(live: ask::UnsettledRecipient, said: &[FailedDialogue]) -> Recipient {
+    let next = (live.next > 0 && live.next < NO_END).then(|| UnixMillis(u64::from(live.next) * 1000));
+    let of_it =
+        |one: &&FailedDialogue| (one.first..one.first.saturating_add(one.count)).contains(&live.ordinal);
+    let dialogue = said.iter().find(of_it).map(|one| {
+        let head = format!("* {} {}", iso(one.at), one.hop);
+        std::iter::once(head).chain(one.lines.iter().cloned()).collect()
+    });
     Recipient {
+        dialogue: dialogue.unwrap_or_default(),
         address: live.address,
         attempts: live.attempts,
-        next_attempt: (live.next > 0).then(|| iso(UnixMillis(u64::from(live.next) * 1000))),
+        next_attempt: next.map(iso),
+        hold: hold(live.hold.as_deref(), next),
         last_reply: Some(live.reply).filter(|reply| !reply.is_empty()),
     }
 }
@@ -293,6 +316,7 @@ mod tests {
                 whose: Default::default(),
                 recipients: Vec::new(),
                 reply: String::new(),
+                hold: None,
             };
             let told = |older: &str| {
                 let mut filter = Filter::default();

@@ -9,6 +9,7 @@ use crate::config::ConfigError;
 
 pub mod quota;
 pub mod suppression;
+pub mod trace;
 pub mod warmup;
 pub mod why;
 
@@ -51,7 +52,8 @@ pub struct ScanProgress {
 pub struct Row {
     /// The message.
     pub id: String,
-    /// `deferred`: they wait for their next attempt; `ready`: for a connection; `suspended`: for a suspension to end.
+    /// `deferred`: they wait for their next attempt; `ready`: for a connection; `suspended`: for a suspension to end; `held`: for the time
+    /// at which they are to go, or for an operator who holds them.
     pub state: String,
     /// Their domain.
     pub domain: String,
@@ -78,6 +80,9 @@ pub struct Row {
     /// Which suspension holds it back, and why: `12 by user 0, process 7: TEXT`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended: Option<String>,
+    /// Which operator holds it, why and until when: `by user 0, process 7: TEXT, until it is released`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
     /// What was said last.
     pub last_reply: Option<String>,
     /// Its record cannot be read: nothing is known of its sender, recipients, size and time.
@@ -97,7 +102,7 @@ pub struct Count {
     /// And those that wait for a suspension to end.
     #[serde(default)]
     pub suspended: u64,
-    /// And those that wait for the time at which they are to go.
+    /// And those that wait for the time at which they are to go, or for an operator who holds them.
     #[serde(default)]
     pub held: u64,
     /// Groups: the recipients of one message in one domain.
@@ -132,6 +137,12 @@ pub struct Change {
     /// Why: the sender of what goes back is told.
     #[serde(default)]
     pub reason: String,
+    /// For how long it is held, seconds; none: until it is let go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
+    /// Until when, in Unix seconds: as the answer to the request before this one says, where this goes on behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u32>,
     /// Where to go on.
     #[serde(default)]
     pub cursor: Option<String>,
@@ -147,6 +158,25 @@ pub struct Suspend {
     /// All mail is meant, where there is no filter.
     #[serde(default)]
     pub all: bool,
+    /// For how long, seconds.
+    pub seconds: u64,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// That mail is to be led elsewhere.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redirect {
+    /// Which, by name: its domain, site or provider.
+    #[serde(default)]
+    pub filter: BTreeMap<String, String>,
+    /// All mail is meant, where there is no filter.
+    #[serde(default)]
+    pub all: bool,
+    /// Where: `smtp://host:port`.
+    pub to: String,
     /// For how long, seconds.
     pub seconds: u64,
     /// Why.
@@ -184,8 +214,11 @@ pub struct Suspensions {
 pub struct SuspensionEntry {
     /// Its number.
     pub id: u64,
-    /// `wait`, `return` or `set`.
+    /// `wait`, `return`, `set` or `redirect`.
     pub effect: String,
+    /// Where mail is led.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
     /// The key that is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
@@ -239,6 +272,9 @@ pub struct Changed {
     /// Groups of these whose end is not on disk yet: a kill now would leave them in the queue.
     #[serde(default)]
     pub unwritten: u64,
+    /// Until when it is held, in Unix seconds: for the request that goes on behind this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u32>,
     /// Where to go on; none: that was all.
     pub next: Option<String>,
     /// As in a page.
@@ -284,6 +320,13 @@ pub struct Recipient {
     pub next_attempt: Option<String>,
     /// What was said last.
     pub last_reply: Option<String>,
+    /// As in a row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
+    /// What was said in the last attempt that failed, as far as it is kept in memory: `> ` in front of what the relay said, `< ` of what it was
+    /// told; of good replies only the code.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dialogue: Vec<String>,
 }
 
 /// A part of it that waits in a queue.

@@ -10,7 +10,7 @@ use axum::response::Response;
 use tokio::time::Instant;
 
 use super::answers::{Api, Problem, iso, json};
-use super::queue::{asked, details, why as suspended_by};
+use super::queue::{asked, details, hold, why as suspended_by};
 use super::quotas;
 use super::searching::{PreparedQuestion, Question, ready};
 use super::shape::why::{Because, Domain, LastReply, Provider, RateLines, Share, Site, Why};
@@ -41,6 +41,10 @@ struct Meant {
     held: u64,
     /// When the first of these is to go.
     released: Option<UnixMillis>,
+    kept: u64,
+    /// Until when an operator holds the first of these, and who the first.
+    let_go: Option<UnixMillis>,
+    keeps: Option<String>,
     ready: u64,
     /// What is looked at of those that wait for a point of time.
     due: Vec<DueMail>,
@@ -54,6 +58,11 @@ impl Meant {
                 return;
             }
             GroupState::Suspended => (&mut self.suspended, &mut self.resumes),
+            GroupState::Held if row.seen.group.is_kept() => {
+                self.kept += recipients;
+                self.let_go = self.let_go.into_iter().chain(row.next).min();
+                return;
+            }
             GroupState::Held => (&mut self.held, &mut self.released),
             GroupState::Deferred => (&mut self.deferred, &mut self.next),
         };
@@ -63,7 +72,7 @@ impl Meant {
     }
 
     fn recipients(&self) -> u64 {
-        self.deferred + self.suspended + self.held + self.ready
+        self.deferred + self.suspended + self.held + self.kept + self.ready
     }
 }
 
@@ -107,6 +116,9 @@ pub(super) async fn why(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) 
     let heard = replies(&api, filter, &rows).await?;
     for (name, words) in heard.by {
         meant.entry(name).or_default().by = Some(words);
+    }
+    for (name, words) in heard.keeps {
+        meant.entry(name).or_default().keeps = Some(words);
     }
     for (name, due) in heard.due {
         meant.entry(name).or_default().due = due;
@@ -153,6 +165,8 @@ struct LaneDetails {
     replies: Vec<LastReply>,
     /// By what mail of domains is suspended.
     by: BTreeMap<String, String>,
+    /// Who holds mail of domains.
+    keeps: BTreeMap<String, String>,
     /// What waits in domains for a point of time.
     due: BTreeMap<String, Vec<DueMail>>,
 }
@@ -164,6 +178,9 @@ async fn replies(api: &Api, filter: &Filter, rows: &[ask::Row]) -> Result<LaneDe
     for (row, detail) in rows.iter().zip(details(api, filter, rows).await?) {
         if let Some(words) = suspended_by(&suspensions, row, &detail) {
             known.by.entry(row.seen.domain.to_string()).or_insert(words);
+        }
+        if let Some(words) = detail.as_ref().ok().and_then(|detail| hold(detail.hold.as_deref(), row.next)) {
+            known.keeps.entry(row.seen.domain.to_string()).or_insert(words);
         }
         if let Some(due) = detail.as_ref().ok().and_then(|detail| DueMail::of(row, &detail.whose)) {
             known.due.entry(row.seen.domain.to_string()).or_default().push(due);
@@ -239,7 +256,7 @@ async fn tell(
 
 /// All that waits in a queue.
 fn by_queue<'a>(wait: &'a DomainWait, of: &Meant) -> (Meant, &'a [DomainWait]) {
-    let DomainWait { deferred, next, suspended, resumes, held, released, ready, .. } = wait;
+    let DomainWait { deferred, next, suspended, resumes, held, released, kept, let_go, ready, .. } = wait;
     let meant = Meant {
         deferred: deferred.recipients,
         next: *next,
@@ -249,6 +266,9 @@ fn by_queue<'a>(wait: &'a DomainWait, of: &Meant) -> (Meant, &'a [DomainWait]) {
         due: of.due.clone(),
         held: held.recipients,
         released: *released,
+        kept: kept.recipients,
+        let_go: *let_go,
+        keeps: of.keeps.clone(),
         ready: ready.recipients,
     };
     (meant, std::slice::from_ref(wait))
@@ -278,6 +298,9 @@ fn reasons(
     }
     if of.held > 0 {
         reasons.push(words::later(words::held, of.held, of.released, held, now));
+    }
+    if of.kept > 0 {
+        reasons.push((words::kept(of.kept, of.keeps.as_deref()), of.let_go));
     }
     if of.ready > 0 {
         let held = waits.iter().find_map(|wait| Some((wait.cause.as_ref()?, wait)));

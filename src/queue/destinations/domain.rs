@@ -163,7 +163,7 @@ impl Domain {
             && first.0.due() <= now
         {
             let mut group = PeekMut::pop(first).0;
-            if matches!(group.standing, GroupPhase::Suspended | GroupPhase::Held) {
+            if matches!(group.standing, GroupPhase::Suspended | GroupPhase::Held | GroupPhase::Kept) {
                 group.resume();
             }
             self.ready.push_back(group);

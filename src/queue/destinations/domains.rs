@@ -173,8 +173,21 @@ impl Domains {
         self.walked.as_mut().map(|walked| (walked, domain))
     }
 
+    /// A group that was taken is ready again, in front of all others. False: an operator holds it, and it waits as before.
+    pub(super) fn take_back(&mut self, key: DomainKey, group: Group) -> bool {
+        let Some(domain) = self.get_mut(key) else { return false };
+        domain.active -= 1;
+        if group.is_kept() {
+            self.defer(key, group);
+            return false;
+        }
+        domain.ready.push_front(group);
+        self.put_in_front(key);
+        true
+    }
+
     /// A group was put in front of all that is ready.
-    pub(super) fn put_in_front(&mut self, key: DomainKey) {
+    fn put_in_front(&mut self, key: DomainKey) {
         if let Some(walked) = &mut self.walked {
             walked.put_in_front(key);
         }

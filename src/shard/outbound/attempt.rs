@@ -102,7 +102,7 @@ fn count<R: Runtime>(run: &Run<'_, R>, outcomes: &Outcomes) {
             Ended::Deferred(_) => Tried::Deferred,
             Ended::Bounced(_) | Ended::Expired(_) => Tried::Bounced,
             // It was not.
-            Ended::Local(_) => continue,
+            Ended::Local(_) | Ended::Held(_) => continue,
         };
         attempted.add(place, tried as usize, outcome.count.into());
         if let Some(place) = place_by {

@@ -199,7 +199,7 @@ fn failed_recipients(settled: &Settled) -> impl Iterator<Item = (u16, dsn::Cause
         let (cause, failure) = match &outcome.disposition {
             Ended::Bounced(failure) => (dsn::Cause::Refused, failure),
             Ended::Expired(failure) => (dsn::Cause::Expired, failure),
-            Ended::Delivered | Ended::Deferred(_) | Ended::Local(_) => return None,
+            Ended::Delivered | Ended::Deferred(_) | Ended::Local(_) | Ended::Held(_) => return None,
         };
         Some((outcome.first..outcome.first.saturating_add(outcome.count), cause, &**failure))
     });
@@ -289,7 +289,7 @@ fn late_words(why: &str, last: Option<&str>) -> String {
 fn last_reply(lane: &Lane, key: u32, ordinal: u16) -> Option<String> {
     let live = lane.entry(key)?.live();
     let range = live.iter().find(|range| (range.first..range.first + range.count).contains(&ordinal))?;
-    let text = lane.reply(range.reply);
+    let (text, _) = lane.said(range);
     (!text.is_empty()).then(|| text.to_owned())
 }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::limits;
 use crate::mail::classify::Class;
 use crate::observe::event::{Attempt, Mail};
-use crate::queue::outcome::{Deferral, Ended, Failure, Outcomes, RangeOutcome, Settled};
+use crate::queue::outcome::{Deferral, Ended, Failure, Hold, Outcomes, RangeOutcome, Settled};
 use crate::queue::{Group, GroupPhase};
 use crate::route::{Hop, SitePolicy};
 use crate::runtime::{Defect, Runtime};
@@ -230,6 +230,13 @@ pub(in crate::shard) fn report<R: Runtime>(
         return;
     }
     hand_in(shard, job, outcomes);
+}
+
+/// A group waits from now on as an operator wants it, and that is recorded.
+pub(in crate::shard) fn kept<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, hold: Hold, waits: Group) {
+    let outcome = RangeOutcome::new(job.group.first, job.group.count, Ended::Held(Box::new(hold)));
+    borrow::attempted(shard, job, vec![waits]);
+    hand_in(shard, job, Outcomes::One(outcome));
 }
 
 /// The same outcomes, with what their sender is to be told beside failures.
