@@ -23,6 +23,7 @@ mod metrics;
 mod quota_gauges;
 pub mod reload;
 pub(crate) mod names;
+mod page;
 mod say;
 mod reader;
 mod search;
