@@ -395,6 +395,16 @@ stories!("why.py", None;
     a_domain_that_does_not_resolve_is_asked_for_when_it_says,
 );
 
+stories!("../page/page.py", None;
+    every_view_is_for_everybody,
+    a_keyboard_is_enough,
+    what_others_write_stays_text,
+    a_change_asks_first,
+    a_stream_that_breaks_comes_back,
+    who_is_not_known_signs_in,
+    the_relay_serves_it,
+);
+
 stories!("control.py", None;
     a_queue_is_listed_counted_and_shown,
     a_message_under_way_is_told,
