@@ -160,7 +160,15 @@ mod tests {
     #[test]
     fn no_text_becomes_markup() {
         for script in SCRIPTS {
-            for word in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function(", "srcdoc"] {
+            for word in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+                "Function(",
+                "srcdoc",
+            ] {
                 assert!(!script.contains(word), "{word}");
             }
         }
@@ -179,10 +187,14 @@ mod tests {
             let fields = fields.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
             runtime.block_on(page(State(made.clone()), fields))
         };
-        let of = |response: &Response, name| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        let of = |response: &Response, name| {
+            response.headers().get(name).map(|value| value.to_str().unwrap().to_owned())
+        };
         let plain = ask(&[]);
         assert_eq!((plain.status(), of(&plain, header::CONTENT_ENCODING)), (StatusCode::OK, None));
-        for (accepts, packed) in [("gzip, br", true), ("br;q=1, GZIP;q=0.5", true), ("gzip;q=0", false), ("deflate", false)] {
+        for (accepts, packed) in
+            [("gzip, br", true), ("br;q=1, GZIP;q=0.5", true), ("gzip;q=0", false), ("deflate", false)]
+        {
             let response = ask(&[(header::ACCEPT_ENCODING, accepts)]);
             assert_eq!(of(&response, header::CONTENT_ENCODING).is_some(), packed, "{accepts}");
             assert_eq!(of(&response, header::ETAG) == of(&plain, header::ETAG), !packed, "{accepts}");

@@ -198,6 +198,8 @@ function href(view, parameters) {
 
 // A value for the search field, quoted where it must be.
 const quoted = (value) => (/[\s"]/.test(value) || value === "" ? `"${value.replace(/"/g, '\\"')}"` : value);
+// A time as filters have it.
+const lasting = (seconds) => (seconds % 86400 === 0 ? `${seconds / 86400}d` : seconds % 3600 === 0 ? `${seconds / 3600}h` : seconds % 60 === 0 ? `${seconds / 60}m` : `${seconds}s`);
 const search = (filters) => Object.entries(filters).map(([name, value]) => `${name}:${quoted(String(value))}`).join(" ");
 const queueLink = (filters, ...words) => h("a", { href: href("queue", { q: search(filters) }) }, ...words);
 const idLink = (id) => h("a", { class: "code", href: `#/message/${encodeURIComponent(id)}` }, id);

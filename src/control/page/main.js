@@ -126,6 +126,8 @@ function signedOut(error) {
 
 function login(words) {
   for (const dialog of document.querySelectorAll("dialog")) dialog.close();
+  if (app.view && app.view.leave) app.view.leave();
+  app.view = null;
   const token = h("input", { type: "password", id: "token", autocomplete: "current-password", required: true, spellcheck: "false" });
   const says = h("div", { role: "alert" }, words ? h("p", { class: "error" }, foreign(capital(words)), ".") : null);
   const submit = async (event) => {
@@ -145,9 +147,11 @@ function login(words) {
       token.select();
     }
   };
-  show(document.getElementById("app"), h("div", { class: "door" }, h("main", { id: "main", tabindex: "-1" }, brand(), h("h1", {}, "Sign in"),
+  // Made anew each time: what is typed is read from these very fields.
+  show(document.getElementById("app"), h("div", { class: "door", key: unique("door") }, h("main", { id: "main", tabindex: "-1" }, brand(), h("h1", {}, "Sign in"),
     h("p", {}, "This relay wants a token. An administrator makes one by ", h("code", {}, "relevo token add NAME --role operate"), "."),
-    h("form", { onsubmit: submit, novalidate: true }, field("Token", token, "It is kept for this tab, until the tab is closed."), says, h("button", { type: "submit", class: "primary" }, "Sign in")))));
+    h("form", { onsubmit: submit, novalidate: true }, field("Token", token, "It is kept for this tab, until the tab is closed."), says, h("button", { type: "submit", class: "primary" }, "Sign in"),
+      session.me ? h("button", { type: "button", onclick: () => app.begin() }, "Cancel") : null))));
   document.title = "Sign in · relevo";
   token.focus();
 }

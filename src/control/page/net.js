@@ -158,7 +158,7 @@ const live = {
         words = "the relay cannot be reached";
       }
     }
-    given.signal.aborted || given.abort();
+    given.abort();
     if (!mine()) return;
     this.tell("broken", words);
     this.timer = setTimeout(() => mine() && this.run(), Math.min(RETRY_MAX, Math.max(pause || 0, this.wait * (0.75 + Math.random() / 2))));

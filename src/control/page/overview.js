@@ -92,7 +92,7 @@ function verdict(o) {
     const least = oldest && bounds(o.ages)[o.ages.indexOf(oldest)][0];
     facts.push(h("li", {}, queueLink({}, recipients(q.recipients)), q.recipients === 1 ? " waits" : " wait",
       q.deferred ? [", ", queueLink({ state: "deferred" }, `${percent(q.deferred, q.recipients)}`), " of them for their next attempt"] : "",
-      least ? ["; the oldest for more than ", queueLink({ older: `${least}s` }, span(least))] : "", "."));
+      least ? ["; the oldest for more than ", queueLink({ older: lasting(least) }, span(least))] : "", "."));
   }
   if (narrowed.length) {
     facts.push(h("li", {}, "Narrowed by what receivers say: ", narrowed.slice(0, 5).map((one, at) => [at ? ", " : "", h("a", { href: href("sites", { provider: one.name }) }, foreign(one.name))]),
@@ -149,7 +149,7 @@ function ages(o) {
   const rows = bounds(o.ages).map(([from, to], at) => {
     const words = !from ? `up to ${span(to)}` : known(to) ? `${span(from)} to ${span(to)}` : `over ${span(from)}`;
     const amount = o.ages[at].recipients;
-    return { key: words, cells: [from ? queueLink({ older: `${from}s` }, words) : words, meter(amount, most, "deferred"), count(amount), percent(amount, sum)] };
+    return { key: words, cells: [from ? queueLink({ older: lasting(from) }, words) : words, meter(amount, most, "deferred"), count(amount), percent(amount, sum)] };
   });
   const columns = [{ label: "Age" }, { label: "Share", cls: "bars" }, { label: "Recipients", num: true }, { label: "%", num: true, cls: "share" }];
   return section("Queue by age", null, table({ caption: "Queue by age", columns, rows, empty: "Nothing waits.", cls: "plainly" }));

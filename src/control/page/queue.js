@@ -12,7 +12,7 @@ const queue = {
     const text = query.get("q") || "";
     if (document.activeElement !== this.field.input || this.text !== text) this.field.input.value = text;
     const { filters, wrong } = parse(text);
-    Object.assign(this, { text, filters, wrong: wrong ? new Refused(0, wrong, "bad_filter") : null, counted: null, why: null, whyError: null });
+    Object.assign(this, { text, filters, wrong: wrong ? new Refused(0, wrong, "bad_filter") : null, counted: null, countError: null, why: null, whyError: null, whyPart: null });
     if (wrong) return;
     this.pages.begin({ ...filters, limit: 100 });
     this.count();
