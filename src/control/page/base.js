@@ -123,7 +123,7 @@ function bytes(value) {
   return `${short(value, at && value < 10 ? 1 : 0)} ${units[at]}`;
 }
 
-const percent = (part, whole) => (whole ? `${short((part / whole) * 100, part / whole < 0.1 ? 1 : 0)} %` : "0 %");
+const percent = (part, whole) => (!known(part) ? "–" : whole ? `${short((part / whole) * 100, part / whole < 0.1 ? 1 : 0)} %` : "0 %");
 
 // The relay's clock is what its times are measured by: a browser's may be wrong.
 const clock = { ahead: 0 };

@@ -107,6 +107,7 @@ function verdict(o) {
 function judged(o, q, r) {
   if (o.draining) return ["warn", "Draining: no new mail is taken, what is under way is finished"];
   if (!o.ready) return ["bad", "This relay takes no mail now"];
+  if (!known(r.delivered)) return ["", "Ready for mail; rates are known in a moment"];
   if (r.delivered > 0) {
     const trouble = r.deferred > r.delivered;
     return trouble ? ["warn", `Mail flows, but more is deferred than delivered: ${rate(r.deferred)} against ${rate(r.delivered)} a second`] : ["", `Mail flows: ${rate(r.delivered)} delivered a second`];

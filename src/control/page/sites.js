@@ -107,17 +107,18 @@ function siteTable(pages, caption, empty) {
   if (pages.error) return failure(pages.error, () => pages.load());
   if (!pages.rows) return loading();
   const rows = pages.rows.map((one) => {
+    const name = one.name || one.site;
     const closed = one.closed_until && Date.parse(one.closed_until) > now();
     const is = one.suspended ? badge("suspended", "warn") : closed ? badge("closed", "bad") : one.narrowed ? badge("narrowed", "warn") : badge("open", "good");
-    return { key: `${one.site} ${one.source}`, cells: [
-      [queueLink({ site: one.site }, foreign(one.site)), one.provider ? h("small", { class: "under" }, "of ", h("a", { href: href("sites", { provider: one.provider }) }, foreign(one.provider))) : null],
+    return { key: `${name} ${one.source}`, cells: [
+      [queueLink({ site: name }, foreign(one.site)), one.provider ? h("small", { class: "under" }, "of ", h("a", { href: href("sites", { provider: one.provider }) }, foreign(one.provider))) : null],
       one.source ? foreign(one.source) : none("node's own"), is,
       [count(one.connections), " of ", known(one.window) && one.narrowed ? h("b", { title: "The adaptive window in force" }, count(one.window)) : count(one.connection_limit), one.narrowed ? h("small", { class: "under" }, `limit ${count(one.connection_limit)}`) : null],
       one.message_rate ? foreign(one.message_rate) : none("none"), count(one.ready),
       closed ? time(one.closed_until) : none(), one.last_reply ? h("span", { class: "reply" }, foreign(one.last_reply)) : none(),
       h("div", { class: "row-acts" }, one.suspended
-        ? act("Resume …", "operate", () => resume({ filter: { site: one.site }, mail: `site ${one.site}`, why: one.suspended }, () => pages.load()), { class: "small", "aria-label": `Resume ${one.site}` })
-        : act("Suspend …", "operate", () => change("suspend", { site: one.site }, () => pages.load()), { class: "small", "aria-label": `Suspend ${one.site}` })),
+        ? act("Resume …", "operate", () => resume({ filter: { site: name }, mail: `site ${one.site}`, why: one.suspended }, () => pages.load()), { class: "small", "aria-label": `Resume ${one.site}` })
+        : act("Suspend …", "operate", () => change("suspend", { site: name }, () => pages.load()), { class: "small", "aria-label": `Suspend ${one.site}` })),
     ] };
   });
   const columns = [{ label: "Site" }, { label: "Source" }, { label: "Is" }, { label: "Connections", num: true }, { label: "Rate", num: true }, { label: "Ready", num: true }, { label: "Closed until" }, { label: "Last reply", cls: "wordy" }, { label: "Do", cls: "do" }];
