@@ -8,6 +8,8 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "../peers")]
+# Debian's, also where another Python comes first.
+sys.path.append("/usr/lib/python3/dist-packages")
 
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options

@@ -138,12 +138,20 @@ function span(seconds) {
   return `${count(Math.floor(seconds / 86400))} d${hours ? ` ${hours} h` : ""}`;
 }
 
+// The same to one unit, for tables: the exact time stands behind it.
+function brief(seconds) {
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 129600) return `${Math.round(seconds / 3600)} h`;
+  return `${count(Math.round(seconds / 86400))} d`;
+}
+
 function relative(iso) {
   const at = Date.parse(iso);
   if (Number.isNaN(at)) return "–";
   const seconds = (at - now()) / 1000;
   if (Math.abs(seconds) < 1) return "now";
-  return seconds > 0 ? `in ${span(seconds)}` : `${span(-seconds)} ago`;
+  return seconds > 0 ? `in ${brief(seconds)}` : `${brief(-seconds)} ago`;
 }
 
 // A time: relative, and the exact one where somebody points at it or comes to it by keyboard.
@@ -172,7 +180,7 @@ const STATES = {
   ready: { words: "waits for a connection", kind: "good" },
   deferred: { words: "waits for its next attempt", kind: "wait" },
   suspended: { words: "waits for a suspension to end", kind: "warn" },
-  held: { words: "held: by an operator, or until its send_at", kind: "warn" },
+  held: { words: "by an operator, or until its send_at", kind: "warn" },
   under_way: { words: "a connection has it now", kind: "good" },
 };
 const stateBadge = (state) => h("span", { class: `badge state ${state}`, title: STATES[state] && STATES[state].words }, state);

@@ -33,7 +33,7 @@ function whyDomain(one) {
     const lines = ["connection_rate", "message_rate", "recipient_rate"].concat(Object.keys(site).filter((name) => name.endsWith("_rate") && name !== "window_rate"));
     for (const line of new Set(lines)) if (typeof site[line] === "string") facts.push(fact("Rate", foreign(site[line])));
     if (known(site.window_rate)) facts.push(fact("Window", `${rate(site.window_rate)} messages a second (adaptive window)`));
-    if (site.closed_until) facts.push(fact("Closed", "until ", time(site.closed_until), site.error ? [": ", foreign(site.error)] : "", site.failures ? `, ${plural(site.failures, "failure")} in a row` : ""));
+    if (site.closed_until) facts.push(fact("Closed", "opens ", time(site.closed_until), site.failures ? `, after ${plural(site.failures, "failure")} in a row` : "", site.error ? [": ", foreign(site.error)] : ""));
     for (const of of site.providers || []) facts.push(fact("Provider", h("a", { href: href("sites", { provider: of.provider }) }, foreign(of.provider)), `: ${count(of.connections)} of ${known(of.connections_max) ? count(of.connections_max) : "any number of"} connections `, of.limit ? h("small", {}, foreign(of.limit)) : ""));
   }
   const waits = [["ready", one.ready], ["deferred", one.deferred], ["suspended", one.suspended], ["held", one.held]].filter(([, number]) => number > 0);
@@ -74,7 +74,7 @@ const message = {
       heading(["Message ", code(told.id)], back, act("Try now …", "operate", () => change("retry", f, again)), act("Hold …", "operate", () => change("hold", f, again)),
         act("Release …", "operate", () => change("release", f, again)), act("Bounce …", "operate", () => change("bounce", f, again), { class: "danger" }), h("button", { type: "button", onclick: again }, "Load anew")),
       h("dl", { class: "facts" }, fact("Sender", address(told.sender)), fact("Accepted", time(told.accepted)), fact("Given up", time(told.expires)), fact("Size", bytes(told.size)),
-        fact("Recipients", `${count(told.left)} of ${count(told.recipients)} left`), fact("Under way", count(told.under_way)), fact("Lane", count(told.lane))),
+        fact("Recipients", `${count(told.left)} of ${count(told.recipients)} left`), fact("Under way", count(told.under_way))),
       section("Why it waits", null, this.whyError ? h("div", { class: "empty" }, foreign(capital(this.whyError.message)), ".") : this.why ? whyOf(this.why) : loading("Asking what it waits for …")),
       section("Recipients that are not settled", told.live.length < told.left ? h("span", { class: "as-of" }, `the first ${count(told.live.length)} of ${count(told.left)}`) : null, liveTable(told)),
       told.live.filter((one) => one.dialogue && one.dialogue.length).slice(0, 10).map((one) => section("Last failed attempt", h("span", { class: "as-of" }, address(one.address)), dialogue(one.dialogue))),

@@ -164,7 +164,7 @@ function byProvider(o) {
     meter(one.recipients, most, one.suspended ? "suspended" : "deferred"), count(one.recipients), count(one.connections),
     one.narrowed ? badge(plural(one.narrowed, "site"), "warn") : none(),
   ] }));
-  const columns = [{ label: "Provider" }, { label: "Share", cls: "bars" }, { label: "Queued", num: true }, { label: "Connections", num: true }, { label: "Narrowed", num: true }];
+  const columns = [{ label: "Provider" }, { label: "Share", cls: "bars" }, { label: "Queued", num: true }, { label: "Connections", num: true, cls: "spare" }, { label: "Narrowed", num: true }];
   return section("Queue by provider", h("a", { href: "#/sites" }, list.length > 10 ? `All ${list.length}` : "All"), table({
     caption: "Queue by provider", columns, rows, cls: "plainly", empty: o.providers ? "Nothing waits at a provider that the shaping files name." : "Not counted yet." }));
 }
@@ -175,7 +175,7 @@ function byDomain(o) {
   const rows = list.slice(0, 10).map((one) => ({ key: one.name, cells: [
     one.name === "other" ? none("other") : queueLink({ domain: one.name }, foreign(one.name)),
     meter(one.recipients, most, "deferred"), count(one.recipients), count(one.ready), count(one.deferred) ] }));
-  const columns = [{ label: "Domain" }, { label: "Share", cls: "bars" }, { label: "Queued", num: true }, { label: "Ready", num: true }, { label: "Deferred", num: true }];
+  const columns = [{ label: "Domain" }, { label: "Share", cls: "bars" }, { label: "Queued", num: true }, { label: "Ready", num: true, cls: "spare" }, { label: "Deferred", num: true, cls: "spare" }];
   return section("Largest domains", o.queue && known(o.queue.domains) ? h("span", { class: "as-of" }, `of ${plural(o.queue.domains, "domain")}`) : null,
     table({ caption: "Largest domains", columns, rows, cls: "plainly", empty: o.domains ? "Nothing waits." : "Not counted yet." }));
 }
@@ -186,7 +186,7 @@ function classes(o) {
     return { key: one.class, cells: [h("span", { class: "badge" }, plain(one.class)), h("span", { class: "hint" }, CLASSES[one.class] || ""), count(one.recipients),
       one.text ? h("span", { class: "reply" }, foreign(one.text)) : none("no text yet"), found ? queueLink({ reply: found[0].replaceAll(".", "\\.") }, "find") : "" ] };
   });
-  const columns = [{ label: "Class" }, { label: "Meaning", cls: "wordy roomy" }, { label: "Recipients", num: true }, { label: "Latest text", cls: "wordy" }, { label: "In the queue" }];
+  const columns = [{ label: "Class" }, { label: "Meaning", cls: "wordy" }, { label: "Recipients", num: true }, { label: "Latest text", cls: "wordy text" }, { label: "In the queue" }];
   return section("Errors by class", h("span", { class: "as-of" }, "since the start"), table({ caption: "Errors by class", columns, rows, empty: o.classes ? "No receiver refused or put off anything since the start." : "Not counted yet." }));
 }
 

@@ -4,7 +4,7 @@
 function table({ caption, columns, rows, empty, cls }) {
   if (!rows.length) return h("div", { class: "empty" }, empty);
   const head = h("tr", { role: "row" }, columns.map((column) =>
-    h("th", { role: "columnheader", scope: "col", class: column.num ? "num" : column.cls, title: column.title }, column.label)));
+    h("th", { role: "columnheader", scope: "col", class: `${column.num ? "num" : ""} ${column.cls || ""}`.trim() || null, title: column.title }, column.label)));
   const line = ({ key, cells, cls: of }) => h("tr", { role: "row", key, class: of }, cells.map((cell, at) =>
     h("td", { role: "cell", class: `${columns[at].num ? "num" : ""} ${columns[at].cls || ""}`.trim() || null, "data-label": columns[at].label }, h("div", { class: "cell" }, cell))));
   return h("div", { class: "wide" },

@@ -83,13 +83,13 @@ const queue = {
       const until = row.state === "suspended" ? row.suspended : row.hold || row.suspended;
       return { key: `${row.id} ${row.domain} ${first || ""}`, cells: [
         idLink(row.id), stateBadge(row.state),
-        row.damaged ? h("span", { class: "error" }, "its record cannot be read") : [first === undefined ? queueLink({ domain: row.domain }, foreign(row.domain)) : address(first), left > 0 ? h("small", { class: "under", title: more.map(plain).join(", ") }, `and ${count(left)} more in `, foreign(row.domain)) : null],
-        row.damaged ? none() : address(row.sender), row.accepted ? time(row.accepted, span((now() - Date.parse(row.accepted)) / 1000)) : none(), count(row.attempts),
-        row.next_attempt ? time(row.next_attempt) : row.site_closed_until ? ["site closed, ", time(row.site_closed_until)] : none("as soon as it can"),
+        row.damaged ? h("span", { class: "error" }, "its record cannot be read") : [first === undefined ? queueLink({ domain: row.domain }, foreign(row.domain)) : address(first), left > 0 ? h("small", { class: "under", title: more.map(plain).join(", ") }, `and ${count(left)} more in `, foreign(row.domain)) : null, h("small", { class: "under" }, h("span", { class: "sr" }, "from "), address(row.sender))],
+        row.accepted ? time(row.accepted, brief(Math.max(0, now() - Date.parse(row.accepted)) / 1000)) : none(), count(row.attempts),
+        row.next_attempt ? time(row.next_attempt) : row.site_closed_until ? ["site closed, ", time(row.site_closed_until)] : none({ suspended: "when it is resumed", held: "when it is released" }[row.state] || "due"),
         [row.last_reply ? h("span", { class: "reply" }, foreign(row.last_reply)) : none(), until ? h("small", { class: "under" }, foreign(until)) : null],
       ] };
     });
-    const columns = [{ label: "Message" }, { label: "State" }, { label: "Recipients", cls: "wordy left" }, { label: "Sender", cls: "wordy left" }, { label: "Age", num: true }, { label: "Attempts", num: true }, { label: "Next attempt" }, { label: "Last reply", cls: "wordy" }];
+    const columns = [{ label: "Message", cls: "id" }, { label: "State" }, { label: "Recipients, sender", cls: "wordy people" }, { label: "Age", num: true }, { label: "Tries", num: true, title: "Attempts so far" }, { label: "Next attempt" }, { label: "Last reply", cls: "wordy text" }];
     const none_ = Object.keys(this.filters).length
       ? ["Nothing of that waits. ", h("a", { href: href("log", { domain: this.filters.domain }) }, "The log"), " tells what becomes of mail, and ", h("a", { href: href("suppressions", { address: this.filters.recipient }) }, "the suppression list"), " who gets none."]
       : "The queue is empty: all that was accepted is settled.";

@@ -25,7 +25,7 @@ const suppressions = {
     const rows = (pages.rows || []).map((one) => ({ key: `${one.address} ${one.tenant}`, cells: [
       h("bdi", {}, plain(one.address)), one.tenant ? foreign(one.tenant) : none("all mail of the node"), h("span", { class: "badge" }, plain(one.reason)), time(one.added), one.expires ? time(one.expires) : none("for good"), one.note ? foreign(one.note) : none(),
       h("div", { class: "row-acts" }, act("Remove …", "operate", () => this.remove(one), { class: "small", "aria-label": `Remove ${plain(one.address)}` })) ] }));
-    const columns = [{ label: "Address", cls: "wordy" }, { label: "Whose mail", cls: "left" }, { label: "Reason", cls: "left" }, { label: "Since" }, { label: "Until" }, { label: "Note", cls: "wordy" }, { label: "Do", cls: "do" }];
+    const columns = [{ label: "Address", cls: "wordy" }, { label: "Whose mail", cls: "left" }, { label: "Reason", cls: "left" }, { label: "Since" }, { label: "Until" }, { label: "Note", cls: "wordy" }, { label: "Actions", cls: "do" }];
     return [
       heading("Suppression list", "Who is on it gets no mail: RCPT is refused with 550 5.7.1, or the recipient is taken and recorded as suppressed.", act("Add …", "operate", () => this.add())),
       h("form", { class: "filters", onsubmit: go, role: "search" }, input("address", "Is this address on it?", "ada@example.org"), input("domain", "Domain", "example.org"), input("tenant", "Tenant", ""), reason, h("button", { type: "submit", class: "primary" }, "Search")),

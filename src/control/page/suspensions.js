@@ -14,12 +14,12 @@ const suspensions = {
   draw() {
     const list = this.list || [];
     const rows = list.map((one) => ({ key: one.id, cells: [
-      h("span", {}, count(one.id)), [foreign(one.mail)],
+      count(one.id), [foreign(one.mail), h("small", { class: "under" }, foreign(one.reason))],
       [badge(EFFECTS[one.effect] || plain(one.effect), one.effect === "return" ? "bad" : "warn"), one.key ? h("small", { class: "under" }, foreign(`${one.key} = ${one.value}`)) : null, one.to ? h("small", { class: "under" }, "to ", foreign(one.to)) : null],
-      h("span", { class: "said" }, foreign(one.reason)), foreign(one.by), time(one.since), time(one.until),
+      foreign(one.by), [time(one.until), h("small", { class: "under" }, "since ", time(one.since))],
       h("div", { class: "row-acts" }, queueable(one) ? h("a", { href: href("queue", { q: search(queueable(one)) }) }, "Queue") : null,
         act("Resume …", "operate", () => resume({ id: one.id, mail: one.mail, why: one.reason }, () => this.load()), { class: "small", "aria-label": `Resume suspension ${one.id}` })) ] }));
-    const columns = [{ label: "No." }, { label: "Mail", cls: "wordy left" }, { label: "Effect", cls: "left" }, { label: "Reason", cls: "wordy" }, { label: "By", cls: "wordy left" }, { label: "Since" }, { label: "Until" }, { label: "Do", cls: "do" }];
+    const columns = [{ label: "No." }, { label: "Mail, and why", cls: "wordy text" }, { label: "Effect" }, { label: "By", cls: "wordy" }, { label: "Until" }, { label: "Actions", cls: "do" }];
     return [
       heading("Suspensions", "Decisions of operators and of rules of the shaping files. They outlive a restart and end by themselves.", act("Suspend …", "operate", askScope)),
       this.error ? failure(this.error, () => this.load()) : null,
