@@ -145,7 +145,7 @@ class Answers:
             return {**zero, "next": None}
         part = {"recipients": 500000, "deferred": 490000, "ready": 6000, "suspended": 3000, "held": 1000, "groups": 412000, "under_way": 206}
         if any(query.get(name) for name in ("domain", "site", "provider", "id", "sender", "recipient")):
-            part = {"recipients": 602, "deferred": 600, "ready": 2, "suspended": 0, "held": 0, "groups": 600, "under_way": 1}
+            return {"recipients": 602, "deferred": 600, "ready": 2, "suspended": 0, "held": 0, "groups": 600, "under_way": 1, "next": None}
         return {**part, "next": None if query.get("cursor") else "b"}
 
     def message(self, id):

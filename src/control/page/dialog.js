@@ -76,9 +76,9 @@ function change(what, filters, then) {
     }
     state.busy = false;
     tell();
-    if (state.done) shut.focus();
+    if (state.done) finished(shut);
   };
-  const shut = h("button", { type: "button", onclick: close }, "Close");
+  const shut = h("button", { type: "button", onclick: close }, "Cancel");
   dialog.append(h("form", { onsubmit: submit, oninput: tell, novalidate: true },
     h("h2", { id: "dialog-title" }, words.title),
     h("p", { class: "meant" }, h("bdi", { class: "code" }, plain(meantBy(filters)))), says, h("p", {}, words.tells),
@@ -100,7 +100,7 @@ const loadingWords = (counted) => (counted ? `Counting: ${recipients(counted.rec
 function question({ title, meant, tells, fields: inputs, verb, danger, run }) {
   const says = h("div", { class: "says", role: "status" });
   const dialog = h("dialog", { "aria-labelledby": "dialog-title" });
-  const shut = h("button", { type: "button", onclick: () => dialog.close() }, "Close");
+  const shut = h("button", { type: "button", onclick: () => dialog.close() }, "Cancel");
   const go = h("button", { type: "submit", class: danger ? "danger" : "primary" }, verb);
   const submit = async (event) => {
     event.preventDefault();
@@ -116,7 +116,7 @@ function question({ title, meant, tells, fields: inputs, verb, danger, run }) {
       const done = await run(Object.fromEntries([...form.elements].filter((input) => input.name).map((input) => [input.name, input.value.trim()])));
       show(says, h("p", {}, h("b", {}, done)));
       go.hidden = true;
-      shut.focus();
+      finished(shut);
     } catch (error) {
       show(says, h("p", { class: "error" }, foreign(capital(error.message)), "."));
       go.disabled = false;
@@ -128,6 +128,11 @@ function question({ title, meant, tells, fields: inputs, verb, danger, run }) {
   open(dialog);
   const first = dialog.querySelector("input, select, textarea") || go;
   first.focus();
+}
+
+function finished(button) {
+  button.textContent = "Close";
+  button.focus();
 }
 
 function open(dialog, closed) {

@@ -69,7 +69,7 @@ live.on = {
 const brand = () => h("a", { class: "brand", href: "#/overview" }, s("svg", { viewBox: "0 0 32 32", width: "26", height: "26", "aria-hidden": "true" }, s("rect", { width: "32", height: "32", rx: "8" }), s("path", { d: "M7 11h11m-4-4 4 4-4 4M25 21H14m4-4-4 4 4 4" })), h("span", {}, "relevo"));
 
 function liveness() {
-  const since = live.since ? ` since ${clockOf(live.since)} UTC` : "";
+  const since = live.since ? ` since ${clockOf(live.since)}` : "";
   const [words, kind] = {
     live: ["Live", "good"], broken: [`Not live${since}`, "bad"], hidden: [`Paused${since}`, "wait"], off: ["Connecting", "wait"],
   }[live.state];

@@ -144,7 +144,7 @@ function states(o) {
 const bounds = (list) => list.map((age, at) => [at ? list[at - 1].up_to_seconds : 0, age.up_to_seconds]);
 
 function ages(o) {
-  if (!o.ages) return section("Queue by age", null, h("div", { class: "empty" }, "Not known yet: ages are counted when the shards have time for it."));
+  if (!o.ages) return section("Queue by age", null, h("div", { class: "empty" }, o.queue && o.queue.recipients === 0 ? "Nothing waits." : "Not known yet: ages are counted when the shards have time for it."));
   const most = Math.max(1, ...o.ages.map((age) => age.recipients));
   const sum = o.ages.reduce((all, age) => all + age.recipients, 0);
   const rows = bounds(o.ages).map(([from, to], at) => {

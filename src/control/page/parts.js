@@ -14,7 +14,7 @@ function table({ caption, columns, rows, empty, cls }) {
 
 // A share of a whole, in words beside it: the bar itself says nothing to a screen reader.
 const meter = (part, whole, kind) => h("span", { class: `meter ${kind || ""}`, "aria-hidden": "true" },
-  h("i", { style: { width: `${whole ? Math.min(100, (part / whole) * 100) : 0}%` } }));
+  part > 0 && whole > 0 ? h("i", { style: { width: `${Math.min(100, (part / whole) * 100)}%` } }) : null);
 
 const section = (title, extra, ...children) => h("section", { class: "panel", "aria-label": title },
   h("div", { class: "panel-head" }, h("h2", {}, title), extra), children);
@@ -89,7 +89,7 @@ class Chart {
   draw() {
     const { lines, length } = this.thinned();
     const most = Math.max(0, ...lines.flatMap((one) => one.points.filter(known)));
-    const high = step(Math.max(most, 1), 4);
+    const high = most > 0 ? step(most, 4) : 1;
     const top = Math.max(high, Math.ceil(most / high) * high);
     const { width, height } = this;
     const x = (at) => MARGIN.left + (length > 1 ? at / (length - 1) : 1) * (width - MARGIN.left - MARGIN.right);

@@ -99,7 +99,7 @@ function providerTable(o) {
       act("Suspend …", "operate", () => change("suspend", { provider: one.name }), { class: "small", "aria-label": `Suspend ${one.name}` }),
       one.suspended ? act("Resume …", "operate", () => resume({ filter: { provider: one.name }, mail: `provider ${one.name}` }), { class: "small", "aria-label": `Resume ${one.name}` }) : null),
   ] }));
-  const columns = [{ label: "Provider", cls: "wordy name" }, { label: "State" }, { label: "Queued", num: true }, { label: "Ready", num: true }, { label: "Deferred", num: true }, { label: "Suspended", num: true }, { label: "Sites", num: true }, { label: "Connections", num: true }, { label: "Actions", cls: "do" }];
+  const columns = [{ label: "Provider", cls: "wordy name" }, { label: "State" }, { label: "Queued", num: true }, { label: "Ready", num: true, cls: "spare" }, { label: "Deferred", num: true }, { label: "Suspended", num: true }, { label: "Sites", num: true, cls: "spare" }, { label: "Connections", num: true }, { label: "Actions", cls: "do" }];
   return section("Providers", o && o.queue ? asOf(o.queue.as_of) : null, o ? table({ caption: "Providers", columns, rows, empty: "No provider has mail. Providers are named in shaping files: [provider.\"name\"]." }) : app.error ? failure(app.error, () => app.begin()) : loading());
 }
 
