@@ -402,6 +402,7 @@ stories!("../page/page.py", None;
     a_change_asks_first,
     a_stream_that_breaks_comes_back,
     who_is_not_known_signs_in,
+    a_queue_is_searched_and_changed,
     the_relay_serves_it,
 );
 

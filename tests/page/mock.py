@@ -1,5 +1,7 @@
 """A relay that is none: it serves the page with answers made up, so that each state of it can be seen. `mock.py PORT [full|empty|closed]`."""
+import http.client
 import json
+import socket
 import sys
 import threading
 import time
@@ -9,6 +11,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import answers
 
 BY_ROLE = ["read", "operate", "admin"]
+# What is made up also where a relay stands behind.
+OURS = ("me", "overview", "history", "sites")
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -41,6 +45,8 @@ class Handler(BaseHTTPRequestHandler):
         if url.path == "/events":
             return self.stream(query)
         name = url.path.removeprefix("/control/v1/")
+        if self.server.behind and name not in OURS:
+            return self.give(*self.passed())
         plain = {"me": lambda: {"who": "token ops" if node.token else "this machine, without a token", "role": node.role, "tenant": None, "redacts": False}, "overview": node.overview, "history": lambda: node.history(int(query["step"])), "sites": lambda: node.sites(query), "queue": lambda: node.queue(query),
                  "queue/count": lambda: node.count(query), "why": lambda: node.why(query), "suspensions": node.suspensions, "warmup": node.warmup, "quotas": node.quotas, "suppressions": lambda: node.suppressions(query), "suppressions/check": lambda: node.suppressions(query)}
         if self.command == "POST":
@@ -60,6 +66,15 @@ class Handler(BaseHTTPRequestHandler):
         self.give(*answer) if isinstance(answer, tuple) else self.give(200, answer)
 
     do_POST = do_GET
+
+    def passed(self):
+        """What the relay behind answers, on its socket."""
+        connection = http.client.HTTPConnection("localhost", timeout=40)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(self.server.behind)
+        connection.request(self.command, self.path, self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+        answer = connection.getresponse()
+        return answer.status, answer.read(), [("Content-Type", "application/json")]
 
     def stream(self, query):
         node = self.server.node
@@ -81,10 +96,10 @@ class Handler(BaseHTTPRequestHandler):
             pass
 
 
-def serve(node, port=0, document=answers.document):
+def serve(node, port=0, document=answers.document, behind=None):
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
-    server.node, server.document = node, document
+    server.node, server.document, server.behind = node, document, behind
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
 

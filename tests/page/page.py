@@ -29,8 +29,8 @@ VIEWS = ["overview", "sites", "sites?provider=google", "queue", "queue?q=domain%
 
 
 class Browser:
-    def __init__(self, node, width=1280, dark=False, document=answers.document):
-        self.node, self.server = node, mock.serve(node, document=document)
+    def __init__(self, node, width=1280, dark=False, document=answers.document, behind=None):
+        self.node, self.server = node, mock.serve(node, document=document, behind=behind)
         self.base = f"http://127.0.0.1:{self.server.server_port}/"
         options = Options()
         options.binary_location = "/usr/bin/chromium"
@@ -297,6 +297,78 @@ def who_is_not_known_signs_in():
         browser.button("Sign out").click()
         browser.says("Sign in")
         assert browser.run("return sessionStorage.length") == 0
+
+
+def a_queue_is_searched_and_changed():
+    """What a relay answers is what the page reads: rows, reasons, changes, suspensions, the suppression list."""
+    later = lambda point, data: b"450 4.2.0 not <b>yet</b>\r\n" if point == "RCPT" and b"later" in data else None
+    relay = Relay(BINARY, Sink(later), '[retry]\nfirst = "1h"\nmax = "1h"\n')
+    client = relay.client()
+    for number in range(30):
+        client.sendmail("a@b.example", [f"later{number}@d{number % 3}.example"], b"Subject: hello\r\n\r\nA line.\r\n")
+    client.quit()
+    with Browser(answers.Answers(role="admin"), behind=f"{relay.data_dir}/control.sock") as browser:
+        browser.go("queue?q=state%3Adeferred")
+        end = time.monotonic() + 30
+        while "30\nrecipients" not in browser.text(".numbers"):
+            assert time.monotonic() < end, browser.text(".numbers")
+            time.sleep(0.5)
+            browser.button("Load anew").click()
+        browser.go("queue?q=domain%3Ad1.example")
+        browser.until("document.querySelectorAll('.queue tbody tr').length === 10", "rows of one domain")
+        # What was said last is known when it is on disk.
+        time.sleep(0.5)
+        browser.button("Load anew").click()
+        browser.says("450 4.2.0 not <b>yet</b>", ".queue")
+        browser.button("Why?").click()
+        browser.says("10 recipients: waiting for the next try", ".why")
+        browser.says("450 4.2.0 not <b>yet</b>", ".why")
+        browser.go("queue?q=reply%3Anot")
+        browser.until("document.querySelectorAll('.queue tbody tr').length === 30", "found in records")
+        browser.go("queue?q=color%3Ared")
+        browser.says("color", ".verdict")
+        # Suspended, listed, resumed.
+        browser.go("queue?q=domain%3Ad1.example")
+        browser.button("Suspend …").click()
+        browser.says("10 recipients wait there now", "dialog")
+        browser.press("they asked", Keys.ENTER)
+        browser.says("Suspended until", "dialog")
+        browser.press(Keys.ESCAPE)
+        browser.go("suspensions")
+        browser.says("they asked", "main")
+        browser.run("document.querySelector('tbody button').click()")
+        browser.press(Keys.ENTER)
+        browser.says("Ended: 1 suspension", "dialog")
+        browser.press(Keys.ESCAPE)
+        browser.says("Nothing is suspended", "main")
+        # One message, seen and bounced.
+        browser.go("queue?q=domain%3Ad2.example")
+        browser.until("document.querySelectorAll('.queue tbody tr').length === 10", "rows of another")
+        browser.run("document.querySelector('.queue tbody a').click()")
+        browser.says("1 of 1 left", "main")
+        browser.says("waiting for the next try", ".why")
+        browser.button("Bounce …").click()
+        browser.says("1 recipient waits there now", "dialog")
+        browser.press("no such list", Keys.ENTER)
+        browser.says("1 recipient was bounced", "dialog")
+        browser.press(Keys.ESCAPE)
+        browser.says("is settled", "main")
+        # The suppression list.
+        browser.go("suppressions")
+        browser.button("Add …").click()
+        browser.press("ada@example.org", Keys.TAB, Keys.TAB, Keys.TAB)
+        browser.run("document.querySelector('dialog [name=note]').focus()")
+        browser.press("she asked", Keys.ENTER)
+        browser.says("1 entry added", "dialog")
+        browser.press(Keys.ESCAPE)
+        browser.go("suppressions?address=ada%40example.org")
+        browser.says("she asked", "main")
+        browser.go("suppressions?address=bob%40example.org")
+        browser.says("Nothing on the list holds back mail to bob@example.org", "main")
+        for view in ("warmup", "quotas"):
+            browser.go(view)
+            assert not browser.driver.find_elements(By.CSS_SELECTOR, "main [role=alert]"), browser.text("main")
+    relay.stop()
 
 
 def the_relay_serves_it():

@@ -1,10 +1,10 @@
 // Nothing is changed without a question: what is meant, how many recipients that is now, and why it is done.
 
 const WORDS = {
-  retry: { title: "Try now", verb: "Try now", path: "/control/v1/queue/retry", done: "are due now", tells: "They are tried as soon as a connection is free, whatever their schedule says." },
-  bounce: { title: "Bounce", verb: "Bounce them", path: "/control/v1/queue/bounce", danger: true, done: "were bounced", tells: "They go back to their senders for good, with the reason in the notification. That cannot be undone." },
-  hold: { title: "Hold", verb: "Hold them", path: "/control/v1/queue/hold", lasts: "optional", done: "are held", tells: "They stay in the queue and are not tried until they are released. They still expire." },
-  release: { title: "Release", verb: "Release them", path: "/control/v1/queue/release", done: "are released", tells: "What operators held is tried again by its schedule." },
+  retry: { title: "Try now", verb: "Try now", path: "/control/v1/queue/retry", done: ["is due now", "are due now"], tells: "They are tried as soon as a connection is free, whatever their schedule says." },
+  bounce: { title: "Bounce", verb: "Bounce them", path: "/control/v1/queue/bounce", danger: true, done: ["was bounced", "were bounced"], tells: "They go back to their senders for good, with the reason in the notification. That cannot be undone." },
+  hold: { title: "Hold", verb: "Hold them", path: "/control/v1/queue/hold", lasts: "optional", done: ["is held", "are held"], tells: "They stay in the queue and are not tried until they are released. They still expire." },
+  release: { title: "Release", verb: "Release them", path: "/control/v1/queue/release", done: ["is released", "are released"], tells: "What operators held is tried again by its schedule." },
   suspend: { title: "Suspend", verb: "Suspend", path: "/control/v1/suspend", lasts: "needed", tells: "Mail that comes meanwhile is taken and waits too. Nothing bounces because of it but what expires." },
 };
 const CHANGED = ["recipients", "groups", "under_way", "unwritten"];
@@ -67,7 +67,7 @@ function change(what, filters, then) {
       } else {
         const sum = await whole((cursor) => post(words.path, cursor ? { ...body, cursor } : body, given.signal), summed(CHANGED),
           (sofar, part) => { state.changed = sofar.recipients; if (part.waits_for_spool && !part.groups) part.next = null; tell(); }, given.signal);
-        state.done = `${recipients(sum.recipients)} ${words.done}.${sum.under_way ? ` ${count(sum.under_way)} under way were left alone.` : ""}${sum.waits_for_spool ? " The spool takes no more just now: give it a minute and do the rest." : ""}`;
+        state.done = `${recipients(sum.recipients)} ${words.done[sum.recipients === 1 ? 0 : 1]}.${sum.under_way ? ` ${count(sum.under_way)} under way were left alone.` : ""}${sum.waits_for_spool ? " The spool takes no more just now: give it a minute and do the rest." : ""}`;
       }
       if (then) then();
     } catch (error) {
