@@ -294,6 +294,13 @@ def who_is_not_known_signs_in():
         browser.go("queue?q=reply%3A4")
         browser.says("Looking through records", "main")
         browser.until("document.querySelectorAll('.queue tbody tr').length === 100", "what was found is shown")
+        # Who may not see the whole node is told so, and searches what is his.
+        node.refuse["/events"] = (403, "a token of a tenant sees no overview of the node", [])
+        browser.driver.refresh()
+        browser.go("overview")
+        browser.says("A token of a tenant sees no overview of the node", "main")
+        browser.go("queue?q=domain%3Agmail.com")
+        browser.says("602", ".numbers")
         browser.button("Sign out").click()
         browser.says("Sign in")
         assert browser.run("return sessionStorage.length") == 0

@@ -12,7 +12,7 @@ const app = {
     this.error = null;
     try { session.me = await get("/control/v1/me"); } catch (error) {
       if (error.status === 401) return;
-      this.error = error;
+      this.error = error.status === 404 ? new Error("this relay serves no control API here: the page and the relay are of different versions, or something stands between them") : error;
       this.failed();
       return;
     }
@@ -63,7 +63,7 @@ live.on = {
   },
   log(event) { if (app.view === log) log.got(event); },
   lost(of) { if (app.view === log) { log.lost += of.count || 0; app.redraw(); } },
-  state() { if (session.me && app.view) { drawFrame(); if (app.view === log) app.redraw(); } },
+  state() { if (session.me && app.view) { drawFrame(); if (app.view === log || !app.overview) app.redraw(); } },
 };
 
 const brand = () => h("a", { class: "brand", href: "#/overview" }, s("svg", { viewBox: "0 0 32 32", width: "26", height: "26", "aria-hidden": "true" }, s("rect", { width: "32", height: "32", rx: "8" }), s("path", { d: "M7 11h11m-4-4 4 4-4 4M25 21H14m4-4-4 4 4 4" })), h("span", {}, "relevo"));

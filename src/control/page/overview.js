@@ -48,7 +48,7 @@ const overview = {
     this.queue.set([{ name: "queued", cls: "queued", points: of("queued") }], kept.until, each);
   },
   draw(o) {
-    if (!o) return [heading("Overview"), app.error ? failure(app.error, () => app.begin()) : loading()];
+    if (!o) return [heading("Overview"), unknown()];
     const ranges = h("div", { class: "segments", role: "group", "aria-label": "Time shown" }, RANGES.map(([words], at) =>
       h("button", { type: "button", "aria-pressed": String(at === this.range), onclick: () => { this.range = at; this.load(); app.redraw(); } }, words)));
     return [
@@ -62,6 +62,9 @@ const overview = {
     ];
   },
 };
+
+// What is told by the stream alone, and is not known: why.
+const unknown = () => (live.state === "broken" ? h("div", { class: "verdict warn", role: "alert" }, h("b", {}, "! That is not known"), h("p", {}, foreign(capital(live.words)), ". The queue can be searched all the same.")) : loading());
 
 // Appends what the stream says to the finer history.
 function remember(o) {

@@ -96,11 +96,11 @@ function providerTable(o) {
     one.narrowed ? badge(`${plural(one.narrowed, "site")} narrowed`, "warn") : one.suspended ? badge("suspended", "warn") : badge("open", "good"),
     count(one.recipients), count(one.ready), count(one.deferred), count(one.suspended), count(one.sites), count(one.connections),
     one.name === "other" ? "" : h("div", { class: "row-acts" },
-      act("Suspend …", "operate", () => change("suspend", { provider: one.name }), { class: "small", "aria-label": `Suspend ${one.name}` }),
-      one.suspended ? act("Resume …", "operate", () => resume({ filter: { provider: one.name }, mail: `provider ${one.name}` }), { class: "small", "aria-label": `Resume ${one.name}` }) : null),
+      one.suspended ? act("Resume …", "operate", () => resume({ filter: { provider: one.name }, mail: `provider ${one.name}` }), { class: "small", "aria-label": `Resume ${one.name}` })
+        : act("Suspend …", "operate", () => change("suspend", { provider: one.name }), { class: "small", "aria-label": `Suspend ${one.name}` })),
   ] }));
   const columns = [{ label: "Provider", cls: "wordy name" }, { label: "State" }, { label: "Queued", num: true }, { label: "Ready", num: true, cls: "spare" }, { label: "Deferred", num: true }, { label: "Suspended", num: true }, { label: "Sites", num: true, cls: "spare" }, { label: "Connections", num: true }, { label: "Actions", cls: "do" }];
-  return section("Providers", o && o.queue ? asOf(o.queue.as_of) : null, o ? table({ caption: "Providers", columns, rows, empty: "No provider has mail. Providers are named in shaping files: [provider.\"name\"]." }) : app.error ? failure(app.error, () => app.begin()) : loading());
+  return section("Providers", o && o.queue ? asOf(o.queue.as_of) : null, o ? table({ caption: "Providers", columns, rows, empty: "No provider has mail. Providers are named in shaping files: [provider.\"name\"]." }) : unknown());
 }
 
 function siteTable(pages, caption, empty) {
@@ -111,7 +111,7 @@ function siteTable(pages, caption, empty) {
     const closed = one.closed_until && Date.parse(one.closed_until) > now();
     const is = one.suspended ? badge("suspended", "warn") : closed ? badge("closed", "bad") : one.narrowed ? badge("narrowed", "warn") : badge("open", "good");
     return { key: `${name} ${one.source}`, cells: [
-      [queueLink({ site: name }, foreign(one.site)), one.provider ? h("small", { class: "under" }, "of ", h("a", { href: href("sites", { provider: one.provider }) }, foreign(one.provider))) : null],
+      [queueLink({ site: name }, foreign(one.site)), one.provider && !pages.query.provider ? h("small", { class: "under" }, "of ", h("a", { href: href("sites", { provider: one.provider }) }, foreign(one.provider))) : null],
       one.source ? foreign(one.source) : none("node's own"), is,
       [count(one.connections), " of ", known(one.window) && one.narrowed ? h("b", { title: "The adaptive window in force" }, count(one.window)) : count(one.connection_limit), one.narrowed ? h("small", { class: "under" }, `limit ${count(one.connection_limit)}`) : null],
       one.message_rate ? foreign(one.message_rate) : none("none"), count(one.ready),
