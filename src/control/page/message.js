@@ -72,7 +72,7 @@ const message = {
     const fact = (name, ...value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
     return [
       heading(["Message ", code(told.id)], back, act("Try now …", "operate", () => change("retry", f, again)), act("Hold …", "operate", () => change("hold", f, again)),
-        act("Release …", "operate", () => change("release", f, again)), act("Bounce …", "operate", () => change("bounce", f, again), { class: "danger" }), h("button", { type: "button", onclick: again }, "Load anew")),
+        act("Release …", "operate", () => change("release", f, again)), act("Bounce …", "operate", () => change("bounce", f, again), { class: "danger" }), act("Download", "admin", () => download(told.id)), h("button", { type: "button", onclick: again }, "Load anew")),
       h("dl", { class: "facts" }, fact("Sender", address(told.sender)), fact("Accepted", time(told.accepted)), fact("Given up", time(told.expires)), fact("Size", bytes(told.size)),
         fact("Recipients", `${count(told.left)} of ${count(told.recipients)} left`), fact("Under way", count(told.under_way))),
       section("Why it waits", null, this.whyError ? h("div", { class: "empty" }, foreign(capital(this.whyError.message)), ".") : this.why ? whyOf(this.why) : loading("Asking what it waits for …")),
@@ -82,6 +82,17 @@ const message = {
     ];
   },
 };
+
+// The message as it was accepted, into a file: a link cannot say who asks.
+async function download(id) {
+  try {
+    const answer = await fetch(`/control/v1/queue/message/${encodeURIComponent(id)}/content`, { headers: fields(), cache: "no-store", credentials: "omit" });
+    if (!answer.ok) throw await refusal(answer);
+    const link = h("a", { href: URL.createObjectURL(await answer.blob()), download: `${id}.eml` });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  } catch (error) { notice(`It was not downloaded: ${error instanceof Refused ? error.message : "the relay cannot be reached"}.`); }
+}
 
 function liveTable(told) {
   const rows = told.live.map((one) => ({ key: one.address, cells: [address(one.address), count(one.attempts), one.next_attempt ? time(one.next_attempt) : none(), one.last_reply ? h("span", { class: "said" }, foreign(one.last_reply)) : none("nothing yet")] }));
