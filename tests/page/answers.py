@@ -50,6 +50,7 @@ class Answers:
         self.slow = {}          # path: seconds
         self.stream_breaks = threading.Event()
         self.streams = 0
+        self.burst = 5          # events a second
         self.asked = []
         self.changes = []
         self.ready = True

@@ -86,7 +86,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             while not node.stream_breaks.is_set():
                 self.wfile.write(b"event: overview\ndata: %s\n\n: \n" % json.dumps(node.overview()).encode())
-                for _ in range(5):
+                for _ in range(node.burst):
                     event, n = node.event(n), n + 1
                     if event["event"] in kinds and not node.empty:
                         self.wfile.write(b"event: log\ndata: %s\n\n" % json.dumps(event).encode())

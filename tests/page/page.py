@@ -255,6 +255,15 @@ def a_stream_that_breaks_comes_back():
         browser.says("Paused", ".log-state")
         browser.button("Go on").click()
         browser.until(f"document.querySelectorAll('ol.log > li').length > {shown}", "it goes on")
+        # A flood fills what there is room for, and the page still answers.
+        node.burst = 4000
+        browser.until("document.querySelectorAll('ol.log > li').length === 1000", "a thousand rows")
+        time.sleep(3)
+        assert browser.run("return document.querySelectorAll('ol.log > li').length") == 1000
+        begun = time.monotonic()
+        browser.button("Pause").click()
+        browser.says("Paused; 1,000 came since or more.", ".log-state")
+        assert time.monotonic() - begun < 6, "it is slow"
 
 
 def who_is_not_known_signs_in():
