@@ -54,7 +54,8 @@ class Handler(BaseHTTPRequestHandler):
             node.changes.append((name, body))
             if BY_ROLE.index(node.role) < 1:
                 return self.give(403, {"error": "that needs the role operate", "code": "role"})
-            done = {"suspend": lambda: {"suspensions": [{"id": 99, "until": answers.iso(7200)}], "unkept": False}, "resume": lambda: {"suspensions": [{"id": 12}], "unkept": False}, "suppressions": lambda: {"changed": len(body.get("addresses", [])), "known": 0}, "suppressions/remove": lambda: {"changed": 1, "known": 0}}
+            decided = lambda: {"suspensions": [{"id": 99, "until": answers.iso(7200)}], "unkept": False}
+            done = {"queue/redirect": decided, "suspend": decided, "resume": lambda: {"suspensions": [{"id": 12}], "unkept": False}, "suppressions": lambda: {"changed": len(body.get("addresses", [])), "known": 0}, "suppressions/remove": lambda: {"changed": 1, "known": 0}}
             more = lambda: {"recipients": 301, "groups": 300, "under_way": 1, "waits_for_spool": False, "unwritten": 0, "next": None if body.get("cursor") else "c"}
             return self.give(200, done.get(name, more)())
         if name.startswith("queue/message/"):

@@ -218,6 +218,16 @@ def a_change_asks_first():
         browser.button("Suspend").click()
         browser.says("Suspended until", "dialog")
         assert node.changes == [("suspend", {"filter": {"provider": "google"}, "reason": "they asked", "seconds": 5400})], node.changes
+        browser.button("Close").click()
+        node.changes.clear()
+        browser.button("Redirect …").click()
+        browser.press("backup", Keys.TAB, Keys.TAB, "their MX burns", Keys.ENTER)
+        browser.says("Write it as smtp://host:25", "dialog")
+        assert not node.changes
+        browser.run("document.querySelector('dialog [name=to]').value = 'smtp://backup.example.net:25'")
+        browser.button("Redirect").click()
+        browser.says("Redirected until", "dialog")
+        assert node.changes == [("queue/redirect", {"filter": {"provider": "google"}, "reason": "their MX burns", "seconds": 7200, "to": "smtp://backup.example.net:25"})], node.changes
     # Who may only read finds the same, and why not.
     node = answers.Answers(role="read")
     with Browser(node) as browser:

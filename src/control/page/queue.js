@@ -66,6 +66,7 @@ const queue = {
         act("Why?", "read", () => this.ask(), whole ? { why: "Narrow the search first: what all mail waits for is on the overview." } : {}),
         act("Try now …", "operate", () => change("retry", f, again)), act("Hold …", "operate", () => change("hold", f, again)), act("Release …", "operate", () => change("release", f, again)),
         act("Suspend …", "operate", () => change("suspend", f, again), outside.length ? { why: `A suspension names ${SCOPES.join(", ")}; not ${outside.join(", ")}. Hold does.` } : {}),
+        act("Redirect …", "operate", () => change("redirect", f, again), whole || Object.keys(f).some((name) => !REDIRECTED.includes(name)) ? { why: `What is redirected is named by ${REDIRECTED.join(", ")}.` } : {}),
         act("Bounce …", "operate", () => change("bounce", f, again), { class: "danger" })));
   },
   reasons() {

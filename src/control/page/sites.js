@@ -81,7 +81,7 @@ const sites = {
     return [
       heading(of ? ["Provider ", foreign(of)] : "Providers and sites",
         of ? h("a", { href: "#/sites" }, "All providers") : "A site is a sorted set of MX hosts; a provider is who runs sites, by the shaping files. Limits hold for each.",
-        of ? [queueLink({ provider: of }, "Its queue"), act("Suspend …", "operate", () => change("suspend", { provider: of }, () => this.all.load()))] : null),
+        of ? [queueLink({ provider: of }, "Its queue"), act("Redirect …", "operate", () => change("redirect", { provider: of })), act("Suspend …", "operate", () => change("suspend", { provider: of }, () => this.all.load()))] : null),
       of ? null : providerTable(o),
       section("Narrowed or closed", h("span", { class: "as-of" }, "the adaptive window is below the limit, or the site rests"), siteTable(this.narrow, "Narrowed sites", "No site is narrowed: all limits in force are the configured ones.")),
       section("All sites", null, siteTable(this.all, "All sites", of ? "No site of this provider is known now: sites appear when mail for them is tried." : "No site is known yet: sites appear when mail for them is tried.")),
