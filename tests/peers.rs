@@ -1,4 +1,4 @@
-//! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound, Dovecot, Postfix, HAProxy, curl, openssl.
+//! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound, Dovecot, Postfix, HAProxy, curl, openssl, Chromium.
 //!
 //! One book of `tests/peers` for each subject, which its first line names, and one test for each of its stories; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
 //! one with the kills.

@@ -31,7 +31,7 @@ function parse(text) {
       else return { wrong: `${value}: say what that is, as in account:${value} or reply:"${value}"` };
     }
     if (name in filters) return { wrong: `${name} is there twice: one of them is enough` };
-    if (value === "" && name !== "tenant") return { wrong: `what stands behind ${name}: is missing` };
+    if (value === "") return { wrong: `what stands behind ${name}: is missing` };
     filters[name] = value;
   }
   return { filters };
