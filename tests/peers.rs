@@ -403,6 +403,7 @@ stories!("../page/page.py", None;
     a_stream_that_breaks_comes_back,
     who_is_not_known_signs_in,
     a_queue_is_searched_and_changed,
+    a_node_is_watched,
     the_relay_serves_it,
 );
 

@@ -29,9 +29,9 @@ VIEWS = ["overview", "sites", "sites?provider=google", "queue", "queue?q=domain%
 
 
 class Browser:
-    def __init__(self, node, width=1280, dark=False, document=answers.document, behind=None):
+    def __init__(self, node, width=1280, dark=False, document=answers.document, behind=None, at=None):
         self.node, self.server = node, mock.serve(node, document=document, behind=behind)
-        self.base = f"http://127.0.0.1:{self.server.server_port}/"
+        self.base = at or f"http://127.0.0.1:{self.server.server_port}/"
         options = Options()
         options.binary_location = "/usr/bin/chromium"
         for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--force-prefers-reduced-motion", "--hide-scrollbars", "--no-first-run", "--disable-background-networking"):
@@ -394,6 +394,36 @@ def a_queue_is_searched_and_changed():
         for view in ("warmup", "quotas"):
             browser.go(view)
             assert not browser.driver.find_elements(By.CSS_SELECTOR, "main [role=alert]"), browser.text("main")
+    relay.stop()
+
+
+def a_node_is_watched():
+    """All of it from one relay: the page, its stream and its answers, to who has no token and reads."""
+    later = lambda point, data: b"450 4.2.0 not yet\r\n" if point == "RCPT" and b"later" in data else None
+    relay = Relay(BINARY, Sink(later), '[retry]\nfirst = "1h"\nmax = "1h"\n')
+    connection = http.client.HTTPConnection("127.0.0.1", relay.http, timeout=10)
+    connection.request("GET", "/control/v1/me")
+    if connection.getresponse().status == 404:
+        relay.stop()
+        return print("this relay answers commands on its socket alone")
+    relay.send("a@b.example", ["later@d.example"], b"Subject: hello\r\n\r\nA line.\r\n")
+    with Browser(answers.Answers(), at=f"http://127.0.0.1:{relay.http}/") as browser:
+        browser.go("overview")
+        browser.says("Live", ".liveness")
+        browser.says("1 recipient waits", ".verdict")
+        browser.go("queue")
+        browser.until("document.querySelectorAll('.queue tbody tr').length === 1", "it waits")
+        assert browser.button("Bounce …").get_attribute("aria-disabled") == "true"
+        browser.go("log")
+        browser.until("document.querySelector('.liveness').innerText.includes('Live')", "live")
+        relay.send("a@b.example", ["later2@d.example"], b"Subject: hello\r\n\r\nA line.\r\n")
+        browser.says("later2@d.example", "ol.log")
+        for view in VIEWS:
+            if not view.startswith("message"):
+                browser.go(view)
+                time.sleep(0.5)
+                assert not browser.driver.find_elements(By.CSS_SELECTOR, "main [role=alert]"), (view, browser.text("main"))
+        assert not browser.errors()
     relay.stop()
 
 
