@@ -1,4 +1,4 @@
-//! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound, Dovecot, Postfix, HAProxy, curl, openssl.
+//! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound, Dovecot, Postfix, HAProxy, curl, openssl, Chromium.
 //!
 //! One book of `tests/peers` for each subject, which its first line names, and one test for each of its stories; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
 //! one with the kills.
@@ -400,6 +400,18 @@ stories!("why.py", None;
     a_suspended_tenant_goes_on_when_it_says,
     what_is_suspended_beyond_its_next_try_says_so,
     a_domain_that_does_not_resolve_is_asked_for_when_it_says,
+);
+
+stories!("../page/page.py", None;
+    every_view_is_for_everybody,
+    a_keyboard_is_enough,
+    what_others_write_stays_text,
+    a_change_asks_first,
+    a_stream_that_breaks_comes_back,
+    who_is_not_known_signs_in,
+    a_queue_is_searched_and_changed,
+    a_node_is_watched,
+    the_relay_serves_it,
 );
 
 stories!("control.py", None;

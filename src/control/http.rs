@@ -21,6 +21,7 @@ use crate::control::Showing;
 use crate::control::health::Health;
 use crate::control::journal::Shared;
 use crate::control::metrics::{self, Form};
+use crate::control::page;
 use crate::control::quota_gauges::OfQuotas;
 use crate::control::reload::Reload;
 use crate::control::suppression::ListNumbers;
@@ -134,6 +135,7 @@ fn router(served: Served) -> Router {
         .route("/metrics", get(metrics))
         .route("/healthz", get(lives))
         .route("/readyz", get(ready))
+        .merge(page::router())
         .layer(DefaultBodyLimit::max(limits::HTTP_BODY_MAX))
         .layer(middleware::from_fn_with_state(Arc::new(hosts), check_host))
 }

@@ -24,6 +24,7 @@ pub mod outlet;
 mod quota_gauges;
 pub mod reload;
 pub(crate) mod names;
+mod page;
 mod say;
 mod reader;
 mod search;
