@@ -179,6 +179,15 @@ pub const LOG_LOOK: Duration = Duration::from_secs(1);
 /// How long the reader of a log may take nothing, or the journal's disk, before that is a complaint.
 pub const LOG_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long a supervisor (systemd) may keep a start or a stop waiting to be told of.
+pub const NOTIFY_PATIENCE: Duration = Duration::from_secs(5);
+/// How often a supervisor is told how the relay is, where nothing changes.
+pub const NOTIFY_PAUSE: Duration = Duration::from_secs(20);
+/// So many times it is told that the relay lives within the time in which it wants to hear that: one may be late, or lost.
+pub const NOTIFY_BEATS: u32 = 3;
+/// Characters of what it is told: it shows one line.
+pub const NOTIFY_WORDS: usize = 1000;
+
 /// How often the writers of logs look for what is to be written.
 pub const CONTROL_ROUND: Duration = Duration::from_millis(100);
 /// How often control looks after the shards.
