@@ -5,6 +5,7 @@ pub mod check;
 mod client;
 pub mod dkim;
 pub mod domain;
+pub mod install;
 pub mod output;
 pub mod password;
 mod progress;
