@@ -292,17 +292,22 @@ fn account<R: Runtime>(
     if let Some(class) = class {
         shard.instruments.families.classified.add(class as usize, outcome.count.into());
     }
+    let (tenants, families) = (&shard.outbound.tenants, &shard.instruments.families);
     // The shard of the lane tells of it: `tell_late`.
     if matches!(outcome.disposition, Ended::Expired(_)) {
+        let parameters = view.named_parameters(outcome.first);
+        tenants.count(families, &parameters, (&outcome.disposition, outcome.count.into()));
         return (later, class);
     }
     let named = class;
     let class = class.map_or("", |class| class.word());
     let attempt = Attempt { hop, source, tls, reply, enhanced, class, attempts, delay_ms: Some(delay) };
     let record = |first: u16, recipients: &[&[u8]]| {
+        let parameters = view.named_parameters(first);
+        tenants.count(families, &parameters, (&outcome.disposition, recipients.len()));
         let mail = Mail {
             account: view.account,
-            parameters: &view.named_parameters(first),
+            parameters: &parameters,
             ..Mail::new(view.id, view.sender, (first, recipients))
         };
         let event = event::event_of(&outcome.disposition, mail, attempt, |_| outcome.due);
