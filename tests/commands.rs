@@ -238,7 +238,7 @@ fn manual_pages_and_completions_have_every_command() {
         let text = fs::read_to_string(&page).unwrap_or_else(|error| panic!("{page}: {error}"));
         assert!(text.contains(".SH EXAMPLES") && text.contains(".SH DESCRIPTION"), "{page}: {text}");
         assert!(
-            bash.contains(&format!("relevo{}", command.replace(' ', "__subcmd__"))),
+            bash.contains(&format!("relevo{}", command.replace([' ', '-'], "__subcmd__"))),
             "{command} in {bash}"
         );
         let (_, help, _) = output(&format!("{command} --help"));
