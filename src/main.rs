@@ -6,7 +6,7 @@ mod run;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use commands::check::{self, Configuration};
 use commands::output;
 use relevo::config::judge::judge;
@@ -117,6 +117,14 @@ enum Command {
         after_help = "Examples:\n  relevo hash-password\n  relevo hash-password < password-file\n  relevo hash-password --scram"
     )]
     HashPassword(commands::password::Arguments),
+    /// Print what a shell needs to complete these commands.
+    #[command(
+        after_help = "Examples:\n  relevo completions bash > /usr/share/bash-completion/completions/relevo\n  relevo completions zsh > ~/.zfunc/_relevo"
+    )]
+    Completions(commands::install::CompletionArguments),
+    /// Write manual pages: that of relevo to standard output, or one for each command into a directory.
+    #[command(after_help = "Examples:\n  relevo man | man -l -\n  relevo man /usr/local/share/man/man1")]
+    Man(commands::install::ManArguments),
 }
 
 fn main() -> ExitCode {
@@ -144,6 +152,8 @@ fn main() -> ExitCode {
         Command::Spool(arguments) => commands::spool::run(arguments),
         Command::Account(arguments) => commands::account::run(arguments),
         Command::HashPassword(arguments) => commands::password::hash(&arguments),
+        Command::Completions(arguments) => commands::install::completions(Arguments::command(), &arguments),
+        Command::Man(arguments) => commands::install::man(Arguments::command(), &arguments),
     })
 }
 
@@ -170,7 +180,6 @@ mod tests {
 
     #[test]
     fn arguments_are_sound() {
-        use clap::CommandFactory;
         Arguments::command().debug_assert();
     }
 }

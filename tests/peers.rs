@@ -414,6 +414,12 @@ stories!("../page/page.py", None;
     the_relay_serves_it,
 );
 
+stories!("metrics.py", None;
+    the_table_has_what_there_is,
+    each_alert_fires_when_it_should,
+    dashboard_and_rules_name_what_there_is,
+);
+
 stories!("control.py", None;
     a_queue_is_listed_counted_and_shown,
     a_message_under_way_is_told,

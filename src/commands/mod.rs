@@ -7,6 +7,7 @@ pub mod dkim;
 pub mod domain;
 pub mod log;
 mod export;
+pub mod install;
 pub mod output;
 pub mod password;
 mod progress;

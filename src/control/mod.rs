@@ -30,6 +30,7 @@ mod reader;
 mod search;
 mod service;
 mod spare;
+mod supervise;
 mod public;
 pub mod sts;
 pub mod store;
@@ -485,7 +486,9 @@ async fn look_after(
                 let failed = journal.and_then(journal::Shared::problem).unwrap_or_default();
                 shut = (refusals.look(&setup.instruments, &now), failed);
             }
+            let lives = standstill.is_empty();
             setup.health.look(clock().as_secs(), standstill, shut);
+            supervise::tell((&setup.health, &setup.instruments), clock(), lives);
             names.iter_mut().for_each(|names| names.look(clock()));
             reserve.refill();
             spare.look(&setup.instruments, clock());

@@ -179,6 +179,15 @@ pub const LOG_LOOK: Duration = Duration::from_secs(1);
 /// How long the reader of a log may take nothing, or the journal's disk, before that is a complaint.
 pub const LOG_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long a supervisor (systemd) may keep a start or a stop waiting to be told of.
+pub const NOTIFY_PATIENCE: Duration = Duration::from_secs(5);
+/// How often a supervisor is told how the relay is, where nothing changes.
+pub const NOTIFY_PAUSE: Duration = Duration::from_secs(20);
+/// So many times it is told that the relay lives within the time in which it wants to hear that: one may be late, or lost.
+pub const NOTIFY_BEATS: u32 = 3;
+/// Characters of what it is told: it shows one line.
+pub const NOTIFY_WORDS: usize = 1000;
+
 /// How often the writers of logs look for what is to be written.
 pub const CONTROL_ROUND: Duration = Duration::from_millis(100);
 /// How often control looks after the shards.
@@ -322,6 +331,36 @@ pub const LOCAL_BACKLOG: i32 = 256;
 /// Names that one label of a metric may have on one shard, what has none of its own included: a page of metrics stays small, and a route file
 /// of this length is rare. Looked through once for each site.
 pub const METRIC_NAMES_MAX: usize = 128;
+/// The same of tenants, whose names come with the mail; a page of metrics has [`METRIC_TOP_MAX`] of them.
+pub const METRIC_TENANTS_MAX: usize = 1024;
+/// Names of such a label that a page of metrics has, the busiest.
+pub const METRIC_TOP_MAX: usize = 64;
+/// What was counted this long ago counts half for who is busiest.
+pub const METRIC_TOP_HALF: Duration = Duration::from_secs(3600);
+/// So many times busier than the least of these another name must be to take its place: who is about as busy does not come and go.
+pub const METRIC_TOP_AHEAD: f64 = 2.0;
+/// Upper bounds of the buckets of histograms of times, microseconds: 1 ms to a day.
+pub const METRIC_BUCKETS_US: [u64; 19] = [
+    1_000,
+    2_500,
+    5_000,
+    10_000,
+    25_000,
+    50_000,
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    30_000_000,
+    60_000_000,
+    300_000_000,
+    1_800_000_000,
+    3_600_000_000,
+    LATENCY_MAX_US,
+];
 /// Letters of a value, or of a line, that an error of a configuration repeats.
 pub const CONFIG_SOURCE_MAX: usize = 200;
 /// Letters of a line that is no TOML.

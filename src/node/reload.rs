@@ -24,7 +24,7 @@ use crate::node::{auth, public, source, verp};
 use crate::observe::diagnostics::Level;
 use crate::observe::families::Family;
 use crate::queue::select::{BadFilter, Filter, PlacePredicate};
-use crate::runtime::process;
+use crate::runtime::{notify, process};
 use crate::shard::ask::{Ask, Reply};
 use crate::shard::inbound::listener::ListenError;
 use crate::shard::inbound::logins::Logins;
@@ -250,6 +250,7 @@ impl Reloader {
 
     /// All of it, one at a time.
     fn reload_now(&self, state: &mut CurrentConfig, by: &str) -> Reloaded {
+        let _told = notify::supervisor().map(notify::Supervisor::reloading);
         let done = self.replace(state, by);
         self.count(done.ok);
         tell(&done, by);

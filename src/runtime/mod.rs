@@ -31,6 +31,7 @@ pub mod files;
 pub mod glommio;
 pub mod local;
 pub mod map;
+pub mod notify;
 pub mod os;
 pub mod output;
 pub mod process;

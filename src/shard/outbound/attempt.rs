@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::id::Location;
-use crate::observe::families::Tried;
+use crate::observe::families::{NamePlace, Tried};
 use crate::queue::outcome::{Ended, Outcomes};
 use crate::queue::{Group, schedule};
 use crate::route::{Hop, SitePolicy};
@@ -96,6 +96,15 @@ fn count<R: Runtime>(run: &Run<'_, R>, outcomes: &Outcomes) {
     let place_by =
         hop.by.as_ref().map(|by| site.counted_by.get().unwrap_or_else(|| of_source.place(by.name())));
     site.counted_by.set(place_by);
+    let by_provider = &run.shard.instruments.families.by_provider;
+    let place_at = site.counted_at.get().unwrap_or_else(|| {
+        site.policy
+            .borrow()
+            .provider
+            .as_deref()
+            .map_or_else(NamePlace::default, |name| by_provider.place(name))
+    });
+    site.counted_at.set(Some(place_at));
     for outcome in outcomes.ranges() {
         let tried = match &outcome.disposition {
             Ended::Delivered => Tried::Delivered,
@@ -105,6 +114,7 @@ fn count<R: Runtime>(run: &Run<'_, R>, outcomes: &Outcomes) {
             Ended::Local(_) | Ended::Held(_) => continue,
         };
         attempted.add(place, tried as usize, outcome.count.into());
+        by_provider.add(place_at, tried as usize, outcome.count.into());
         if let Some(place) = place_by {
             of_source.add(place, tried as usize, outcome.count.into());
         }

@@ -323,8 +323,11 @@ fn account<R: Runtime>(
     if let Some(class) = class {
         shard.instruments.families.classified.add(class as usize, outcome.count.into());
     }
+    let (tenants, families) = (&shard.outbound.tenants, &shard.instruments.families);
     // The shard of the lane tells of it: `tell_late`.
     if matches!(outcome.disposition, Ended::Expired(_)) {
+        let parameters = view.named_parameters(outcome.first);
+        tenants.count(families, &parameters, (&outcome.disposition, outcome.count.into()));
         return (later, class);
     }
     let named = class;
@@ -333,9 +336,11 @@ fn account<R: Runtime>(
     let attempt =
         Attempt { hop, site, provider, source, address, tls, reply, enhanced, class, attempts, delay_ms };
     let record = |first: u16, recipients: &[&[u8]]| {
+        let parameters = view.named_parameters(first);
+        tenants.count(families, &parameters, (&outcome.disposition, recipients.len()));
         let mail = Mail {
             account: view.account,
-            parameters: &view.named_parameters(first),
+            parameters: &parameters,
             came: Some((view.arrival, view.size)),
             ..Mail::new(view.id, view.sender, (first, recipients))
         };
