@@ -24,6 +24,7 @@ mod spool;
 mod sts;
 mod suppression;
 mod tls_rpt;
+mod tokens;
 mod verify;
 
 pub mod client;
@@ -50,6 +51,7 @@ pub use spool::*;
 pub use sts::*;
 pub use suppression::*;
 pub use tls_rpt::*;
+pub use tokens::*;
 pub use verify::*;
 
 const _: () = {

@@ -8,8 +8,8 @@ use axum::extract::State;
 use axum::response::Response;
 use tokio::time::Instant;
 
+use super::actor::Actor;
 use super::answers::{Api, Problem, json};
-use super::peer::Peer;
 use super::searching::{self, PreparedQuestion, ready};
 use super::shape::{Change, Changed};
 use crate::control::asker::AskFailure;
@@ -23,11 +23,11 @@ use crate::shard::ask::{Ask, Part, Reply};
 /// It is due now.
 pub(super) async fn retry(
     State(api): State<Arc<Api>>,
-    Extension(peer): Extension<Peer>,
+    Extension(actor): Extension<Actor>,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let change = read(&body)?;
-    change_all(&api, peer, Verb::Retry, change, |filter, _| {
+    change_all(&api, actor, Verb::Retry, change, |filter, _| {
         let filter = filter.clone();
         Box::new(move |from, reply| Ask::Retry(filter.clone(), from, reply))
     })
@@ -37,11 +37,11 @@ pub(super) async fn retry(
 /// It goes back to its sender.
 pub(super) async fn bounce(
     State(api): State<Arc<Api>>,
-    Extension(peer): Extension<Peer>,
+    Extension(actor): Extension<Actor>,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let change = read(&body)?;
-    change_all(&api, peer, Verb::Bounce, change, |filter, reason| {
+    change_all(&api, actor, Verb::Bounce, change, |filter, reason| {
         let (filter, reason): (_, Arc<str>) = (filter.clone(), reason.into());
         Box::new(move |from, reply| Ask::Bounce(filter.clone(), from, reason.clone(), reply))
     })
@@ -84,7 +84,7 @@ fn read(body: &[u8]) -> Result<Change, Problem> {
 
 async fn change_all(
     api: &Api,
-    peer: Peer,
+    actor: Actor,
     verb: Verb,
     change: Change,
     question: impl FnOnce(&Arc<Filter>, &str) -> Question,
@@ -102,7 +102,7 @@ async fn change_all(
     let question =
         question(filter, if change.reason.is_empty() { "no reason was given" } else { &change.reason });
     // Also where the asker goes away, and the request ends, in the middle.
-    let report = Report { api, peer, verb, filter, reason: &change.reason, tally: Tally::default() };
+    let report = Report { api, actor, verb, filter, reason: &change.reason, tally: Tally::default() };
     let done = change_part(report, &asked, &question).await;
     // Also where a shard did not answer: others have changed something by then.
     api.journal().await;
@@ -141,7 +141,7 @@ async fn change_part(
 /// Says what was done, whatever the end.
 struct Report<'a> {
     api: &'a Api,
-    peer: Peer,
+    actor: Actor,
     verb: Verb,
     filter: &'a Filter,
     reason: &'a str,
@@ -150,14 +150,14 @@ struct Report<'a> {
 
 impl Drop for Report<'_> {
     fn drop(&mut self) {
-        let Report { api, peer, verb, filter, reason, tally } = self;
+        let Report { api, actor, verb, filter, reason, tally } = self;
         let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
         let word = verb.word();
         say(
             Level::Info,
-            format_args!("queue {word} ({filter}) by {peer}: {} recipients{because}", tally.recipients),
+            format_args!("queue {word} ({filter}) by {actor}: {} recipients{because}", tally.recipients),
         );
-        let (by, filter) = (peer.to_string(), filter.to_string());
+        let (by, filter) = (actor.to_string(), filter.to_string());
         let change = event::Change { by: &by, filter: &filter, reason, recipients: tally.recipients };
         if let Some(teller) = &api.admin {
             teller.tell(match verb {

@@ -11,8 +11,8 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{RawQuery, Request, State};
 use axum::response::Response;
 
+use super::actor::Actor;
 use super::answers::{Api, Problem, json};
-use super::peer::Peer;
 use super::shape::suppression::{SuppressionImported, WrongLine};
 use super::suppression::{expires, reason};
 use crate::control::suppression::{KeepError, Runs, Trouble};
@@ -63,7 +63,7 @@ impl Drop for Turn {
 /// Imports a table.
 pub(super) async fn import(
     State(api): State<Arc<Api>>,
-    Extension(peer): Extension<Peer>,
+    Extension(actor): Extension<Actor>,
     Extension(working): Extension<Working>,
     RawQuery(query): RawQuery,
     request: Request,
@@ -85,7 +85,7 @@ pub(super) async fn import(
     if counts.added > 0
         && let Some(teller) = &api.admin
     {
-        let by = peer.to_string();
+        let by = actor.to_string();
         teller.tell(Admin::Suppress(ListChange {
             by: &by,
             filter: "",

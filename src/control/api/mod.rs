@@ -13,9 +13,11 @@ use crate::control::say::say;
 use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::runtime::process;
+use actor::Actor;
 use answers::{Api, Problem};
 use peer::Peer;
 
+pub(super) mod actor;
 pub(super) mod answers;
 mod change;
 pub(super) mod import;
@@ -63,10 +65,11 @@ pub(super) fn router(api: Api) -> Router {
 async fn check_peer(
     State(()): State<()>,
     Extension(peer): Extension<Peer>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     if peer.may() {
+        request.extensions_mut().insert(Actor::Local(peer));
         return next.run(request).await;
     }
     let own = process::user().0;

@@ -8,8 +8,8 @@ use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 
+use super::actor::Actor;
 use super::answers::{Api, Problem, iso, json};
-use super::peer::Peer;
 use super::shape::suppression::{ChangeSuppression, SuppressionChanged, SuppressionEntry, SuppressionPage};
 use crate::control::suppression::{Added, KeepError};
 use crate::limits;
@@ -119,7 +119,7 @@ pub(super) async fn check(
 /// Entries come on the list.
 pub(super) async fn add(
     State(api): State<Arc<Api>>,
-    Extension(peer): Extension<Peer>,
+    Extension(actor): Extension<Actor>,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let asked: ChangeSuppression = read(&body)?;
@@ -128,14 +128,14 @@ pub(super) async fn add(
     let entries = entries(&asked, |entry| OwnedEntry { reason: why, expires: until, ..entry })?;
     let first = entries[0].address.clone();
     let done = api.lists.add(entries).await.ok_or(Problem::Undecided)?.map_err(Problem::List)?;
-    tell(&api, (&peer, &asked, &first), (why.word(), true), done).await;
+    tell(&api, (&actor, &asked, &first), (why.word(), true), done).await;
     Ok(changed(done))
 }
 
 /// Entries are taken from it.
 pub(super) async fn remove(
     State(api): State<Arc<Api>>,
-    Extension(peer): Extension<Peer>,
+    Extension(actor): Extension<Actor>,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let asked: ChangeSuppression = read(&body)?;
@@ -145,7 +145,7 @@ pub(super) async fn remove(
     let entries = entries(&asked, |entry| entry)?;
     let first = entries[0].address.clone();
     let done = api.lists.remove(entries).await.ok_or(Problem::Undecided)?.map_err(Problem::List)?;
-    tell(&api, (&peer, &asked, &first), ("", false), done).await;
+    tell(&api, (&actor, &asked, &first), ("", false), done).await;
     Ok(changed(done))
 }
 
@@ -179,7 +179,7 @@ fn entries(
 
 async fn tell(
     api: &Api,
-    (peer, asked, first): (&Peer, &ChangeSuppression, &str),
+    (actor, asked, first): (&Actor, &ChangeSuppression, &str),
     (why, listed): (&str, bool),
     done: Added,
 ) {
@@ -187,7 +187,7 @@ async fn tell(
         return;
     }
     if let Some(teller) = &api.admin {
-        let by = peer.to_string();
+        let by = actor.to_string();
         let reason = if asked.note.is_empty() { why } else { &asked.note };
         let filter = if asked.addresses.len() == 1 { first } else { "" };
         let change = ListChange { by: &by, filter, reason, entries: done.changed };

@@ -9,8 +9,8 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
 
+use super::actor::Actor;
 use super::answers::{Api, Problem, iso, json};
-use super::peer::Peer;
 use super::shape::{Resume, Suspend, SuspensionEntry, Suspensions};
 use crate::config::literal::quoted;
 use crate::control::decisions::{OrderResult, SuspensionRequest, Which};
@@ -26,7 +26,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Response {
 /// Suspends what a filter says.
 pub(super) async fn suspend(
     State(api): State<Arc<Api>>,
-    Extension(peer): Extension<Peer>,
+    Extension(actor): Extension<Actor>,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let asked: Suspend = read(&body)?;
@@ -49,7 +49,7 @@ pub(super) async fn suspend(
     }
     let until = process::wall().after(lasts);
     let reason = if asked.reason.is_empty() { "no reason was given" } else { &asked.reason };
-    let by = peer.to_string().into();
+    let by = actor.to_string().into();
     let wanted = SuspensionRequest { effect: Effect::Wait, scope, until, by, reason: reason.into() };
     let done = api.desk.suspend(wanted).await.ok_or(Problem::Undecided)?;
     api.journal().await;
@@ -66,7 +66,7 @@ pub(super) async fn suspend(
 /// Ends suspensions.
 pub(super) async fn resume(
     State(api): State<Arc<Api>>,
-    Extension(peer): Extension<Peer>,
+    Extension(actor): Extension<Actor>,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let asked: Resume = read(&body)?;
@@ -78,7 +78,7 @@ pub(super) async fn resume(
         None if asked.all && asked.filter.is_empty() => Which::All,
         None => Which::Within(scope(&asked.filter, asked.all)?),
     };
-    let done = api.desk.resume(which, &peer.to_string()).await.ok_or(Problem::Undecided)?;
+    let done = api.desk.resume(which, &actor.to_string()).await.ok_or(Problem::Undecided)?;
     api.journal().await;
     Ok(answer(&done))
 }
