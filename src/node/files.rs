@@ -21,6 +21,7 @@ use crate::node::logs;
 use crate::node::offers;
 use crate::node::secret;
 use crate::node::shaping::{self, Shaped};
+use crate::node::tokens;
 use crate::policy::accounts::Accounts;
 use crate::policy::certificate::Certificate;
 use crate::policy::signing::Signing;
@@ -121,6 +122,10 @@ pub(crate) fn fill(config: &mut Config, known: Known<'_>) -> Filled {
     match config.accounts.as_deref().map(read_accounts).transpose() {
         Ok(accounts) => contents.accounts = accounts.map(|accounts| Arc::new(logins(accounts, known.logins))),
         Err(unusable) => fail("auth.accounts", FileFlaw::Accounts(unusable)),
+    }
+    match config.access.tokens.as_deref().map(tokens::read).transpose() {
+        Ok(tokens) => contents.tokens = tokens.map(Arc::new),
+        Err(unusable) => fail("control.tokens", FileFlaw::Tokens(unusable)),
     }
     for (key, flaw) in find_passwords(config) {
         fail(&key, flaw);

@@ -34,6 +34,7 @@ pub mod map;
 pub mod os;
 pub mod output;
 pub mod process;
+pub mod remote;
 pub mod replace;
 pub mod sim;
 pub mod terminal;

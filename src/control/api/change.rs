@@ -9,7 +9,7 @@ use axum::response::Response;
 use tokio::time::Instant;
 
 use super::actor::Actor;
-use super::answers::{Api, Problem, json};
+use super::answers::{self, Api, Problem, json};
 use super::searching::{self, PreparedQuestion, ready};
 use super::shape::{Change, Changed};
 use crate::control::asker::AskFailure;
@@ -67,8 +67,7 @@ impl Verb {
 type Question = Box<dyn Fn(ScanPosition, Reply<Part>) -> Ask + Send + Sync>;
 
 fn read(body: &[u8]) -> Result<Change, Problem> {
-    let change: Change = serde_json::from_slice(body)
-        .map_err(|error| Problem::Wrong(format!("the body is not what was expected: {error}")))?;
+    let change: Change = answers::read(body)?;
     let words = |problem: &str| Problem::Wrong(problem.to_owned());
     if change.reason.len() > limits::REASON_MAX || change.reason.chars().any(char::is_control) {
         return Err(words("a reason is one line of printable text, at most 400 bytes"));

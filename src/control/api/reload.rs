@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::actor::Actor;
-use super::answers::{Api, Problem, json};
+use super::answers::{Api, Problem, json, read};
 use super::shape::Reload;
 
 /// Replaces the configuration, or says why not.
@@ -19,8 +19,7 @@ pub(super) async fn reload(
 ) -> Result<Response, Problem> {
     let asked: Reload = match &body[..] {
         [] => Reload::default(),
-        body => serde_json::from_slice(body)
-            .map_err(|error| Problem::Wrong(format!("the body is not what was expected: {error}")))?,
+        body => read(body)?,
     };
     let Some(reload) = api.reload.clone() else {
         return Err(Problem::NotFound("this relay has no configuration file".to_owned()));

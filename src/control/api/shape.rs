@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::config::ConfigError;
 
+pub mod me;
 pub mod quota;
 pub mod suppression;
 pub mod warmup;
 pub mod why;
 
 /// Why there is no answer.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Refusal {
     /// In words: what is wrong, and what to do.
     pub error: String,
@@ -22,7 +24,7 @@ pub struct Refusal {
 }
 
 /// A page of the queue.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Page {
     /// Its rows.
     pub rows: Vec<Row>,
@@ -36,7 +38,7 @@ pub struct Page {
 }
 
 /// How far records were looked through for what only they tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ScanProgress {
     /// Messages that were looked at.
     pub messages: u64,
@@ -47,7 +49,7 @@ pub struct ScanProgress {
 }
 
 /// Recipients of one message in one domain that wait.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Row {
     /// The message.
     pub id: String,
@@ -86,7 +88,7 @@ pub struct Row {
 }
 
 /// How much waits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Count {
     /// Recipients.
     pub recipients: u64,
@@ -107,7 +109,7 @@ pub struct Count {
 }
 
 /// A count, or a part of one that took long.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct CountPage {
     /// How much.
     #[serde(flatten)]
@@ -120,7 +122,7 @@ pub struct CountPage {
 }
 
 /// A change of what waits.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Change {
     /// By name.
@@ -138,7 +140,7 @@ pub struct Change {
 }
 
 /// That mail is to be suspended.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Suspend {
     /// Which, by name.
@@ -155,7 +157,7 @@ pub struct Suspend {
 }
 
 /// That suspensions are to end.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Resume {
     /// Those of which all this holds, by name.
@@ -170,7 +172,7 @@ pub struct Resume {
 }
 
 /// Suspensions: all there are, or those that were made or ended.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Suspensions {
     /// In the order in which they were made.
     pub suspensions: Vec<SuspensionEntry>,
@@ -180,7 +182,7 @@ pub struct Suspensions {
 }
 
 /// A suspension.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SuspensionEntry {
     /// Its number.
     pub id: u64,
@@ -226,7 +228,7 @@ pub struct SuspensionEntry {
 }
 
 /// What was changed, or a part of it.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Changed {
     /// Recipients that were changed.
     pub recipients: u64,
@@ -247,7 +249,7 @@ pub struct Changed {
 }
 
 /// All about a message that is not settled.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Message {
     /// Its id.
     pub id: String,
@@ -274,7 +276,7 @@ pub struct Message {
 }
 
 /// A recipient that is not settled.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Recipient {
     /// Its address.
     pub address: String,
@@ -287,7 +289,7 @@ pub struct Recipient {
 }
 
 /// A part of it that waits in a queue.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct QueuedPart {
     /// Its domain.
     pub domain: String,
@@ -304,7 +306,7 @@ pub struct QueuedPart {
 }
 
 /// How the node is.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// Its name.
     pub node: String,
@@ -343,7 +345,7 @@ pub struct ConfigStatus {
 }
 
 /// A source by which nothing leaves, as it does not work.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SuspendedSource {
     /// Its name.
     pub source: String,
@@ -352,7 +354,7 @@ pub struct SuspendedSource {
 }
 
 /// That the configuration is to be read again.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reload {
     /// Only what would come of it is to be told.
@@ -361,7 +363,7 @@ pub struct Reload {
 }
 
 /// What came of that.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reloaded {
     /// It is in force, or would be. If not nothing changed.
     pub ok: bool,
@@ -387,7 +389,7 @@ pub struct Reloaded {
 }
 
 /// Mail that waits in domains whose routes would be others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LedElsewhere {
     /// Recipients.
     pub recipients: u64,
@@ -396,7 +398,7 @@ pub struct LedElsewhere {
 }
 
 /// Something about a key of a configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Finding {
     /// The file.
     pub file: String,
@@ -430,7 +432,7 @@ impl fmt::Display for Finding {
 }
 
 /// How a shard is, of late.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ShardStatus {
     /// Its number.
     pub shard: usize,

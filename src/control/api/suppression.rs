@@ -9,8 +9,9 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 
 use super::actor::Actor;
-use super::answers::{Api, Problem, iso, json};
+use super::answers::{Api, Problem, iso, json, read};
 use super::shape::suppression::{ChangeSuppression, SuppressionChanged, SuppressionEntry, SuppressionPage};
+use super::veil::Veil;
 use crate::control::suppression::{Added, KeepError};
 use crate::limits;
 use crate::observe::event::{Admin, ListChange};
@@ -72,6 +73,7 @@ pub(super) fn expires(text: &str) -> Result<crate::time::UnixMillis, Problem> {
 /// A page.
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
+    Extension(veil): Extension<Veil>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let ListQuery { behind, limit, tenant, reason, domain } = asked(query)?;
@@ -83,7 +85,7 @@ pub(super) async fn list(
     let page = api.lists.page(behind, limit, Box::new(wants)).await.ok_or(Problem::Undecided)?;
     let page = page.map_err(Problem::List)?;
     let entries = page.entries.iter().filter_map(told).collect();
-    Ok(json(&SuppressionPage { entries, next: page.next.map(cursor) }))
+    Ok(json(&veil.suppressions(SuppressionPage { entries, next: page.next.map(cursor) })))
 }
 
 /// Whether it is about addresses at a domain.
@@ -97,6 +99,7 @@ fn is_of(entry: &Entry<'_>, domain: &str) -> bool {
 /// What holds back mail to an address.
 pub(super) async fn check(
     State(api): State<Arc<Api>>,
+    Extension(veil): Extension<Veil>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let (mut address, mut tenants) = (None, Vec::new());
@@ -113,7 +116,8 @@ pub(super) async fn check(
     }
     let found = api.lists.check(address, tenants).await.ok_or(Problem::Undecided)?;
     let found = found.map_err(Problem::List)?;
-    Ok(json(&SuppressionPage { entries: found.iter().filter_map(told).collect(), next: None }))
+    let entries = found.iter().filter_map(told).collect();
+    Ok(json(&veil.suppressions(SuppressionPage { entries, next: None })))
 }
 
 /// Entries come on the list.
@@ -198,11 +202,6 @@ async fn tell(
 
 fn changed(Added { changed, known }: Added) -> Response {
     json(&SuppressionChanged { changed, known })
-}
-
-fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body)
-        .map_err(|error| Problem::Wrong(format!("the body is not what was expected: {error}")))
 }
 
 fn told(record: &Record) -> Option<SuppressionEntry> {

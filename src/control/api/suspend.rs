@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::actor::Actor;
-use super::answers::{Api, Problem, iso, json};
+use super::answers::{Api, Problem, iso, json, read};
 use super::shape::{Resume, Suspend, SuspensionEntry, Suspensions};
 use crate::config::literal::quoted;
 use crate::control::decisions::{OrderResult, SuspensionRequest, Which};
@@ -81,11 +81,6 @@ pub(super) async fn resume(
     let done = api.desk.resume(which, &actor.to_string()).await.ok_or(Problem::Undecided)?;
     api.journal().await;
     Ok(answer(&done))
-}
-
-fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body)
-        .map_err(|error| Problem::Wrong(format!("the body is not what was expected: {error}")))
 }
 
 fn scope(filter: &BTreeMap<String, String>, all: bool) -> Result<Scope, Problem> {

@@ -54,7 +54,6 @@ pub fn remove(text: &str, name: &str) -> Result<String, NoEdit> {
     if !before.all().iter().any(|token| *token.name == *name) {
         return Err(NoEdit::NotThere);
     }
-    let is_its_own =
-        |line: &str| line.trim().split_once(':').is_some_and(|(other, _)| other == name);
+    let is_its_own = |line: &str| line.trim().split_once(':').is_some_and(|(other, _)| other == name);
     Ok(text.split_inclusive('\n').filter(|line| !is_its_own(line)).collect())
 }

@@ -34,7 +34,8 @@ fn whoever_shows_a_token_is_known() {
 fn each_wrong_line_says_what_is_wrong() {
     let sound = line("ops", "admin", "", "x");
     let wrong = |text: &str| Tokens::parse(text).map(|tokens| tokens.all().len());
-    let is = |text: &str, line, problem| assert_eq!(wrong(text), Err(TokensError { line, problem }), "{text:.80}");
+    let is =
+        |text: &str, line, problem| assert_eq!(wrong(text), Err(TokensError { line, problem }), "{text:.80}");
     let hashed = hash("y");
     is("ops", 1, Problem::Parts);
     is(&format!("ops:admin:{hashed}"), 1, Problem::Parts);
@@ -51,7 +52,9 @@ fn each_wrong_line_says_what_is_wrong() {
     is(&format!("ops:read::{}ä", &hashed[2..]), 1, Problem::Hash);
     is(&format!("ops:read::{}", secret(&[7; limits::TOKEN_BYTES])), 1, Problem::Plain);
     is(&format!("{sound}\n{}", line("other", "read", "", "x")), 2, Problem::SameHash);
-    let many = |count: usize| (0..count).map(|at| line(&format!("n{at}"), "read", "", &at.to_string()) + "\n").collect::<String>();
+    let many = |count: usize| {
+        (0..count).map(|at| line(&format!("n{at}"), "read", "", &at.to_string()) + "\n").collect::<String>()
+    };
     assert_eq!(wrong(&many(limits::TOKENS_MAX)), Ok(limits::TOKENS_MAX));
     is(&many(limits::TOKENS_MAX + 1), limits::TOKENS_MAX + 1, Problem::TooMany);
     // What is said shows nothing of the line.
@@ -65,11 +68,17 @@ fn a_token_comes_and_goes_and_all_else_stays() {
     let grown = edit::add(&text, ("b", Role::Operate, "shop"), &hash("2")).expect("sound");
     assert_eq!(grown, format!("{text}\n{}\n", line("b", "operate", "shop", "2")));
     assert_eq!(edit::remove(&grown, "b").expect("it is there"), format!("{text}\n"));
-    assert_eq!(edit::remove(&grown, "a").expect("it is there"), format!("# ours\n\n# end\n{}\n", line("b", "operate", "shop", "2")));
+    assert_eq!(
+        edit::remove(&grown, "a").expect("it is there"),
+        format!("# ours\n\n# end\n{}\n", line("b", "operate", "shop", "2"))
+    );
     assert_eq!(edit::add(&text, ("a", Role::Read, ""), &hash("3")), Err(NoEdit::There));
     assert_eq!(edit::remove(&text, "c"), Err(NoEdit::NotThere));
     for (name, tenant) in [("", ""), ("#x", ""), ("c:d", ""), ("c\nd", ""), ("c", "x y"), ("c", "x\ny")] {
-        assert!(matches!(edit::add(&text, (name, Role::Read, tenant), &hash("4")), Err(NoEdit::Unsound(_))), "{name:?}");
+        assert!(
+            matches!(edit::add(&text, (name, Role::Read, tenant), &hash("4")), Err(NoEdit::Unsound(_))),
+            "{name:?}"
+        );
     }
     assert!(matches!(edit::add("x", ("c", Role::Read, ""), &hash("4")), Err(NoEdit::Unread(_))));
 }
