@@ -165,24 +165,11 @@ impl IntoResponse for Problem {
                 (StatusCode::INTERNAL_SERVER_ERROR, "broken", words.to_owned())
             }
             Problem::Forbidden(words) => (StatusCode::FORBIDDEN, "forbidden", words),
-            Problem::NoToken => {
-                let words = "who asks? give a token: Authorization: Bearer TOKEN";
-                (StatusCode::UNAUTHORIZED, "no_token", words.to_owned())
-            }
-            Problem::BadToken => {
-                let words = "that is no token of control.tokens as it is in force: after a change of the file, `relevo reload`";
-                (StatusCode::UNAUTHORIZED, "bad_token", words.to_owned())
-            }
-            Problem::TooManyGuesses => {
-                let words = "too many wrong tokens come from there; wait before the next";
-                (StatusCode::TOO_MANY_REQUESTS, "too_many_guesses", words.to_owned())
+            Problem::NoToken | Problem::BadToken | Problem::TooManyGuesses | Problem::OtherOrigin => {
+                not_let_in(&self)
             }
             Problem::Role(words) => (StatusCode::FORBIDDEN, "role", words),
             Problem::OtherTenant(words) => (StatusCode::FORBIDDEN, "tenant", words),
-            Problem::OtherOrigin => {
-                let words = "a page of another site asks for this, and only the relay's own may; if this is its own, its proxy is to pass on the Host field";
-                (StatusCode::FORBIDDEN, "origin", words.to_owned())
-            }
             Problem::TooLarge => {
                 let words = format!(
                     "the body is too long, or broke off: it may have {} bytes",
@@ -209,6 +196,26 @@ impl IntoResponse for Problem {
         }
         response
     }
+}
+
+/// Why somebody is not let in at all.
+fn not_let_in(problem: &Problem) -> (StatusCode, &'static str, String) {
+    let (status, code, words) = match problem {
+        Problem::TooManyGuesses => {
+            let words = "too many wrong tokens come from there; wait before the next";
+            (StatusCode::TOO_MANY_REQUESTS, "too_many_guesses", words)
+        }
+        Problem::OtherOrigin => {
+            let words = "a page of another site asks for this, and only the relay's own may; if this is its own, its proxy is to pass on the Host field";
+            (StatusCode::FORBIDDEN, "origin", words)
+        }
+        Problem::BadToken => {
+            let words = "that is no token of control.tokens as it is in force: after a change of the file, `relevo reload`";
+            (StatusCode::UNAUTHORIZED, "bad_token", words)
+        }
+        _ => (StatusCode::UNAUTHORIZED, "no_token", "who asks? give a token: Authorization: Bearer TOKEN"),
+    };
+    (status, code, words.to_owned())
 }
 
 fn list(why: &KeepError) -> (StatusCode, &'static str, String) {

@@ -146,12 +146,12 @@ impl RateLines {
 
 impl PartialSchema for RateLines {
     fn schema() -> RefOr<Schema> {
-        let line = SchemaType::from_iter([Type::String, Type::Null]);
+        let line = SchemaType::Array(vec![Type::String, Type::Null]);
         let rates = EachRate::of(|_| ());
         let object = rates.iter().fold(ObjectBuilder::new(), |object, (of, ())| {
             object.property(of.name(), ObjectBuilder::new().schema_type(line.clone()))
         });
-        object.build().into()
+        object.into()
     }
 }
 
