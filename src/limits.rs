@@ -26,6 +26,7 @@ mod spool;
 mod sts;
 mod suppression;
 mod tls_rpt;
+mod tokens;
 mod trace;
 mod verify;
 
@@ -55,6 +56,7 @@ pub use spool::*;
 pub use sts::*;
 pub use suppression::*;
 pub use tls_rpt::*;
+pub use tokens::*;
 pub use trace::*;
 pub use verify::*;
 

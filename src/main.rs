@@ -112,6 +112,11 @@ enum Command {
         after_help = "Examples:\n  relevo account add shop --sender @shop.example --rate 50000/d\n  relevo account list\n  relevo account remove shop"
     )]
     Account(commands::account::Arguments),
+    /// Add, list and remove tokens of those who may ask the relay over HTTP.
+    #[command(
+        after_help = "Examples:\n  relevo token add ops --role operate\n  relevo token list\n  relevo token remove ops"
+    )]
+    Token(commands::token::Arguments),
     /// Ask for a password, or read it from standard input, and print its hash for the account file.
     #[command(
         after_help = "Examples:\n  relevo hash-password\n  relevo hash-password < password-file\n  relevo hash-password --scram"
@@ -151,6 +156,7 @@ fn main() -> ExitCode {
         Command::Log(arguments) => commands::log::run(arguments),
         Command::Spool(arguments) => commands::spool::run(arguments),
         Command::Account(arguments) => commands::account::run(arguments),
+        Command::Token(arguments) => commands::token::run(arguments),
         Command::HashPassword(arguments) => commands::password::hash(&arguments),
         Command::Completions(arguments) => commands::install::completions(Arguments::command(), &arguments),
         Command::Man(arguments) => commands::install::man(Arguments::command(), &arguments),

@@ -46,6 +46,7 @@ mod secrets;
 pub mod shaping;
 pub(crate) mod source;
 mod sts;
+pub mod tokens;
 mod verifier;
 mod verp;
 mod webhook;

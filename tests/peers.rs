@@ -98,6 +98,20 @@ stories!("international.py", None;
     binary_messages_become_text,
 );
 
+stories!("http_api.py", None;
+    each_role_may_what_it_may,
+    a_tenants_token_is_for_its_mail_alone,
+    wrong_tokens_are_told_so,
+    pages_of_others_ask_in_vain,
+    without_tokens_this_machine_reads,
+    commands_ask_by_a_url,
+    without_a_socket_http_answers,
+);
+
+stories!("openapi.py", None;
+    the_document_says_what_is_answered,
+);
+
 stories!("portions.py", None;
     messages_in_portions_arrive_as_they_were,
     no_ending_smuggles_by_bdat,

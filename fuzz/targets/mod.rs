@@ -23,6 +23,7 @@ mod server;
 mod seven_bit;
 mod shaping;
 mod suppression;
+mod tokens;
 
 pub use accounts::accounts;
 pub use admit::admit;
@@ -42,6 +43,7 @@ pub use server::server;
 pub use seven_bit::seven_bit;
 pub use shaping::shaping;
 pub use suppression::suppression;
+pub use tokens::tokens;
 
 /// A target: its name, which is also that of its corpus directory and its binary; its body; and how many mutated inputs the
 /// ordinary test run tries (what a few seconds allow without optimisation).
@@ -71,4 +73,5 @@ pub const ALL: [Target; 21] = [
     ("suppression", suppression, 4000),
     ("accounts", accounts, 2000),
     ("lines", lines, 2000),
+    ("tokens", tokens, 2000),
 ];

@@ -1,5 +1,6 @@
 //! How commands speak to the running relay: HTTP over its socket.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,26 +15,49 @@ use hyper_util::rt::TokioIo;
 use relevo::config::Config;
 use relevo::control::api::shape::{Finding, Refusal, Reloaded};
 use relevo::limits;
-use relevo::runtime::local;
+use relevo::runtime::remote::{Remote, Wire};
+use relevo::runtime::{files, local};
 use serde::de::DeserializeOwned;
 
 use super::output::{Failure, NO, WRONG_USE};
 
 /// Which relay.
 #[derive(Args, Clone, Debug)]
-#[group(multiple = false)]
 pub struct Relay {
     /// The configuration of the relay, which says where its socket is [default: /etc/relevo/relevo.toml].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Its socket.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", conflicts_with = "config")]
     socket: Option<PathBuf>,
+    /// Its control.http, on whatever machine: https://HOST, or http://127.0.0.1:8025.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["config", "socket"])]
+    url: Option<String>,
+    #[command(flatten)]
+    by: By,
+}
+
+/// How it is asked over HTTP.
+#[derive(Args, Clone, Debug, Default)]
+#[group(multiple = true)]
+struct By {
+    /// The file that has the token of `relevo token add`.
+    #[arg(long, value_name = "FILE", requires = "url")]
+    token_file: Option<PathBuf>,
+    /// Ask without TLS, also where others may read the token on its way.
+    #[arg(long, requires = "url")]
+    plain_text: bool,
+}
+
+/// Where it answers.
+enum Place {
+    Socket(PathBuf),
+    Remote(Remote, Option<String>),
 }
 
 /// Asks one question after the other.
 pub struct Client {
-    socket: PathBuf,
+    place: Place,
     /// Where that is was read in a file that may have been changed since the relay read it.
     by_file: bool,
     runtime: tokio::runtime::Runtime,
@@ -52,18 +76,19 @@ pub enum ReloadTarget {
 impl Relay {
     /// Where it answers.
     pub fn client(&self) -> Result<Client, Failure> {
-        let socket = match &self.socket {
-            Some(socket) => socket.clone(),
-            None => self.configured()?,
+        let place = match (&self.url, &self.socket) {
+            (Some(url), _) => self.remote(url)?,
+            (None, Some(socket)) => Place::Socket(socket.clone()),
+            (None, None) => Place::Socket(self.configured()?),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Client { socket, by_file: false, runtime })
+        Ok(Client { place, by_file: false, runtime })
     }
 
     /// The same, also where its configuration is broken: which socket it has may be told all the same. Where it is no TOML nobody needs be asked.
     pub fn client_of_any(&self) -> Result<ReloadTarget, Failure> {
         let path = self.config.as_deref().unwrap_or(Path::new(relevo::check::DEFAULT_PATH));
-        if self.socket.is_some() {
+        if self.socket.is_some() || self.url.is_some() {
             return self.client().map(ReloadTarget::Relay);
         }
         let text = match relevo::check::read(path) {
@@ -80,10 +105,12 @@ impl Relay {
             return Ok(ReloadTarget::NoToml(Reloaded { file, errors, ..Reloaded::default() }));
         };
         match config.control.socket {
-            Some(socket) => Relay { socket: Some(socket), config: None }.client().map(|mut client| {
-                client.by_file = true;
-                client
-            }),
+            Some(socket) => Relay { socket: Some(socket), config: None, url: None, by: By::default() }
+                .client()
+                .map(|mut client| {
+                    client.by_file = true;
+                    client
+                }),
             None => self.client(),
         }
         .map(ReloadTarget::Relay)
@@ -92,6 +119,25 @@ impl Relay {
     /// The file that is meant.
     pub fn file(&self) -> String {
         self.config.as_deref().unwrap_or(Path::new(relevo::check::DEFAULT_PATH)).display().to_string()
+    }
+
+    fn remote(&self, url: &str) -> Result<Place, Failure> {
+        let wrong = |words: String| Failure(WRONG_USE, words);
+        let remote = Remote::parse(url).ok_or_else(|| {
+            wrong(format!("{url:?} is no URL of a relay; write https://HOST or http://127.0.0.1:8025"))
+        })?;
+        if remote.is_open() && !self.by.plain_text {
+            let words = "is asked in plain text: others may read the token on its way. Ask by https, or through a tunnel at 127.0.0.1, or say --plain-text";
+            return Err(wrong(format!("{url} {words}")));
+        }
+        let Some(path) = &self.by.token_file else { return Ok(Place::Remote(remote, None)) };
+        let at = |words: &dyn std::fmt::Display| wrong(format!("{}: {words}", path.display()));
+        let bytes = files::read_whole(path, limits::PASSWORD_FILE_MAX).map_err(|error| at(&error))?;
+        let token = String::from_utf8(bytes).ok().map(|text| text.trim().to_owned());
+        let token =
+            token.filter(|token| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()));
+        let token = token.ok_or_else(|| at(&"there is no token in it, which is one word"))?;
+        Ok(Place::Remote(remote, Some(token)))
     }
 
     fn configured(&self) -> Result<PathBuf, Failure> {
@@ -112,8 +158,17 @@ fn refused(status: StatusCode, text: &[u8]) -> Failure {
         .unwrap_or_else(|_| Refusal { error: format!("it answered {status}"), code: String::new() });
     // What the asker can mend, and what is just not so.
     let wrong =
-        matches!(status, StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::METHOD_NOT_ALLOWED);
+        matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::METHOD_NOT_ALLOWED);
     Failure(if wrong { WRONG_USE } else { NO }, refusal.error)
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Socket(path) => write!(formatter, "{}", path.display()),
+            Place::Remote(remote, _) => formatter.write_str(remote.authority()),
+        }
+    }
 }
 
 impl Client {
@@ -223,27 +278,42 @@ impl Client {
         (method, path, kind): (Method, &str, &str),
         body: Body,
     ) -> Result<Response<Incoming>, Failure> {
-        let stream = local::connect(&self.socket).await.map_err(|error| self.unreached(&error))?;
+        let unreached = |error: io::Error| self.unreached(&error);
+        let (stream, host, token): (Box<dyn Wire>, _, _) = match &self.place {
+            Place::Socket(path) => {
+                (Box::new(local::connect(path).await.map_err(unreached)?), "localhost", None)
+            }
+            Place::Remote(remote, token) => {
+                (remote.connect().await.map_err(unreached)?, remote.authority(), token.as_ref())
+            }
+        };
         let broken = |error: hyper::Error| self.unusable(&format!("the connection broke: {error}"));
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake::<_, Body>(TokioIo::new(stream)).await.map_err(broken)?;
         tokio::spawn(connection);
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header(header::HOST, "localhost")
-            .header(header::CONTENT_TYPE, kind)
+            .header(header::HOST, host)
+            .header(header::CONTENT_TYPE, kind);
+        if let Some(token) = token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let request = request
             .body(body)
             .map_err(|error| Failure(WRONG_USE, format!("this cannot be asked: {error}")))?;
         sender.send_request(request).await.map_err(broken)
     }
 
     fn unusable(&self, words: &str) -> Failure {
-        Failure(NO, format!("the relay at {}: {words}", self.socket.display()))
+        Failure(NO, format!("the relay at {}: {words}", self.place))
     }
 
     fn unreached(&self, error: &io::Error) -> Failure {
-        let socket = self.socket.display();
+        let socket = &self.place;
+        if let Place::Remote(..) = socket {
+            return Failure(NO, format!("no relay answers at {socket}: {error}"));
+        }
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Failure(
                 NO,

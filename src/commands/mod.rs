@@ -20,6 +20,7 @@ pub mod suppress;
 pub mod suspend;
 mod table;
 pub mod trace;
+pub mod token;
 pub mod warmup;
 pub mod why;
 mod words;

@@ -58,12 +58,35 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
         }
         None => writeln!(out, "no HTTP")?,
     }
+    write_access(config, out)?;
     match &config.control.socket {
         Some(path) => writeln!(out, "commands reach it at {}", path.display())?,
         None => writeln!(out, "no socket for commands")?,
     }
     write_tuning(config, out)?;
     config.shards.iter().try_for_each(|shard| write_shard(config, shard, out))
+}
+
+/// Who may ask over HTTP, and what he is shown.
+fn write_access(config: &Config, out: &mut String) -> std::fmt::Result {
+    if config.control.http.is_none() {
+        return Ok(());
+    }
+    match &config.access.tokens {
+        Some(path) => write!(out, "commands over HTTP by the tokens in {}", path.display())?,
+        None => write!(out, "commands over HTTP only read, and only from this machine")?,
+    }
+    if !config.access.names.is_empty() {
+        write!(out, ", also as {}", config.access.names.join(", "))?;
+    }
+    let redact = config.access.redact;
+    match (redact.recipient, redact.sender) {
+        (true, true) => write!(out, "; who only reads sees recipients and senders shortened")?,
+        (true, false) => write!(out, "; who only reads sees recipients shortened")?,
+        (false, true) => write!(out, "; who only reads sees senders shortened")?,
+        (false, false) => {}
+    }
+    writeln!(out)
 }
 
 /// What one of them is for, and for whom.

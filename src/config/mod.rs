@@ -3,6 +3,7 @@
 //! [`Config::parse`] reads TOML once; everything after it works with these types and never meets a string that
 //! still has to be understood. An error names file, line, key and the fix ([`ConfigError`]).
 
+pub mod access;
 pub mod acme;
 mod boot;
 pub mod blocklists;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
+use crate::config::access::Access;
 use crate::config::error::{ConfigError, KeyLines};
 use crate::config::hook::HookConfig;
 use crate::config::literal::path;
@@ -79,6 +80,8 @@ pub struct Config {
     pub webhooks: Vec<WebhookConfig>,
     /// `[control]`
     pub control: Control,
+    /// `tokens`, `names` and `redact` of `[control]`, which a reload reads again.
+    pub access: Access,
     /// `[tuning]`
     pub tuning: Tuning,
     /// `[[shard]]`
@@ -179,7 +182,7 @@ fn read(root: &Section<'_>) -> Config {
     let accounts = auth.read("accounts", None, |value| path(value, "/etc/relevo/accounts"));
     auth.finish();
     let node = read::node(&root.section("node"));
-    let control = read::control(&root.section("control"), &node.data_dir);
+    let (control, access) = read::control(&root.section("control"), &node.data_dir);
     let listeners = listener::listeners(root, accounts.is_some(), &node.data_dir);
     let addresses: Vec<ListenAddress> = listeners.iter().map(|listener| listener.address.clone()).collect();
     let retry = retry::read(&root.section("retry"));
@@ -218,6 +221,7 @@ fn read(root: &Section<'_>) -> Config {
         logs: log::read(root),
         webhooks: webhook::read(root),
         control,
+        access,
         tuning: tuning::read(&root.section("tuning")),
         places: KeyLines::default(),
     };

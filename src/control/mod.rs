@@ -14,6 +14,7 @@ mod blocklists;
 mod certificates;
 mod decisions;
 mod error;
+mod guests;
 mod health;
 pub mod hook;
 mod http;
@@ -50,6 +51,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+
 use crate::config;
 use crate::limits;
 use crate::observe::Instruments;
@@ -58,6 +61,7 @@ use crate::observe::families::Family;
 use crate::runtime::files::{self, Reserve};
 use crate::runtime::{local, process};
 use crate::shard::mesh::Mesh;
+use crate::time::Instant;
 
 use accounting::Accounting;
 pub use certificates::{Showing, ShownCertificate};
@@ -167,7 +171,7 @@ pub struct Setup {
 /// The running threads.
 pub struct Control {
     control: Worker,
-    service: Option<(Worker, local::File)>,
+    service: Option<(Worker, Option<local::File>)>,
     decisions: Worker,
     blocklists: Option<Worker>,
     /// Who fetches policies, reports of TLS, orders certificates, and asks others about mail that comes in.
@@ -230,7 +234,6 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
         }
         None => None,
     };
-    let socket = setup.section.socket.as_deref();
     let writer = log.as_ref().map(Accounting::writer);
     let chunks = setup.instruments.first().map(|first| first.chunks.clone());
     let barrier = || {
@@ -254,15 +257,13 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let pages = pages.map(|by| public::start(listeners, by, reserve.clone()));
     let pages = pages.transpose().map_err(StartError::Thread)?;
     let orders = (desk, lists, barrier());
-    let service = socket.map(|path| serve_commands(&setup, path, &reserve, orders)).transpose();
-    let service = service.or_else(|problem| {
-        // Some file systems have no sockets. Mail does not wait for commands, where nobody asked for them.
-        let told = (!setup.section.socket_named).then(|| say(Level::Warning, format_args!("{problem}")));
-        told.map(|()| None).ok_or(problem)
-    })?;
+    let (passing, passed) = http.map(|_| mpsc::channel(limits::API_PASSED)).unzip();
+    let service = serve_commands(&setup, (http, passed), &reserve, orders)?;
     let askers = ask_others(&setup, challenges).map_err(StartError::Thread)?;
-    let control = Worker::start("relevo-control", move |turn| run(setup, journal, listener, &reserve, turn))
-        .map_err(StartError::Thread)?;
+    let control = Worker::start("relevo-control", move |turn| {
+        run(setup, journal, listener.map(|listener| (listener, passing)), &reserve, turn)
+    })
+    .map_err(StartError::Thread)?;
     Ok(Control { control, service, decisions, blocklists, askers, reader, pages, log, words, reopen, http })
 }
 
@@ -365,27 +366,65 @@ fn report_tls(setup: &Setup) -> io::Result<Option<Worker>> {
     Worker::start("relevo-reports", work).map(Some)
 }
 
-/// Opens the socket and starts the thread that answers commands there.
+/// Opens the socket, and starts the thread that answers commands there and what is asked over HTTP. None: nobody can ask.
 fn serve_commands(
     setup: &Setup,
-    path: &Path,
+    (http, passed): (Option<SocketAddr>, Option<mpsc::Receiver<http::Passed>>),
     reserve: &Arc<Reserve>,
-    (desk, lists, journaled): (decisions::Desk, decisions::ListDesk, Option<admin::JournalBarrier>),
-) -> Result<(Worker, local::File), StartError> {
-    let opened = local::listen(path, limits::LOCAL_BACKLOG)
-        .map_err(|error| StartError::Socket(path.to_owned(), error))?;
-    let (listener, file) = opened.into_parts();
-    let (instruments, health, hostname) =
-        (setup.instruments.clone(), setup.health.clone(), setup.hostname.clone());
-    let (runtime, reserve, node) = (setup.runtime, reserve.clone(), setup.node);
-    let (mesh, reload) = (setup.mesh.clone(), setup.reload.clone());
-    let data_dir = setup.data_dir.clone();
-    let start = u32::from_le_bytes(process::random_bytes());
+    orders: Orders,
+) -> Result<Option<(Worker, Option<local::File>)>, StartError> {
+    let opened = setup.section.socket.as_deref().map(|path| {
+        let opened = local::listen(path, limits::LOCAL_BACKLOG);
+        opened.map_err(|error| StartError::Socket(path.to_owned(), error))
+    });
+    let opened = opened.transpose().or_else(|problem| {
+        // Some file systems have no sockets. Mail does not wait for commands, where nobody asked for them.
+        let told = (!setup.section.socket_named).then(|| say(Level::Warning, format_args!("{problem}")));
+        told.map(|()| None).ok_or(problem)
+    })?;
+    let (listener, file) = opened.map(local::Local::into_parts).unzip();
+    let http = http.zip(passed);
+    if listener.is_none() && http.is_none() {
+        return Ok(None);
+    }
+    let hosts = http.as_ref().map(|(address, _)| hosts(setup, *address));
+    let (make, reserve) = (maker(setup, orders), reserve.clone());
     let worker = Worker::start("relevo-service", move |turn| {
         // Whoever asks without end asks for what mail leaves over.
         process::stand_back();
+        let api = make(turn);
+        let http = http.zip(hosts).map(|((_, passed), hosts)| {
+            let clock = turn.clock();
+            let gate = api::gate::Gate::new(api.reload.clone(), move || Instant::default() + clock());
+            let searches = Arc::new(api.searches.beside(limits::API_SEARCHES_MAX));
+            let router =
+                api::guarded(api::answers::Api { searches, ..api.clone() }, Arc::new(gate), page::router());
+            let guarded = axum::middleware::from_fn_with_state(Arc::new(hosts), http::check_host_of_api);
+            (passed, router.layer(guarded))
+        });
+        let socket = listener.map(|listener| (listener, api::router(api)));
+        service::run(service::Serving { socket, http }, reserve, turn);
+    });
+    Ok(Some((worker.map_err(StartError::Thread)?, file)))
+}
+
+/// Those who decide, and the journal that has it before that is answered.
+type Orders = (decisions::Desk, decisions::ListDesk, Option<admin::JournalBarrier>);
+
+/// Makes on its thread what the handlers are given.
+fn maker(
+    setup: &Setup,
+    (desk, lists, journaled): Orders,
+) -> impl FnOnce(&thread::Turn) -> api::answers::Api + Send + use<> {
+    let (instruments, health, hostname) =
+        (setup.instruments.clone(), setup.health.clone(), setup.hostname.clone());
+    let (runtime, node) = (setup.runtime, setup.node);
+    let (mesh, reload) = (setup.mesh.clone(), setup.reload.clone());
+    let data_dir = setup.data_dir.clone();
+    let start = u32::from_le_bytes(process::random_bytes());
+    move |turn| {
         let clock = turn.clock();
-        let api = api::answers::Api {
+        api::answers::Api {
             searches: Arc::new(search::Searches::new(data_dir, mesh.lanes())),
             watchers: Arc::default(),
             asker: asker::Asker::new(mesh.clone(), health.clone(), start),
@@ -393,7 +432,7 @@ fn serve_commands(
             desk,
             lists,
             importing: Arc::default(),
-            admin: admin::Teller::new(&instruments, node, "control"),
+            admin: admin::Teller::new(&instruments, node, "control").map(Arc::new),
             journaled,
             instruments,
             health,
@@ -401,16 +440,14 @@ fn serve_commands(
             runtime,
             hostname,
             second: Arc::new(move || clock().as_secs()),
-        };
-        service::run(listener, api::router(api), reserve, turn);
-    });
-    Ok((worker.map_err(StartError::Thread)?, file))
+        }
+    }
 }
 
 fn run(
     mut setup: Setup,
     journal: Option<Arc<journal::Shared>>,
-    listener: Option<std::net::TcpListener>,
+    listener: Option<(std::net::TcpListener, Option<http::Passing>)>,
     reserve: &Arc<Reserve>,
     turn: &thread::Turn,
 ) {
@@ -420,8 +457,8 @@ fn run(
         Err(error) => return say(Level::Error, format_args!("control cannot run: {error}")),
     };
     let done = runtime.block_on(async {
-        if let Some(listener) = listener {
-            let loopback = listener.local_addr()?.ip().to_canonical().is_loopback();
+        if let Some((listener, passing)) = listener {
+            let hosts = hosts(&setup, listener.local_addr()?);
             listener.set_nonblocking(true)?;
             let clock = turn.clock();
             let served = http::Served {
@@ -443,11 +480,11 @@ fn run(
                 listed: setup.listed.clone(),
                 mesh: setup.mesh.clone(),
                 health: setup.health.clone(),
-                hosts: http::Hosts { own: vec![setup.hostname.clone()], loopback },
+                hosts,
                 second: Arc::new(move || clock().as_secs()),
             };
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            tokio::spawn(http::serve(listener, served, reserve.clone()));
+            tokio::spawn(http::serve(listener, served, (reserve.clone(), passing)));
         }
         let names = setup.names.take().map(names::Looks::new);
         look_after(&setup, journal.as_deref(), names, reserve, turn).await;
@@ -458,6 +495,12 @@ fn run(
     }
     // What hangs in the file system is left to itself.
     runtime.shutdown_background();
+}
+
+/// By which names the node is asked over HTTP.
+fn hosts(setup: &Setup, http: SocketAddr) -> http::Hosts {
+    let loopback = http.ip().to_canonical().is_loopback();
+    http::Hosts { own: vec![setup.hostname.clone()], reload: setup.reload.clone(), loopback }
 }
 
 /// Looks after the shards until the node stops.

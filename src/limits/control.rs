@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::tokens::API_CONNECTIONS_MAX;
+
 /// Bytes of a configuration file: a few thousand routes, and not whatever `--config /dev/zero` would give.
 pub const CONFIG_MAX: u64 = 4 * 1024 * 1024;
 
@@ -213,7 +215,7 @@ pub const WORDS_PENDING: usize = 64;
 pub const WORDS_WINDOW: Duration = Duration::from_secs(10);
 
 /// Asks of control that wait on a shard: as many as there are connections that ask, each of which waits for its answer.
-pub const ASKS_MAX: usize = LOCAL_CONNECTIONS_MAX;
+pub const ASKS_MAX: usize = LOCAL_CONNECTIONS_MAX + API_CONNECTIONS_MAX;
 /// Groups, or places without one, that an ask looks at in one turn: some tens of microseconds, and a large page is sorted in them.
 pub const ASK_LOOKS: usize = 2_048;
 /// Part of its time that a shard with mail to move spends on asks, one in so many, whoever asks without a pause: mail is to keep 97 %, and who

@@ -21,6 +21,7 @@ use crate::node::logs;
 use crate::node::offers;
 use crate::node::secret;
 use crate::node::shaping::{self, Shaped};
+use crate::node::tokens;
 use crate::policy::accounts::Accounts;
 use crate::policy::certificate::Certificate;
 use crate::policy::signing::Signing;
@@ -118,10 +119,7 @@ pub(crate) fn fill(config: &mut Config, known: Known<'_>) -> Filled {
         true => acme::shown(config, &contents.renewed),
         false => pems.shown(&files.certificate, name),
     }));
-    match config.accounts.as_deref().map(read_accounts).transpose() {
-        Ok(accounts) => contents.accounts = accounts.map(|accounts| Arc::new(logins(accounts, known.logins))),
-        Err(unusable) => fail("auth.accounts", FileFlaw::Accounts(unusable)),
-    }
+    read_who(config, &mut contents, known.logins, &mut fail);
     for (key, flaw) in find_passwords(config) {
         fail(&key, flaw);
     }
@@ -160,6 +158,23 @@ pub(crate) fn fill(config: &mut Config, known: Known<'_>) -> Filled {
     bad.extend(logs::clashes(config));
     let own_servers = find_name_servers(config);
     Filled { contents, shown, more_shown, own_servers, bad, doubts: findings.warnings }
+}
+
+/// Who may log in, and who may ask control over HTTP.
+fn read_who(
+    config: &Config,
+    contents: &mut Contents,
+    known: Option<&Logins>,
+    fail: &mut impl FnMut(&str, FileFlaw),
+) {
+    match config.accounts.as_deref().map(read_accounts).transpose() {
+        Ok(accounts) => contents.accounts = accounts.map(|accounts| Arc::new(logins(accounts, known))),
+        Err(unusable) => fail("auth.accounts", FileFlaw::Accounts(unusable)),
+    }
+    match config.access.tokens.as_deref().map(tokens::read).transpose() {
+        Ok(tokens) => contents.tokens = tokens.map(Arc::new),
+        Err(unusable) => fail("control.tokens", FileFlaw::Tokens(unusable)),
+    }
 }
 
 /// The host that a route leads a domain to, unless it is the name of one that a route leads to.

@@ -35,6 +35,7 @@ pub mod notify;
 pub mod os;
 pub mod output;
 pub mod process;
+pub mod remote;
 pub mod replace;
 pub mod sim;
 pub mod terminal;

@@ -8,8 +8,8 @@ use axum::extract::State;
 use axum::response::Response;
 use tokio::time::Instant;
 
-use super::answers::{Api, Problem, json};
-use super::peer::Peer;
+use super::actor::Actor;
+use super::answers::{self, Api, Problem, json};
 use super::searching::{self, PreparedQuestion, ready};
 use super::shape::{Change, Changed};
 use crate::control::asker::AskFailure;
@@ -25,11 +25,11 @@ use crate::shard::ask::{Ask, Part, Reply};
 /// It is due now.
 pub(super) async fn retry(
     State(api): State<Arc<Api>>,
-    Extension(peer): Extension<Peer>,
+    Extension(actor): Extension<Actor>,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let change = read(&body)?;
-    change_all(&api, peer, (Verb::Retry, None), change, |filter, _| {
+    change_all(&api, actor, (Verb::Retry, None), change, |filter, _| {
         let filter = filter.clone();
         Box::new(move |from, reply| Ask::Retry(filter.clone(), from, reply))
     })
@@ -39,11 +39,11 @@ pub(super) async fn retry(
 /// It goes back to its sender.
 pub(super) async fn bounce(
     State(api): State<Arc<Api>>,
-    Extension(peer): Extension<Peer>,
+    Extension(actor): Extension<Actor>,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let change = read(&body)?;
-    change_all(&api, peer, (Verb::Bounce, None), change, |filter, reason| {
+    change_all(&api, actor, (Verb::Bounce, None), change, |filter, reason| {
         let (filter, reason): (_, Arc<str>) = (filter.clone(), reason.into());
         Box::new(move |from, reply| Ask::Bounce(filter.clone(), from, reason.clone(), reply))
     })
@@ -53,13 +53,13 @@ pub(super) async fn bounce(
 /// An operator holds it: until he lets it go, or for so long.
 pub(super) async fn hold(
     State(api): State<Arc<Api>>,
-    Extension(peer): Extension<Peer>,
+    Extension(actor): Extension<Actor>,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let change = read(&body)?;
     let until = until(&change)?;
-    let words = format!("by {peer}: {}", reason(&change));
-    let held = change_all(&api, peer, (Verb::Hold, Some(until)), change, |filter, _| {
+    let words = format!("by {actor}: {}", reason(&change));
+    let held = change_all(&api, actor, (Verb::Hold, Some(until)), change, |filter, _| {
         let (filter, words): (_, Arc<str>) = (filter.clone(), words.into());
         Box::new(move |from, reply| Ask::Hold(filter.clone(), from, (until, words.clone()), reply))
     });
@@ -69,11 +69,11 @@ pub(super) async fn hold(
 /// It goes on.
 pub(super) async fn release(
     State(api): State<Arc<Api>>,
-    Extension(peer): Extension<Peer>,
+    Extension(actor): Extension<Actor>,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let change = read(&body)?;
-    change_all(&api, peer, (Verb::Release, None), change, |filter, _| {
+    change_all(&api, actor, (Verb::Release, None), change, |filter, _| {
         let filter = filter.clone();
         Box::new(move |from, reply| Ask::Release(filter.clone(), from, reply))
     })
@@ -119,8 +119,7 @@ impl Verb {
 type Question = Box<dyn Fn(ScanPosition, Reply<Part>) -> Ask + Send + Sync>;
 
 fn read(body: &[u8]) -> Result<Change, Problem> {
-    let change: Change = serde_json::from_slice(body)
-        .map_err(|error| Problem::Wrong(format!("the body is not what was expected: {error}")))?;
+    let change: Change = answers::read(body)?;
     let words = |problem: &str| Problem::Wrong(problem.to_owned());
     if change.reason.len() > limits::REASON_MAX || change.reason.chars().any(char::is_control) {
         return Err(words("a reason is one line of printable text, at most 400 bytes"));
@@ -141,7 +140,7 @@ fn reason(change: &Change) -> &str {
 
 async fn change_all(
     api: &Api,
-    peer: Peer,
+    actor: Actor,
     (verb, until): (Verb, Option<u32>),
     change: Change,
     question: impl FnOnce(&Arc<Filter>, &str) -> Question,
@@ -159,7 +158,7 @@ async fn change_all(
     let filter = &asked.filter;
     let question = question(filter, reason(&change));
     // Also where the asker goes away, and the request ends, in the middle.
-    let report = Report { api, peer, verb, filter, reason: &change.reason, tally: Tally::default() };
+    let report = Report { api, actor, verb, filter, reason: &change.reason, tally: Tally::default() };
     let done = change_part(report, &asked, &question).await;
     // Also where a shard did not answer: others have changed something by then.
     api.journal().await;
@@ -199,7 +198,7 @@ async fn change_part(
 /// Says what was done, whatever the end.
 struct Report<'a> {
     api: &'a Api,
-    peer: Peer,
+    actor: Actor,
     verb: Verb,
     filter: &'a Filter,
     reason: &'a str,
@@ -208,14 +207,14 @@ struct Report<'a> {
 
 impl Drop for Report<'_> {
     fn drop(&mut self) {
-        let Report { api, peer, verb, filter, reason, tally } = self;
+        let Report { api, actor, verb, filter, reason, tally } = self;
         let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
         let word = verb.word();
         say(
             Level::Info,
-            format_args!("queue {word} ({filter}) by {peer}: {} recipients{because}", tally.recipients),
+            format_args!("queue {word} ({filter}) by {actor}: {} recipients{because}", tally.recipients),
         );
-        let (by, filter) = (peer.to_string(), filter.to_string());
+        let (by, filter) = (actor.to_string(), filter.to_string());
         let change = event::Change { by: &by, filter: &filter, reason, recipients: tally.recipients };
         if let Some(teller) = &api.admin {
             teller.tell(match verb {

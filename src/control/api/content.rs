@@ -13,7 +13,7 @@ use hyper::body::Frame;
 use tokio::sync::mpsc;
 
 use super::answers::{Api, Problem};
-use super::import::Working;
+use super::lasting::Working;
 use crate::control::search::content::Content;
 use crate::limits;
 use crate::queue::select::Filter;

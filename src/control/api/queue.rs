@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Extension;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use tokio::time::Instant;
@@ -10,6 +12,7 @@ use tokio::time::Instant;
 use super::answers::{Api, Problem, iso, json};
 use super::searching::{PreparedQuestion, ready};
 use super::shape::{Count, CountPage, Message, Page, QueuedPart, Recipient, Row};
+use super::veil::Veil;
 use crate::control::asker::AskFailure;
 use crate::id::MessageId;
 use crate::limits;
@@ -48,6 +51,7 @@ pub(super) fn asked(query: Option<String>) -> Result<QueueQuery, Problem> {
 /// A page.
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
+    Extension(veil): Extension<Veil>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let QueueQuery { filter, cursor, limit } = asked(query)?;
@@ -82,7 +86,7 @@ pub(super) async fn list(
     };
     let rows = rows.iter().zip(details).filter_map(told).collect();
     let next = question.next(&api, next);
-    Ok(json(&Page { rows, under_way, next, scanned: question.scanned }))
+    Ok(json(&veil.page(Page { rows, under_way, next, scanned: question.scanned })))
 }
 
 /// What the lanes know of these rows, in their order.
@@ -205,7 +209,12 @@ pub(super) async fn count(
 }
 
 /// One message.
-pub(super) async fn show(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn show(
+    State(api): State<Arc<Api>>,
+    Extension(veil): Extension<Veil>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let Path(id) = id.map_err(|wrong| Problem::Wrong(wrong.body_text()))?;
     let mut filter = Filter::default();
     filter.set("id", &id)?;
     let id = filter.id.unwrap_or(MessageId { lane: 0, sequence: 0, offset: 0 });
@@ -242,7 +251,7 @@ pub(super) async fn show(State(api): State<Arc<Api>>, Path(id): Path<String>) ->
         next = api.asker.follow(shard, part.next);
     }
     let queued: u32 = waiting.iter().map(|row| u32::from(row.seen.group.count)).sum();
-    Ok(json(&Message {
+    Ok(json(&veil.message(Message {
         id: id.to_string(),
         lane,
         sender: shown.detail.sender,
@@ -254,7 +263,7 @@ pub(super) async fn show(State(api): State<Arc<Api>>, Path(id): Path<String>) ->
         live: shown.live.into_iter().map(|live| recipient(live, &said)).collect(),
         waiting: waiting.iter().map(waits).collect(),
         under_way: if next.is_none() { shown.left.saturating_sub(queued) } else { 0 },
-    }))
+    })))
 }
 
 fn recipient(live: ask::UnsettledRecipient, said: &[FailedDialogue]) -> Recipient {

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::config::ConfigError;
 
+pub mod me;
 pub mod quota;
 pub mod suppression;
 pub mod trace;
@@ -14,7 +16,7 @@ pub mod warmup;
 pub mod why;
 
 /// Why there is no answer.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Refusal {
     /// In words: what is wrong, and what to do.
     pub error: String,
@@ -23,7 +25,7 @@ pub struct Refusal {
 }
 
 /// A page of the queue.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Page {
     /// Its rows.
     pub rows: Vec<Row>,
@@ -37,7 +39,7 @@ pub struct Page {
 }
 
 /// How far records were looked through for what only they tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ScanProgress {
     /// Messages that were looked at.
     pub messages: u64,
@@ -48,7 +50,7 @@ pub struct ScanProgress {
 }
 
 /// Recipients of one message in one domain that wait.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Row {
     /// The message.
     pub id: String,
@@ -91,7 +93,7 @@ pub struct Row {
 }
 
 /// How much waits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Count {
     /// Recipients.
     pub recipients: u64,
@@ -112,7 +114,7 @@ pub struct Count {
 }
 
 /// A count, or a part of one that took long.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct CountPage {
     /// How much.
     #[serde(flatten)]
@@ -125,7 +127,7 @@ pub struct CountPage {
 }
 
 /// A change of what waits.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Change {
     /// By name.
@@ -149,7 +151,7 @@ pub struct Change {
 }
 
 /// That mail is to be suspended.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Suspend {
     /// Which, by name.
@@ -166,7 +168,7 @@ pub struct Suspend {
 }
 
 /// That mail is to be led elsewhere.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Redirect {
     /// Which, by name: its domain, site or provider.
@@ -185,7 +187,7 @@ pub struct Redirect {
 }
 
 /// That suspensions are to end.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Resume {
     /// Those of which all this holds, by name.
@@ -200,7 +202,7 @@ pub struct Resume {
 }
 
 /// Suspensions: all there are, or those that were made or ended.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Suspensions {
     /// In the order in which they were made.
     pub suspensions: Vec<SuspensionEntry>,
@@ -210,7 +212,7 @@ pub struct Suspensions {
 }
 
 /// A suspension.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SuspensionEntry {
     /// Its number.
     pub id: u64,
@@ -259,7 +261,7 @@ pub struct SuspensionEntry {
 }
 
 /// What was changed, or a part of it.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Changed {
     /// Recipients that were changed.
     pub recipients: u64,
@@ -283,7 +285,7 @@ pub struct Changed {
 }
 
 /// All about a message that is not settled.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Message {
     /// Its id.
     pub id: String,
@@ -310,7 +312,7 @@ pub struct Message {
 }
 
 /// A recipient that is not settled.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Recipient {
     /// Its address.
     pub address: String,
@@ -330,7 +332,7 @@ pub struct Recipient {
 }
 
 /// A part of it that waits in a queue.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct QueuedPart {
     /// Its domain.
     pub domain: String,
@@ -347,7 +349,7 @@ pub struct QueuedPart {
 }
 
 /// How the node is.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// Its name.
     pub node: String,
@@ -386,7 +388,7 @@ pub struct ConfigStatus {
 }
 
 /// A source by which nothing leaves, as it does not work.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SuspendedSource {
     /// Its name.
     pub source: String,
@@ -395,7 +397,7 @@ pub struct SuspendedSource {
 }
 
 /// That the configuration is to be read again.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reload {
     /// Only what would come of it is to be told.
@@ -404,7 +406,7 @@ pub struct Reload {
 }
 
 /// What came of that.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reloaded {
     /// It is in force, or would be. If not nothing changed.
     pub ok: bool,
@@ -430,7 +432,7 @@ pub struct Reloaded {
 }
 
 /// Mail that waits in domains whose routes would be others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LedElsewhere {
     /// Recipients.
     pub recipients: u64,
@@ -439,7 +441,7 @@ pub struct LedElsewhere {
 }
 
 /// Something about a key of a configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Finding {
     /// The file.
     pub file: String,
@@ -473,7 +475,7 @@ impl fmt::Display for Finding {
 }
 
 /// How a shard is, of late.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ShardStatus {
     /// Its number.
     pub shard: usize,

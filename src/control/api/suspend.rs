@@ -9,8 +9,8 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
 
-use super::answers::{Api, Problem, iso, json};
-use super::peer::Peer;
+use super::actor::Actor;
+use super::answers::{Api, Problem, iso, json, read};
 use super::shape::{Redirect, Resume, Suspend, SuspensionEntry, Suspensions};
 use crate::config::RouteTarget;
 use crate::config::literal::quoted;
@@ -27,7 +27,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Response {
 /// Suspends what a filter says.
 pub(super) async fn suspend(
     State(api): State<Arc<Api>>,
-    Extension(peer): Extension<Peer>,
+    Extension(actor): Extension<Actor>,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let asked: Suspend = read(&body)?;
@@ -38,13 +38,13 @@ pub(super) async fn suspend(
     if let Some(name) = scope.source.as_deref().filter(strange) {
         return wrong(format!("no [[source]] of the configuration in force is called {}", quoted(name)));
     }
-    decide(&api, peer, (Effect::Wait, scope), asked.seconds, &asked.reason).await
+    decide(&api, actor, (Effect::Wait, scope), asked.seconds, &asked.reason).await
 }
 
 /// Leads what a filter says elsewhere.
 pub(super) async fn redirect(
     State(api): State<Arc<Api>>,
-    Extension(peer): Extension<Peer>,
+    Extension(actor): Extension<Actor>,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let asked: Redirect = read(&body)?;
@@ -54,13 +54,13 @@ pub(super) async fn redirect(
         return Err(Problem::Wrong(words.to_owned()));
     }
     let to = RouteTarget::host(&asked.to).map_err(|bad| Problem::Wrong(format!("to: {bad}")))?;
-    decide(&api, peer, (Effect::Redirect(to), scope), asked.seconds, &asked.reason).await
+    decide(&api, actor, (Effect::Redirect(to), scope), asked.seconds, &asked.reason).await
 }
 
 /// Has it decided.
 async fn decide(
     api: &Api,
-    peer: Peer,
+    actor: Actor,
     (effect, scope): (Effect, Scope),
     seconds: u64,
     reason: &str,
@@ -78,7 +78,7 @@ async fn decide(
     }
     let until = process::wall().after(lasts);
     let reason = if reason.is_empty() { "no reason was given" } else { reason };
-    let by = peer.to_string().into();
+    let by = actor.to_string().into();
     let wanted = SuspensionRequest { effect, scope, until, by, reason: reason.into() };
     let done = api.desk.suspend(wanted).await.ok_or(Problem::Undecided)?;
     api.journal().await;
@@ -95,7 +95,7 @@ async fn decide(
 /// Ends suspensions.
 pub(super) async fn resume(
     State(api): State<Arc<Api>>,
-    Extension(peer): Extension<Peer>,
+    Extension(actor): Extension<Actor>,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let asked: Resume = read(&body)?;
@@ -107,14 +107,9 @@ pub(super) async fn resume(
         None if asked.all && asked.filter.is_empty() => Which::All,
         None => Which::Within(scope(&asked.filter, asked.all)?),
     };
-    let done = api.desk.resume(which, &peer.to_string()).await.ok_or(Problem::Undecided)?;
+    let done = api.desk.resume(which, &actor.to_string()).await.ok_or(Problem::Undecided)?;
     api.journal().await;
     Ok(answer(&done))
-}
-
-fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body)
-        .map_err(|error| Problem::Wrong(format!("the body is not what was expected: {error}")))
 }
 
 fn scope(filter: &BTreeMap<String, String>, all: bool) -> Result<Scope, Problem> {

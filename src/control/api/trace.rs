@@ -14,8 +14,8 @@ use hyper::body::Frame;
 use tokio::time::{Instant, Sleep};
 
 use super::answers::{Api, Problem, iso};
-use super::import::Working;
-use super::peer::Peer;
+use super::lasting::Working;
+use super::actor::Actor;
 use super::shape::trace::Told;
 use crate::config::AddressPattern;
 use crate::config::value;
@@ -33,7 +33,7 @@ pub(in crate::control) type Watchers = Arc<()>;
 /// Begins to watch.
 pub(super) async fn trace(
     State(api): State<Arc<Api>>,
-    Extension(peer): Extension<Peer>,
+    Extension(actor): Extension<Actor>,
     Extension(working): Extension<Working>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
@@ -51,9 +51,9 @@ pub(super) async fn trace(
     for shard in 0..api.asker.shards() {
         api.asker.ask(shard, |reply| Ask::Trace(tracing.clone(), reply)).await?;
     }
-    say(Level::Info, format_args!("trace ({words}) by {peer}"));
+    say(Level::Info, format_args!("trace ({words}) by {actor}"));
     if let Some(teller) = &api.admin {
-        let by = peer.to_string();
+        let by = actor.to_string();
         teller.tell(Admin::Trace(Change { by: &by, filter: &words, reason: "", recipients: 0 }));
     }
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
@@ -154,7 +154,7 @@ fn told(shard: usize, line: &TraceLine) -> Told {
         session: format!("{shard}-{}", line.session),
         side: if line.side == Side::In { "in" } else { "out" }.to_owned(),
         dir: if line.ours { ">" } else { "<" }.to_owned(),
-        peer: line.peer.to_string(),
+        peer: line.actor.to_string(),
         line: line.text.to_string(),
         dropped: None,
         ended: None,

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use tokio::time::Instant;
@@ -14,6 +15,7 @@ use super::queue::{asked, details, hold, why as suspended_by};
 use super::quotas;
 use super::searching::{PreparedQuestion, Question, ready};
 use super::shape::why::{Because, Domain, LastReply, Provider, RateLines, Share, Site, Why};
+use super::veil::Veil;
 use crate::control::asker::AskFailure;
 use crate::limits;
 use crate::queue::select::{Filter, GroupState, Pattern};
@@ -77,7 +79,11 @@ impl Meant {
 }
 
 /// What mail waits for.
-pub(super) async fn why(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+pub(super) async fn why(
+    State(api): State<Arc<Api>>,
+    Extension(veil): Extension<Veil>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
     let asked = asked(query)?;
     let whole = match &asked.filter.domain {
         Some(Pattern::Whole(name)) => Some(name.to_ascii_lowercase()),
@@ -128,7 +134,7 @@ pub(super) async fn why(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) 
     tell(&api, meant, of_domain, &mut told).await?;
     told.quotas = quotas;
     let is_nothing = told.recipients == 0 && told.under_way == 0 && told.quotas.is_empty();
-    if is_nothing { Err(gone()) } else { Ok(json(&told)) }
+    if is_nothing { Err(gone()) } else { Ok(json(&veil.why(told))) }
 }
 
 /// The first groups that are meant, and whether these are all.
