@@ -15,7 +15,7 @@ use super::day::reloads::{Fate, Reload, Version};
 use super::days::wrong;
 use super::{
     ask, compaction, dsn, fair, feedback, floods, front_door, full_disk, gateway, held, hook, lmtp,
-    node_shares, portions, quotas, rates, reload, require_tls, rules, shaping, signed, sources, suppressed,
+    node_shares, portions, quotas, rates, reload, require_tls, rules, shaping, signed, sources, summary, suppressed,
     suspend, warmup, window,
 };
 
@@ -143,6 +143,7 @@ found! {
     PolicyKept in a_policy_that_a_shard_keeps_is_found,
     PolicyMixed in half_a_policy_in_a_transaction_is_found,
     PageSkips in a_page_that_skips_a_domain_is_found,
+    SummarySkips in a_summary_that_skips_a_domain_is_found,
     AnswerBreaksOff in an_answer_that_breaks_off_loses_nothing,
     ReturnedTooEarly in what_is_told_to_be_returned_too_early_is_found,
     JournalWithoutRoom in a_full_disk_without_room_for_the_journal_is_found,
@@ -235,6 +236,7 @@ fn is_found(defect: Defect) {
         Defect::RoutesKept => (routes_move, 1.0, &["led by the DNS, past a route"]),
         Defect::JournalWithoutRoom => return full_disk::is_found(defect),
         Defect::PageSkips | Defect::ReturnedTooEarly => return ask::is_found(defect),
+        Defect::SummarySkips => return summary::is_found(defect),
         Defect::AnswerBreaksOff | Defect::PanicOverReturn => return ask::is_found(defect),
         Defect::OneAnswerForAll | Defect::ForgedResultsKept => return of_ends(defect),
         Defect::Unverified => return of_ends(defect),

@@ -7,6 +7,7 @@ mod cursor;
 mod feed;
 mod frame;
 mod keep;
+mod overhear;
 mod place;
 mod reader;
 mod resume;

@@ -10,6 +10,7 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use crate::control::journal::frame::HEADER;
+use crate::control::journal::overhear::Overhear;
 use crate::control::journal::place::{FramePosition, LaneCheckpoint, ReadPosition};
 use crate::control::journal::retain::SegmentInfo;
 use crate::limits;
@@ -35,6 +36,7 @@ pub(super) struct Batch {
 pub(in crate::control) struct Shared {
     directory: PathBuf,
     state: Mutex<JournalState>,
+    overhear: Overhear,
 }
 
 #[derive(Debug, Default)]
@@ -135,7 +137,7 @@ impl Shared {
             positions,
             ..JournalState::default()
         };
-        Shared { directory: directory.to_owned(), state: Mutex::new(state) }
+        Shared { directory: directory.to_owned(), state: Mutex::new(state), overhear: Overhear::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, JournalState> {
@@ -145,6 +147,22 @@ impl Shared {
     /// Where its files are.
     pub(in crate::control) fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// What it takes, for whoever watches.
+    pub(in crate::control) fn overhear(&self) -> &Overhear {
+        &self.overhear
+    }
+
+    /// The last whole lines that it took, of so many bytes at the most.
+    pub(in crate::control) fn latest(&self, most: usize) -> Vec<u8> {
+        let Some(batch) = self.state().recent.back().cloned() else { return Vec::new() };
+        let lines = &batch.bytes[batch.lines.clone()];
+        let from = match lines.len().checked_sub(most) {
+            None => 0,
+            Some(from) => memchr::memchr(b'\n', &lines[from..]).map_or(lines.len(), |end| from + end + 1),
+        };
+        lines[from..].to_vec()
     }
 
     /// Behind all that is written.
@@ -202,13 +220,15 @@ impl Shared {
         positions: &BTreeMap<u16, LaneCheckpoint>,
         at: Duration,
     ) -> Option<Vec<u8>> {
+        let batch = Arc::new(batch);
+        self.overhear.hear(&batch);
         let mut state = self.state();
         state.end = batch.end;
         state.segments.insert(batch.end.segment, Segment { bytes: batch.end.offset, last: at });
         state.unsynced = Some(file.clone());
         state.positions.extend(positions);
         state.recent_bytes += batch.bytes.len();
-        state.recent.push_back(Arc::new(batch));
+        state.recent.push_back(batch);
         let mut spare = None;
         let all_read = state.readers.iter().map(|reader| reader.at.frame).min();
         let is_kept = |oldest: &Batch, bytes| {

@@ -230,7 +230,7 @@ impl Domains {
     /// Where that makes too many of them, one goes: the site that it led to.
     pub(super) fn leaves(&mut self, key: DomainKey, now: u32) -> Option<SiteKey> {
         let domain = self.get_mut(key)?;
-        if std::mem::replace(&mut domain.leaving, true) {
+        if !domain.leaves() {
             return None;
         }
         self.leaving.push_back((now, key));
@@ -246,7 +246,7 @@ impl Domains {
     pub(super) fn forget_first(&mut self) -> Option<SiteKey> {
         let (_, key) = self.leaving.pop_front()?;
         let domain = self.get_mut(key)?;
-        domain.leaving = false;
+        domain.stays();
         if !domain.is_empty() {
             return None;
         }
