@@ -50,3 +50,27 @@ pub const STREAM_BEHIND: usize = 16;
 pub const STREAM_PIECE: usize = 64 * 1024;
 /// How long a stop waits until streams have said that it comes.
 pub const STREAM_BYE: Duration = Duration::from_millis(200);
+
+/// What a look at a site counts as, where all of them are gone through: it lies in several places of memory.
+pub const SITE_LOOK_COST: usize = 8;
+
+/// Seconds of the past that `relevo top` draws, at the most.
+pub const TOP_PAST: usize = 240;
+/// Bytes that may be typed there: a reason, and a little.
+pub const TOP_TYPED: usize = 200;
+/// How long keys are waited for at once; so often it is looked whether the command is to end.
+pub const TOP_TICK: Duration = Duration::from_millis(250);
+/// Ticks from one question to the next: a second.
+pub const TOP_TICKS: u32 = 4;
+/// Rows that a page key moves by.
+pub const TOP_PAGE: usize = 10;
+/// A terminal of fewer columns has no room for all columns of a view.
+pub const TOP_WIDE: u16 = 96;
+/// One of fewer lines has none for what went before.
+pub const TOP_TALL: u16 = 28;
+/// Columns of what stands in front of all else.
+pub const TOP_POPUP: u16 = 90;
+/// Lines of one screen as text.
+pub const TOP_LINES: u16 = 400;
+/// A shard that works for so much of its time has little left.
+pub const TOP_BUSY: f64 = 0.9;

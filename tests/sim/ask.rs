@@ -394,6 +394,7 @@ fn the_index_tells_what_waits() {
 pub fn is_found(defect: Defect) {
     match defect {
         Defect::PageSkips => skipped_pages_are_found(defect),
+        Defect::SummarySkips => super::summary::is_found(defect),
         Defect::ReturnedTooEarly => returned_too_early_is_found(defect),
         Defect::PanicOverReturn => super::returns::loses_none(defect),
         _ => what_breaks_off_loses_nothing(defect),

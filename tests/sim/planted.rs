@@ -15,7 +15,7 @@ use super::day::reloads::{Fate, Reload, Version};
 use super::days::wrong;
 use super::{
     ask, compaction, dsn, fair, feedback, floods, front_door, full_disk, gateway, held, hook, lmtp,
-    node_shares, portions, quotas, rates, reload, require_tls, rules, shaping, signed, sources, summary, suppressed,
+    node_shares, portions, quotas, rates, reload, require_tls, rules, shaping, signed, sources, suppressed,
     suspend, warmup, window,
 };
 
@@ -235,8 +235,7 @@ fn is_found(defect: Defect) {
         Defect::GivenUpTakenUp => (given_up, 1.0, &["which was not in force at its MAIL"]),
         Defect::RoutesKept => (routes_move, 1.0, &["led by the DNS, past a route"]),
         Defect::JournalWithoutRoom => return full_disk::is_found(defect),
-        Defect::PageSkips | Defect::ReturnedTooEarly => return ask::is_found(defect),
-        Defect::SummarySkips => return summary::is_found(defect),
+        Defect::PageSkips | Defect::ReturnedTooEarly | Defect::SummarySkips => return ask::is_found(defect),
         Defect::AnswerBreaksOff | Defect::PanicOverReturn => return ask::is_found(defect),
         Defect::OneAnswerForAll | Defect::ForgedResultsKept => return of_ends(defect),
         Defect::Unverified => return of_ends(defect),

@@ -8,22 +8,18 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Paragraph, Sparkline, Widget, Wrap};
 use relevo::control::api::shape::overview::Overview;
+use relevo::limits;
 
 use super::super::table::{fit, wide};
 use super::super::words::plain;
 use super::keys::words;
-use super::rows::{Column, Tone, View, clock, columns, grouped};
+use super::rows::{Column, Tone, View, clock, columns, compact, grouped};
 use super::state::{Prompt, State};
 
 const ACCENT: Color = Color::Indexed(32);
 const GOOD: Color = Color::Indexed(28);
 const WARNING: Color = Color::Indexed(130);
 const BAD: Color = Color::Indexed(160);
-
-/// A terminal narrower than this has no room for all columns.
-const WIDE: u16 = 96;
-/// One lower than this has none for what went before.
-const TALL: u16 = 28;
 
 const KEYS: [(&str, &str); 10] = [
     ("1-6, Tab", "another view"),
@@ -50,11 +46,15 @@ pub fn draw(state: &State, area: Rect, buffer: &mut Buffer) {
     head(state, take(1), buffer);
     rates(state, take(2), buffer);
     queue(&state.overview, take(2), buffer);
-    if area.height >= TALL && !state.once {
+    if area.height >= limits::TOP_TALL && !state.once {
         past(state, take(4), buffer);
     }
     for warning in state.overview.warnings.iter().take(usize::from(area.height / 12)) {
-        line(take(1), buffer, vec![Span::styled(format!("! {}", plain(warning.as_bytes())), tone(Tone::Warning))]);
+        line(
+            take(1),
+            buffer,
+            vec![Span::styled(format!("! {}", plain(warning.as_bytes())), tone(Tone::Warning))],
+        );
     }
     tabs(state, take(1), buffer);
     let last = if state.once { 0 } else { 1 };
@@ -136,7 +136,9 @@ fn figures(area: Rect, buffer: &mut Buffer, figures: &[(&str, String, Style)]) {
 fn rates(state: &State, area: Rect, buffer: &mut Buffer) {
     let of = &state.overview.rates;
     let rate = |rate: Option<f64>| rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}/s"));
-    let bad = |rate: Option<f64>| if rate.is_some_and(|rate| rate > 0.0) { tone(Tone::Warning) } else { Style::new() };
+    let bad = |rate: Option<f64>| {
+        if rate.is_some_and(|rate| rate > 0.0) { tone(Tone::Warning) } else { Style::new() }
+    };
     figures(
         area,
         buffer,
@@ -160,9 +162,10 @@ fn queue(overview: &Overview, area: Rect, buffer: &mut Buffer) {
     for (name, number) in
         [("ready", of.ready), ("deferred", of.deferred), ("suspended", of.suspended), ("held", of.held)]
     {
-        spans.extend([faint(format!("   {name} ")), Span::raw(known(number))]);
+        spans.extend([faint(format!("  {name} ")), Span::raw(known(number))]);
     }
-    spans.extend([faint("   domains "), Span::raw(known(of.domains))]);
+    let domains = of.domains.map_or_else(|| "-".to_owned(), compact);
+    spans.extend([faint("  domains "), Span::raw(domains)]);
     line(first, buffer, spans);
     let second = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
     let mut spans = vec![faint("  age   ")];
@@ -170,8 +173,11 @@ fn queue(overview: &Overview, area: Rect, buffer: &mut Buffer) {
         None => spans.push(faint("not known yet")),
         Some(ages) => {
             for age in ages {
-                let name = age.up_to_seconds.map_or_else(|| "older".to_owned(), |most| format!("to {}", short(most)));
-                spans.extend([faint(format!("{name} ")), Span::raw(format!("{}   ", grouped(age.recipients)))]);
+                let name = age
+                    .up_to_seconds
+                    .map_or_else(|| "older".to_owned(), |most| format!("to {}", short(most)));
+                spans
+                    .extend([faint(format!("{name} ")), Span::raw(format!("{}  ", compact(age.recipients)))]);
             }
             let as_of = of.as_of.as_deref().map_or_else(String::new, |at| format!("at {}Z", clock(at)));
             spans.push(faint(as_of));
@@ -192,14 +198,20 @@ fn short(seconds: u64) -> String {
 fn past(state: &State, area: Rect, buffer: &mut Buffer) {
     let most = state.accepted.iter().chain(&state.delivered).copied().max().unwrap_or(0).max(1);
     let half = area.width / 2;
-    for (at, (name, values)) in [("accepted", &state.accepted), ("delivered", &state.delivered)].into_iter().enumerate()
+    for (at, (name, values)) in
+        [("accepted", &state.accepted), ("delivered", &state.delivered)].into_iter().enumerate()
     {
         let part = Rect { x: area.x + half * at as u16, width: half.saturating_sub(2), ..area };
         let title = Rect { height: 1, ..part };
-        line(title, buffer, vec![faint(format!("  {name}, 0 to {}/s, the last {} s", grouped(most), values.len()))]);
+        line(
+            title,
+            buffer,
+            vec![faint(format!("  {name}, 0 to {}/s, the last {} s", grouped(most), values.len()))],
+        );
         let room = usize::from(part.width.saturating_sub(2));
         let shown: Vec<u64> = values.iter().copied().skip(values.len().saturating_sub(room)).collect();
-        let chart = Rect { x: part.x + 2, y: part.y + 1, width: room as u16, height: area.height.saturating_sub(2) };
+        let chart =
+            Rect { x: part.x + 2, y: part.y + 1, width: room as u16, height: area.height.saturating_sub(2) };
         Sparkline::default().data(&shown).max(most).style(Style::new().fg(ACCENT)).render(chart, buffer);
     }
 }
@@ -211,9 +223,10 @@ fn tabs(state: &State, area: Rect, buffer: &mut Buffer) {
         spans.push(match (view == state.view, state.once) {
             (true, true) => Span::raw(format!(" {} ", view.name())),
             (false, true) => Span::raw(String::new()),
-            (true, false) => {
-                Span::styled(name, Style::new().fg(ACCENT).add_modifier(Modifier::BOLD | Modifier::UNDERLINED))
-            }
+            (true, false) => Span::styled(
+                name,
+                Style::new().fg(ACCENT).add_modifier(Modifier::BOLD | Modifier::UNDERLINED),
+            ),
             (false, false) => faint(name),
         });
     }
@@ -234,7 +247,7 @@ fn list(state: &State, area: Rect, buffer: &mut Buffer) {
         .iter()
         .copied()
         .enumerate()
-        .filter(|(_, column)| area.width >= WIDE || !column.spare)
+        .filter(|(_, column)| area.width >= limits::TOP_WIDE || !column.spare)
         .collect();
     let fixed: usize = shown.iter().map(|(_, column)| column.width + 1).sum();
     let rest = usize::from(area.width).saturating_sub(fixed + 1);
@@ -249,7 +262,11 @@ fn list(state: &State, area: Rect, buffer: &mut Buffer) {
         text
     };
     let header = text(&|_, column| column.title.to_owned());
-    line(Rect { height: 1, ..area }, buffer, vec![Span::styled(header, Style::new().add_modifier(Modifier::BOLD))]);
+    line(
+        Rect { height: 1, ..area },
+        buffer,
+        vec![Span::styled(header, Style::new().add_modifier(Modifier::BOLD))],
+    );
     let rows = state.rows();
     let room = usize::from(area.height - 1);
     // The selection stays in sight.
@@ -259,12 +276,14 @@ fn list(state: &State, area: Rect, buffer: &mut Buffer) {
         let words = text(&|at, _| row.cells.get(at).cloned().unwrap_or_default());
         let selected = at == state.selected && !state.once;
         let style = if selected { tone(row.tone).add_modifier(Modifier::REVERSED) } else { tone(row.tone) };
-        let words = if selected { format!("{words:<width$}", width = usize::from(area.width)) } else { words };
+        let words =
+            if selected { format!("{words:<width$}", width = usize::from(area.width)) } else { words };
         line(place, buffer, vec![Span::styled(words, style)]);
     }
     if rows.is_empty() {
         let place = Rect { y: area.y + 1, height: 1, ..area };
-        let words = if state.filter.is_empty() { state.view.empty() } else { "no row has this in it: Esc shows all" };
+        let words =
+            if state.filter.is_empty() { state.view.empty() } else { "no row has this in it: Esc shows all" };
         line(place, buffer, vec![faint(format!(" {words}"))]);
     } else if state.view == View::Sites && state.more_sites && rows.len() < from + room {
         let place = Rect { y: area.y + 1 + (rows.len() - from) as u16, height: 1, ..area };
@@ -305,7 +324,7 @@ fn popup(state: &State, area: Rect, buffer: &mut Buffer) {
         Prompt::More(lines) => (" more ", lines.iter().map(|line| Line::from(line.as_str())).collect()),
         _ => return,
     };
-    let width = area.width.saturating_sub(4).min(90);
+    let width = area.width.saturating_sub(4).min(limits::TOP_POPUP);
     let inner = usize::from(width.saturating_sub(4)).max(1);
     let rows: usize = lines.iter().map(|line| line.width().div_ceil(inner).max(1)).sum();
     let height = area.height.min(rows as u16 + 2);
@@ -345,10 +364,9 @@ pub fn text(state: &State, area: Rect) -> String {
 /// Rows that a screen needs to show all of a state.
 pub fn rows_needed(state: &State) -> u16 {
     let rows = state.rows().len().max(1) + state.overview.warnings.len() + 7;
-    u16::try_from(rows).unwrap_or(u16::MAX).min(400)
+    u16::try_from(rows).unwrap_or(u16::MAX).min(limits::TOP_LINES)
 }
 
 /// For tests of what rows look like.
 #[cfg(test)]
 mod tests;
-

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use relevo::config::value;
 use relevo::control::api::shape::{Resume, Suspend};
+use relevo::limits;
 
 use super::rows::View;
-use super::state::{Prompt, Resumed, State, TYPED};
+use super::state::{Prompt, Resumed, State};
 
 /// What is to be done behind a key.
 #[derive(Clone, Debug)]
@@ -23,9 +24,6 @@ pub enum Act {
     /// To end.
     End,
 }
-
-/// Rows that a page key moves by.
-const PAGE: usize = 10;
 
 impl State {
     /// A key was pressed.
@@ -52,8 +50,8 @@ impl State {
             KeyCode::BackTab | KeyCode::Left => return self.step(View::ALL.len() - 1),
             KeyCode::Down | KeyCode::Char('j') => self.selected = (self.selected + 1).min(last),
             KeyCode::Up | KeyCode::Char('k') => self.selected = self.selected.saturating_sub(1),
-            KeyCode::PageDown => self.selected = (self.selected + PAGE).min(last),
-            KeyCode::PageUp => self.selected = self.selected.saturating_sub(PAGE),
+            KeyCode::PageDown => self.selected = (self.selected + limits::TOP_PAGE).min(last),
+            KeyCode::PageUp => self.selected = self.selected.saturating_sub(limits::TOP_PAGE),
             KeyCode::Home => self.selected = 0,
             KeyCode::End => self.selected = last,
             KeyCode::Enter => return self.enter(),
@@ -127,7 +125,10 @@ impl State {
                 let words = format!("mail of {}", words(&row.filter));
                 self.prompt = Prompt::Resume(words, Resumed::Of(row.filter));
             }
-            _ => self.said = Some("choose what is to go on: a suspension, a provider, a domain or a site".to_owned()),
+            _ => {
+                self.said =
+                    Some("choose what is to go on: a suspension, a provider, a domain or a site".to_owned())
+            }
         }
     }
 
@@ -157,7 +158,9 @@ impl State {
             KeyCode::Enter => return self.typed_all(prompt),
             KeyCode::Backspace => drop(self.typed.pop()),
             KeyCode::Char('u') if key.modifiers.contains(KeyModifiers::CONTROL) => self.typed.clear(),
-            KeyCode::Char(letter) if self.typed.len() < TYPED && !letter.is_control() => self.typed.push(letter),
+            KeyCode::Char(letter) if self.typed.len() < limits::TOP_TYPED && !letter.is_control() => {
+                self.typed.push(letter)
+            }
             _ => {}
         }
         if prompt == Prompt::Filter {

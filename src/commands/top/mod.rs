@@ -1,7 +1,6 @@
 //! `relevo top`: what the relay does, as it does it.
 
 use std::io::{self, IsTerminal};
-use std::time::Duration;
 
 use clap::Args;
 use ratatui::buffer::Buffer;
@@ -10,6 +9,7 @@ use ratatui::layout::Rect;
 use ratatui::widgets::Widget;
 use relevo::control::api::shape::Suspensions;
 use relevo::control::api::shape::overview::{History, Overview, SitesPage};
+use relevo::limits;
 use relevo::runtime::process::{self, Signal};
 
 use super::client::{Client, Relay};
@@ -17,7 +17,7 @@ use super::output::{Failure, WRONG_USE, say};
 use super::table;
 use keys::Act;
 use rows::View;
-use state::{PAST, State};
+use state::State;
 
 mod draw;
 mod keys;
@@ -39,11 +39,6 @@ pub struct Arguments {
     #[arg(long)]
     json: bool,
 }
-
-/// How long keys are waited for at once; so often it is looked whether the process is to end.
-const TICK: Duration = Duration::from_millis(250);
-/// Ticks from one question to the next.
-const TICKS: u32 = 4;
 
 /// Exit 0: it ended as it was asked to; 1: no relay answers; 2: wrong use.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -89,7 +84,7 @@ fn watch(client: &Client, state: &mut State, terminal: &mut ratatui::DefaultTerm
             return Ok(());
         }
         let mut asks = false;
-        if event::poll(TICK)? {
+        if event::poll(limits::TOP_TICK)? {
             if let Event::Key(key) = event::read()?
                 && key.kind != KeyEventKind::Release
             {
@@ -109,7 +104,9 @@ fn watch(client: &Client, state: &mut State, terminal: &mut ratatui::DefaultTerm
                         let done = client.post::<Suspensions>("/control/v1/resume", &asked);
                         asks = true;
                         state.said = Some(match done {
-                            Ok(done) if done.suspensions.is_empty() => "nothing of that was suspended".to_owned(),
+                            Ok(done) if done.suspensions.is_empty() => {
+                                "nothing of that was suspended".to_owned()
+                            }
                             Ok(_) => "it goes on".to_owned(),
                             Err(Failure(_, words)) => words,
                         });
@@ -119,7 +116,7 @@ fn watch(client: &Client, state: &mut State, terminal: &mut ratatui::DefaultTerm
         } else {
             ticks += 1;
         }
-        if asks || ticks >= TICKS {
+        if asks || ticks >= limits::TOP_TICKS {
             ticks = 0;
             // A relay that is started again is found again.
             if let Err(Failure(_, words)) = ask(client, state) {
@@ -151,7 +148,7 @@ fn ask(client: &Client, state: &mut State) -> Result<(), Failure> {
 fn remember(client: &Client, state: &mut State) {
     let Ok(history) = client.get::<History>("/control/v1/history?step=1") else { return };
     let latest = |points: Vec<Option<f64>>| {
-        let skipped = points.len().saturating_sub(PAST);
+        let skipped = points.len().saturating_sub(limits::TOP_PAST);
         points.into_iter().skip(skipped).map(|point| point.unwrap_or_default().round() as u64).collect()
     };
     state.accepted = latest(history.series.accepted);

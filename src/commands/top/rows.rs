@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use clap::ValueEnum;
 use relevo::control::api::shape::SuspensionEntry;
 use relevo::control::api::shape::overview::{Overview, SiteTotals};
+use relevo::limits;
 
 use super::super::words::plain;
 
@@ -111,55 +112,57 @@ const fn spare(column: Column) -> Column {
 /// Its columns.
 pub fn columns(view: View) -> &'static [Column] {
     match view {
-        View::Providers => &const {
-            [
-                left("PROVIDER", 0),
-                right("WAITING", 11),
-                right("READY", 9),
-                right("DEFERRED", 11),
-                spare(right("SUSPENDED", 10)),
-                right("SITES", 6),
-                right("CONN", 6),
-                right("NARROWED", 9),
-            ]
-        },
-        View::Domains => &const {
-            [left("DOMAIN", 0), right("WAITING", 12), right("READY", 12), right("DEFERRED", 12)]
-        },
-        View::Sites => &const {
-            [
-                left("SITE", 0),
-                spare(left("PROVIDER", 12)),
-                spare(left("SOURCE", 8)),
-                right("CONN", 9),
-                right("WINDOW", 7),
-                right("RATE", 9),
-                right("READY", 8),
-                left("STATE", 16),
-            ]
-        },
+        View::Providers => {
+            &const {
+                [
+                    left("PROVIDER", 0),
+                    right("WAITING", 11),
+                    right("READY", 9),
+                    right("DEFERRED", 11),
+                    spare(right("SUSPENDED", 10)),
+                    right("SITES", 6),
+                    right("CONN", 6),
+                    right("NARROWED", 9),
+                ]
+            }
+        }
+        View::Domains => {
+            &const { [left("DOMAIN", 0), right("WAITING", 12), right("READY", 12), right("DEFERRED", 12)] }
+        }
+        View::Sites => {
+            &const {
+                [
+                    left("SITE", 0),
+                    spare(left("PROVIDER", 12)),
+                    spare(left("SOURCE", 8)),
+                    right("CONN", 9),
+                    right("WINDOW", 7),
+                    right("RATE", 9),
+                    right("READY", 8),
+                    left("STATE", 16),
+                ]
+            }
+        }
         View::Errors => &const { [left("CLASS", 21), right("RECIPIENTS", 12), left("LATEST REPLY", 0)] },
-        View::Shards => &const {
-            [
-                right("SHARD", 5),
-                right("BUSY", 6),
-                right("LONGEST TURN", 13),
-                right("CLIENTS", 9),
-                right("OUT", 9),
-                right("QUEUED", 12),
-                right("SPOOL", 11),
-                left("", 0),
-            ]
-        },
-        View::Suspensions => &const {
-            [
-                right("ID", 5),
-                left("EFFECT", 7),
-                left("MAIL", 0),
-                left("UNTIL", 17),
-                spare(left("BY", 24)),
-            ]
-        },
+        View::Shards => {
+            &const {
+                [
+                    right("SHARD", 5),
+                    right("BUSY", 6),
+                    right("LONGEST TURN", 13),
+                    right("CLIENTS", 9),
+                    right("OUT", 9),
+                    right("QUEUED", 12),
+                    right("SPOOL", 11),
+                    left("", 0),
+                ]
+            }
+        }
+        View::Suspensions => {
+            &const {
+                [right("ID", 5), left("EFFECT", 7), left("MAIL", 0), left("UNTIL", 17), spare(left("BY", 24))]
+            }
+        }
     }
 }
 
@@ -174,6 +177,15 @@ pub fn grouped(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A number in few columns.
+pub fn compact(number: u64) -> String {
+    match number {
+        0..10_000 => number.to_string(),
+        10_000..1_000_000 => format!("{}k", number / 1_000),
+        _ => format!("{:.1}M", number as f64 / 1e6),
+    }
 }
 
 fn named(name: &str, value: &str) -> BTreeMap<String, String> {
@@ -210,12 +222,7 @@ pub fn of_overview(view: View, overview: &Overview) -> Vec<Row> {
         View::Domains => {
             let all = overview.domains.iter().flatten();
             all.map(|of| Row {
-                cells: vec![
-                    shown(&of.name),
-                    grouped(of.recipients),
-                    grouped(of.ready),
-                    grouped(of.deferred),
-                ],
+                cells: vec![shown(&of.name), grouped(of.recipients), grouped(of.ready), grouped(of.deferred)],
                 filter: named("domain", &of.name),
                 more: vec![format!("relevo why {} says what it waits for", shown(&of.name))],
                 ..Row::default()
@@ -247,7 +254,7 @@ pub fn of_overview(view: View, overview: &Overview) -> Vec<Row> {
                     format!("{:.1} MiB", of.spool_bytes as f64 / f64::from(1 << 20)),
                     String::new(),
                 ],
-                tone: if of.busy_ratio >= BUSY { Tone::Warning } else { Tone::Usual },
+                tone: if of.busy_ratio >= limits::TOP_BUSY { Tone::Warning } else { Tone::Usual },
                 ..Row::default()
             })
             .collect()
@@ -256,17 +263,12 @@ pub fn of_overview(view: View, overview: &Overview) -> Vec<Row> {
     }
 }
 
-/// A shard that works for so much of its time has little left.
-const BUSY: f64 = 0.9;
-
 /// The rows of sites.
 pub fn of_sites(sites: &[SiteTotals]) -> Vec<Row> {
     let one = |of: &SiteTotals| {
         let (state, tone) = match of {
             SiteTotals { suspended: Some(_), .. } => ("suspended".to_owned(), Tone::Warning),
-            SiteTotals { closed_until: Some(until), .. } => {
-                (format!("rests to {}", clock(until)), Tone::Bad)
-            }
+            SiteTotals { closed_until: Some(until), .. } => (format!("rests to {}", clock(until)), Tone::Bad),
             SiteTotals { narrowed: true, .. } => ("narrowed".to_owned(), Tone::Warning),
             _ => (String::new(), Tone::Usual),
         };

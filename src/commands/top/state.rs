@@ -4,13 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use relevo::control::api::shape::overview::{Overview, SiteTotals};
 use relevo::control::api::shape::{SuspensionEntry, Suspensions};
+use relevo::limits;
 
 use super::rows::{self, Row, View};
-
-/// Seconds of the past that are drawn, at the most.
-pub const PAST: usize = 240;
-/// Letters that one may type at a prompt.
-pub const TYPED: usize = 200;
 
 /// What is typed, and for what.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -108,11 +104,10 @@ impl State {
 
     /// A new overview.
     pub fn take(&mut self, overview: Overview) {
-        for (past, rate) in [
-            (&mut self.delivered, overview.rates.delivered),
-            (&mut self.accepted, overview.rates.accepted),
-        ] {
-            if past.len() >= PAST {
+        for (past, rate) in
+            [(&mut self.delivered, overview.rates.delivered), (&mut self.accepted, overview.rates.accepted)]
+        {
+            if past.len() >= limits::TOP_PAST {
                 past.pop_front();
             }
             past.push_back(rate.unwrap_or_default().round() as u64);

@@ -63,6 +63,7 @@ fn wanted(query: Option<String>) -> Result<Wanted, Problem> {
     if events.is_none() && domain.is_none() {
         return Ok(Wanted::default());
     }
-    Wanted::new(events.as_deref(), domain.as_deref())
-        .map_err(|name| Problem::Wrong(format!("{} is no kind of event: docs/log.md lists them", quoted(&name))))
+    Wanted::new(events.as_deref(), domain.as_deref()).map_err(|name| {
+        Problem::Wrong(format!("{} is no kind of event: docs/log.md lists them", quoted(&name)))
+    })
 }

@@ -148,7 +148,8 @@ mod tests {
     #[test]
     fn what_sites_are_asked_by_is_known() {
         let query = |text: &str| wanted(Some(text.to_owned()));
-        let SitesWanted { after, provider, narrowed } = query("cursor=mx:10%20a&provider=google&narrowed=1").unwrap();
+        let SitesWanted { after, provider, narrowed } =
+            query("cursor=mx:10%20a&provider=google&narrowed=1").unwrap();
         assert_eq!((&*after, provider.as_deref(), narrowed), ("mx:10 a", Some("google"), true));
         assert!(query("narrowed=yes").is_err() && query("site=a").is_err());
     }

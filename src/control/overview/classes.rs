@@ -50,7 +50,9 @@ impl Texts {
             text: self.0.get(class).cloned(),
         };
         let mut all: Vec<_> = counts.into_iter().filter(|(_, count)| *count > 0).map(one).collect();
-        all.sort_by(|one, other| other.recipients.cmp(&one.recipients).then_with(|| one.class.cmp(&other.class)));
+        all.sort_by(|one, other| {
+            other.recipients.cmp(&one.recipients).then_with(|| one.class.cmp(&other.class))
+        });
         all.truncate(limits::SUMMARY_NAMES);
         all
     }

@@ -197,14 +197,17 @@ impl Overviews {
         let shown = |keys: &[String]| keys[..keys.len().min(limits::WHY_SHOWN)].join(", ");
         match needs_restart.len().saturating_sub(limits::WHY_SHOWN) {
             _ if needs_restart.is_empty() => {}
-            0 => warnings.push(format!("changed in the file, waits for a restart: {}", shown(&needs_restart))),
+            0 => {
+                warnings.push(format!("changed in the file, waits for a restart: {}", shown(&needs_restart)))
+            }
             more => {
                 let keys = shown(&needs_restart);
                 warnings.push(format!("changed in the file, waits for a restart: {keys} and {more} more"));
             }
         }
         let sources = suspended_sources.iter().take(limits::SUMMARY_NAMES);
-        warnings.extend(sources.map(|source| format!("source {} is suspended: {}", source.source, source.why)));
+        warnings
+            .extend(sources.map(|source| format!("source {} is suspended: {}", source.source, source.why)));
         let failed = lock(&self.sums).failed.filter(|_| self.of.health.is_open());
         warnings.extend(failed.map(|why| format!("the queues could not be summed up: {why}")));
         warnings

@@ -55,7 +55,8 @@ impl NodeSums {
         sums.by_domain = largest(domains.into_iter().collect(), rest).into_iter().map(domain).collect();
         sums.by_provider = by_provider(providers, &connections, sites.into_values());
         let steps = limits::SUMMARY_AGES.iter().map(|most| Some(u64::from(*most))).chain([None]);
-        sums.ages = steps.zip(ages).map(|(up_to_seconds, recipients)| Age { up_to_seconds, recipients }).collect();
+        sums.ages =
+            steps.zip(ages).map(|(up_to_seconds, recipients)| Age { up_to_seconds, recipients }).collect();
         sums
     }
 
@@ -141,7 +142,8 @@ mod tests {
 
     #[test]
     fn shards_are_put_together_and_a_site_of_two_counts_once() {
-        let sums = NodeSums::of(vec![shard("a.example", 5, false), shard("b.example", 7, true)], UnixMillis(9));
+        let sums =
+            NodeSums::of(vec![shard("a.example", 5, false), shard("b.example", 7, true)], UnixMillis(9));
         assert_eq!((sums.all.all(), sums.domains, sums.worked), (12, 2, Duration::from_millis(7)));
         let names: Vec<_> = sums.by_domain.iter().map(|of| (&*of.name, of.recipients)).collect();
         assert_eq!(names, [("b.example", 7), ("a.example", 5), ("other", 2)]);

@@ -109,9 +109,8 @@ fn has_recipient(line: &[u8], domain: &[u8]) -> bool {
     let rest = &line[at + FIELD.len()..];
     let end = memmem::find(rest, b"\"]").map_or(rest.len(), |end| end + 1);
     let recipients = &rest[..end];
-    memchr::memchr_iter(b'@', recipients).any(|at| {
-        recipients.get(at..at + domain.len()).is_some_and(|part| part.eq_ignore_ascii_case(domain))
-    })
+    memchr::memchr_iter(b'@', recipients)
+        .any(|at| recipients.get(at..at + domain.len()).is_some_and(|part| part.eq_ignore_ascii_case(domain)))
 }
 
 #[cfg(test)]

@@ -16,8 +16,8 @@ use tokio::time::Instant;
 use super::journal;
 use super::overview::Overviews;
 use crate::limits;
-pub(super) use lines::Wanted;
 use lines::Lines;
+pub(super) use lines::Wanted;
 
 mod lines;
 
@@ -39,7 +39,11 @@ impl Streaming {
     }
 
     /// Serves a connection for as long as one may take; a stream for as long as it takes what it is told. `goes_on`: what else has time.
-    pub(in crate::control) async fn serve(&self, answered: impl Future<Output = ()>, goes_on: impl Fn() -> bool) {
+    pub(in crate::control) async fn serve(
+        &self,
+        answered: impl Future<Output = ()>,
+        goes_on: impl Fn() -> bool,
+    ) {
         let (mut answered, mut patience) = (std::pin::pin!(answered), Patience::default());
         while tokio::time::timeout(limits::STREAM_LOOK, &mut answered).await.is_err() {
             let taken = self.is_on().then(|| self.0.taken.load(Ordering::Relaxed));

@@ -24,11 +24,7 @@ pub(super) async fn summary<R: Runtime>(shard: &Rc<Shard<R>>, reply: Reply<Summa
     }
     loop {
         let begun = shard.runtime.now();
-        let over = walk.step(
-            &mut shard.outbound.destinations.borrow_mut(),
-            times(shard),
-            limits::ASK_LOOKS,
-        );
+        let over = walk.step(&mut shard.outbound.destinations.borrow_mut(), times(shard), limits::ASK_LOOKS);
         summary.worked += shard.runtime.now().since(begun);
         if over {
             break;
@@ -68,7 +64,7 @@ async fn each_site<R: Runtime, T>(
     loop {
         let begun = shard.runtime.now();
         let slots = shard.outbound.destinations.borrow().site_slots();
-        let to = slots.min(from + limits::ASK_LOOKS / SITE_COST);
+        let to = slots.min(from + limits::ASK_LOOKS / limits::SITE_LOOK_COST);
         for slot in from..to {
             let key = shard.outbound.destinations.borrow().site_at(slot);
             let site = shard.outbound.sites.borrow().get(&key).cloned();
@@ -86,9 +82,6 @@ async fn each_site<R: Runtime, T>(
         rest::slice(shard, begun).await;
     }
 }
-
-/// What a look at a site counts as.
-const SITE_COST: usize = 8;
 
 /// Whether a site refused something and gets less than it might.
 fn is_narrow(site: &Site) -> bool {

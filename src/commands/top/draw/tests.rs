@@ -22,7 +22,12 @@ fn state() -> State {
         version: "0.1.0".into(),
         uptime_seconds: 12_345,
         ready: true,
-        rates: Rates { accepted: Some(12_345.6), delivered: Some(118.0), connections_in: 12, ..Rates::default() },
+        rates: Rates {
+            accepted: Some(12_345.6),
+            delivered: Some(118.0),
+            connections_in: 12,
+            ..Rates::default()
+        },
         queue: QueueTotals {
             as_of: Some("2026-11-30T05:00:00.000Z".into()),
             recipients: 1_234_567,
@@ -36,7 +41,11 @@ fn state() -> State {
                 .to_vec(),
         ),
         providers: Some((0..64).map(provider).collect()),
-        domains: Some(vec![DomainTotals { name: "example.org".into(), recipients: 7, ..DomainTotals::default() }]),
+        domains: Some(vec![DomainTotals {
+            name: "example.org".into(),
+            recipients: 7,
+            ..DomainTotals::default()
+        }]),
         classes: vec![ClassTotals {
             class: "too_many_connections".into(),
             recipients: 12,
@@ -82,8 +91,8 @@ fn what_matters_is_on_every_screen() {
             "1,234,567",
             "ready 10",
             "domains 812",
-            "to 1m 100,000",
-            "older 100,000",
+            "to 1m 100k",
+            "older 100k",
             "! source ip1 is suspended: it is blocked",
             "1 providers",
             "6 suspensions",
@@ -94,8 +103,8 @@ fn what_matters_is_on_every_screen() {
         ] {
             assert!(has(&lines, words), "{size:?}: {words}\n{}", lines.join("\n"));
         }
-        assert_eq!(has(&lines, "0 to 12,346/s"), size.1 >= TALL, "{size:?}");
-        assert_eq!(has(&lines, "SUSPENDED"), size.0 >= WIDE, "{size:?}");
+        assert_eq!(has(&lines, "0 to 12,346/s"), size.1 >= limits::TOP_TALL, "{size:?}");
+        assert_eq!(has(&lines, "SUSPENDED"), size.0 >= limits::TOP_WIDE, "{size:?}");
     }
 }
 
