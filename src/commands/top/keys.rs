@@ -25,175 +25,173 @@ pub enum Act {
     End,
 }
 
-impl State {
-    /// A key was pressed.
-    pub fn press(&mut self, key: KeyEvent) -> Act {
-        if key.modifiers.contains(KeyModifiers::CONTROL) && matches!(key.code, KeyCode::Char('c' | 'd')) {
-            return Act::End;
+/// A key was pressed.
+pub fn press(state: &mut State, key: KeyEvent) -> Act {
+    if key.modifiers.contains(KeyModifiers::CONTROL) && matches!(key.code, KeyCode::Char('c' | 'd')) {
+        return Act::End;
+    }
+    match std::mem::take(&mut state.prompt) {
+        Prompt::None => browse(state, key),
+        Prompt::Help | Prompt::More(_) => Act::Draw,
+        Prompt::Resume(words, which) => confirm(state, key, words, which),
+        prompt => type_in(state, key, prompt),
+    }
+}
+
+fn browse(state: &mut State, key: KeyEvent) -> Act {
+    state.said = None;
+    let rows = state.rows().len();
+    let last = rows.saturating_sub(1);
+    match key.code {
+        KeyCode::Char('q') => return Act::End,
+        KeyCode::Char(number @ '1'..='6') => return show(state, View::ALL[number as usize - '1' as usize]),
+        KeyCode::Tab | KeyCode::Right => return step(state, 1),
+        KeyCode::BackTab | KeyCode::Left => return step(state, View::ALL.len() - 1),
+        KeyCode::Down | KeyCode::Char('j') => state.selected = (state.selected + 1).min(last),
+        KeyCode::Up | KeyCode::Char('k') => state.selected = state.selected.saturating_sub(1),
+        KeyCode::PageDown => state.selected = (state.selected + limits::TOP_PAGE).min(last),
+        KeyCode::PageUp => state.selected = state.selected.saturating_sub(limits::TOP_PAGE),
+        KeyCode::Home => state.selected = 0,
+        KeyCode::End => state.selected = last,
+        KeyCode::Enter => return enter(state),
+        KeyCode::Esc => return back(state),
+        KeyCode::Char('?' | 'h') => state.prompt = Prompt::Help,
+        KeyCode::Char('/') => {
+            state.typed = state.filter.clone();
+            state.prompt = Prompt::Filter;
         }
-        match std::mem::take(&mut self.prompt) {
-            Prompt::None => self.browse(key),
-            Prompt::Help | Prompt::More(_) => Act::Draw,
-            Prompt::Resume(words, which) => self.confirm(key, words, which),
-            prompt => self.type_in(key, prompt),
+        KeyCode::Char('s') => begin_suspend(state),
+        KeyCode::Char('r') => begin_resume(state),
+        _ => {}
+    }
+    Act::Draw
+}
+
+fn show(state: &mut State, view: View) -> Act {
+    state.go_to(view);
+    Act::Ask
+}
+
+fn step(state: &mut State, by: usize) -> Act {
+    let place = View::ALL.iter().position(|view| *view == state.view).unwrap_or(0);
+    show(state, View::ALL[(place + by) % View::ALL.len()])
+}
+
+/// Into a provider's sites; of other rows what more there is.
+fn enter(state: &mut State) -> Act {
+    let Some(row) = state.row() else { return Act::Draw };
+    if let (View::Providers, Some(provider)) = (state.view, row.filter.get("provider")) {
+        let provider = provider.clone();
+        state.go_to(View::Sites);
+        state.provider = Some(provider);
+        return Act::Ask;
+    }
+    if row.more.iter().any(|line| !line.is_empty()) {
+        state.prompt = Prompt::More(row.more);
+    }
+    Act::Draw
+}
+
+fn back(state: &mut State) -> Act {
+    if !state.filter.is_empty() {
+        state.filter.clear();
+        return Act::Draw;
+    }
+    if state.provider.take().is_some() {
+        return show(state, View::Providers);
+    }
+    Act::Draw
+}
+
+fn begin_suspend(state: &mut State) {
+    match state.row().filter(|row| !row.filter.is_empty()) {
+        Some(row) => {
+            state.typed = "1h".to_owned();
+            state.prompt = Prompt::HowLong(row.filter);
+        }
+        None => state.said = Some("choose a provider, a domain or a site to suspend".to_owned()),
+    }
+}
+
+fn begin_resume(state: &mut State) {
+    match state.row() {
+        Some(row) if row.suspension.is_some() => {
+            let id = row.suspension.unwrap_or_default();
+            let mail = row.more.first().cloned().unwrap_or_default();
+            state.prompt = Prompt::Resume(format!("suspension {id} ({mail})"), Resumed::One(id));
+        }
+        Some(row) if !row.filter.is_empty() => {
+            let words = format!("mail of {}", words(&row.filter));
+            state.prompt = Prompt::Resume(words, Resumed::Of(row.filter));
+        }
+        _ => {
+            state.said =
+                Some("choose what is to go on: a suspension, a provider, a domain or a site".to_owned())
         }
     }
+}
 
-    fn browse(&mut self, key: KeyEvent) -> Act {
-        self.said = None;
-        let rows = self.rows().len();
-        let last = rows.saturating_sub(1);
-        match key.code {
-            KeyCode::Char('q') => return Act::End,
-            KeyCode::Char(number @ '1'..='6') => return self.show(View::ALL[number as usize - '1' as usize]),
-            KeyCode::Tab | KeyCode::Right => return self.step(1),
-            KeyCode::BackTab | KeyCode::Left => return self.step(View::ALL.len() - 1),
-            KeyCode::Down | KeyCode::Char('j') => self.selected = (self.selected + 1).min(last),
-            KeyCode::Up | KeyCode::Char('k') => self.selected = self.selected.saturating_sub(1),
-            KeyCode::PageDown => self.selected = (self.selected + limits::TOP_PAGE).min(last),
-            KeyCode::PageUp => self.selected = self.selected.saturating_sub(limits::TOP_PAGE),
-            KeyCode::Home => self.selected = 0,
-            KeyCode::End => self.selected = last,
-            KeyCode::Enter => return self.enter(),
-            KeyCode::Esc => return self.back(),
-            KeyCode::Char('?' | 'h') => self.prompt = Prompt::Help,
-            KeyCode::Char('/') => {
-                self.typed = self.filter.clone();
-                self.prompt = Prompt::Filter;
+fn confirm(state: &mut State, key: KeyEvent, words: String, which: Resumed) -> Act {
+    match key.code {
+        KeyCode::Char('y' | 'Y') => Act::Resume(match which {
+            Resumed::One(id) => Resume { id: Some(id), ..Resume::default() },
+            Resumed::Of(filter) => Resume { filter, ..Resume::default() },
+        }),
+        KeyCode::Char('n' | 'N') | KeyCode::Esc => Act::Draw,
+        _ => {
+            state.prompt = Prompt::Resume(words, which);
+            Act::Draw
+        }
+    }
+}
+
+fn type_in(state: &mut State, key: KeyEvent, prompt: Prompt) -> Act {
+    match key.code {
+        KeyCode::Esc => {
+            if prompt == Prompt::Filter {
+                state.filter.clear();
             }
-            KeyCode::Char('s') => self.begin_suspend(),
-            KeyCode::Char('r') => self.begin_resume(),
-            _ => {}
-        }
-        Act::Draw
-    }
-
-    fn show(&mut self, view: View) -> Act {
-        self.go_to(view);
-        Act::Ask
-    }
-
-    fn step(&mut self, by: usize) -> Act {
-        let place = View::ALL.iter().position(|view| *view == self.view).unwrap_or(0);
-        self.show(View::ALL[(place + by) % View::ALL.len()])
-    }
-
-    /// Into a provider's sites; of other rows what more there is.
-    fn enter(&mut self) -> Act {
-        let Some(row) = self.row() else { return Act::Draw };
-        if let (View::Providers, Some(provider)) = (self.view, row.filter.get("provider")) {
-            let provider = provider.clone();
-            self.go_to(View::Sites);
-            self.provider = Some(provider);
-            return Act::Ask;
-        }
-        if row.more.iter().any(|line| !line.is_empty()) {
-            self.prompt = Prompt::More(row.more);
-        }
-        Act::Draw
-    }
-
-    fn back(&mut self) -> Act {
-        if !self.filter.is_empty() {
-            self.filter.clear();
+            state.typed.clear();
             return Act::Draw;
         }
-        if self.provider.take().is_some() {
-            return self.show(View::Providers);
+        KeyCode::Enter => return typed_all(state, prompt),
+        KeyCode::Backspace => drop(state.typed.pop()),
+        KeyCode::Char('u') if key.modifiers.contains(KeyModifiers::CONTROL) => state.typed.clear(),
+        KeyCode::Char(letter) if state.typed.len() < limits::TOP_TYPED && !letter.is_control() => {
+            state.typed.push(letter)
         }
-        Act::Draw
+        _ => {}
     }
+    if prompt == Prompt::Filter {
+        state.filter = state.typed.clone();
+        state.selected = 0;
+    }
+    state.prompt = prompt;
+    Act::Draw
+}
 
-    fn begin_suspend(&mut self) {
-        match self.row().filter(|row| !row.filter.is_empty()) {
-            Some(row) => {
-                self.typed = "1h".to_owned();
-                self.prompt = Prompt::HowLong(row.filter);
+fn typed_all(state: &mut State, prompt: Prompt) -> Act {
+    let typed = std::mem::take(&mut state.typed);
+    match prompt {
+        Prompt::HowLong(filter) => match value::duration(typed.trim()) {
+            Ok(lasts) => state.prompt = Prompt::Why(filter, lasts.as_secs()),
+            Err(_) => {
+                state.said = Some("a time is written 90s, 30m, 2h or 3d".to_owned());
+                state.typed = typed;
+                state.prompt = Prompt::HowLong(filter);
             }
-            None => self.said = Some("choose a provider, a domain or a site to suspend".to_owned()),
+        },
+        Prompt::Why(filter, seconds) if typed.trim().is_empty() => {
+            state.said = Some("a reason is wanted: whoever looks at the queue is told".to_owned());
+            state.prompt = Prompt::Why(filter, seconds);
         }
+        Prompt::Why(filter, seconds) => {
+            let reason = typed.trim().to_owned();
+            return Act::Suspend(Suspend { filter, all: false, seconds, reason });
+        }
+        _ => {}
     }
-
-    fn begin_resume(&mut self) {
-        match self.row() {
-            Some(row) if row.suspension.is_some() => {
-                let id = row.suspension.unwrap_or_default();
-                let mail = row.more.first().cloned().unwrap_or_default();
-                self.prompt = Prompt::Resume(format!("suspension {id} ({mail})"), Resumed::One(id));
-            }
-            Some(row) if !row.filter.is_empty() => {
-                let words = format!("mail of {}", words(&row.filter));
-                self.prompt = Prompt::Resume(words, Resumed::Of(row.filter));
-            }
-            _ => {
-                self.said =
-                    Some("choose what is to go on: a suspension, a provider, a domain or a site".to_owned())
-            }
-        }
-    }
-
-    fn confirm(&mut self, key: KeyEvent, words: String, which: Resumed) -> Act {
-        match key.code {
-            KeyCode::Char('y' | 'Y') => Act::Resume(match which {
-                Resumed::One(id) => Resume { id: Some(id), ..Resume::default() },
-                Resumed::Of(filter) => Resume { filter, ..Resume::default() },
-            }),
-            KeyCode::Char('n' | 'N') | KeyCode::Esc => Act::Draw,
-            _ => {
-                self.prompt = Prompt::Resume(words, which);
-                Act::Draw
-            }
-        }
-    }
-
-    fn type_in(&mut self, key: KeyEvent, prompt: Prompt) -> Act {
-        match key.code {
-            KeyCode::Esc => {
-                if prompt == Prompt::Filter {
-                    self.filter.clear();
-                }
-                self.typed.clear();
-                return Act::Draw;
-            }
-            KeyCode::Enter => return self.typed_all(prompt),
-            KeyCode::Backspace => drop(self.typed.pop()),
-            KeyCode::Char('u') if key.modifiers.contains(KeyModifiers::CONTROL) => self.typed.clear(),
-            KeyCode::Char(letter) if self.typed.len() < limits::TOP_TYPED && !letter.is_control() => {
-                self.typed.push(letter)
-            }
-            _ => {}
-        }
-        if prompt == Prompt::Filter {
-            self.filter = self.typed.clone();
-            self.selected = 0;
-        }
-        self.prompt = prompt;
-        Act::Draw
-    }
-
-    fn typed_all(&mut self, prompt: Prompt) -> Act {
-        let typed = std::mem::take(&mut self.typed);
-        match prompt {
-            Prompt::HowLong(filter) => match value::duration(typed.trim()) {
-                Ok(lasts) => self.prompt = Prompt::Why(filter, lasts.as_secs()),
-                Err(_) => {
-                    self.said = Some("a time is written 90s, 30m, 2h or 3d".to_owned());
-                    self.typed = typed;
-                    self.prompt = Prompt::HowLong(filter);
-                }
-            },
-            Prompt::Why(filter, seconds) if typed.trim().is_empty() => {
-                self.said = Some("a reason is wanted: whoever looks at the queue is told".to_owned());
-                self.prompt = Prompt::Why(filter, seconds);
-            }
-            Prompt::Why(filter, seconds) => {
-                let reason = typed.trim().to_owned();
-                return Act::Suspend(Suspend { filter, all: false, seconds, reason });
-            }
-            _ => {}
-        }
-        Act::Draw
-    }
+    Act::Draw
 }
 
 /// What mail a filter means.
@@ -221,7 +219,7 @@ mod tests {
                 '\u{1b}' => KeyCode::Esc,
                 letter => KeyCode::Char(letter),
             };
-            act = state.press(KeyEvent::new(code, KeyModifiers::NONE));
+            act = super::press(state, KeyEvent::new(code, KeyModifiers::NONE));
         }
         act
     }

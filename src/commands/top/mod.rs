@@ -88,7 +88,7 @@ fn watch(client: &Client, state: &mut State, terminal: &mut ratatui::DefaultTerm
             if let Event::Key(key) = event::read()?
                 && key.kind != KeyEventKind::Release
             {
-                match state.press(key) {
+                match keys::press(state, key) {
                     Act::End => return Ok(()),
                     Act::Draw => {}
                     Act::Ask => asks = true,

@@ -213,7 +213,7 @@ pub(super) fn json(value: &impl serde::Serialize) -> Response {
     }
 }
 
-pub(in crate::control) fn iso(at: UnixMillis) -> String {
+pub(super) fn iso(at: UnixMillis) -> String {
     let mut text = Vec::with_capacity(24);
     at.write_iso(&mut text);
     String::from_utf8_lossy(&text).into_owned()

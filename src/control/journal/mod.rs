@@ -3,6 +3,7 @@
 //!
 //! `docs/journal.md` has the promises and the layout.
 
+mod batch;
 mod cursor;
 mod feed;
 mod frame;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam::queue::ArrayQueue;
 
-use crate::control::journal::shared::Batch;
+use crate::control::journal::batch::Batch;
 use crate::limits;
 
 /// The way from the journal's writer to whoever watches.

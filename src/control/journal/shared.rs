@@ -3,33 +3,18 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
 
+pub(super) use crate::control::journal::batch::Batch;
 use crate::control::journal::frame::HEADER;
 use crate::control::journal::overhear::Overhear;
 use crate::control::journal::place::{FramePosition, LaneCheckpoint, ReadPosition};
 use crate::control::journal::retain::SegmentInfo;
 use crate::limits;
 use crate::observe::repeat::Repeat;
-
-/// What is written at once.
-#[derive(Debug)]
-pub(super) struct Batch {
-    /// Where it stands.
-    pub start: FramePosition,
-    /// Where the frame with its lines stands.
-    pub frame: FramePosition,
-    /// Where the next one will.
-    pub end: FramePosition,
-    /// All of it.
-    pub bytes: Vec<u8>,
-    /// The lines among that.
-    pub lines: Range<usize>,
-}
 
 /// The journal, as all of its threads see it.
 #[derive(Debug)]

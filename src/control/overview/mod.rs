@@ -226,5 +226,7 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn iso(at: UnixMillis) -> String {
-    super::api::answers::iso(at)
+    let mut text = Vec::with_capacity(24);
+    at.write_iso(&mut text);
+    String::from_utf8_lossy(&text).into_owned()
 }

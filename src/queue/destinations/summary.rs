@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::Destinations;
 use super::keys::{DomainKey, SiteKey};
 use super::sites::OTHER;
-use super::walked::{self, Walked};
+use super::walked::Walked;
 use crate::limits;
 use crate::queue::Group;
 use crate::queue::lifetimes::Times;
@@ -106,7 +106,7 @@ impl SummaryWalk {
                 let age = times.age(group);
                 ages[limits::SUMMARY_AGES.partition_point(|most| *most < age)] += u64::from(group.count);
             };
-            let (looked, over) = walked::go_on(&mut queues.domains, key, times.now, left, meet);
+            let (looked, over) = queues.domains.go_on(key, times.now, left, meet);
             left = left.saturating_sub(looked.max(1));
             if over {
                 queues.domains.walked = None;

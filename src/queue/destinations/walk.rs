@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::Destinations;
 use super::domain::Domain;
 use super::keys::DomainKey;
-use super::walked::{self, Walked};
+use super::walked::Walked;
 use crate::queue::Group;
 use crate::queue::lifetimes::Times;
 use crate::queue::select::{
@@ -124,7 +124,7 @@ impl Walk {
     fn look(&mut self, queues: &mut Destinations, times: Times<'_>, left: &mut usize) -> bool {
         let (domains, key) = (&mut queues.domains, DomainKey(self.place.domain));
         let meet = |group: &Group, state| self.meet(group, state, times);
-        let (looks, over) = walked::go_on(domains, key, times.now, *left, meet);
+        let (looks, over) = domains.go_on(key, times.now, *left, meet);
         self.looked(left, looks);
         over
     }

@@ -3,7 +3,6 @@
 //! What waits for its next attempt is gone through first, then what is ready, each from its end to its start: what is taken out moves the
 //! others towards the start, or from the one to the other, and is met there. What could pass the walk the other way is noted.
 
-use super::domains::Domains;
 use super::keys::DomainKey;
 use crate::limits;
 use crate::queue::Group;
@@ -72,38 +71,7 @@ impl Walked {
     }
 }
 
-/// Goes on in the domain where the walk stands, by so many looks at the most. How many they were, and whether that was all of it.
-pub(super) fn go_on(
-    domains: &mut Domains,
-    key: DomainKey,
-    now: u32,
-    most: usize,
-    mut meet: impl FnMut(&Group, GroupState),
-) -> (usize, bool) {
-    let Some((walked, domain)) = domains.walking(key) else { return (0, true) };
-    for group in std::mem::take(&mut walked.passed) {
-        meet(&group, state_of(&group, now));
-    }
-    let heap = domain.deferred.as_slice();
-    let from = walked.deferred.min(heap.len());
-    walked.deferred = from.saturating_sub(most);
-    for deferred in &heap[walked.deferred..from] {
-        meet(&deferred.0, GroupState::Deferred);
-    }
-    let looked = from - walked.deferred;
-    if walked.deferred > 0 {
-        return (looked, false);
-    }
-    let from = walked.ready.unwrap_or(usize::MAX).min(domain.ready.len());
-    let to = from.saturating_sub(most - looked);
-    for group in domain.ready.range(to..from) {
-        meet(group, GroupState::Ready);
-    }
-    walked.ready = Some(to);
-    (looked + from - to, to == 0)
-}
-
 /// Of a group that was met on its way: by its time.
-fn state_of(group: &Group, now: u32) -> GroupState {
+pub(super) fn state_of(group: &Group, now: u32) -> GroupState {
     if group.not_before > now { GroupState::Deferred } else { GroupState::Ready }
 }
