@@ -24,10 +24,10 @@ const BAD: Color = Color::Indexed(160);
 const KEYS: [(&str, &str); 10] = [
     ("1-6, Tab", "another view"),
     ("Up, Down", "another row (j, k, PgUp, PgDn, Home, End)"),
-    ("Enter", "the sites of a provider; of others, more of the row"),
+    ("Enter", "the sites of a provider; of other rows, more of it"),
     ("Esc", "back"),
     ("/", "only rows with this text"),
-    ("s", "suspend the provider, domain or site: asks for how long, and why"),
+    ("s", "suspend what is chosen: asks for how long, and why"),
     ("r", "let go on what is suspended: asks first"),
     ("?", "this page"),
     ("q", "end"),
@@ -126,8 +126,11 @@ fn figures(area: Rect, buffer: &mut Buffer, figures: &[(&str, String, Style)]) {
         let x = area.x + (at * width) as u16;
         let part = |row: u16| Rect { x, y: area.y + row, width: width as u16, height: 1 };
         if area.height >= 2 && usize::from(x) + width <= usize::from(area.right()) {
-            Paragraph::new(faint(fit(name, width - 1))).alignment(Alignment::Right).render(part(0), buffer);
-            let number = Span::styled(fit(number, width - 1), style.add_modifier(Modifier::BOLD));
+            Paragraph::new(faint(fit(name, width.saturating_sub(1))))
+                .alignment(Alignment::Right)
+                .render(part(0), buffer);
+            let number =
+                Span::styled(fit(number, width.saturating_sub(1)), style.add_modifier(Modifier::BOLD));
             Paragraph::new(number).alignment(Alignment::Right).render(part(1), buffer);
         }
     }
@@ -157,7 +160,7 @@ fn rates(state: &State, area: Rect, buffer: &mut Buffer) {
 fn queue(overview: &Overview, area: Rect, buffer: &mut Buffer) {
     let of = &overview.queue;
     let known = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), grouped);
-    let first = Rect { height: 1.min(area.height), ..area };
+    let first = Rect { height: area.height.min(1), ..area };
     let mut spans = vec![faint("  queue "), strong(grouped(of.recipients))];
     for (name, number) in
         [("ready", of.ready), ("deferred", of.deferred), ("suspended", of.suspended), ("held", of.held)]
@@ -261,7 +264,7 @@ fn list(state: &State, area: Rect, buffer: &mut Buffer) {
         }
         text
     };
-    let header = text(&|_, column| column.title.to_owned());
+    let header = text(&|_: usize, column: &Column| column.title.to_owned());
     line(
         Rect { height: 1, ..area },
         buffer,
@@ -273,7 +276,7 @@ fn list(state: &State, area: Rect, buffer: &mut Buffer) {
     let from = (state.selected + 1).saturating_sub(room);
     for (at, row) in rows.iter().enumerate().skip(from).take(room) {
         let place = Rect { y: area.y + 1 + (at - from) as u16, height: 1, ..area };
-        let words = text(&|at, _| row.cells.get(at).cloned().unwrap_or_default());
+        let words = text(&|at: usize, _: &Column| row.cells.get(at).cloned().unwrap_or_default());
         let selected = at == state.selected && !state.once;
         let style = if selected { tone(row.tone).add_modifier(Modifier::REVERSED) } else { tone(row.tone) };
         let words =
