@@ -130,6 +130,9 @@ enum Command {
     /// Write manual pages: that of relevo to standard output, or one for each command into a directory.
     #[command(after_help = "Examples:\n  relevo man | man -l -\n  relevo man /usr/local/share/man/man1")]
     Man(commands::install::ManArguments),
+    /// Watch what the relay does: rates, what waits for whom, sites, errors, shards; suspend and resume there.
+    #[command(after_help = "Examples:\n  relevo top\n  relevo top --once --view domains\n  relevo top --json")]
+    Top(commands::top::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -160,6 +163,7 @@ fn main() -> ExitCode {
         Command::HashPassword(arguments) => commands::password::hash(&arguments),
         Command::Completions(arguments) => commands::install::completions(Arguments::command(), &arguments),
         Command::Man(arguments) => commands::install::man(Arguments::command(), &arguments),
+        Command::Top(arguments) => commands::top::run(&arguments),
     })
 }
 

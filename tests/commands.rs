@@ -89,6 +89,7 @@ impl Scratch {
             "trace",
             "completions",
             "man",
+            "top",
         ]);
         lines.extend([
             format!("check --config {good}"),

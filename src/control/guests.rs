@@ -19,6 +19,7 @@ use crate::control::api::answers::Problem;
 use crate::control::api::gate::Guest;
 use crate::control::api::lasting::Working;
 use crate::control::http::{self, Passed};
+use crate::control::streams::Streaming;
 use crate::limits;
 use crate::policy::clients::Client;
 
@@ -35,8 +36,11 @@ pub(super) async fn serve(mut passed: mpsc::Receiver<Passed>, router: Router) {
                 .clone()
                 .layer(middleware::from_fn_with_state(connection.clone(), whole))
                 .layer(Extension(connection.working.clone()))
+                .layer(Extension(connection.streaming.clone()))
                 .layer(Extension(connection.guest.clone()));
-            let served = http::patient(connection.working.clone(), http::answer(stream, router));
+            let (working, streaming) = (connection.working.clone(), connection.streaming.clone());
+            let served = http::answer(stream, router);
+            let served = async move { streaming.serve(served, || working.has_gone_on()).await };
             open.0.push((connection, tokio::spawn(served).abort_handle()));
         } else {
             let served = tokio::time::timeout(limits::API_REFUSAL, http::answer(stream, busy.clone()));
@@ -64,6 +68,7 @@ struct Connection {
     guest: Guest,
     begun: Instant,
     working: Working,
+    streaming: Streaming,
     /// What he asked is answered, and he reads.
     answered: Arc<AtomicBool>,
 }
@@ -75,6 +80,7 @@ impl Connection {
             guest: Guest::new(guest),
             begun: Instant::now(),
             working: Working::default(),
+            streaming: Streaming::default(),
             answered: Arc::default(),
         }
     }
@@ -93,7 +99,7 @@ struct Open(Vec<(Connection, AbortHandle)>);
 impl Open {
     /// Whether one more may come: where there are too many one ends of those that can, of the client with most of them.
     fn has_room(&mut self) -> bool {
-        self.0.retain(|(of, task)| !task.is_finished() && !of.working.is_lasting());
+        self.0.retain(|(of, task)| !task.is_finished() && !of.streaming.is_on());
         if self.0.len() < limits::API_CONNECTIONS_MAX {
             return true;
         }

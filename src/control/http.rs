@@ -38,7 +38,7 @@ mod whole;
 
 use pass::{Begun, LIVES, METRICS, READY, Stalling};
 pub(super) use pass::{Passed, Passing};
-pub(super) use whole::{patient, taken_in};
+pub(super) use whole::taken_in;
 
 /// What is asked by which name.
 pub(super) struct Served {

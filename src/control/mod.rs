@@ -22,6 +22,7 @@ pub(crate) mod journal;
 mod log;
 mod metrics;
 pub mod outlet;
+mod overview;
 mod quota_gauges;
 pub mod reload;
 pub(crate) mod names;
@@ -35,6 +36,7 @@ mod supervise;
 mod public;
 pub mod sts;
 pub mod store;
+mod streams;
 pub mod suppression;
 mod thread;
 pub mod tls_rpt;
@@ -258,7 +260,7 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let pages = pages.transpose().map_err(StartError::Thread)?;
     let orders = (desk, lists, barrier());
     let (passing, passed) = http.map(|_| mpsc::channel(limits::API_PASSED)).unzip();
-    let service = serve_commands(&setup, (http, passed), &reserve, orders)?;
+    let service = serve_commands(&setup, (http, passed), (&reserve, &journal), orders)?;
     let askers = ask_others(&setup, challenges).map_err(StartError::Thread)?;
     let control = Worker::start("relevo-control", move |turn| {
         run(setup, journal, listener.map(|listener| (listener, passing)), &reserve, turn)
@@ -370,7 +372,7 @@ fn report_tls(setup: &Setup) -> io::Result<Option<Worker>> {
 fn serve_commands(
     setup: &Setup,
     (http, passed): (Option<SocketAddr>, Option<mpsc::Receiver<http::Passed>>),
-    reserve: &Arc<Reserve>,
+    (reserve, journal): (&Arc<Reserve>, &Option<Arc<journal::Shared>>),
     orders: Orders,
 ) -> Result<Option<(Worker, Option<local::File>)>, StartError> {
     let opened = setup.section.socket.as_deref().map(|path| {
@@ -388,7 +390,7 @@ fn serve_commands(
         return Ok(None);
     }
     let hosts = http.as_ref().map(|(address, _)| hosts(setup, *address));
-    let (make, reserve) = (maker(setup, orders), reserve.clone());
+    let (make, reserve) = (maker(setup, journal.clone(), orders), reserve.clone());
     let worker = Worker::start("relevo-service", move |turn| {
         // Whoever asks without end asks for what mail leaves over.
         process::stand_back();
@@ -402,8 +404,9 @@ fn serve_commands(
             let guarded = axum::middleware::from_fn_with_state(Arc::new(hosts), http::check_host_of_api);
             (passed, router.layer(guarded))
         });
+        let seen = (api.overviews.clone(), api.streams.clone());
         let socket = listener.map(|listener| (listener, api::router(api)));
-        service::run(service::Serving { socket, http }, reserve, turn);
+        service::run(service::Serving { socket, http, seen }, reserve, turn);
     });
     Ok(Some((worker.map_err(StartError::Thread)?, file)))
 }
@@ -414,6 +417,7 @@ type Orders = (decisions::Desk, decisions::ListDesk, Option<admin::JournalBarrie
 /// Makes on its thread what the handlers are given.
 fn maker(
     setup: &Setup,
+    journal: Option<Arc<journal::Shared>>,
     (desk, lists, journaled): Orders,
 ) -> impl FnOnce(&thread::Turn) -> api::answers::Api + Send + use<> {
     let (instruments, health, hostname) =
@@ -423,8 +427,19 @@ fn maker(
     let data_dir = setup.data_dir.clone();
     let start = u32::from_le_bytes(process::random_bytes());
     move |turn| {
-        let clock = turn.clock();
+        let clock: Arc<dyn Fn() -> Duration + Send + Sync> = Arc::new(turn.clock());
+        let overviews = overview::Overviews::new(overview::Sources {
+            asker: asker::Asker::new(mesh.clone(), health.clone(), start),
+            instruments: instruments.clone(),
+            health: health.clone(),
+            reload: reload.clone(),
+            journal: journal.clone(),
+            hostname: hostname.clone(),
+            clock: clock.clone(),
+        });
         api::answers::Api {
+            streams: streams::Streams::new(overviews.clone(), journal),
+            overviews,
             searches: Arc::new(search::Searches::new(data_dir, mesh.lanes())),
             watchers: Arc::default(),
             asker: asker::Asker::new(mesh.clone(), health.clone(), start),

@@ -17,7 +17,9 @@ use crate::control::api::lasting::Working;
 use crate::control::api::peer::Peer;
 use crate::control::guests;
 use crate::control::http::{self, Passed};
+use crate::control::overview::Overviews;
 use crate::control::say::say;
+use crate::control::streams::{Streaming, Streams};
 use crate::control::thread::Turn;
 use crate::limits;
 use crate::observe::diagnostics::Level;
@@ -29,6 +31,8 @@ pub(super) struct Serving {
     pub socket: Option<(UnixListener, Router)>,
     /// What comes over HTTP and is not control's own to answer.
     pub http: Option<(mpsc::Receiver<Passed>, Router)>,
+    /// What is looked after meanwhile: what is seen at a glance, and the streams.
+    pub seen: (Arc<Overviews>, Arc<Streams>),
 }
 
 /// Serves until the node stops.
@@ -40,6 +44,9 @@ pub(super) fn run(serving: Serving, reserve: Arc<Reserve>, turn: &Turn) {
         Err(error) => return say(Level::Error, format_args!("control's service cannot run: {error}")),
     };
     let done = runtime.block_on(async {
+        let (seen, streams) = serving.seen;
+        tokio::spawn(seen.run());
+        tokio::spawn(streams.clone().run());
         if let Some((listener, router)) = serving.socket {
             listener.set_nonblocking(true)?;
             let listener = tokio::net::UnixListener::from_std(listener)?;
@@ -51,6 +58,7 @@ pub(super) fn run(serving: Serving, reserve: Arc<Reserve>, turn: &Turn) {
         while !turn.is_over() {
             tokio::time::sleep(limits::CONTROL_ROUND).await;
         }
+        streams.end().await;
         Ok::<(), std::io::Error>(())
     });
     if let Err(error) = done {
@@ -69,16 +77,15 @@ async fn serve(listener: tokio::net::UnixListener, router: Router, reserve: Arc<
                 let router = router.clone().layer(Extension(peer));
                 if peer.may() {
                     make_place(&mut open).await;
-                    let connection = Connection {
-                        begun: Instant::now(),
-                        asked: Arc::default(),
-                        working: Working::default(),
-                    };
-                    let working = connection.working.clone();
+                    let (working, streaming) = (Working::default(), Streaming::default());
+                    let (begun, asked) = (Instant::now(), Arc::default());
+                    let connection = Connection { begun, asked, streaming: streaming.clone() };
                     let router = router
                         .layer(middleware::from_fn_with_state(connection.asked.clone(), whole))
+                        .layer(Extension(streaming.clone()))
                         .layer(Extension(working.clone()));
-                    let served = http::patient(working, http::answer(stream, router));
+                    let served = http::answer(stream, router);
+                    let served = async move { streaming.serve(served, || working.has_gone_on()).await };
                     open.push((connection, tokio::spawn(served).abort_handle()));
                 } else {
                     let served = tokio::time::timeout(limits::HTTP_REQUEST, http::answer(stream, router));
@@ -102,14 +109,14 @@ struct Connection {
     begun: Instant,
     /// A whole request came.
     asked: Arc<AtomicBool>,
-    /// It may be a stream, which has a place elsewhere.
-    working: Working,
+    /// It is told what happens, and takes no place of those who ask.
+    streaming: Streaming,
 }
 
 /// Waits until there is room for one more: one ends, or has been silent for so long that it is ended.
 async fn make_place(open: &mut Vec<(Connection, AbortHandle)>) {
     loop {
-        open.retain(|(of, task)| !task.is_finished() && !of.working.is_lasting());
+        open.retain(|(of, task)| !task.is_finished() && !of.streaming.is_on());
         if open.len() < limits::LOCAL_CONNECTIONS_MAX {
             return;
         }

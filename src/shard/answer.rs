@@ -27,6 +27,7 @@ mod clock;
 mod detail;
 mod hold;
 mod index;
+mod overview;
 mod rest;
 mod why;
 mod written;
@@ -107,6 +108,8 @@ async fn answer_one<R: Runtime>(shard: &Rc<Shard<R>>, ask: Ask) {
             shard.say.trace.watch(tracing);
             reply.answer(());
         }
+        Ask::Summary(reply) => overview::summary(shard, reply).await,
+        Ask::Sites(wanted, reply) => overview::sites(shard, wanted, reply).await,
         Ask::Store(letter, reply) => {
             let stored = submit::own(shard, *letter).await;
             reply.answer(stored.map(|_| ()));

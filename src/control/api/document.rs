@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use super::routes::{ROUTES, Route};
-use super::shape::{self, me, quota, suppression, warmup, why};
+use super::shape::{self, me, overview, quota, suppression, warmup, why};
 use super::told::{self, Answer, Body, Document, Parameter};
 use crate::queue::{select, suspension};
 
@@ -16,6 +16,9 @@ mod tests;
 #[openapi(components(schemas(
     shape::Refusal,
     me::Me,
+    overview::Overview,
+    overview::History,
+    overview::SitesPage,
     shape::Page,
     shape::CountPage,
     shape::Message,

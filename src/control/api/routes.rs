@@ -13,7 +13,7 @@ use super::actor::Actor;
 use super::answers::{Api, Problem};
 use super::tenancy::Tenants;
 use super::told::{self, Told};
-use super::{change, content, gate, import, me, queue, quotas, reload, status, suppression, suspend, trace, warmup, why};
+use super::{change, content, events, gate, import, me, overview, queue, quotas, reload, status, suppression, suspend, trace, warmup, why};
 use crate::limits;
 use crate::policy::tokens::Role;
 
@@ -55,6 +55,10 @@ pub(super) const ROUTES: &[Route] = {
         read("/control/v1/me", Nothing, || get(me::me), told::me),
         read("/control/v1/openapi.json", Nothing, || get(told::document), told::openapi),
         read("/control/v1/status", No, || get(status::status), told::status),
+        read("/control/v1/overview", No, || get(overview::overview), told::overview),
+        read("/control/v1/history", No, || get(overview::history), told::history),
+        read("/control/v1/sites", No, || get(overview::sites), told::sites),
+        read(events::PATH, No, events::route, told::events),
         read("/control/v1/queue", Query, || get(queue::list), told::queue),
         read("/control/v1/queue/count", Query, || get(queue::count), told::count),
         read("/control/v1/queue/message/{id}", No, || get(queue::show), told::message),

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use crate::config::ConfigError;
 
 pub mod me;
+pub mod overview;
 pub mod quota;
 pub mod suppression;
 pub mod trace;

@@ -111,6 +111,36 @@ pub(super) fn status() -> Told {
     of("How the node is.", "Status")
 }
 
+pub(super) fn overview() -> Told {
+    of("The node at a glance.", "Overview")
+}
+
+pub(super) fn history() -> Told {
+    let step = optional("step", "Seconds of a step: the last hour, or the last day.", json!({ "type": "integer", "enum": [1, 60] }));
+    Told { query: vec![step], ..of("What went before.", "History") }
+}
+
+pub(super) fn sites() -> Told {
+    let query = vec![
+        cursor(),
+        optional("provider", "Of this provider.", text()),
+        optional("narrowed", "1: those that got less because they refused what was too much.", json!({ "type": "string", "enum": ["0", "1"] })),
+    ];
+    Told { query, ..of("Where mail goes: limits and windows in force.", "SitesPage") }
+}
+
+pub(super) fn events() -> Told {
+    let query = vec![
+        optional("events", "Events to be told, with commas between.", text()),
+        optional("domain", "Those of this domain.", text()),
+    ];
+    Told {
+        query,
+        answer: Answer::Of("text/event-stream"),
+        ..of("Server-sent events: the overview each second, and lines of the log where they are asked for.", "")
+    }
+}
+
 pub(super) fn queue() -> Told {
     let query = filters().into_iter().chain([cursor(), limit(limits::PAGE_ROWS)]).collect();
     Told {
