@@ -75,6 +75,8 @@ class Shipped(Balancer):
             text = file.read()
         here = [
             ("    user haproxy\n    group haproxy\n", ""),
+            # This machine may not open files for more.
+            ("maxconn 60000", "maxconn 1000"),
             ("/run/haproxy/admin.sock", f"{self.directory}/stats"),
             ("bind :25\n", f"bind 0.0.0.0:{self.ports[0]}\n"),
             ("bind :587\n", f"bind 0.0.0.0:{self.ports[1]}\n"),
