@@ -69,7 +69,7 @@ class Queue(node.Relay):
 
     def longest_turn(self):
         """Milliseconds."""
-        return max(value for name, value in self.metrics().items() if name.startswith("relevo_longest_turn_microseconds")) / 1000
+        return max(value for name, value in self.metrics().items() if name.startswith("relevo_longest_turn_seconds")) * 1000
 
     def flow(self):
         """Messages a second that it takes for so long, and has delivered a moment later."""

@@ -144,6 +144,14 @@ fn named_files(config: &Config, found: &mut Findings) {
         (Some(path), Some(_)) => secret(config, "auth.accounts", path, found),
         _ => {}
     }
+    if let (Some(path), Some(tokens)) = (&config.access.tokens, &contents.tokens) {
+        if tokens.all().is_empty() {
+            let problem = format!("{}: there is no token in it, so nobody may ask over HTTP", path.display());
+            let fix = "add one: relevo token add NAME --role read; or remove the key";
+            found.warnings.push(places.remark("control.tokens", problem, fix));
+        }
+        secret(config, "control.tokens", path, found);
+    }
     if filled.dns.servers.is_empty() {
         let problem = "there is no name server: /etc/resolv.conf names none";
         found.warnings.push(places.propose(

@@ -6,7 +6,7 @@ mod run;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use commands::check::{self, Configuration};
 use commands::output;
 use relevo::config::judge::judge;
@@ -58,6 +58,11 @@ enum Command {
         after_help = "Examples:\n  relevo queue count\n  relevo queue list --domain example.org\n  relevo queue retry --domain example.org"
     )]
     Queue(commands::queue::Arguments),
+    /// Watch sessions as they go: what clients and next hops say, and what they are told; of logins only that there are some.
+    #[command(
+        after_help = "Examples:\n  relevo trace --rcpt @example.org\n  relevo trace --client 192.0.2.0/24 --json\n  relevo trace --site mx.example.org --bodies"
+    )]
+    Trace(commands::trace::Arguments),
     /// Have mail wait: nothing of it is tried before the time is over, or `resume` says so. What is under way is finished.
     #[command(
         after_help = "Examples:\n  relevo suspend --domain example.org --for 2h --reason 'their MX moves'\n  relevo suspend --tenant shop --for 1d\n  relevo suspend --list"
@@ -92,6 +97,11 @@ enum Command {
     /// Say whether receivers would believe mail of a domain: what the DNS says of it, what should be there, and what to publish.
     #[command(after_help = "Example: relevo domain check example.com")]
     Domain(commands::domain::Arguments),
+    /// Find events in the log and what was rotated from it, follow it, or count what became of mail.
+    #[command(
+        after_help = "Examples:\n  relevo log find --recipient ada@example.org --since 2d\n  relevo log tail --follow\n  relevo log stats --by class --since 1h"
+    )]
+    Log(commands::log::Arguments),
     /// Look at the spool of a stopped or running relay; take over that of another one.
     #[command(
         after_help = "Examples:\n  relevo spool list\n  relevo spool verify --data-dir /var/lib/relevo"
@@ -102,11 +112,27 @@ enum Command {
         after_help = "Examples:\n  relevo account add shop --sender @shop.example --rate 50000/d\n  relevo account list\n  relevo account remove shop"
     )]
     Account(commands::account::Arguments),
+    /// Add, list and remove tokens of those who may ask the relay over HTTP.
+    #[command(
+        after_help = "Examples:\n  relevo token add ops --role operate\n  relevo token list\n  relevo token remove ops"
+    )]
+    Token(commands::token::Arguments),
     /// Ask for a password, or read it from standard input, and print its hash for the account file.
     #[command(
         after_help = "Examples:\n  relevo hash-password\n  relevo hash-password < password-file\n  relevo hash-password --scram"
     )]
     HashPassword(commands::password::Arguments),
+    /// Print what a shell needs to complete these commands.
+    #[command(
+        after_help = "Examples:\n  relevo completions bash > /usr/share/bash-completion/completions/relevo\n  relevo completions zsh > ~/.zfunc/_relevo"
+    )]
+    Completions(commands::install::CompletionArguments),
+    /// Write manual pages: that of relevo to standard output, or one for each command into a directory.
+    #[command(after_help = "Examples:\n  relevo man | man -l -\n  relevo man /usr/local/share/man/man1")]
+    Man(commands::install::ManArguments),
+    /// Watch what the relay does: rates, what waits for whom, sites, errors, shards; suspend and resume there.
+    #[command(after_help = "Examples:\n  relevo top\n  relevo top --once --view domains\n  relevo top --json")]
+    Top(commands::top::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -121,6 +147,7 @@ fn main() -> ExitCode {
         Command::Status(arguments) => commands::status::run(&arguments),
         Command::Reload(arguments) => commands::reload::run(&arguments),
         Command::Queue(arguments) => commands::queue::run(arguments),
+        Command::Trace(arguments) => commands::trace::run(&arguments),
         Command::Suspend(arguments) => commands::suspend::suspend(arguments),
         Command::Resume(arguments) => commands::suspend::resume(arguments),
         Command::Suppress(arguments) => commands::suppress::run(arguments),
@@ -129,9 +156,14 @@ fn main() -> ExitCode {
         Command::Shaping(arguments) => commands::shaping::run(arguments),
         Command::Dkim(arguments) => commands::dkim::run(&arguments),
         Command::Domain(arguments) => commands::domain::run(&arguments),
+        Command::Log(arguments) => commands::log::run(arguments),
         Command::Spool(arguments) => commands::spool::run(arguments),
         Command::Account(arguments) => commands::account::run(arguments),
+        Command::Token(arguments) => commands::token::run(arguments),
         Command::HashPassword(arguments) => commands::password::hash(&arguments),
+        Command::Completions(arguments) => commands::install::completions(Arguments::command(), &arguments),
+        Command::Man(arguments) => commands::install::man(Arguments::command(), &arguments),
+        Command::Top(arguments) => commands::top::run(&arguments),
     })
 }
 
@@ -158,7 +190,6 @@ mod tests {
 
     #[test]
     fn arguments_are_sound() {
-        use clap::CommandFactory;
         Arguments::command().debug_assert();
     }
 }

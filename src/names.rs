@@ -1,5 +1,6 @@
 //! Names that configuration, events and metrics share: each list stands here once, in the order of the enum whose names it holds.
 
+pub mod columns;
 pub mod ends;
 pub mod events;
 
@@ -70,4 +71,35 @@ pub const CLASSES: [&str; 27] = [
     "expired",
     "our_fault",
     "other",
+];
+
+/// PowerMTA's bounceCat for each of [`CLASSES`], and KumoMTA's bounce_classification.
+pub const CATEGORIES: [(&str, &str); CLASSES.len()] = [
+    ("bad-mailbox", "InvalidRecipient"),
+    ("inactive-mailbox", "InactiveMailbox"),
+    ("quota-issues", "QuotaIssues"),
+    ("bad-domain", "BadDomain"),
+    ("routing-errors", "RoutingErrors"),
+    ("invalid-sender", "InvalidSender"),
+    ("relaying-issues", "RelayingIssues"),
+    ("bad-configuration", "BadConfiguration"),
+    ("bad-configuration", "BadConfiguration"),
+    ("content-related", "ContentRelated"),
+    ("content-related", "ContentRelated"),
+    ("spam-related", "SpamContent"),
+    ("virus-related", "VirusRelated"),
+    ("policy-related", "PolicyRelated"),
+    ("policy-related", "SpamBlock"),
+    ("policy-related", "AuthenticationFailed"),
+    ("policy-related", "SpamBlock"),
+    ("other", "TransientFailure"),
+    ("other", "TransientFailure"),
+    ("other", "TransientFailure"),
+    ("protocol-errors", "ProtocolErrors"),
+    ("no-answer-from-host", "NoAnswerFromHost"),
+    ("no-answer-from-host", "NoAnswerFromHost"),
+    ("bad-connection", "BadConnection"),
+    ("message-expired", "MessageExpired"),
+    ("other", "Uncategorized"),
+    ("other", "Uncategorized"),
 ];

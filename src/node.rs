@@ -46,8 +46,10 @@ mod secrets;
 pub mod shaping;
 pub(crate) mod source;
 mod sts;
+pub mod tokens;
 mod verifier;
 mod verp;
+mod webhook;
 
 use engine::{Engine, choose};
 use error::FewFiles;
@@ -328,6 +330,8 @@ fn control_setup(
         },
         acme: Some(Arc::new(sts::Settings(reloader.clone()))),
         acme_orders: control::acme_orders(),
+        webhooks: Some(Arc::new(sts::Settings(reloader.clone()))),
+        webhooked: control::webhooked(),
         reporting: Some(Arc::new(sts::Settings(reloader.clone()))),
         reported: control::tls_rpt::Counts::default(),
     }

@@ -15,6 +15,7 @@ use relevo::control::{say, tell_panics};
 use relevo::limits;
 use relevo::node::{Node, StartError};
 use relevo::observe::diagnostics::{self, Level};
+use relevo::runtime::notify;
 use relevo::runtime::output::last_words;
 use relevo::runtime::process::{self, Signal};
 
@@ -63,6 +64,7 @@ pub fn run(config: Config) -> Result<(), RunError> {
     }
     let reload = reload_on(node.reloader())?;
     stage.store(RUNNING, Ordering::SeqCst);
+    notify::supervisor().iter().for_each(|supervisor| supervisor.ready());
     loop {
         match signals.recv() {
             Ok(Signal::Stop) => break,
@@ -80,6 +82,7 @@ pub fn run(config: Config) -> Result<(), RunError> {
             Err(_) => return Err(RunError::Deaf),
         }
     }
+    notify::supervisor().iter().for_each(|supervisor| supervisor.stopping());
     let grace = node.settings.node.stop_grace;
     if !grace.is_zero() {
         let shown = show_duration(grace);

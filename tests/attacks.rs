@@ -50,6 +50,14 @@ stories!("addresses.py";
     no_turn_is_long_for_domains_that_take_no_mail,
 );
 
+// What is asked over HTTP moves neither health nor commands.
+stories!("guests.py";
+    a_thousand_connections_of_http,
+    slow_readers_of_http,
+    huge_requests_of_http,
+    who_guesses_tokens_keeps_nobody_out,
+);
+
 stories!("reload.py";
     reloads_move_nobody,
     what_is_read_again_is_in_force,

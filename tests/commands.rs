@@ -19,6 +19,8 @@ const SHAPING: &str = "[\"default\"]\nconnection_limit = 10\nmax_ready = 5\n[\"e
     [\"example.com\".sources.\"ip1\"]\nmax_message_rate = \"20/minute\"\n\
     [[\"example.com\".automation]]\nregex = \"RL0000\"\naction = \"Suspend\"\nduration = \"2 hours\"\nexample = \"421 RL000010\"\n";
 
+const EVENTS: &str = "{\"time\":\"2026-11-30T05:00:00.500Z\",\"event\":\"bounced\",\"event_id\":\"X-b0.1\",\"id\":\"X\",\"recipients\":[\"ada@a.example\"],\"reply\":\"550 no\"}\n";
+
 /// A place with a configuration that is right, a broken one, and a spool.
 struct Scratch(tempfile::TempDir);
 
@@ -36,6 +38,7 @@ impl Scratch {
         fs::write(scratch.path("good.toml"), &text).expect("a file");
         fs::write(scratch.path("bad.toml"), text + "[retry]\nexpire = 5\n[nodes]\n").expect("a file");
         fs::write(scratch.path("shaping.toml"), SHAPING).expect("a file");
+        fs::write(scratch.path("events.jsonl"), EVENTS).expect("a file");
         scratch
     }
 
@@ -57,6 +60,10 @@ impl Scratch {
             "account add",
             "account list",
             "account remove",
+            "token",
+            "token add",
+            "token list",
+            "token remove",
             "spool list",
             "spool show",
             "spool export",
@@ -71,6 +78,18 @@ impl Scratch {
             "dkim check",
             "domain",
             "domain check",
+            "log",
+            "log find",
+            "log tail",
+            "log stats",
+            "queue hold",
+            "queue release",
+            "queue redirect",
+            "queue export",
+            "trace",
+            "completions",
+            "man",
+            "top",
         ]);
         lines.extend([
             format!("check --config {good}"),
@@ -95,6 +114,14 @@ impl Scratch {
             format!("dkim show --keys {}", self.path("keys")),
             format!("dkim show example.com --keys {} --json", self.path("keys")),
             format!("dkim show example.com --config {good}"),
+            format!("log find --config {good}"),
+            format!("log find --log {} --json", self.path("events.jsonl")),
+            format!("log tail --log {}", self.path("events.jsonl")),
+            format!("log stats --log {} --by domain", self.path("events.jsonl")),
+            format!("log find --config {good} --event bounce"),
+            "completions bash".to_owned(),
+            "man".to_owned(),
+            format!("man {}", self.path("man1")),
         ]);
         lines
     }
@@ -208,6 +235,48 @@ fn what_is_not_named_is_looked_for_where_it_belongs() {
             "{errors}"
         );
         assert!(errors.contains("--config FILE") && errors.contains("deploy/relevo.toml"), "{errors}");
+    }
+}
+
+/// Made of the commands that there are, all of them.
+#[test]
+fn manual_pages_and_completions_have_every_command() {
+    let scratch = Scratch::new();
+    let man = scratch.path("man1");
+    assert_eq!(output(&format!("man {man}")), (Some(0), String::new(), String::new()));
+    let (_, main, _) = output("man");
+    assert_eq!(fs::read_to_string(format!("{man}/relevo.1")).expect("the page"), main);
+    assert!(main.starts_with(".ie \\n(.g") || main.contains(".TH RELEVO 1"), "{main}");
+    let (code, words, errors) = output("man /dev/null/x");
+    assert!(code == Some(2) && words.is_empty() && errors.contains("/dev/null/x: "), "{errors}");
+    let bash = scratch.path("bash");
+    fs::write(&bash, output("completions bash").1).expect("a file");
+    assert!(Command::new("bash").args(["-n", &bash]).status().expect("bash").success());
+    let bash = fs::read_to_string(&bash).expect("the file");
+    let mut commands = vec![String::new()];
+    let mut found = 0;
+    while let Some(command) = commands.pop() {
+        let page = format!("{man}/relevo{}.1", command.replace(' ', "-"));
+        let text = fs::read_to_string(&page).unwrap_or_else(|error| panic!("{page}: {error}"));
+        assert!(text.contains(".SH EXAMPLES") && text.contains(".SH DESCRIPTION"), "{page}: {text}");
+        assert!(
+            bash.contains(&format!("relevo{}", command.replace([' ', '-'], "__subcmd__"))),
+            "{command} in {bash}"
+        );
+        let (_, help, _) = output(&format!("{command} --help"));
+        let below = help.split("Commands:\n").nth(1).unwrap_or_default().lines();
+        let below = below
+            .take_while(|line| !line.is_empty())
+            .filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+        let below = below.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
+        commands.extend(below.map(|name| format!("{command} {name}")));
+        found += 1;
+    }
+    assert_eq!(fs::read_dir(&man).expect("pages").count(), found, "pages of commands that are not there");
+    assert!(found > 40, "{found}");
+    for shell in ["zsh", "fish", "elvish", "powershell"] {
+        let (code, words, errors) = output(&format!("completions {shell}"));
+        assert!(code == Some(0) && words.contains("suppress") && errors.is_empty(), "{shell}: {errors}");
     }
 }
 

@@ -37,13 +37,23 @@ fn bare() -> Mail<'static> {
 }
 
 fn full() -> Mail<'static> {
-    Mail { account: Some("shop"), parameters: &NAMES, again: true, ..Mail::new(ID, NASTY, (7, &RECIPIENTS)) }
+    let came = Some((UnixMillis(AT.0 - 60_000), u64::MAX));
+    Mail {
+        account: Some("shop"),
+        parameters: &NAMES,
+        came,
+        again: true,
+        ..Mail::new(ID, NASTY, (7, &RECIPIENTS))
+    }
 }
 
 fn tried() -> Attempt<'static> {
     Attempt {
         hop: "mx.example [192.0.2.1]:25",
+        site: "ip1 mx:10 mx.example:25,",
+        provider: "big",
         source: "ip1",
+        address: Some("2001:db8::1".parse().unwrap()),
         tls: "TLSv1.3 X",
         reply: "250 \u{e4} \"ok\"",
         enhanced: Some((2, 1, 50)),
@@ -51,6 +61,11 @@ fn tried() -> Attempt<'static> {
         attempts: u16::MAX,
         delay_ms: Some(u64::MAX),
     }
+}
+
+/// The same, of what was not tried.
+fn waited(attempt: Attempt<'static>) -> Attempt<'static> {
+    Attempt { hop: "", site: "", provider: "", source: "", address: None, tls: "", ..attempt }
 }
 
 fn of_mail() -> Vec<Event<'static>> {
@@ -66,9 +81,9 @@ fn of_mail() -> Vec<Event<'static>> {
         [(bare(), Arrival::default(), Attempt::default()), (full(), came, tried())]
     {
         let unclassed = Attempt { class: "", ..attempt };
-        let waited = Attempt { hop: "", source: "", tls: "", ..unclassed };
+        let waited = Attempt { class: "", ..waited(attempt) };
         all.extend([
-            Event::Received(mail, arrival),
+            Event::Received(Mail { came: None, ..mail }, arrival),
             Event::Delivered(mail, unclassed),
             Event::Deferred(mail, attempt, NEXT),
             Event::Delayed(mail, waited),
@@ -87,7 +102,8 @@ fn of_mail() -> Vec<Event<'static>> {
             counts,
             is_unknown: counts,
         };
-        let said = Attempt { source: "", tls: "", attempts: 0, delay_ms: None, ..tried() };
+        let hop = tried().hop;
+        let said = Attempt { hop, attempts: 0, delay_ms: None, ..waited(tried()) };
         let said = if counts { said } else { Attempt::default() };
         all.push(Event::CameBack(mail, said, came));
         let said = Attempt { hop: said.hop, ..Attempt::default() };
@@ -138,6 +154,11 @@ fn of_others() -> Vec<Notice<'static>> {
         Notice::Admin(Admin::Retry(reasoned)),
         Notice::Admin(Admin::Bounce(change)),
         Notice::Admin(Admin::Bounce(reasoned)),
+        Notice::Admin(Admin::Hold(change)),
+        Notice::Admin(Admin::Hold(reasoned)),
+        Notice::Admin(Admin::Release(change)),
+        Notice::Admin(Admin::Release(reasoned)),
+        Notice::Admin(Admin::Trace(change)),
         Notice::Admin(Admin::Suppress(listed)),
         Notice::Admin(Admin::Suppress(one)),
         Notice::Admin(Admin::Unsuppress(listed)),
@@ -160,7 +181,7 @@ fn lines() -> Vec<Value> {
     let chunks = std::sync::Arc::new(relevo::observe::accounting::Chunks::default());
     let mut events = relevo::observe::accounting::EventQueue::new(chunks.clone(), encoder, Readers::Lossy);
     let mut failed = Vec::new();
-    let waited = Attempt { hop: "", source: "", tls: "", class: "", ..tried() };
+    let waited = Attempt { class: "", ..waited(tried()) };
     let told =
         [Event::Bounced(bare(), tried()), Event::Expired(bare(), tried()), Event::Delayed(bare(), waited)];
     for event in told {
@@ -217,6 +238,15 @@ fn every_event_fits_and_every_field_is_written() {
     let events: BTreeSet<String> =
         lines().iter().map(|line| line["event"].as_str().expect("a word").to_owned()).collect();
     assert_eq!(events, Kind::all().map(|kind| kind.word().to_owned()).collect());
+}
+
+/// What a log may choose of events is what there is of them.
+#[test]
+fn fields_of_logs_are_those_of_events() {
+    let schema = Schema::published();
+    let all: BTreeSet<&str> =
+        kinds(schema).into_iter().flat_map(|kind| fields(schema, kind)).map(|(name, _)| name).collect();
+    assert_eq!(all, relevo::names::columns::EVENT.into_iter().collect());
 }
 
 /// A schema that takes anything would prove nothing.

@@ -1,4 +1,4 @@
-//! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound, Dovecot, Postfix, HAProxy, curl, openssl.
+//! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound, Dovecot, Postfix, HAProxy, curl, openssl, Chromium.
 //!
 //! One book of `tests/peers` for each subject, which its first line names, and one test for each of its stories; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
 //! one with the kills.
@@ -96,6 +96,20 @@ stories!("international.py", None;
     a_report_to_a_sender_in_utf8_goes_with_smtputf8,
     postfix_takes_and_refuses_utf8,
     binary_messages_become_text,
+);
+
+stories!("http_api.py", None;
+    each_role_may_what_it_may,
+    a_tenants_token_is_for_its_mail_alone,
+    wrong_tokens_are_told_so,
+    pages_of_others_ask_in_vain,
+    without_tokens_this_machine_reads,
+    commands_ask_by_a_url,
+    without_a_socket_http_answers,
+);
+
+stories!("openapi.py", None;
+    the_document_says_what_is_answered,
 );
 
 stories!("portions.py", None;
@@ -238,6 +252,13 @@ stories!("accounting.py", None;
     refusals_are_recorded,
     connections_that_break_are_recorded,
     the_wall_clock_is_set,
+);
+
+stories!("outlets.py", None;
+    a_webhook_goes_into_no_private_network,
+    a_webhook_has_every_event_at_least_once,
+    formats_are_read_as_they_are_meant,
+    rotation_loses_and_doubles_nothing_over_kills,
 );
 
 stories!("journal.py", None;
@@ -395,6 +416,24 @@ stories!("why.py", None;
     a_domain_that_does_not_resolve_is_asked_for_when_it_says,
 );
 
+stories!("../page/page.py", None;
+    every_view_is_for_everybody,
+    a_keyboard_is_enough,
+    what_others_write_stays_text,
+    a_change_asks_first,
+    a_stream_that_breaks_comes_back,
+    who_is_not_known_signs_in,
+    a_queue_is_searched_and_changed,
+    a_node_is_watched,
+    the_relay_serves_it,
+);
+
+stories!("metrics.py", None;
+    the_table_has_what_there_is,
+    each_alert_fires_when_it_should,
+    dashboard_and_rules_name_what_there_is,
+);
+
 stories!("control.py", None;
     a_queue_is_listed_counted_and_shown,
     a_message_under_way_is_told,
@@ -411,6 +450,15 @@ stories!("control.py", None;
     garbage_silence_and_floods_hold_up_nobody,
     where_the_socket_is,
     who_is_silent_at_the_socket_holds_up_nobody,
+);
+
+stories!("operate.py", None;
+    what_is_held_waits_until_it_is_released,
+    a_hold_ends_by_itself,
+    sessions_are_watched_as_they_go,
+    what_was_said_last_is_shown,
+    mail_is_led_elsewhere_for_a_while,
+    mail_is_exported_as_it_came,
 );
 
 /// Once more, on the runtime that needs no io_uring.
@@ -441,3 +489,9 @@ mod epoll {
         a_running_relay_is_not_disturbed,
     );
 }
+
+stories!("overview.py", None;
+    what_waits_is_told_at_a_glance,
+    streams_tell_what_happens_and_hold_up_nobody,
+    top_shows_it_and_gives_the_terminal_back,
+);

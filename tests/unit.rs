@@ -24,6 +24,27 @@ fn the_unit_leaves_little_exposed() {
     assert!(words.contains("Overall exposure level"), "{words}");
 }
 
+/// Configurations that are shipped beside the documented one: the package's, the container's, that of Kubernetes.
+#[test]
+fn shipped_configurations_are_sound() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).expect(name);
+    let kubernetes = read("kubernetes/relevo.yaml");
+    let block = kubernetes.split("  relevo.toml: |\n").nth(1).expect("a configuration");
+    let lines = block.lines().take_while(|line| line.is_empty() || line.starts_with("    "));
+    let kubernetes: Vec<_> = lines.map(|line| line.strip_prefix("    ").unwrap_or(line)).collect();
+    assert!(kubernetes.contains(&"[control]"), "{kubernetes:?}");
+    let scratch = tempfile::tempdir().expect("a directory");
+    for text in [read("debian/relevo.toml"), read("container.toml"), kubernetes.join("\n")] {
+        let file = scratch.path().join("relevo.toml");
+        std::fs::write(&file, &text).expect("a file");
+        let mut check = Command::new(env!("CARGO_BIN_EXE_relevo"));
+        let done = check.args(["check", "--file-only", "--config"]).arg(&file).output().expect("it runs");
+        let words = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success() && !words.contains("error"), "{text}\n{words}");
+    }
+}
+
 /// The rotation that is shipped moves the log away, and tells the relay so.
 #[test]
 fn the_log_is_rotated() {

@@ -21,6 +21,9 @@ impl Routine for Events {
             Arrival { size: 10_240, client: Some(([192, 0, 2, 25], 40_025).into()), ..Arrival::default() };
         let attempt = Attempt {
             hop: "mx1.mail.example [198.51.100.7]:25",
+            site: "mx:10 mx1.mail.example:25,20 mx2.mail.example:25,",
+            provider: "mail",
+            address: Some([192, 0, 2, 26].into()),
             tls: "TLSv1.3 TLS13_AES_256_GCM_SHA384",
             reply: "250 2.0.0 Ok: queued as 4dGn8m2zXqz1",
             enhanced: Some((2, 0, 0)),
@@ -34,6 +37,7 @@ impl Routine for Events {
             let mail = Mail::new(id, b"bounces+1234567@sender.example", (0, &recipients));
             self.lines.clear();
             self.encoder.event(NOW, &Event::Received(mail, arrival), &mut self.lines);
+            let mail = Mail { came: Some((UnixMillis(NOW.0 - 87), 10_240)), ..mail };
             self.encoder.event(NOW, &Event::Delivered(mail, attempt), &mut self.lines);
             black_box(&self.lines);
         }

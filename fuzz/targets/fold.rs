@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use relevo::id::Location;
-use relevo::queue::outcome::{Stored, StoredDeferral};
+use relevo::queue::outcome::{Hold, Stored, StoredDeferral};
 use relevo::spool::batch::{Item, NewMessage, Outcome};
 use relevo::spool::fold::{Folded, fold as recover};
 use relevo::spool::lane::{DurableItem, Lane, StoredMessage};
@@ -114,6 +114,10 @@ impl History {
                     reply,
                     late: choice & 64 != 0,
                 })
+            }
+            3 if choice & 128 != 0 => {
+                let words = ["", "by user 0: a", "by token b"][usize::from(choice >> 3) % 3];
+                Stored::Held(Box::new(Hold::new(u32::from(input.word()), words)))
             }
             _ => Stored::Delivered,
         };
@@ -256,6 +260,13 @@ fn note(live: &mut BTreeMap<Place, Recipients>, lane: &Lane, outcome: &Outcome, 
         match &outcome.disposition {
             Stored::Deferred(StoredDeferral { attempts, next, reply, late: _ }) => {
                 *tried = (*attempts, *next, reply.to_string())
+            }
+            // The history stays, with the words of who holds it in front.
+            Stored::Held(hold) => {
+                let (attempts, _, text) = &*tried;
+                let said = text.split_once('\n').map_or(&**text, |(_, said)| said);
+                let text = if hold.until > 0 { format!("{}\n{said}", hold.words) } else { said.to_owned() };
+                *tried = (*attempts, hold.until, text);
             }
             Stored::Delivered | Stored::Bounced(_) | Stored::Expired(_) | Stored::Local(_) => {
                 *recipient = None;

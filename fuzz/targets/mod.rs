@@ -14,6 +14,7 @@ mod fold;
 mod incoming;
 mod input;
 mod lane;
+mod lines;
 mod mail;
 mod proxy;
 mod record;
@@ -22,6 +23,7 @@ mod server;
 mod seven_bit;
 mod shaping;
 mod suppression;
+mod tokens;
 
 pub use accounts::accounts;
 pub use admit::admit;
@@ -32,6 +34,7 @@ pub use dkim::dkim;
 pub use dns::{cache, dns};
 pub use fold::fold;
 pub use incoming::incoming;
+pub use lines::lines;
 pub use mail::{address, bounce};
 pub use proxy::proxy;
 pub use record::record;
@@ -40,6 +43,7 @@ pub use server::server;
 pub use seven_bit::seven_bit;
 pub use shaping::shaping;
 pub use suppression::suppression;
+pub use tokens::tokens;
 
 /// A target: its name, which is also that of its corpus directory and its binary; its body; and how many mutated inputs the
 /// ordinary test run tries (what a few seconds allow without optimisation).
@@ -47,7 +51,7 @@ pub type Target = (&'static str, fn(&[u8]), u32);
 
 /// All targets.
 #[allow(dead_code, reason = "the binaries name their one target; the table is for tests/corpora.rs")]
-pub const ALL: [Target; 20] = [
+pub const ALL: [Target; 21] = [
     ("record", record, 2000),
     ("fold", fold, 400),
     ("command", command, 4000),
@@ -68,4 +72,6 @@ pub const ALL: [Target; 20] = [
     ("incoming", incoming, 600),
     ("suppression", suppression, 4000),
     ("accounts", accounts, 2000),
+    ("lines", lines, 2000),
+    ("tokens", tokens, 2000),
 ];

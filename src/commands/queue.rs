@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
+use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Args, FromArgMatches, Subcommand};
-use relevo::control::api::shape::{Change, Changed, Count, CountPage, Message, Page, Row, ScanProgress};
+use relevo::config::value;
+use relevo::control::api::shape::{
+    Change, Changed, Count, CountPage, Message, Page, Redirect, Row, ScanProgress, Suspensions,
+};
 use relevo::limits;
 use relevo::queue::select::{self, Filter};
 use serde::Serialize;
@@ -12,8 +16,8 @@ use serde::Serialize;
 use super::client::{Client, Relay};
 use super::output::{Failure, NO, WRONG_USE, complain, say};
 use super::progress::Progress;
-use super::table;
 use super::words::{count as counted, plain};
+use super::{export, suspend, table};
 
 /// `relevo queue …`
 #[derive(Args)]
@@ -87,6 +91,67 @@ enum Tool {
         #[arg(long, value_name = "TEXT", default_value = "")]
         reason: String,
     },
+    /// Hold it: it is not tried until it is released, or for so long. Its time goes on. Exit 1: nothing matched.
+    #[command(
+        after_help = "Examples:\n  relevo queue hold --campaign autumn --reason 'wrong prices'\n  relevo queue hold --domain example.org --for 2h --reason 'they asked us to wait'"
+    )]
+    Hold {
+        #[command(flatten)]
+        relay: Relay,
+        #[command(flatten)]
+        change: Box<ChangeArguments>,
+        /// For how long: 30m, 2h, 3d. Without it until it is released.
+        #[arg(long = "for", value_name = "TIME", value_parser = value::duration)]
+        lasts: Option<Duration>,
+        /// Why; `list`, `show` and `why` tell it.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Lead it elsewhere for a while: what waits and what comes for a domain, a site or a provider. `resume` ends it.
+    #[command(
+        after_help = "Example: relevo queue redirect --domain example.org --to smtp://backup.example.net --for 2h --reason 'their MX is down'"
+    )]
+    Redirect {
+        #[command(flatten)]
+        relay: Relay,
+        #[command(flatten)]
+        change: Box<ChangeArguments>,
+        /// Where: smtp://host:port, smtps://host, lmtp://host:port.
+        #[arg(long, value_name = "HOST")]
+        to: String,
+        /// For how long: 30m, 2h, 3d.
+        #[arg(long = "for", value_name = "TIME", value_parser = value::duration)]
+        lasts: Duration,
+        /// Why; `suspend --list` tells it.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Write what waits to files, byte for byte as it was accepted. Exit 1: nothing matched, or some could not be read.
+    #[command(
+        after_help = "Examples:\n  relevo queue export --sender @shop.example --to /var/tmp/mail\n  relevo queue export --id 00000000G0000102 --to -"
+    )]
+    Export {
+        #[command(flatten)]
+        relay: Relay,
+        #[command(flatten)]
+        filters: Box<Filters>,
+        /// A directory, for a file ID.eml each; -: standard output, a line of JSON with its `size` in front of each message.
+        #[arg(long, value_name = "DIR")]
+        to: String,
+    },
+    /// Let go what is held: it is tried now, or at its hour if it has one. Exit 1: nothing of that is held.
+    #[command(
+        after_help = "Examples:\n  relevo queue release --campaign autumn\n  relevo queue release --all"
+    )]
+    Release {
+        #[command(flatten)]
+        relay: Relay,
+        #[command(flatten)]
+        change: Box<ChangeArguments>,
+        /// Why, for the log.
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+    },
 }
 
 /// What a change is of.
@@ -100,6 +165,22 @@ struct ChangeArguments {
     /// Print a JSON object.
     #[arg(long)]
     json: bool,
+}
+
+impl ChangeArguments {
+    /// The filters, or none where all mail is meant.
+    fn filter(&self) -> Result<BTreeMap<String, String>, Failure> {
+        let filter = self.filters.by_name()?;
+        if filter.is_empty() == self.all {
+            return Ok(filter);
+        }
+        let words = if self.all {
+            "--all means all mail: leave the filters out, or leave it out"
+        } else {
+            "all mail would be meant: give a filter, or --all"
+        };
+        Err(Failure(WRONG_USE, words.to_owned()))
+    }
 }
 
 /// Which mail: that of which all holds. An option for each filter of [`select`].
@@ -159,8 +240,22 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Tool::List { relay, filters, limit, json } => list(&relay, &filters, limit, json),
         Tool::Count { relay, filters, json } => count(&relay, &filters, json),
         Tool::Show { id, relay, json } => show(&relay, &id, json),
-        Tool::Retry { relay, change } => self::change(&relay, &change, "retry", ""),
-        Tool::Bounce { relay, change, reason } => self::change(&relay, &change, "bounce", &reason),
+        Tool::Retry { relay, change } => {
+            self::change(&relay, &change, ("retry", "tried now"), Change::default())
+        }
+        Tool::Bounce { relay, change, reason } => {
+            self::change(&relay, &change, ("bounce", "returned"), Change { reason, ..Change::default() })
+        }
+        Tool::Hold { relay, change, lasts, reason } => {
+            let seconds = lasts.map(|lasts| lasts.as_secs().max(1));
+            let wish = Change { reason, seconds, ..Change::default() };
+            self::change(&relay, &change, ("hold", "held"), wish)
+        }
+        Tool::Redirect { relay, change, to, lasts, reason } => redirect(&relay, &change, (to, lasts, reason)),
+        Tool::Export { relay, filters, to } => export::run(&relay, &filters.query()?.finish(), &to),
+        Tool::Release { relay, change, reason } => {
+            self::change(&relay, &change, ("release", "released"), Change { reason, ..Change::default() })
+        }
     }
 }
 
@@ -219,10 +314,12 @@ fn head() -> &'static str {
 fn lines(row: &Row, columns: usize) -> String {
     let next = match (&row.next_attempt, &row.site_closed_until) {
         (Some(next), _) if row.state != "ready" => table::to_the_minute(next),
+        (None, _) if row.state == "held" => "when released".to_owned(),
         (_, Some(closed)) => table::to_the_minute(closed),
         _ => "at once".to_owned(),
     };
     let said = row.suspended.as_ref().map(|why| format!("suspended: {why}"));
+    let said = said.or_else(|| row.hold.as_ref().map(|why| format!("held {why}")));
     let reply =
         said.as_deref().or(row.last_reply.as_deref()).map(|reply| format!("  {}", plain(reply.as_bytes())));
     let sender = match row.damaged {
@@ -325,6 +422,7 @@ fn show(relay: &Relay, id: &str, json: bool) -> Result<(), Failure> {
                 .unwrap_or_default()
         );
     }
+    let mut said: &[String] = &[];
     for recipient in &message.live {
         let reply = recipient.last_reply.as_deref().unwrap_or("never tried");
         say!(
@@ -333,6 +431,15 @@ fn show(relay: &Relay, id: &str, json: bool) -> Result<(), Failure> {
             counted(recipient.attempts.into(), "attempt"),
             plain(reply.as_bytes())
         );
+        if let Some(hold) = &recipient.hold {
+            say!("          held {}", plain(hold.as_bytes()));
+        }
+        if recipient.dialogue != said {
+            said = &recipient.dialogue;
+            for line in said {
+                say!("          {}", plain(line.as_bytes()));
+            }
+        }
     }
     if (message.live.len() as u32) < message.left {
         say!("          and {} more", message.left - message.live.len() as u32);
@@ -340,23 +447,19 @@ fn show(relay: &Relay, id: &str, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn change(relay: &Relay, meant: &ChangeArguments, verb: &str, reason: &str) -> Result<(), Failure> {
-    let filter = meant.filters.by_name()?;
-    if filter.is_empty() != meant.all {
-        let words = if meant.all {
-            "--all means all mail: leave the filters out, or leave it out"
-        } else {
-            "all mail would be meant: give a filter, or --all"
-        };
-        return Err(Failure(WRONG_USE, words.to_owned()));
-    }
+fn change(
+    relay: &Relay,
+    meant: &ChangeArguments,
+    (verb, done): (&str, &str),
+    wish: Change,
+) -> Result<(), Failure> {
+    let filter = meant.filter()?;
     let client = relay.client()?;
-    let mut change = Change { filter, all: meant.all, reason: reason.to_owned(), cursor: None };
+    let mut change = Change { filter, all: meant.all, ..wish };
     let all = change_all(&client, verb, &mut change)?;
     if meant.json {
         say!("{}", serde_json::to_string(&all).map_err(|error| error.to_string())?);
     } else {
-        let done = if verb == "retry" { "tried now" } else { "returned" };
         let besides = match all.under_way {
             0 => String::new(),
             left => format!("; {} under way left alone", counted(left, "group")),
@@ -364,13 +467,39 @@ fn change(relay: &Relay, meant: &ChangeArguments, verb: &str, reason: &str) -> R
         say!("{} {done}{besides}", counted(all.recipients, "recipient"));
     }
     if all.recipients == 0 {
-        Err(Failure(NO, "nothing of that waits".to_owned()))
+        let words = match verb {
+            "hold" => "nothing of that waits, or all of it is held for as long already",
+            "release" => "nothing of that is held",
+            _ => "nothing of that waits",
+        };
+        Err(Failure(NO, words.to_owned()))
     } else if all.unwritten > 0 {
-        let words = "is not on disk yet, which is slow or fails: the log says more. A kill now would leave it in the queue";
+        let words = "is not on disk yet, which is slow or fails: the log says more. A kill now would leave it as it was";
         Err(Failure(NO, format!("{} of that {words}", counted(all.unwritten, "group"))))
     } else {
         Ok(())
     }
+}
+
+/// Has mail led elsewhere.
+fn redirect(
+    relay: &Relay,
+    meant: &ChangeArguments,
+    (to, lasts, reason): (String, Duration, String),
+) -> Result<(), Failure> {
+    let filter = meant.filter()?;
+    let asked = Redirect { filter, all: meant.all, to, seconds: lasts.as_secs(), reason };
+    let done: Suspensions = relay.client()?.post("/control/v1/queue/redirect", &asked)?;
+    for one in &done.suspensions {
+        if meant.json {
+            suspend::print(one)?;
+        } else {
+            let to = one.to.as_deref().unwrap_or_default();
+            say!("{}: {} goes to {to} until {}", one.id, plain(one.mail.as_bytes()), one.until);
+        }
+    }
+    suspend::unkept(&done);
+    Ok(())
 }
 
 fn change_all(client: &Client, verb: &str, change: &mut Change) -> Result<Changed, Failure> {
@@ -389,6 +518,7 @@ fn change_all(client: &Client, verb: &str, change: &mut Change) -> Result<Change
         all.groups += part.groups;
         all.under_way += part.under_way;
         all.unwritten += part.unwritten;
+        change.until = part.until;
         // Nothing was changed or looked through, and the next request would begin where this one did.
         let stands = part.groups == 0 && part.next == change.cursor && part.scanned == all.scanned;
         progress.show(part.scanned);

@@ -270,7 +270,7 @@ fn listed(look: &FoldedLane, found: &FoundSegment, entry: &Entry, domain: Option
     if recipients.is_empty() {
         return None;
     }
-    let texts = live.iter().map(|range| look.folded.lane.reply(range.reply));
+    let texts = live.iter().map(|range| look.folded.lane.said(range).0);
     Some(Listed {
         id: view.id.to_string(),
         lane: lane.number,

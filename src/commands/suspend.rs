@@ -162,13 +162,13 @@ pub fn resume(arguments: ResumeArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn unkept(done: &Suspensions) {
+pub(super) fn unkept(done: &Suspensions) {
     if done.unkept {
         complain!("it is not on disk, which takes nothing now: the next start would not know of it");
     }
 }
 
-fn print(one: &SuspensionEntry) -> Result<(), Failure> {
+pub(super) fn print(one: &SuspensionEntry) -> Result<(), Failure> {
     say!("{}", serde_json::to_string(one).map_err(|error| error.to_string())?);
     Ok(())
 }
@@ -182,12 +182,13 @@ fn show(all: &Suspensions, json: bool) -> Result<(), Failure> {
         return Ok(());
     }
     let columns = table::columns();
-    say!("ID     EFFECT UNTIL             MAIL");
+    say!("ID     EFFECT   UNTIL             MAIL");
     for one in &all.suspensions {
         let set = one.key.as_ref().zip(one.value.as_ref()).map(|(key, value)| format!(": {key} = {value}"));
         let mail = plain(one.mail.as_bytes());
         let until = table::to_the_minute(&one.until);
-        let first = format!("{:<6} {:<6} {until:<17} {mail}{}", one.id, one.effect, set.unwrap_or_default());
+        let set = set.or_else(|| one.to.as_ref().map(|to| format!(" to {}", plain(to.as_bytes()))));
+        let first = format!("{:<6} {:<8} {until:<17} {mail}{}", one.id, one.effect, set.unwrap_or_default());
         let second = format!("by {}: {}", plain(one.by.as_bytes()), plain(one.reason.as_bytes()));
         say!("{}\n  {}", table::fit(&first, columns), table::fit(&second, columns - 2));
     }

@@ -5,7 +5,7 @@ use relevo::limits;
 use relevo::mail::notify::{Asked, Ret};
 use relevo::mail::parameters::Key;
 use relevo::names::ends::End;
-use relevo::queue::outcome::{Stored, StoredDeferral};
+use relevo::queue::outcome::{NO_END, Stored, StoredDeferral};
 use relevo::spool::inspect::{Fault, LaneReport, RecipientState};
 use relevo::spool::layout::lane_name;
 use relevo::spool::record::MessageView;
@@ -342,6 +342,11 @@ fn state_words(state: &RecipientState) -> String {
             let tries = count(u64::from(*attempts), "attempt");
             format!("deferred, {tries}, next at {}: {}", seconds(*next), plain(reply.as_bytes()))
         }
+        RecipientState::Known(Stored::Held(hold)) => {
+            let until =
+                if hold.until == NO_END { String::new() } else { format!(" until {}", seconds(hold.until)) };
+            format!("held{until} {}: {}", plain(hold.words.as_bytes()), plain(hold.reply.as_bytes()))
+        }
         other => state_name(other).to_owned(),
     }
 }
@@ -361,6 +366,12 @@ fn state_json(address: &[u8], state: &RecipientState) -> Value {
         value["attempts"] = json!(attempts);
         value["next_attempt"] = json!(seconds(*next));
         value["last_reply"] = json!(reply);
+    }
+    if let RecipientState::Known(Stored::Held(hold)) = state {
+        value["attempts"] = json!(hold.attempts);
+        value["held_until"] = json!((hold.until != NO_END).then(|| seconds(hold.until)));
+        value["hold"] = json!(hold.words);
+        value["last_reply"] = json!(hold.reply);
     }
     value
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::config::{Config, Control, LogConfig, Node, ShardConfig, SpoolConfig, Tuning};
+use crate::config::{Config, Control, LogConfig, Node, ShardConfig, SpoolConfig, Tuning, WebhookConfig};
 
 /// The sections that only a start reads.
 #[derive(Clone, Debug)]
@@ -13,6 +13,8 @@ pub struct Boot {
     pub spool: SpoolConfig,
     /// `[log]`, or each `[[log]]`.
     pub logs: Vec<LogConfig>,
+    /// Each `[[webhook]]`.
+    pub webhooks: Vec<WebhookConfig>,
     /// `[control]`
     pub control: Control,
     /// `https` and `http` of `[public]`.
@@ -30,6 +32,7 @@ impl Boot {
             node: config.node.clone(),
             spool: config.spool.clone(),
             logs: config.logs.clone(),
+            webhooks: config.webhooks.clone(),
             control: config.control.clone(),
             public: [config.public.https, config.public.http],
             tuning: config.tuning.clone(),
@@ -39,10 +42,10 @@ impl Boot {
 
     /// Puts these sections in place of what a configuration says, which waits for a restart. But `[[shard]]`: which listeners a shard opens does not.
     pub fn put_into(&self, config: &mut Config) {
-        let Boot { node, spool, logs, control, public, tuning, shards: _ } = self.clone();
+        let Boot { node, spool, logs, webhooks, control, public, tuning, shards: _ } = self.clone();
         [config.public.https, config.public.http] = public;
         (config.node, config.spool, config.logs) = (node, spool, logs);
-        (config.control, config.tuning) = (control, tuning);
+        (config.control, config.tuning, config.webhooks) = (control, tuning, webhooks);
     }
 
     /// The same of what files are read for: the node, and where its pages are.
@@ -54,7 +57,7 @@ impl Boot {
     /// The keys that say something else in `other`: they wait for a restart.
     pub fn differences(&self, other: &Boot) -> Vec<&'static str> {
         // Whatever is added to one of these sections must be named here.
-        let Boot { node, spool, logs, control, public: [https, http_page], tuning, shards } = self;
+        let Boot { node, spool, logs, webhooks, control, public: [https, http_page], tuning, shards } = self;
         let Node { hostname, data_dir, shards: count, stop_grace } = node;
         let SpoolConfig { segment_size, size_max } = spool;
         let Control { http, journal_size_max, socket, socket_named: _, socket_left_out: _ } = control;
@@ -69,6 +72,8 @@ impl Boot {
             ("spool.segment_size", *segment_size == other.spool.segment_size),
             ("spool.size_max", *size_max == other.spool.size_max),
             ("log", *logs == other.logs),
+            // A secret that was read is none of what the file says.
+            ("webhook", format!("{webhooks:?}") == format!("{:?}", other.webhooks)),
             ("control.journal_size_max", *journal_size_max == other.control.journal_size_max),
             ("control.http", *http == other.control.http),
             ("control.socket", *socket == other.control.socket),

@@ -1,5 +1,7 @@
 //! What a configuration means, in sentences: the output of `relevo check`.
 
+mod logs;
+
 use std::fmt::Write;
 
 use crate::config::dkim::EightBit;
@@ -48,7 +50,7 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
         size => format!("{} in all", value::show_size(size)),
     };
     writeln!(out, "spool segments of {}, {bound}", value::show_size(config.spool.segment_size))?;
-    write_logs(config, out)?;
+    logs::write(config, out)?;
     match config.control.http {
         Some(address) => {
             let alone = if address.is_ipv6() && address.ip().is_unspecified() { " (IPv6 alone)" } else { "" };
@@ -56,12 +58,35 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
         }
         None => writeln!(out, "no HTTP")?,
     }
+    write_access(config, out)?;
     match &config.control.socket {
         Some(path) => writeln!(out, "commands reach it at {}", path.display())?,
         None => writeln!(out, "no socket for commands")?,
     }
     write_tuning(config, out)?;
     config.shards.iter().try_for_each(|shard| write_shard(config, shard, out))
+}
+
+/// Who may ask over HTTP, and what he is shown.
+fn write_access(config: &Config, out: &mut String) -> std::fmt::Result {
+    if config.control.http.is_none() {
+        return Ok(());
+    }
+    match &config.access.tokens {
+        Some(path) => write!(out, "commands over HTTP by the tokens in {}", path.display())?,
+        None => write!(out, "commands over HTTP only read, and only from this machine")?,
+    }
+    if !config.access.names.is_empty() {
+        write!(out, ", also as {}", config.access.names.join(", "))?;
+    }
+    let redact = config.access.redact;
+    match (redact.recipient, redact.sender) {
+        (true, true) => write!(out, "; who only reads sees recipients and senders shortened")?,
+        (true, false) => write!(out, "; who only reads sees recipients shortened")?,
+        (false, true) => write!(out, "; who only reads sees senders shortened")?,
+        (false, false) => {}
+    }
+    writeln!(out)
 }
 
 /// What one of them is for, and for whom.
@@ -159,21 +184,6 @@ fn write_pages(config: &Config, out: &mut String) -> std::fmt::Result {
         }
     }
     Ok(())
-}
-
-fn write_logs(config: &Config, out: &mut String) -> std::fmt::Result {
-    for log in &config.logs {
-        match &log.path {
-            _ if log.is_nowhere() => write!(out, "accounting to nowhere")?,
-            Some(path) => write!(out, "accounting to {}", path.display())?,
-            None => write!(out, "accounting to standard output")?,
-        }
-        match &log.events {
-            Some(events) => writeln!(out, ": {}", events.join(", "))?,
-            None => writeln!(out)?,
-        }
-    }
-    if config.logs.is_empty() { writeln!(out, "no accounting") } else { Ok(()) }
 }
 
 /// What one shard does differently.

@@ -32,10 +32,12 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         public,
         acme,
         accounts,
+        access,
         // Read at the start alone.
         node: _,
         spool: _,
         logs: _,
+        webhooks: _,
         control: _,
         tuning: _,
         shards: _,
@@ -64,6 +66,7 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         ("dkim", *dkim != now.dkim),
         ("tls", *tls != now.tls),
         ("acme", *acme != now.acme),
+        ("control", *access != now.access),
         ("public", (&public.host, &public.tls) != (&now.public.host, &now.public.tls)),
     ];
     all.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
@@ -127,6 +130,7 @@ mod tests {
             ("dkim", "[dkim]\nkeys = \"/keys\"\n"),
             ("tls", "[tls]\nmta_sts = false\n"),
             ("acme", "[acme]\nagree_tos = true\n"),
+            ("control", "[control]\nredact = [\"sender\"]\n"),
             ("public", "[public]\nhost = \"u.example.net\"\n"),
         ];
         for (section, text) in sections {

@@ -165,9 +165,20 @@ fn judge_overlaps(config: &Config, found: &mut Vec<ConfigError>) {
     }
     let Some(http) = config.control.http else { return };
     if !http.ip().to_canonical().is_loopback() {
-        let problem =
-            format!("{http} shows metrics and health to everybody who can reach it, without a password");
-        let more = ", or see to it that a firewall lets only your monitoring in";
+        let problem = match config.access.tokens {
+            None => {
+                format!("{http} shows metrics and health to everybody who can reach it, without a password")
+            }
+            Some(_) => format!(
+                "{http} shows metrics and health to everybody who can reach it, and tokens go to it in plain text: whoever reads on the way has them"
+            ),
+        };
+        let more = match config.access.tokens {
+            None => ", or see to it that a firewall lets only your monitoring in",
+            Some(_) => {
+                ", behind a web server with TLS that passes it on, or in a network that only you read in"
+            }
+        };
         let literal = quoted(&SocketAddr::from((Ipv4Addr::LOCALHOST, http.port())).to_string());
         found.push(config.places.propose("control.http", problem, &literal, more));
     }

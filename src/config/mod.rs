@@ -3,6 +3,7 @@
 //! [`Config::parse`] reads TOML once; everything after it works with these types and never meets a string that
 //! still has to be understood. An error names file, line, key and the fix ([`ConfigError`]).
 
+pub mod access;
 pub mod acme;
 mod boot;
 pub mod blocklists;
@@ -45,6 +46,7 @@ pub mod tls;
 pub mod tuning;
 pub mod value;
 pub mod warmup;
+mod webhook;
 mod whole;
 
 pub use content::{Content, FinalNewline, LongLines, OddBytes};
@@ -61,7 +63,7 @@ pub use error::{ConfigError, KeyLines};
 pub use feedback::FeedbackConfig;
 pub use gateway::{GatewayConfig, Verify};
 pub use listener::{Kind, ListenAddress, ListenerConfig, ProxyConfig, TlsFiles};
-pub use log::LogConfig;
+pub use log::{Keep, LogConfig, LogFormat, Redacted, Rotate};
 pub use mechanisms::{AuthMechanism, AuthMechanisms};
 pub use outbound_tls::{ReportsConfig, TlsConfig};
 pub use public::PublicConfig;
@@ -77,6 +79,7 @@ pub use tls::TlsLevel;
 pub use tuning::{RuntimeChoice, Tuning};
 pub use value::{BareNewlines, DomainPattern, Network, PrivateNetworks};
 pub use warmup::WarmupConfig;
+pub use webhook::WebhookConfig;
 pub use whole::Config;
 
 use std::collections::HashMap;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use crate::config::access::{self, Access};
 use crate::config::choices::choices;
 use crate::config::literal::{
     Fix, Wrong, boolean, bytes, integer, list, of_made, parsed, path, port, quoted, some_path, span, text,
@@ -215,7 +216,7 @@ pub(super) fn spool(section: &Section<'_>) -> SpoolConfig {
 /// Where commands reach the relay, unless said otherwise: in its data directory.
 const SOCKET: &str = "control.sock";
 
-pub(super) fn control(section: &Section<'_>, data_dir: &Path) -> Control {
+pub(super) fn control(section: &Section<'_>, data_dir: &Path) -> (Control, Access) {
     const USUAL: &str = "127.0.0.1:8025";
     let http = section.read("http", value::socket(USUAL, None).ok(), |value| match value.as_str() {
         Some("") => Ok(None),
@@ -244,6 +245,7 @@ pub(super) fn control(section: &Section<'_>, data_dir: &Path) -> Control {
     let journal_size_max = section.read("journal_size_max", journal, |value| {
         bytes(value, limits::JOURNAL_SIZE_MIN..=limits::DISK_BYTES_MAX, journal)
     });
+    let access = access::read(section);
     section.finish();
-    Control { http, journal_size_max, socket, socket_named, socket_left_out }
+    (Control { http, journal_size_max, socket, socket_named, socket_left_out }, access)
 }

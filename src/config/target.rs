@@ -71,6 +71,13 @@ impl RouteTarget {
         RouteTarget::Host { scheme: Scheme::Smtp, host: host.into(), port }
     }
 
+    /// One host that is written so: where mail can be led beside the configuration.
+    pub fn host(text: &str) -> Result<RouteTarget, BadValue> {
+        let syntax =
+            BadValue::Syntax("a host like smtp://relay.example.net:25, smtps://host or lmtp://host:port");
+        target(text).ok().filter(|target| matches!(target, RouteTarget::Host { .. })).ok_or(syntax)
+    }
+
     /// Whether it is LMTP that is spoken there.
     pub fn speaks_lmtp(&self) -> bool {
         matches!(self, RouteTarget::Socket(_) | RouteTarget::Host { scheme: Scheme::Lmtp, .. })

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
+use crate::config::access::Access;
 use crate::config::error::{ConfigError, KeyLines};
 use crate::config::hook::HookConfig;
 use crate::config::literal::path;
@@ -16,9 +17,9 @@ use crate::config::tuning::{self, Tuning};
 use crate::config::{
     AcmeConfig, Blocklists, Bounces, Control, Credentials, Delivery, DkimConfig, DnsConfig, FeedbackConfig,
     ListenAddress, ListenerConfig, LogConfig, Node, PoolConfig, PublicConfig, Retry, RouteConfig, RuleConfig,
-    SourceConfig, SpoolConfig, SuppressionConfig, TenantConfig, TlsConfig, WarmupConfig, acme, blocklists,
-    bounces, credentials, dkim, feedback, hook, listener, log, outbound_tls, public, read, retry, rule,
-    shaping, sources, suppression, syntax, tenant, warmup,
+    SourceConfig, SpoolConfig, SuppressionConfig, TenantConfig, TlsConfig, WarmupConfig, WebhookConfig, acme,
+    blocklists, bounces, credentials, dkim, feedback, hook, listener, log, outbound_tls, public, read, retry,
+    rule, shaping, sources, suppression, syntax, tenant, warmup, webhook,
 };
 use crate::limits;
 
@@ -75,8 +76,12 @@ pub struct Config {
     pub accounts: Option<PathBuf>,
     /// `[log]`, or each `[[log]]`.
     pub logs: Vec<LogConfig>,
+    /// Each `[[webhook]]`.
+    pub webhooks: Vec<WebhookConfig>,
     /// `[control]`
     pub control: Control,
+    /// `tokens`, `names` and `redact` of `[control]`, which a reload reads again.
+    pub access: Access,
     /// `[tuning]`
     pub tuning: Tuning,
     /// `[[shard]]`
@@ -130,9 +135,11 @@ impl Config {
         if self.node.shards == 0 { cores.clamp(1, limits::SHARDS_MAX) } else { self.node.shards }
     }
 
-    /// Whether a journal of events is kept: for a log, or for the suppression list.
+    /// Whether a journal of events is kept: for a log, a webhook, or the suppression list.
     pub fn keeps_journal(&self) -> bool {
-        self.logs.iter().any(|log| !log.is_nowhere()) || !self.suppression.auto.is_off()
+        self.logs.iter().any(|log| !log.is_nowhere())
+            || !self.webhooks.is_empty()
+            || !self.suppression.auto.is_off()
     }
 
     /// Whether mail can leave by a pool or a source of this name.
@@ -175,7 +182,7 @@ fn read(root: &Section<'_>) -> Config {
     let accounts = auth.read("accounts", None, |value| path(value, "/etc/relevo/accounts"));
     auth.finish();
     let node = read::node(&root.section("node"));
-    let control = read::control(&root.section("control"), &node.data_dir);
+    let (control, access) = read::control(&root.section("control"), &node.data_dir);
     let listeners = listener::listeners(root, accounts.is_some(), &node.data_dir);
     let addresses: Vec<ListenAddress> = listeners.iter().map(|listener| listener.address.clone()).collect();
     let retry = retry::read(&root.section("retry"));
@@ -212,7 +219,9 @@ fn read(root: &Section<'_>) -> Config {
         spool: read::spool(&root.section("spool")),
         accounts,
         logs: log::read(root),
+        webhooks: webhook::read(root),
         control,
+        access,
         tuning: tuning::read(&root.section("tuning")),
         places: KeyLines::default(),
     };

@@ -7,13 +7,17 @@ use std::thread::Thread;
 
 use crate::config::{Config, LogConfig};
 use crate::control::error::StartError;
-use crate::control::journal::{self, Journal, Select, Shared};
-use crate::control::log::Log;
+use crate::control::journal::{self, Journal, Shared};
+use crate::control::log::{Log, Rotation};
+use crate::control::outlet::Shape;
+use crate::control::outlet::pack::{self, Packs};
 use crate::control::say::say;
 use crate::control::thread::{Turn, Worker};
+use crate::control::webhook::{Counts, Webhook, WebhookSettings};
 use crate::limits;
 use crate::observe::Instruments;
 use crate::observe::diagnostics::Level;
+use crate::observe::families::Family;
 use crate::observe::journaled::{Journaled, Readers};
 use crate::runtime::files::Reserve;
 
@@ -21,6 +25,8 @@ use crate::runtime::files::Reserve;
 pub struct Opened {
     journal: Journal,
     logs: Vec<Log>,
+    packs: Option<Arc<Packs>>,
+    webhooks: Vec<Webhook>,
     journaled: Arc<Journaled>,
 }
 
@@ -28,6 +34,8 @@ pub struct Opened {
 pub(super) struct Accounting {
     journal: journal::Threads,
     logs: Vec<Worker>,
+    pack: Option<Worker>,
+    webhooks: Vec<Worker>,
 }
 
 /// Opens the logs of a configuration, and the journal that they are written of, and which the suppression list may be fed by; and who reads what
@@ -41,16 +49,28 @@ pub fn open(config: &Config) -> Result<(Option<Opened>, Readers), StartError> {
     }
     let mut journal =
         Journal::open(data_dir).map_err(|error| StartError::Journal(journal::directory(data_dir), error))?;
+    let packs = Arc::<Packs>::default();
     let open = |log: &LogConfig| {
-        let select = Select::new(log.events.clone());
-        Log::open(log.path.clone(), &journal, select)
+        let opened =
+            Shape::of_log(log, data_dir).and_then(|shape| Log::open(log.path.clone(), &journal, shape));
+        opened
+            .map(|mut opened| {
+                opened.use_rotation(Rotation::of(log, &packs));
+                opened
+            })
             .map_err(|error| StartError::Log(log.section.to_string(), log.path.clone(), error))
     };
     let logs = logs.map(open).collect::<Result<Vec<Log>, StartError>>()?;
-    journal.forget_others(&logs.iter().map(Log::cursor_name).collect::<Vec<_>>());
+    let packs = config.logs.iter().any(|log| log.rotate.is_some()).then_some(packs);
+    let webhooks = config.webhooks.iter().map(|webhook| Webhook::open(webhook, &journal));
+    let webhooks = webhooks
+        .collect::<io::Result<Vec<Webhook>>>()
+        .map_err(|error| StartError::Journal(journal::directory(data_dir), error))?;
+    let cursors = logs.iter().map(Log::cursor_name).chain(webhooks.iter().map(Webhook::cursor_name));
+    journal.forget_others(&cursors.collect::<Vec<_>>());
     let journaled = Arc::new(journal.journaled(limits::SHARDS_MAX));
     let readers = Readers::Journal(journaled.clone());
-    Ok((Some(Opened { journal, logs, journaled }), readers))
+    Ok((Some(Opened { journal, logs, packs, webhooks, journaled }), readers))
 }
 
 impl Opened {
@@ -63,7 +83,7 @@ impl Opened {
     pub(super) fn start(
         self,
         instruments: &[Arc<Instruments>],
-        reserve: &Arc<Reserve>,
+        (reserve, webhooks): (&Arc<Reserve>, Option<(Arc<dyn WebhookSettings>, Arc<Family>)>),
         size_max: u64,
         reopen: &Arc<AtomicU64>,
     ) -> io::Result<Accounting> {
@@ -74,7 +94,15 @@ impl Opened {
             Worker::start("relevo-log", move |turn| write(log, &wanted, turn))
         };
         let logs = self.logs.into_iter().map(start).collect::<io::Result<Vec<Worker>>>()?;
-        Ok(Accounting { journal, logs })
+        let pack = self.packs.map(pack::start).transpose()?;
+        let mut sending = Vec::new();
+        if let Some((settings, counts)) = webhooks {
+            let counts = Counts::new(counts);
+            for webhook in self.webhooks {
+                sending.push(webhook.start(settings.clone(), counts.clone())?);
+            }
+        }
+        Ok(Accounting { journal, logs, pack, webhooks: sending })
     }
 }
 
@@ -93,9 +121,12 @@ impl Accounting {
     pub(super) fn stop(self) {
         self.journal.stop();
         // All at one time: the bound is that of one.
-        self.logs.iter().for_each(Worker::end);
+        self.logs.iter().chain(&self.webhooks).for_each(Worker::end);
         for log in self.logs {
             log.stop(limits::LAST_WRITES);
+        }
+        for worker in self.pack.into_iter().chain(self.webhooks) {
+            worker.stop(limits::LAST_WRITES);
         }
     }
 }

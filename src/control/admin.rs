@@ -42,6 +42,7 @@ impl Teller {
 }
 
 /// The way to the journal for who waits until it has what was told: then no kill takes it.
+#[derive(Clone)]
 pub(super) struct JournalBarrier {
     chunks: Arc<Chunks>,
     writer: Thread,

@@ -14,6 +14,7 @@ use crate::shard::ask::{Ask, Reply};
 use crate::shard::mesh::Mesh;
 
 /// The way to all shards.
+#[derive(Clone)]
 pub(super) struct Asker {
     mesh: Arc<Mesh>,
     health: Arc<Health>,

@@ -14,10 +14,11 @@ use axum::routing::get;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 
 use crate::control::Showing;
+use crate::control::api::answers::Problem;
 use crate::control::health::Health;
 use crate::control::journal::Shared;
 use crate::control::metrics::{self, Form};
@@ -31,6 +32,13 @@ use crate::runtime::files::Reserve;
 use crate::runtime::process;
 use crate::shard::mesh::Mesh;
 use crate::time::UnixMillis;
+
+mod pass;
+mod whole;
+
+use pass::{Begun, LIVES, METRICS, READY, Stalling};
+pub(super) use pass::{Passed, Passing};
+pub(super) use whole::taken_in;
 
 /// What is asked by which name.
 pub(super) struct Served {
@@ -52,19 +60,24 @@ pub(super) struct Served {
 }
 
 /// Accepts for ever. A connection over the bound ends the oldest one: that had its time, and a question takes a millisecond.
-pub(super) async fn serve(listener: TcpListener, served: Served, reserve: Arc<Reserve>) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    served: Served,
+    (reserve, passing): (Arc<Reserve>, Option<Passing>),
+) {
     let router = router(served);
     let mut open: VecDeque<AbortHandle> = VecDeque::new();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, guest)) => {
                 open.retain(|connection| !connection.is_finished());
                 if open.len() >= limits::HTTP_CONNECTIONS_MAX
                     && let Some(oldest) = open.pop_front()
                 {
                     oldest.abort();
                 }
-                let served = tokio::time::timeout(limits::HTTP_REQUEST, answer(stream, router.clone()));
+                let begun = begin((stream, guest.ip()), router.clone(), passing.clone());
+                let served = tokio::time::timeout(limits::HTTP_REQUEST, begun);
                 open.push_back(tokio::spawn(served).abort_handle());
                 // It has its first turn before the next one comes.
                 tokio::task::yield_now().await;
@@ -72,6 +85,19 @@ pub(super) async fn serve(listener: TcpListener, served: Served, reserve: Arc<Re
             Err(error) if reserve.helps(&error) => {}
             Err(_) => tokio::time::sleep(limits::HTTP_ACCEPT_PAUSE).await,
         }
+    }
+}
+
+/// Answers what is control's own; all else is passed on.
+async fn begin((stream, guest): (TcpStream, IpAddr), router: Router, passing: Option<Passing>) {
+    let heard = tokio::time::timeout(limits::HTTP_HEADER, Begun::hear(stream)).await;
+    let Ok(Ok(begun)) = heard else { return };
+    let Some(passing) = passing.filter(|_| !begun.is_for_control()) else {
+        return answer(begun, router).await;
+    };
+    if let Some(begun) = begun.pass(guest, &passing) {
+        let busy = || async { Problem::Busy("too many ask just now; try again in a moment") };
+        answer(begun, Router::new().fallback(busy)).await;
     }
 }
 
@@ -83,7 +109,8 @@ pub(super) async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin + 'static
         .auto_date_header(can_be_dated(process::wall()))
         .keep_alive(false);
     // What a peer does wrong is answered by hyper, or not at all.
-    let _ = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).await;
+    let _ =
+        http.serve_connection(TokioIo::new(Stalling::new(stream)), TowerToHyperService::new(router)).await;
 }
 
 /// Whether hyper can write this date: it panics before 1970, where our clock stands still, and from the year 10000 on.
@@ -131,19 +158,21 @@ fn router(served: Served) -> Router {
         async move { answer }
     };
     Router::new()
-        .route("/metrics", get(metrics))
-        .route("/healthz", get(lives))
-        .route("/readyz", get(ready))
+        .route(METRICS, get(metrics))
+        .route(LIVES, get(lives))
+        .route(READY, get(ready))
         .layer(DefaultBodyLimit::max(limits::HTTP_BODY_MAX))
         .layer(middleware::from_fn_with_state(Arc::new(hosts), check_host))
 }
 
 /// By which names this node may be asked. A page of another site can make a browser ask us by that site's name (DNS rebinding), and
 /// would be given the answer; by an address, or by our own name, it cannot.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Hosts {
     /// Names of this node.
     pub own: Vec<String>,
+    /// Where other names of it are configured.
+    pub reload: Option<Arc<dyn Reload>>,
     /// Only this machine reaches us. Where others do, they may know us by names that we do not, and may read by them what all may
     /// read; nothing else.
     pub loopback: bool,
@@ -162,6 +191,12 @@ impl Hosts {
         host.parse::<IpAddr>().is_ok()
             || host.eq_ignore_ascii_case("localhost")
             || self.own.iter().any(|own| own.eq_ignore_ascii_case(host))
+            || self.is_named(host)
+    }
+
+    fn is_named(&self, host: &str) -> bool {
+        let names = self.reload.as_ref().map(|reload| reload.access().settings.names);
+        names.is_some_and(|names| names.iter().any(|name| name.eq_ignore_ascii_case(host)))
     }
 
     /// The status of a refusal, if it is one.
@@ -190,7 +225,7 @@ impl Hosts {
             .copied()
             .chain(named.map(Some))
             .all(|host| host.is_some_and(|host| self.knows(host)));
-        let words = "this node does not go by that name: ask by its address, or by node.hostname\n";
+        let words = "this node does not go by that name: ask by its address, by node.hostname, or by a name in control.names\n";
         (!known).then_some((StatusCode::MISDIRECTED_REQUEST, words))
     }
 }
@@ -213,6 +248,18 @@ async fn check_host(State(hosts): State<Arc<Hosts>>, request: Request, next: Nex
     }
 }
 
+/// The same for what the API is asked.
+pub(super) async fn check_host_of_api(
+    State(hosts): State<Arc<Hosts>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match hosts.refuse(&request) {
+        Some((status, words)) => Problem::Host(status, words).into_response(),
+        None => next.run(request).await,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,7 +270,7 @@ mod tests {
         for host in hosts {
             request = request.header(header::HOST, *host);
         }
-        let hosts = Hosts { own: vec!["mx1.example.net".into()], loopback };
+        let hosts = Hosts { own: vec!["mx1.example.net".into()], reload: None, loopback };
         hosts.refuse(&request.body(Body::empty()).unwrap()).map_or(200, |(status, _)| status.as_u16())
     }
 

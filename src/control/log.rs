@@ -7,7 +7,9 @@
 
 mod file;
 mod pipe;
+mod rotate;
 
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -15,7 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::value::show_size;
-use crate::control::journal::{Feed, FramePosition, Journal, LogLines, ReadPosition, Resumed, Select};
+use crate::control::journal::{Feed, FramePosition, Journal, LogLines, ReadPosition, Resumed};
+use crate::control::outlet::Shape;
 use crate::control::say::say;
 use crate::limits;
 use crate::observe::diagnostics::Level;
@@ -23,8 +26,12 @@ use crate::observe::repeat::Repeat;
 use crate::runtime::files::{self, Reserve};
 use crate::runtime::output::{ATOMIC, Output};
 
-use file::{close_to_others, cut, end_line, ends_torn, open_file, set_aside, whole};
+use file::{
+    begin_file, close_to_others, cut, end_event, ends_torn, name, open_file, own_file, patience, set_aside,
+    whole,
+};
 use pipe::Passed;
+pub(super) use rotate::Rotation;
 
 /// The log file, or standard output.
 pub(super) struct Log {
@@ -48,6 +55,10 @@ pub(super) struct Log {
     at: usize,
     /// The file ends in the middle of a line that could not be cut off.
     torn: bool,
+    /// What it is to begin with could not be written.
+    headless: bool,
+    /// When it is moved aside.
+    rotation: Option<Rotation>,
     looked_at: Duration,
     /// The last round wrote all that it was allowed to, and there may be more.
     more: bool,
@@ -65,7 +76,7 @@ pub(super) struct Log {
 
 impl Log {
     /// Opens the file for appending; its directory is made if it is missing. Nothing here waits for a reader.
-    pub(super) fn open(path: Option<PathBuf>, journal: &Journal, select: Select) -> io::Result<Log> {
+    pub(super) fn open(path: Option<PathBuf>, journal: &Journal, shape: Shape) -> io::Result<Log> {
         let output = match &path {
             Some(path) => open_file(path)?,
             None => Output::standard_output()?,
@@ -77,13 +88,18 @@ impl Log {
         if let (Some(path), Some(_)) = (&path, output.regular()) {
             close_to_others(path)?;
         }
-        let torn = output.regular().is_some_and(ends_torn);
-        let feed = Feed::open(&journal.shared, &name(path.as_deref()), select)?;
+        let feed = Feed::open(&journal.shared, &name(path.as_deref()), shape)?;
         if let Some(other) = feed.is_written_to(own_file(&output)) {
             return Err(io::Error::other(format!("the log {other} is the same file")));
         }
+        // Where there is no room for it, it waits as the rest does.
+        let named = output.regular().filter(|_| path.is_some());
+        let headless = named.is_some_and(|file| begin_file(file, &feed.head()).is_err());
+        let torn = output.regular().is_some_and(ends_torn);
         let mut log = Log {
             path,
+            headless,
+            rotation: None,
             passed: Passed::default(),
             unwritten: Repeat::after(patience(&output)),
             output,
@@ -131,6 +147,8 @@ impl Log {
         if reopen || (looks && self.was_moved()) {
             self.reopen(reopen);
         }
+        self.headless |= looks && self.was_emptied();
+        self.rotate();
         if reopen {
             // Who asks for it has mended something.
             self.resume_at = Duration::ZERO;
@@ -144,12 +162,17 @@ impl Log {
             self.complain(&error);
             return false;
         }
+        if let Err(error) = self.begin() {
+            self.failed(&error);
+            return false;
+        }
         if self.unsaved
             && let Err(error) = self.save()
         {
             self.complain(&error);
             return false;
         }
+        self.have_packed();
         let done = self.pump();
         if now >= self.saved_at + limits::CURSOR_SAVED {
             self.saved_at = now;
@@ -212,6 +235,9 @@ impl Log {
         for _ in 0..limits::LOG_PIECES {
             if self.held.is_none() {
                 self.at = 0;
+                if self.is_full() {
+                    break;
+                }
                 match self.feed.next() {
                     Ok(None) => return Ok(true),
                     Ok(held) => self.held = held,
@@ -288,7 +314,10 @@ impl Log {
         }
         let (file, is_same) = match &self.path {
             Some(path) if inode != 0 => {
-                (files::find_inode(path, inode, limits::LOG_DIRECTORY_MAX), !self.unsaved)
+                // What was moved aside lies where a link leads.
+                let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+                let beside = |path: &Path| files::find_inode(path, inode, limits::LOG_DIRECTORY_MAX);
+                (beside(path).or_else(|| beside(&real)), !self.unsaved)
             }
             // A pipe keeps nothing to compare with.
             _ => (None, true),
@@ -304,7 +333,9 @@ impl Log {
                 let line = memchr::memrchr(b'\n', &held.bytes()[..at]).map_or(0, |end| end + 1);
                 self.torn &= !is_same || at == line;
                 self.at = match &file {
-                    Some(other) if !is_same && at > line => end_line(other, held.bytes(), at).unwrap_or(line),
+                    Some(other) if !is_same && at > held.begin(at) => {
+                        end_event(other, &held, at).unwrap_or(line)
+                    }
                     _ => at,
                 };
                 self.held = Some(held);
@@ -395,11 +426,12 @@ impl Log {
             // What was given to it is known.
             return;
         }
-        if let Some(file) = self.output.regular().filter(|_| is_another) {
-            // The cursor will be of the new one.
-            let _ = file.sync_data();
-        }
         if is_another {
+            self.end_event();
+            if let Some(file) = self.output.regular() {
+                // The cursor will be of the new one.
+                let _ = file.sync_data();
+            }
             self.take_back();
         }
         self.output = output;
@@ -416,6 +448,9 @@ impl Log {
         if is_another {
             self.passed = Passed::default();
             self.unwritten = Repeat::after(patience(&self.output));
+            self.headless = true;
+            // Where that fails it is tried before anything is written.
+            let _ = self.begin();
             self.torn = self.output.regular().is_some_and(ends_torn);
             self.unsaved |= self.resumed;
         }
@@ -427,6 +462,65 @@ impl Log {
                     self.name()
                 ),
             );
+        }
+    }
+
+    /// It is moved aside as this says.
+    pub(super) fn use_rotation(&mut self, rotation: Option<Rotation>) {
+        self.rotation = rotation;
+        self.rotation.iter_mut().for_each(|rotation| rotation.begins(&self.output));
+    }
+
+    /// Whether it is to be moved aside before more is written: at the end of an event, when its cursor is of this file.
+    fn is_full(&self) -> bool {
+        let at_rest = self.resumed && !self.unsaved && !self.headless && self.held.is_none();
+        let file = self.output.regular().filter(|_| at_rest && self.path.is_some());
+        let rotation = self.rotation.as_ref().zip(file);
+        rotation.is_some_and(|(rotation, file)| rotation.is_due(file, self.feed.head().len(), self.now))
+    }
+
+    fn rotate(&mut self) {
+        if !self.is_full() {
+            return;
+        }
+        let file = self.output.regular().zip(self.path.as_deref());
+        if let (Some(rotation), Some((file, path))) = (&mut self.rotation, file)
+            && rotation.move_aside(path, file, self.now)
+        {
+            self.reopen(false);
+            self.rotation.iter_mut().for_each(|rotation| rotation.begins(&self.output));
+        }
+    }
+
+    /// What was moved aside is looked after: the cursor is of the file that is written now.
+    fn have_packed(&mut self) {
+        if let (Some(rotation), Some(path), Some(_)) = (&mut self.rotation, &self.path, self.output.regular())
+        {
+            rotation.have_packed(path);
+        }
+    }
+
+    /// Whether somebody cut it to nothing: a rotator that copies.
+    fn was_emptied(&self) -> bool {
+        let is_empty = |file: &File| file.metadata().is_ok_and(|meta| meta.len() == 0);
+        self.output.regular().is_some_and(is_empty) && !self.feed.head().is_empty()
+    }
+
+    /// Has a new file begin with what its format wants there.
+    fn begin(&mut self) -> io::Result<()> {
+        if let Some(file) = self.output.regular().filter(|_| self.headless && self.path.is_some()) {
+            begin_file(file, &self.feed.head())?;
+        }
+        self.headless = false;
+        Ok(())
+    }
+
+    /// The rest of an event goes where its beginning went.
+    fn end_event(&mut self) {
+        if let (Some(held), Some(file)) = (self.held.as_ref().filter(|_| !self.torn), self.output.regular())
+            && self.at > held.begin(self.at)
+        {
+            self.at = end_event(file, held, self.at).unwrap_or(self.at);
         }
     }
 
@@ -498,21 +592,6 @@ impl Log {
             );
         }
     }
-}
-
-/// What a log is called, by its path.
-pub(super) fn name(path: Option<&Path>) -> String {
-    path.map_or("-".to_owned(), |path| path.to_string_lossy().into_owned())
-}
-
-/// The file that nobody else may write, by device and number. A terminal may have many writers.
-fn own_file(output: &Output) -> Option<(u64, u64)> {
-    (output.regular().is_some() || output.is_pipe()).then(|| output.identity()).flatten()
-}
-
-/// How long nothing may be written before that is a trouble: the reader of a pipe may be slow, a disk that refuses is full.
-fn patience(output: &Output) -> Duration {
-    if output.regular().is_some() { Duration::ZERO } else { limits::LOG_PATIENCE }
 }
 
 #[cfg(test)]

@@ -15,7 +15,14 @@ use crate::control::reload::Reload;
 use crate::control::suppression::ListNumbers;
 use crate::observe::Instruments;
 use crate::observe::families::Family;
+use crate::policy::certificate::Certificate;
 use crate::runtime::process;
+
+mod histogram;
+mod ranked;
+mod renamed;
+
+use ranked::Ranked;
 
 #[derive(Debug)]
 struct Shards(Vec<Arc<Instruments>>);
@@ -50,6 +57,9 @@ pub fn registry(
 ) -> Registry {
     let mut registry = Registry::with_prefix("relevo");
     registry.register("runtime", "What the shards run on", Info::new(vec![("name", runtime)]));
+    let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+    registry.register("build", "The version of the relay", build);
+    registry.register_collector(Box::new(Ranked::new(instruments.clone())));
     registry.register_collector(Box::new(Shards(instruments)));
     if let Some(journal) = journal {
         registry.register_collector(Box::new(OfJournal(journal)));
@@ -147,18 +157,21 @@ impl Collector for Certificates {
         if all.is_empty() {
             return Ok(());
         }
-        let days = Unit::Other("days".into());
-        let mut metric = encoder.encode_descriptor(
-            "certificate_left",
-            "How long the certificate that was read from a file still holds; negative where it has ended",
-            Some(&days),
-            MetricType::Gauge,
-        )?;
-        for shown in all.iter() {
-            let labels = [("file", shown.file.clone())];
-            metric.encode_family(&labels)?.encode_gauge(&shown.certificate.days_left(process::wall()))?;
-        }
-        Ok(())
+        let mut gauge = |name: &str, help: &str, unit: Unit, value: &dyn Fn(&Certificate) -> i64| {
+            let mut metric = encoder.encode_descriptor(name, help, Some(&unit), MetricType::Gauge)?;
+            for shown in all.iter() {
+                let labels = [("file", shown.file.clone())];
+                metric.encode_family(&labels)?.encode_gauge(&value(&shown.certificate))?;
+            }
+            Ok::<(), fmt::Error>(())
+        };
+        let help = "When the certificate that was read from a file ends, since 1970";
+        gauge("certificate_expiry_timestamp", help, Unit::Seconds, &|one| {
+            one.not_after.min(i64::MAX as u64) as i64
+        })?;
+        let help = "Deprecated, see certificate_expiry_timestamp_seconds: how long it still holds; negative where it has ended";
+        let now = process::wall();
+        gauge("certificate_left", help, Unit::Other("days".into()), &|one| one.days_left(now))
     }
 }
 
@@ -224,6 +237,7 @@ impl Collector for Shards {
         let Some(first) = self.0.first() else { return Ok(()) };
         let counts: Vec<_> = self.0.iter().map(|shard| shard.counters.counts()).collect();
         for (place, (name, help, _)) in first.counters.counts().into_iter().enumerate() {
+            let help = &*renamed::marked(name, help);
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             for (shard, counts) in counts.iter().enumerate() {
                 let labels = [("shard", shard.to_string())];
@@ -235,35 +249,16 @@ impl Collector for Shards {
         self.encode_families(&mut encoder)?;
         let levels: Vec<_> = self.0.iter().map(|shard| shard.counters.levels()).collect();
         for (place, (name, help, _)) in first.counters.levels().into_iter().enumerate() {
+            let help = &*renamed::marked(name, help);
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             for (shard, levels) in levels.iter().enumerate() {
                 let labels = [("shard", shard.to_string())];
                 metric.encode_family(&labels)?.encode_gauge(&(levels[place].2 as i64))?;
             }
         }
-        self.encode_latencies(&mut encoder)?;
-        let usage = process::usage();
-        let mut metric = encoder.encode_descriptor(
-            "process_cpu",
-            "CPU time of the process",
-            Some(&Unit::Seconds),
-            MetricType::Counter,
-        )?;
-        metric.encode_counter::<NoLabelSet, _, u64>(&usage.cpu, None)?;
-        let mut metric = encoder.encode_descriptor(
-            "process_resident",
-            "Memory of the process",
-            Some(&Unit::Bytes),
-            MetricType::Gauge,
-        )?;
-        metric.encode_gauge(&(usage.resident as i64))?;
-        let mut metric = encoder.encode_descriptor(
-            "process_anonymous",
-            "Memory of the process without mapped files (the spool)",
-            Some(&Unit::Bytes),
-            MetricType::Gauge,
-        )?;
-        metric.encode_gauge(&(usage.anonymous as i64))
+        renamed::encode(&self.0, &mut encoder)?;
+        histogram::encode(&self.0, &mut encoder)?;
+        encode_process(&mut encoder)
     }
 }
 
@@ -305,26 +300,22 @@ impl Shards {
         }
         Ok(())
     }
+}
 
-    fn encode_latencies(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let published: Vec<_> = self.0.iter().map(|shard| shard.latencies.read()).collect();
-        for (name, help, delivered) in [
-            ("delivery_latency", "From acceptance to the next hop's 250", true),
-            ("commit_latency", "From the start of a commit to its sync", false),
-        ] {
-            let mut metric =
-                encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
-            for (shard, times) in published.iter().enumerate() {
-                let times = if delivered { &times.delivered } else { &times.commit };
-                for quantile in ["0.5", "0.9", "0.99", "0.999"] {
-                    let labels = [("shard", shard.to_string()), ("quantile", quantile.to_owned())];
-                    let value = times.value_at_quantile(quantile.parse().unwrap_or(0.5)) as f64 / 1e6;
-                    metric.encode_family(&labels)?.encode_gauge(&value)?;
-                }
-            }
-        }
-        Ok(())
-    }
+/// What the process takes of the machine.
+fn encode_process(encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    let usage = process::usage();
+    let (seconds, bytes) = (Some(&Unit::Seconds), Some(&Unit::Bytes));
+    let help = "CPU time of the process";
+    let mut metric = encoder.encode_descriptor("process_cpu", help, seconds, MetricType::Counter)?;
+    metric.encode_counter::<NoLabelSet, _, u64>(&usage.cpu, None)?;
+    let mut gauge = |name: &str, help: &str, value: u64| {
+        let mut metric = encoder.encode_descriptor(name, help, bytes, MetricType::Gauge)?;
+        metric.encode_gauge(&(value as i64))
+    };
+    gauge("process_resident", "Memory of the process", usage.resident)?;
+    let help = "Memory of the process without mapped files (the spool)";
+    gauge("process_anonymous", help, usage.anonymous)
 }
 
 #[cfg(test)]
@@ -407,15 +398,18 @@ mod tests {
             None,
         );
         let text = render(&registry, Form::Classic).expect("it is written");
-        let mut described = "";
+        let (mut described, mut of) = ("", "");
         let mut names = std::collections::BTreeSet::new();
         for line in text.lines() {
             if let Some(rest) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = rest.split_once(' ').expect("a type");
-                assert!(matches!(kind, "counter" | "gauge") && names.insert(name), "{line}");
-                described = name;
+                assert!(matches!(kind, "counter" | "gauge" | "histogram") && names.insert(name), "{line}");
+                (described, of) = (name, kind);
             } else if !line.starts_with("# HELP ") {
-                assert_eq!(line.split(['{', ' ']).next(), Some(described), "{line}");
+                let name = line.split(['{', ' ']).next().unwrap_or_default();
+                let part = name.strip_prefix(described).expect(line);
+                let parts: &[&str] = if of == "histogram" { &["_sum", "_count", "_bucket"] } else { &[""] };
+                assert!(parts.contains(&part), "{line}");
             }
         }
         assert!(text.contains("# TYPE relevo_recipients_delivered_total counter\n"), "{text}");

@@ -14,29 +14,36 @@ mod blocklists;
 mod certificates;
 mod decisions;
 mod error;
+mod guests;
 mod health;
 pub mod hook;
 mod http;
 pub(crate) mod journal;
 mod log;
 mod metrics;
+pub mod outlet;
+mod overview;
 mod quota_gauges;
 pub mod reload;
 pub(crate) mod names;
+mod page;
 mod say;
 mod reader;
 mod search;
 mod service;
 mod spare;
+mod supervise;
 mod public;
 pub mod sts;
 pub mod store;
+mod streams;
 pub mod suppression;
 mod thread;
 pub mod tls_rpt;
 pub mod unsubscribe;
 pub mod verifier;
 mod watch;
+pub mod webhook;
 mod words;
 
 use std::io;
@@ -46,6 +53,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+
 use crate::config;
 use crate::limits;
 use crate::observe::Instruments;
@@ -54,6 +63,7 @@ use crate::observe::families::Family;
 use crate::runtime::files::{self, Reserve};
 use crate::runtime::{local, process};
 use crate::shard::mesh::Mesh;
+use crate::time::Instant;
 
 use accounting::Accounting;
 pub use certificates::{Showing, ShownCertificate};
@@ -72,6 +82,11 @@ pub fn fetches() -> Arc<Family> {
 /// What came of orders of certificates, as it is counted.
 pub fn acme_orders() -> Arc<Family> {
     Arc::new(Family::new(&acme::ORDERS))
+}
+
+/// What came of batches for webhooks, as it is counted.
+pub fn webhooked() -> Arc<Family> {
+    Arc::new(Family::new(&webhook::BATCHES))
 }
 
 /// What rules for replies did, as it is counted.
@@ -145,6 +160,10 @@ pub struct Setup {
     pub acme: Option<Arc<dyn acme::AcmeSettings>>,
     /// What came of that.
     pub acme_orders: Arc<Family>,
+    /// How webhooks are reached; None: there are none.
+    pub webhooks: Option<Arc<dyn webhook::WebhookSettings>>,
+    /// What came of their batches.
+    pub webhooked: Arc<Family>,
     /// By what domains are told of TLS to their hosts; None: they are not.
     pub reporting: Option<Arc<dyn tls_rpt::ReportSettings>>,
     /// What came of that.
@@ -154,7 +173,7 @@ pub struct Setup {
 /// The running threads.
 pub struct Control {
     control: Worker,
-    service: Option<(Worker, local::File)>,
+    service: Option<(Worker, Option<local::File>)>,
     decisions: Worker,
     blocklists: Option<Worker>,
     /// Who fetches policies, reports of TLS, orders certificates, and asks others about mail that comes in.
@@ -210,12 +229,13 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let reopen = Arc::new(AtomicU64::new(0));
     let log = match accounting {
         Some(opened) => {
-            let threads = opened.start(&setup.instruments, &reserve, setup.section.journal_size_max, &reopen);
+            let webhooks = setup.webhooks.clone().map(|settings| (settings, setup.webhooked.clone()));
+            let most = setup.section.journal_size_max;
+            let threads = opened.start(&setup.instruments, (&reserve, webhooks), most, &reopen);
             Some(threads.map_err(StartError::Thread)?)
         }
         None => None,
     };
-    let socket = setup.section.socket.as_deref();
     let writer = log.as_ref().map(Accounting::writer);
     let chunks = setup.instruments.first().map(|first| first.chunks.clone());
     let barrier = || {
@@ -239,15 +259,13 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let pages = pages.map(|by| public::start(listeners, by, reserve.clone()));
     let pages = pages.transpose().map_err(StartError::Thread)?;
     let orders = (desk, lists, barrier());
-    let service = socket.map(|path| serve_commands(&setup, path, &reserve, orders)).transpose();
-    let service = service.or_else(|problem| {
-        // Some file systems have no sockets. Mail does not wait for commands, where nobody asked for them.
-        let told = (!setup.section.socket_named).then(|| say(Level::Warning, format_args!("{problem}")));
-        told.map(|()| None).ok_or(problem)
-    })?;
+    let (passing, passed) = http.map(|_| mpsc::channel(limits::API_PASSED)).unzip();
+    let service = serve_commands(&setup, (http, passed), (&reserve, &journal), orders)?;
     let askers = ask_others(&setup, challenges).map_err(StartError::Thread)?;
-    let control = Worker::start("relevo-control", move |turn| run(setup, journal, listener, &reserve, turn))
-        .map_err(StartError::Thread)?;
+    let control = Worker::start("relevo-control", move |turn| {
+        run(setup, journal, listener.map(|listener| (listener, passing)), &reserve, turn)
+    })
+    .map_err(StartError::Thread)?;
     Ok(Control { control, service, decisions, blocklists, askers, reader, pages, log, words, reopen, http })
 }
 
@@ -350,34 +368,86 @@ fn report_tls(setup: &Setup) -> io::Result<Option<Worker>> {
     Worker::start("relevo-reports", work).map(Some)
 }
 
-/// Opens the socket and starts the thread that answers commands there.
+/// Opens the socket, and starts the thread that answers commands there and what is asked over HTTP. None: nobody can ask.
 fn serve_commands(
     setup: &Setup,
-    path: &Path,
-    reserve: &Arc<Reserve>,
-    (desk, lists, journaled): (decisions::Desk, decisions::ListDesk, Option<admin::JournalBarrier>),
-) -> Result<(Worker, local::File), StartError> {
-    let opened = local::listen(path, limits::LOCAL_BACKLOG)
-        .map_err(|error| StartError::Socket(path.to_owned(), error))?;
-    let (listener, file) = opened.into_parts();
-    let (instruments, health, hostname) =
-        (setup.instruments.clone(), setup.health.clone(), setup.hostname.clone());
-    let (runtime, reserve, node) = (setup.runtime, reserve.clone(), setup.node);
-    let (mesh, reload) = (setup.mesh.clone(), setup.reload.clone());
-    let data_dir = setup.data_dir.clone();
-    let start = u32::from_le_bytes(process::random_bytes());
+    (http, passed): (Option<SocketAddr>, Option<mpsc::Receiver<http::Passed>>),
+    (reserve, journal): (&Arc<Reserve>, &Option<Arc<journal::Shared>>),
+    orders: Orders,
+) -> Result<Option<(Worker, Option<local::File>)>, StartError> {
+    let opened = setup.section.socket.as_deref().map(|path| {
+        let opened = local::listen(path, limits::LOCAL_BACKLOG);
+        opened.map_err(|error| StartError::Socket(path.to_owned(), error))
+    });
+    let opened = opened.transpose().or_else(|problem| {
+        // Some file systems have no sockets. Mail does not wait for commands, where nobody asked for them.
+        let told = (!setup.section.socket_named).then(|| say(Level::Warning, format_args!("{problem}")));
+        told.map(|()| None).ok_or(problem)
+    })?;
+    let (listener, file) = opened.map(local::Local::into_parts).unzip();
+    let http = http.zip(passed);
+    if listener.is_none() && http.is_none() {
+        return Ok(None);
+    }
+    let hosts = http.as_ref().map(|(address, _)| hosts(setup, *address));
+    let (make, reserve) = (maker(setup, journal.clone(), orders), reserve.clone());
     let worker = Worker::start("relevo-service", move |turn| {
         // Whoever asks without end asks for what mail leaves over.
         process::stand_back();
-        let clock = turn.clock();
-        let api = api::answers::Api {
+        let api = make(turn);
+        let http = http.zip(hosts).map(|((_, passed), hosts)| {
+            let clock = turn.clock();
+            let gate = api::gate::Gate::new(api.reload.clone(), move || Instant::default() + clock());
+            let searches = Arc::new(api.searches.beside(limits::API_SEARCHES_MAX));
+            let router =
+                api::guarded(api::answers::Api { searches, ..api.clone() }, Arc::new(gate), page::router());
+            let guarded = axum::middleware::from_fn_with_state(Arc::new(hosts), http::check_host_of_api);
+            (passed, router.layer(guarded))
+        });
+        let seen = (api.overviews.clone(), api.streams.clone());
+        let socket = listener.map(|listener| (listener, api::router(api)));
+        service::run(service::Serving { socket, http, seen }, reserve, turn);
+    });
+    Ok(Some((worker.map_err(StartError::Thread)?, file)))
+}
+
+/// Those who decide, and the journal that has it before that is answered.
+type Orders = (decisions::Desk, decisions::ListDesk, Option<admin::JournalBarrier>);
+
+/// Makes on its thread what the handlers are given.
+fn maker(
+    setup: &Setup,
+    journal: Option<Arc<journal::Shared>>,
+    (desk, lists, journaled): Orders,
+) -> impl FnOnce(&thread::Turn) -> api::answers::Api + Send + use<> {
+    let (instruments, health, hostname) =
+        (setup.instruments.clone(), setup.health.clone(), setup.hostname.clone());
+    let (runtime, node) = (setup.runtime, setup.node);
+    let (mesh, reload) = (setup.mesh.clone(), setup.reload.clone());
+    let data_dir = setup.data_dir.clone();
+    let start = u32::from_le_bytes(process::random_bytes());
+    move |turn| {
+        let clock: Arc<dyn Fn() -> Duration + Send + Sync> = Arc::new(turn.clock());
+        let overviews = overview::Overviews::new(overview::Sources {
+            asker: asker::Asker::new(mesh.clone(), health.clone(), start),
+            instruments: instruments.clone(),
+            health: health.clone(),
+            reload: reload.clone(),
+            journal: journal.clone(),
+            hostname: hostname.clone(),
+            clock: clock.clone(),
+        });
+        api::answers::Api {
+            streams: streams::Streams::new(overviews.clone(), journal),
+            overviews,
             searches: Arc::new(search::Searches::new(data_dir, mesh.lanes())),
+            watchers: Arc::default(),
             asker: asker::Asker::new(mesh.clone(), health.clone(), start),
             mesh,
             desk,
             lists,
             importing: Arc::default(),
-            admin: admin::Teller::new(&instruments, node, "control"),
+            admin: admin::Teller::new(&instruments, node, "control").map(Arc::new),
             journaled,
             instruments,
             health,
@@ -385,16 +455,14 @@ fn serve_commands(
             runtime,
             hostname,
             second: Arc::new(move || clock().as_secs()),
-        };
-        service::run(listener, api::router(api), reserve, turn);
-    });
-    Ok((worker.map_err(StartError::Thread)?, file))
+        }
+    }
 }
 
 fn run(
     mut setup: Setup,
     journal: Option<Arc<journal::Shared>>,
-    listener: Option<std::net::TcpListener>,
+    listener: Option<(std::net::TcpListener, Option<http::Passing>)>,
     reserve: &Arc<Reserve>,
     turn: &thread::Turn,
 ) {
@@ -404,8 +472,8 @@ fn run(
         Err(error) => return say(Level::Error, format_args!("control cannot run: {error}")),
     };
     let done = runtime.block_on(async {
-        if let Some(listener) = listener {
-            let loopback = listener.local_addr()?.ip().to_canonical().is_loopback();
+        if let Some((listener, passing)) = listener {
+            let hosts = hosts(&setup, listener.local_addr()?);
             listener.set_nonblocking(true)?;
             let clock = turn.clock();
             let served = http::Served {
@@ -419,6 +487,7 @@ fn run(
                     setup.fetches.clone(),
                     setup.public.counts.clone(),
                     setup.acme_orders.clone(),
+                    setup.webhooked.clone(),
                 ]
                 .into_iter()
                 .chain(setup.reported.families())
@@ -426,11 +495,11 @@ fn run(
                 listed: setup.listed.clone(),
                 mesh: setup.mesh.clone(),
                 health: setup.health.clone(),
-                hosts: http::Hosts { own: vec![setup.hostname.clone()], loopback },
+                hosts,
                 second: Arc::new(move || clock().as_secs()),
             };
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            tokio::spawn(http::serve(listener, served, reserve.clone()));
+            tokio::spawn(http::serve(listener, served, (reserve.clone(), passing)));
         }
         let names = setup.names.take().map(names::Looks::new);
         look_after(&setup, journal.as_deref(), names, reserve, turn).await;
@@ -441,6 +510,12 @@ fn run(
     }
     // What hangs in the file system is left to itself.
     runtime.shutdown_background();
+}
+
+/// By which names the node is asked over HTTP.
+fn hosts(setup: &Setup, http: SocketAddr) -> http::Hosts {
+    let loopback = http.ip().to_canonical().is_loopback();
+    http::Hosts { own: vec![setup.hostname.clone()], reload: setup.reload.clone(), loopback }
 }
 
 /// Looks after the shards until the node stops.
@@ -469,7 +544,9 @@ async fn look_after(
                 let failed = journal.and_then(journal::Shared::problem).unwrap_or_default();
                 shut = (refusals.look(&setup.instruments, &now), failed);
             }
+            let lives = standstill.is_empty();
             setup.health.look(clock().as_secs(), standstill, shut);
+            supervise::tell((&setup.health, &setup.instruments), clock(), lives);
             names.iter_mut().for_each(|names| names.look(clock()));
             reserve.refill();
             spare.look(&setup.instruments, clock());

@@ -1,8 +1,12 @@
 //! What may be asked about the configuration of the running node; the node answers.
 
+use std::sync::Arc;
+
+use crate::config::access::Access;
 use crate::config::{Blocklists, Config, DnsConfig, SourceConfig, SuppressionConfig};
 use crate::control::api::shape::{ConfigStatus, Reloaded};
 use crate::observe::families::{Family, FamilyInfo};
+use crate::policy::tokens::Tokens;
 use crate::queue::select::{BadFilter, Filter, PlacePredicate};
 
 /// Reloads by what came of them; one that only asked what would change is none.
@@ -37,6 +41,15 @@ impl Watched {
     }
 }
 
+/// Who may ask over HTTP, and what he is shown.
+#[derive(Clone, Debug, Default)]
+pub struct AccessInForce {
+    /// As the configuration says.
+    pub settings: Access,
+    /// Whose tokens are good; None: no file of tokens is configured.
+    pub tokens: Option<Arc<Tokens>>,
+}
+
 /// Whoever reads the configuration again.
 pub trait Reload: Send + Sync {
     /// Reads it, and puts it in force on all shards or changes nothing. Takes as long as files and shards take, within a bound but for a file system
@@ -60,6 +73,9 @@ pub trait Reload: Send + Sync {
 
     /// The tenants that are configured.
     fn tenants(&self) -> Vec<String>;
+
+    /// Who may ask over HTTP by what is in force.
+    fn access(&self) -> AccessInForce;
 
     /// Who comes on the suppression list by what is in force.
     fn suppression(&self) -> SuppressionConfig;

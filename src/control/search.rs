@@ -15,6 +15,7 @@ use crate::queue::select::Filter;
 use crate::runtime::process;
 use scan::{Pace, Scan};
 
+pub(in crate::control) mod content;
 mod read;
 mod scan;
 
@@ -25,7 +26,10 @@ pub(super) struct Searches {
     data_dir: PathBuf,
     lanes: usize,
     kept: Mutex<Vec<Search>>,
-    pace: Pace,
+    /// All read at this pace together.
+    pace: Arc<Pace>,
+    /// So many at one time.
+    most: usize,
 }
 
 struct Search {
@@ -66,7 +70,19 @@ pub(super) struct Searched {
 
 impl Searches {
     pub(super) fn new(data_dir: PathBuf, lanes: usize) -> Searches {
-        Searches { data_dir, lanes, kept: Mutex::default(), pace: Pace::new(Instant::now()) }
+        Searches {
+            data_dir,
+            lanes,
+            kept: Mutex::default(),
+            pace: Arc::new(Pace::new(Instant::now())),
+            most: limits::SEARCHES_MAX,
+        }
+    }
+
+    /// For others, so many of them at one time: what they search for takes no place of these.
+    pub(super) fn beside(&self, most: usize) -> Searches {
+        let (data_dir, pace) = (self.data_dir.clone(), self.pace.clone());
+        Searches { data_dir, lanes: self.lanes, kept: Mutex::default(), pace, most }
     }
 
     /// Begins a search among so many messages.
@@ -76,7 +92,7 @@ impl Searches {
         let id = u32::from_le_bytes(process::random_bytes());
         let mut kept = self.kept();
         kept.retain(|search| search.is_wanted(now));
-        if kept.len() >= limits::SEARCHES_MAX {
+        if kept.len() >= self.most {
             let idle = |search: &&Search| !matches!(search.state, SearchState::Taken);
             let oldest = kept.iter().filter(idle).min_by_key(|search| search.used).map(|search| search.id);
             let oldest = oldest.ok_or(NoSearch::Busy)?;

@@ -5,38 +5,60 @@ use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::control::api::import::{self, Working};
+use crate::control::api::lasting::Working;
 use crate::control::api::peer::Peer;
-use crate::control::http;
+use crate::control::guests;
+use crate::control::http::{self, Passed};
+use crate::control::overview::Overviews;
 use crate::control::say::say;
+use crate::control::streams::{Streaming, Streams};
 use crate::control::thread::Turn;
 use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::runtime::files::Reserve;
 
+/// What is served, and to whom.
+pub(super) struct Serving {
+    /// Commands of this machine.
+    pub socket: Option<(UnixListener, Router)>,
+    /// What comes over HTTP and is not control's own to answer.
+    pub http: Option<(mpsc::Receiver<Passed>, Router)>,
+    /// What is looked after meanwhile: what is seen at a glance, and the streams.
+    pub seen: (Arc<Overviews>, Arc<Streams>),
+}
+
 /// Serves until the node stops.
-pub(super) fn run(listener: UnixListener, router: Router, reserve: Arc<Reserve>, turn: &Turn) {
-    let built = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build();
+pub(super) fn run(serving: Serving, reserve: Arc<Reserve>, turn: &Turn) {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let built = builder.enable_all().max_blocking_threads(limits::SERVICE_BLOCKING).build();
     let runtime = match built {
         Ok(runtime) => runtime,
         Err(error) => return say(Level::Error, format_args!("control's service cannot run: {error}")),
     };
     let done = runtime.block_on(async {
-        listener.set_nonblocking(true)?;
-        let listener = tokio::net::UnixListener::from_std(listener)?;
-        tokio::spawn(serve(listener, router, reserve));
+        let (seen, streams) = serving.seen;
+        tokio::spawn(seen.run());
+        tokio::spawn(streams.clone().run());
+        if let Some((listener, router)) = serving.socket {
+            listener.set_nonblocking(true)?;
+            let listener = tokio::net::UnixListener::from_std(listener)?;
+            tokio::spawn(serve(listener, router, reserve));
+        }
+        if let Some((passed, router)) = serving.http {
+            tokio::spawn(guests::serve(passed, router));
+        }
         while !turn.is_over() {
             tokio::time::sleep(limits::CONTROL_ROUND).await;
         }
+        streams.end().await;
         Ok::<(), std::io::Error>(())
     });
     if let Err(error) = done {
@@ -55,12 +77,15 @@ async fn serve(listener: tokio::net::UnixListener, router: Router, reserve: Arc<
                 let router = router.clone().layer(Extension(peer));
                 if peer.may() {
                     make_place(&mut open).await;
-                    let connection = Connection { begun: Instant::now(), asked: Arc::default() };
-                    let working = Working::default();
+                    let (working, streaming) = (Working::default(), Streaming::default());
+                    let (begun, asked) = (Instant::now(), Arc::default());
+                    let connection = Connection { begun, asked, streaming: streaming.clone() };
                     let router = router
                         .layer(middleware::from_fn_with_state(connection.asked.clone(), whole))
+                        .layer(Extension(streaming.clone()))
                         .layer(Extension(working.clone()));
-                    let served = patient(working, http::answer(stream, router));
+                    let served = http::answer(stream, router);
+                    let served = async move { streaming.serve(served, || working.has_gone_on()).await };
                     open.push((connection, tokio::spawn(served).abort_handle()));
                 } else {
                     let served = tokio::time::timeout(limits::HTTP_REQUEST, http::answer(stream, router));
@@ -79,27 +104,19 @@ async fn serve(listener: tokio::net::UnixListener, router: Router, reserve: Arc<
     }
 }
 
-/// Serves a connection for as long as one may take, and for as much longer as what is asked there goes on.
-async fn patient(working: Working, answered: impl Future<Output = ()>) {
-    let mut answered = std::pin::pin!(answered);
-    while tokio::time::timeout(limits::HTTP_REQUEST, &mut answered).await.is_err() {
-        if !working.has_gone_on() {
-            return;
-        }
-    }
-}
-
 /// A connection of one who may ask.
 struct Connection {
     begun: Instant,
     /// A whole request came.
     asked: Arc<AtomicBool>,
+    /// It is told what happens, and takes no place of those who ask.
+    streaming: Streaming,
 }
 
 /// Waits until there is room for one more: one ends, or has been silent for so long that it is ended.
 async fn make_place(open: &mut Vec<(Connection, AbortHandle)>) {
     loop {
-        open.retain(|(_, task)| !task.is_finished());
+        open.retain(|(of, task)| !task.is_finished() && !of.streaming.is_on());
         if open.len() < limits::LOCAL_CONNECTIONS_MAX {
             return;
         }
@@ -116,17 +133,11 @@ async fn make_place(open: &mut Vec<(Connection, AbortHandle)>) {
 
 /// Takes the whole request before it is worked on, and notes that it came.
 async fn whole(State(asked): State<Arc<AtomicBool>>, request: Request, next: Next) -> Response {
-    if request.uri().path() == import::PATH {
-        // It is read as it comes.
-        asked.store(true, Ordering::Relaxed);
-        return next.run(request).await;
-    }
-    let (head, body) = request.into_parts();
-    match to_bytes(body, limits::HTTP_BODY_MAX).await {
-        Ok(body) => {
+    match http::taken_in(request).await {
+        Ok(request) => {
             asked.store(true, Ordering::Relaxed);
-            next.run(Request::from_parts(head, Body::from(body))).await
+            next.run(request).await
         }
-        Err(_) => StatusCode::PAYLOAD_TOO_LARGE.into_response(),
+        Err(problem) => problem.into_response(),
     }
 }

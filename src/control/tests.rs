@@ -66,6 +66,8 @@ fn setup(instruments: Vec<Arc<Instruments>>, log: Option<(&Path, &Path)>, health
         hook: None,
         fetches: fetches(),
         public: Public { https: None, http: None, settings: None, counts: unsubscribed() },
+        webhooks: None,
+        webhooked: webhooked(),
         reporting: None,
         reported: tls_rpt::Counts::default(),
         suppression: Default::default(),

@@ -34,7 +34,7 @@ const REPORTS: FamilyInfo = FamilyInfo {
 };
 /// What sessions came to. A session counts for each domain whose mail waited for it.
 const SESSIONS: FamilyInfo = FamilyInfo {
-    name: "tls_sessions",
+    name: "tls_rpt_sessions",
     help: "Sessions with hosts of domains as reports of TLS have them; left_out: there was no room to count them by domain",
     label: "result",
     values: &["successful", "failed", "left_out"],

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::tokens::API_CONNECTIONS_MAX;
+
 /// Bytes of a configuration file: a few thousand routes, and not whatever `--config /dev/zero` would give.
 pub const CONFIG_MAX: u64 = 4 * 1024 * 1024;
 
@@ -179,6 +181,15 @@ pub const LOG_LOOK: Duration = Duration::from_secs(1);
 /// How long the reader of a log may take nothing, or the journal's disk, before that is a complaint.
 pub const LOG_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long a supervisor (systemd) may keep a start or a stop waiting to be told of.
+pub const NOTIFY_PATIENCE: Duration = Duration::from_secs(5);
+/// How often a supervisor is told how the relay is, where nothing changes.
+pub const NOTIFY_PAUSE: Duration = Duration::from_secs(20);
+/// So many times it is told that the relay lives within the time in which it wants to hear that: one may be late, or lost.
+pub const NOTIFY_BEATS: u32 = 3;
+/// Characters of what it is told: it shows one line.
+pub const NOTIFY_WORDS: usize = 1000;
+
 /// How often the writers of logs look for what is to be written.
 pub const CONTROL_ROUND: Duration = Duration::from_millis(100);
 /// How often control looks after the shards.
@@ -204,7 +215,7 @@ pub const WORDS_PENDING: usize = 64;
 pub const WORDS_WINDOW: Duration = Duration::from_secs(10);
 
 /// Asks of control that wait on a shard: as many as there are connections that ask, each of which waits for its answer.
-pub const ASKS_MAX: usize = LOCAL_CONNECTIONS_MAX;
+pub const ASKS_MAX: usize = LOCAL_CONNECTIONS_MAX + API_CONNECTIONS_MAX;
 /// Groups, or places without one, that an ask looks at in one turn: some tens of microseconds, and a large page is sorted in them.
 pub const ASK_LOOKS: usize = 2_048;
 /// Part of its time that a shard with mail to move spends on asks, one in so many, whoever asks without a pause: mail is to keep 97 %, and who
@@ -303,6 +314,10 @@ pub const ANSWER_MAX: usize = 16 * 1024 * 1024;
 pub const ANSWER_WAIT: Duration = HTTP_REQUEST.saturating_add(Duration::from_secs(5));
 /// Bytes of the text of a filter: a domain (RFC 1035 2.3.4) or an address (RFC 5321 4.5.3.1.3) and a little.
 pub const FILTER_TEXT_MAX: usize = 320;
+/// Pieces of a message that wait to be sent to who exports it.
+pub const CONTENT_PIECES: usize = 2;
+/// Longest message that a command exports: it is whole in memory before any of it is written.
+pub const EXPORTED_MAX: usize = 1024 * 1024 * 1024;
 /// Bytes of the reason that an operator gives.
 pub const REASON_MAX: usize = 400;
 /// Connections to control's socket at one time; one more ends the oldest that has asked nothing yet, or waits until one ends.
@@ -318,6 +333,36 @@ pub const LOCAL_BACKLOG: i32 = 256;
 /// Names that one label of a metric may have on one shard, what has none of its own included: a page of metrics stays small, and a route file
 /// of this length is rare. Looked through once for each site.
 pub const METRIC_NAMES_MAX: usize = 128;
+/// The same of tenants, whose names come with the mail; a page of metrics has [`METRIC_TOP_MAX`] of them.
+pub const METRIC_TENANTS_MAX: usize = 1024;
+/// Names of such a label that a page of metrics has, the busiest.
+pub const METRIC_TOP_MAX: usize = 64;
+/// What was counted this long ago counts half for who is busiest.
+pub const METRIC_TOP_HALF: Duration = Duration::from_secs(3600);
+/// So many times busier than the least of these another name must be to take its place: who is about as busy does not come and go.
+pub const METRIC_TOP_AHEAD: f64 = 2.0;
+/// Upper bounds of the buckets of histograms of times, microseconds: 1 ms to a day.
+pub const METRIC_BUCKETS_US: [u64; 19] = [
+    1_000,
+    2_500,
+    5_000,
+    10_000,
+    25_000,
+    50_000,
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    30_000_000,
+    60_000_000,
+    300_000_000,
+    1_800_000_000,
+    3_600_000_000,
+    LATENCY_MAX_US,
+];
 /// Letters of a value, or of a line, that an error of a configuration repeats.
 pub const CONFIG_SOURCE_MAX: usize = 200;
 /// Letters of a line that is no TOML.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::control::{HTTP_CONNECTIONS_MAX, LOCAL_CONNECTIONS_MAX, LOCAL_REFUSALS_MAX};
+use super::tokens::{API_CONNECTIONS_MAX, API_PASSED, API_REFUSALS_MAX};
 
 /// Credentials for smart hosts that a configuration may have.
 pub const CREDENTIALS_MAX: usize = 1_000;
@@ -128,8 +129,9 @@ pub const AUTH_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Descriptors for what is open beside shards: connections of HTTP and of commands, and logs, the journal, standard streams, the lock, and files that
 /// are read for a moment.
-pub const DESCRIPTORS_OF_CONTROL: u64 =
-    40 + (HTTP_CONNECTIONS_MAX + LOCAL_CONNECTIONS_MAX + LOCAL_REFUSALS_MAX) as u64;
+pub const DESCRIPTORS_OF_CONTROL: u64 = 40
+    + (HTTP_CONNECTIONS_MAX + LOCAL_CONNECTIONS_MAX + LOCAL_REFUSALS_MAX) as u64
+    + (API_CONNECTIONS_MAX + API_PASSED + API_REFUSALS_MAX) as u64;
 /// Of each shard: rings, bells, sets, questions to name servers; each listener has one more.
 pub const DESCRIPTORS_OF_SHARD: u64 = 24;
 /// Listeners that a reload may add where open files are short, each with a socket in every shard: what more there are needs files that connections do

@@ -9,6 +9,7 @@ use crate::control;
 use crate::inspect::SpoolError;
 use crate::inspect::barred::Barred;
 use crate::limits;
+use crate::node::tokens::BadTokens;
 use crate::policy::accounts::AccountsError;
 use crate::policy::descriptors::FixedDescriptors;
 use crate::policy::signing::KeyFileFlaw;
@@ -199,6 +200,8 @@ pub enum FileFlaw {
     Tls(tls::Unusable),
     /// It has accounts.
     Accounts(BadAccounts),
+    /// It has tokens.
+    Tokens(BadTokens),
     /// It has hosts.
     Hosts(UnreadableHosts),
     /// It shapes: this is wrong in it, at line 0 with all of it.
@@ -347,6 +350,7 @@ impl fmt::Display for BadFile {
         match &self.flaw {
             FileFlaw::Tls(unusable) => write!(formatter, "{unusable}"),
             FileFlaw::Accounts(bad) => write!(formatter, "{bad}"),
+            FileFlaw::Tokens(bad) => write!(formatter, "{bad}"),
             FileFlaw::Hosts(unreadable) => write!(formatter, "{unreadable}"),
             FileFlaw::Shaping(error) => write!(formatter, "{error}"),
             FileFlaw::Same(same) => write!(formatter, "{}: {same}", self.key),

@@ -21,6 +21,7 @@ use crate::node::logs;
 use crate::node::offers;
 use crate::node::secret;
 use crate::node::shaping::{self, Shaped};
+use crate::node::tokens;
 use crate::policy::accounts::Accounts;
 use crate::policy::certificate::Certificate;
 use crate::policy::signing::Signing;
@@ -118,10 +119,7 @@ pub(crate) fn fill(config: &mut Config, known: Known<'_>) -> Filled {
         true => acme::shown(config, &contents.renewed),
         false => pems.shown(&files.certificate, name),
     }));
-    match config.accounts.as_deref().map(read_accounts).transpose() {
-        Ok(accounts) => contents.accounts = accounts.map(|accounts| Arc::new(logins(accounts, known.logins))),
-        Err(unusable) => fail("auth.accounts", FileFlaw::Accounts(unusable)),
-    }
+    read_who(config, &mut contents, known.logins, &mut fail);
     for (key, flaw) in find_passwords(config) {
         fail(&key, flaw);
     }
@@ -160,6 +158,23 @@ pub(crate) fn fill(config: &mut Config, known: Known<'_>) -> Filled {
     bad.extend(logs::clashes(config));
     let own_servers = find_name_servers(config);
     Filled { contents, shown, more_shown, own_servers, bad, doubts: findings.warnings }
+}
+
+/// Who may log in, and who may ask control over HTTP.
+fn read_who(
+    config: &Config,
+    contents: &mut Contents,
+    known: Option<&Logins>,
+    fail: &mut impl FnMut(&str, FileFlaw),
+) {
+    match config.accounts.as_deref().map(read_accounts).transpose() {
+        Ok(accounts) => contents.accounts = accounts.map(|accounts| Arc::new(logins(accounts, known))),
+        Err(unusable) => fail("auth.accounts", FileFlaw::Accounts(unusable)),
+    }
+    match config.access.tokens.as_deref().map(tokens::read).transpose() {
+        Ok(tokens) => contents.tokens = tokens.map(Arc::new),
+        Err(unusable) => fail("control.tokens", FileFlaw::Tokens(unusable)),
+    }
 }
 
 /// The host that a route leads a domain to, unless it is the name of one that a route leads to.
@@ -214,7 +229,8 @@ fn strange_pools(config: &Config, logins: Option<&Logins>) -> Vec<ConfigError> {
 fn verifying(config: &Config, shaping: &Shaping) -> Result<Option<tls::Client>, Box<ConfigError>> {
     let route = config.routes.iter().position(|route| route.tls() == Some(TlsLevel::Verified));
     let line = shaping.asks_to_verify();
-    let hook = config.hook.as_ref().is_some_and(|hook| hook.url.tls);
+    let hook = config.hook.as_ref().is_some_and(|hook| hook.url.tls)
+        || config.webhooks.iter().any(|webhook| webhook.url.tls);
     let asked = route.is_some() || line.is_some() || hook;
     if !asked && !config.tls.mta_sts {
         return Ok(None);
@@ -235,8 +251,9 @@ fn verifying(config: &Config, shaping: &Shaping) -> Result<Option<tls::Client>, 
             (Some(line), _) => line.remark("enable_tls", problem, fix),
             (None, Some(route)) => config.places.remark(&format!("route[{route}].tls"), problem, fix),
             (None, None) if hook => {
-                let problem = format!("the hook cannot be asked, as this machine trusts no authority: {why}");
-                config.places.remark("hook.url", problem, fix)
+                let problem = format!("it cannot be asked, as this machine trusts no authority: {why}");
+                let key = if config.hook.is_some() { "hook.url" } else { "webhook[0].url" };
+                config.places.remark(key, problem, fix)
             }
             (None, None) => {
                 let problem = format!("no policy can be fetched, as this machine trusts no authority: {why}");
@@ -373,7 +390,10 @@ fn find_passwords(config: &mut Config) -> Vec<(String, FileFlaw)> {
     let of_hook = config.hook.iter_mut().filter_map(|hook| {
         Some(("hook.secret_file".to_owned(), hook.secret_file.as_ref()?, &mut hook.secret))
     });
-    for (key, file, place) in of_credentials.chain(of_hook) {
+    let of_webhooks = config.webhooks.iter_mut().map(|webhook| {
+        (format!("{}.secret_file", webhook.section), &webhook.secret_file, &mut webhook.secret)
+    });
+    for (key, file, place) in of_credentials.chain(of_hook).chain(of_webhooks) {
         let read = files::read_whole(file, limits::PASSWORD_FILE_MAX)
             .map_err(PasswordFlaw::Unreadable)
             .and_then(|bytes| Password::of_file(bytes).map_err(PasswordFlaw::Bad));
@@ -395,7 +415,12 @@ fn open_passwords(config: &Config) -> Vec<ConfigError> {
         |credentials: &Credentials| format!("credentials.{}.password_file", credentials.name);
     let all = config.credentials.iter().map(|one| (of_credentials(one), &one.password_file));
     let of_hook = config.hook.as_ref().and_then(|hook| hook.secret_file.as_ref());
-    all.chain(of_hook.map(|file| ("hook.secret_file".to_owned(), file))).filter_map(doubt).collect()
+    let of_webhooks = config
+        .webhooks
+        .iter()
+        .map(|webhook| (format!("{}.secret_file", webhook.section), &webhook.secret_file));
+    let of_hook = of_hook.map(|file| ("hook.secret_file".to_owned(), file));
+    all.chain(of_hook).chain(of_webhooks).filter_map(doubt).collect()
 }
 
 /// The machine's name servers, unless others are configured. Whether they are the machine's.

@@ -14,7 +14,7 @@ use crate::config::judge::{clashes, judge};
 use crate::config::{Boot, Config, ConfigError, ListenAddress, SuppressionConfig};
 use crate::control::api::shape::{ConfigStatus, Finding, Reloaded};
 use crate::control::names::{Current, Files, RESOLV_CONF};
-use crate::control::reload::{RELOADS, Reload, Watched};
+use crate::control::reload::{AccessInForce, RELOADS, Reload, Watched};
 use crate::control::{Health, Showing, ShownCertificate, say};
 use crate::limits;
 use crate::node::files::{self, Known};
@@ -24,7 +24,7 @@ use crate::node::{auth, public, source, verp};
 use crate::observe::diagnostics::Level;
 use crate::observe::families::Family;
 use crate::queue::select::{BadFilter, Filter, PlacePredicate};
-use crate::runtime::process;
+use crate::runtime::{notify, process};
 use crate::shard::ask::{Ask, Reply};
 use crate::shard::inbound::listener::ListenError;
 use crate::shard::inbound::logins::Logins;
@@ -34,9 +34,11 @@ use crate::shard::mesh::Mesh;
 mod changes;
 mod elsewhere;
 mod judge;
+mod ports;
 mod told;
 
 use changes::addresses;
+use ports::resolve_ports;
 
 /// Reads it again.
 pub(super) struct Reloader {
@@ -152,7 +154,7 @@ impl Reloader {
         self.boot.put_names_into(&mut config);
         errors.extend(config.judge_shards(shards, None));
         let written = addresses(&config);
-        errors.extend(resolve_ports(&mut config, state));
+        errors.extend(resolve_ports(&mut config, &state.live.config, &state.written));
         errors.extend(self.too_many(&state.live.config, &config));
         let known = Known::of(&state.live, state.logins.as_deref());
         let mut filled = files::fill(&mut config, known);
@@ -250,6 +252,7 @@ impl Reloader {
 
     /// All of it, one at a time.
     fn reload_now(&self, state: &mut CurrentConfig, by: &str) -> Reloaded {
+        let _told = notify::supervisor().map(notify::Supervisor::reloading);
         let done = self.replace(state, by);
         self.count(done.ok);
         tell(&done, by);
@@ -380,6 +383,11 @@ impl Reload for Reloader {
         lock(&self.in_force).config.tenants.iter().map(|tenant| String::from(&*tenant.name)).collect()
     }
 
+    fn access(&self) -> AccessInForce {
+        let live = lock(&self.in_force).clone();
+        AccessInForce { settings: live.config.access.clone(), tokens: live.tokens.clone() }
+    }
+
     fn suppression(&self) -> SuppressionConfig {
         lock(&self.in_force).config.suppression
     }
@@ -456,29 +464,6 @@ impl NotPrepared {
             }
         }
     }
-}
-
-/// Ports that the file leaves open are those that they were; new addresses must be free.
-fn resolve_ports(config: &mut Config, state: &CurrentConfig) -> Vec<ConfigError> {
-    let mut errors = Vec::new();
-    let open = addresses(&state.live.config);
-    let mut left: Vec<(ListenAddress, ListenAddress)> =
-        state.written.iter().cloned().zip(open.iter().cloned()).collect();
-    for (at, listener) in config.listeners.iter_mut().enumerate() {
-        let address = listener.address.clone();
-        if let Some(place) = left.iter().position(|(written, _)| *written == address) {
-            listener.address = left.remove(place).1;
-            continue;
-        }
-        match super::addresses::probe(&address, &open) {
-            Ok(address) => listener.address = address,
-            Err(error) => {
-                let refused = ListenError { address, error };
-                errors.push(config.places.told(&format!("listener[{at}].address"), &refused.to_string()));
-            }
-        }
-    }
-    errors
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

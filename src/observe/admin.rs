@@ -9,6 +9,12 @@ pub enum Admin<'a> {
     Retry(Change<'a>),
     /// Queued mail went back to its senders.
     Bounce(Change<'a>),
+    /// Queued mail is held by an operator.
+    Hold(Change<'a>),
+    /// It is not any more.
+    Release(Change<'a>),
+    /// An operator watches sessions.
+    Trace(Change<'a>),
     /// Mail waits, or goes back, or a key of sites has another value.
     Suspend(Suspended<'a>),
     /// It does not any more, before its time.

@@ -3,15 +3,20 @@
 //! An [`Event`] is of accepted mail: none is dropped, and each follows from what a lane's record holds, as does its id. A [`Notice`] is of
 //! anything else, and may be dropped. Which fields each kind has is in `docs/events.schema.json`; `tests/events.rs` holds both together.
 
-use std::io::Write;
-use std::net::SocketAddr;
+mod json;
+
+use std::net::{IpAddr, SocketAddr};
 
 use crate::id::MessageId;
+use crate::limits;
 use crate::names::CHECKS;
 use crate::names::ends::End;
 pub use crate::names::events::Kind;
 pub use crate::observe::admin::{Admin, Change, ListChange, Listed, QuotaUse, Suspended};
-use crate::time::{UnixMillis, write_decimal, write_ipv4};
+use crate::time::{UnixMillis, write_decimal};
+
+pub(super) use json::message;
+use json::{address, code, field, number, own_address, some_number, string, strings, text, until};
 
 /// The message that an event is of, and which of its recipients.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +33,8 @@ pub struct Mail<'a> {
     pub account: Option<&'a str>,
     /// The message's parameters, or those of these recipients: names and texts; `metadata` is JSON already.
     pub parameters: &'a [(&'a str, &'a str)],
+    /// When it came, and its canonical bytes; None: what is told says so itself, or nobody knows.
+    pub came: Option<(UnixMillis, u64)>,
     /// It may have been told before: the process was killed soon after.
     pub again: bool,
 }
@@ -35,7 +42,7 @@ pub struct Mail<'a> {
 impl<'a> Mail<'a> {
     /// What each has.
     pub fn new(id: MessageId, sender: &'a [u8], (first, recipients): (u16, &'a [&'a [u8]])) -> Mail<'a> {
-        Mail { id, sender, first, recipients, account: None, parameters: &[], again: false }
+        Mail { id, sender, first, recipients, account: None, parameters: &[], came: None, again: false }
     }
 }
 
@@ -59,8 +66,14 @@ pub struct Arrival<'a> {
 pub struct Attempt<'a> {
     /// The next hop: name, address and port.
     pub hop: &'a str,
+    /// Hosts that share limits and state, as `relevo queue list` names them.
+    pub site: &'a str,
+    /// Whose that is, by the shaping files.
+    pub provider: &'a str,
     /// The source that it left by; empty: the node's own addresses.
     pub source: &'a str,
+    /// The address that it left by.
+    pub address: Option<IpAddr>,
     /// Version and cipher suite.
     pub tls: &'a str,
     /// Its reply, or our own words.
@@ -197,6 +210,9 @@ pub struct Encoder {
     /// The second of the last line, and its text up to the milliseconds.
     second: Option<u64>,
     second_text: Vec<u8>,
+    /// The same of when the last message came that something was told of.
+    arrived: Option<u64>,
+    arrived_text: Vec<u8>,
     /// What ids of notices begin with: nobody else's do.
     origin: Vec<u8>,
     notices: u64,
@@ -209,6 +225,8 @@ impl Encoder {
             node: format!("\",\"node\":\"{node:016x}\"").into_bytes(),
             second: None,
             second_text: Vec::new(),
+            arrived: None,
+            arrived_text: Vec::new(),
             origin: format!("{}.{origin}.", since.0).into_bytes(),
             notices: 0,
         }
@@ -244,6 +262,9 @@ impl Encoder {
             }
         }
         text("account", mail.account.unwrap_or_default(), out);
+        if let Some(came) = mail.came {
+            self.came(came, out);
+        }
         match event {
             Event::Received(_, arrival) => {
                 text("tls", arrival.tls.unwrap_or_default(), out);
@@ -323,25 +344,43 @@ impl Encoder {
 
     /// The line up to the id of the event.
     fn begin(&mut self, at: UnixMillis, kind: Kind, out: &mut Vec<u8>) {
-        let second = at.0 / 1000;
-        if self.second != Some(second) {
-            self.second = Some(second);
-            self.second_text.clear();
-            at.write_iso(&mut self.second_text);
-            self.second_text.truncate(self.second_text.len() - "000Z".len());
-        }
         out.extend_from_slice(b"{\"time\":\"");
-        out.extend_from_slice(&self.second_text);
-        write_decimal(at.0 % 1000, 3, out);
-        out.extend_from_slice(b"Z\",\"event\":\"");
+        write_time(at, (&mut self.second, &mut self.second_text), out);
+        out.extend_from_slice(b"\",\"event\":\"");
         out.extend_from_slice(kind.word().as_bytes());
         out.extend_from_slice(b"\",\"event_id\":\"");
     }
+
+    /// When the message of an end came, and how large it is.
+    fn came(&mut self, (at, size): (UnixMillis, u64), out: &mut Vec<u8>) {
+        out.extend_from_slice(b",\"arrived\":\"");
+        write_time(at, (&mut self.arrived, &mut self.arrived_text), out);
+        out.push(b'"');
+        number("size", size, out);
+    }
+}
+
+/// A time, by the text of the last one up to its milliseconds: nearly all are of the same second as the one before.
+fn write_time(at: UnixMillis, (second, known): (&mut Option<u64>, &mut Vec<u8>), out: &mut Vec<u8>) {
+    if *second != Some(at.0 / 1000) {
+        *second = Some(at.0 / 1000);
+        known.clear();
+        at.write_iso(known);
+        known.truncate(known.len() - "000Z".len());
+    }
+    out.extend_from_slice(known);
+    write_decimal(at.0 % 1000, 3, out);
+    out.push(b'Z');
 }
 
 fn encode_attempt(attempt: &Attempt<'_>, mail: &Mail<'_>, counted: bool, out: &mut Vec<u8>) {
     text("hop", attempt.hop, out);
+    text("site", cut(attempt.site), out);
+    text("provider", attempt.provider, out);
     text("source", attempt.source, out);
+    if let Some(address) = attempt.address {
+        own_address(address, out);
+    }
     text("tls", attempt.tls, out);
     text("reply", attempt.reply, out);
     parameters(mail.parameters, out);
@@ -353,6 +392,11 @@ fn encode_attempt(attempt: &Attempt<'_>, mail: &Mail<'_>, counted: bool, out: &m
     if let Some(delay) = attempt.delay_ms {
         number("delay_ms", delay, out);
     }
+}
+
+/// Names of sites name all of their hosts: of those that have many the first ones tell.
+fn cut(site: &str) -> &str {
+    site.get(..limits::EVENT_SITE_MAX).unwrap_or(site)
 }
 
 fn parameters(named: &[(&str, &str)], out: &mut Vec<u8>) {
@@ -392,6 +436,9 @@ fn encode_admin(admin: &Admin<'_>, out: &mut Vec<u8>) {
     let (action, by) = match admin {
         Admin::Retry(change) => ("retry", change.by),
         Admin::Bounce(change) => ("bounce", change.by),
+        Admin::Hold(change) => ("hold", change.by),
+        Admin::Release(change) => ("release", change.by),
+        Admin::Trace(change) => ("trace", change.by),
         Admin::Suspend(suspended) => ("suspend", suspended.by),
         Admin::Resume(suspended) => ("resume", suspended.by),
         Admin::Suppress(change) => ("suppress", change.by),
@@ -404,7 +451,8 @@ fn encode_admin(admin: &Admin<'_>, out: &mut Vec<u8>) {
     text("action", action, out);
     text("by", by, out);
     match admin {
-        Admin::Retry(change) | Admin::Bounce(change) => {
+        Admin::Trace(change) => text("filter", change.filter, out),
+        Admin::Retry(change) | Admin::Bounce(change) | Admin::Hold(change) | Admin::Release(change) => {
             text("filter", change.filter, out);
             text("reason", change.reason, out);
             number("count", change.recipients, out);
@@ -443,152 +491,5 @@ fn encode_admin(admin: &Admin<'_>, out: &mut Vec<u8>) {
             }
             out.push(b']');
         }
-    }
-}
-
-fn until(time: UnixMillis, out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"until\":\"");
-    time.write_iso(out);
-    out.push(b'"');
-}
-
-/// A message id under this name, appended to a line that is still open.
-pub(super) fn message(name: &str, id: MessageId, out: &mut Vec<u8>) {
-    field(name, out);
-    out.push(b'"');
-    out.extend_from_slice(&id.to_text());
-    out.push(b'"');
-}
-
-fn field(name: &str, out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
-}
-
-fn text(name: &str, value: &str, out: &mut Vec<u8>) {
-    if !value.is_empty() {
-        field(name, out);
-        string(value.as_bytes(), out);
-    }
-}
-
-fn number(name: &str, value: u64, out: &mut Vec<u8>) {
-    field(name, out);
-    write_decimal(value, 1, out);
-}
-
-fn some_number(name: &str, value: u64, out: &mut Vec<u8>) {
-    if value > 0 {
-        number(name, value, out);
-    }
-}
-
-/// An address has no character that JSON would escape.
-fn address(client: SocketAddr, out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"client\":\"");
-    match client {
-        SocketAddr::V4(client) => {
-            write_ipv4(*client.ip(), out);
-            out.push(b':');
-            write_decimal(client.port().into(), 1, out);
-        }
-        SocketAddr::V6(client) => _ = write!(out, "{client}"),
-    }
-    out.push(b'"');
-}
-
-fn code(enhanced: Option<(u8, u16, u16)>, out: &mut Vec<u8>) {
-    let Some((class, subject, detail)) = enhanced else { return };
-    field("enhanced", out);
-    for (before, part) in [(b'"', class.into()), (b'.', subject), (b'.', detail)] {
-        out.push(before);
-        write_decimal(part.into(), 1, out);
-    }
-    out.push(b'"');
-}
-
-fn strings(all: &[&[u8]], out: &mut Vec<u8>) {
-    out.push(b'[');
-    for (place, one) in all.iter().enumerate() {
-        if place > 0 {
-            out.push(b',');
-        }
-        string(one, out);
-    }
-    out.push(b']');
-}
-
-/// A JSON string of bytes nobody vouches for; what is not UTF-8 becomes U+FFFD.
-fn string(bytes: &[u8], out: &mut Vec<u8>) {
-    out.push(b'"');
-    if is_plain(bytes) {
-        out.extend_from_slice(bytes);
-    } else {
-        escaped(bytes, out);
-    }
-    out.push(b'"');
-}
-
-/// Whether JSON has these bytes as they are: printable ASCII without quote and backslash. Eight at a time: most texts are too short for a wide
-/// register to be worth its set-up.
-fn is_plain(bytes: &[u8]) -> bool {
-    let words = bytes.chunks_exact(size_of::<u64>()).fold(0, |special, word| {
-        special | special_bytes(u64::from_le_bytes(word.try_into().expect("a chunk is a word")))
-    });
-    // The last word again, from the end, or as much of one as there is.
-    let last = match bytes.last_chunk() {
-        Some(last) => *last,
-        None => {
-            let mut last = [b' '; size_of::<u64>()];
-            last[..bytes.len()].copy_from_slice(bytes);
-            last
-        }
-    };
-    words | special_bytes(u64::from_le_bytes(last)) == 0
-}
-
-/// Not 0 if any of eight bytes is one that JSON escapes, or none of ASCII. A borrow or a carry can only come from such a byte.
-fn special_bytes(word: u64) -> u64 {
-    let ones = u64::MAX / 0xFF;
-    let below = |word: u64, least: u64| word.wrapping_sub(ones * least) & !word;
-    let is = |byte: u8| below(word ^ (ones * u64::from(byte)), 1);
-    (word | below(word, 0x20) | is(b'"') | is(b'\\') | is(0x7F)) & (ones * 0x80)
-}
-
-#[cold]
-fn escaped(bytes: &[u8], out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    for character in String::from_utf8_lossy(bytes).chars() {
-        match character {
-            '"' | '\\' => out.extend_from_slice(&[b'\\', character as u8]),
-            '\0'..='\x1F' | '\x7F' => {
-                let (high, low) = (usize::from(character as u8 >> 4), usize::from(character as u8 & 15));
-                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', HEX[high], HEX[low]]);
-            }
-            other => out.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_needs_no_escape_is_seen_at_every_place() {
-        for byte in 0..=255 {
-            let is_plain_byte = (0x20..0x7F).contains(&byte) && byte != b'"' && byte != b'\\';
-            for (length, filler) in
-                (1..40).flat_map(|length| [(length, b'a'), (length, b' '), (length, b'~')])
-            {
-                for place in 0..length {
-                    let mut bytes = vec![filler; length];
-                    bytes[place] = byte;
-                    assert_eq!(is_plain(&bytes), is_plain_byte, "{byte:#x} at {place} of {length}");
-                }
-            }
-        }
-        assert!(is_plain(b""));
     }
 }

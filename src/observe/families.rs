@@ -81,7 +81,11 @@ pub struct NamedCounters {
 impl NamedCounters {
     /// All 0, and no names.
     pub fn new(label: &'static str, what: &'static FamilyInfo) -> NamedCounters {
-        let rows = limits::METRIC_NAMES_MAX;
+        NamedCounters::with_names(limits::METRIC_NAMES_MAX, label, what)
+    }
+
+    /// The same with room for so many names.
+    pub fn with_names(rows: usize, label: &'static str, what: &'static FamilyInfo) -> NamedCounters {
         let names: Box<[OnceLock<Box<str>>]> = (0..rows).map(|_| OnceLock::new()).collect();
         let _ = names[0].set(OTHER.into());
         let counters = (0..rows * what.values.len()).map(|_| Counter::default()).collect();
@@ -178,6 +182,27 @@ const HOOKED: FamilyInfo = FamilyInfo {
     values: &HOOK,
 };
 
+const BY_SOURCE: FamilyInfo = FamilyInfo {
+    name: "source_recipients",
+    help: "Recipients in attempts over a connection by a source, and what became of them",
+    label: "outcome",
+    values: &["delivered", "deferred", "bounced"],
+};
+
+const BY_PROVIDER: FamilyInfo = FamilyInfo {
+    name: "provider_recipients",
+    help: "Recipients in attempts over a connection, by provider of the shaping files (the busiest; other: all else) and by what became of them",
+    label: "outcome",
+    values: &["delivered", "deferred", "bounced"],
+};
+
+const BY_TENANT: FamilyInfo = FamilyInfo {
+    name: "tenant_recipients",
+    help: "Recipients of tenants (the busiest; other: all else) by what became of them; those given up for age are bounced",
+    label: "outcome",
+    values: &["delivered", "deferred", "bounced"],
+};
+
 /// What became of recipients in attempts, by place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tried {
@@ -212,6 +237,10 @@ pub struct Families {
     pub attempted: NamedCounters,
     /// The same, by source and [`Tried`]; what left by the node's own addresses is not in it.
     pub by_source: NamedCounters,
+    /// The same, by provider of the shaping files and [`Tried`]; a site of none is in [`OTHER`].
+    pub by_provider: NamedCounters,
+    /// Recipients of tenants, by tenant and [`Tried`]; mail of nobody in particular is not in it.
+    pub by_tenant: NamedCounters,
     /// Messages of strangers, by what was verified ([`CHECKS`](crate::names::CHECKS)) and what it came to ([`VERDICTS`]).
     pub verified: NamedCounters,
 }
@@ -266,15 +295,9 @@ impl Default for Families {
                     values: &["delivered", "deferred", "bounced"],
                 },
             ),
-            by_source: NamedCounters::new(
-                "source",
-                &FamilyInfo {
-                    name: "source_recipients",
-                    help: "Recipients in attempts over a connection by a source, and what became of them",
-                    label: "outcome",
-                    values: &["delivered", "deferred", "bounced"],
-                },
-            ),
+            by_source: NamedCounters::new("source", &BY_SOURCE),
+            by_provider: NamedCounters::new("provider", &BY_PROVIDER),
+            by_tenant: NamedCounters::with_names(limits::METRIC_TENANTS_MAX, "tenant", &BY_TENANT),
             verified: NamedCounters::new(
                 "check",
                 &FamilyInfo {
@@ -294,6 +317,11 @@ impl Families {
         let Families { rejected, classified, narrowed, came_back, ways_out, proxied, .. } = self;
         let Families { quota_refused, hook, .. } = self;
         [rejected, classified, narrowed, came_back, ways_out, proxied, quota_refused, hook]
+    }
+
+    /// Those with names that all shards together count, the busiest by their names.
+    pub fn ranked(&self) -> [&NamedCounters; 2] {
+        [&self.by_provider, &self.by_tenant]
     }
 
     /// Those with names.

@@ -17,11 +17,13 @@ pub struct Latencies {
     pub delivered: Histogram<u64>,
     /// From the start of a commit to its sync.
     pub commit: Histogram<u64>,
+    /// From the end of the client's data to the sync behind which it hears 250; to the millisecond.
+    pub accepted: Histogram<u64>,
 }
 
 impl Default for Latencies {
     fn default() -> Latencies {
-        Latencies { delivered: histogram(), commit: histogram() }
+        Latencies { delivered: histogram(), commit: histogram(), accepted: histogram() }
     }
 }
 
@@ -30,9 +32,10 @@ impl Latencies {
     pub fn publish(&mut self, to: &Published) {
         let Ok(mut all) = to.0.try_lock() else { return };
         let added = all.delivered.add(&self.delivered).and(all.commit.add(&self.commit));
-        if added.is_ok() {
+        if added.and(all.accepted.add(&self.accepted)).is_ok() {
             self.delivered.reset();
             self.commit.reset();
+            self.accepted.reset();
         }
     }
 }

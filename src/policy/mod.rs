@@ -24,6 +24,7 @@ pub mod suppression;
 pub mod tenants;
 pub mod tls;
 pub mod tls_rpt;
+pub mod tokens;
 pub mod trust;
 pub mod verified;
 

@@ -28,6 +28,7 @@ mod rings;
 mod routes;
 mod shares;
 mod sites;
+pub mod summary;
 mod suspended;
 mod taking;
 mod unanswered;
@@ -157,7 +158,7 @@ impl Destinations {
     }
 
     fn enqueue(&mut self, key: DomainKey, group: Group, now: u32) -> Option<Effect> {
-        if group.not_before > now && !suspended::returns(&self.held, &self.domains, key, now) {
+        if !suspended::is_due(&self.held, &self.domains, (key, &group), now) {
             self.domains.defer(key, group);
             return None;
         }
@@ -417,17 +418,17 @@ impl Destinations {
         self.rest(key);
     }
 
-    /// The attempt never began (the connection was stale, or never came up): the group goes back to the front with
-    /// its credit.
+    /// The attempt never began (the connection was stale, or never came up): the group goes back to the front with its credit.
     #[must_use = "nobody works on the group, or asks where its domain leads, unless this is carried out"]
     pub fn put_back(&mut self, key: DomainKey, group: Group) -> Option<Effect> {
-        self.take_back(key, group);
-        self.activate(key, 1)
+        if self.take_back(key, group) { self.activate(key, 1) } else { None }
     }
 
     /// As [`Destinations::put_back`], where nothing can be carried out: the next [`Destinations::tick`] says what is to be done.
     pub fn put_back_unheard(&mut self, key: DomainKey, group: Group) {
-        self.take_back(key, group);
+        if !self.take_back(key, group) {
+            return;
+        }
         // The site may be another by now than the one whose connection gives the group back, or the domain may have none: then it is
         // not asked for by anybody before the tick asks.
         if self.site_of(key).is_some() {
@@ -436,12 +437,9 @@ impl Destinations {
         self.domains.wake(key, self.now);
     }
 
-    fn take_back(&mut self, key: DomainKey, group: Group) {
+    fn take_back(&mut self, key: DomainKey, group: Group) -> bool {
         self.credits.give_back(group.location.lane);
-        let Some(domain) = self.domains.get_mut(key) else { return };
-        domain.active -= 1;
-        domain.ready.push_front(group);
-        self.domains.put_in_front(key);
+        self.domains.take_back(key, group)
     }
 
     /// One more credit of a lane, for an attempt that goes on when what it brought so far went out with the one it had. False: all

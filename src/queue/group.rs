@@ -40,6 +40,8 @@ pub enum GroupPhase {
     Suspended,
     /// It waits for the time at which its sender or a rule wants it to go.
     Held,
+    /// An operator holds it, until he lets it go or for so long: nothing else does.
+    Kept,
     /// It was past its expiry when it was found at start: it is tried once more before it is given up, as the clock may be wrong.
     LastTry,
 }
@@ -75,6 +77,11 @@ impl Group {
         self.standing == GroupPhase::LastTry
     }
 
+    /// Whether an operator holds it.
+    pub fn is_kept(&self) -> bool {
+        self.standing == GroupPhase::Kept
+    }
+
     /// Whether it is given up without another attempt.
     pub fn is_expired(&self, now: u32) -> bool {
         self.expiry <= now && !self.is_last_try()
@@ -91,10 +98,10 @@ impl Group {
         }
     }
 
-    /// It is to be tried as soon as may be, and waits neither for a suspension nor for its hour any more.
+    /// It is to be tried as soon as may be, and waits neither for a suspension nor for its hour nor for an operator any more.
     pub fn resume(&mut self) {
         self.not_before = 0;
-        if matches!(self.standing, GroupPhase::Suspended | GroupPhase::Held) {
+        if matches!(self.standing, GroupPhase::Suspended | GroupPhase::Held | GroupPhase::Kept) {
             self.standing = GroupPhase::Usual;
         }
     }

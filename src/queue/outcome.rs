@@ -24,6 +24,8 @@ pub enum Disposition<D, R> {
     Expired(R),
     /// It ended here, without a next hop.
     Local(End),
+    /// An operator holds it, or lets it go: it waits.
+    Held(Box<Hold>),
 }
 
 /// What an attempt brought, between shards.
@@ -76,6 +78,62 @@ pub fn is_ours(reply: &str) -> bool {
     reply.len() < 3 || !reply.bytes().take(3).all(|byte| byte.is_ascii_digit())
 }
 
+/// What an operator wants with recipients that wait: to hold them, or to let them go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hold {
+    /// Until when, in Unix seconds; [`NO_END`]; 0: not any more.
+    pub until: u32,
+    /// Who, and why: one line.
+    pub words: Box<str>,
+    /// Attempts before that. Said where all that is live is listed; an outcome leaves it as it was.
+    pub attempts: u16,
+    /// The last reply before that; the same holds.
+    pub reply: Box<str>,
+    /// It was told that they are late; the same holds.
+    pub late: bool,
+    /// For whoever waits until it is on disk.
+    pub receipt: Option<Receipt>,
+}
+
+/// Until when mail is held of which an operator did not say it.
+pub const NO_END: u32 = u32::MAX;
+
+impl Hold {
+    /// What stands between its words and the last reply, where both are one text: neither has any of it in its line.
+    pub const BETWEEN: char = '\n';
+
+    /// Holds until then, with these words.
+    pub fn new(until: u32, words: &str) -> Hold {
+        let words = words.chars().filter(|letter| !letter.is_control()).collect::<String>().into();
+        Hold { until, words, ..Hold::default() }
+    }
+
+    /// Both as one text.
+    pub fn text(&self) -> String {
+        format!("{}{}{}", self.words, Hold::BETWEEN, self.reply)
+    }
+
+    /// The words and the last reply that [`Hold::text`] made one of.
+    pub fn parts(text: &str) -> (&str, &str) {
+        text.split_once(Hold::BETWEEN).unwrap_or((text, ""))
+    }
+
+    /// What holds of recipients of whom that was known before: attempts, the last reply, and whether it was told that they are late.
+    pub fn onto(&self, (attempts, reply, late): (u16, &str, bool)) -> Stored {
+        let reply = reply.into();
+        match self.until {
+            0 => Stored::Deferred(StoredDeferral { attempts, next: 0, reply, late }),
+            _ => Stored::Held(Box::new(Hold { attempts, reply, late, receipt: None, ..self.clone() })),
+        }
+    }
+
+    fn read(of: StoredDeferral) -> Hold {
+        let (words, reply) = Hold::parts(&of.reply);
+        let (words, reply) = (words.into(), reply.into());
+        Hold { until: of.next, words, attempts: of.attempts, reply, late: of.late, receipt: None }
+    }
+}
+
 /// Why a recipient is returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -120,6 +178,9 @@ impl Failure {
     }
 }
 
+/// The number of those that an operator holds: no end has it.
+const HELD: u8 = 7;
+
 impl<D, R> Disposition<D, R> {
     /// What is known of it if it is tried again; None: this is its end.
     pub fn deferral(&self) -> Option<&D> {
@@ -153,7 +214,13 @@ impl<D, R> Disposition<D, R> {
             Disposition::Expired(_) => "expired",
             Disposition::Deferred(_) => "deferred",
             Disposition::Local(end) => end.word(),
+            Disposition::Held(_) => "held",
         }
+    }
+
+    /// Whether nothing is left to be done for it.
+    pub fn is_end(&self) -> bool {
+        !matches!(self, Disposition::Deferred(_) | Disposition::Held(_))
     }
 
     /// Its number in a record (docs/record-format.md).
@@ -164,6 +231,7 @@ impl<D, R> Disposition<D, R> {
             Disposition::Expired(_) => 3,
             Disposition::Deferred(_) => 4,
             Disposition::Local(end) => end.code(),
+            Disposition::Held(_) => HELD,
         }
     }
 }
@@ -181,6 +249,7 @@ impl Stored {
             2 => Disposition::Bounced(class),
             3 => Disposition::Expired(class),
             4 => Disposition::Deferred(deferral()),
+            HELD => Disposition::Held(Box::new(Hold::read(deferral()))),
             other => Disposition::Local(End::of_code(other)?),
         })
     }
@@ -225,7 +294,7 @@ impl Ended {
                 (&failure.diagnostic, before.saturating_add(u16::from(!failure.unattempted)))
             }
             Disposition::Expired(failure) => (&failure.diagnostic, before),
-            Disposition::Local(_) => (taken, before),
+            Disposition::Local(_) | Disposition::Held(_) => (taken, before),
         }
     }
 }
@@ -270,6 +339,9 @@ impl RangeOutcome {
             Disposition::Bounced(failure) => Disposition::Bounced(failure.class),
             Disposition::Expired(failure) => Disposition::Expired(failure.class),
             Disposition::Local(end) => Disposition::Local(*end),
+            Disposition::Held(hold) => {
+                Disposition::Held(Box::new(Hold { receipt: None, ..Hold::clone(hold) }))
+            }
         }
     }
 }
@@ -431,7 +503,11 @@ mod tests {
             assert_eq!((one.disposition.code(), stored.code()), (code, code));
             assert_eq!(Stored::of_code(code, None, deferral), Some(stored));
         }
-        for code in (0..=u8::MAX).filter(|code| !(1..=4).contains(code) && End::of_code(*code).is_none()) {
+        let held = Stored::Held(Box::new(Hold::read(deferral())));
+        assert_eq!((held.code(), Stored::of_code(7, None, deferral)), (7, Some(held)));
+        assert_eq!(End::of_code(HELD), None);
+        let known = |code: &u8| (1..=4).contains(code) || *code == HELD || End::of_code(*code).is_some();
+        for code in (0..=u8::MAX).filter(|code| !known(code)) {
             assert_eq!(Stored::of_code(code, None, deferral), None, "{code}");
         }
     }
@@ -440,6 +516,20 @@ mod tests {
     fn what_is_returned_or_tried_again_says_so() {
         let said = ended().map(|one| (one.deferral().is_some(), one.returned().is_some()));
         assert_eq!(said, [(false, false), (false, true), (false, true), (true, false), (false, false)]);
+    }
+
+    #[test]
+    fn what_is_held_keeps_what_was_known_of_it() {
+        let hold = Hold::new(9000, "by user 0:\r\n the list is bad");
+        assert_eq!(&*hold.words, "by user 0: the list is bad");
+        let Stored::Held(held) = hold.onto((3, "451 later", true)) else { panic!("it is held") };
+        assert_eq!(held.text(), "by user 0: the list is bad\n451 later");
+        assert_eq!(Hold::parts(&held.text()), ("by user 0: the list is bad", "451 later"));
+        let said = StoredDeferral { attempts: 3, next: 9000, reply: held.text().into(), late: true };
+        assert_eq!(Hold::read(said), *held);
+        let released = Hold::default().onto((held.attempts, &held.reply, held.late));
+        let deferred = StoredDeferral { attempts: 3, next: 0, reply: "451 later".into(), late: true };
+        assert_eq!(released, Stored::Deferred(deferred));
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub enum GroupState {
     Ready,
     /// For a suspension to end.
     Suspended,
-    /// For the time at which it is to go.
+    /// For the time at which it is to go, or for an operator who holds it.
     Held,
 }
 
@@ -61,7 +61,7 @@ impl GroupState {
     pub fn of(self, group: &Group) -> GroupState {
         match (self, group.standing) {
             (GroupState::Deferred, GroupPhase::Suspended) => GroupState::Suspended,
-            (GroupState::Deferred, GroupPhase::Held) => GroupState::Held,
+            (GroupState::Deferred, GroupPhase::Held | GroupPhase::Kept) => GroupState::Held,
             _ => self,
         }
     }
@@ -262,7 +262,7 @@ pub struct Tally {
     pub deferred: u64,
     /// And how many for a suspension to end.
     pub suspended: u64,
-    /// And how many for the time at which they are to go.
+    /// And how many for the time at which they are to go, or for an operator who holds them.
     pub held: u64,
     /// Groups under way: a connection has them, and the queue knows only how many. Counted where a filter means whole domains.
     pub under_way: u64,

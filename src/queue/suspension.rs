@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use crate::config::RouteTarget;
 use crate::limits;
 use crate::queue::select::{BadFilter, Filter, Pattern, Place, hosts};
 use crate::shaping::key::Key;
@@ -23,6 +24,8 @@ pub enum Effect {
     Return,
     /// A key of sites has this value until it ends.
     Set(Key, Value),
+    /// The mail goes there until it ends, whatever routes and the DNS say.
+    Redirect(RouteTarget),
 }
 
 impl Effect {
@@ -32,6 +35,7 @@ impl Effect {
             Effect::Wait => "wait",
             Effect::Return => "return",
             Effect::Set(..) => "set",
+            Effect::Redirect(_) => "redirect",
         }
     }
 }
@@ -43,6 +47,7 @@ impl fmt::Display for Effect {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Effect::Set(key, value) => write!(formatter, "{} = {value}", key.name()),
+            Effect::Redirect(to) => write!(formatter, "redirect to {to}"),
             effect => formatter.write_str(effect.name()),
         }
     }
@@ -411,7 +416,7 @@ impl ActiveSuspensions {
     fn first(&self, place: Place<'_>, now: u32, means: impl Fn(&Scope) -> bool) -> Option<Found<'_>> {
         let held = self.places(place).into_iter().filter(|at| {
             let one = &self.all.all[*at];
-            self.ends[*at] > now && !matches!(one.effect, Effect::Set(..)) && means(&one.scope)
+            self.ends[*at] > now && matches!(one.effect, Effect::Wait | Effect::Return) && means(&one.scope)
         });
         // What waits can still be returned, and not the other way round.
         let waits = |at: usize| self.all.all[at].effect == Effect::Wait;
@@ -428,9 +433,25 @@ impl ActiveSuspensions {
         found.sort_by_key(|at| self.all.all[*at].id);
         let set = |at: usize| match &self.all.all[at].effect {
             Effect::Set(key, value) => Some((*key, value)),
-            Effect::Wait | Effect::Return => None,
+            Effect::Wait | Effect::Return | Effect::Redirect(_) => None,
         };
         found.into_iter().filter_map(set).collect()
+    }
+
+    /// Where the mail goes that would go there: as the last says that means it.
+    pub fn redirect(&self, place: Place<'_>, now: UnixMillis) -> Option<&RouteTarget> {
+        let there = self.places(place).into_iter().map(|at| &self.all.all[at]).filter(|one| one.until > now);
+        let led = there.filter_map(|one| match &one.effect {
+            Effect::Redirect(to) => Some((one.id, to)),
+            _ => None,
+        });
+        led.max_by_key(|(id, _)| *id).map(|(_, to)| to)
+    }
+
+    /// Numbers and ends of those that lead mail elsewhere.
+    pub fn redirects(&self) -> Vec<(u64, UnixMillis)> {
+        let led = self.all().iter().filter(|one| matches!(one.effect, Effect::Redirect(_)));
+        led.map(|one| (one.id, one.until)).collect()
     }
 
     /// All of them.

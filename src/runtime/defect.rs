@@ -113,6 +113,8 @@ pub enum Defect {
     ParametersStay,
     /// A start lets mail go whose hour has not come.
     HeldForgotten,
+    /// A start lets mail go that an operator holds.
+    HoldForgotten,
     /// A start hands out what a rule discards.
     DiscardedHandedOut,
     /// All shards but one keep the policy that was replaced.
@@ -137,6 +139,8 @@ pub enum Defect {
     RoutesKept,
     /// A page of the queue skips a domain.
     PageSkips,
+    /// What sums up the queue skips a domain.
+    SummarySkips,
     /// Senders are told of failures and delays whatever they asked for.
     NotifyIgnored,
     /// Each time that mail is late its sender is told so.

@@ -9,11 +9,13 @@ use std::sync::Arc;
 use crate::limits;
 use crate::queue::destinations::aside::next_domain;
 use crate::queue::destinations::walk::{Slice, Walk};
+use crate::queue::outcome::NO_END;
 use crate::queue::select::{Filter, ScanPosition, WaitingGroup};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::answer::change::{Change, Returns};
 use crate::shard::answer::clock::times;
+use crate::shard::answer::hold::Holding;
 use crate::shard::ask::{Ask, Part, Reply, Row};
 use crate::shard::inbound::submit;
 use crate::shard::outbound::why::share;
@@ -23,9 +25,12 @@ use crate::shard::swap;
 pub(in crate::shard) mod change;
 mod clock;
 mod detail;
+mod hold;
 mod index;
+mod overview;
 mod rest;
 mod why;
+mod written;
 
 /// The immortal task behind all answers.
 pub async fn answer<R: Runtime>(shard: Rc<Shard<R>>) {
@@ -73,6 +78,12 @@ async fn answer_one<R: Runtime>(shard: &Rc<Shard<R>>, ask: Ask) {
         Ask::Bounce(filter, from, reason, reply) => {
             change(shard, &filter, from, &Change::Bounce(Returns::new(reason)), reply).await;
         }
+        Ask::Hold(filter, from, (until, words), reply) => {
+            change(shard, &filter, from, &Change::Hold(Holding::until(until, words)), reply).await;
+        }
+        Ask::Release(filter, from, reply) => {
+            change(shard, &filter, from, &Change::Hold(Holding::release()), reply).await;
+        }
         Ask::Index(lane, keys, replies, reply) => {
             if let Some(page) = index::index(shard, lane, keys, replies, &reply).await {
                 reply.answer(page);
@@ -92,6 +103,13 @@ async fn answer_one<R: Runtime>(shard: &Rc<Shard<R>>, ask: Ask) {
         Ask::Generation(reply) => reply.answer(shard.live.generation()),
         Ask::Why(domain, reply) => why::why(shard, domain, reply).await,
         Ask::Share(site, reply) => reply.answer(share(shard, &site)),
+        Ask::Dialogues(id, reply) => reply.answer(shard.say.dialogues.borrow().of(id)),
+        Ask::Trace(tracing, reply) => {
+            shard.say.trace.watch(tracing);
+            reply.answer(());
+        }
+        Ask::Summary(reply) => overview::summary(shard, reply).await,
+        Ask::Sites(wanted, reply) => overview::sites(shard, wanted, reply).await,
         Ask::Store(letter, reply) => {
             let stored = submit::own(shard, *letter).await;
             reply.answer(stored.map(|_| ()));
@@ -126,7 +144,8 @@ async fn walk<R: Runtime>(
     let row = |seen: WaitingGroup| {
         let group = &seen.group;
         Row {
-            next: (group.not_before > 0).then(|| shard.wall_of(group.not_before)),
+            next: (group.not_before > 0 && group.not_before < NO_END)
+                .then(|| shard.wall_of(group.not_before)),
             closed_until: seen.closed_until.map(|until| shard.wall_of(until)),
             expiry: shard.wall_of(group.expiry),
             now: shard.seconds(),
@@ -171,8 +190,6 @@ async fn change<R: Runtime>(
         };
         part.next = next.map(|domain| ScanPosition { domain, after: None });
     }
-    if let Change::Bounce(returns) = change {
-        part.unwritten = returns.unwritten(shard, || reply.is_wanted()).await;
-    }
+    part.unwritten = change.unwritten(shard, || reply.is_wanted()).await;
     reply.answer(part);
 }

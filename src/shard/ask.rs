@@ -17,9 +17,12 @@ use crate::queue::select::{Filter, ScanPosition, Tally, WaitingGroup};
 use crate::runtime::Bell;
 use crate::shard::inbound::listener::ListenError;
 use crate::shard::live::LiveConfig;
+use crate::shard::trace::Tracing;
 use crate::time::UnixMillis;
+use overview::{SitePage, SitesWanted, Summary};
 use why::{DomainWait, SiteShare};
 
+pub mod overview;
 pub mod why;
 
 /// Who asked is told by this, unless he has gone. The answer is handed over on the shard's thread: that must not wait for anything.
@@ -69,6 +72,10 @@ pub enum Ask {
     Retry(Arc<Filter>, ScanPosition, Reply<Part>),
     /// What is meant goes back to its sender, with these words.
     Bounce(Arc<Filter>, ScanPosition, Arc<str>, Reply<Part>),
+    /// What is meant is held until then, in Unix seconds, with these words.
+    Hold(Arc<Filter>, ScanPosition, (u32, Arc<str>), Reply<Part>),
+    /// What is meant and held goes on.
+    Release(Arc<Filter>, ScanPosition, Reply<Part>),
     /// Where the lanes of this shard have a message of this id.
     Find(MessageId, Reply<Vec<(u16, u32)>>),
     /// What lanes of this shard know of these recipients.
@@ -85,8 +92,16 @@ pub enum Ask {
     Why(Arc<str>, Reply<Vec<DomainWait>>),
     /// What this shard has of a site.
     Share(Arc<str>, Reply<SiteShare>),
+    /// Somebody wants to see what sessions say.
+    Trace(Arc<Tracing>, Reply<()>),
+    /// What was said in attempts of late, made on this shard, that failed for a message.
+    Dialogues(MessageId, Reply<Vec<FailedDialogue>>),
     /// To store a message of the node's own. Why it did not, in words.
     Store(Box<Letter>, Reply<Result<(), Box<str>>>),
+    /// All that waits there, and the sites of it, summed up.
+    Summary(Reply<Summary>),
+    /// Some of its sites, in the order of their names.
+    Sites(SitesWanted, Reply<SitePage>),
 }
 
 impl Ask {
@@ -97,7 +112,15 @@ impl Ask {
 
     /// Whether it is a part of what was asked before, or of something small, and costs nobody else anything.
     pub fn is_small(&self) -> bool {
-        matches!(self, Ask::Details(..) | Ask::Find(..) | Ask::Show(..) | Ask::Share(..) | Ask::Store(..))
+        matches!(
+            self,
+            Ask::Details(..)
+                | Ask::Find(..)
+                | Ask::Show(..)
+                | Ask::Share(..)
+                | Ask::Store(..)
+                | Ask::Trace(..)
+        ) || matches!(self, Ask::Dialogues(..))
             || self.is_urgent()
     }
 
@@ -107,6 +130,7 @@ impl Ask {
             Ask::Count(.., reply) | Ask::List(.., reply) | Ask::Retry(.., reply) | Ask::Bounce(.., reply) => {
                 reply.is_wanted()
             }
+            Ask::Hold(.., reply) | Ask::Release(.., reply) => reply.is_wanted(),
             Ask::Find(_, reply) => reply.is_wanted(),
             Ask::Details(_, reply) => reply.is_wanted(),
             Ask::Show(.., reply) => reply.is_wanted(),
@@ -115,7 +139,11 @@ impl Ask {
             Ask::Index(.., reply) => reply.is_wanted(),
             Ask::Why(_, reply) => reply.is_wanted(),
             Ask::Share(_, reply) => reply.is_wanted(),
+            Ask::Trace(_, reply) => reply.is_wanted(),
+            Ask::Dialogues(_, reply) => reply.is_wanted(),
             Ask::Store(_, reply) => reply.is_wanted(),
+            Ask::Summary(reply) => reply.is_wanted(),
+            Ask::Sites(_, reply) => reply.is_wanted(),
         }
     }
 }
@@ -241,6 +269,8 @@ pub struct Detail {
     pub recipients: Vec<String>,
     /// What was said last about the first of them.
     pub reply: String,
+    /// Who holds that, and why: in words.
+    pub hold: Option<String>,
 }
 
 /// A stored message.
@@ -258,9 +288,26 @@ pub struct MessageDetail {
     pub left: u32,
 }
 
+/// What was said in an attempt that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedDialogue {
+    /// The first recipient that it was of.
+    pub first: u16,
+    /// How many.
+    pub count: u16,
+    /// When it ended.
+    pub at: UnixMillis,
+    /// With whom.
+    pub hop: String,
+    /// Line by line.
+    pub lines: Vec<String>,
+}
+
 /// A recipient that is not settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnsettledRecipient {
+    /// Which of the message's it is.
+    pub ordinal: u16,
     /// Its address.
     pub address: String,
     /// Attempts so far.
@@ -269,6 +316,8 @@ pub struct UnsettledRecipient {
     pub next: u32,
     /// What was said last.
     pub reply: String,
+    /// Who holds it, and why: in words. Until `next`.
+    pub hold: Option<String>,
 }
 
 /// The asks of all shards.

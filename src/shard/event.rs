@@ -27,6 +27,8 @@ pub(in crate::shard) fn event_of<'a, D, R>(
         Disposition::Bounced(_) => Event::Bounced(mail, attempt),
         Disposition::Expired(_) => Event::Expired(mail, attempt),
         Disposition::Local(end) => Event::Local(*end, mail, attempt),
+        // Nobody asks: of a hold it is told who does it, and not each recipient.
+        Disposition::Held(hold) => Event::Deferred(mail, attempt, UnixMillis(u64::from(hold.until) * 1000)),
     }
 }
 
@@ -58,6 +60,7 @@ pub(in crate::shard) fn kind_of<D, R>(disposition: &Disposition<D, R>) -> Kind {
         Disposition::Bounced(_) => Kind::Bounced,
         Disposition::Expired(_) => Kind::Expired,
         Disposition::Local(end) => Kind::Local(*end),
+        Disposition::Held(_) => Kind::Deferred,
     }
 }
 
@@ -72,7 +75,7 @@ pub(in crate::shard) fn class_of<R: Runtime, D, B>(
     answers: Option<&Answers>,
 ) -> Option<Class> {
     match disposition {
-        Disposition::Delivered | Disposition::Local(_) => return None,
+        Disposition::Delivered | Disposition::Local(_) | Disposition::Held(_) => return None,
         Disposition::Expired(_) => return Some(Class::Expired),
         Disposition::Deferred(_) | Disposition::Bounced(_) => {}
     }

@@ -22,6 +22,7 @@ use crate::policy::returns::Returns;
 use crate::policy::signing::Signing;
 use crate::policy::tenants::Tenants;
 use crate::policy::tls::{self, ClientAuthorities, Renewed, Tickets};
+use crate::policy::tokens::Tokens;
 use crate::route::egress::Egresses;
 use crate::route::gate::Gate;
 use crate::route::{Route, Table};
@@ -71,6 +72,8 @@ pub struct LiveConfig {
     pub returns: Option<Arc<Returns>>,
     /// What writes ways out of lists; None: nobody serves their pages.
     pub links: Option<Arc<Links>>,
+    /// Who may ask control over HTTP; None: only this machine.
+    pub tokens: Option<Arc<Tokens>>,
     /// The certificate of those pages.
     pub public_tls: Option<Arc<rustls::ServerConfig>>,
     /// What tickets of clients are sealed with.
@@ -112,6 +115,8 @@ pub struct Contents {
     pub verp: Option<Verp>,
     /// What writes ways out of lists, if anything does.
     pub links: Option<Arc<Links>>,
+    /// Who may ask control over HTTP, if there is a file that says so.
+    pub tokens: Option<Arc<Tokens>>,
     /// Certificate and key of `[public]`.
     pub public_tls: Option<Arc<rustls::ServerConfig>>,
     /// What tickets of clients are sealed with, as long as the process lives.
@@ -124,7 +129,7 @@ impl LiveConfig {
     /// That of a configuration whose ports are resolved, with what its files hold, for so many shards.
     pub fn new(config: Arc<Config>, contents: Contents, shards: usize) -> LiveConfig {
         let Contents { certificates, clients, accounts, shaping, verifying, .. } = contents;
-        let Contents { signing, verp, links, public_tls, tickets, renewed, .. } = contents;
+        let Contents { signing, verp, links, tokens, public_tls, tickets, renewed, .. } = contents;
         let returns = Returns::new(&config.feedback, verp);
         let shards = config.particulars(shards);
         let certificates = certificates.into_iter().chain(std::iter::repeat(None));
@@ -160,6 +165,7 @@ impl LiveConfig {
             signing,
             returns: (!config.feedback.is_off()).then(|| Arc::new(returns)),
             links,
+            tokens,
             public_tls,
             tickets,
             renewed,

@@ -6,8 +6,10 @@ use crate::observe::accounting::EventQueue;
 use crate::observe::latency::Latencies;
 use crate::observe::repeat::Repeat;
 use crate::shard::ask::Answering;
+use crate::shard::dialogues::Dialogues;
 use crate::shard::handed::Handed;
 use crate::shard::pace::Pace;
+use crate::shard::trace::TraceDesk;
 use crate::shard::turns::Turns;
 use crate::smtp::server::Intake;
 
@@ -23,6 +25,10 @@ pub(in crate::shard) struct Say {
     pub turns: Turns,
     /// Where the task waits that answers control.
     pub answering: Answering,
+    /// Who watches sessions.
+    pub trace: TraceDesk,
+    /// What was said in attempts that failed.
+    pub dialogues: RefCell<Dialogues>,
     /// How fast that one answers.
     pub pace: Pace,
     /// How far the wall clock was ahead of the queues' when it was last compared, milliseconds.

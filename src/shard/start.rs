@@ -39,6 +39,7 @@ use crate::shard::suppression::SuppressionView;
 use crate::shard::suspend;
 use crate::shard::tell;
 use crate::shard::timers::Timers;
+use crate::shard::trace::TraceDesk;
 use crate::shard::turns::Turns;
 use crate::shard::{inbox, swap, tick};
 use crate::smtp::server::Intake;
@@ -278,6 +279,8 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &ShardSetup) -> Result<Rc<Shar
         latencies: RefCell::default(),
         turns: Turns::default(),
         answering: Answering::default(),
+        trace: TraceDesk::default(),
+        dialogues: RefCell::default(),
         pace: Pace::default(),
         wall_ahead: Cell::new(clock.wall_ahead(now, wall)),
         addressless: RefCell::default(),

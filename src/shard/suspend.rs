@@ -16,7 +16,7 @@ use crate::shard::Shard;
 use crate::shard::answer::change;
 use crate::shard::live::LiveConfig;
 use crate::shard::outbound::dispatch::carry_out;
-use crate::shard::outbound::{borrow, sites, suspended};
+use crate::shard::outbound::{borrow, reroute, sites, suspended};
 
 /// Takes up what is suspended now, if that is something else than before.
 pub(in crate::shard) fn hear<R: Runtime>(shard: &Rc<Shard<R>>) {
@@ -37,7 +37,8 @@ pub(in crate::shard) fn hear<R: Runtime>(shard: &Rc<Shard<R>>) {
     let live = shard.live.get();
     hold_sources(shard, &live, &all);
     let held = held.with(Providers::of(&all, |name| live.table.provider(name)));
-    let sets = held.sets();
+    let (sets, redirects) = (held.sets(), held.redirects());
+    shard.outbound.resolver.redirect(held.clone());
     let before = shard.outbound.destinations.borrow_mut().suspend(held);
     if sets || before.sets() {
         shard.outbound.suspending.sets.set(true);
@@ -53,6 +54,9 @@ pub(in crate::shard) fn hear<R: Runtime>(shard: &Rc<Shard<R>>) {
         shard.outbound.suspending.returns.set(true);
     }
     borrow::give_all_back(shard);
+    if redirects != before.redirects() {
+        reroute::redirected(shard);
+    }
     begin(shard);
 }
 

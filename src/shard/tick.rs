@@ -25,6 +25,7 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
         shard.gate();
         begin_due(&shard).await;
         suspend::tick(&shard);
+        shard.say.trace.tick();
         borrow::tick(&shard);
         if shard.runtime.should_yield() {
             shard.runtime.yield_now().await;

@@ -228,6 +228,7 @@ impl<T: Tickets> Item<T> {
             }
             Item::Outcome(outcome, _) => match &outcome.disposition {
                 Stored::Deferred(StoredDeferral { reply, .. }) => 80 + reply.len(),
+                Stored::Held(hold) => 80 + hold.words.len() + hold.reply.len(),
                 _ => 80,
             },
             Item::Snapshot(_) => limits::SNAPSHOT_MAX,
@@ -327,8 +328,8 @@ pub(in crate::spool) trait Names {
     fn name(&self, outcome: &Outcome) -> Option<(u32, u32)>;
     /// Writes a snapshot.
     fn snapshot(&self, of: Snapshot, out: &mut Vec<u8>) -> Option<RecordKind>;
-    /// Writes what is live of a message that moves; false if it is not live any more where it was read.
-    fn state(&self, moved: &Moved, out: &mut Vec<u8>) -> bool;
+    /// Writes what is live of a message that moves, and whether some of it is held; None if it is not live any more where it was read.
+    fn state(&self, moved: &Moved, out: &mut Vec<u8>) -> Option<bool>;
 }
 
 /// What of the front of the queue goes into one commit together, if one can hold it: how many items, and at most so many bytes.
@@ -518,11 +519,9 @@ fn write<T: Tickets>(
         }
         Item::Move(moved, _) => {
             let mut state = Vec::new();
-            if !names.state(moved, &mut state) {
-                return None;
-            }
+            let held = names.state(moved, &mut state)?;
             record::start(front, RecordKind::Message);
-            record::write_moved(front, &moved.fields, &state, &moved.pieces, !moved.body.is_empty())
+            record::write_moved(front, &moved.fields, (&state, held), &moved.pieces, !moved.body.is_empty())
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::id::Location;
 use crate::limits;
 use crate::queue::outcome::{Stored, StoredDeferral};
 use crate::spool::batch::{Moved, RecordPlace, Snapshot};
-use crate::spool::index::{self, Entry, Index, LiveRange, Part, Replies};
+use crate::spool::index::{self, Entry, Index, Part, Replies};
 use crate::spool::record::{self, Extent, RecordKind};
 use crate::spool::segments::Segments;
 use crate::spool::slot::{SegmentState, Slot};
@@ -289,42 +289,37 @@ pub(in crate::spool) fn write_snapshot(
         out.extend_from_slice(&offset.to_le_bytes());
         out.extend_from_slice(&[0; 2]);
     }
+    let mut held = false;
     for (_, entry) in entries {
         let ranges = entry.live();
         out.extend_from_slice(&entry.offset.to_le_bytes());
         out.extend_from_slice(&(ranges.len() as u16).to_le_bytes());
         for range in ranges.iter() {
-            let reply = replies.text(range.reply).into();
-            let LiveRange { attempts, next, late, .. } = *range;
-            let disposition = Stored::Deferred(StoredDeferral { attempts, next, reply, late });
-            record::write_disposition(out, range.first, range.count, &disposition);
+            held |= range.held;
+            record::write_disposition(out, range.first, range.count, &range.stored(replies));
         }
     }
-    Some(if settled.is_some() { RecordKind::PartialSnapshot } else { RecordKind::Snapshot })
+    Some(RecordKind::of_snapshot(settled.is_some(), held))
 }
 
-/// Writes what is live of a message that moves; false if it is not live any more where it was read.
+/// Writes what is live of a message that moves, and whether some of it is held; None if it is not live any more where it was read.
 pub(in crate::spool) fn write_state(
     segments: &Segments,
     index: &Index,
     replies: &Replies,
     moved: &Moved,
     out: &mut Vec<u8>,
-) -> bool {
-    let Some(entry) = to_move(segments, index, moved) else { return false };
-    for range in entry.live().iter() {
-        let mut reply = replies.text(range.reply);
-        while reply.len() > limits::REPLY_MOVED_MAX {
-            let end = reply.char_indices().next_back().map_or(0, |(at, _)| at);
-            reply = &reply[..end];
+) -> Option<bool> {
+    let live = to_move(segments, index, moved)?.live();
+    for range in live.iter() {
+        let mut stored = range.stored(replies);
+        if let Stored::Deferred(StoredDeferral { reply, .. }) = &mut stored
+            && reply.len() > limits::REPLY_MOVED_MAX
+        {
+            let end = (0..=limits::REPLY_MOVED_MAX).rev().find(|at| reply.is_char_boundary(*at));
+            *reply = reply[..end.unwrap_or(0)].into();
         }
-        let disposition = Stored::Deferred(StoredDeferral {
-            attempts: range.attempts,
-            next: range.next,
-            reply: reply.into(),
-            late: range.late,
-        });
-        record::write_disposition(out, range.first, range.count, &disposition);
+        record::write_disposition(out, range.first, range.count, &stored);
     }
-    true
+    Some(live.iter().any(|range| range.held))
 }

@@ -1,5 +1,6 @@
 //! What became of recipients, and how that is written in outcomes, snapshots and moves.
 
+use crate::limits;
 use crate::mail::classify::Class;
 use crate::queue::outcome::{Stored, StoredDeferral};
 use crate::spool::segment::FieldReader;
@@ -23,9 +24,15 @@ pub(in crate::spool) fn write_outcome(
 
 /// A range and its disposition.
 pub(in crate::spool) fn write_disposition(out: &mut Vec<u8>, first: u16, count: u16, disposition: &Stored) {
+    let marked = |attempts: u16, late: bool| attempts.min(!LATE) | if late { LATE } else { 0 };
+    let both;
     let (attempts, next, reply) = match disposition {
         Stored::Deferred(StoredDeferral { attempts, next, reply, late }) => {
-            ((*attempts).min(!LATE) | if *late { LATE } else { 0 }, *next, &**reply)
+            (marked(*attempts, *late), *next, &**reply)
+        }
+        Stored::Held(hold) => {
+            both = cut(hold.text());
+            (marked(hold.attempts, hold.late), hold.until, &*both)
         }
         Stored::Bounced(class) | Stored::Expired(class) => (class.map_or(0, Class::number), 0, ""),
         Stored::Delivered | Stored::Local(_) => (0, 0, ""),
@@ -38,6 +45,13 @@ pub(in crate::spool) fn write_disposition(out: &mut Vec<u8>, first: u16, count: 
     let reply = &reply.as_bytes()[..reply.len().min(usize::from(u16::MAX))];
     out.extend_from_slice(&(reply.len() as u16).to_le_bytes());
     out.extend_from_slice(reply);
+}
+
+/// What fits with a message that moves. The words are in front, and shorter than that: they and the mark behind them stay.
+fn cut(mut text: String) -> String {
+    let end = (0..=limits::REPLY_MOVED_MAX.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+    text.truncate(end.unwrap_or(0));
+    text
 }
 
 /// Reads what [`write_disposition`] wrote.
@@ -65,6 +79,7 @@ pub(in crate::spool) const DISPOSITION: usize = 13;
 mod tests {
     use super::*;
     use crate::names::ends::End;
+    use crate::queue::outcome::Hold;
 
     #[test]
     fn fates_survive() {
@@ -83,6 +98,8 @@ mod tests {
             Stored::Local(End::Suppressed),
             deferred(false),
             deferred(true),
+            Hold::new(1_700_000_000, "by user 0: no").onto((3, "451 4.7.1 later", true)),
+            Stored::Held(Box::new(Hold::default())),
         ] {
             let mut out = Vec::new();
             write_disposition(&mut out, 4, 2, &disposition);

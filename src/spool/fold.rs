@@ -387,11 +387,9 @@ impl<F: Files> Fold<'_, F> {
                 }
                 read.is_none()
             }
-            kind if kind == RecordKind::Snapshot as u8 => {
-                self.snapshot(sequence, FieldReader(record.payload), false).is_none()
-            }
-            kind if kind == RecordKind::PartialSnapshot as u8 => {
-                self.snapshot(sequence, FieldReader(record.payload), true).is_none()
+            kind if RecordKind::snapshot(kind).is_some() => {
+                let partial = RecordKind::snapshot(kind) == Some(true);
+                self.snapshot(sequence, FieldReader(record.payload), partial).is_none()
             }
             kind if kind == RecordKind::Chunk as u8 => false,
             kind if kind & record::CRITICAL != 0 => {

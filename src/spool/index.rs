@@ -234,7 +234,7 @@ impl Entry {
             }
         };
         self.set_live(live);
-        if matches!(disposition, Stored::Deferred(_)) { 0 } else { touched }
+        if disposition.is_end() { touched } else { 0 }
     }
 
     /// Replaces what is known by a snapshot.
@@ -242,16 +242,18 @@ impl Entry {
         self.forget(replies);
         let mut live = LiveRecipients::None;
         for (first, count, disposition) in ranges {
-            if let Stored::Deferred(StoredDeferral { attempts, next, reply, late }) = disposition {
-                let reply = if *attempts == 0 { NO_REPLY } else { replies.keep(reply) };
-                live.push(LiveRange {
-                    first: *first,
-                    count: *count,
-                    attempts: *attempts,
-                    reply,
-                    next: *next,
-                    late: *late,
-                });
+            let known = LiveRange { first: *first, count: *count, ..LiveRange::all(0) };
+            match disposition {
+                Stored::Deferred(StoredDeferral { attempts, next, reply, late }) => {
+                    let reply = if *attempts == 0 { NO_REPLY } else { replies.keep(reply) };
+                    live.push(LiveRange { attempts: *attempts, reply, next: *next, late: *late, ..known });
+                }
+                Stored::Held(hold) => {
+                    let reply = replies.keep(&hold.text());
+                    let (attempts, late) = (hold.attempts, hold.late);
+                    live.push(LiveRange { attempts, reply, next: hold.until, late, held: true, ..known });
+                }
+                _ => {}
             }
         }
         live.trim();

@@ -15,7 +15,7 @@ use crate::spool::batch::{
     Tickets,
 };
 use crate::spool::compact::{self, Candidate, Compaction};
-use crate::spool::index::{self, Entry, Index, Replies};
+use crate::spool::index::{self, Entry, Index, LiveRange, Replies};
 use crate::spool::record::{Extent, RecordKind};
 use crate::spool::segment;
 use crate::spool::segments::Segments;
@@ -164,6 +164,11 @@ impl Lane {
     /// The text of a last reply.
     pub fn reply(&self, key: u16) -> &str {
         self.replies.text(key)
+    }
+
+    /// What was said last of a range, and the words of who holds it, if an operator does.
+    pub fn said(&self, range: &LiveRange) -> (&str, Option<&str>) {
+        (range.said(&self.replies), range.held_by(&self.replies))
     }
 
     /// The salt and sequence number of a segment, to read its records with.
@@ -484,7 +489,7 @@ impl Names for Lane {
         Some(self.segments.origin(entry))
     }
 
-    fn state(&self, moved: &Moved, out: &mut Vec<u8>) -> bool {
+    fn state(&self, moved: &Moved, out: &mut Vec<u8>) -> Option<bool> {
         compact::write_state(&self.segments, &self.index, &self.replies, moved, out)
     }
 

@@ -24,6 +24,9 @@ pub const UNSUBSCRIBE_SECRET: &str = "unsubscribe.key";
 /// The file with what salts of accounts that there are not are made with.
 pub const SALTS_SECRET: &str = "scram.key";
 
+/// The file with what addresses in logs are made unreadable with.
+pub const REDACT_SECRET: &str = "redact.key";
+
 /// The directory of the suppression list.
 pub const SUPPRESSION: &str = "suppression";
 

@@ -19,7 +19,7 @@ impl MissingRecords {
     /// An outcome of one.
     pub fn outcome(&mut self, origin: Spot, first: u16, count: u16, disposition: &Stored) {
         let recipients = first..first.saturating_add(count.min(limits::RECIPIENTS_MAX as u16));
-        if !matches!(disposition, Stored::Deferred(_)) {
+        if disposition.is_end() {
             if let Some(left) = self.left.get_mut(&origin) {
                 left.retain(|recipient| !recipients.contains(recipient));
             }

@@ -268,7 +268,7 @@ pub(in crate::spool) fn lasting_fields(payload: &[u8]) -> Result<Vec<u8>, Record
         let tag = rest.u16().ok_or(RecordError::Damaged)?;
         let length = rest.u32().ok_or(RecordError::Damaged)?;
         let value = rest.bytes(length as usize).ok_or(RecordError::Damaged)?;
-        if tag != tag::EXTENTS && tag != tag::STATE {
+        if ![tag::EXTENTS, tag::STATE, tag::LATER_STATE].contains(&tag) {
             field(&mut kept, tag, value);
         }
     }
@@ -287,16 +287,16 @@ pub(in crate::spool) fn without_signatures(fields: &[u8]) -> Vec<u8> {
 }
 
 /// Writes the payload of a moved message; returns where its last extent is to be filled in. `state` has a range and a disposition
-/// for all that is live, written by [`write_disposition`].
+/// for all that is live, written by [`write_disposition`]; `held`: some of it is.
 pub(in crate::spool) fn write_moved(
     out: &mut Vec<u8>,
     fields: &[u8],
-    state: &[u8],
+    (state, held): (&[u8], bool),
     extents: &[Extent],
     inline: bool,
 ) -> Option<usize> {
     out.extend_from_slice(fields);
-    field(out, tag::STATE, state);
+    field(out, if held { tag::LATER_STATE } else { tag::STATE }, state);
     write_extents(out, extents, inline)
 }
 
@@ -412,7 +412,7 @@ impl<'a> MessageView<'a> {
             tag::CLIENT => self.client = client(FieldReader(value)),
             tag::TLS => self.tls = Some(text()?),
             tag::ACCOUNT => self.account = Some(text()?),
-            tag::STATE => self.state = Some(value),
+            tag::STATE | tag::LATER_STATE => self.state = Some(value),
             tag::SIGNATURES => self.signatures = value,
             tag::TLS_WISH => {
                 let wish = value.first().ok_or(RecordError::Damaged)?;

@@ -89,8 +89,7 @@ pub(in crate::spool) fn lost(
     offset: u32,
 ) -> (Option<MessageId>, String) {
     let kind = bytes[0];
-    let lists_state = [RecordKind::Snapshot, RecordKind::PartialSnapshot].iter().any(|of| *of as u8 == kind);
-    let tells_state = lists_state || RecordKind::is_outcome(kind);
+    let tells_state = RecordKind::snapshot(kind).is_some() || RecordKind::is_outcome(kind);
     if tells_state {
         (None, "what became of some mail is forgotten, it may be delivered again".to_owned())
     } else if kind == RecordKind::Chunk as u8 {

@@ -2,6 +2,7 @@
 
 mod discarded;
 mod failures;
+mod held;
 mod moves;
 mod older;
 mod room;

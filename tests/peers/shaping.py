@@ -1,11 +1,13 @@
 """Limits of shaping files, counted by next hops: `shaping.py STORY BINARY`. Called by tests/peers.rs, one test a story."""
 import os
+import re
 import signal
 import socket
 import sys
 import tempfile
 import threading
 import time
+import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "attacks"))
 from hops import FAST, TEXT, Gone, Hop, Names, start
@@ -384,6 +386,14 @@ def what_a_file_says_of_a_provider_holds_at_its_hosts():
     send(relay, domains, 60)
     big.wait(540, 60)
     assert big.most == 1, f"{big.most} connections at one time"
+    # It is counted by its name, and what is of no provider together.
+    end, counted = time.monotonic() + 10, {}
+    while counted != {"big": 540, "other": 240} and time.monotonic() < end:
+        time.sleep(0.2)
+        with urllib.request.urlopen(f"http://127.0.0.1:{relay.http}/metrics", timeout=10) as answer:
+            lines = re.findall(r'relevo_provider_recipients_total\{provider="(\w+)",outcome="delivered"\} (\d+)', answer.read().decode())
+        counted = {name: int(count) for name, count in lines}
+    assert counted == {"big": 540, "other": 240}, counted
     relay.stop()
 
 

@@ -136,7 +136,7 @@ def domains_are_told_of_tls_to_their_hosts():
     while not (os.path.exists(kept) and '"unknown.example"' in open(kept).read()) and time.monotonic() < end:
         time.sleep(0.5)
     assert '"unknown.example"' in open(kept).read()
-    assert metric(relay, "tls_sessions") > 8
+    assert metric(relay, "tls_rpt_sessions") > 8
     relay.kill()
     today = day()
     os.rename(f"{relay.data_dir}/tls-rpt/{today}", f"{relay.data_dir}/tls-rpt/{day(1)}")

@@ -4,27 +4,29 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use relevo::config::AddressPattern;
 use relevo::queue::select::{Filter, FoundRecipients, GroupState, Run, ScanPosition};
 use relevo::runtime::Defect;
 use relevo::runtime::sim::World;
 use relevo::shard::ask::{Ask, IndexPage, Keys, Part, Reply, Row, StoredRecipients};
+use relevo::shard::trace::{Side, TraceFilter, Tracing};
 
 use super::peers::{Client, Sink};
 use super::relay::{Relay, run_until_true};
 use super::story;
 
-const SHARDS: usize = 2;
+pub(super) const SHARDS: usize = 2;
 /// Nothing is tried twice by itself while a story lasts.
 const SLOW: &str = "[retry]\nfirst = \"2h\"\nmax = \"2h\"\n";
 
-fn filter(pairs: &[(&str, &str)]) -> Arc<Filter> {
+pub(super) fn filter(pairs: &[(&str, &str)]) -> Arc<Filter> {
     let mut filter = Filter::default();
     pairs.iter().for_each(|(name, text)| filter.set(name, text).expect("a filter"));
     Arc::new(filter)
 }
 
 /// Goes through all shards; `between` two parts something happens.
-fn parts(
+pub(super) fn parts(
     relay: &Relay<'_>,
     mut between: impl FnMut(),
     ask: impl Fn(ScanPosition, Reply<Part>) -> Ask,
@@ -54,7 +56,7 @@ fn keys(rows: &[Row]) -> BTreeSet<(u16, u32)> {
 }
 
 /// A relay with deferred mail: messages to `old` at seven domains.
-fn deferred<'a>(world: &'a World, messages: usize) -> (Relay<'a>, Sink, Client) {
+pub(super) fn deferred<'a>(world: &'a World, messages: usize) -> (Relay<'a>, Sink, Client) {
     let sink = Sink::start(world, "10.0.0.2:25");
     sink.defer.set(true);
     let relay = Relay::start(world, 1, SHARDS, SLOW);
@@ -390,10 +392,48 @@ fn the_index_tells_what_waits() {
     });
 }
 
+/// Who watches sees what is meant of both sides, and is forgotten when he does not say any more that he is there.
+#[test]
+fn sessions_are_watched_as_long_as_somebody_is_there() {
+    story(3, |seed| {
+        let world = World::new(seed);
+        let _sink = Sink::start(&world, "10.0.0.2:25");
+        let relay = Relay::start(&world, 1, SHARDS, SLOW);
+        let recipient = AddressPattern::parse("@d3.example").ok();
+        let meant = TraceFilter { recipient, ..TraceFilter::default() };
+        let tracing = Arc::new(Tracing::new(meant, SHARDS));
+        (0..SHARDS).for_each(|shard| relay.ask(shard, |reply| Ask::Trace(tracing.clone(), reply)));
+        let client = Client::start_bulk(&world, "10.0.0.1:25", 4, 12, 1);
+        let mut lines = Vec::new();
+        for _ in 0..30 {
+            world.run_for(Duration::from_secs(1));
+            tracing.renew();
+            (0..SHARDS).for_each(|shard| lines.extend(std::iter::from_fn(|| tracing.take(shard))));
+        }
+        assert!(client.is_done() && !tracing.is_over());
+        for side in [Side::In, Side::Out] {
+            let of_side = || lines.iter().filter(|line| line.side == side);
+            let named: Vec<_> =
+                of_side().filter(|line| line.text.to_ascii_uppercase().starts_with("RCPT TO:")).collect();
+            assert!(!named.is_empty(), "{side:?}");
+            assert!(named.iter().all(|line| line.text.contains("@d3.example")), "{named:?}");
+            assert!(named.iter().all(|line| line.ours == (side == Side::Out)));
+            assert!(
+                of_side().any(|line| line.text.starts_with("250"))
+                    && of_side().all(|line| line.text.len() < 600)
+            );
+        }
+        world.run_for(Duration::from_secs(12));
+        assert!(tracing.is_over(), "nobody was there");
+        relay.drain();
+    });
+}
+
 /// Plants a defect of what answers control: it must be seen, or lose nothing.
 pub fn is_found(defect: Defect) {
     match defect {
         Defect::PageSkips => skipped_pages_are_found(defect),
+        Defect::SummarySkips => super::summary::is_found(defect),
         Defect::ReturnedTooEarly => returned_too_early_is_found(defect),
         Defect::PanicOverReturn => super::returns::loses_none(defect),
         _ => what_breaks_off_loses_nothing(defect),

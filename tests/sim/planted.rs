@@ -14,7 +14,7 @@ use super::day::plan::{BANNER, DOT, End, Flavour, Lookup, Manner, Plan, RCPT, Si
 use super::day::reloads::{Fate, Reload, Version};
 use super::days::wrong;
 use super::{
-    ask, compaction, dsn, fair, feedback, floods, front_door, full_disk, gateway, held, hook, lmtp,
+    ask, compaction, dsn, fair, feedback, floods, front_door, full_disk, gateway, held, holds, hook, lmtp,
     node_shares, portions, quotas, rates, reload, require_tls, rules, shaping, signed, sources, suppressed,
     suspend, warmup, window,
 };
@@ -139,10 +139,12 @@ found! {
     OneAnswerForAll in one_answer_for_all_of_a_store_is_found,
     ParametersStay in parameters_that_do_not_move_are_found,
     HeldForgotten in held_mail_that_a_start_lets_go_is_found,
+    HoldForgotten in a_hold_that_a_start_forgets_is_found,
     DiscardedHandedOut in discarded_mail_handed_out_by_a_start_is_found,
     PolicyKept in a_policy_that_a_shard_keeps_is_found,
     PolicyMixed in half_a_policy_in_a_transaction_is_found,
     PageSkips in a_page_that_skips_a_domain_is_found,
+    SummarySkips in a_summary_that_skips_a_domain_is_found,
     AnswerBreaksOff in an_answer_that_breaks_off_loses_nothing,
     ReturnedTooEarly in what_is_told_to_be_returned_too_early_is_found,
     JournalWithoutRoom in a_full_disk_without_room_for_the_journal_is_found,
@@ -214,6 +216,7 @@ fn of_sites(defect: Defect) {
 fn of_ends(defect: Defect) {
     match defect {
         Defect::HeldForgotten => held::is_found(defect),
+        Defect::HoldForgotten => holds::is_found(defect),
         Defect::OneAnswerForAll => lmtp::is_found(defect),
         Defect::DiscardedHandedOut => rules::is_found(defect),
         Defect::NotifyIgnored | Defect::LateToldAgain => dsn::is_found(defect),
@@ -234,7 +237,7 @@ fn is_found(defect: Defect) {
         Defect::GivenUpTakenUp => (given_up, 1.0, &["which was not in force at its MAIL"]),
         Defect::RoutesKept => (routes_move, 1.0, &["led by the DNS, past a route"]),
         Defect::JournalWithoutRoom => return full_disk::is_found(defect),
-        Defect::PageSkips | Defect::ReturnedTooEarly => return ask::is_found(defect),
+        Defect::PageSkips | Defect::ReturnedTooEarly | Defect::SummarySkips => return ask::is_found(defect),
         Defect::AnswerBreaksOff | Defect::PanicOverReturn => return ask::is_found(defect),
         Defect::OneAnswerForAll | Defect::ForgedResultsKept => return of_ends(defect),
         Defect::Unverified => return of_ends(defect),
@@ -248,7 +251,8 @@ fn is_found(defect: Defect) {
         Defect::SharesOfShards | Defect::NoSpareConnection | Defect::RateOfShards => {
             return node_shares::is_found(defect);
         }
-        Defect::HeldForgotten | Defect::FeedbackSettledFirst => return of_ends(defect),
+        Defect::HeldForgotten | Defect::HoldForgotten => return of_ends(defect),
+        Defect::FeedbackSettledFirst => return of_ends(defect),
         Defect::ProxyUncounted | Defect::HookUnasked | Defect::QuotaForgotten => return of_ends(defect),
         Defect::DiscardedHandedOut | Defect::ClassUntold | Defect::PieceNotSigned => return of_ends(defect),
         Defect::SuppressionUnasked | Defect::SuppressedTried | Defect::TlsUnasked => return of_ends(defect),

@@ -6,6 +6,7 @@ the next hop and the name at its default, and a story beside it, which asks syst
 It must not touch the machine: before it runs, every mounted file system is read-only to it, what it writes to is its own and in memory, and
 there is no unit but these. `contained` looks whether that is so; if not, nothing is run.
 """
+import ctypes
 import fcntl
 import os
 import re
@@ -19,10 +20,12 @@ import time
 import urllib.request
 
 HERE = os.path.abspath(__file__)
-TIME = 90
+TIME = 130
 # Of the machine in the namespace, besides the loopback.
 OWN_ADDRESS = "192.0.2.2"
 UNITS = "/usr/lib/systemd/system"
+# Seconds that it may be silent: less than the shipped unit says, as the story waits for it.
+WATCHDOG = 4
 OWN = ("/tmp", "/run", "/var", "/root", "/home", "/dev/shm", "/usr/local/bin", UNITS, "/etc/systemd", "/sys/fs/cgroup")
 
 BARE = "[Unit]\nDefaultDependencies=no\n"
@@ -153,7 +156,7 @@ def init(scratch):
     # What it says to the operator, which there is no journal for.
     os.mkdir(f"{UNITS}/relevo.service.d")
     with open(f"{UNITS}/relevo.service.d/words.conf", "w") as file:
-        file.write("[Service]\nStandardError=append:/run/scratch/words\n")
+        file.write(f"[Service]\nStandardError=append:/run/scratch/words\nWatchdogSec={WATCHDOG}\n")
     with socket.socket() as any_socket:
         fcntl.ioctl(any_socket, 0x8914, struct.pack("16sH", b"lo", 1))  # SIOCSIFFLAGS, IFF_UP
         address = struct.pack("16sHH4s8x", b"lo:1", socket.AF_INET, 0, socket.inet_aton(OWN_ADDRESS))
@@ -226,6 +229,48 @@ def send(sender="a@c.example", recipient="b@d.example"):
         assert answer[:1] in (b"2", b"3"), (command, answer)
 
 
+def hold(task):
+    """One thread stands still from now on, and all others go on: that is what a tracer can do."""
+    trace = ctypes.CDLL(None, use_errno=True).ptrace
+    trace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    for request in (0x4206, 0x4207):  # PTRACE_SEIZE, PTRACE_INTERRUPT
+        assert trace(request, task, None, None) == 0, os.strerror(ctypes.get_errno())
+
+
+def supervised():
+    """systemd is told when it takes mail, how it is, and of a reload; and starts it anew when a shard stands still."""
+    assert (show("Type"), show("ActiveState"), show("SubState")) == ("notify", "active", "running")
+    wait(lambda: show("StatusText").startswith("takes mail; 1 recipients queued"), "its words")
+    subprocess.run(["systemctl", "reload", "relevo.service"], check=True, timeout=30)
+    assert (show("ActiveState"), show("ReloadResult")) == ("active", "success"), show("ReloadResult")
+    with open("/etc/relevo/relevo.toml", "a") as file:
+        file.write("[nonsense]\n")
+    refused = subprocess.run(["systemctl", "reload", "relevo.service"], timeout=30)
+    assert refused.returncode != 0 and show("ActiveState") == "active", refused
+    with open("/etc/relevo/relevo.toml") as file:
+        text = file.read()
+    with open("/etc/relevo/relevo.toml", "w") as file:
+        file.write(text.replace("[nonsense]\n", ""))
+    pid = int(show("MainPID"))
+    held = [int(task) for task in os.listdir(f"/proc/{pid}/task") if named(pid, task).startswith("relevo-shard")]
+    for task in held:
+        hold(task)
+    wait(lambda: "has not moved" in show("StatusText"), "words of a shard that stands still")
+    wait(lambda: show("Result") == "watchdog", "the watchdog")
+
+    def started():
+        # Who holds a thread has to bury it.
+        for task in list(held):
+            try:
+                os.waitpid(task, 0x40000000 | os.WNOHANG)  # __WALL
+            except ChildProcessError:
+                held.remove(task)
+        return int(show("MainPID")) not in (0, pid)
+
+    wait(started, "a start after that")
+    wait(lambda: "ok" in ask("/readyz"), "the relay after that")
+
+
 def look():
     wait(lambda: "ok" in ask("/readyz"), "the relay")
     pid = int(show("MainPID"))
@@ -253,6 +298,7 @@ def look():
     wait(lambda: int(show("MainPID")) not in (0, pid), "another start")
     wait(lambda: "ok" in ask("/readyz"), "the relay after a crash")
     wait(lambda: 'relevo_spool_messages{shard="0"} 1' in ask("/metrics"), "what was taken")
+    supervised()
     subprocess.run(["systemctl", "stop", "relevo.service"], check=True, timeout=60)
     assert show("Result") == "success", show("Result")
     with open("/run/scratch/words") as file:

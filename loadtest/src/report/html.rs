@@ -5,34 +5,8 @@ use std::fmt::Write;
 use super::plot::{COLOURS, Plot, Scale, Series, escape};
 use super::{Latency, Report, Run, Sample, compare};
 
-/// How pages of this kind look.
-pub const STYLE: &str = "\
-:root{color-scheme:light dark;--ink:#1b1f24;--soft:#5a6370;--line:#dde;--card:#fff;--page:#f5f6f9;--good:#087f5b;--bad:#c92a2a;--mark:#c00}\
-@media(prefers-color-scheme:dark){:root{--ink:#e8eaf0;--soft:#a4abbb;--line:#334;--card:#1b1e26;--page:#12141a;--good:#38d9a9;--bad:#ff8787;--mark:#f66}}\
-*{box-sizing:border-box}\
-body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--page);max-width:1400px;margin:auto;padding:clamp(.8rem,3vw,2rem);overflow-wrap:anywhere}\
-h1{margin:0;font-size:1.6rem;line-height:1.25}h2{font-size:1.1rem;margin:2rem 0 .7rem}p{margin:.3rem 0;color:var(--soft)}\
-.verdict{border:1px solid var(--line);border-left:6px solid var(--good);border-radius:10px;background:var(--card);padding:.8rem 1.1rem;margin:.9rem 0}\
-.verdict b{font-size:1.15rem;color:var(--good)}.verdict.bad{border-left-color:var(--bad)}.verdict.bad b{color:var(--bad)}\
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,9.5rem),1fr));gap:.8rem;margin:1.2rem 0}\
-.card{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:.8rem 1rem;display:flex;flex-direction:column}\
-.card b{display:block;font-size:1.45rem;line-height:1.3;font-variant-numeric:tabular-nums;white-space:nowrap}.card span{color:var(--soft);font-size:.85rem}\
-.good b{color:var(--good)}.bad b{color:var(--bad)}\
-.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));gap:1rem}\
-figure{background:var(--card);border:1px solid var(--line);border-radius:10px;margin:0;padding:.8rem;min-width:0}\
-figcaption{font-weight:600;margin-bottom:.3rem}svg{display:block;width:100%;height:auto}\
-svg text{font-size:11px;fill:var(--soft)}svg .grid{stroke:var(--line)}svg .mark{stroke:var(--mark);stroke-width:1.2}\
-svg path{fill:none;stroke-width:1.8;stroke-linejoin:round}\
-@media(max-width:640px){svg text{font-size:19px}}\
-.legend{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;font-size:.85rem;color:var(--soft)}\
-.legend i{display:inline-block;width:22px;margin-right:.4rem;vertical-align:middle}\
-.wide{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:10px}\
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;white-space:nowrap}\
-th,td{padding:.3rem .8rem;text-align:right;border-bottom:1px solid var(--line)}tr:last-child>*{border-bottom:0}\
-th{font-weight:600;color:var(--soft)}th:first-child,td:first-child{text-align:left;white-space:normal;min-width:5rem}tr.sum td{font-weight:600}\
-.bar{display:flex;height:12px;width:clamp(80px,16vw,220px);border-radius:6px;overflow:hidden;background:var(--line)}\
-.bar i{display:block;height:100%}\
-pre{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:1rem;overflow:auto;font-size:.85rem}";
+/// How pages of this kind look; the relay's page for operators begins with the same.
+pub const STYLE: &str = include_str!("style.css");
 
 /// The page.
 pub fn page(report: &Report) -> String {

@@ -376,7 +376,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("suppression", &["auto", "hard_bounces", "scope", "on_match"]),
     ("spool", &["segment_size", "size_max"]),
     ("control", &["http", "socket", "journal_size_max"]),
-    ("log", &["path", "events", "format"]),
+    ("log", &["path", "events", "format", "fields", "redact", "rotate"]),
     ("auth", &["accounts"]),
     ("shaping", &["defaults", "files"]),
     ("tuning", &["runtime", "spin", "ring_depth", "commit_delay"]),
@@ -398,6 +398,8 @@ const WITHIN: &[(&str, &[&str])] = &[
         &["tenant", "category", "pool", "priority", "expire", "sender", "send_at", "header_remove"],
     ),
     ("[[rule]]\n", &["action"]),
+    ("[log]\nrotate = \"1d\"\n", &["compress", "keep"]),
+    ("[[webhook]]\nurl = \"https://a.example/\"\nsecret_file = \"/s\"\n", &["events", "batch", "networks"]),
 ];
 
 /// What may be written in place of a value.

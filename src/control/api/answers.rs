@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::shape::Refusal;
@@ -11,9 +11,11 @@ use crate::control::Health;
 use crate::control::admin::{JournalBarrier, Teller};
 use crate::control::asker::{AskFailure, Asker};
 use crate::control::decisions::{Desk, ListDesk};
+use crate::control::overview::Overviews;
 use crate::control::reload::Reload;
 use crate::control::say::say;
 use crate::control::search::{NoSearch, Searches, Unfinished};
+use crate::control::streams::Streams;
 use crate::control::suppression::KeepError;
 use crate::limits;
 use crate::observe::Instruments;
@@ -23,6 +25,7 @@ use crate::shard::mesh::Mesh;
 use crate::time::UnixMillis;
 
 /// What the handlers are given.
+#[derive(Clone)]
 pub(in crate::control) struct Api {
     pub asker: Asker,
     /// Where it is seen what is suspended.
@@ -33,10 +36,16 @@ pub(in crate::control) struct Api {
     pub lists: ListDesk,
     /// Somebody imports into it.
     pub importing: Arc<AtomicBool>,
+    /// The node at a glance.
+    pub overviews: Arc<Overviews>,
+    /// Who watches.
+    pub streams: Arc<Streams>,
     pub searches: Arc<Searches>,
+    /// Held by each who watches sessions.
+    pub watchers: Arc<()>,
     pub instruments: Vec<Arc<Instruments>>,
     /// Tells what was changed.
-    pub admin: Option<Teller>,
+    pub admin: Option<Arc<Teller>>,
     /// Passed before a change is answered. None: no journal is kept.
     pub journaled: Option<JournalBarrier>,
     pub health: Arc<Health>,
@@ -67,7 +76,7 @@ impl Api {
 
 /// Why a question has no answer.
 #[derive(Debug)]
-pub(super) enum Problem {
+pub(in crate::control) enum Problem {
     /// No shard could answer.
     Unanswered(AskFailure),
     /// What only records tell could not be found out.
@@ -92,6 +101,22 @@ pub(super) enum Problem {
     Broken,
     /// Others may ask, not he.
     Forbidden(String),
+    /// There are tokens, and the question came without one.
+    NoToken,
+    /// It is not one of them.
+    BadToken,
+    /// Too many wrong ones come from there.
+    TooManyGuesses,
+    /// It needs another role.
+    Role(String),
+    /// It is of another tenant, or of all.
+    OtherTenant(String),
+    /// A page of another site asks.
+    OtherOrigin,
+    /// Its body is too long.
+    TooLarge,
+    /// The name by which this node is asked, or how that is said.
+    Host(StatusCode, &'static str),
     /// There is no such path, or it has no such method.
     NoSuchQuestion(StatusCode),
 }
@@ -148,12 +173,57 @@ impl IntoResponse for Problem {
                 (StatusCode::INTERNAL_SERVER_ERROR, "broken", words.to_owned())
             }
             Problem::Forbidden(words) => (StatusCode::FORBIDDEN, "forbidden", words),
+            Problem::NoToken | Problem::BadToken | Problem::TooManyGuesses | Problem::OtherOrigin => {
+                not_let_in(&self)
+            }
+            Problem::Role(words) => (StatusCode::FORBIDDEN, "role", words),
+            Problem::OtherTenant(words) => (StatusCode::FORBIDDEN, "tenant", words),
+            Problem::TooLarge => {
+                let words = format!(
+                    "the body is too long, or broke off: it may have {} bytes",
+                    limits::HTTP_BODY_MAX
+                );
+                (StatusCode::PAYLOAD_TOO_LARGE, "too_large", words)
+            }
+            Problem::Host(status, words) => (status, "host", words.trim_end().to_owned()),
             Problem::NoSuchQuestion(status) => {
                 (status, "no_such_question", "there is nothing to ask here".to_owned())
             }
         };
-        (status, json(&Refusal { error, code: code.to_owned() })).into_response()
+        let mut response = (status, json(&Refusal { error, code: code.to_owned() })).into_response();
+        // RFC 9110 section 11.6.1; and 10.2.3.
+        match status {
+            StatusCode::UNAUTHORIZED => {
+                let wanted = HeaderValue::from_static("Bearer realm=\"relevo\"");
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, wanted);
+            }
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+            }
+            _ => {}
+        }
+        response
     }
+}
+
+/// Why somebody is not let in at all.
+fn not_let_in(problem: &Problem) -> (StatusCode, &'static str, String) {
+    let (status, code, words) = match problem {
+        Problem::TooManyGuesses => {
+            let words = "too many wrong tokens come from there; wait before the next";
+            (StatusCode::TOO_MANY_REQUESTS, "too_many_guesses", words)
+        }
+        Problem::OtherOrigin => {
+            let words = "a page of another site asks for this, and only the relay's own may; if this is its own, its proxy is to pass on the Host field";
+            (StatusCode::FORBIDDEN, "origin", words)
+        }
+        Problem::BadToken => {
+            let words = "that is no token of control.tokens as it is in force: after a change of the file, `relevo reload`";
+            (StatusCode::UNAUTHORIZED, "bad_token", words)
+        }
+        _ => (StatusCode::UNAUTHORIZED, "no_token", "who asks? give a token: Authorization: Bearer TOKEN"),
+    };
+    (status, code, words.to_owned())
 }
 
 fn list(why: &KeepError) -> (StatusCode, &'static str, String) {
@@ -196,8 +266,22 @@ fn no_search(why: &NoSearch) -> (StatusCode, &'static str, String) {
     (status, code, words)
 }
 
+/// What is in a body: an object. As a list a change would be understood, too, and nobody means that.
+pub(super) fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let wrong =
+        |words: &dyn std::fmt::Display| Problem::Wrong(format!("the body is not what was expected: {words}"));
+    if body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+        return Err(wrong(&"it is no object"));
+    }
+    serde_json::from_slice(body).map_err(|error| wrong(&error))
+}
+
 pub(super) fn json(value: &impl serde::Serialize) -> Response {
-    let kind = [(header::CONTENT_TYPE, "application/json")];
+    let kind = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
     match serde_json::to_vec(value) {
         Ok(mut text) => {
             text.push(b'\n');

@@ -1,4 +1,4 @@
-//! What waits is tried at once, or goes back. Each change is said, with who asked for it.
+//! What waits is tried at once, goes back, or is held. Each change is said, with who asked for it.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use axum::extract::State;
 use axum::response::Response;
 use tokio::time::Instant;
 
-use super::answers::{Api, Problem, json};
-use super::peer::Peer;
+use super::actor::Actor;
+use super::answers::{self, Api, Problem, json};
 use super::searching::{self, PreparedQuestion, ready};
 use super::shape::{Change, Changed};
 use crate::control::asker::AskFailure;
@@ -17,17 +17,19 @@ use crate::control::say::say;
 use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::observe::event::{self, Admin};
+use crate::queue::outcome::NO_END;
 use crate::queue::select::{Filter, ScanPosition, Tally};
+use crate::runtime::process;
 use crate::shard::ask::{Ask, Part, Reply};
 
 /// It is due now.
 pub(super) async fn retry(
     State(api): State<Arc<Api>>,
-    Extension(peer): Extension<Peer>,
+    Extension(actor): Extension<Actor>,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let change = read(&body)?;
-    change_all(&api, peer, Verb::Retry, change, |filter, _| {
+    change_all(&api, actor, (Verb::Retry, None), change, |filter, _| {
         let filter = filter.clone();
         Box::new(move |from, reply| Ask::Retry(filter.clone(), from, reply))
     })
@@ -37,15 +39,61 @@ pub(super) async fn retry(
 /// It goes back to its sender.
 pub(super) async fn bounce(
     State(api): State<Arc<Api>>,
-    Extension(peer): Extension<Peer>,
+    Extension(actor): Extension<Actor>,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let change = read(&body)?;
-    change_all(&api, peer, Verb::Bounce, change, |filter, reason| {
+    change_all(&api, actor, (Verb::Bounce, None), change, |filter, reason| {
         let (filter, reason): (_, Arc<str>) = (filter.clone(), reason.into());
         Box::new(move |from, reply| Ask::Bounce(filter.clone(), from, reason.clone(), reply))
     })
     .await
+}
+
+/// An operator holds it: until he lets it go, or for so long.
+pub(super) async fn hold(
+    State(api): State<Arc<Api>>,
+    Extension(actor): Extension<Actor>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let change = read(&body)?;
+    let until = until(&change)?;
+    let words = format!("by {actor}: {}", reason(&change));
+    let held = change_all(&api, actor, (Verb::Hold, Some(until)), change, |filter, _| {
+        let (filter, words): (_, Arc<str>) = (filter.clone(), words.into());
+        Box::new(move |from, reply| Ask::Hold(filter.clone(), from, (until, words.clone()), reply))
+    });
+    held.await
+}
+
+/// It goes on.
+pub(super) async fn release(
+    State(api): State<Arc<Api>>,
+    Extension(actor): Extension<Actor>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let change = read(&body)?;
+    change_all(&api, actor, (Verb::Release, None), change, |filter, _| {
+        let filter = filter.clone();
+        Box::new(move |from, reply| Ask::Release(filter.clone(), from, reply))
+    })
+    .await
+}
+
+/// Until when it is held: what goes on behind another request, as that said.
+fn until(change: &Change) -> Result<u32, Problem> {
+    let most = limits::CONFIG_TIME_MAX.as_secs();
+    let now = process::wall().seconds();
+    match (change.seconds, change.until) {
+        (None, None) => Ok(NO_END),
+        (_, Some(until)) => Ok(until.max(1)),
+        (Some(seconds), None) if (1..=most).contains(&seconds) => {
+            Ok(now.saturating_add(u32::try_from(seconds).unwrap_or(u32::MAX)).min(NO_END - 1))
+        }
+        (Some(_), None) => Err(Problem::Wrong(format!(
+            "mail is held for 1 to {most} seconds, or, where nothing is said, until it is released"
+        ))),
+    }
 }
 
 /// What is done.
@@ -53,6 +101,8 @@ pub(super) async fn bounce(
 enum Verb {
     Retry,
     Bounce,
+    Hold,
+    Release,
 }
 
 impl Verb {
@@ -60,6 +110,8 @@ impl Verb {
         match self {
             Verb::Retry => "retry",
             Verb::Bounce => "bounce",
+            Verb::Hold => "hold",
+            Verb::Release => "release",
         }
     }
 }
@@ -67,8 +119,7 @@ impl Verb {
 type Question = Box<dyn Fn(ScanPosition, Reply<Part>) -> Ask + Send + Sync>;
 
 fn read(body: &[u8]) -> Result<Change, Problem> {
-    let change: Change = serde_json::from_slice(body)
-        .map_err(|error| Problem::Wrong(format!("the body is not what was expected: {error}")))?;
+    let change: Change = answers::read(body)?;
     let words = |problem: &str| Problem::Wrong(problem.to_owned());
     if change.reason.len() > limits::REASON_MAX || change.reason.chars().any(char::is_control) {
         return Err(words("a reason is one line of printable text, at most 400 bytes"));
@@ -82,10 +133,15 @@ fn read(body: &[u8]) -> Result<Change, Problem> {
     }
 }
 
+/// As the operator says it.
+fn reason(change: &Change) -> &str {
+    if change.reason.is_empty() { "no reason was given" } else { &change.reason }
+}
+
 async fn change_all(
     api: &Api,
-    peer: Peer,
-    verb: Verb,
+    actor: Actor,
+    (verb, until): (Verb, Option<u32>),
     change: Change,
     question: impl FnOnce(&Arc<Filter>, &str) -> Question,
 ) -> Result<Response, Problem> {
@@ -94,19 +150,19 @@ async fn change_all(
     let asked = match ready(api, filter, change.cursor.as_deref()).await? {
         PreparedQuestion::Nothing => return Ok(json(&Changed::default())),
         PreparedQuestion::Searching(scanned, next) => {
-            return Ok(json(&Changed { next: Some(next), scanned: Some(scanned), ..Changed::default() }));
+            let next = Some(next);
+            return Ok(json(&Changed { next, until, scanned: Some(scanned), ..Changed::default() }));
         }
         PreparedQuestion::Go(asked) => asked,
     };
     let filter = &asked.filter;
-    let question =
-        question(filter, if change.reason.is_empty() { "no reason was given" } else { &change.reason });
+    let question = question(filter, reason(&change));
     // Also where the asker goes away, and the request ends, in the middle.
-    let report = Report { api, peer, verb, filter, reason: &change.reason, tally: Tally::default() };
+    let report = Report { api, actor, verb, filter, reason: &change.reason, tally: Tally::default() };
     let done = change_part(report, &asked, &question).await;
     // Also where a shard did not answer: others have changed something by then.
     api.journal().await;
-    Ok(json(&done?))
+    Ok(json(&Changed { until, ..done? }))
 }
 
 /// As much as one request may. What was done is told when this ends.
@@ -133,6 +189,7 @@ async fn change_part(
         under_way: report.tally.under_way,
         waits_for_spool: starved,
         unwritten,
+        until: None,
         next: asked.next(api, next),
         scanned: asked.scanned,
     })
@@ -141,7 +198,7 @@ async fn change_part(
 /// Says what was done, whatever the end.
 struct Report<'a> {
     api: &'a Api,
-    peer: Peer,
+    actor: Actor,
     verb: Verb,
     filter: &'a Filter,
     reason: &'a str,
@@ -150,19 +207,21 @@ struct Report<'a> {
 
 impl Drop for Report<'_> {
     fn drop(&mut self) {
-        let Report { api, peer, verb, filter, reason, tally } = self;
+        let Report { api, actor, verb, filter, reason, tally } = self;
         let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
         let word = verb.word();
         say(
             Level::Info,
-            format_args!("queue {word} ({filter}) by {peer}: {} recipients{because}", tally.recipients),
+            format_args!("queue {word} ({filter}) by {actor}: {} recipients{because}", tally.recipients),
         );
-        let (by, filter) = (peer.to_string(), filter.to_string());
+        let (by, filter) = (actor.to_string(), filter.to_string());
         let change = event::Change { by: &by, filter: &filter, reason, recipients: tally.recipients };
         if let Some(teller) = &api.admin {
             teller.tell(match verb {
                 Verb::Retry => Admin::Retry(change),
                 Verb::Bounce => Admin::Bounce(change),
+                Verb::Hold => Admin::Hold(change),
+                Verb::Release => Admin::Release(change),
             });
         }
     }

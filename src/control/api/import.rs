@@ -11,8 +11,9 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{RawQuery, Request, State};
 use axum::response::Response;
 
+use super::actor::Actor;
 use super::answers::{Api, Problem, json};
-use super::peer::Peer;
+use super::lasting::Working;
 use super::shape::suppression::{SuppressionImported, WrongLine};
 use super::suppression::{expires, reason};
 use crate::control::suppression::{KeepError, Runs, Trouble};
@@ -26,21 +27,6 @@ use crate::time::UnixMillis;
 
 /// Where it is asked for.
 pub(in crate::control) const PATH: &str = "/control/v1/suppressions/import";
-
-/// That what a connection asked goes on, however long it takes.
-#[derive(Clone, Default)]
-pub(in crate::control) struct Working(Arc<AtomicBool>);
-
-impl Working {
-    fn goes_on(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether it did since it was asked last.
-    pub(in crate::control) fn has_gone_on(&self) -> bool {
-        self.0.swap(false, Ordering::Relaxed)
-    }
-}
 
 /// One imports at a time.
 struct Turn(Arc<AtomicBool>);
@@ -63,7 +49,7 @@ impl Drop for Turn {
 /// Imports a table.
 pub(super) async fn import(
     State(api): State<Arc<Api>>,
-    Extension(peer): Extension<Peer>,
+    Extension(actor): Extension<Actor>,
     Extension(working): Extension<Working>,
     RawQuery(query): RawQuery,
     request: Request,
@@ -85,7 +71,7 @@ pub(super) async fn import(
     if counts.added > 0
         && let Some(teller) = &api.admin
     {
-        let by = peer.to_string();
+        let by = actor.to_string();
         teller.tell(Admin::Suppress(ListChange {
             by: &by,
             filter: "",

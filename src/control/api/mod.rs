@@ -1,72 +1,82 @@
-//! `/control/v1`: what commands ask of the running relay, on its socket.
+//! `/control/v1`: what is asked of the running relay, by commands on its socket, and by all others over HTTP.
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use axum::{Extension, Router};
 
 use crate::control::say::say;
-use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::runtime::process;
+use actor::Actor;
 use answers::{Api, Problem};
+use gate::Gate;
 use peer::Peer;
+use veil::Veil;
 
+pub(super) mod actor;
 pub(super) mod answers;
 mod change;
+mod content;
+mod document;
+mod events;
+pub(super) mod gate;
 pub(super) mod import;
+pub(super) mod lasting;
+mod me;
+mod overview;
 pub(super) mod peer;
 mod queue;
 mod quotas;
 mod reload;
+mod routes;
 mod searching;
 pub mod shape;
 mod status;
 mod suppression;
 mod suspend;
+mod trace;
+mod tenancy;
+mod told;
+mod veil;
 mod warmup;
 mod why;
 
-/// All questions.
+/// All questions, by whoever has the socket.
 pub(super) fn router(api: Api) -> Router {
-    let none = || async { Problem::NoSuchQuestion(StatusCode::NOT_FOUND) };
-    let not_so = || async { Problem::NoSuchQuestion(StatusCode::METHOD_NOT_ALLOWED) };
-    Router::new()
-        .route("/control/v1/status", get(status::status).fallback(not_so))
-        .route("/control/v1/reload", post(reload::reload).fallback(not_so))
-        .route("/control/v1/queue", get(queue::list).fallback(not_so))
-        .route("/control/v1/queue/count", get(queue::count).fallback(not_so))
-        .route("/control/v1/queue/message/{id}", get(queue::show).fallback(not_so))
-        .route("/control/v1/why", get(why::why).fallback(not_so))
-        .route("/control/v1/queue/retry", post(change::retry).fallback(not_so))
-        .route("/control/v1/queue/bounce", post(change::bounce).fallback(not_so))
-        .route("/control/v1/suspensions", get(suspend::list).fallback(not_so))
-        .route("/control/v1/warmup", get(warmup::show).fallback(not_so))
-        .route("/control/v1/quotas", get(quotas::show).fallback(not_so))
-        .route("/control/v1/suspend", post(suspend::suspend).fallback(not_so))
-        .route("/control/v1/resume", post(suspend::resume).fallback(not_so))
-        .route("/control/v1/suppressions", get(suppression::list).post(suppression::add).fallback(not_so))
-        .route("/control/v1/suppressions/remove", post(suppression::remove).fallback(not_so))
-        .route("/control/v1/suppressions/check", get(suppression::check).fallback(not_so))
-        .route(import::PATH, post(import::import).fallback(not_so))
-        .fallback(none)
-        .with_state(Arc::new(api))
-        .layer(DefaultBodyLimit::max(limits::HTTP_BODY_MAX))
+    routes::router(api)
+        .layer(Extension(document::text()))
+        .fallback(nothing)
         .layer(middleware::from_fn_with_state((), check_peer))
+}
+
+/// All questions, by those who are let in over HTTP. Beside them `open`, which asks for no token, as it tells nothing: a page that asks by itself.
+pub(super) fn guarded(api: Api, gate: Arc<Gate>, open: Router) -> Router {
+    routes::router(api)
+        .layer(Extension(document::text()))
+        .layer(middleware::from_fn_with_state(gate, gate::let_in))
+        .merge(open)
+        .fallback(nothing)
+        .layer(middleware::from_fn(gate::check_origin))
+}
+
+async fn nothing() -> Problem {
+    Problem::NoSuchQuestion(StatusCode::NOT_FOUND)
 }
 
 /// The mode of the socket's file is the first wall. Where somebody opened that, this is the second.
 async fn check_peer(
     State(()): State<()>,
     Extension(peer): Extension<Peer>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     if peer.may() {
+        request.extensions_mut().insert(Actor::Local(peer));
+        request.extensions_mut().insert(Veil::default());
         return next.run(request).await;
     }
     let own = process::user().0;
@@ -77,3 +87,6 @@ async fn check_peer(
     Problem::Forbidden(format!("only root and user {own}, which the relay runs as, may ask; you are {peer}"))
         .into_response()
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Extension;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use tokio::time::Instant;
@@ -10,14 +12,16 @@ use tokio::time::Instant;
 use super::answers::{Api, Problem, iso, json};
 use super::searching::{PreparedQuestion, ready};
 use super::shape::{Count, CountPage, Message, Page, QueuedPart, Recipient, Row};
+use super::veil::Veil;
 use crate::control::asker::AskFailure;
 use crate::id::MessageId;
 use crate::limits;
 use crate::queue::group::ANY_LIFETIME;
 use crate::queue::lifetimes::age_by_record;
+use crate::queue::outcome::NO_END;
 use crate::queue::select::{Filter, GroupState, Place, ScanPosition, Tally};
 use crate::queue::suspension::{Suspension, Suspensions, Whose};
-use crate::shard::ask::{self, Ask, Detail, StoredRecipients, Untold};
+use crate::shard::ask::{self, Ask, Detail, FailedDialogue, StoredRecipients, Untold};
 use crate::time::UnixMillis;
 
 /// What a question has behind its `?`.
@@ -47,6 +51,7 @@ pub(super) fn asked(query: Option<String>) -> Result<QueueQuery, Problem> {
 /// A page.
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
+    Extension(veil): Extension<Veil>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let QueueQuery { filter, cursor, limit } = asked(query)?;
@@ -81,7 +86,7 @@ pub(super) async fn list(
     };
     let rows = rows.iter().zip(details).filter_map(told).collect();
     let next = question.next(&api, next);
-    Ok(json(&Page { rows, under_way, next, scanned: question.scanned }))
+    Ok(json(&veil.page(Page { rows, under_way, next, scanned: question.scanned })))
 }
 
 /// What the lanes know of these rows, in their order.
@@ -136,12 +141,20 @@ fn told(row: &ask::Row, filter: &Filter, detail: Result<Detail, Untold>) -> Opti
         site_closed_until: row.closed_until.map(iso),
         expires: iso(row.expiry),
         suspended: None,
+        hold: known.and_then(|detail| hold(detail.hold.as_deref(), row.next)).filter(|_| group.is_kept()),
         last_reply: Some(known.map_or(reply, |detail| detail.reply.clone()))
             .filter(|reply| !reply.is_empty()),
         damaged,
         sender: detail.as_ref().map(|detail| detail.sender.clone()).unwrap_or_default(),
         recipients: detail.map(|detail| detail.recipients).unwrap_or_default(),
     })
+}
+
+/// Who holds mail, in words.
+pub(super) fn hold(words: Option<&str>, until: Option<UnixMillis>) -> Option<String> {
+    let words = words.map(|words| if words.is_empty() { "by an operator" } else { words })?;
+    let until = until.map_or_else(|| "it is released".to_owned(), iso);
+    Some(format!("{words}, until {until}"))
 }
 
 /// Which suspension holds a row back.
@@ -196,7 +209,12 @@ pub(super) async fn count(
 }
 
 /// One message.
-pub(super) async fn show(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn show(
+    State(api): State<Arc<Api>>,
+    Extension(veil): Extension<Veil>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let Path(id) = id.map_err(|wrong| Problem::Wrong(wrong.body_text()))?;
     let mut filter = Filter::default();
     filter.set("id", &id)?;
     let id = filter.id.unwrap_or(MessageId { lane: 0, sequence: 0, offset: 0 });
@@ -216,6 +234,11 @@ pub(super) async fn show(State(api): State<Arc<Api>>, Path(id): Path<String>) ->
             "the record of message {id}, in lane {lane}, cannot be read; `relevo spool verify` says what is wrong"
         )),
     })?;
+    let mut said = Vec::new();
+    for shard in 0..api.asker.shards() {
+        said.extend(api.asker.ask(shard, |reply| Ask::Dialogues(id, reply)).await?);
+    }
+    said.sort_by_key(|one: &FailedDialogue| std::cmp::Reverse(one.at));
     let only = Arc::new(Filter { entries: vec![(lane, key)], ..Filter::clone(&filter) });
     let mut waiting = Vec::new();
     let mut next = Some((0, ScanPosition::default()));
@@ -228,7 +251,7 @@ pub(super) async fn show(State(api): State<Arc<Api>>, Path(id): Path<String>) ->
         next = api.asker.follow(shard, part.next);
     }
     let queued: u32 = waiting.iter().map(|row| u32::from(row.seen.group.count)).sum();
-    Ok(json(&Message {
+    Ok(json(&veil.message(Message {
         id: id.to_string(),
         lane,
         sender: shown.detail.sender,
@@ -237,17 +260,26 @@ pub(super) async fn show(State(api): State<Arc<Api>>, Path(id): Path<String>) ->
         size: shown.detail.size,
         recipients: shown.recipients,
         left: shown.left,
-        live: shown.live.into_iter().map(recipient).collect(),
+        live: shown.live.into_iter().map(|live| recipient(live, &said)).collect(),
         waiting: waiting.iter().map(waits).collect(),
         under_way: if next.is_none() { shown.left.saturating_sub(queued) } else { 0 },
-    }))
+    })))
 }
 
-fn recipient(live: ask::UnsettledRecipient) -> Recipient {
+fn recipient(live: ask::UnsettledRecipient, said: &[FailedDialogue]) -> Recipient {
+    let next = (live.next > 0 && live.next < NO_END).then(|| UnixMillis(u64::from(live.next) * 1000));
+    let of_it =
+        |one: &&FailedDialogue| (one.first..one.first.saturating_add(one.count)).contains(&live.ordinal);
+    let dialogue = said.iter().find(of_it).map(|one| {
+        let head = format!("* {} {}", iso(one.at), one.hop);
+        std::iter::once(head).chain(one.lines.iter().cloned()).collect()
+    });
     Recipient {
+        dialogue: dialogue.unwrap_or_default(),
         address: live.address,
         attempts: live.attempts,
-        next_attempt: (live.next > 0).then(|| iso(UnixMillis(u64::from(live.next) * 1000))),
+        next_attempt: next.map(iso),
+        hold: hold(live.hold.as_deref(), next),
         last_reply: Some(live.reply).filter(|reply| !reply.is_empty()),
     }
 }
@@ -293,6 +325,7 @@ mod tests {
                 whose: Default::default(),
                 recipients: Vec::new(),
                 reply: String::new(),
+                hold: None,
             };
             let told = |older: &str| {
                 let mut filter = Filter::default();

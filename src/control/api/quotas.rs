@@ -8,6 +8,7 @@ use axum::response::Response;
 use super::answers::{Api, iso, json};
 use super::shape::quota::{QuotaUse, QuotasUsed};
 use crate::limits;
+use crate::mail::parameters::Key;
 use crate::policy::quota::Owner;
 use crate::queue::select::Filter;
 use crate::runtime::process;
@@ -25,7 +26,12 @@ pub(super) async fn show(State(api): State<Arc<Api>>) -> Response {
 pub(super) fn of(api: &Api, filter: &Filter) -> Vec<QuotaUse> {
     let Some(name) = &filter.recorded.account else { return Vec::new() };
     let (now, table) = (process::wall(), api.mesh.quotas().in_force());
-    let counts = [Owner::Account, Owner::Tenant].into_iter().filter_map(|owner| table.get(owner, name));
+    // Of one tenant no account's: whose that is nobody says here.
+    let tenant = filter.recorded.parameters.iter().find(|(key, _)| *key == Key::Tenant);
+    let owners = [Owner::Account, Owner::Tenant]
+        .into_iter()
+        .filter(|owner| tenant.is_none_or(|(_, tenant)| *owner == Owner::Tenant && **tenant == **name));
+    let counts = owners.filter_map(|owner| table.get(owner, name));
     let mut all = fullest(counts, now, limits::QUOTAS_SHOWN);
     all.sort_by_key(|one| (one.count.owner, one.period));
     all.iter().map(|one| told(one, now)).collect()

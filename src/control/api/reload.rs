@@ -7,20 +7,19 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
 
-use super::answers::{Api, Problem, json};
-use super::peer::Peer;
+use super::actor::Actor;
+use super::answers::{Api, Problem, json, read};
 use super::shape::Reload;
 
 /// Replaces the configuration, or says why not.
 pub(super) async fn reload(
     State(api): State<Arc<Api>>,
-    Extension(peer): Extension<Peer>,
+    Extension(actor): Extension<Actor>,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let asked: Reload = match &body[..] {
         [] => Reload::default(),
-        body => serde_json::from_slice(body)
-            .map_err(|error| Problem::Wrong(format!("the body is not what was expected: {error}")))?,
+        body => read(body)?,
     };
     let Some(reload) = api.reload.clone() else {
         return Err(Problem::NotFound("this relay has no configuration file".to_owned()));
@@ -30,7 +29,7 @@ pub(super) async fn reload(
     let asks = Arc::downgrade(&wanted);
     let done = tokio::task::spawn_blocking(move || {
         // Whoever asked may have gone while it waited for its turn.
-        asks.upgrade().map(|_asks| reload.reload(asked.dry_run, &peer.to_string()))
+        asks.upgrade().map(|_asks| reload.reload(asked.dry_run, &actor.to_string()))
     });
     match done.await {
         Ok(Some(done)) => {

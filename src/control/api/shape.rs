@@ -4,16 +4,20 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::config::ConfigError;
 
+pub mod me;
+pub mod overview;
 pub mod quota;
 pub mod suppression;
+pub mod trace;
 pub mod warmup;
 pub mod why;
 
 /// Why there is no answer.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Refusal {
     /// In words: what is wrong, and what to do.
     pub error: String,
@@ -22,7 +26,7 @@ pub struct Refusal {
 }
 
 /// A page of the queue.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Page {
     /// Its rows.
     pub rows: Vec<Row>,
@@ -36,7 +40,7 @@ pub struct Page {
 }
 
 /// How far records were looked through for what only they tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ScanProgress {
     /// Messages that were looked at.
     pub messages: u64,
@@ -47,11 +51,12 @@ pub struct ScanProgress {
 }
 
 /// Recipients of one message in one domain that wait.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Row {
     /// The message.
     pub id: String,
-    /// `deferred`: they wait for their next attempt; `ready`: for a connection; `suspended`: for a suspension to end.
+    /// `deferred`: they wait for their next attempt; `ready`: for a connection; `suspended`: for a suspension to end; `held`: for the time
+    /// at which they are to go, or for an operator who holds them.
     pub state: String,
     /// Their domain.
     pub domain: String,
@@ -78,6 +83,9 @@ pub struct Row {
     /// Which suspension holds it back, and why: `12 by user 0, process 7: TEXT`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended: Option<String>,
+    /// Which operator holds it, why and until when: `by user 0, process 7: TEXT, until it is released`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
     /// What was said last.
     pub last_reply: Option<String>,
     /// Its record cannot be read: nothing is known of its sender, recipients, size and time.
@@ -86,7 +94,7 @@ pub struct Row {
 }
 
 /// How much waits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Count {
     /// Recipients.
     pub recipients: u64,
@@ -97,7 +105,7 @@ pub struct Count {
     /// And those that wait for a suspension to end.
     #[serde(default)]
     pub suspended: u64,
-    /// And those that wait for the time at which they are to go.
+    /// And those that wait for the time at which they are to go, or for an operator who holds them.
     #[serde(default)]
     pub held: u64,
     /// Groups: the recipients of one message in one domain.
@@ -107,7 +115,7 @@ pub struct Count {
 }
 
 /// A count, or a part of one that took long.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct CountPage {
     /// How much.
     #[serde(flatten)]
@@ -120,7 +128,7 @@ pub struct CountPage {
 }
 
 /// A change of what waits.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Change {
     /// By name.
@@ -132,13 +140,19 @@ pub struct Change {
     /// Why: the sender of what goes back is told.
     #[serde(default)]
     pub reason: String,
+    /// For how long it is held, seconds; none: until it is let go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
+    /// Until when, in Unix seconds: as the answer to the request before this one says, where this goes on behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u32>,
     /// Where to go on.
     #[serde(default)]
     pub cursor: Option<String>,
 }
 
 /// That mail is to be suspended.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Suspend {
     /// Which, by name.
@@ -154,8 +168,27 @@ pub struct Suspend {
     pub reason: String,
 }
 
+/// That mail is to be led elsewhere.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Redirect {
+    /// Which, by name: its domain, site or provider.
+    #[serde(default)]
+    pub filter: BTreeMap<String, String>,
+    /// All mail is meant, where there is no filter.
+    #[serde(default)]
+    pub all: bool,
+    /// Where: `smtp://host:port`.
+    pub to: String,
+    /// For how long, seconds.
+    pub seconds: u64,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+}
+
 /// That suspensions are to end.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Resume {
     /// Those of which all this holds, by name.
@@ -170,7 +203,7 @@ pub struct Resume {
 }
 
 /// Suspensions: all there are, or those that were made or ended.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Suspensions {
     /// In the order in which they were made.
     pub suspensions: Vec<SuspensionEntry>,
@@ -180,12 +213,15 @@ pub struct Suspensions {
 }
 
 /// A suspension.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SuspensionEntry {
     /// Its number.
     pub id: u64,
-    /// `wait`, `return` or `set`.
+    /// `wait`, `return`, `set` or `redirect`.
     pub effect: String,
+    /// Where mail is led.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
     /// The key that is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
@@ -226,7 +262,7 @@ pub struct SuspensionEntry {
 }
 
 /// What was changed, or a part of it.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Changed {
     /// Recipients that were changed.
     pub recipients: u64,
@@ -239,6 +275,9 @@ pub struct Changed {
     /// Groups of these whose end is not on disk yet: a kill now would leave them in the queue.
     #[serde(default)]
     pub unwritten: u64,
+    /// Until when it is held, in Unix seconds: for the request that goes on behind this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u32>,
     /// Where to go on; none: that was all.
     pub next: Option<String>,
     /// As in a page.
@@ -247,7 +286,7 @@ pub struct Changed {
 }
 
 /// All about a message that is not settled.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Message {
     /// Its id.
     pub id: String,
@@ -274,7 +313,7 @@ pub struct Message {
 }
 
 /// A recipient that is not settled.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Recipient {
     /// Its address.
     pub address: String,
@@ -284,10 +323,17 @@ pub struct Recipient {
     pub next_attempt: Option<String>,
     /// What was said last.
     pub last_reply: Option<String>,
+    /// As in a row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
+    /// What was said in the last attempt that failed, as far as it is kept in memory: `> ` in front of what the relay said, `< ` of what it was
+    /// told; of good replies only the code.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dialogue: Vec<String>,
 }
 
 /// A part of it that waits in a queue.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct QueuedPart {
     /// Its domain.
     pub domain: String,
@@ -304,7 +350,7 @@ pub struct QueuedPart {
 }
 
 /// How the node is.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// Its name.
     pub node: String,
@@ -343,7 +389,7 @@ pub struct ConfigStatus {
 }
 
 /// A source by which nothing leaves, as it does not work.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SuspendedSource {
     /// Its name.
     pub source: String,
@@ -352,7 +398,7 @@ pub struct SuspendedSource {
 }
 
 /// That the configuration is to be read again.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reload {
     /// Only what would come of it is to be told.
@@ -361,7 +407,7 @@ pub struct Reload {
 }
 
 /// What came of that.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reloaded {
     /// It is in force, or would be. If not nothing changed.
     pub ok: bool,
@@ -387,7 +433,7 @@ pub struct Reloaded {
 }
 
 /// Mail that waits in domains whose routes would be others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LedElsewhere {
     /// Recipients.
     pub recipients: u64,
@@ -396,7 +442,7 @@ pub struct LedElsewhere {
 }
 
 /// Something about a key of a configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Finding {
     /// The file.
     pub file: String,
@@ -430,7 +476,7 @@ impl fmt::Display for Finding {
 }
 
 /// How a shard is, of late.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ShardStatus {
     /// Its number.
     pub shard: usize,

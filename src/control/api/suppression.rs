@@ -8,9 +8,10 @@ use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 
-use super::answers::{Api, Problem, iso, json};
-use super::peer::Peer;
+use super::actor::Actor;
+use super::answers::{Api, Problem, iso, json, read};
 use super::shape::suppression::{ChangeSuppression, SuppressionChanged, SuppressionEntry, SuppressionPage};
+use super::veil::Veil;
 use crate::control::suppression::{Added, KeepError};
 use crate::limits;
 use crate::observe::event::{Admin, ListChange};
@@ -72,6 +73,7 @@ pub(super) fn expires(text: &str) -> Result<crate::time::UnixMillis, Problem> {
 /// A page.
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
+    Extension(veil): Extension<Veil>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let ListQuery { behind, limit, tenant, reason, domain } = asked(query)?;
@@ -83,7 +85,7 @@ pub(super) async fn list(
     let page = api.lists.page(behind, limit, Box::new(wants)).await.ok_or(Problem::Undecided)?;
     let page = page.map_err(Problem::List)?;
     let entries = page.entries.iter().filter_map(told).collect();
-    Ok(json(&SuppressionPage { entries, next: page.next.map(cursor) }))
+    Ok(json(&veil.suppressions(SuppressionPage { entries, next: page.next.map(cursor) })))
 }
 
 /// Whether it is about addresses at a domain.
@@ -97,6 +99,7 @@ fn is_of(entry: &Entry<'_>, domain: &str) -> bool {
 /// What holds back mail to an address.
 pub(super) async fn check(
     State(api): State<Arc<Api>>,
+    Extension(veil): Extension<Veil>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let (mut address, mut tenants) = (None, Vec::new());
@@ -113,13 +116,14 @@ pub(super) async fn check(
     }
     let found = api.lists.check(address, tenants).await.ok_or(Problem::Undecided)?;
     let found = found.map_err(Problem::List)?;
-    Ok(json(&SuppressionPage { entries: found.iter().filter_map(told).collect(), next: None }))
+    let entries = found.iter().filter_map(told).collect();
+    Ok(json(&veil.suppressions(SuppressionPage { entries, next: None })))
 }
 
 /// Entries come on the list.
 pub(super) async fn add(
     State(api): State<Arc<Api>>,
-    Extension(peer): Extension<Peer>,
+    Extension(actor): Extension<Actor>,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let asked: ChangeSuppression = read(&body)?;
@@ -128,14 +132,14 @@ pub(super) async fn add(
     let entries = entries(&asked, |entry| OwnedEntry { reason: why, expires: until, ..entry })?;
     let first = entries[0].address.clone();
     let done = api.lists.add(entries).await.ok_or(Problem::Undecided)?.map_err(Problem::List)?;
-    tell(&api, (&peer, &asked, &first), (why.word(), true), done).await;
+    tell(&api, (&actor, &asked, &first), (why.word(), true), done).await;
     Ok(changed(done))
 }
 
 /// Entries are taken from it.
 pub(super) async fn remove(
     State(api): State<Arc<Api>>,
-    Extension(peer): Extension<Peer>,
+    Extension(actor): Extension<Actor>,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let asked: ChangeSuppression = read(&body)?;
@@ -145,7 +149,7 @@ pub(super) async fn remove(
     let entries = entries(&asked, |entry| entry)?;
     let first = entries[0].address.clone();
     let done = api.lists.remove(entries).await.ok_or(Problem::Undecided)?.map_err(Problem::List)?;
-    tell(&api, (&peer, &asked, &first), ("", false), done).await;
+    tell(&api, (&actor, &asked, &first), ("", false), done).await;
     Ok(changed(done))
 }
 
@@ -179,7 +183,7 @@ fn entries(
 
 async fn tell(
     api: &Api,
-    (peer, asked, first): (&Peer, &ChangeSuppression, &str),
+    (actor, asked, first): (&Actor, &ChangeSuppression, &str),
     (why, listed): (&str, bool),
     done: Added,
 ) {
@@ -187,7 +191,7 @@ async fn tell(
         return;
     }
     if let Some(teller) = &api.admin {
-        let by = peer.to_string();
+        let by = actor.to_string();
         let reason = if asked.note.is_empty() { why } else { &asked.note };
         let filter = if asked.addresses.len() == 1 { first } else { "" };
         let change = ListChange { by: &by, filter, reason, entries: done.changed };
@@ -198,11 +202,6 @@ async fn tell(
 
 fn changed(Added { changed, known }: Added) -> Response {
     json(&SuppressionChanged { changed, known })
-}
-
-fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body)
-        .map_err(|error| Problem::Wrong(format!("the body is not what was expected: {error}")))
 }
 
 fn told(record: &Record) -> Option<SuppressionEntry> {

@@ -9,9 +9,10 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
 
-use super::answers::{Api, Problem, iso, json};
-use super::peer::Peer;
-use super::shape::{Resume, Suspend, SuspensionEntry, Suspensions};
+use super::actor::Actor;
+use super::answers::{Api, Problem, iso, json, read};
+use super::shape::{Redirect, Resume, Suspend, SuspensionEntry, Suspensions};
+use crate::config::RouteTarget;
 use crate::config::literal::quoted;
 use crate::control::decisions::{OrderResult, SuspensionRequest, Which};
 use crate::limits;
@@ -26,7 +27,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Response {
 /// Suspends what a filter says.
 pub(super) async fn suspend(
     State(api): State<Arc<Api>>,
-    Extension(peer): Extension<Peer>,
+    Extension(actor): Extension<Actor>,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let asked: Suspend = read(&body)?;
@@ -37,20 +38,48 @@ pub(super) async fn suspend(
     if let Some(name) = scope.source.as_deref().filter(strange) {
         return wrong(format!("no [[source]] of the configuration in force is called {}", quoted(name)));
     }
-    if asked.reason.len() > limits::REASON_MAX || asked.reason.chars().any(char::is_control) {
+    decide(&api, actor, (Effect::Wait, scope), asked.seconds, &asked.reason).await
+}
+
+/// Leads what a filter says elsewhere.
+pub(super) async fn redirect(
+    State(api): State<Arc<Api>>,
+    Extension(actor): Extension<Actor>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let asked: Redirect = read(&body)?;
+    let scope = scope(&asked.filter, asked.all)?;
+    if scope.is_of_mail() || scope.source.is_some() {
+        let words = "mail is redirected by domain, site and provider: what only its record tells, or its source, leads it nowhere";
+        return Err(Problem::Wrong(words.to_owned()));
+    }
+    let to = RouteTarget::host(&asked.to).map_err(|bad| Problem::Wrong(format!("to: {bad}")))?;
+    decide(&api, actor, (Effect::Redirect(to), scope), asked.seconds, &asked.reason).await
+}
+
+/// Has it decided.
+async fn decide(
+    api: &Api,
+    actor: Actor,
+    (effect, scope): (Effect, Scope),
+    seconds: u64,
+    reason: &str,
+) -> Result<Response, Problem> {
+    let wrong = |words: String| Err(Problem::Wrong(words));
+    if reason.len() > limits::REASON_MAX || reason.chars().any(char::is_control) {
         return wrong(format!(
             "a reason is one line of printable text, at most {} bytes",
             limits::REASON_MAX
         ));
     }
-    let lasts = Duration::from_secs(asked.seconds);
+    let lasts = Duration::from_secs(seconds);
     if lasts.is_zero() || lasts > limits::CONFIG_TIME_MAX {
-        return wrong("it is suspended for a second at least and for 366 days at most".to_owned());
+        return wrong("it lasts for a second at least and for 366 days at most".to_owned());
     }
     let until = process::wall().after(lasts);
-    let reason = if asked.reason.is_empty() { "no reason was given" } else { &asked.reason };
-    let by = peer.to_string().into();
-    let wanted = SuspensionRequest { effect: Effect::Wait, scope, until, by, reason: reason.into() };
+    let reason = if reason.is_empty() { "no reason was given" } else { reason };
+    let by = actor.to_string().into();
+    let wanted = SuspensionRequest { effect, scope, until, by, reason: reason.into() };
     let done = api.desk.suspend(wanted).await.ok_or(Problem::Undecided)?;
     api.journal().await;
     if done.full {
@@ -66,7 +95,7 @@ pub(super) async fn suspend(
 /// Ends suspensions.
 pub(super) async fn resume(
     State(api): State<Arc<Api>>,
-    Extension(peer): Extension<Peer>,
+    Extension(actor): Extension<Actor>,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let asked: Resume = read(&body)?;
@@ -78,14 +107,9 @@ pub(super) async fn resume(
         None if asked.all && asked.filter.is_empty() => Which::All,
         None => Which::Within(scope(&asked.filter, asked.all)?),
     };
-    let done = api.desk.resume(which, &peer.to_string()).await.ok_or(Problem::Undecided)?;
+    let done = api.desk.resume(which, &actor.to_string()).await.ok_or(Problem::Undecided)?;
     api.journal().await;
     Ok(answer(&done))
-}
-
-fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body)
-        .map_err(|error| Problem::Wrong(format!("the body is not what was expected: {error}")))
 }
 
 fn scope(filter: &BTreeMap<String, String>, all: bool) -> Result<Scope, Problem> {
@@ -118,9 +142,11 @@ fn told(one: &Suspension) -> SuspensionEntry {
         None
     };
     let (key, value) = set.unzip();
+    let to = if let Effect::Redirect(to) = effect { Some(to.to_string()) } else { None };
     SuspensionEntry {
         id: *id,
         effect: effect.name().to_owned(),
+        to,
         key,
         value,
         domain: domain.as_ref().map(ToString::to_string),

@@ -5,15 +5,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use tokio::time::Instant;
 
 use super::answers::{Api, Problem, iso, json};
-use super::queue::{asked, details, why as suspended_by};
+use super::queue::{asked, details, hold, why as suspended_by};
 use super::quotas;
 use super::searching::{PreparedQuestion, Question, ready};
 use super::shape::why::{Because, Domain, LastReply, Provider, RateLines, Share, Site, Why};
+use super::veil::Veil;
 use crate::control::asker::AskFailure;
 use crate::limits;
 use crate::queue::select::{Filter, GroupState, Pattern};
@@ -41,6 +43,10 @@ struct Meant {
     held: u64,
     /// When the first of these is to go.
     released: Option<UnixMillis>,
+    kept: u64,
+    /// Until when an operator holds the first of these, and who the first.
+    let_go: Option<UnixMillis>,
+    keeps: Option<String>,
     ready: u64,
     /// What is looked at of those that wait for a point of time.
     due: Vec<DueMail>,
@@ -54,6 +60,11 @@ impl Meant {
                 return;
             }
             GroupState::Suspended => (&mut self.suspended, &mut self.resumes),
+            GroupState::Held if row.seen.group.is_kept() => {
+                self.kept += recipients;
+                self.let_go = self.let_go.into_iter().chain(row.next).min();
+                return;
+            }
             GroupState::Held => (&mut self.held, &mut self.released),
             GroupState::Deferred => (&mut self.deferred, &mut self.next),
         };
@@ -63,12 +74,16 @@ impl Meant {
     }
 
     fn recipients(&self) -> u64 {
-        self.deferred + self.suspended + self.held + self.ready
+        self.deferred + self.suspended + self.held + self.kept + self.ready
     }
 }
 
 /// What mail waits for.
-pub(super) async fn why(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+pub(super) async fn why(
+    State(api): State<Arc<Api>>,
+    Extension(veil): Extension<Veil>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
     let asked = asked(query)?;
     let whole = match &asked.filter.domain {
         Some(Pattern::Whole(name)) => Some(name.to_ascii_lowercase()),
@@ -108,6 +123,9 @@ pub(super) async fn why(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) 
     for (name, words) in heard.by {
         meant.entry(name).or_default().by = Some(words);
     }
+    for (name, words) in heard.keeps {
+        meant.entry(name).or_default().keeps = Some(words);
+    }
     for (name, due) in heard.due {
         meant.entry(name).or_default().due = due;
     }
@@ -116,7 +134,7 @@ pub(super) async fn why(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) 
     tell(&api, meant, of_domain, &mut told).await?;
     told.quotas = quotas;
     let is_nothing = told.recipients == 0 && told.under_way == 0 && told.quotas.is_empty();
-    if is_nothing { Err(gone()) } else { Ok(json(&told)) }
+    if is_nothing { Err(gone()) } else { Ok(json(&veil.why(told))) }
 }
 
 /// The first groups that are meant, and whether these are all.
@@ -153,6 +171,8 @@ struct LaneDetails {
     replies: Vec<LastReply>,
     /// By what mail of domains is suspended.
     by: BTreeMap<String, String>,
+    /// Who holds mail of domains.
+    keeps: BTreeMap<String, String>,
     /// What waits in domains for a point of time.
     due: BTreeMap<String, Vec<DueMail>>,
 }
@@ -164,6 +184,9 @@ async fn replies(api: &Api, filter: &Filter, rows: &[ask::Row]) -> Result<LaneDe
     for (row, detail) in rows.iter().zip(details(api, filter, rows).await?) {
         if let Some(words) = suspended_by(&suspensions, row, &detail) {
             known.by.entry(row.seen.domain.to_string()).or_insert(words);
+        }
+        if let Some(words) = detail.as_ref().ok().and_then(|detail| hold(detail.hold.as_deref(), row.next)) {
+            known.keeps.entry(row.seen.domain.to_string()).or_insert(words);
         }
         if let Some(due) = detail.as_ref().ok().and_then(|detail| DueMail::of(row, &detail.whose)) {
             known.due.entry(row.seen.domain.to_string()).or_default().push(due);
@@ -239,7 +262,7 @@ async fn tell(
 
 /// All that waits in a queue.
 fn by_queue<'a>(wait: &'a DomainWait, of: &Meant) -> (Meant, &'a [DomainWait]) {
-    let DomainWait { deferred, next, suspended, resumes, held, released, ready, .. } = wait;
+    let DomainWait { deferred, next, suspended, resumes, held, released, kept, let_go, ready, .. } = wait;
     let meant = Meant {
         deferred: deferred.recipients,
         next: *next,
@@ -249,6 +272,9 @@ fn by_queue<'a>(wait: &'a DomainWait, of: &Meant) -> (Meant, &'a [DomainWait]) {
         due: of.due.clone(),
         held: held.recipients,
         released: *released,
+        kept: kept.recipients,
+        let_go: *let_go,
+        keeps: of.keeps.clone(),
         ready: ready.recipients,
     };
     (meant, std::slice::from_ref(wait))
@@ -278,6 +304,9 @@ fn reasons(
     }
     if of.held > 0 {
         reasons.push(words::later(words::held, of.held, of.released, held, now));
+    }
+    if of.kept > 0 {
+        reasons.push((words::kept(of.kept, of.keeps.as_deref()), of.let_go));
     }
     if of.ready > 0 {
         let held = waits.iter().find_map(|wait| Some((wait.cause.as_ref()?, wait)));

@@ -1,4 +1,4 @@
-//! What a log gets of the journal: the events it wants, from where its cursor is.
+//! What a log gets of the journal: the events it wants, in its shape, from where its cursor is.
 
 use std::fs::File;
 use std::io;
@@ -9,22 +9,43 @@ use crate::control::journal::cursor::{Cursor, CursorFile};
 use crate::control::journal::place::{FramePosition, ReadPosition};
 use crate::control::journal::reader::{Piece, Reader};
 use crate::control::journal::resume::{self, Resumed, Stream, Tail};
-use crate::control::journal::select::Select;
 use crate::control::journal::shared::Shared;
+use crate::control::outlet::{Made, Shape};
 use crate::limits;
 
 /// Lines for a log.
 #[derive(Debug)]
 pub(in crate::control) struct LogLines {
     piece: Piece,
-    /// Those that it wants; None: all of them.
-    selected: Option<Vec<u8>>,
+    /// What is made of them; None: they are given as they are.
+    made: Option<Made>,
 }
 
 impl LogLines {
     /// The bytes to be written; none where the log wants none of these lines.
     pub(in crate::control) fn bytes(&self) -> &[u8] {
-        self.selected.as_deref().unwrap_or_else(|| self.piece.lines())
+        self.made.as_ref().map_or_else(|| self.piece.lines(), |made| &made.bytes[..])
+    }
+
+    /// How much of the journal is behind the last event of which all is within so many bytes, and how many of these that is.
+    fn whole(&self, written: usize) -> (usize, usize) {
+        let line = || memchr::memrchr(b'\n', &self.bytes()[..written]).map_or(0, |end| end + 1);
+        self.made.as_ref().map_or_else(|| (line(), line()), |made| made.whole(written))
+    }
+
+    /// Where the event begins in which, or at whose end, these bytes end.
+    pub(in crate::control) fn begin(&self, at: usize) -> usize {
+        self.whole(at).1
+    }
+
+    /// Where it ends.
+    pub(in crate::control) fn end(&self, at: usize) -> usize {
+        let bytes = self.bytes();
+        let line = || match at {
+            0 => 0,
+            _ => memchr::memchr(b'\n', &bytes[at - 1..]).map_or(bytes.len(), |end| at + end),
+        };
+        self.made.as_ref().map_or_else(line, |made| made.end(at))
     }
 }
 
@@ -38,7 +59,7 @@ impl AsRef<[u8]> for LogLines {
 pub(in crate::control) struct Feed {
     shared: Arc<Shared>,
     reader: Reader,
-    select: Select,
+    shape: Shape,
     file: CursorFile,
     name: String,
     /// What its cursor says.
@@ -47,12 +68,12 @@ pub(in crate::control) struct Feed {
 
 impl Feed {
     /// For the log with this name. One that has no cursor begins at the end.
-    pub(in crate::control) fn open(shared: &Arc<Shared>, name: &str, select: Select) -> io::Result<Feed> {
+    pub(in crate::control) fn open(shared: &Arc<Shared>, name: &str, shape: Shape) -> io::Result<Feed> {
         let mut file = CursorFile::of(shared.directory(), name);
         let saved = file.read()?;
         let at = saved.as_ref().map_or_else(|| shared.end().into(), Cursor::point);
         let reader = Reader::new(shared.clone(), name, at);
-        Ok(Feed { shared: shared.clone(), reader, select, file, name: name.to_owned(), saved })
+        Ok(Feed { shared: shared.clone(), reader, shape, file, name: name.to_owned(), saved })
     }
 
     /// The name of its cursor's file.
@@ -73,8 +94,13 @@ impl Feed {
     /// The next lines. None: there are none yet. After an error the same ones are tried again.
     pub(in crate::control) fn next(&mut self) -> io::Result<Option<LogLines>> {
         let Some(piece) = self.reader.next()? else { return Ok(None) };
-        let selected = self.select.of(piece.lines());
-        Ok(Some(LogLines { piece, selected }))
+        let made = self.shape.of(piece.lines());
+        Ok(Some(LogLines { piece, made }))
+    }
+
+    /// What a file of it begins with.
+    pub(in crate::control) fn head(&self) -> Vec<u8> {
+        self.shape.head()
     }
 
     /// Gives again what is behind this point.
@@ -92,18 +118,15 @@ impl Feed {
         self.shared.behind_and_lost(self.reader.number())
     }
 
-    /// How far it is when so many bytes of these lines are written: behind the last of them that is whole, and how many bytes are behind that.
+    /// How far it is when so many bytes of these lines are written: behind the last event that is whole, and how many bytes are behind that.
     pub(in crate::control) fn settled(
         &self,
         held: Option<&LogLines>,
         written: usize,
     ) -> (ReadPosition, usize) {
         let Some(held) = held else { return (self.reader.at(), 0) };
-        let bytes = &held.bytes()[..written];
-        let whole = memchr::memrchr(b'\n', bytes).map_or(0, |end| end + 1);
-        let lines = held.piece.lines();
-        let behind = self.select.behind(lines, whole);
-        let at = held.piece.at;
+        let (behind, whole) = held.whole(written);
+        let (lines, at) = (held.piece.lines(), held.piece.at);
         let point = match behind < lines.len() {
             true => ReadPosition { within: at.within + behind as u64, ..at },
             false => held.piece.next.into(),

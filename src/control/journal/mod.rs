@@ -3,16 +3,17 @@
 //!
 //! `docs/journal.md` has the promises and the layout.
 
+mod batch;
 mod cursor;
 mod feed;
 mod frame;
 mod keep;
+mod overhear;
 mod place;
 mod reader;
 mod resume;
 mod retain;
 mod segment;
-mod select;
 mod shared;
 mod tap;
 mod writer;
@@ -38,7 +39,6 @@ use crate::spool::layout;
 pub(super) use feed::{Feed, LogLines};
 pub(super) use place::{FramePosition, ReadPosition};
 pub(super) use resume::Resumed;
-pub(super) use select::Select;
 pub(super) use shared::{Progress, Shared};
 pub(super) use tap::Tap;
 

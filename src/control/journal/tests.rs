@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::control::journal::place::ReadPosition;
 use crate::control::log::Log;
+use crate::control::outlet::Shape;
 use crate::id::Position;
 use crate::observe::accounting::Chunks;
 use crate::observe::journaled::{Chunk, LaneWatermark, WriteAck};
@@ -30,11 +31,21 @@ impl Life {
         Life::within(data_dir, logs, SIZE_MAX)
     }
 
+    /// The same with logs of these shapes.
+    pub(in crate::control) fn shaped(data_dir: &Path, logs: &[(&Path, Shape)]) -> Life {
+        Life::of(data_dir, logs, SIZE_MAX)
+    }
+
     fn within(data_dir: &Path, logs: &[(&Path, Option<Vec<&'static str>>)], size_max: u64) -> Life {
+        let shaped = logs.iter().map(|(path, events)| (*path, Shape::plain(events.clone())));
+        Life::of(data_dir, &shaped.collect::<Vec<_>>(), size_max)
+    }
+
+    fn of(data_dir: &Path, logs: &[(&Path, Shape)], size_max: u64) -> Life {
         let mut journal = Journal::open(data_dir).unwrap();
         let shared = journal.shared.clone();
-        let open = |(path, events): &(&Path, Option<Vec<&'static str>>)| {
-            Log::open(Some(path.to_path_buf()), &journal, Select::new(events.clone())).unwrap()
+        let open = |(path, shape): &(&Path, Shape)| {
+            Log::open(Some(path.to_path_buf()), &journal, shape.clone()).unwrap()
         };
         let logs: Vec<Log> = logs.iter().map(open).collect();
         journal.forget_others(&logs.iter().map(Log::cursor_name).collect::<Vec<_>>());
@@ -69,7 +80,7 @@ impl Life {
     }
 
     /// A round of the first log, half a second after the last.
-    fn log(&mut self, reopen: bool) -> bool {
+    pub(in crate::control) fn log(&mut self, reopen: bool) -> bool {
         self.now += Duration::from_millis(500);
         self.logs[0].write(self.now, reopen)
     }
@@ -81,10 +92,10 @@ impl Life {
 }
 
 /// A sequence that looks random.
-struct Random(u64);
+pub(in crate::control) struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, most: u64) -> u64 {
+    pub(in crate::control) fn below(&mut self, most: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -106,7 +117,7 @@ fn shorten(path: &Path, least: u64, random: &mut Random) {
 }
 
 /// The log is cut where the kill came: anywhere behind what its cursor says.
-fn cut_log(data_dir: &Path, path: &Path, random: &mut Random) {
+pub(in crate::control) fn cut_log(data_dir: &Path, path: &Path, random: &mut Random) {
     let cursor = cursor::CursorFile::of(&directory(data_dir), path.to_str().unwrap()).read().unwrap();
     let Some(cursor) = cursor else { return };
     if std::fs::metadata(path).is_ok_and(|meta| meta.ino() == cursor.inode) {

@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::Duration;
 
+use crate::control::journal::LogLines;
 use crate::control::say::say;
 use crate::limits;
 use crate::observe::diagnostics::Level;
@@ -55,10 +57,25 @@ pub(super) fn close_to_others(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes the rest of a line, of which a file that was moved away has the beginning. Where it ends; None: it cannot be written there.
-pub(super) fn end_line(mut file: &File, bytes: &[u8], at: usize) -> Option<usize> {
-    let end = at + memchr::memchr(b'\n', &bytes[at..])? + 1;
-    file.write_all(&bytes[at..end]).ok().map(|()| end)
+/// Writes the rest of an event, of which a file that was moved away has the beginning. Where it ends; None: it cannot be written there.
+pub(super) fn end_event(mut file: &File, held: &LogLines, at: usize) -> Option<usize> {
+    let end = held.end(at);
+    file.write_all(&held.bytes()[at..end]).ok().map(|()| end)
+}
+
+/// Has a new file begin with this. One that a kill, or a full disk, left with a part of it begins anew.
+pub(super) fn begin_file(mut file: &File, head: &[u8]) -> io::Result<()> {
+    let there = file.metadata()?.len();
+    if head.is_empty() || there >= head.len() as u64 {
+        return Ok(());
+    }
+    let mut begun = vec![0; there as usize];
+    // What nobody may read has nothing of ours to be judged by.
+    if file.read_exact_at(&mut begun, 0).is_ok() && head.starts_with(&begun) {
+        file.set_len(0)?;
+        file.write_all(head)?;
+    }
+    Ok(())
 }
 
 /// Only this much was taken: a disk is full. The part of a line at its end goes. How much stays, and whether the part stays too.
@@ -109,4 +126,19 @@ fn cut_off(mut file: &File, bytes: u64) -> io::Result<()> {
     }
     file.set_len(end - bytes)?;
     file.seek(SeekFrom::Start(end - bytes)).map(drop)
+}
+
+/// What a log is called, by its path.
+pub(super) fn name(path: Option<&Path>) -> String {
+    path.map_or("-".to_owned(), |path| path.to_string_lossy().into_owned())
+}
+
+/// The file that nobody else may write, by device and number. A terminal may have many writers.
+pub(super) fn own_file(output: &Output) -> Option<(u64, u64)> {
+    (output.regular().is_some() || output.is_pipe()).then(|| output.identity()).flatten()
+}
+
+/// How long nothing may be written before that is a trouble: the reader of a pipe may be slow, a disk that refuses is full.
+pub(super) fn patience(output: &Output) -> Duration {
+    if output.regular().is_some() { Duration::ZERO } else { limits::LOG_PATIENCE }
 }

@@ -6,7 +6,9 @@ use std::io::Read;
 use super::file::{cut, whole};
 use super::*;
 
-use crate::control::journal::tests::Life;
+use crate::config::{LogConfig, LogFormat, Rotate};
+use crate::control::journal::tests::{Life, Random, cut_log};
+use crate::control::outlet::pack::{Packs, Rotated};
 
 fn life(path: &Path, lines: &str) -> Life {
     let data_dir = path.parent().unwrap().join("spool");
@@ -220,9 +222,62 @@ fn two_logs_of_one_file_are_refused_and_told_when_they_become_so() {
     life.logs[1].write(Duration::ZERO, true);
     assert_eq!(told(), 1);
     let journal = Journal::open(&at("other")).unwrap();
-    let _first = Log::open(Some(both[0].clone()), &journal, Select::new(None)).unwrap();
-    let second = Log::open(Some(both[1].clone()), &journal, Select::new(None));
+    let _first = Log::open(Some(both[0].clone()), &journal, Shape::plain(None)).unwrap();
+    let second = Log::open(Some(both[1].clone()), &journal, Shape::plain(None));
     assert!(second.is_err_and(|error| error.to_string().contains(&*names[0])));
+}
+
+/// Events of several recipients, a line each, in files that are moved aside when they have some: killed and cut anywhere, each file has its header, and
+/// all lines stand there once and in order.
+#[test]
+fn a_table_is_whole_over_kills_and_rotations() {
+    for seed in 1..60 {
+        let mut random = Random(seed * 104_729);
+        let scratch = tempfile::tempdir().unwrap();
+        let (data_dir, path) = (scratch.path().join("spool"), scratch.path().join("log"));
+        let columns = Some(vec!["eventId", "rcpt"]);
+        let shape = Shape::new(Some(vec!["bounced"]), (LogFormat::PmtaCsv, columns), None);
+        let rotate = Some(Rotate { size: Some(200 + seed), span: None });
+        let config = LogConfig { rotate, ..LogConfig::to(path.clone()) };
+        let (mut told, mut wanted) = (0, String::new());
+        for _ in 0..6 {
+            let mut life = Life::shaped(&data_dir, &[(&path, shape.clone())]);
+            life.logs[0].use_rotation(Rotation::of(&config, &Arc::<Packs>::default()));
+            for _ in 0..random.below(40) {
+                match random.below(8) {
+                    0..=3 => {
+                        told += 1;
+                        let people: Vec<_> =
+                            (0..1 + random.below(4)).map(|at| format!("\"{at}@y\"")).collect();
+                        let kind = ["bounced", "delivered"][usize::from(random.below(3) == 0)];
+                        if kind == "bounced" {
+                            let rows = (0..people.len()).map(|at| format!("{told},{at}@y\n"));
+                            wanted.extend(rows);
+                        }
+                        let people = people.join(",");
+                        life.tell(&format!(
+                            "{{\"time\":\"x\",\"event\":\"{kind}\",\"event_id\":\"{told}\",\"recipients\":[{people}]}}\n"
+                        ));
+                        life.journal();
+                    }
+                    4 => _ = life.log(true),
+                    _ => _ = life.log(false),
+                }
+            }
+            drop(life);
+            cut_log(&data_dir, &path, &mut random);
+        }
+        let mut life = Life::shaped(&data_dir, &[(&path, shape.clone())]);
+        assert!((0..1000).any(|_| life.log(false)));
+        let mut files = Rotated::all(&path);
+        files.push(path);
+        let mut found = String::new();
+        for file in &files {
+            let text = std::fs::read_to_string(file).unwrap();
+            found.push_str(text.strip_prefix("eventId,rcpt\n").unwrap_or_else(|| panic!("{seed}: {text}")));
+        }
+        assert!(found == wanted, "{seed}: {found}\n---\n{wanted}");
+    }
 }
 
 #[test]

@@ -78,7 +78,12 @@ impl Reader {
     }
 
     /// The payload of the message record that lies there.
-    fn record(&mut self, lane: u16, (slot, offset): (u16, u32), bytes: &mut u64) -> io::Result<&[u8]> {
+    pub(super) fn record(
+        &mut self,
+        lane: u16,
+        (slot, offset): (u16, u32),
+        bytes: &mut u64,
+    ) -> io::Result<&[u8]> {
         if self.open.as_ref().is_none_or(|open| open.place != (lane, slot)) {
             let file = ReadFile::open(&segment_path(&lane_directory(&self.data_dir, lane), slot))?;
             let size = file.size()?;

@@ -4,6 +4,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::error::StoreError;
 use super::window::Window;
+use crate::config::RouteTarget;
 use crate::limits;
 use crate::queue::select::Pattern;
 use crate::queue::suspension::{Effect, Scope, Suspension};
@@ -36,6 +37,7 @@ fn suspension(row: &Row<'_>) -> Result<Option<Suspension>, StoreError> {
     let effect = match &*effect {
         "wait" => Some(Effect::Wait),
         "return" => Some(Effect::Return),
+        "redirect" => RouteTarget::host(&text("value")?.unwrap_or_default()).ok().map(Effect::Redirect),
         "set" => {
             let key = text("key")?.as_deref().and_then(Key::named);
             let written = text("value")?.unwrap_or_default();
@@ -86,6 +88,7 @@ pub(super) fn write<'a>(
         for Suspension { id, effect, scope, since, until, by, reason } in put {
             let (key, value) = match effect {
                 Effect::Set(key, value) => (Some(key.name()), Some(value.to_string())),
+                Effect::Redirect(to) => (None, Some(to.to_string())),
                 Effect::Wait | Effect::Return => (None, None),
             };
             let Scope { domain, site, provider, tenant, campaign, source, pool } = scope;

@@ -74,7 +74,7 @@ impl AsideGroups {
         Some((aside, under_way))
     }
 
-    /// A slice: what is wanted is due now, all goes back to the queue. True: all of it did. Effects are to be carried out.
+    /// A slice: what is wanted is due now, but what an operator holds; all goes back to the queue. True: all of it did. Effects are to be carried out.
     pub fn hurry(
         &mut self,
         queues: &mut Destinations,
@@ -86,7 +86,7 @@ impl AsideGroups {
         let mut effect = None;
         for _ in 0..looks {
             let Some(Deferred(mut group)) = self.deferred.pop() else { break };
-            if filter.wants(&group, GroupState::Deferred, times) {
+            if filter.wants(&group, GroupState::Deferred, times) && !group.is_kept() {
                 tally.add(group.count, GroupState::Deferred);
                 group.resume();
                 self.hasten(queues);
@@ -164,13 +164,26 @@ impl AsideGroups {
         looks: usize,
         effect: &mut Option<Effect>,
     ) -> NextGroup {
+        self.next_of(queues, (filter, |_| true), times, looks, effect)
+    }
+
+    /// The same, of those among them that are `meant` too.
+    pub fn next_of(
+        &mut self,
+        queues: &mut Destinations,
+        (filter, meant): (&Filter, impl Fn(&Group) -> bool),
+        times: Times<'_>,
+        looks: usize,
+        effect: &mut Option<Effect>,
+    ) -> NextGroup {
         for _ in 0..looks {
             let (group, state) = match (self.deferred.last(), self.ready.front()) {
                 (Some(Deferred(group)), _) => (*group, GroupState::Deferred),
                 (None, Some(group)) => (*group, GroupState::Ready),
                 (None, None) => return NextGroup::Nothing,
             };
-            let meant = filter.wants(&group, state, times).then(|| filter.first(&group)).flatten();
+            let wanted = filter.wants(&group, state, times) && meant(&group);
+            let meant = wanted.then(|| filter.first(&group)).flatten();
             if meant.is_some() {
                 if !queues.take_credit(group.location.lane) {
                     return NextGroup::Starved;

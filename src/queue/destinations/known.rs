@@ -109,6 +109,10 @@ pub struct DomainBacklog {
     pub held: Amount,
     /// When the first of that is.
     pub released: Option<u32>,
+    /// For an operator who holds it.
+    pub kept: Amount,
+    /// Until when he holds the first of that.
+    pub let_go: Option<u32>,
     /// For a connection, or to hear where the domain leads.
     pub ready: Amount,
     place: usize,
@@ -127,6 +131,7 @@ impl DomainBacklog {
                     let (amount, due) = match group.standing {
                         GroupPhase::Suspended => (&mut self.suspended, &mut self.resumes),
                         GroupPhase::Held => (&mut self.held, &mut self.released),
+                        GroupPhase::Kept => (&mut self.kept, &mut self.let_go),
                         _ => (&mut self.deferred, &mut self.next),
                     };
                     amount.add(group.count);
@@ -177,7 +182,11 @@ mod tests {
         queues.push("a.example", Group { standing: GroupPhase::Held, ..group(7, 300, 500) }, 10);
         let [state] = domains(&queues, "a.example", 9)[..] else { panic!("there is one") };
         assert_eq!((state.asked_since, state.site, state.egress), (Some(10), None, EgressKey::NODE));
+        let kept = |until| Group { standing: GroupPhase::Kept, ..group(until, until, 500) };
+        queues.push("a.example", kept(400), 10);
+        queues.push("a.example", kept(u32::MAX), 10);
         let waiting = counted(&queues, state.key);
+        assert_eq!((waiting.kept.recipients, waiting.let_go), (4, Some(400)), "the other for ever");
         assert_eq!((waiting.deferred, waiting.ready.recipients), (Amount { groups: 3, recipients: 6 }, 4));
         assert_eq!((waiting.suspended.recipients, waiting.resumes), (2, Some(40)));
         assert_eq!((waiting.held.recipients, waiting.released), (2, Some(300)));

@@ -56,13 +56,23 @@ fn of_domain<'a>(held: &'a ActiveSuspensions, sites: &Sites, domain: &Domain, no
 }
 
 /// Whether all mail of a domain is returned, wherever it leads: also what is not due.
-pub(super) fn returns(held: &ActiveSuspensions, domains: &Domains, key: DomainKey, now: u32) -> bool {
+fn returns(held: &ActiveSuspensions, domains: &Domains, key: DomainKey, now: u32) -> bool {
     if held.is_empty() {
         return false;
     }
     let Some(domain) = domains.get(key) else { return false };
     let found = held.at(Place { domain: &domain.name, site: None }, now);
     found.is_some_and(|found| found.suspension.effect == suspension::Effect::Return)
+}
+
+/// Whether a group is to be taken up: its time has come, or its mail goes back, but what an operator holds.
+pub(super) fn is_due(
+    held: &ActiveSuspensions,
+    domains: &Domains,
+    (key, group): (DomainKey, &Group),
+    now: u32,
+) -> bool {
+    group.not_before <= now || !group.is_kept() && returns(held, domains, key, now)
 }
 
 /// A domain got ready groups: whether these are suspended, and noted.

@@ -38,7 +38,7 @@ pub const FILTERS: [FilterName; 14] = [
     of_queues(
         "state",
         "STATE",
-        "`deferred` waits for its next attempt, `ready` for a connection, `suspended` for a suspension to end, `held` for its send_at",
+        "`deferred` waits for its next attempt, `ready` for a connection, `suspended` for a suspension to end, `held` for its send_at or an operator",
     ),
     of_queues("older", "TIME", "Came so long ago, or longer: 30m, 2h, 3d"),
     of_queues("id", "ID", "Of this message"),

@@ -41,11 +41,30 @@ pub fn request(
 ) -> io::Result<()> {
     let stream = TcpStream::connect_timeout(&server, left(until)?)?;
     let mut timed = Timed { stream, until };
-    let mut secure = rustls::Stream::new(&mut connection, &mut timed);
-    secure.write_all(request)?;
+    exchange(&mut rustls::Stream::new(&mut connection, &mut timed), request, &mut take)
+}
+
+/// The same without TLS, for networks that an operator names.
+pub fn request_plain(
+    server: SocketAddr,
+    request: &[u8],
+    until: Duration,
+    mut take: impl FnMut(&[u8]) -> bool,
+) -> io::Result<()> {
+    let stream = TcpStream::connect_timeout(&server, left(until)?)?;
+    exchange(&mut Timed { stream, until }, request, &mut take)
+}
+
+fn exchange(
+    stream: &mut (impl Read + Write),
+    request: &[u8],
+    take: &mut dyn FnMut(&[u8]) -> bool,
+) -> io::Result<()> {
+    stream.write_all(request)?;
+    stream.flush()?;
     let mut buffer = [0; limits::DNS_READ];
     loop {
-        match secure.read(&mut buffer) {
+        match stream.read(&mut buffer) {
             Ok(0) => return Ok(()),
             Ok(length) if take(&buffer[..length]) => return Ok(()),
             Ok(_) => {}

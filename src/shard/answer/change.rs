@@ -1,4 +1,4 @@
-//! Mail that waits is tried at once, or goes back to its sender.
+//! Mail that waits is tried at once, goes back to its sender, or is held.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -9,11 +9,13 @@ use crate::queue::destinations::aside::{AsideGroups, NextGroup};
 use crate::queue::destinations::{DomainKey, Effect};
 use crate::queue::group::Group;
 use crate::queue::lifetimes::Times;
-use crate::queue::outcome::{Ended, Failure, Outcomes, RangeOutcome, Receipt};
+use crate::queue::outcome::{Ended, Failure, Outcomes, RangeOutcome};
 use crate::queue::select::{Filter, GroupState};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::answer::clock::times;
+use crate::shard::answer::hold::Holding;
+use crate::shard::answer::written::Written;
 use crate::shard::ask::Part;
 use crate::shard::message::Job;
 use crate::shard::outbound::settle::{self, Scene, Settling};
@@ -30,33 +32,20 @@ pub(super) enum Change {
     Retry,
     /// It goes back to its sender.
     Bounce(Returns),
+    /// An operator holds it, or lets it go.
+    Hold(Holding),
 }
 
 /// What goes back, and how much of it is on disk.
 pub(super) struct Returns {
     /// What the operator says of it.
     reason: Arc<str>,
-    /// Groups whose outcome was handed in.
-    handed: Cell<usize>,
-    receipt: Receipt,
+    written: Written,
 }
 
 impl Returns {
     pub(super) fn new(reason: Arc<str>) -> Returns {
-        Returns { reason, handed: Cell::new(0), receipt: Receipt::default() }
-    }
-
-    /// Waits until all of it is on disk, for a while. How many groups are not.
-    pub(super) async fn unwritten<R: Runtime>(&self, shard: &Shard<R>, is_wanted: impl Fn() -> bool) -> u64 {
-        let until = shard.runtime.now() + limits::RETURNED_WAIT;
-        let left = || self.handed.get().saturating_sub(self.receipt.count());
-        if shard.runtime.planted(Defect::ReturnedTooEarly) {
-            return 0;
-        }
-        while left() > 0 && is_wanted() && shard.runtime.now() < until {
-            shard.timers.sleep_until(shard.runtime.now() + limits::CHANGE_PAUSE).await;
-        }
-        left() as u64
+        Returns { reason, written: Written::default() }
     }
 }
 
@@ -154,9 +143,9 @@ pub(in crate::shard) async fn give_back<R: Runtime>(shard: &Rc<Shard<R>>, key: D
         let mut starved = shard.outbound.settling.get() >= limits::BOUNCE_STEP;
         let (mut effect, mut found) = (None, None);
         if !starved {
-            let next = aside.next(
+            let next = aside.next_of(
                 &mut shard.outbound.destinations.borrow_mut(),
-                &all,
+                (&all, |group: &Group| !group.is_kept()),
                 times(shard),
                 limits::ASK_LOOKS,
                 &mut effect,
@@ -209,8 +198,12 @@ impl Change {
         part: &mut Part,
         is_wanted: impl Fn() -> bool,
     ) -> bool {
-        let returns = matches!(self, Change::Bounce(_));
-        let taken = AsideGroups::take(&mut shard.outbound.destinations.borrow_mut(), key, returns);
+        let ready = match self {
+            Change::Retry => false,
+            Change::Bounce(_) => true,
+            Change::Hold(holding) => holding.takes_ready(),
+        };
+        let taken = AsideGroups::take(&mut shard.outbound.destinations.borrow_mut(), key, ready);
         let Some((aside, under_way)) = taken else { return true };
         let mut held = AsideGuard { shard: shard.clone(), aside: Some(aside) };
         let whole = match self {
@@ -218,8 +211,8 @@ impl Change {
                 retry(shard, &mut held, filter, part).await;
                 true
             }
-            Change::Bounce(returns) => {
-                bounce(shard, &mut held, filter, (until, returns), part, is_wanted).await
+            Change::Bounce(_) | Change::Hold(_) => {
+                self.each(shard, &mut held, (filter, until), part, is_wanted).await
             }
         };
         held.end().await;
@@ -227,6 +220,96 @@ impl Change {
             part.tally.under_way += u64::from(under_way);
         }
         whole
+    }
+
+    /// What is meant leaves the queue, one group after the other, and is settled. True: that was all.
+    async fn each<R: Runtime>(
+        &self,
+        shard: &Rc<Shard<R>>,
+        held: &mut AsideGuard<R>,
+        (filter, until): (&Filter, Instant),
+        part: &mut Part,
+        is_wanted: impl Fn() -> bool,
+    ) -> bool {
+        let Some(aside) = &mut held.aside else { return true };
+        loop {
+            if shard.runtime.now() >= until || shard.draining.get() || !is_wanted() {
+                return false;
+            }
+            part.starved = shard.outbound.settling.get() >= limits::BOUNCE_STEP;
+            if !part.starved {
+                let mut effect = None;
+                let next = aside.next_of(
+                    &mut shard.outbound.destinations.borrow_mut(),
+                    (filter, |group: &Group| self.takes(shard, group)),
+                    times(shard),
+                    limits::ASK_LOOKS / filter.cost(),
+                    &mut effect,
+                );
+                if let Some(effect) = effect {
+                    dispatch::carry_out(shard, effect);
+                }
+                match next {
+                    NextGroup::Nothing => return true,
+                    NextGroup::Unfinished => {}
+                    NextGroup::Starved => part.starved = true,
+                    NextGroup::Taken(domain, group) => {
+                        let job = shard.own_job(domain, group);
+                        let taken = GroupGuard { shard: shard.clone(), job, is_settled: Cell::new(false) };
+                        assert!(!shard.runtime.planted(Defect::AnswerBreaksOff), "as planted");
+                        if self.settle(shard, &taken, filter).await {
+                            part.tally.add(group.count, GroupState::Ready);
+                        }
+                    }
+                }
+            }
+            if part.starved {
+                shard.timers.sleep_until(shard.runtime.now() + limits::CHANGE_PAUSE).await;
+            } else if shard.runtime.should_yield() {
+                shard.runtime.yield_now().await;
+            }
+        }
+    }
+
+    /// Whether a group may be meant that its filter wants.
+    fn takes<R: Runtime>(&self, shard: &Shard<R>, group: &Group) -> bool {
+        match self {
+            Change::Retry | Change::Bounce(_) => true,
+            Change::Hold(holding) => holding.takes(shard, group),
+        }
+    }
+
+    /// Settles one group, if its record says that it is meant: the queue goes by the life that is left to it, and by a key that may be
+    /// used again.
+    async fn settle<R: Runtime>(&self, shard: &Rc<Shard<R>>, taken: &GroupGuard<R>, filter: &Filter) -> bool {
+        let job = &taken.job;
+        let group = &job.group;
+        let _settling = Settling::new(shard);
+        let place = Pinned::new(shard, group.key, group.location);
+        let source = StoredRecord::read(shard, place.location).await;
+        let view = source.as_ref().ok().and_then(|source| source.view().ok());
+        let meant = is_meant(times(shard), filter, group, view.as_ref());
+        taken.is_settled.set(true);
+        match self {
+            Change::Bounce(returns) if meant => give_up(shard, job, view.as_ref(), returns),
+            Change::Hold(holding) if meant => holding.settle(shard, job, view.as_ref()),
+            _ => {
+                let now = shard.seconds();
+                shard.outbound.destinations.borrow_mut().attempted(job.domain, group, &[*group], now);
+                pump::give_credit(shard, shard.index, group.location.lane, 1);
+            }
+        }
+        meant
+    }
+
+    /// Waits until all of it is on disk, for a while. How many groups are not.
+    pub(super) async fn unwritten<R: Runtime>(&self, shard: &Shard<R>, is_wanted: impl Fn() -> bool) -> u64 {
+        match self {
+            Change::Retry => 0,
+            Change::Bounce(Returns { written, .. }) | Change::Hold(Holding { written, .. }) => {
+                written.unwritten(shard, is_wanted).await
+            }
+        }
     }
 }
 
@@ -261,87 +344,17 @@ async fn retry<R: Runtime>(shard: &Rc<Shard<R>>, held: &mut AsideGuard<R>, filte
     }
 }
 
-/// True: all that is meant was returned.
-async fn bounce<R: Runtime>(
-    shard: &Rc<Shard<R>>,
-    held: &mut AsideGuard<R>,
-    filter: &Filter,
-    (until, returns): (Instant, &Returns),
-    part: &mut Part,
-    is_wanted: impl Fn() -> bool,
-) -> bool {
-    let Some(aside) = &mut held.aside else { return true };
-    loop {
-        if shard.runtime.now() >= until || shard.draining.get() || !is_wanted() {
-            return false;
-        }
-        part.starved = shard.outbound.settling.get() >= limits::BOUNCE_STEP;
-        if !part.starved {
-            let mut effect = None;
-            let next = aside.next(
-                &mut shard.outbound.destinations.borrow_mut(),
-                filter,
-                times(shard),
-                limits::ASK_LOOKS / filter.cost(),
-                &mut effect,
-            );
-            if let Some(effect) = effect {
-                dispatch::carry_out(shard, effect);
-            }
-            match next {
-                NextGroup::Nothing => return true,
-                NextGroup::Unfinished => {}
-                NextGroup::Starved => part.starved = true,
-                NextGroup::Taken(domain, group) => {
-                    let job = shard.own_job(domain, group);
-                    let taken = GroupGuard { shard: shard.clone(), job, is_settled: Cell::new(false) };
-                    assert!(!shard.runtime.planted(Defect::AnswerBreaksOff), "as planted");
-                    if give_up(shard, &taken, filter, returns).await {
-                        part.tally.add(group.count, GroupState::Ready);
-                    }
-                }
-            }
-        }
-        if part.starved {
-            shard.timers.sleep_until(shard.runtime.now() + limits::CHANGE_PAUSE).await;
-        } else if shard.runtime.should_yield() {
-            shard.runtime.yield_now().await;
-        }
-    }
-}
-
-/// Returns one group, if its record says that it is meant: the queue goes by the life that is left to it, and by a key that may be used
-/// again.
-async fn give_up<R: Runtime>(
-    shard: &Rc<Shard<R>>,
-    taken: &GroupGuard<R>,
-    filter: &Filter,
-    returns: &Returns,
-) -> bool {
-    let job = &taken.job;
+/// Returns one group.
+fn give_up<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, view: Option<&MessageView<'_>>, returns: &Returns) {
     let group = &job.group;
-    let _settling = Settling::new(shard);
-    let place = Pinned::new(shard, group.key, group.location);
-    let source = StoredRecord::read(shard, place.location).await;
-    let view = source.as_ref().ok().and_then(|source| source.view().ok());
-    let meant = is_meant(times(shard), filter, group, view.as_ref());
-    taken.is_settled.set(true);
-    if meant {
-        returns.handed.set(returns.handed.get() + 1);
-        // RFC 3463 3.8: refused for a reason of policy, which is ours and no next hop's.
-        let words = format!("the operator of this relay ended the delivery: {}", returns.reason);
-        let mut failure = Failure::unattempted((5, 7, 1), words);
-        failure.receipt = Some(returns.receipt.clone());
-        let disposition = Ended::Bounced(failure);
-        let outcomes = Outcomes::One(RangeOutcome::new(group.first, group.count, disposition));
-        let scene = view.as_ref().map(Scene::without_hop);
-        settle::report(shard, job, outcomes, Vec::new(), scene.as_ref());
-    } else {
-        let now = shard.seconds();
-        shard.outbound.destinations.borrow_mut().attempted(job.domain, group, &[*group], now);
-        pump::give_credit(shard, shard.index, group.location.lane, 1);
-    }
-    meant
+    // RFC 3463 3.8: refused for a reason of policy, which is ours and no next hop's.
+    let words = format!("the operator of this relay ended the delivery: {}", returns.reason);
+    let mut failure = Failure::unattempted((5, 7, 1), words);
+    failure.receipt = Some(returns.written.receipt());
+    let disposition = Ended::Bounced(failure);
+    let outcomes = Outcomes::One(RangeOutcome::new(group.first, group.count, disposition));
+    let scene = view.map(Scene::without_hop);
+    settle::report(shard, job, outcomes, Vec::new(), scene.as_ref());
 }
 
 fn is_meant(times: Times<'_>, filter: &Filter, group: &Group, view: Option<&MessageView<'_>>) -> bool {

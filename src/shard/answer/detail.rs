@@ -66,16 +66,19 @@ async fn detail<R: Runtime>(shard: &Rc<Shard<R>>, place: &StoredRecipients) -> R
     let pinned = Pinned::new(shard, place.key, place.location);
     let source = StoredRecord::read(shard, pinned.location).await;
     let view = source.as_ref().ok().and_then(|source| source.view().ok()).filter(|view| view.id == id);
-    let reply = || last_reply(shard, lane, range);
+    let said = || said(shard, lane, range);
     let Some(view) = view else {
         // Settled while it was read, and its key may be another message's by now.
         let still = own_lane(shard, lane).is_some_and(|writer| writer.lane().id(place.key) == Some(id));
-        return Err(if still { Untold::Unreadable(id, reply()) } else { Untold::Gone });
+        return Err(if still { Untold::Unreadable(id, said().0) } else { Untold::Gone });
     };
     let recipients = view.recipients().skip(place.first.into()).take(usize::from(place.count));
     let recipients = recipients.take(limits::ROW_RECIPIENTS).map(|(address, _)| text(address)).collect();
-    Ok(Detail { recipients, whose: whose(&view, place.first), ..of(&view, reply()) })
+    Ok(Detail { recipients, whose: whose(&view, place.first), ..of(&view, said()) })
 }
+
+/// What was said last, and who holds it.
+type Said = (String, Option<String>);
 
 /// All of a message.
 pub(super) async fn show<R: Runtime>(
@@ -97,8 +100,8 @@ pub(super) async fn show<R: Runtime>(
         lane.entry(key).filter(|_| lane.id(key) == Some(id)).ok_or(Untold::Gone)?.live().to_vec()
     };
     let view = source.as_ref().ok().and_then(|source| source.view().ok()).filter(|view| view.id == id);
-    let said = || ranges.first().map(|range| last_reply(shard, lane, *range)).unwrap_or_default();
-    let view = view.ok_or_else(|| Untold::Unreadable(id, said()))?;
+    let first = || ranges.first().map(|range| said(shard, lane, *range)).unwrap_or_default();
+    let view = view.ok_or_else(|| Untold::Unreadable(id, first().0))?;
     let left = ranges.iter().map(|range| u32::from(range.count)).sum();
     let mut live = Vec::new();
     let mut last = Default::default();
@@ -108,12 +111,14 @@ pub(super) async fn show<R: Runtime>(
         if live.len() == limits::PAGE_ROWS {
             break;
         }
-        last = last_reply(shard, lane, *range);
+        last = said(shard, lane, *range);
         live.push(UnsettledRecipient {
+            ordinal,
             address: text(address),
             attempts: range.attempts,
             next: range.next,
-            reply: last.clone(),
+            reply: last.0.clone(),
+            hold: last.1.clone(),
         });
     }
     let first = live.iter().take(limits::ROW_RECIPIENTS).map(|live| live.address.clone()).collect();
@@ -121,7 +126,7 @@ pub(super) async fn show<R: Runtime>(
     Ok(MessageDetail { detail, expiry: view.expiry, recipients: view.count, live, left })
 }
 
-fn of(view: &MessageView<'_>, reply: String) -> Detail {
+fn of(view: &MessageView<'_>, (reply, hold): Said) -> Detail {
     Detail {
         id: view.id,
         sender: text(view.sender),
@@ -131,6 +136,7 @@ fn of(view: &MessageView<'_>, reply: String) -> Detail {
         whose: Default::default(),
         recipients: Vec::new(),
         reply,
+        hold,
     }
 }
 
@@ -150,8 +156,13 @@ fn range<R: Runtime>(shard: &Shard<R>, lane: u16, key: u32, ordinal: u16) -> Opt
     Some((lane.id(key)?, live.into_iter().find(holds)?))
 }
 
-fn last_reply<R: Runtime>(shard: &Shard<R>, lane: u16, range: LiveRange) -> String {
-    own_lane(shard, lane).map(|writer| text(writer.lane().reply(range.reply).as_bytes())).unwrap_or_default()
+/// What was said last of a range, and the words of who holds it, as long as he does.
+fn said<R: Runtime>(shard: &Shard<R>, lane: u16, range: LiveRange) -> Said {
+    let Some(writer) = own_lane(shard, lane) else { return Said::default() };
+    let lane = writer.lane();
+    let (reply, hold) = lane.said(&range);
+    let hold = hold.filter(|_| range.next > shard.runtime.wall().seconds());
+    (text(reply.as_bytes()), hold.map(|words| text(words.as_bytes())))
 }
 
 /// A lane that this shard writes.

@@ -60,7 +60,7 @@ fn tell(page: &mut IndexPage, lane: &Lane, key: u32, texts: Option<&mut HashMap<
     let said = page.said.len();
     for range in ranges.iter() {
         let place = *texts.entry(range.reply).or_insert_with(|| {
-            let words = text(lane.reply(range.reply).as_bytes());
+            let words = text(lane.said(range).0.as_bytes());
             (!words.is_empty()).then(|| {
                 page.texts.push(words);
                 (page.texts.len() - 1) as u32

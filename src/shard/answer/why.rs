@@ -72,6 +72,8 @@ fn told<R: Runtime>(shard: &Shard<R>, domain: &DomainState, waiting: &DomainBack
         resumes: waiting.resumes.map(|at| shard.wall_of(at)),
         held: waiting.held,
         released: waiting.released.map(|at| shard.wall_of(at)),
+        kept: waiting.kept,
+        let_go: waiting.let_go.map(|at| shard.wall_of(at)),
         ready: waiting.ready,
         under_way: domain.under_way,
         cause: (waiting.ready.groups > 0).then(|| cause(shard, domain)),

@@ -26,6 +26,10 @@ pub struct DomainWait {
     pub held: Amount,
     /// When the first of that is.
     pub released: Option<UnixMillis>,
+    /// What an operator holds.
+    pub kept: Amount,
+    /// Until when he holds the first of that.
+    pub let_go: Option<UnixMillis>,
     /// What waits for a connection, or to hear where the domain leads.
     pub ready: Amount,
     /// Groups that a connection has.

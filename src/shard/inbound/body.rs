@@ -13,6 +13,7 @@ use crate::shard::inbound::connection::Connection;
 use crate::shard::inbound::quota::{self, MessageQuota};
 use crate::shard::inbound::upload::{Upload, Whole};
 use crate::shard::inbound::{duties, fold, verify};
+use crate::shard::trace::Said;
 use crate::shard::wire::WireError;
 use crate::smtp::data::Scanner;
 use crate::smtp::server::{BodyEnd, OpenTransaction, Overdue, PortionEnd};
@@ -197,7 +198,11 @@ fn scan_received<R: Runtime>(
         Err(WireError::Lost(error)) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
         Err(error) => return Err(error),
     };
+    let traced = shard.say.trace.is_on().then(|| scratch[..received].to_vec());
     let scanned = connection.session.scan(&mut scratch[..received]);
+    if let Some(bytes) = traced {
+        connection.show(Said::Body(&bytes[..scanned.consumed.min(bytes.len())]));
+    }
     upload.push(&connection.shard, scanned.body(&scratch[..]));
     connection.input.extend_from_slice(&scratch[scanned.consumed..received]);
     Ok(Some(scanned.done))
@@ -205,7 +210,11 @@ fn scan_received<R: Runtime>(
 
 /// The same for input that came in one burst with DATA, or BDAT.
 fn scan_pending<R: Runtime>(connection: &mut Connection<R>, upload: &mut Upload) -> bool {
+    let traced = connection.shard.say.trace.is_on().then(|| connection.input.clone());
     let scanned = connection.session.scan(&mut connection.input);
+    if let Some(bytes) = traced {
+        connection.show(Said::Body(&bytes[..scanned.consumed.min(bytes.len())]));
+    }
     upload.push(&connection.shard, scanned.body(&connection.input));
     connection.input.drain(..scanned.consumed);
     scanned.done

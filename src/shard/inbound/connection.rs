@@ -17,6 +17,7 @@ use crate::shard::inbound::permit::Permit;
 use crate::shard::inbound::rates::SessionRates;
 use crate::shard::inbound::upload::Upload;
 use crate::shard::inbound::{certified, reject, submit, suppress};
+use crate::shard::trace::{About, Said, Side};
 use crate::shard::wire::{Wire, WireError};
 use crate::smtp::server::{Intake, Overdue, Session, Step};
 use crate::smtp::words;
@@ -50,6 +51,8 @@ pub(super) struct Connection<R: Runtime> {
     permit: Permit,
     /// The account that it is of, once one logged in.
     pub(super) account: Option<AccountPermit>,
+    /// Its number among those that are shown to who watches; 0: it has none.
+    shown: u32,
     /// What it counts for, where there are rates.
     pub(super) rates: Option<Box<SessionRates>>,
 }
@@ -111,6 +114,7 @@ impl<R: Runtime> Connection<R> {
             gateway: None,
             permit,
             account: None,
+            shown: 0,
             rates: None,
         };
         let may = gateway::may_introduce(&connection.listener, way, peer.ip());
@@ -149,6 +153,9 @@ impl<R: Runtime> Connection<R> {
     pub(super) async fn flush(&mut self) -> Result<(), WireError> {
         if !self.out.is_empty() {
             let out = std::mem::take(&mut self.out);
+            if self.shard.say.trace.is_on() {
+                self.show(Said::Replies(&out));
+            }
             self.overdue = None;
             self.wire.limit(&self.shard.timers, limits::server::SEND);
             if self.wire.is_protected() && out.len() > limits::REPLIES_SMALL {
@@ -163,6 +170,15 @@ impl<R: Runtime> Connection<R> {
             }
         }
         Ok(())
+    }
+
+    /// Shows something to who watches.
+    #[cold]
+    pub(super) fn show(&mut self, said: Said<'_>) {
+        let peer = self.session.peer();
+        let about = || About { side: Side::In, peer: peer.to_string(), client: Some(peer.ip()), host: None };
+        let shard = &self.shard;
+        shard.say.trace.tell(shard.index, &mut self.shown, about, shard.runtime.wall(), said);
     }
 
     /// The same where nothing follows.
@@ -263,6 +279,10 @@ impl<R: Runtime> Connection<R> {
     pub(super) fn handle_pending(&mut self) -> Step {
         self.look_around();
         let (used, step) = self.session.handle(&self.input, self.gate(), &mut self.out);
+        if self.shard.say.trace.is_on() {
+            let handled = self.input[..used].to_vec();
+            self.show(Said::Commands(&handled));
+        }
         self.input.drain(..used);
         self.mark();
         self.record_refusals();
@@ -287,6 +307,9 @@ impl<R: Runtime> Connection<R> {
         }
         self.look_around();
         let (used, step) = self.session.handle(&scratch[..received], self.gate(), &mut self.out);
+        if shard.say.trace.is_on() {
+            self.show(Said::Commands(&scratch[..used]));
+        }
         self.input.extend_from_slice(&scratch[used..received]);
         self.mark();
         self.record_refusals();

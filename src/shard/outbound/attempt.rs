@@ -3,10 +3,10 @@
 use std::io;
 
 use crate::id::Location;
-use crate::observe::families::Tried;
+use crate::observe::families::{NamePlace, Tried};
 use crate::queue::outcome::{Ended, Outcomes};
 use crate::queue::{Group, schedule};
-use crate::route::SitePolicy;
+use crate::route::{Hop, SitePolicy};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::message::Job;
 use crate::shard::outbound::asked::Duty;
@@ -74,7 +74,7 @@ pub(super) async fn attempt<R: Runtime>(
     }
     under_way.settled();
     count(run, &outcomes);
-    let policy = run.site.policy.borrow();
+    let (hop, policy) = (run.site.hop.borrow().clone(), run.site.policy.borrow());
     let again = tally.left.iter().map(|(first, count)| Group {
         first: *first,
         count: *count,
@@ -82,7 +82,7 @@ pub(super) async fn attempt<R: Runtime>(
         ..*group
     });
     let again = again.chain(tally.waits).collect();
-    settle::report(shard, job, outcomes, again, Some(&scene(&view, connection, &policy)));
+    settle::report(shard, job, outcomes, again, Some(&scene(&view, connection, (&hop, &policy))));
     after
 }
 
@@ -96,15 +96,25 @@ fn count<R: Runtime>(run: &Run<'_, R>, outcomes: &Outcomes) {
     let place_by =
         hop.by.as_ref().map(|by| site.counted_by.get().unwrap_or_else(|| of_source.place(by.name())));
     site.counted_by.set(place_by);
+    let by_provider = &run.shard.instruments.families.by_provider;
+    let place_at = site.counted_at.get().unwrap_or_else(|| {
+        site.policy
+            .borrow()
+            .provider
+            .as_deref()
+            .map_or_else(NamePlace::default, |name| by_provider.place(name))
+    });
+    site.counted_at.set(Some(place_at));
     for outcome in outcomes.ranges() {
         let tried = match &outcome.disposition {
             Ended::Delivered => Tried::Delivered,
             Ended::Deferred(_) => Tried::Deferred,
             Ended::Bounced(_) | Ended::Expired(_) => Tried::Bounced,
             // It was not.
-            Ended::Local(_) => continue,
+            Ended::Local(_) | Ended::Held(_) => continue,
         };
         attempted.add(place, tried as usize, outcome.count.into());
+        by_provider.add(place_at, tried as usize, outcome.count.into());
         if let Some(place) = place_by {
             of_source.add(place, tried as usize, outcome.count.into());
         }
@@ -114,12 +124,14 @@ fn count<R: Runtime>(run: &Run<'_, R>, outcomes: &Outcomes) {
 fn scene<'a, R: Runtime>(
     view: &'a MessageView<'a>,
     connection: &'a Connection<R>,
-    policy: &'a SitePolicy,
+    (hop, policy): (&'a Hop, &'a SitePolicy),
 ) -> settle::Scene<'a> {
-    let (hop, tls, answers) = (&connection.hop, &connection.tls, policy.answers.as_ref());
+    // The site may have another hop by now.
     let source = connection.by.as_ref().map_or("", |source| source.name());
+    let way = settle::Way { source, address: connection.address, ..settle::Way::to(hop, policy) };
+    let (hop, tls, answers) = (&connection.hop, &connection.tls, policy.answers.as_ref());
     let (reply, max_age, duty) = (connection.said(), policy.max_age, Duty::of(connection));
-    settle::Scene { view, hop, source, tls, reply, answers, max_age, duty }
+    settle::Scene { view, hop, way, tls, reply, answers, max_age, duty }
 }
 
 /// What was delivered so far is written down before the next transaction, which may hang for minutes: a node that ends meanwhile
@@ -142,7 +154,9 @@ fn report_delivered<R: Runtime>(
     }
     let delivered = tally.take_delivered();
     count(run, &delivered);
-    settle::report_part(shard, job, delivered, &scene(view, connection, &run.site.policy.borrow()));
+    let hop = run.site.hop.borrow().clone();
+    let policy = run.site.policy.borrow();
+    settle::report_part(shard, job, delivered, &scene(view, connection, (&hop, &policy)));
     true
 }
 

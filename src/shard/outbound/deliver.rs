@@ -229,8 +229,8 @@ async fn return_all<R: Runtime>(
                     assert!(!shard.runtime.planted(Defect::PanicOverReturn), "as planted");
                     under_way.settled();
                 };
-                let hop = site.hop.borrow().clone();
-                settle::whole_by(shard, &job, ended, (named, hop.source(), told)).await;
+                let (hop, policy) = (site.hop.borrow().clone(), site.policy.borrow().clone());
+                settle::whole_by(shard, &job, ended, (named, settle::Way::to(&hop, &policy), told)).await;
             }
             Work::Nothing => return,
         }

@@ -124,8 +124,9 @@ pub(super) async fn greet<R: Runtime>(
     let wire = source::connect(shard, by.as_deref(), to, manners.timeouts.connect).await?;
     let mut connection = Connection::new(wire, name(host, to), (manners.lmtp, manners.timeouts));
     connection.by.clone_from(by);
+    connection.address = sending(by.as_deref(), to).or_else(|| connection.wire.own_address());
     if let Some(watch) = manners.watch {
-        watch.leaves_by(sending(by.as_deref(), to).or_else(|| connection.wire.own_address()));
+        watch.leaves_by(connection.address);
         connection.watch = Some(watch.clone());
     }
     match introduce(shard, &mut connection, &host.name, manners).await {

@@ -116,6 +116,7 @@ pub(in crate::shard) fn recovered<R: Runtime>(
                 let (not_before, expiry) =
                     Clock::found(now, range.next, times, shard.live.get().longest_wait, random);
                 let held = release.filter(|at| range.attempts == 0 && *at > now.max(not_before));
+                let kept = range.held && range.next > now && !shard.runtime.planted(Defect::HoldForgotten);
                 let overdue = expiry <= now && !shard.runtime.planted(Defect::ExpiredUntried);
                 let group = Group {
                     location,
@@ -124,12 +125,13 @@ pub(in crate::shard) fn recovered<R: Runtime>(
                     count: to - from,
                     attempts: range.attempts,
                     standing: match held {
+                        _ if kept => GroupPhase::Kept,
                         Some(_) => GroupPhase::Held,
                         None if overdue => GroupPhase::LastTry,
                         None => GroupPhase::Usual,
                     },
                     life,
-                    not_before: held.unwrap_or(not_before),
+                    not_before: if kept { range.next } else { held.unwrap_or(not_before) },
                     expiry,
                 };
                 let client = client(view.account, view.origin().client);

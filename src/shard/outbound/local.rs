@@ -28,7 +28,7 @@ pub(super) async fn end<R: Runtime>(
                     assert!(!shard.runtime.planted(Defect::PanicOverReturn), "as planted");
                     under_way.settled();
                 };
-                settle::whole_by(shard, &job, ended(end), ("", "", told)).await;
+                settle::whole_by(shard, &job, ended(end), ("", settle::Way::default(), told)).await;
                 proven();
             }
             Work::Nothing => return,

@@ -21,11 +21,15 @@ use crate::spool::record::MessageView;
 /// What a transaction brought that did not deliver, be it the hop's words or ours.
 pub(super) fn of_transaction<R: Runtime>(
     run: &Run<'_, R>,
-    view: &MessageView<'_>,
+    (view, hop): (&MessageView<'_>, &str),
     part: &Part<'_>,
     transaction: &Transaction<'_>,
 ) {
     let (shard, site) = (run.shard, run.site);
+    if transaction.has_failed() {
+        let of = (view.id, part.first, part.count);
+        shard.say.dialogues.borrow_mut().keep(of, shard.runtime.wall(), hop, transaction);
+    }
     if site.policy.borrow().automation.is_none() {
         return;
     }

@@ -199,7 +199,7 @@ fn failed_recipients(settled: &Settled) -> impl Iterator<Item = (u16, dsn::Cause
         let (cause, failure) = match &outcome.disposition {
             Ended::Bounced(failure) => (dsn::Cause::Refused, failure),
             Ended::Expired(failure) => (dsn::Cause::Expired, failure),
-            Ended::Delivered | Ended::Deferred(_) | Ended::Local(_) => return None,
+            Ended::Delivered | Ended::Deferred(_) | Ended::Local(_) | Ended::Held(_) => return None,
         };
         Some((outcome.first..outcome.first.saturating_add(outcome.count), cause, &**failure))
     });
@@ -235,6 +235,7 @@ fn tell_late<R: Runtime>(shard: &Shard<R>, settled: &Settled, view: &MessageView
             let mail = Mail {
                 account: view.account,
                 parameters: &view.named_parameters(first),
+                came: Some((view.arrival, view.size)),
                 ..Mail::new(view.id, view.sender, (first, recipients))
             };
             shard.say.events.borrow_mut().encode(wall, &Event::Delayed(mail, attempt), records);
@@ -265,6 +266,7 @@ fn tell_expired<R: Runtime>(shard: &Rc<Shard<R>>, settled: &mut Settled, view: &
             let mail = Mail {
                 account: view.account,
                 parameters: &view.named_parameters(first),
+                came: Some((view.arrival, view.size)),
                 ..Mail::new(view.id, view.sender, (first, recipients))
             };
             let event = Event::Expired(mail, attempt);
@@ -287,7 +289,7 @@ fn late_words(why: &str, last: Option<&str>) -> String {
 fn last_reply(lane: &Lane, key: u32, ordinal: u16) -> Option<String> {
     let live = lane.entry(key)?.live();
     let range = live.iter().find(|range| (range.first..range.first + range.count).contains(&ordinal))?;
-    let text = lane.reply(range.reply);
+    let (text, _) = lane.said(range);
     (!text.is_empty()).then(|| text.to_owned())
 }
 

@@ -25,6 +25,12 @@ pub(in crate::shard) fn begin<R: Runtime>(shard: &Rc<Shard<R>>, before: &LiveCon
     }
 }
 
+/// Operators lead mail elsewhere, or not any more.
+pub(in crate::shard) fn redirected<R: Runtime>(shard: &Rc<Shard<R>>) {
+    shard.outbound.destinations.borrow_mut().reroute();
+    shard.runtime.spawn_vital("redirect", go_through(shard.clone(), shard.live.get()));
+}
+
 /// Four times a second: where a source was suspended or resumed, what waits by it goes on by others, or goes on.
 pub(in crate::shard) fn heed_sources<R: Runtime>(shard: &Rc<Shard<R>>) {
     let changes = shard.live.get().egresses.changes();

@@ -18,6 +18,7 @@ use crate::limits;
 use crate::mail::address;
 use crate::mail::envelope::TlsWish;
 use crate::policy::failures::Failures;
+use crate::queue::suspension::ActiveSuspensions;
 use crate::route::gate::{AdmittedAddress, Gate};
 use crate::route::{self, Hop, Host, HostAddress, NoRoute, Route};
 use crate::runtime::{Defect, Runtime};
@@ -37,6 +38,7 @@ mod dane;
 mod hosts;
 mod obey;
 mod ours;
+mod redirect;
 mod renew;
 mod sts;
 mod unroutable;
@@ -77,6 +79,8 @@ pub struct Resolver<R: Runtime> {
     late_ipv6: RefCell<Failures>,
     /// Policies of domains.
     policies: Arc<StsPolicies>,
+    /// Where operators lead mail meanwhile.
+    redirects: RefCell<ActiveSuspensions>,
     /// Questions on their way, and how many there may be.
     asking: Cell<usize>,
     asking_max: usize,
@@ -112,6 +116,7 @@ impl<R: Runtime> Resolver<R> {
             late: Failures::new(limits::DNS_FAILURE_TTL, limits::LATE_HOSTS_MAX).into(),
             late_ipv6: Failures::new(limits::MORE_ADDRESSES_FAILED, limits::LATE_HOSTS_MAX).into(),
             policies: Arc::default(),
+            redirects: RefCell::default(),
             asking: Cell::new(0),
             asking_max: limits::DNS_INFLIGHT_MAX,
         }
@@ -237,7 +242,7 @@ impl<R: Runtime> Resolver<R> {
     pub async fn next_hop(&self, domain: &str, wish: TlsWish) -> Result<Rc<Hop>, Unroutable> {
         loop {
             let live = self.live.borrow().clone();
-            let found = self.next_hop_by(&live, domain, wish).await;
+            let found = self.led(&live, domain, wish).await;
             if live.generation == self.live.borrow().generation {
                 return found;
             }

@@ -2,6 +2,7 @@
 //! says besides is noticed before it can be taken for an answer.
 
 use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::shard::Shard;
 use crate::shard::outbound::address::AddressPermit;
 use crate::shard::outbound::hop_error::HopError;
 use crate::shard::outbound::watch::Watch;
+use crate::shard::trace::{About, Said, Side};
 use crate::shard::wire::{Wire, WireError};
 use crate::smtp::client::{Capabilities, Timeouts};
 use crate::smtp::reply::{Reply, ReplyReader};
@@ -28,6 +30,8 @@ pub struct Connection<R: Runtime> {
     pub lmtp: bool,
     /// By which source it leaves.
     pub by: Option<Arc<Source>>,
+    /// By which address, for records.
+    pub address: Option<IpAddr>,
     /// How long each answer may take.
     pub timeouts: Timeouts,
     /// Its place at its address, where that is counted.
@@ -51,6 +55,8 @@ pub struct Connection<R: Runtime> {
     /// Who counts what the session comes to, as it begins.
     pub watch: Option<Rc<Watch>>,
     reader: ReplyReader,
+    /// Its number among those that are shown to who watches; 0: it has none.
+    shown: u32,
     /// Bytes received behind the last reply.
     input: Vec<u8>,
     /// Replies that commands under way will have.
@@ -120,6 +126,7 @@ impl<R: Runtime> Connection<R> {
             lmtp,
             timeouts,
             by: None,
+            address: None,
             capabilities: Capabilities::default(),
             place: None,
             hop,
@@ -132,6 +139,7 @@ impl<R: Runtime> Connection<R> {
             starttls: Starttls::Settled,
             watch: None,
             reader: ReplyReader::default(),
+            shown: 0,
             input: Vec::new(),
             owed: 0,
             broken: None,
@@ -139,6 +147,28 @@ impl<R: Runtime> Connection<R> {
             body_until: Instant(0),
             body_sent: false,
             body_took: Duration::ZERO,
+        }
+    }
+
+    /// Shows something to who watches.
+    #[cold]
+    fn show(&mut self, shard: &Shard<R>, said: Said<'_>) {
+        let hop = &self.hop;
+        let host = || hop.split(' ').next().unwrap_or_default().to_ascii_lowercase();
+        let about = || About { side: Side::Out, peer: hop.clone(), client: None, host: Some(host()) };
+        shard.say.trace.tell(shard.index, &mut self.shown, about, shard.runtime.wall(), said);
+    }
+
+    /// The same of a body, with as many bytes of commands behind it.
+    #[cold]
+    fn show_body(&mut self, shard: &Shard<R>, parts: &[IoSlice<'_>], behind: usize) {
+        let mut left = parts.iter().map(|part| part.len()).sum::<usize>().saturating_sub(behind);
+        for part in parts {
+            let (body, commands) = part.split_at(left.min(part.len()));
+            left -= body.len();
+            for said in [Said::Body(body), Said::Commands(commands)] {
+                self.show(shard, said);
+            }
         }
     }
 
@@ -224,6 +254,9 @@ impl<R: Runtime> Connection<R> {
             return Err(HopError::Unasked);
         }
         self.owed += replies;
+        if shard.say.trace.is_on() {
+            self.show(shard, Said::Commands(bytes));
+        }
         self.wire.limit(&shard.timers, patience);
         match self.wire.send_parts(&mut [IoSlice::new(bytes)]).await {
             Err(error @ WireError::Lost(_)) => {
@@ -246,6 +279,9 @@ impl<R: Runtime> Connection<R> {
     ) -> Result<(), HopError> {
         self.hear_early(shard).await?;
         self.body_until = until;
+        if shard.say.trace.is_on() {
+            self.show_body(shard, parts, behind);
+        }
         let (mut queued, mut left) = (None, usize::MAX);
         loop {
             match self.wire.try_send_parts(&mut parts) {
@@ -426,6 +462,9 @@ impl<R: Runtime> Connection<R> {
         match self.wire.try_recv(&mut scratch) {
             Ok(0) => Err(HopError::Wire(WireError::Lost(io::ErrorKind::UnexpectedEof.into()))),
             Ok(received) => {
+                if shard.say.trace.is_on() {
+                    self.show(shard, Said::Replies(&scratch[..received]));
+                }
                 self.input.extend_from_slice(&scratch[..received]);
                 Ok(true)
             }
@@ -460,6 +499,9 @@ impl<R: Runtime> Connection<R> {
     /// we do. What it says changes nothing; one that has answered and does not close keeps nobody from the connection's place.
     pub async fn quit(&mut self, shard: &Shard<R>) {
         self.wire.limit(&shard.timers, limits::client::QUIT);
+        if shard.say.trace.is_on() {
+            self.show(shard, Said::Commands(b"QUIT\r\n"));
+        }
         let said = self.wire.send(b"QUIT\r\n").await;
         if said.is_ok() && self.reply(shard, limits::client::QUIT).await.is_ok() {
             self.wire.limit(&shard.timers, limits::client::QUIT_CLOSE);

@@ -1,12 +1,14 @@
 //! How an attempt ended, on both sides: the home shard reports, the shard of the lane writes it down.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use crate::limits;
 use crate::mail::classify::Class;
 use crate::observe::event::{Attempt, Mail};
-use crate::queue::outcome::{Deferral, Ended, Failure, Outcomes, RangeOutcome, Settled};
+use crate::queue::outcome::{Deferral, Ended, Failure, Hold, Outcomes, RangeOutcome, Settled};
 use crate::queue::{Group, GroupPhase};
+use crate::route::{Hop, SitePolicy};
 use crate::runtime::{Defect, Runtime};
 use crate::shaping::answers::Answers;
 use crate::shard::Shard;
@@ -21,7 +23,7 @@ use crate::spool::record::MessageView;
 
 /// One end for a whole group that no connection worked on. Its record is read first, so that the accounting can tell of it.
 pub(super) async fn whole_now<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, disposition: Ended) {
-    whole_by(shard, job, disposition, ("", "", || {})).await;
+    whole_by(shard, job, disposition, ("", Way::default(), || {})).await;
 }
 
 /// The same, for what a hop said of all mail; `told` is called when it is, so that until then a task that panics gives the group back.
@@ -29,7 +31,7 @@ pub(super) async fn whole_by<R: Runtime>(
     shard: &Rc<Shard<R>>,
     job: &Job,
     disposition: Ended,
-    (hop, source, told): (&str, &str, impl FnOnce()),
+    (hop, way, told): (&str, Way<'_>, impl FnOnce()),
 ) {
     let group = &job.group;
     let outcomes = Outcomes::One(RangeOutcome::new(group.first, group.count, disposition));
@@ -37,7 +39,7 @@ pub(super) async fn whole_by<R: Runtime>(
     let place = Pinned::new(shard, group.key, group.location);
     let stored = StoredRecord::read(shard, place.location).await;
     let view = stored.as_ref().ok().and_then(|stored| stored.view().ok());
-    let scene = view.as_ref().map(|view| Scene { hop, source, ..Scene::without_hop(view) });
+    let scene = view.as_ref().map(|view| Scene { hop, way, ..Scene::without_hop(view) });
     told();
     report(shard, job, outcomes, Vec::new(), scene.as_ref());
 }
@@ -88,7 +90,7 @@ pub(super) async fn told<R: Runtime>(
     shard: &Rc<Shard<R>>,
     job: &Job,
     (status, words): ((u8, u16, u16), &str),
-    (hop, source, answers): (&str, &str, Option<&Answers>),
+    (hop, way, answers): (&str, Way<'_>, Option<&Answers>),
 ) {
     let group = &job.group;
     shard.instruments.counters.recipients_deferred.add(u64::from(group.count));
@@ -109,9 +111,30 @@ pub(super) async fn told<R: Runtime>(
     if let Ok(stored) = StoredRecord::read(shard, place.location).await
         && let Ok(view) = stored.view()
     {
-        let _ = account(shard, job, &Scene { hop, source, answers, ..Scene::without_hop(&view) }, &outcome);
+        let _ = account(shard, job, &Scene { hop, way, answers, ..Scene::without_hop(&view) }, &outcome);
     }
     shard.outbound.settling.set(shard.outbound.settling.get() - 1);
+}
+
+/// Where an attempt leads, and by what.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::shard) struct Way<'a> {
+    /// The site; empty: there is none.
+    pub site: &'a str,
+    /// Whose it is; empty: nobody's that shaping files know.
+    pub provider: &'a str,
+    /// The source that it left by; empty: the node's own addresses.
+    pub source: &'a str,
+    /// Its address, where there is a connection.
+    pub address: Option<IpAddr>,
+}
+
+impl<'a> Way<'a> {
+    /// To this hop, as its policy has it.
+    pub fn to(hop: &'a Hop, policy: &'a SitePolicy) -> Way<'a> {
+        let provider = policy.provider.as_deref().unwrap_or_default();
+        Way { site: &hop.site, provider, source: hop.source(), address: None }
+    }
 }
 
 /// What the accounting says of an attempt besides its outcomes.
@@ -120,8 +143,8 @@ pub(in crate::shard) struct Scene<'a> {
     pub view: &'a MessageView<'a>,
     /// The hop; empty: there was none.
     pub hop: &'a str,
-    /// The source that it left by; empty: the node's own addresses.
-    pub source: &'a str,
+    /// On which way.
+    pub way: Way<'a>,
     /// Its TLS; empty: there was none.
     pub tls: &'a str,
     /// What it said when it took the message.
@@ -140,7 +163,7 @@ impl<'a> Scene<'a> {
         Scene {
             view,
             hop: "",
-            source: "",
+            way: Way::default(),
             tls: "",
             reply: "",
             answers: None,
@@ -209,6 +232,13 @@ pub(in crate::shard) fn report<R: Runtime>(
     hand_in(shard, job, outcomes);
 }
 
+/// A group waits from now on as an operator wants it, and that is recorded.
+pub(in crate::shard) fn kept<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, hold: Hold, waits: Group) {
+    let outcome = RangeOutcome::new(job.group.first, job.group.count, Ended::Held(Box::new(hold)));
+    borrow::attempted(shard, job, vec![waits]);
+    hand_in(shard, job, Outcomes::One(outcome));
+}
+
 /// The same outcomes, with what their sender is to be told beside failures.
 fn with_news<R: Runtime>(
     shard: &Shard<R>,
@@ -275,7 +305,8 @@ fn account<R: Runtime>(
 ) -> (Vec<u8>, Option<Class>) {
     let mut later = Vec::new();
     let wall = shard.runtime.wall();
-    let Scene { view, hop, source, tls, reply, answers, max_age: _, duty: _ } = *scene;
+    let Scene { view, hop, way, tls, reply, answers, max_age: _, duty: _ } = *scene;
+    let Way { site, provider, source, address } = way;
     let (reply, attempts) = outcome.disposition.told(reply, job.group.attempts);
     let status = outcome.disposition.returned().and_then(|failure| failure.status);
     let enhanced = status.or_else(|| reply::enhanced(reply));
@@ -292,17 +323,25 @@ fn account<R: Runtime>(
     if let Some(class) = class {
         shard.instruments.families.classified.add(class as usize, outcome.count.into());
     }
+    let (tenants, families) = (&shard.outbound.tenants, &shard.instruments.families);
     // The shard of the lane tells of it: `tell_late`.
     if matches!(outcome.disposition, Ended::Expired(_)) {
+        let parameters = view.named_parameters(outcome.first);
+        tenants.count(families, &parameters, (&outcome.disposition, outcome.count.into()));
         return (later, class);
     }
     let named = class;
     let class = class.map_or("", |class| class.word());
-    let attempt = Attempt { hop, source, tls, reply, enhanced, class, attempts, delay_ms: Some(delay) };
+    let delay_ms = Some(delay);
+    let attempt =
+        Attempt { hop, site, provider, source, address, tls, reply, enhanced, class, attempts, delay_ms };
     let record = |first: u16, recipients: &[&[u8]]| {
+        let parameters = view.named_parameters(first);
+        tenants.count(families, &parameters, (&outcome.disposition, recipients.len()));
         let mail = Mail {
             account: view.account,
-            parameters: &view.named_parameters(first),
+            parameters: &parameters,
+            came: Some((view.arrival, view.size)),
             ..Mail::new(view.id, view.sender, (first, recipients))
         };
         let event = event::event_of(&outcome.disposition, mail, attempt, |_| outcome.due);

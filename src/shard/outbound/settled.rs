@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::limits;
-use crate::queue::outcome::{News, Outcomes, RangeOutcome, Receipt, Settled, Stored, Tidings};
+use crate::queue::outcome::{Ended, News, Outcomes, RangeOutcome, Receipt, Settled, Stored, Tidings};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::inbound::sign;
@@ -26,7 +26,11 @@ pub(in crate::shard) fn settle<R: Runtime>(shard: &Rc<Shard<R>>, mut settled: Se
         shard.outbound.settling.set(shard.outbound.settling.get() + 1);
         shard.runtime.spawn_vital("bounce", tell(shard.clone(), settled));
     } else {
-        write_down(shard, &settled, None);
+        let receipt = match &settled.outcomes {
+            Outcomes::One(RangeOutcome { disposition: Ended::Held(hold), .. }) => hold.receipt.clone(),
+            _ => None,
+        };
+        write_down(shard, &settled, receipt);
     }
 }
 
@@ -165,7 +169,6 @@ fn keep<R: Runtime>(shard: &Shard<R>, settled: &mut Settled) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::outcome::Ended;
 
     #[test]
     fn an_outcome_is_split_where_only_some_are_told_of() {

@@ -53,6 +53,8 @@ pub struct Site {
     pub(super) counted: Cell<Option<NamePlace>>,
     /// The same by its source.
     pub(super) counted_by: Cell<Option<NamePlace>>,
+    /// The same by the provider that its policy names.
+    pub(super) counted_at: Cell<Option<NamePlace>>,
     /// This shard's, connecting ones included.
     pub connections: Cell<usize>,
     /// Those that are still connecting.
@@ -127,6 +129,7 @@ impl Site {
             hop: RefCell::new(hop),
             counted: Cell::new(None),
             counted_by: Cell::new(None),
+            counted_at: Cell::new(None),
             connections: Cell::new(0),
             opening: Cell::new(0),
             waking: Cell::new(0),
@@ -168,6 +171,7 @@ impl Site {
         if !policy.same_connections_as(&self.policy.replace(policy.clone())) {
             self.end_connections();
         }
+        self.counted_at.set(None);
         true
     }
 

@@ -28,6 +28,7 @@ use crate::shard::outbound::opening::{OpeningConnection, Openings};
 use crate::shard::outbound::provider::Providers;
 use crate::shard::outbound::resolve::{Resolver, Unroutable};
 use crate::shard::outbound::site::Site;
+use crate::shard::outbound::tenant_counts::TenantCounts;
 use crate::shard::outbound::tenant_tags::TenantTags;
 use crate::shard::timers::Timers;
 use crate::time::Instant;
@@ -94,6 +95,8 @@ pub(in crate::shard) struct Outbound<R: Runtime> {
     pub known_tenants: RefCell<HashSet<Box<str>>>,
     /// All of them, by what return paths have of them.
     pub tenant_tags: RefCell<TenantTags>,
+    /// Where what became of their mail is counted.
+    pub tenants: TenantCounts,
 }
 
 impl<R: Runtime> Outbound<R> {
@@ -145,6 +148,7 @@ impl<R: Runtime> Outbound<R> {
             reports: RefCell::default(),
             known_tenants: RefCell::default(),
             tenant_tags: RefCell::default(),
+            tenants: TenantCounts::default(),
             settling: Cell::new(0),
         }
     }

@@ -14,8 +14,9 @@ use crate::queue::schedule;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::outbound::resolve::Unroutable;
+use crate::shard::outbound::settle::{self, Way};
 use crate::shard::outbound::site::NO_ANSWER;
-use crate::shard::outbound::{settle, tally};
+use crate::shard::outbound::tally;
 use crate::smtp::client;
 
 /// How much may still be done, in this turn and in all.
@@ -145,9 +146,11 @@ async fn look_at<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, pace: &mut Pace
             let job = shard.own_job(domain, group);
             if tells {
                 let hop = site.map(|site| site.hop.borrow().clone());
-                let (label, source) = hop.as_ref().map_or(("", ""), |hop| (&hop.label, hop.source()));
+                let label = hop.as_ref().map_or("", |hop| &hop.label);
+                let way = hop.as_ref().zip(own.as_ref());
+                let way = way.map_or_else(Way::default, |(hop, policy)| Way::to(hop, policy));
                 let answers = own.as_ref().and_then(|own| own.answers.as_ref());
-                settle::told(shard, &job, (status, &words), (label, source, answers)).await;
+                settle::told(shard, &job, (status, &words), (label, way, answers)).await;
             } else {
                 settle::whole_now(shard, &job, settle::too_late(&words)).await;
             }

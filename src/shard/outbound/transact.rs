@@ -195,7 +195,7 @@ pub(super) async fn transact<R: Runtime>(
         return (After::Stale, false);
     }
     understand(run, connection, &mut transaction).await;
-    notice::of_transaction(run, view, part, &transaction);
+    notice::of_transaction(run, (view, &connection.hop), part, &transaction);
     let got_on = count(run, connection, part, &transaction, tally);
     (if transaction.must_close() { After::Close } else { After::Keep }, got_on)
 }

@@ -63,7 +63,7 @@ async fn tell<R: Runtime>(shard: &Rc<Shard<R>>, patience: u32) {
             Some(Unanswered::Waits(domain, group)) => {
                 let job = shard.own_job(domain, group);
                 // RFC 3463 3.5: routing cannot be determined, as no directory server answers.
-                settle::told(shard, &job, ((4, 4, 3), words), ("", "", None)).await;
+                settle::told(shard, &job, ((4, 4, 3), words), ("", settle::Way::default(), None)).await;
             }
             Some(Unanswered::Expired(domain, group)) => {
                 let never = if group.attempts == 0 { "never tried: " } else { "" };

@@ -67,6 +67,7 @@ pub(in crate::shard) fn found<R: Runtime>(
             let mail = Mail {
                 account: view.account,
                 parameters: &view.named_parameters(from),
+                came: Some((view.arrival, view.size)),
                 again: true,
                 ..Mail::new(view.id, view.sender, (from, &addresses[at..at + live]))
             };

@@ -170,10 +170,12 @@ fn committed<R: Runtime>(
     let lane = writer.lane().number();
     let mut credits = writer.credits.borrow_mut();
     credits.resize(shard.mesh.shards(), 0u32);
-    let mut outcomes = 0;
+    let (mut outcomes, wall) = (0, shard.runtime.wall());
     for item in done.drain(..) {
         match item {
             DurableItem::Message(stored, session) => {
+                let waited = wall.0.saturating_sub(stored.message.envelope.arrival.0);
+                let _ = shard.say.latencies.borrow_mut().accepted.record(waited.max(1) * 1000);
                 let id = message_committed(shard, writer, stored, None);
                 session.fulfil(Ok(id));
             }

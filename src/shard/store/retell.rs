@@ -163,6 +163,7 @@ fn outcome<R: Runtime>(
         let mail = Mail {
             account: view.account,
             parameters: &view.named_parameters(from),
+            came: Some((view.arrival, view.size)),
             again: true,
             ..Mail::new(view.id, view.sender, (from, &recipients[at..at + alike]))
         };

@@ -96,6 +96,11 @@ impl Verdicts {
         Some((verdict, self.replies.get(verdict.reply())?))
     }
 
+    /// The last reply that decided something.
+    pub(super) fn last(&self) -> Option<&Reply> {
+        self.replies.last()
+    }
+
     /// Places of the undecided.
     pub(super) fn undecided(&self) -> impl Iterator<Item = usize> {
         self.of.iter().enumerate().filter(|(_, decided)| decided.is_none()).map(|(place, _)| place)

@@ -1,6 +1,6 @@
 //! Which recipients of a message are live, and what happened to them.
 
-use crate::queue::outcome::{Stored, StoredDeferral};
+use crate::queue::outcome::{Hold, Stored, StoredDeferral};
 use crate::spool::index::replies::{NO_REPLY, Replies};
 
 /// Recipients of one message that are live and share a history.
@@ -18,12 +18,47 @@ pub struct LiveRange {
     pub next: u32,
     /// It was told that they are late.
     pub late: bool,
+    /// An operator holds them until `next`; his words stand in front of the last reply ([`Hold::text`]).
+    pub held: bool,
 }
+
+const _: () = assert!(size_of::<LiveRange>() <= 16, "one of these for each message that was tried");
 
 impl LiveRange {
     /// All recipients of a message that nothing happened to.
     pub(super) fn all(total: u16) -> LiveRange {
-        LiveRange { first: 0, count: total, attempts: 0, reply: NO_REPLY, next: 0, late: false }
+        LiveRange { first: 0, count: total, attempts: 0, reply: NO_REPLY, next: 0, late: false, held: false }
+    }
+
+    /// The same, held or not any more: the rest of what is known of it stays.
+    fn hold(self, hold: &Hold, replies: &mut Replies) -> LiveRange {
+        let (held, said) = (hold.until > 0, self.said(replies).to_owned());
+        let text = if held { Hold { reply: said.into(), ..hold.clone() }.text() } else { said };
+        let reply = if text.is_empty() { NO_REPLY } else { replies.keep(&text) };
+        LiveRange { reply, next: hold.until, held, ..self }
+    }
+
+    /// What was said last of it.
+    pub fn said<'a>(&self, replies: &'a Replies) -> &'a str {
+        let text = replies.text(self.reply);
+        if self.held { Hold::parts(text).1 } else { text }
+    }
+
+    /// The words of who holds it; None: nobody does.
+    pub fn held_by<'a>(&self, replies: &'a Replies) -> Option<&'a str> {
+        self.held.then(|| Hold::parts(replies.text(self.reply)).0)
+    }
+
+    /// What is written down of it.
+    pub(in crate::spool) fn stored(&self, replies: &Replies) -> Stored {
+        let LiveRange { attempts, next, late, .. } = *self;
+        let said = self.said(replies);
+        match self.held_by(replies) {
+            Some(words) => {
+                Hold { until: next, words: words.into(), ..Hold::default() }.onto((attempts, said, late))
+            }
+            None => Stored::Deferred(StoredDeferral { attempts, next, reply: said.into(), late }),
+        }
     }
 
     /// What is left of it without these ordinals: the parts in front of them and behind.
@@ -119,7 +154,10 @@ pub(super) fn cut(
         if let Stored::Deferred(StoredDeferral { attempts, next, reply, late }) = disposition {
             let reply = replies.keep(reply);
             let (first, count, late) = (cut_from, cut_to - cut_from, *late || range.late);
-            keep(LiveRange { first, count, attempts: *attempts, reply, next: *next, late });
+            keep(LiveRange { first, count, attempts: *attempts, reply, next: *next, late, held: false });
+        }
+        if let Stored::Held(hold) = disposition {
+            keep(LiveRange { first: cut_from, count: cut_to - cut_from, ..range.hold(hold, replies) });
         }
         if cut_to < to {
             keep(LiveRange { first: cut_to, count: to - cut_to, ..range });

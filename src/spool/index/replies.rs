@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::limits;
+use crate::queue::outcome::Hold;
 
 /// The key of no text.
 pub(super) const NO_REPLY: u16 = u16::MAX;
@@ -20,7 +21,12 @@ impl Replies {
     /// Keeps a text. Past the bound of distinct texts, only its reply code is told apart.
     pub(super) fn keep(&mut self, text: &str) -> u16 {
         let full = self.by_text.len() >= limits::REPLIES_KEPT_MAX - limits::REPLIES_OF_CODES;
-        let text = if full { text.get(..3).unwrap_or("") } else { text };
+        let text = match text.split_once(Hold::BETWEEN) {
+            _ if !full => text,
+            // Who holds it is not known any more, but that it is.
+            Some(_) => "",
+            None => text.get(..3).unwrap_or(""),
+        };
         if let Some(key) = self.by_text.get(text).copied() {
             self.texts[usize::from(key)].1 += 1;
             return key;
@@ -59,8 +65,8 @@ impl Replies {
         }
     }
 
-    /// The text of a range's last reply.
-    pub fn text(&self, key: u16) -> &str {
+    /// A text: that of a range's last reply, with the words of who holds it in front.
+    pub(in crate::spool) fn text(&self, key: u16) -> &str {
         self.texts.get(usize::from(key)).map_or("", |(text, _)| text)
     }
 }

@@ -143,7 +143,25 @@ pub enum RecipientState {
 impl RecipientState {
     /// Whether it is still to be delivered.
     pub fn is_live(&self) -> bool {
-        matches!(self, RecipientState::Waiting | RecipientState::Known(Stored::Deferred(_)))
+        match self {
+            RecipientState::Waiting => true,
+            RecipientState::Known(stored) => !stored.is_end(),
+            RecipientState::Settled => false,
+        }
+    }
+
+    /// What it is after an outcome.
+    fn after(&self, outcome: &Stored) -> RecipientState {
+        let Stored::Held(hold) = outcome else { return of_stored(outcome) };
+        of_stored(&match self {
+            RecipientState::Known(Stored::Deferred(StoredDeferral { attempts, reply, late, .. })) => {
+                hold.onto((*attempts, reply, *late))
+            }
+            RecipientState::Known(Stored::Held(before)) => {
+                hold.onto((before.attempts, &before.reply, before.late))
+            }
+            _ => hold.onto((0, "", false)),
+        })
     }
 }
 
@@ -182,13 +200,13 @@ pub fn history(files: &impl Files, survey: &Survey, id: MessageId, count: u16) -
                         history.outcome(&mut payload);
                     }
                 }
-                kind if kind == RecordKind::Snapshot as u8 && payload.u32() == Some(lies.0) => {
-                    history.list(&listed(&mut payload, lies.1).unwrap_or_default());
+                kind => {
+                    let Some(partial) = RecordKind::snapshot(kind) else { return };
+                    if payload.u32() == Some(lies.0) {
+                        let ranges = listed(&mut payload, lies.1);
+                        ranges.or((!partial).then(Vec::new)).iter().for_each(|ranges| history.list(ranges));
+                    }
                 }
-                kind if kind == RecordKind::PartialSnapshot as u8 && payload.u32() == Some(lies.0) => {
-                    listed(&mut payload, lies.1).into_iter().for_each(|ranges| history.list(&ranges));
-                }
-                _ => {}
             }
         });
     }
@@ -199,7 +217,7 @@ impl History {
     fn outcome(&mut self, payload: &mut FieldReader<'_>) {
         let Some((first, count, disposition)) = record::read_disposition(payload) else { return };
         for state in self.range(first, count).iter_mut().filter(|state| state.is_live()) {
-            *state = of_stored(&disposition);
+            *state = state.after(&disposition);
         }
     }
 

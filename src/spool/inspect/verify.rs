@@ -233,9 +233,7 @@ impl<F: Files> Verifier<'_, F> {
             },
             kind if kind == RecordKind::Chunk as u8 => self.chunk(found, payload),
             kind if RecordKind::is_outcome(kind) => self.outcome(found, at, &mut payload),
-            kind if kind == RecordKind::Snapshot as u8 || kind == RecordKind::PartialSnapshot as u8 => {
-                self.snapshot(found, at, &mut payload)
-            }
+            kind if RecordKind::snapshot(kind).is_some() => self.snapshot(found, at, &mut payload),
             _ => Some(()),
         };
         if sense.is_none() {

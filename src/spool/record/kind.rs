@@ -22,6 +22,10 @@ pub enum RecordKind {
     /// An outcome, laid out as such, of an end that the first version of the format did not know: that version would take its number for
     /// damage, and says of this record that it is of a later one.
     LaterOutcome = 0x86,
+    /// A snapshot, laid out as such, that lists recipients which an operator holds; the first version knew of none.
+    LaterSnapshot = 0x87,
+    /// The same of a segment that is damaged.
+    LaterPartialSnapshot = 0x88,
 }
 
 impl RecordKind {
@@ -31,7 +35,7 @@ impl RecordKind {
             Stored::Delivered | Stored::Bounced(_) | Stored::Expired(_) | Stored::Deferred(_) => {
                 RecordKind::Outcome
             }
-            Stored::Local(_) => RecordKind::LaterOutcome,
+            Stored::Local(_) | Stored::Held(_) => RecordKind::LaterOutcome,
         }
     }
 
@@ -40,10 +44,28 @@ impl RecordKind {
         kind == RecordKind::Outcome as u8 || kind == RecordKind::LaterOutcome as u8
     }
 
+    /// The kind of a snapshot: of a damaged segment, and with recipients that are held.
+    pub(in crate::spool) fn of_snapshot(partial: bool, held: bool) -> RecordKind {
+        match (partial, held) {
+            (false, false) => RecordKind::Snapshot,
+            (true, false) => RecordKind::PartialSnapshot,
+            (false, true) => RecordKind::LaterSnapshot,
+            (true, true) => RecordKind::LaterPartialSnapshot,
+        }
+    }
+
+    /// Whether a record of this kind is a snapshot, and then whether it is one of a damaged segment.
+    pub(in crate::spool) fn snapshot(kind: u8) -> Option<bool> {
+        let kinds = [false, true].into_iter().flat_map(|held| [(false, held), (true, held)]);
+        let mut all = kinds.map(|(partial, held)| (partial, RecordKind::of_snapshot(partial, held)));
+        all.find(|(_, of)| *of as u8 == kind).map(|(partial, _)| partial)
+    }
+
     /// The number of the end in the payload of such a record, if only a later version knows it.
     pub(in crate::spool) fn unknown_end(kind: u8, payload: &[u8]) -> Option<u8> {
         let mut rest = FieldReader(payload);
         let (_origin, _range, code) = (rest.u64()?, rest.u32()?, rest.u8()?);
-        (kind == RecordKind::LaterOutcome as u8 && End::of_code(code).is_none()).then_some(code)
+        let known = code == Stored::Held(Box::default()).code() || End::of_code(code).is_some();
+        (kind == RecordKind::LaterOutcome as u8 && !known).then_some(code)
     }
 }

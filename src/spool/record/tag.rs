@@ -24,3 +24,5 @@ pub const SIGNATURES: u16 = 17 | CRITICAL_TAG;
 pub const TLS_WISH: u16 = 19 | CRITICAL_TAG;
 // One byte: the bits of a `Utf8`.
 pub const UTF8: u16 = 20 | CRITICAL_TAG;
+// As `STATE`, where some recipients are held.
+pub const LATER_STATE: u16 = 21 | CRITICAL_TAG;

@@ -9,7 +9,7 @@ use crate::spool::record::RecordKind;
 const DISCARDED: Stored = Stored::Local(End::Discarded);
 
 /// The kind of the first record of the last commit.
-fn kind_written(bench: &Bench) -> u8 {
+pub(super) fn kind_written(bench: &Bench) -> u8 {
     let (slot, offset, _) = bench.last;
     let files = bench.disk.0.borrow();
     // What began a segment has its header before it.

@@ -1,9 +1,10 @@
 //! How much of their quotas accounts and tenants have used, as JSON.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Those that are used the most.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct QuotasUsed {
     /// When this was.
     pub now: String,
@@ -12,7 +13,7 @@ pub struct QuotasUsed {
 }
 
 /// One quota.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct QuotaUse {
     /// `account` or `tenant`.
     pub owner: String,

@@ -1,9 +1,10 @@
 //! The suppression list, as JSON.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// An entry.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SuppressionEntry {
     /// From whom mail is held back: `ada@example.org`, `@example.org`, `*.example.org`.
     pub address: String,
@@ -23,7 +24,7 @@ pub struct SuppressionEntry {
 }
 
 /// A page of the list.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct SuppressionPage {
     /// Its entries, in no order that means anything.
     pub entries: Vec<SuppressionEntry>,
@@ -32,7 +33,7 @@ pub struct SuppressionPage {
 }
 
 /// What is to come on the list, or is to be taken from it.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeSuppression {
     /// Which.
@@ -52,7 +53,7 @@ pub struct ChangeSuppression {
 }
 
 /// What came of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SuppressionChanged {
     /// Entries that are as asked for now.
     pub changed: u64,
@@ -61,7 +62,7 @@ pub struct SuppressionChanged {
 }
 
 /// What an import came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SuppressionImported {
     /// Lines that name an entry.
     pub lines: u64,
@@ -82,7 +83,7 @@ pub struct SuppressionImported {
 }
 
 /// A line that is left out.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WrongLine {
     /// Its number, from 1.
     pub line: u64,

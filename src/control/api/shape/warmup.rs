@@ -1,9 +1,10 @@
 //! How far sources in warm-up are, as JSON.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// All of them.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Warmup {
     /// The day, in UTC.
     pub today: String,
@@ -12,7 +13,7 @@ pub struct Warmup {
 }
 
 /// A source at a provider.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Warming {
     /// The source.
     pub source: String,

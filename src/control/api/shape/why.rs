@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::ScanProgress;
 use super::quota::QuotaUse;
 use crate::shaping::rated::EachRate;
 
 /// What mail waits for.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Why {
     /// What was asked for, as filters are written.
     pub asked: String,
@@ -40,7 +43,7 @@ pub struct Why {
 }
 
 /// A reason to wait.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Because {
     /// For programs: `next_try`, `connections`, `rate` …
     pub cause: String,
@@ -55,7 +58,8 @@ pub struct Because {
 }
 
 /// The mail of a domain by one pool and source.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = WhyDomain)]
 pub struct Domain {
     /// Its name.
     pub domain: String,
@@ -90,7 +94,8 @@ pub struct Domain {
 }
 
 /// Where mail goes, and what holds there now.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = WhySite)]
 pub struct Site {
     /// Its name.
     pub site: String,
@@ -139,6 +144,19 @@ impl RateLines {
     }
 }
 
+impl PartialSchema for RateLines {
+    fn schema() -> RefOr<Schema> {
+        let line = SchemaType::Array(vec![Type::String, Type::Null]);
+        let rates = EachRate::of(|_| ());
+        let object = rates.iter().fold(ObjectBuilder::new(), |object, (of, ())| {
+            object.property(of.name(), ObjectBuilder::new().schema_type(line.clone()))
+        });
+        object.into()
+    }
+}
+
+impl ToSchema for RateLines {}
+
 impl Serialize for RateLines {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(of, line)| (of.name(), line)))
@@ -155,7 +173,8 @@ impl<'de> Deserialize<'de> for RateLines {
 }
 
 /// What one shard has of the connections to a site.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = WhyShare)]
 pub struct Share {
     /// Its number.
     pub shard: usize,
@@ -166,7 +185,8 @@ pub struct Share {
 }
 
 /// What holds for all sites of a provider together.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = WhyProvider)]
 pub struct Provider {
     /// Its name.
     pub provider: String,
@@ -182,7 +202,7 @@ pub struct Provider {
 }
 
 /// A last reply.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LastReply {
     /// It.
     pub reply: String,

@@ -20,7 +20,8 @@ pub(super) struct DueMail {
 impl DueMail {
     /// A row that waits so.
     pub(super) fn of(row: &ask::Row, whose: &[String; 3]) -> Option<DueMail> {
-        let waits = matches!(row.seen.state, GroupState::Deferred | GroupState::Held);
+        let waits =
+            matches!(row.seen.state, GroupState::Deferred | GroupState::Held) && !row.seen.group.is_kept();
         let at = row.next.filter(|_| waits)?;
         Some(DueMail { state: row.seen.state, at, site: row.seen.site.clone(), whose: whose.clone() })
     }

@@ -54,6 +54,12 @@ pub(super) fn held(recipients: u64, until: Option<UnixMillis>, now: UnixMillis) 
     because("held", format!("held until its send_at{first} {until}"), recipients)
 }
 
+/// What mail waits for that an operator holds; `by` says who, why and until when.
+pub(super) fn kept(recipients: u64, by: Option<&str>) -> Because {
+    let by = by.unwrap_or("`relevo queue list --state held` says by whom");
+    because("kept", format!("held {by}; `relevo queue release` lets it go"), recipients)
+}
+
 /// What mail waits for that is to go at a point of time, `then`, and what is suspended beyond that: the words for it without, and with.
 pub(super) fn later(
     words: impl Fn(u64, Option<UnixMillis>, UnixMillis) -> Because,

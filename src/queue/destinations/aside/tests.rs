@@ -216,3 +216,47 @@ fn a_group_is_cut_to_those_who_are_meant() {
         assert_eq!(queues.queued(), 0);
     }
 }
+
+/// A retry, the end of a suspension and a task that ends in the middle leave an operator's hold alone.
+#[test]
+fn what_an_operator_holds_only_he_lets_go() {
+    let mut queues = Destinations::new(vec![100]);
+    let kept = |key, until| Group { standing: GroupPhase::Kept, ..group(key, until) };
+    queues.push("d.example", kept(1, u32::MAX), TIMES.now);
+    queues.push("d.example", kept(2, 3_000), TIMES.now);
+    queues.push("d.example", group(3, 2_000), TIMES.now);
+    let key = queues.domains.find("d.example", 0).unwrap();
+    queues.resolved(key, SITE);
+    let (mut aside, _) = AsideGroups::take(&mut queues, key, false).unwrap();
+    let mut tally = Tally::default();
+    assert!(aside.hurry(&mut queues, &Filter::default(), TIMES, 9, &mut tally).0);
+    assert_eq!((tally.groups, aside.resume(&mut queues, TIMES.now, 9).0), (1, true));
+    end(&mut queues, aside);
+    queues.resolved(key, SITE);
+    assert_eq!(taken(&mut queues), [3]);
+    // Taken out, and nothing came of it.
+    let (mut aside, _) = AsideGroups::take(&mut queues, key, true).unwrap();
+    let (filter, mut effect) = (Filter::default(), None);
+    let meant = |group: &Group| group.key == 1;
+    let NextGroup::Taken(domain, group) = aside.next_of(&mut queues, (&filter, meant), TIMES, 9, &mut effect)
+    else {
+        panic!("it is there")
+    };
+    queues.put_back_unheard(domain, group);
+    end(&mut queues, aside);
+    queues.tick(2_999, 100);
+    queues.resolved(key, SITE);
+    assert_eq!((taken(&mut queues), queues.queued()), (vec![], 2));
+    // The one is held for so long, the other until it is given up.
+    queues.tick(3_000, 100);
+    let site = queues.site(SITE);
+    queues.resolved(key, SITE);
+    let (Take::Job(_, group) | Take::Last(_, group)) = queues.take(site, 3_000) else {
+        panic!("its time is over")
+    };
+    assert_eq!((group.key, group.standing), (2, GroupPhase::Usual));
+    queues.attempted(key, &group, &[], 3_000);
+    queues.tick(100_000, 100);
+    queues.resolved(key, SITE);
+    assert!(matches!(queues.take(site, 100_000), Take::Expired(_, group) if group.key == 1));
+}

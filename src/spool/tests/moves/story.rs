@@ -1,7 +1,7 @@
 //! A lane, a model of what it should hold, and crashes at any sector.
 
 use super::super::*;
-use crate::queue::outcome::{Stored, StoredDeferral};
+use crate::queue::outcome::{Hold, Stored, StoredDeferral};
 use crate::spool::batch::Moved;
 use crate::spool::compact::Candidate;
 
@@ -96,6 +96,12 @@ impl Story {
                         (Stored::Deferred(StoredDeferral { attempts, next, reply, late: _ }), Some(_)) => {
                             Some((*attempts, *next, reply.to_string()))
                         }
+                        (Stored::Held(hold), Some((attempts, _, text))) => {
+                            let said = text.split_once('\n').map_or(&**text, |(_, said)| said);
+                            let words =
+                                if hold.until > 0 { format!("{}\n", hold.words) } else { String::new() };
+                            Some((*attempts, hold.until, words + said))
+                        }
                         _ => None,
                     };
                 }
@@ -163,7 +169,11 @@ impl Story {
         let count = if old { 1 } else { total - first };
         let first = if old { first } else { 0 };
         let count = if old { count } else { count.max(total) };
-        let disposition = if keep || (old && self.random(8) > 0) {
+        let disposition = if old && self.random(4) == 0 {
+            // An operator holds it, or lets it go.
+            let until = self.random(3) as u32 * 70;
+            Stored::Held(Box::new(Hold::new(until, &format!("by user {until}: no"))))
+        } else if keep || (old && self.random(8) > 0) {
             let attempts = self.random(9) as u16 + 1;
             Stored::Deferred(StoredDeferral {
                 attempts,

@@ -1,0 +1,50 @@
+//! Who is told of events.
+
+use std::fmt::Write;
+
+use crate::config::{Config, Keep, LogConfig, LogFormat, value};
+
+/// Logs and webhooks.
+pub(super) fn write(config: &Config, out: &mut String) -> std::fmt::Result {
+    for log in &config.logs {
+        match &log.path {
+            _ if log.is_nowhere() => write!(out, "accounting to nowhere")?,
+            Some(path) => write!(out, "accounting to {}", path.display())?,
+            None => write!(out, "accounting to standard output")?,
+        }
+        write_shape(log, out)?;
+        match &log.events {
+            Some(events) => writeln!(out, ": {}", events.join(", "))?,
+            None => writeln!(out)?,
+        }
+    }
+    for webhook in &config.webhooks {
+        let events = webhook.events.as_ref().map_or("all events".to_owned(), |events| events.join(", "));
+        let span = value::show_duration(webhook.span);
+        writeln!(out, "webhook {}: {events}, up to {} at once, within {span}", webhook.url, webhook.most)?;
+    }
+    if config.logs.is_empty() { writeln!(out, "no accounting") } else { Ok(()) }
+}
+
+/// How a log is written, where that is not as usual.
+fn write_shape(log: &LogConfig, out: &mut String) -> std::fmt::Result {
+    match log.format {
+        LogFormat::Json => {}
+        LogFormat::PmtaCsv => write!(out, " as pmta-csv")?,
+        LogFormat::KumoJson => write!(out, " as kumo-json")?,
+    }
+    if let Some(fields) = &log.fields {
+        write!(out, " with {}", fields.join(", "))?;
+    }
+    if !log.redact.is_empty() {
+        write!(out, ", addresses unreadable")?;
+    }
+    if let Some(rotate) = log.rotate {
+        write!(out, ", moved aside at {rotate}{}", if log.compress { ", compressed" } else { "" })?;
+    }
+    match log.keep {
+        Some(Keep::Files(files)) => write!(out, ", {files} files kept"),
+        Some(Keep::Age(age)) => write!(out, ", kept for {}", value::show_duration(age)),
+        None => Ok(()),
+    }
+}

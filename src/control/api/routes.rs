@@ -1,0 +1,122 @@
+//! All questions, in one table: where each is asked, who may, what it comes to where a token is bound to a tenant, who answers, and what OpenAPI says of it.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+
+use super::actor::Actor;
+use super::answers::{Api, Problem};
+use super::tenancy::Tenants;
+use super::told::{self, Told};
+use super::{change, content, events, gate, import, me, overview, queue, quotas, reload, status, suppression, suspend, trace, warmup, why};
+use crate::limits;
+use crate::policy::tokens::Role;
+
+/// A question.
+pub(super) struct Route {
+    /// `get` or `post`.
+    pub method: &'static str,
+    pub path: &'static str,
+    /// Who may ask it.
+    pub role: Role,
+    pub tenants: Tenants,
+    answer: fn() -> MethodRouter<Arc<Api>>,
+    pub told: fn() -> Told,
+}
+
+const fn read(
+    path: &'static str,
+    tenants: Tenants,
+    answer: fn() -> MethodRouter<Arc<Api>>,
+    told: fn() -> Told,
+) -> Route {
+    Route { method: "get", path, role: Role::Read, tenants, answer, told }
+}
+
+const fn write(
+    path: &'static str,
+    (role, tenants): (Role, Tenants),
+    answer: fn() -> MethodRouter<Arc<Api>>,
+    told: fn() -> Told,
+) -> Route {
+    Route { method: "post", path, role, tenants, answer, told }
+}
+
+/// All of them.
+pub(super) const ROUTES: &[Route] = {
+    use Role::{Admin, Operate};
+    use Tenants::{Entry, Filter, No, Nothing, Query};
+    &[
+        read("/control/v1/me", Nothing, || get(me::me), told::me),
+        read("/control/v1/openapi.json", Nothing, || get(told::document), told::openapi),
+        read("/control/v1/status", No, || get(status::status), told::status),
+        read("/control/v1/overview", No, || get(overview::overview), told::overview),
+        read("/control/v1/history", No, || get(overview::history), told::history),
+        read("/control/v1/sites", No, || get(overview::sites), told::sites),
+        read(events::PATH, No, events::route, told::events),
+        read("/control/v1/queue", Query, || get(queue::list), told::queue),
+        read("/control/v1/queue/count", Query, || get(queue::count), told::count),
+        read("/control/v1/queue/message/{id}", No, || get(queue::show), told::message),
+        Route {
+            role: Admin,
+            ..read("/control/v1/queue/message/{id}/content", No, || get(content::content), told::content)
+        },
+        Route { role: Operate, ..read("/control/v1/trace", No, || get(trace::trace), told::trace) },
+        read("/control/v1/why", Query, || get(why::why), told::why),
+        read("/control/v1/suspensions", No, || get(suspend::list), told::suspensions),
+        read("/control/v1/warmup", No, || get(warmup::show), told::warmup),
+        read("/control/v1/quotas", No, || get(quotas::show), told::quotas),
+        read("/control/v1/suppressions", Query, || get(suppression::list), told::suppressions),
+        read("/control/v1/suppressions/check", Query, || get(suppression::check), told::check),
+        write("/control/v1/queue/retry", (Operate, Filter), || post(change::retry), told::retry),
+        write("/control/v1/queue/bounce", (Operate, Filter), || post(change::bounce), told::bounce),
+        write("/control/v1/queue/hold", (Operate, Filter), || post(change::hold), told::hold),
+        write("/control/v1/queue/release", (Operate, Filter), || post(change::release), told::release),
+        write("/control/v1/queue/redirect", (Operate, No), || post(suspend::redirect), told::redirect),
+        write("/control/v1/suspend", (Operate, Filter), || post(suspend::suspend), told::suspend),
+        write("/control/v1/resume", (Operate, Filter), || post(suspend::resume), told::resume),
+        write("/control/v1/suppressions", (Operate, Entry), || post(suppression::add), told::add),
+        write(
+            "/control/v1/suppressions/remove",
+            (Operate, Entry),
+            || post(suppression::remove),
+            told::remove,
+        ),
+        write(import::PATH, (Operate, Query), || post(import::import), told::import),
+        write("/control/v1/reload", (Admin, No), || post(reload::reload), told::reload),
+    ]
+};
+
+/// Answers them. Whoever lets in puts an [`Actor`] and a veil among a request's extensions.
+pub(in crate::control) fn router(api: Api) -> Router {
+    let not_so = || async { Problem::NoSuchQuestion(StatusCode::METHOD_NOT_ALLOWED) };
+    let mut router = Router::new();
+    for route in ROUTES {
+        router = router
+            .route(route.path, (route.answer)().route_layer(middleware::from_fn_with_state(route, permit)));
+    }
+    router
+        .method_not_allowed_fallback(not_so)
+        .with_state(Arc::new(api))
+        .layer(DefaultBodyLimit::max(limits::HTTP_BODY_MAX))
+}
+
+/// Lets a question pass that its asker may ask.
+async fn permit(State(route): State<&'static Route>, request: Request, next: Next) -> Response {
+    let Some(actor) = request.extensions().get::<Actor>().cloned() else {
+        return Problem::Broken.into_response();
+    };
+    if let Err(problem) = gate::may(&actor, route.role) {
+        return problem.into_response();
+    }
+    let Some(tenant) = actor.tenant() else { return next.run(request).await };
+    match route.tenants.bind(request, tenant).await {
+        Ok(request) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}

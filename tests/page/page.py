@@ -1,0 +1,455 @@
+"""The operator's page in a real browser: `page.py STORY BINARY`. Called by tests/peers.rs. Answers are made up (answers.py), the page is what the binary serves."""
+import gzip
+import http.client
+import json
+import os
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "../peers")]
+# Debian's, also where another Python comes first.
+sys.path.append("/usr/lib/python3/dist-packages")
+
+from selenium import webdriver
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+import answers
+import mock
+from relay import Relay
+from sink import Sink
+
+BINARY = os.path.abspath(sys.argv[2])
+AXE = os.path.join(HERE, "../../target/clients/node_modules/axe-core/axe.min.js")
+VIEWS = ["overview", "sites", "sites?provider=google", "queue", "queue?q=domain%3Agmail.com", "message/00000000G0000001", "suspensions", "warmup", "quotas", "suppressions", "log"]
+
+
+class Browser:
+    def __init__(self, node, width=1280, dark=False, document=answers.document, behind=None, at=None):
+        self.node, self.server = node, mock.serve(node, document=document, behind=behind)
+        self.base = at or f"http://127.0.0.1:{self.server.server_port}/"
+        options = Options()
+        options.binary_location = "/usr/bin/chromium"
+        for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--force-prefers-reduced-motion", "--hide-scrollbars", "--no-first-run", "--disable-background-networking"):
+            options.add_argument(word)
+        options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+        self.driver = webdriver.Chrome(service=Service("/usr/bin/chromedriver"), options=options)
+        self.look(width, dark)
+
+    def look(self, width, dark):
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False})
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}, {"name": "prefers-reduced-motion", "value": "reduce"}]})
+
+    def go(self, view):
+        if self.driver.current_url.startswith(self.base):
+            self.run("location.hash = arguments[0]", f"#/{view}")
+        else:
+            self.driver.get(f"{self.base}#/{view}")
+        self.until("document.querySelector('main h1') && !document.querySelector('main .empty[role=status]')", f"{view} is shown")
+        return self
+
+    def run(self, script, *arguments):
+        return self.driver.execute_script(script, *arguments)
+
+    def until(self, condition, what, seconds=20):
+        end = time.monotonic() + seconds
+        while not self.run(f"return Boolean({condition})"):
+            assert time.monotonic() < end, f"not so: {what}\n{self.text()[:3000]}"
+            time.sleep(0.1)
+
+    def text(self, of="body"):
+        return self.run("return document.querySelector(arguments[0])?.innerText || ''", of)
+
+    def says(self, words, of="body"):
+        self.until(f"(document.querySelector({json.dumps(of)})?.innerText || '').includes({json.dumps(words)})", f"{of} says {words!r}")
+
+    def button(self, words):
+        """Those that can be seen."""
+        found = [one for one in self.driver.find_elements(By.TAG_NAME, "button") if one.is_displayed() and (one.text == words or one.get_attribute("aria-label") == words)]
+        assert found, f"no button {words!r}: {self.text()[:2000]}"
+        return found[0]
+
+    def press(self, *keys):
+        ActionChains(self.driver).send_keys(*keys).perform()
+
+    def focused(self):
+        return self.run("const at = document.activeElement; return (at.getAttribute('aria-label') || at.innerText || at.id || at.tagName).trim()")
+
+    def axe(self):
+        if not self.run("return typeof axe === 'object'"):
+            with open(AXE, encoding="utf-8") as script:
+                self.driver.execute_cdp_cmd("Runtime.evaluate", {"expression": script.read()})
+        found = self.driver.execute_async_script("const done = arguments[arguments.length - 1]; axe.run(document, {resultTypes: ['violations']}).then((found) => done(found.violations), (error) => done([{id: String(error), nodes: []}]));")
+        return [(one["id"], [(node["html"][:200], node["failureSummary"][:300]) for node in one["nodes"][:3]]) for one in found]
+
+    def errors(self):
+        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+
+    def requests(self):
+        """Where it asked."""
+        sent = (json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance"))
+        return [one["params"]["request"]["url"] for one in sent if one["method"] == "Network.requestWillBeSent"]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.node.stream_breaks.set()
+        self.driver.quit()
+        self.server.shutdown()
+
+
+def every_view_is_for_everybody():
+    """No axe-core violation and nothing beside the window, in each view, light and dark, on a phone and on a screen; a view asks nobody else."""
+    for empty in (False, True):
+        with Browser(answers.Answers(empty=empty)) as browser:
+            for view in VIEWS:
+                for width, dark in ((360, False), (360, True), (1280, False), (1280, True), (1920, False))[: 2 if empty else 5]:
+                    browser.look(width, dark)
+                    browser.go(view)
+                    time.sleep(0.3)
+                    found = browser.axe()
+                    assert not found, (view, width, dark, found)
+                    wide = browser.run("return document.documentElement.scrollWidth")
+                    assert wide <= width, (view, width, wide)
+            browser.go("queue")
+            browser.button("Bounce …").click()
+            assert not (found := browser.axe()), found
+            assert not browser.errors()
+            asked = browser.requests()
+            assert asked and all(url.startswith((browser.base, "data:")) for url in asked), [url for url in asked if not url.startswith(browser.base)]
+
+
+def a_keyboard_is_enough():
+    with Browser(answers.Answers()) as browser:
+        browser.go("overview")
+        browser.press(Keys.TAB)
+        assert browser.focused() == "To the content", browser.focused()
+        browser.press(Keys.TAB, Keys.TAB)
+        seen = []
+        for _ in range(6):
+            seen.append(browser.focused().split("\n")[0])
+            if seen[-1].startswith("Queue"):
+                break
+            browser.press(Keys.TAB)
+        assert seen[-1].startswith("Queue"), seen
+        browser.press(Keys.ENTER)
+        browser.until("document.activeElement.tagName === 'H1' && document.activeElement.innerText === 'Queue'", "the heading of the new view has the focus")
+        # The search completes names and values, and takes what stands there.
+        browser.press(Keys.TAB)
+        browser.press("sta", Keys.ARROW_DOWN, Keys.ENTER)
+        browser.press("def", Keys.ARROW_DOWN, Keys.ENTER, Keys.ESCAPE, Keys.ENTER)
+        browser.until("location.hash === '#/queue?q=state%3Adeferred'", "the search is in the address")
+        browser.until("document.querySelectorAll('.queue tbody tr').length === 100", "rows are shown")
+        assert browser.run("return document.activeElement.id") == "search", "an update leaves the focus alone"
+        # A chart is read by arrows.
+        browser.go("overview")
+        browser.run("document.querySelector('.plot').focus()")
+        browser.press(Keys.ARROW_LEFT, Keys.ARROW_LEFT)
+        value = browser.run("return document.activeElement.getAttribute('aria-valuetext')")
+        assert "accepted " in value and "UTC" in value, value
+        # A dialog is left by Escape, and the focus is where it was.
+        browser.go("suspensions")
+        browser.until("document.querySelector('tbody button')", "suspensions are shown")
+        browser.run("document.querySelector('tbody button').focus()")
+        browser.press(Keys.ENTER)
+        browser.says("Resume", "dialog")
+        browser.press(Keys.ESCAPE)
+        browser.until("!document.querySelector('dialog') && document.activeElement.getAttribute('aria-label') === 'Resume suspension 12'", "the focus is back")
+
+
+def what_others_write_stays_text():
+    with Browser(answers.Answers()) as browser:
+        for view in VIEWS:
+            browser.go(view)
+            time.sleep(2 if view == "log" else 0.5)
+            for of in ("img", "main b b", "script:not(body > script)", "main iframe"):
+                assert browser.run("return document.querySelectorAll(arguments[0]).length", of) == 0, (view, of)
+            assert "owned" not in browser.driver.title
+            if view not in ("warmup", "sites?provider=google", "queue?q=domain%3Agmail.com"):
+                assert "<img src=x" in browser.text("main"), view
+            assert "\u202e" not in browser.text("main"), f"{view}: what turns text around is shown as what it is"
+
+
+def a_change_asks_first():
+    node = answers.Answers()
+    with Browser(node) as browser:
+        browser.go("queue?q=domain%3Agmail.com")
+        browser.button("Bounce …").click()
+        browser.says("602 recipients wait there now", "dialog")
+        browser.says("domain:gmail.com", "dialog")
+        browser.button("Bounce them").click()
+        browser.says("A reason is needed", "#notice")
+        assert not node.changes, "nothing was done"
+        browser.press("they moved")
+        browser.press(Keys.ENTER)
+        browser.says("602 recipients were bounced. 2 under way were left alone.", "dialog")
+        asked = {"filter": {"domain": "gmail.com"}, "reason": "they moved"}
+        assert node.changes == [("queue/bounce", asked), ("queue/bounce", {**asked, "cursor": "c"})], node.changes
+        browser.button("Close").click()
+        # All mail wants one more word.
+        node.changes.clear()
+        browser.go("queue?q=")
+        browser.until("!location.hash.includes('gmail')", "all")
+        browser.button("Hold …").click()
+        browser.says("1,000,000 recipients wait there now", "dialog")
+        browser.run("document.querySelector('dialog [name=reason]').focus()")
+        browser.press("legal", Keys.ENTER)
+        browser.says("Say that all mail is meant", "#notice")
+        assert not node.changes
+        browser.driver.find_element(By.CSS_SELECTOR, "dialog [name=all]").click()
+        browser.button("Hold them").click()
+        browser.says("are held", "dialog")
+        assert node.changes[0] == ("queue/hold", {"all": True, "reason": "legal"}), node.changes
+        browser.button("Close").click()
+        # A suspension has an end.
+        node.changes.clear()
+        browser.go("sites?provider=google")
+        browser.button("Suspend …").click()
+        browser.run("const of = document.querySelector('dialog [name=for]'); of.value = 'soon'; document.querySelector('dialog [name=reason]').focus()")
+        browser.press("they asked", Keys.ENTER)
+        browser.says("Write it as 30m, 2h or 3d", "dialog")
+        assert not node.changes
+        browser.run("document.querySelector('dialog [name=for]').value = '90m'")
+        browser.button("Suspend").click()
+        browser.says("Suspended until", "dialog")
+        assert node.changes == [("suspend", {"filter": {"provider": "google"}, "reason": "they asked", "seconds": 5400})], node.changes
+        browser.button("Close").click()
+        node.changes.clear()
+        browser.button("Redirect …").click()
+        browser.press("backup", Keys.TAB, Keys.TAB, "their MX burns", Keys.ENTER)
+        browser.says("Write it as smtp://host:25", "dialog")
+        assert not node.changes
+        browser.run("document.querySelector('dialog [name=to]').value = 'smtp://backup.example.net:25'")
+        browser.button("Redirect").click()
+        browser.says("Redirected until", "dialog")
+        assert node.changes == [("queue/redirect", {"filter": {"provider": "google"}, "reason": "their MX burns", "seconds": 7200, "to": "smtp://backup.example.net:25"})], node.changes
+    # Who may only read finds the same, and why not.
+    node = answers.Answers(role="read")
+    with Browser(node) as browser:
+        browser.go("queue")
+        button = browser.button("Bounce …")
+        assert button.get_attribute("aria-disabled") == "true" and "needs the role operate" in button.get_attribute("title")
+        button.click()
+        browser.says("needs the role operate", "#notice")
+        assert not browser.driver.find_elements(By.TAG_NAME, "dialog") and not node.changes
+
+
+def a_stream_that_breaks_comes_back():
+    node = answers.Answers()
+    with Browser(node) as browser:
+        browser.go("overview")
+        browser.says("Live", ".liveness")
+        node.stream_breaks.set()
+        browser.says("Not live since", ".liveness")
+        assert "Mail flows" in browser.text("main"), "what was known stays"
+        node.refuse["/events"] = (503, "32 streams are open: that is all there are", [("Retry-After", "1")])
+        browser.says("32 streams are open", ".liveness")
+        before = node.streams
+        time.sleep(3)
+        assert len([one for one in node.asked if one[1] == "/events"]) - before < 12, "it asks ever less often"
+        node.refuse.clear()
+        node.stream_breaks.clear()
+        browser.until("/^✓ Live/.test(document.querySelector('.liveness').innerText)", "live again", 30)
+        # The log keeps to its bound, and stands while it is paused.
+        browser.go("log")
+        browser.until("document.querySelectorAll('ol.log > li').length > 3", "events come")
+        browser.button("Pause").click()
+        shown = browser.run("return document.querySelectorAll('ol.log > li').length")
+        time.sleep(2.5)
+        assert browser.run("return document.querySelectorAll('ol.log > li').length") == shown
+        browser.says("Paused", ".log-state")
+        browser.button("Go on").click()
+        browser.until(f"document.querySelectorAll('ol.log > li').length > {shown}", "it goes on")
+        # A flood fills what there is room for, and the page still answers.
+        node.burst = 4000
+        browser.until("document.querySelectorAll('ol.log > li').length === 1000", "a thousand rows")
+        time.sleep(3)
+        assert browser.run("return document.querySelectorAll('ol.log > li').length") == 1000
+        begun = time.monotonic()
+        browser.button("Pause").click()
+        browser.says("Paused; 1,000 came since or more.", ".log-state")
+        assert time.monotonic() - begun < 6, "it is slow"
+
+
+def who_is_not_known_signs_in():
+    node = answers.Answers(token="secret")
+    with Browser(node) as browser:
+        browser.driver.get(f"{browser.base}#/queue?q=domain%3Agmail.com")
+        browser.says("Sign in")
+        assert not browser.axe()
+        browser.until("document.activeElement.id === 'token'", "the field has the focus")
+        browser.press("guess", Keys.ENTER)
+        browser.says("This token is not known here")
+        assert browser.run("return sessionStorage.length") == 0
+        browser.press("secret", Keys.ENTER)
+        browser.says("602", ".numbers")
+        assert browser.run("return [sessionStorage.length, document.cookie, location.href.includes('secret')]") == [1, "", False]
+        # What it knew is good no more.
+        node.token = "another"
+        browser.button("Load anew").click()
+        browser.says("Sign in")
+        browser.says("This token is not known here")
+        assert browser.run("return sessionStorage.length") == 0
+        browser.press("another", Keys.ENTER)
+        browser.says("602", ".numbers")
+        # Errors are told in the relay's words.
+        node.refuse["/control/v1/queue"] = (503, "another request goes on with that search, or too many are under way; ask again in a moment", [])
+        browser.button("Load anew").click()
+        browser.says("Another request goes on with that search", "main")
+        node.refuse.clear()
+        browser.button("Ask again").click()
+        browser.until("document.querySelectorAll('.queue tbody tr').length === 100", "rows are back")
+        browser.go("queue?q=older%3Asoon")
+        browser.says("Older is a time, as 30m, 2h or 3d; soon is none", "main")
+        browser.go("queue?q=older")
+        browser.says("say what that is", "main")
+        browser.go("message/00000000G0009999")
+        browser.says("is settled, or was never here", "main")
+        browser.go("queue?q=reply%3A4")
+        browser.says("Looking through records", "main")
+        browser.until("document.querySelectorAll('.queue tbody tr').length === 100", "what was found is shown")
+        # Who may not see the whole node is told so, and searches what is his.
+        node.refuse["/events"] = (403, "a token of a tenant sees no overview of the node", [])
+        browser.driver.refresh()
+        browser.go("overview")
+        browser.says("A token of a tenant sees no overview of the node", "main")
+        browser.go("queue?q=domain%3Agmail.com")
+        browser.says("602", ".numbers")
+        browser.button("Sign out").click()
+        browser.says("Sign in")
+        assert browser.run("return sessionStorage.length") == 0
+
+
+def a_queue_is_searched_and_changed():
+    """What a relay answers is what the page reads: rows, reasons, changes, suspensions, the suppression list."""
+    later = lambda point, data: b"450 4.2.0 not <b>yet</b>\r\n" if point == "RCPT" and b"later" in data else None
+    relay = Relay(BINARY, Sink(later), '[retry]\nfirst = "1h"\nmax = "1h"\n')
+    client = relay.client()
+    for number in range(30):
+        client.sendmail("a@b.example", [f"later{number}@d{number % 3}.example"], b"Subject: hello\r\n\r\nA line.\r\n")
+    client.quit()
+    with Browser(answers.Answers(role="admin"), behind=f"{relay.data_dir}/control.sock") as browser:
+        browser.go("queue?q=state%3Adeferred")
+        end = time.monotonic() + 30
+        while "30\nrecipients" not in browser.text(".numbers"):
+            assert time.monotonic() < end, browser.text(".numbers")
+            time.sleep(0.5)
+            browser.button("Load anew").click()
+        browser.go("queue?q=domain%3Ad1.example")
+        browser.until("document.querySelectorAll('.queue tbody tr').length === 10", "rows of one domain")
+        # What was said last is known when it is on disk.
+        time.sleep(0.5)
+        browser.button("Load anew").click()
+        browser.says("450 4.2.0 not <b>yet</b>", ".queue")
+        browser.button("Why?").click()
+        browser.says("10 recipients: waiting for the next try", ".why")
+        browser.says("450 4.2.0 not <b>yet</b>", ".why")
+        browser.go("queue?q=reply%3Anot")
+        browser.until("document.querySelectorAll('.queue tbody tr').length === 30", "found in records")
+        browser.go("queue?q=color%3Ared")
+        browser.says("color", ".verdict")
+        # Suspended, listed, resumed.
+        browser.go("queue?q=domain%3Ad1.example")
+        browser.button("Suspend …").click()
+        browser.says("10 recipients wait there now", "dialog")
+        browser.press("they asked", Keys.ENTER)
+        browser.says("Suspended until", "dialog")
+        browser.press(Keys.ESCAPE)
+        browser.go("suspensions")
+        browser.says("they asked", "main")
+        browser.run("document.querySelector('tbody button').click()")
+        browser.press(Keys.ENTER)
+        browser.says("Ended: 1 suspension", "dialog")
+        browser.press(Keys.ESCAPE)
+        browser.says("Nothing is suspended", "main")
+        # One message, seen and bounced.
+        browser.go("queue?q=domain%3Ad2.example")
+        browser.until("document.querySelectorAll('.queue tbody tr').length === 10", "rows of another")
+        browser.run("document.querySelector('.queue tbody a').click()")
+        browser.says("1 of 1 left", "main")
+        browser.says("waiting for the next try", ".why")
+        browser.button("Bounce …").click()
+        browser.says("1 recipient waits there now", "dialog")
+        browser.press("no such list", Keys.ENTER)
+        browser.says("1 recipient was bounced", "dialog")
+        browser.press(Keys.ESCAPE)
+        browser.says("is settled", "main")
+        # The suppression list.
+        browser.go("suppressions")
+        browser.button("Add …").click()
+        browser.press("ada@example.org", Keys.TAB, Keys.TAB, Keys.TAB)
+        browser.run("document.querySelector('dialog [name=note]').focus()")
+        browser.press("she asked", Keys.ENTER)
+        browser.says("1 entry added", "dialog")
+        browser.press(Keys.ESCAPE)
+        browser.go("suppressions?address=ada%40example.org")
+        browser.says("she asked", "main")
+        browser.go("suppressions?address=bob%40example.org")
+        browser.says("Nothing on the list holds back mail to bob@example.org", "main")
+        for view in ("warmup", "quotas"):
+            browser.go(view)
+            assert not browser.driver.find_elements(By.CSS_SELECTOR, "main [role=alert]"), browser.text("main")
+    relay.stop()
+
+
+def a_node_is_watched():
+    """All of it from one relay: the page, its stream and its answers, to who has no token and reads."""
+    later = lambda point, data: b"450 4.2.0 not yet\r\n" if point == "RCPT" and b"later" in data else None
+    relay = Relay(BINARY, Sink(later), '[retry]\nfirst = "1h"\nmax = "1h"\n')
+    connection = http.client.HTTPConnection("127.0.0.1", relay.http, timeout=10)
+    connection.request("GET", "/control/v1/me")
+    if connection.getresponse().status == 404:
+        relay.stop()
+        return print("this relay answers commands on its socket alone")
+    relay.send("a@b.example", ["later@d.example"], b"Subject: hello\r\n\r\nA line.\r\n")
+    with Browser(answers.Answers(), at=f"http://127.0.0.1:{relay.http}/") as browser:
+        browser.go("overview")
+        browser.says("Live", ".liveness")
+        browser.says("1 recipient waits", ".verdict")
+        browser.go("queue")
+        browser.until("document.querySelectorAll('.queue tbody tr').length === 1", "it waits")
+        assert browser.button("Bounce …").get_attribute("aria-disabled") == "true"
+        browser.go("log")
+        browser.until("document.querySelector('.liveness').innerText.includes('Live')", "live")
+        relay.send("a@b.example", ["later2@d.example"], b"Subject: hello\r\n\r\nA line.\r\n")
+        browser.says("later2@d.example", "ol.log")
+        for view in VIEWS:
+            if not view.startswith("message"):
+                browser.go(view)
+                time.sleep(0.5)
+                assert not browser.driver.find_elements(By.CSS_SELECTOR, "main [role=alert]"), (view, browser.text("main"))
+        assert not browser.errors()
+    relay.stop()
+
+
+def the_relay_serves_it():
+    relay = Relay(BINARY, Sink())
+
+    def ask(**fields):
+        connection = http.client.HTTPConnection("127.0.0.1", relay.http, timeout=10)
+        connection.request("GET", "/", headers={name.replace("_", "-"): value for name, value in fields.items()})
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+
+    status, fields, text = ask()
+    ours, policy = answers.document()
+    assert status == 200 and text == ours and fields["Content-Security-Policy"] == dict(policy)["Content-Security-Policy"], fields
+    assert fields["Referrer-Policy"] == "no-referrer" and "set-cookie" not in fields
+    _, packed_fields, packed = ask(Accept_Encoding="gzip")
+    assert gzip.decompress(packed) == text and packed_fields["Content-Encoding"] == "gzip" and len(packed) < 50000, len(packed)
+    assert ask(If_None_Match=fields["ETag"])[0] == 304 and ask(Accept_Encoding="gzip", If_None_Match=packed_fields["ETag"])[0] == 304
+    # Nothing of it offends its own policy.
+    with Browser(answers.Answers(), document=lambda: (text, [(name, value) for name, value in fields.items() if name.lower() not in ("content-length", "connection", "date")])) as browser:
+        browser.go("overview")
+        browser.says("Mail flows", "main")
+        assert not browser.errors()
+    relay.stop()
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]]()

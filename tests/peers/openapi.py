@@ -1,0 +1,43 @@
+"""The document of the API against what it answers, by schemathesis: `openapi.py STORY BINARY`. Called by tests/peers.rs."""
+import os
+import subprocess
+import sys
+import time
+
+from control import TEXT
+from http_api import Guarded
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOOL = os.environ.get("RELEVO_SCHEMATHESIS") or os.path.join(HERE, "..", "..", "target", "clients", "venv", "bin", "schemathesis")
+CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,response_headers_conformance,negative_data_rejection,ignored_auth,unsupported_method"
+
+
+def the_document_says_what_is_answered():
+    """Thousands of questions, right and wrong: no 500, no status and no shape that it does not name, and nobody is answered without a token."""
+    relay = Guarded()
+    client = relay.client()
+    for number in range(20):
+        client.sendmail("a@b.example", [f"later{number}@d{number % 3}.example"], TEXT)
+    client.quit()
+    relay.wait(20)
+    examples, seed = os.environ.get("RELEVO_EXAMPLES", "20"), os.environ.get("RELEVO_SEED", "1")
+    begun = time.monotonic()
+    done = subprocess.run(
+        [
+            TOOL, "run", f"http://127.0.0.1:{relay.http}/control/v1/openapi.json", "-H", f"Authorization: Bearer {relay.secrets['admin']}",
+            "--checks", CHECKS, "--max-examples", examples, "--seed", seed, "--phases", "examples,coverage,fuzzing", "--continue-on-failure",
+            "--generation-database", "none", "--no-color", "--suppress-health-check", "all", "--warnings", "off",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        cwd=relay.directory,
+    )
+    assert done.returncode == 0, done.stdout[-12000:] + done.stderr[-2000:]
+    print(f"{time.monotonic() - begun:.0f} s", *[line for line in done.stdout.splitlines() if "generated" in line])
+    assert relay.over_http("GET", "/control/v1/status", by="read")[0] == 200
+    relay.stop()
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]]()
