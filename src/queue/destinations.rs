@@ -28,6 +28,7 @@ mod rings;
 mod routes;
 mod shares;
 mod sites;
+pub mod summary;
 mod suspended;
 mod taking;
 mod unanswered;
@@ -417,8 +418,7 @@ impl Destinations {
         self.rest(key);
     }
 
-    /// The attempt never began (the connection was stale, or never came up): the group goes back to the front with
-    /// its credit.
+    /// The attempt never began (the connection was stale, or never came up): the group goes back to the front with its credit.
     #[must_use = "nobody works on the group, or asks where its domain leads, unless this is carried out"]
     pub fn put_back(&mut self, key: DomainKey, group: Group) -> Option<Effect> {
         self.take_back(key, group);

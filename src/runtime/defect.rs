@@ -137,6 +137,8 @@ pub enum Defect {
     RoutesKept,
     /// A page of the queue skips a domain.
     PageSkips,
+    /// What sums up the queue skips a domain.
+    SummarySkips,
     /// Senders are told of failures and delays whatever they asked for.
     NotifyIgnored,
     /// Each time that mail is late its sender is told so.

@@ -24,6 +24,7 @@ pub(in crate::shard) mod change;
 mod clock;
 mod detail;
 mod index;
+mod overview;
 mod rest;
 mod why;
 
@@ -92,6 +93,8 @@ async fn answer_one<R: Runtime>(shard: &Rc<Shard<R>>, ask: Ask) {
         Ask::Generation(reply) => reply.answer(shard.live.generation()),
         Ask::Why(domain, reply) => why::why(shard, domain, reply).await,
         Ask::Share(site, reply) => reply.answer(share(shard, &site)),
+        Ask::Summary(reply) => overview::summary(shard, reply).await,
+        Ask::Sites(wanted, reply) => overview::sites(shard, wanted, reply).await,
         Ask::Store(letter, reply) => {
             let stored = submit::own(shard, *letter).await;
             reply.answer(stored.map(|_| ()));

@@ -18,8 +18,10 @@ use crate::runtime::Bell;
 use crate::shard::inbound::listener::ListenError;
 use crate::shard::live::LiveConfig;
 use crate::time::UnixMillis;
+use overview::{SitePage, SitesWanted, Summary};
 use why::{DomainWait, SiteShare};
 
+pub mod overview;
 pub mod why;
 
 /// Who asked is told by this, unless he has gone. The answer is handed over on the shard's thread: that must not wait for anything.
@@ -87,6 +89,10 @@ pub enum Ask {
     Share(Arc<str>, Reply<SiteShare>),
     /// To store a message of the node's own. Why it did not, in words.
     Store(Box<Letter>, Reply<Result<(), Box<str>>>),
+    /// All that waits there, and the sites of it, summed up.
+    Summary(Reply<Summary>),
+    /// Some of its sites, in the order of their names.
+    Sites(SitesWanted, Reply<SitePage>),
 }
 
 impl Ask {
@@ -116,6 +122,8 @@ impl Ask {
             Ask::Why(_, reply) => reply.is_wanted(),
             Ask::Share(_, reply) => reply.is_wanted(),
             Ask::Store(_, reply) => reply.is_wanted(),
+            Ask::Summary(reply) => reply.is_wanted(),
+            Ask::Sites(_, reply) => reply.is_wanted(),
         }
     }
 }

@@ -13,18 +13,18 @@ use super::peers::{Client, Sink};
 use super::relay::{Relay, run_until_true};
 use super::story;
 
-const SHARDS: usize = 2;
+pub(super) const SHARDS: usize = 2;
 /// Nothing is tried twice by itself while a story lasts.
 const SLOW: &str = "[retry]\nfirst = \"2h\"\nmax = \"2h\"\n";
 
-fn filter(pairs: &[(&str, &str)]) -> Arc<Filter> {
+pub(super) fn filter(pairs: &[(&str, &str)]) -> Arc<Filter> {
     let mut filter = Filter::default();
     pairs.iter().for_each(|(name, text)| filter.set(name, text).expect("a filter"));
     Arc::new(filter)
 }
 
 /// Goes through all shards; `between` two parts something happens.
-fn parts(
+pub(super) fn parts(
     relay: &Relay<'_>,
     mut between: impl FnMut(),
     ask: impl Fn(ScanPosition, Reply<Part>) -> Ask,
@@ -54,7 +54,7 @@ fn keys(rows: &[Row]) -> BTreeSet<(u16, u32)> {
 }
 
 /// A relay with deferred mail: messages to `old` at seven domains.
-fn deferred<'a>(world: &'a World, messages: usize) -> (Relay<'a>, Sink, Client) {
+pub(super) fn deferred<'a>(world: &'a World, messages: usize) -> (Relay<'a>, Sink, Client) {
     let sink = Sink::start(world, "10.0.0.2:25");
     sink.defer.set(true);
     let relay = Relay::start(world, 1, SHARDS, SLOW);
@@ -394,6 +394,7 @@ fn the_index_tells_what_waits() {
 pub fn is_found(defect: Defect) {
     match defect {
         Defect::PageSkips => skipped_pages_are_found(defect),
+        Defect::SummarySkips => super::summary::is_found(defect),
         Defect::ReturnedTooEarly => returned_too_early_is_found(defect),
         Defect::PanicOverReturn => super::returns::loses_none(defect),
         _ => what_breaks_off_loses_nothing(defect),

@@ -43,6 +43,7 @@ mod slow_hops;
 mod smart_hosts;
 mod sources;
 mod sts;
+mod summary;
 mod suppressed;
 mod suspend;
 mod verify;

@@ -31,6 +31,9 @@ const MAY: &[(&str, &[&str], &str)] = &[
     ("src/runtime/mod.rs", &["COUNT"], "how many kinds there are"),
     ("src/runtime/terminal.rs", &["CTRL_C", "CTRL_D", "CTRL_U"], "keys"),
     ("src/run.rs", &["STARTING", "RUNNING", "STOPPING"], "states in an atomic"),
+    ("src/control/overview/", &["KINDS", "GROWING", "MINUTE"], "how many kinds there are, and a unit"),
+    ("src/queue/destinations/domain.rs", &["LEAVING"], "a bit of a byte"),
+    ("src/queue/destinations/sites.rs", &["OTHER_NUMBER"], "nobody's number"),
     ("src/control/health.rs", &["OPEN", "DRAINING"], "states in an atomic"),
     (
         "src/control/journal/frame.rs",

@@ -68,9 +68,13 @@ pub(super) struct Domain {
     campaign: u32,
     /// The number of the routes by which it leads to its site.
     led_by: u8,
-    /// In the line of those that were without mail.
-    pub(super) leaving: bool,
+    /// Whether it is in the line of those that were without mail ([`LEAVING`]), and who runs the site that it led to last: a number of
+    /// [`Sites`](super::sites::Sites), 0: nobody that is known.
+    marks: u8,
 }
+
+/// See [`Domain`]: the rest is the number of a provider.
+const LEAVING: u8 = 1 << 7;
 
 const _: () = assert!(size_of::<Option<Domain>>() <= 112, "one of these for each domain with mail");
 
@@ -95,13 +99,35 @@ impl Domain {
             hurried: false,
             in_ring: false,
             turn: 0,
-            leaving: false,
+            marks: 0,
         }
     }
 
     /// Whose mail it is.
     pub(super) fn flow(&self) -> Flow {
         Flow { class: self.class, tenant: self.tenant, campaign: self.campaign }
+    }
+
+    /// It is in the line of those that were without mail. False: it is already.
+    pub(super) fn leaves(&mut self) -> bool {
+        let first = self.marks & LEAVING == 0;
+        self.marks |= LEAVING;
+        first
+    }
+
+    /// It is not in that line any more.
+    pub(super) fn stays(&mut self) {
+        self.marks &= !LEAVING;
+    }
+
+    /// Who runs the site that it led to last.
+    pub(super) fn provider(&self) -> usize {
+        usize::from(self.marks & !LEAVING)
+    }
+
+    /// This is who runs the site that it leads to.
+    pub(super) fn set_provider(&mut self, number: u8) {
+        self.marks = self.marks & LEAVING | number & !LEAVING;
     }
 
     /// Where it leads, while that is known.

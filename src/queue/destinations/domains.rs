@@ -7,10 +7,11 @@ use std::rc::Rc;
 use super::domain::Domain;
 use super::keys::{ByName, DomainKey, SiteKey};
 use super::ring::Turn;
-use super::walked::Walked;
+use super::walked::{Walked, state_of};
 use crate::limits;
 use crate::queue::Group;
 use crate::queue::flow::{Strand, Weights};
+use crate::queue::select::GroupState;
 use crate::route::egress::EgressKey;
 
 /// All domains with mail.
@@ -173,6 +174,37 @@ impl Domains {
         self.walked.as_mut().map(|walked| (walked, domain))
     }
 
+    /// Goes on in the domain where the walk stands, by so many looks at the most. How many they were, and whether that was all of it.
+    pub(super) fn go_on(
+        &mut self,
+        key: DomainKey,
+        now: u32,
+        most: usize,
+        mut meet: impl FnMut(&Group, GroupState),
+    ) -> (usize, bool) {
+        let Some((walked, domain)) = self.walking(key) else { return (0, true) };
+        for group in std::mem::take(&mut walked.passed) {
+            meet(&group, state_of(&group, now));
+        }
+        let heap = domain.deferred.as_slice();
+        let from = walked.deferred.min(heap.len());
+        walked.deferred = from.saturating_sub(most);
+        for deferred in &heap[walked.deferred..from] {
+            meet(&deferred.0, GroupState::Deferred);
+        }
+        let looked = from - walked.deferred;
+        if walked.deferred > 0 {
+            return (looked, false);
+        }
+        let from = walked.ready.unwrap_or(usize::MAX).min(domain.ready.len());
+        let to = from.saturating_sub(most - looked);
+        for group in domain.ready.range(to..from) {
+            meet(group, GroupState::Ready);
+        }
+        walked.ready = Some(to);
+        (looked + from - to, to == 0)
+    }
+
     /// A group was put in front of all that is ready.
     pub(super) fn put_in_front(&mut self, key: DomainKey) {
         if let Some(walked) = &mut self.walked {
@@ -230,7 +262,7 @@ impl Domains {
     /// Where that makes too many of them, one goes: the site that it led to.
     pub(super) fn leaves(&mut self, key: DomainKey, now: u32) -> Option<SiteKey> {
         let domain = self.get_mut(key)?;
-        if std::mem::replace(&mut domain.leaving, true) {
+        if !domain.leaves() {
             return None;
         }
         self.leaving.push_back((now, key));
@@ -246,7 +278,7 @@ impl Domains {
     pub(super) fn forget_first(&mut self) -> Option<SiteKey> {
         let (_, key) = self.leaving.pop_front()?;
         let domain = self.get_mut(key)?;
-        domain.leaving = false;
+        domain.stays();
         if !domain.is_empty() {
             return None;
         }

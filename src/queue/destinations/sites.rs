@@ -14,6 +14,12 @@ use super::rings::{Place, Rings};
 use crate::limits;
 use crate::queue::flow::Flow;
 
+/// What is called so has no room for a name of its own.
+pub(super) const OTHER: &str = "other";
+/// And this is its number: the last that a domain has room for.
+pub(super) const OTHER_NUMBER: u8 = (1 << 7) - 1;
+const _: () = assert!(limits::SUMMARY_NAMES < OTHER_NUMBER as usize);
+
 #[derive(Debug, Default)]
 pub(super) struct SiteQueue {
     name: Rc<str>,
@@ -25,6 +31,8 @@ pub(super) struct SiteQueue {
     domains: u32,
     /// It is in the list of those that found no credit.
     starved: bool,
+    /// Who runs it: a number of the providers; 0: nobody that is known.
+    provider: u8,
     /// No attempt before this time (seconds of the queues' clock): the site as a whole failed.
     pub(super) closed_until: u32,
     pub(super) failures: u32,
@@ -65,6 +73,8 @@ pub(super) struct Sites {
     turns: u32,
     /// The number of the routes by which domains are led now. It may come again: by then none is led by those that had it.
     routing: u8,
+    /// Those who run sites, by number from 1 on. They are never taken out: each is a name of a shaping file.
+    providers: Vec<Box<str>>,
 }
 
 impl Sites {
@@ -167,8 +177,30 @@ impl Sites {
             self.get_mut(before).domains -= 1;
         }
         if let Some(to) = to {
-            self.get_mut(to).domains += 1;
+            let site = self.get_mut(to);
+            site.domains += 1;
+            domain.set_provider(site.provider);
         }
+    }
+
+    /// Who runs a site. Where there are too many they have one number.
+    pub(super) fn is_run_by(&mut self, site: SiteKey, provider: Option<&str>) {
+        let number = provider.map_or(0, |name| {
+            let known = self.providers.iter().position(|known| **known == *name);
+            let place = known.or_else(|| {
+                (self.providers.len() < limits::SUMMARY_NAMES).then(|| {
+                    self.providers.push(name.into());
+                    self.providers.len() - 1
+                })
+            });
+            place.and_then(|place| u8::try_from(place + 1).ok()).unwrap_or(OTHER_NUMBER)
+        });
+        self.get_mut(site).provider = number;
+    }
+
+    /// What the provider of a number is called.
+    pub(super) fn provider(&self, number: usize) -> &str {
+        number.checked_sub(1).and_then(|place| self.providers.get(place)).map_or(OTHER, |name| name)
     }
 
     /// A domain that led there was forgotten.

@@ -122,29 +122,11 @@ impl Walk {
 
     /// Goes on in the domain. True: all of it was looked at.
     fn look(&mut self, queues: &mut Destinations, times: Times<'_>, left: &mut usize) -> bool {
-        let standing = queues.domains.walking(DomainKey(self.place.domain));
-        let Some((walked, domain)) = standing else { return true };
-        for group in std::mem::take(&mut walked.passed) {
-            self.meet(&group, state_of(&group, times.now), times);
-        }
-        let heap = domain.deferred.as_slice();
-        let from = walked.deferred.min(heap.len());
-        walked.deferred = from.saturating_sub(*left);
-        for deferred in &heap[walked.deferred..from] {
-            self.meet(&deferred.0, GroupState::Deferred, times);
-        }
-        self.looked(left, from - walked.deferred);
-        if walked.deferred > 0 {
-            return false;
-        }
-        let from = walked.ready.unwrap_or(usize::MAX).min(domain.ready.len());
-        let to = from.saturating_sub(*left);
-        for group in domain.ready.range(to..from) {
-            self.meet(group, GroupState::Ready, times);
-        }
-        self.looked(left, from - to);
-        walked.ready = Some(to);
-        to == 0
+        let (domains, key) = (&mut queues.domains, DomainKey(self.place.domain));
+        let meet = |group: &Group, state| self.meet(group, state, times);
+        let (looks, over) = domains.go_on(key, times.now, *left, meet);
+        self.looked(left, looks);
+        over
     }
 
     fn meet(&mut self, group: &Group, state: GroupState, times: Times<'_>) {
@@ -202,11 +184,6 @@ pub(super) fn wanted<'a>(queues: &'a Destinations, key: DomainKey, filter: &Filt
     // Not looked up for nothing: it lies elsewhere in memory, and there may be a hundred thousand domains.
     let site = domain.site().filter(|_| filter.asks_site()).map(|site| queues.sites.get(site).name());
     filter.wants_domain(Place { domain: &domain.name, site }, domain.egress).then_some(domain)
-}
-
-/// Of a group that was met on its way: by its time.
-fn state_of(group: &Group, now: u32) -> GroupState {
-    if group.not_before > now { GroupState::Deferred } else { GroupState::Ready }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use super::keys::DomainKey;
 use crate::limits;
 use crate::queue::Group;
+use crate::queue::select::GroupState;
 
 #[derive(Debug)]
 pub(super) struct Walked {
@@ -68,4 +69,9 @@ impl Walked {
             self.passed.push(group);
         }
     }
+}
+
+/// Of a group that was met on its way: by its time.
+pub(super) fn state_of(group: &Group, now: u32) -> GroupState {
+    if group.not_before > now { GroupState::Deferred } else { GroupState::Ready }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::queue::destinations::SiteKey;
+use crate::queue::destinations::summary::is_run_by;
 use crate::queue::schedule;
 use crate::queue::select::Place;
 use crate::route::{Hop, SitePolicy};
@@ -86,6 +87,8 @@ pub(super) fn site<R: Runtime>(shard: &Shard<R>, hop: Rc<Hop>) -> (SiteKey, Rc<S
         site.end_connections();
     }
     heed(shard, key, &site);
+    let provider = site.policy.borrow().provider.clone();
+    is_run_by(&mut shard.outbound.destinations.borrow_mut(), key, provider.as_deref());
     (key, site)
 }
 

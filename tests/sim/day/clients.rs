@@ -119,12 +119,10 @@ impl Client {
             self.with(number, |one| one.recipients.iter().map(|one| one.address.clone()).collect());
         let mut commands = vec![format!("MAIL FROM:<{sender}>\r\n")];
         commands.extend(addresses.iter().map(|address| format!("RCPT TO:<{address}>\r\n")));
-        // By its number, so that a seed means what it meant before there was BDAT.
-        let by_portions = number % 3 == 1 && matches!(message.flavour, Flavour::Plain | Flavour::Aborts);
-        match message.flavour {
-            Flavour::Resets => commands.push("RSET\r\n".to_owned()),
-            _ if by_portions => {}
-            _ => commands.push("DATA\r\n".to_owned()),
+        if message.flavour == Flavour::Resets {
+            commands.push("RSET\r\n".to_owned());
+        } else {
+            commands.push("DATA\r\n".to_owned());
         }
         let pipelined = message.flavour == Flavour::Pipelined;
         let in_force = self.ledger.in_force.count();
@@ -151,8 +149,7 @@ impl Client {
                 return if code == 452 { Ok(()) } else { Err(io::ErrorKind::Other.into()) };
             }
         }
-        let has_any = || self.with(number, |one| one.recipients.iter().any(|one| one.accepted.get()));
-        if if by_portions { !has_any() } else { code != 354 } {
+        if code != 354 {
             return if talk.ask("RSET\r\n").await? == 250 {
                 Ok(())
             } else {
@@ -161,9 +158,6 @@ impl Client {
         }
         let wire =
             [instructions::fields(number).as_bytes(), &self.with(number, |one| one.wire.clone())].concat();
-        if by_portions {
-            return self.portions(talk, number, unstuffed(&wire), message.flavour == Flavour::Aborts).await;
-        }
         if message.flavour == Flavour::Aborts {
             let part = self.dice.below(wire.len() as u64) as usize;
             talk.send(&wire[..part]).await?;
@@ -174,41 +168,6 @@ impl Client {
         talk.send(all_but).await?;
         self.with(number, |one| one.ending.set(Ending::Unsure));
         talk.send(&[last, b".\r\n"].concat()).await?;
-        self.end(talk, number).await
-    }
-
-    /// The body by BDAT (RFC 3030), in up to four portions; one that aborts goes away within the last of them.
-    async fn portions(
-        &mut self,
-        talk: &mut Talk,
-        number: usize,
-        body: Vec<u8>,
-        aborts: bool,
-    ) -> io::Result<()> {
-        let parts = 1 + number / 3 % 4;
-        let portions: Vec<&[u8]> = body.chunks(body.len().div_ceil(parts).max(1)).collect();
-        let (last, others) = portions.split_last().expect("a body has bytes");
-        for portion in others {
-            talk.send(&[format!("BDAT {}\r\n", portion.len()).as_bytes(), portion].concat()).await?;
-            let (code, words) = talk.reply_in_full().await?;
-            self.look_for_room(&words);
-            if code != 250 {
-                self.with(number, |one| one.ending.set(Ending::Refused));
-                return if talk.ask("RSET\r\n").await? == 250 { Ok(()) } else { Err(io::ErrorKind::Other.into()) };
-            }
-        }
-        talk.send(format!("BDAT {} LAST\r\n", last.len()).as_bytes()).await?;
-        if aborts {
-            talk.send(&last[..last.len() - 1]).await?;
-            return Err(io::ErrorKind::Other.into());
-        }
-        self.with(number, |one| one.ending.set(Ending::Unsure));
-        talk.send(last).await?;
-        self.end(talk, number).await
-    }
-
-    /// What is said to the whole message.
-    async fn end(&self, talk: &mut Talk, number: usize) -> io::Result<()> {
         let (code, words) = talk.reply_in_full().await?;
         self.look_for_room(&words);
         let ending = if code == 250 { Ending::Taken } else { Ending::Refused };
@@ -219,12 +178,4 @@ impl Client {
         });
         Ok(())
     }
-}
-
-/// A body as DATA has it, without the dots that were put in (RFC 5321 section 4.5.2).
-fn unstuffed(wire: &[u8]) -> Vec<u8> {
-    wire.split_inclusive(|byte| *byte == b'\n')
-        .flat_map(|line| line.strip_prefix(b".").unwrap_or(line))
-        .copied()
-        .collect()
 }
