@@ -3,10 +3,12 @@
 //!
 //! `docs/journal.md` has the promises and the layout.
 
+mod batch;
 mod cursor;
 mod feed;
 mod frame;
 mod keep;
+mod overhear;
 mod place;
 mod reader;
 mod resume;

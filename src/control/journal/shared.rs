@@ -3,38 +3,25 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
 
+pub(super) use crate::control::journal::batch::Batch;
 use crate::control::journal::frame::HEADER;
+use crate::control::journal::overhear::Overhear;
 use crate::control::journal::place::{FramePosition, LaneCheckpoint, ReadPosition};
 use crate::control::journal::retain::SegmentInfo;
 use crate::limits;
 use crate::observe::repeat::Repeat;
-
-/// What is written at once.
-#[derive(Debug)]
-pub(super) struct Batch {
-    /// Where it stands.
-    pub start: FramePosition,
-    /// Where the frame with its lines stands.
-    pub frame: FramePosition,
-    /// Where the next one will.
-    pub end: FramePosition,
-    /// All of it.
-    pub bytes: Vec<u8>,
-    /// The lines among that.
-    pub lines: Range<usize>,
-}
 
 /// The journal, as all of its threads see it.
 #[derive(Debug)]
 pub(in crate::control) struct Shared {
     directory: PathBuf,
     state: Mutex<JournalState>,
+    overhear: Overhear,
 }
 
 #[derive(Debug, Default)]
@@ -135,7 +122,7 @@ impl Shared {
             positions,
             ..JournalState::default()
         };
-        Shared { directory: directory.to_owned(), state: Mutex::new(state) }
+        Shared { directory: directory.to_owned(), state: Mutex::new(state), overhear: Overhear::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, JournalState> {
@@ -145,6 +132,22 @@ impl Shared {
     /// Where its files are.
     pub(in crate::control) fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// What it takes, for whoever watches.
+    pub(in crate::control) fn overhear(&self) -> &Overhear {
+        &self.overhear
+    }
+
+    /// The last whole lines that it took, of so many bytes at the most.
+    pub(in crate::control) fn latest(&self, most: usize) -> Vec<u8> {
+        let Some(batch) = self.state().recent.back().cloned() else { return Vec::new() };
+        let lines = &batch.bytes[batch.lines.clone()];
+        let from = match lines.len().checked_sub(most) {
+            None => 0,
+            Some(from) => memchr::memchr(b'\n', &lines[from..]).map_or(lines.len(), |end| from + end + 1),
+        };
+        lines[from..].to_vec()
     }
 
     /// Behind all that is written.
@@ -202,13 +205,15 @@ impl Shared {
         positions: &BTreeMap<u16, LaneCheckpoint>,
         at: Duration,
     ) -> Option<Vec<u8>> {
+        let batch = Arc::new(batch);
+        self.overhear.hear(&batch);
         let mut state = self.state();
         state.end = batch.end;
         state.segments.insert(batch.end.segment, Segment { bytes: batch.end.offset, last: at });
         state.unsynced = Some(file.clone());
         state.positions.extend(positions);
         state.recent_bytes += batch.bytes.len();
-        state.recent.push_back(Arc::new(batch));
+        state.recent.push_back(batch);
         let mut spare = None;
         let all_read = state.readers.iter().map(|reader| reader.at.frame).min();
         let is_kept = |oldest: &Batch, bytes| {
