@@ -20,6 +20,7 @@ mod http;
 pub(crate) mod journal;
 mod log;
 mod metrics;
+mod overview;
 mod quota_gauges;
 pub mod reload;
 pub(crate) mod names;
@@ -31,6 +32,7 @@ mod spare;
 mod public;
 pub mod sts;
 pub mod store;
+mod streams;
 pub mod suppression;
 mod thread;
 pub mod tls_rpt;
@@ -239,7 +241,7 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let pages = pages.map(|by| public::start(listeners, by, reserve.clone()));
     let pages = pages.transpose().map_err(StartError::Thread)?;
     let orders = (desk, lists, barrier());
-    let service = socket.map(|path| serve_commands(&setup, path, &reserve, orders)).transpose();
+    let service = socket.map(|path| serve_commands(&setup, path, (&reserve, &journal), orders)).transpose();
     let service = service.or_else(|problem| {
         // Some file systems have no sockets. Mail does not wait for commands, where nobody asked for them.
         let told = (!setup.section.socket_named).then(|| say(Level::Warning, format_args!("{problem}")));
@@ -354,7 +356,7 @@ fn report_tls(setup: &Setup) -> io::Result<Option<Worker>> {
 fn serve_commands(
     setup: &Setup,
     path: &Path,
-    reserve: &Arc<Reserve>,
+    (reserve, journal): (&Arc<Reserve>, &Option<Arc<journal::Shared>>),
     (desk, lists, journaled): (decisions::Desk, decisions::ListDesk, Option<admin::JournalBarrier>),
 ) -> Result<(Worker, local::File), StartError> {
     let opened = local::listen(path, limits::LOCAL_BACKLOG)
@@ -365,12 +367,25 @@ fn serve_commands(
     let (runtime, reserve, node) = (setup.runtime, reserve.clone(), setup.node);
     let (mesh, reload) = (setup.mesh.clone(), setup.reload.clone());
     let data_dir = setup.data_dir.clone();
-    let start = u32::from_le_bytes(process::random_bytes());
+    let (start, journal) = (u32::from_le_bytes(process::random_bytes()), journal.clone());
     let worker = Worker::start("relevo-service", move |turn| {
         // Whoever asks without end asks for what mail leaves over.
         process::stand_back();
-        let clock = turn.clock();
+        let clock: Arc<dyn Fn() -> Duration + Send + Sync> = Arc::new(turn.clock());
+        let overviews = overview::Overviews::new(overview::Sources {
+            asker: asker::Asker::new(mesh.clone(), health.clone(), start),
+            instruments: instruments.clone(),
+            health: health.clone(),
+            reload: reload.clone(),
+            journal: journal.clone(),
+            hostname: hostname.clone(),
+            clock: clock.clone(),
+        });
+        let streams = streams::Streams::new(overviews.clone(), journal);
+        let seen = (overviews.clone(), streams.clone());
         let api = api::answers::Api {
+            overviews,
+            streams,
             searches: Arc::new(search::Searches::new(data_dir, mesh.lanes())),
             asker: asker::Asker::new(mesh.clone(), health.clone(), start),
             mesh,
@@ -386,7 +401,7 @@ fn serve_commands(
             hostname,
             second: Arc::new(move || clock().as_secs()),
         };
-        service::run(listener, api::router(api), reserve, turn);
+        service::run(listener, api::router(api), seen, reserve, turn);
     });
     Ok((worker.map_err(StartError::Thread)?, file))
 }

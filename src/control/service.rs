@@ -17,14 +17,22 @@ use tokio::time::Instant;
 use crate::control::api::import::{self, Working};
 use crate::control::api::peer::Peer;
 use crate::control::http;
+use crate::control::overview::Overviews;
 use crate::control::say::say;
+use crate::control::streams::{Streaming, Streams};
 use crate::control::thread::Turn;
 use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::runtime::files::Reserve;
 
-/// Serves until the node stops.
-pub(super) fn run(listener: UnixListener, router: Router, reserve: Arc<Reserve>, turn: &Turn) {
+/// Serves until the node stops; `seen` and `streams` are looked after meanwhile.
+pub(super) fn run(
+    listener: UnixListener,
+    router: Router,
+    (seen, streams): (Arc<Overviews>, Arc<Streams>),
+    reserve: Arc<Reserve>,
+    turn: &Turn,
+) {
     let built = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build();
     let runtime = match built {
         Ok(runtime) => runtime,
@@ -33,10 +41,13 @@ pub(super) fn run(listener: UnixListener, router: Router, reserve: Arc<Reserve>,
     let done = runtime.block_on(async {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::UnixListener::from_std(listener)?;
+        tokio::spawn(seen.run());
+        tokio::spawn(streams.clone().run());
         tokio::spawn(serve(listener, router, reserve));
         while !turn.is_over() {
             tokio::time::sleep(limits::CONTROL_ROUND).await;
         }
+        streams.end().await;
         Ok::<(), std::io::Error>(())
     });
     if let Err(error) = done {
@@ -55,12 +66,15 @@ async fn serve(listener: tokio::net::UnixListener, router: Router, reserve: Arc<
                 let router = router.clone().layer(Extension(peer));
                 if peer.may() {
                     make_place(&mut open).await;
-                    let connection = Connection { begun: Instant::now(), asked: Arc::default() };
-                    let working = Working::default();
+                    let (working, streaming) = (Working::default(), Streaming::default());
+                    let (begun, asked) = (Instant::now(), Arc::default());
+                    let connection = Connection { begun, asked, streaming: streaming.clone() };
                     let router = router
                         .layer(middleware::from_fn_with_state(connection.asked.clone(), whole))
+                        .layer(Extension(streaming.clone()))
                         .layer(Extension(working.clone()));
-                    let served = patient(working, http::answer(stream, router));
+                    let served = http::answer(stream, router);
+                    let served = async move { streaming.serve(served, || working.has_gone_on()).await };
                     open.push((connection, tokio::spawn(served).abort_handle()));
                 } else {
                     let served = tokio::time::timeout(limits::HTTP_REQUEST, http::answer(stream, router));
@@ -79,28 +93,21 @@ async fn serve(listener: tokio::net::UnixListener, router: Router, reserve: Arc<
     }
 }
 
-/// Serves a connection for as long as one may take, and for as much longer as what is asked there goes on.
-async fn patient(working: Working, answered: impl Future<Output = ()>) {
-    let mut answered = std::pin::pin!(answered);
-    while tokio::time::timeout(limits::HTTP_REQUEST, &mut answered).await.is_err() {
-        if !working.has_gone_on() {
-            return;
-        }
-    }
-}
-
 /// A connection of one who may ask.
 struct Connection {
     begun: Instant,
     /// A whole request came.
     asked: Arc<AtomicBool>,
+    /// It is told what happens, and takes no place of those who ask.
+    streaming: Streaming,
 }
 
 /// Waits until there is room for one more: one ends, or has been silent for so long that it is ended.
 async fn make_place(open: &mut Vec<(Connection, AbortHandle)>) {
     loop {
         open.retain(|(_, task)| !task.is_finished());
-        if open.len() < limits::LOCAL_CONNECTIONS_MAX {
+        let asking = open.iter().filter(|(of, _)| !of.streaming.is_on()).count();
+        if asking < limits::LOCAL_CONNECTIONS_MAX {
             return;
         }
         let is_silent =

@@ -11,9 +11,11 @@ use crate::control::Health;
 use crate::control::admin::{JournalBarrier, Teller};
 use crate::control::asker::{AskFailure, Asker};
 use crate::control::decisions::{Desk, ListDesk};
+use crate::control::overview::Overviews;
 use crate::control::reload::Reload;
 use crate::control::say::say;
 use crate::control::search::{NoSearch, Searches, Unfinished};
+use crate::control::streams::Streams;
 use crate::control::suppression::KeepError;
 use crate::limits;
 use crate::observe::Instruments;
@@ -33,6 +35,10 @@ pub(in crate::control) struct Api {
     pub lists: ListDesk,
     /// Somebody imports into it.
     pub importing: Arc<AtomicBool>,
+    /// The node at a glance.
+    pub overviews: Arc<Overviews>,
+    /// Who watches.
+    pub streams: Arc<Streams>,
     pub searches: Arc<Searches>,
     pub instruments: Vec<Arc<Instruments>>,
     /// Tells what was changed.

@@ -18,7 +18,9 @@ use peer::Peer;
 
 pub(super) mod answers;
 mod change;
+mod events;
 pub(super) mod import;
+mod overview;
 pub(super) mod peer;
 mod queue;
 mod quotas;
@@ -53,6 +55,10 @@ pub(super) fn router(api: Api) -> Router {
         .route("/control/v1/suppressions/remove", post(suppression::remove).fallback(not_so))
         .route("/control/v1/suppressions/check", get(suppression::check).fallback(not_so))
         .route(import::PATH, post(import::import).fallback(not_so))
+        .route("/control/v1/overview", get(overview::overview).fallback(not_so))
+        .route("/control/v1/history", get(overview::history).fallback(not_so))
+        .route("/control/v1/sites", get(overview::sites).fallback(not_so))
+        .route(events::PATH, events::route().fallback(not_so))
         .fallback(none)
         .with_state(Arc::new(api))
         .layer(DefaultBodyLimit::max(limits::HTTP_BODY_MAX))

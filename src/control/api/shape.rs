@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::ConfigError;
 
+pub mod overview;
 pub mod quota;
 pub mod suppression;
 pub mod warmup;
