@@ -107,6 +107,9 @@ enum Command {
         after_help = "Examples:\n  relevo hash-password\n  relevo hash-password < password-file\n  relevo hash-password --scram"
     )]
     HashPassword(commands::password::Arguments),
+    /// Watch what the relay does: rates, what waits for whom, sites, errors, shards; suspend and resume there.
+    #[command(after_help = "Examples:\n  relevo top\n  relevo top --once --view domains\n  relevo top --json")]
+    Top(commands::top::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -132,6 +135,7 @@ fn main() -> ExitCode {
         Command::Spool(arguments) => commands::spool::run(arguments),
         Command::Account(arguments) => commands::account::run(arguments),
         Command::HashPassword(arguments) => commands::password::hash(&arguments),
+        Command::Top(arguments) => commands::top::run(&arguments),
     })
 }
 

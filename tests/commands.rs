@@ -71,6 +71,7 @@ impl Scratch {
             "dkim check",
             "domain",
             "domain check",
+            "top",
         ]);
         lines.extend([
             format!("check --config {good}"),

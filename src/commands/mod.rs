@@ -16,6 +16,7 @@ pub mod status;
 pub mod suppress;
 pub mod suspend;
 mod table;
+pub mod top;
 pub mod warmup;
 pub mod why;
 mod words;

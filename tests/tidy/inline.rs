@@ -13,6 +13,8 @@ const MAY: &[(&str, &[u64], &str)] = &[
     ("src/runtime/os/probe.rs", &[120], "a structure of the kernel's"),
     ("src/commands/domain/sources.rs", &[64, 128], "a network: RFC 6598"),
     ("src/commands/words.rs", &[10_240, 10_485_760], "units for eyes"),
+    ("src/commands/top/draw.rs", &[3_600, 86_400], "units for eyes"),
+    ("src/commands/top/rows.rs", &[10_000, 1_000_000], "units for eyes"),
     ("src/mail/dsn.rs", &[1_000], "digits (RFC 3463 2)"),
     ("src/mail/dsn/words.rs", &[120, 2_880], "units for eyes"),
     ("src/mail/dsn/text.rs", &[127], "printable ASCII"),
