@@ -441,3 +441,9 @@ mod epoll {
         a_running_relay_is_not_disturbed,
     );
 }
+
+stories!("overview.py", None;
+    what_waits_is_told_at_a_glance,
+    streams_tell_what_happens_and_hold_up_nobody,
+    top_shows_it_and_gives_the_terminal_back,
+);
