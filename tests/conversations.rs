@@ -62,7 +62,6 @@ const STRICT: Content = Content {
     long_lines: LongLines::Refuse,
     nul: OddBytes::Refuse,
     eight_bit_headers: OddBytes::Refuse,
-    utf8_headers: false,
     final_newline: FinalNewline::Refuse,
     header_size_max: 500,
     header_fields_max: 5,

@@ -48,8 +48,6 @@ pub struct Content {
     pub nul: OddBytes,
     /// Bytes over 127 in the header section.
     pub eight_bit_headers: OddBytes,
-    /// Where those are refused, UTF-8 is none of them: of the transaction, no key.
-    pub utf8_headers: bool,
     /// A message without a CRLF at its end.
     pub final_newline: FinalNewline,
     /// The most bytes of a header section.
@@ -70,7 +68,6 @@ impl Content {
         long_lines: LongLines::Pass,
         nul: OddBytes::Pass,
         eight_bit_headers: OddBytes::Pass,
-        utf8_headers: false,
         final_newline: FinalNewline::Add,
         header_size_max: limits::HEADER_SIZE_DEFAULT,
         header_fields_max: limits::HEADER_FIELDS_DEFAULT as u32,
@@ -125,7 +122,6 @@ pub(super) fn read(section: &Section<'_>) -> Content {
         }),
         nul: odd("nul"),
         eight_bit_headers: odd("eight_bit_headers"),
-        utf8_headers: false,
         final_newline: section.read("final_newline", usual.final_newline, |value| {
             word(value, [("add", FinalNewline::Add), ("refuse", FinalNewline::Refuse)])
         }),

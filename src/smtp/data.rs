@@ -16,7 +16,6 @@ use crate::limits;
 mod fault;
 mod lines;
 mod normalise;
-mod utf8;
 #[cfg(test)]
 mod tests;
 

@@ -35,8 +35,6 @@ pub enum FaultKind {
     Nul,
     /// A byte over 127 in the header section.
     EightBitHeader(u8),
-    /// A byte there that begins no character, where the header section is in UTF-8.
-    NotUtf8(u8),
     /// A Received field more than there may be.
     Loop,
     /// The message ends there, and its last line does not.
@@ -52,7 +50,7 @@ impl FaultKind {
             FaultKind::LongHeader(_) => 3,
             FaultKind::ManyFields(_) => 4,
             FaultKind::Nul => 5,
-            FaultKind::EightBitHeader(_) | FaultKind::NotUtf8(_) => 6,
+            FaultKind::EightBitHeader(_) => 6,
             FaultKind::Loop => 7,
             FaultKind::Unended => 8,
         }
@@ -77,9 +75,7 @@ impl Fault {
             FaultKind::BareCr | FaultKind::BareLf => Reason::BareNewline,
             FaultKind::TooLarge(_) | FaultKind::LongHeader(_) | FaultKind::ManyFields(_) => Reason::TooLarge,
             FaultKind::LongLine(_) => Reason::LineTooLong,
-            FaultKind::Nul | FaultKind::EightBitHeader(_) | FaultKind::NotUtf8(_) | FaultKind::Unended => {
-                Reason::Content
-            }
+            FaultKind::Nul | FaultKind::EightBitHeader(_) | FaultKind::Unended => Reason::Content,
             FaultKind::Loop => Reason::Loop,
         }
     }
@@ -132,10 +128,6 @@ impl fmt::Display for Fault {
             FaultKind::EightBitHeader(byte) => write!(
                 f,
                 "550 5.6.0 8-bit byte (0x{byte:02x}) in the header at {place}; fields are ASCII, or encoded words (RFC 5322 section 2.2, RFC 2047)"
-            ),
-            FaultKind::NotUtf8(byte) => write!(
-                f,
-                "550 5.6.0 The header is not UTF-8: byte 0x{byte:02x} at {place} begins no character (RFC 6532 section 3.2)"
             ),
             FaultKind::Loop => write!(
                 f,

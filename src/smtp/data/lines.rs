@@ -7,7 +7,6 @@ use crate::limits;
 use crate::mail::envelope::BodyFacts;
 use crate::mail::instructions;
 use crate::smtp::data::fault::{Fault, FaultKind};
-use crate::smtp::data::utf8;
 
 /// What is known of the whole message at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -155,8 +154,6 @@ struct Odd {
     /// Where long lines begin that are to be folded: the message's first line, the first one of its header section, of its body; 0: there is
     /// none.
     long: [u64; 3],
-    /// Of a header section in UTF-8.
-    partial: utf8::Partial,
 }
 
 static USUAL: Content = Content::USUAL;
@@ -537,21 +534,11 @@ impl Lines {
         {
             self.blame_in(line, FaultKind::Nul, before + place as u64 + 1);
         }
-        if !self.in_header || self.content().eight_bit_headers == OddBytes::Pass {
-            return;
-        }
-        if piece.is_ascii() && self.odd.as_ref().is_none_or(|odd| odd.partial.is_whole()) {
-            return;
-        }
-        let found = if self.content().utf8_headers {
-            let ill = self.odd.get_or_insert_default().partial.find_ill(piece, before);
-            ill.map(|(byte, place)| (FaultKind::NotUtf8(byte), place))
-        } else {
-            let place = piece.iter().position(|byte| !byte.is_ascii());
-            place.map(|place| (FaultKind::EightBitHeader(piece[place]), before + place as u64))
-        };
-        if let Some((kind, place)) = found {
-            self.blame_in(line, kind, place + 1);
+        if self.in_header
+            && self.content().eight_bit_headers == OddBytes::Refuse
+            && let Some(place) = piece.iter().position(|byte| !byte.is_ascii())
+        {
+            self.blame_in(line, FaultKind::EightBitHeader(piece[place]), before + place as u64 + 1);
         }
     }
 }

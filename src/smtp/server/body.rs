@@ -2,19 +2,18 @@
 
 use std::rc::Rc;
 
-use crate::config::{BareNewlines, Content};
+use crate::config::{BareNewlines, Content, OddBytes};
 use crate::mail::envelope::Envelope;
 use crate::smtp::data::{Scanner, Summary};
 use crate::smtp::server::step::SessionConfig;
 use crate::smtp::server::transaction::Transaction;
 use crate::smtp::words;
 
-/// What scans the body of a transaction. Its header section may be in UTF-8 where its client said SMTPUTF8 (RFC 6532), where others may have
-/// nothing but ASCII.
+/// What scans the body of a transaction. Its header section may be in UTF-8 where its client said SMTPUTF8 (RFC 6532), whatever holds for others.
 pub(super) fn scanner(config: &SessionConfig, open: &Transaction, bare: BareNewlines) -> Scanner {
     let content = match &config.content {
         Some(content) if open.envelope.needs.utf8.is_asked() => {
-            Some(Rc::new(Content { utf8_headers: true, ..**content }))
+            Some(Rc::new(Content { eight_bit_headers: OddBytes::Pass, ..**content }))
         }
         content => content.clone(),
     };

@@ -9,7 +9,6 @@ fn strict() -> Content {
         long_lines: LongLines::Refuse,
         nul: OddBytes::Refuse,
         eight_bit_headers: OddBytes::Refuse,
-        utf8_headers: false,
         final_newline: FinalNewline::Refuse,
         header_size_max: 3000,
         header_fields_max: 7,
@@ -87,31 +86,6 @@ fn each_fault_is_told_with_its_place() {
     for cut in cuts(text.as_bytes()) {
         let found = by_data(Content::default(), BareNewlines::Refuse, text.as_bytes(), cut).fault;
         assert_eq!(found, told, "cut at {cut}");
-    }
-}
-
-/// Of who may have UTF-8 in the header section, what is none is told by the first byte of what is no character.
-#[test]
-fn a_header_section_in_utf8_has_nothing_else() {
-    let content = Content { utf8_headers: true, ..strict() };
-    for (text, told) in [
-        (&b"A: \xce\xb4\xe2\x82\xac\xf0\x9f\x93\xa7\r\n\r\n\xff\r\n"[..], None),
-        (b"A: b\r\n c\xc3\xa4 \xff\r\n\r\n", Some((0xff, 12, 2))),
-        (b"A: b\r\nC: \xe2\x82\r\n\r\n", Some((0xe2, 10, 2))),
-        (b"A: b\r\nC: \xed\xa0\x80\r\n\r\n", Some((0xed, 10, 2))),
-        (b"A: b\r\nC: \xc0\xaf\r\n\r\n", Some((0xc0, 10, 2))),
-        (b"A: b\r\nC: d\xbf\r\n", Some((0xbf, 11, 2))),
-    ] {
-        let told = told.map(|(byte, at, line)| Fault { kind: FaultKind::NotUtf8(byte), at, line });
-        for cut in cuts(text) {
-            for found in [
-                by_data(content, BareNewlines::Refuse, text, cut),
-                by_data(content, BareNewlines::Normalise, text, cut),
-                by_bdat(content, BareNewlines::Refuse, text, cut).1,
-            ] {
-                assert_eq!(found.fault, told, "{} cut at {cut}", text.escape_ascii());
-            }
-        }
     }
 }
 
@@ -219,7 +193,6 @@ fn replies_say_where_and_why() {
         (FaultKind::ManyFields(u32::MAX), "552 5.3.4 ", "too_large"),
         (FaultKind::Nul, "550 5.6.0 ", "content"),
         (FaultKind::EightBitHeader(0xe4), "550 5.6.0 ", "content"),
-        (FaultKind::NotUtf8(0xff), "550 5.6.0 ", "content"),
         (FaultKind::Loop, "554 5.4.6 ", "loop"),
         (FaultKind::Unended, "550 5.6.0 ", "content"),
     ];
