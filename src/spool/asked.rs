@@ -241,7 +241,7 @@ mod tests {
         let reports = &rich().parameters.unwrap().reports;
         assert!(written.len() <= payload(&plain()).len() + bound(&rich(), reports));
         let mut moved = Vec::new();
-        record::write_moved(&mut moved, &record::lasting_fields(&written).unwrap(), b"", &[], true);
+        record::write_moved(&mut moved, &record::lasting_fields(&written).unwrap(), (b"", false), &[], true);
         for payload in [&written, &moved] {
             let asked = MessageView::parse(payload).unwrap().asked();
             assert_eq!(asked.ret(), Some(Ret::Headers));

@@ -286,7 +286,7 @@ mod tests {
         assert!(written.len() <= payload(&plain()).len() + bound(&rich()));
         let mut moved = record::lasting_fields(&written).unwrap();
         let fields = std::mem::take(&mut moved);
-        record::write_moved(&mut moved, &fields, b"", &[], true);
+        record::write_moved(&mut moved, &fields, (b"", false), &[], true);
         for payload in [written, moved] {
             let view = MessageView::parse(&payload).unwrap();
             let parameters = view.parameters();
@@ -319,7 +319,7 @@ mod tests {
         let written = payload(&envelope);
         assert!(written.len() <= payload(&plain()).len() + bound(&envelope));
         let mut moved = Vec::new();
-        record::write_moved(&mut moved, &record::lasting_fields(&written).unwrap(), b"", &[], true);
+        record::write_moved(&mut moved, &record::lasting_fields(&written).unwrap(), (b"", false), &[], true);
         for payload in [&written, &moved] {
             let view = MessageView::parse(payload).unwrap();
             assert_eq!(

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use relevo::queue::select::{Filter, ScanPosition};
 use relevo::runtime::Defect;
+use relevo::runtime::Runtime;
 use relevo::runtime::sim::World;
 use relevo::shard::ask::{Ask, Part, Reply};
 

@@ -154,7 +154,7 @@ fn told(shard: usize, line: &TraceLine) -> Told {
         session: format!("{shard}-{}", line.session),
         side: if line.side == Side::In { "in" } else { "out" }.to_owned(),
         dir: if line.ours { ">" } else { "<" }.to_owned(),
-        peer: line.actor.to_string(),
+        peer: line.peer.to_string(),
         line: line.text.to_string(),
         dropped: None,
         ended: None,

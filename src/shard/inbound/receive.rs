@@ -117,8 +117,8 @@ async fn act<R: Runtime>(connection: &mut Connection<R>, step: Step) -> Result<b
     match step {
         Step::NeedInput => {}
         Step::Flush => connection.flush().await?,
-        Step::StartTls => return secure::start_tls(connection).await,
-        // In memory of its own, for which a session that is idle has no room.
+        // In memory of its own, as are the next: a session that is idle has no room for what comes once, or seldom.
+        Step::StartTls => return Box::pin(secure::start_tls(connection)).await,
         Step::Authenticate(credentials) => {
             return Box::pin(log_in::by_password(connection, credentials)).await;
         }

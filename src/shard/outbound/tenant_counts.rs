@@ -25,7 +25,7 @@ impl TenantCounts {
             Ended::Delivered => Tried::Delivered,
             Ended::Deferred(_) => Tried::Deferred,
             Ended::Bounced(_) | Ended::Expired(_) => Tried::Bounced,
-            Ended::Local(_) => return,
+            Ended::Local(_) | Ended::Held(_) => return,
         };
         let by_tenant = &families.by_tenant;
         let place = self.place(name, |name| by_tenant.place(name));

@@ -106,7 +106,7 @@ fn what_is_asked_of_utf8_survives_and_moves() {
         let payload = written(bits);
         assert_eq!(payload.len() - plain.len(), if bits == 0 { 0 } else { 7 });
         let mut moved = Vec::new();
-        write_moved(&mut moved, &lasting_fields(&payload).unwrap(), b"", &[], true);
+        write_moved(&mut moved, &lasting_fields(&payload).unwrap(), (b"", false), &[], true);
         for payload in [&payload, &moved] {
             assert_eq!(MessageView::parse(payload).unwrap().needs.utf8.bits(), bits);
         }
@@ -133,7 +133,7 @@ fn what_is_asked_of_tls_survives_and_moves() {
         let payload = written(wish);
         assert_eq!(payload.len() - plain.len(), if wish == TlsWish::Usual { 0 } else { 7 });
         let mut moved = Vec::new();
-        write_moved(&mut moved, &lasting_fields(&payload).unwrap(), b"", &[], true);
+        write_moved(&mut moved, &lasting_fields(&payload).unwrap(), (b"", false), &[], true);
         for payload in [&payload, &moved] {
             let needs = Needs { eight_bit: true, tls: wish, ..Needs::default() };
             assert_eq!(MessageView::parse(payload).unwrap().needs, needs);
