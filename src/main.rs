@@ -131,7 +131,9 @@ enum Command {
     #[command(after_help = "Examples:\n  relevo man | man -l -\n  relevo man /usr/local/share/man/man1")]
     Man(commands::install::ManArguments),
     /// Watch what the relay does: rates, what waits for whom, sites, errors, shards; suspend and resume there.
-    #[command(after_help = "Examples:\n  relevo top\n  relevo top --once --view domains\n  relevo top --json")]
+    #[command(
+        after_help = "Examples:\n  relevo top\n  relevo top --once --view domains\n  relevo top --json"
+    )]
     Top(commands::top::Arguments),
 }
 

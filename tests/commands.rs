@@ -24,6 +24,49 @@ const EVENTS: &str = "{\"time\":\"2026-11-30T05:00:00.500Z\",\"event\":\"bounced
 /// A place with a configuration that is right, a broken one, and a spool.
 struct Scratch(tempfile::TempDir);
 
+/// All of which `--help` says something.
+const COMMANDS: [&str; 39] = [
+    "run",
+    "check",
+    "demo",
+    "spool",
+    "hash-password",
+    "account",
+    "account add",
+    "account list",
+    "account remove",
+    "token",
+    "token add",
+    "token list",
+    "token remove",
+    "spool list",
+    "spool show",
+    "spool export",
+    "spool verify",
+    "spool adopt",
+    "shaping",
+    "shaping check",
+    "shaping show",
+    "dkim",
+    "dkim keygen",
+    "dkim show",
+    "dkim check",
+    "domain",
+    "domain check",
+    "log",
+    "log find",
+    "log tail",
+    "log stats",
+    "queue hold",
+    "queue release",
+    "queue redirect",
+    "queue export",
+    "trace",
+    "completions",
+    "man",
+    "top",
+];
+
 impl Scratch {
     fn new() -> Scratch {
         let scratch = Scratch(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory"));
@@ -50,47 +93,7 @@ impl Scratch {
     fn lines(&self) -> Vec<String> {
         let (good, bad, spool) = (self.path("good.toml"), self.path("bad.toml"), self.path("spool"));
         let shaping = self.path("shaping.toml");
-        let mut lines = manners::questions(&[
-            "run",
-            "check",
-            "demo",
-            "spool",
-            "hash-password",
-            "account",
-            "account add",
-            "account list",
-            "account remove",
-            "token",
-            "token add",
-            "token list",
-            "token remove",
-            "spool list",
-            "spool show",
-            "spool export",
-            "spool verify",
-            "spool adopt",
-            "shaping",
-            "shaping check",
-            "shaping show",
-            "dkim",
-            "dkim keygen",
-            "dkim show",
-            "dkim check",
-            "domain",
-            "domain check",
-            "log",
-            "log find",
-            "log tail",
-            "log stats",
-            "queue hold",
-            "queue release",
-            "queue redirect",
-            "queue export",
-            "trace",
-            "completions",
-            "man",
-            "top",
-        ]);
+        let mut lines = manners::questions(&COMMANDS);
         lines.extend([
             format!("check --config {good}"),
             format!("check --config {good} --json"),

@@ -73,7 +73,9 @@ fn assert_fault(fault: Option<Fault>, body: &[u8]) {
         // One behind a dot that was dropped is not kept, and the place is that of what follows.
         FaultKind::BareCr => assert!(place <= body.len()),
         FaultKind::Nul => assert_eq!(body[place], 0),
-        FaultKind::EightBitHeader(byte) | FaultKind::NotUtf8(byte) => assert!(body[place] == byte && byte > 127),
+        FaultKind::EightBitHeader(byte) | FaultKind::NotUtf8(byte) => {
+            assert!(body[place] == byte && byte > 127)
+        }
         FaultKind::LongLine(most) => {
             assert!(begins && !body[place..].iter().take(most + 1).any(|byte| *byte == b'\n'));
         }

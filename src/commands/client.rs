@@ -157,8 +157,13 @@ fn refused(status: StatusCode, text: &[u8]) -> Failure {
     let refusal: Refusal = serde_json::from_slice(text)
         .unwrap_or_else(|_| Refusal { error: format!("it answered {status}"), code: String::new() });
     // What the asker can mend, and what is just not so.
-    let wrong =
-        matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::METHOD_NOT_ALLOWED);
+    let wrong = matches!(
+        status,
+        StatusCode::BAD_REQUEST
+            | StatusCode::UNAUTHORIZED
+            | StatusCode::FORBIDDEN
+            | StatusCode::METHOD_NOT_ALLOWED
+    );
     Failure(if wrong { WRONG_USE } else { NO }, refusal.error)
 }
 

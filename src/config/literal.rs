@@ -323,7 +323,12 @@ pub(super) fn list<T>(
     let Some(array) = value.as_array() else {
         // One, or several as other programs write them.
         let words = value.as_str().unwrap_or_default();
-        let items: Vec<_> = words.split([',', ' ']).filter(|item| !item.is_empty()).map(meant).collect();
+        let mut items: Vec<String> = Vec::new();
+        for item in words.split([',', ' ']).filter(|item| !item.is_empty()).map(meant) {
+            if !items.contains(&item) {
+                items.push(item);
+            }
+        }
         let items = if items.is_empty() { vec![usual.to_owned()] } else { items };
         return Err(Wrong::write(format!("this is {}, not a list", kind(value)), quoted_list(&items), ""));
     };

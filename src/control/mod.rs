@@ -306,12 +306,11 @@ fn watch_blocklists(setup: &Setup, desk: &decisions::Desk) -> io::Result<Option<
 
 /// Starts the threads that ask others; the last two verify mail of strangers, and ask a service about each message.
 fn ask_others(setup: &Setup, challenges: Arc<acme::Challenges>) -> io::Result<[Option<Worker>; 5]> {
-    let policies = fetch_policies(setup)?;
     let reports = report_tls(setup)?;
     let orders = order_certificates(setup, challenges)?;
     let verifier = setup.verifies.clone().map(|settings| verifier::start(&setup.mesh, settings));
     let hook = setup.hook.clone().map(|settings| hook::start(&setup.mesh, settings));
-    Ok([policies, reports, orders, verifier.transpose()?, hook.transpose()?])
+    Ok([fetch_policies(setup)?, reports, orders, verifier.transpose()?, hook.transpose()?])
 }
 
 /// Who puts on the suppression list whoever unsubscribes.

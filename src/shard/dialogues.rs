@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::id::MessageId;
 use crate::limits;
 use crate::shard::ask::FailedDialogue;
-use crate::smtp::client::Transaction;
+use crate::smtp::client::{Transaction, dialogue};
 use crate::time::UnixMillis;
 
 /// Those of the attempts that were made on a shard.
@@ -33,7 +33,7 @@ impl Dialogues {
         transaction: &Transaction<'_>,
     ) {
         let mut lines = String::new();
-        for line in transaction.dialogue(limits::DIALOGUE_LINES) {
+        for line in dialogue::dialogue(transaction, limits::DIALOGUE_LINES) {
             let letters = line.chars().filter(|letter| !letter.is_control());
             lines.extend(letters.take(limits::DIALOGUE_TEXT));
             lines.push('\n');

@@ -16,6 +16,7 @@ use crate::shard::Shard;
 use crate::shard::answer::change;
 use crate::shard::live::LiveConfig;
 use crate::shard::outbound::dispatch::carry_out;
+use crate::shard::outbound::resolve::redirect;
 use crate::shard::outbound::{borrow, reroute, sites, suspended};
 
 /// Takes up what is suspended now, if that is something else than before.
@@ -38,7 +39,7 @@ pub(in crate::shard) fn hear<R: Runtime>(shard: &Rc<Shard<R>>) {
     hold_sources(shard, &live, &all);
     let held = held.with(Providers::of(&all, |name| live.table.provider(name)));
     let (sets, redirects) = (held.sets(), held.redirects());
-    shard.outbound.resolver.redirect(held.clone());
+    redirect::redirect(&shard.outbound.resolver, held.clone());
     let before = shard.outbound.destinations.borrow_mut().suspend(held);
     if sets || before.sets() {
         shard.outbound.suspending.sets.set(true);

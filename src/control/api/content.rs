@@ -34,7 +34,7 @@ pub(super) async fn content(
     let page = api.asker.ask(shard, |reply| Ask::Index(lane, Keys::These(vec![key]), false, reply)).await?;
     let stored = page.entries.into_iter().find(|stored| Some(stored.id) == filter.id).ok_or_else(gone)?;
     let searches = api.searches.clone();
-    let opened = tokio::task::spawn_blocking(move || searches.content(lane, &stored)).await;
+    let opened = tokio::task::spawn_blocking(move || Content::of(&searches, lane, &stored)).await;
     let content = opened.map_err(|_| Problem::Broken)?.map_err(|error| {
         Problem::Damaged(format!(
             "message {id}, in lane {lane}, cannot be read: {error}; ask again, it may just have moved"

@@ -159,7 +159,9 @@ fn schemas() -> Map<String, Value> {
         let filter = json!({ "type": "object", "description": words, "properties": of, "additionalProperties": false });
         all.insert(name.to_owned(), filter);
     }
-    for (shape, filter) in [("Change", "Filter"), ("Suspend", "Scope"), ("Redirect", "Scope"), ("Resume", "Scope")] {
+    for (shape, filter) in
+        [("Change", "Filter"), ("Suspend", "Scope"), ("Redirect", "Scope"), ("Resume", "Scope")]
+    {
         all[shape]["properties"]["filter"] = reference(filter);
     }
     for (name, example) in told::EXAMPLES {

@@ -13,7 +13,10 @@ use super::actor::Actor;
 use super::answers::{Api, Problem};
 use super::tenancy::Tenants;
 use super::told::{self, Told};
-use super::{change, content, events, gate, import, me, overview, queue, quotas, reload, status, suppression, suspend, trace, warmup, why};
+use super::{
+    change, content, events, gate, import, me, overview, queue, quotas, reload, status, suppression, suspend,
+    trace, warmup, why,
+};
 use crate::limits;
 use crate::policy::tokens::Role;
 

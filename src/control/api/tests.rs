@@ -8,6 +8,8 @@ use crate::policy::tokens::Role;
 #[test]
 fn each_route_has_its_role() {
     let wanted = |method: &str, path: &str| match (method, path) {
+        ("get", path) if path.ends_with("/content") => Role::Admin,
+        ("get", "/control/v1/trace") => Role::Operate,
         ("get", _) => Role::Read,
         (_, "/control/v1/reload") => Role::Admin,
         _ => Role::Operate,

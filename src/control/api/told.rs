@@ -116,7 +116,11 @@ pub(super) fn overview() -> Told {
 }
 
 pub(super) fn history() -> Told {
-    let step = optional("step", "Seconds of a step: the last hour, or the last day.", json!({ "type": "integer", "enum": [1, 60] }));
+    let step = optional(
+        "step",
+        "Seconds of a step: the last hour, or the last day.",
+        json!({ "type": "integer", "enum": [1, 60] }),
+    );
     Told { query: vec![step], ..of("What went before.", "History") }
 }
 
@@ -124,7 +128,11 @@ pub(super) fn sites() -> Told {
     let query = vec![
         cursor(),
         optional("provider", "Of this provider.", text()),
-        optional("narrowed", "1: those that got less because they refused what was too much.", json!({ "type": "string", "enum": ["0", "1"] })),
+        optional(
+            "narrowed",
+            "1: those that got less because they refused what was too much.",
+            json!({ "type": "string", "enum": ["0", "1"] }),
+        ),
     ];
     Told { query, ..of("Where mail goes: limits and windows in force.", "SitesPage") }
 }
@@ -137,7 +145,10 @@ pub(super) fn events() -> Told {
     Told {
         query,
         answer: Answer::Of("text/event-stream"),
-        ..of("Server-sent events: the overview each second, and lines of the log where they are asked for.", "")
+        ..of(
+            "Server-sent events: the overview each second, and lines of the log where they are asked for.",
+            "",
+        )
     }
 }
 
@@ -235,7 +246,11 @@ pub(super) fn redirect() -> Told {
 }
 
 pub(super) fn content() -> Told {
-    Told { answer: Answer::Of("message/rfc822"), refusals: &[404], ..of("A message that waits, byte for byte.", "") }
+    Told {
+        answer: Answer::Of("message/rfc822"),
+        refusals: &[404],
+        ..of("A message that waits, byte for byte.", "")
+    }
 }
 
 pub(super) fn trace() -> Told {
@@ -246,12 +261,19 @@ pub(super) fn trace() -> Told {
         one("sender", "this sender, in the same forms"),
         one("client", "this client: an address or a network"),
         one("site", "this next hop: its name, or *. and a domain for all below it"),
-        optional("bodies", "1: what messages say is told too.", json!({ "type": "string", "enum": ["0", "1"] })),
+        optional(
+            "bodies",
+            "1: what messages say is told too.",
+            json!({ "type": "string", "enum": ["0", "1"] }),
+        ),
     ];
     Told {
         query,
         answer: Answer::Of("application/x-ndjson"),
-        ..of("What sessions say, as they say it: a line of JSON each. At least one of rcpt, sender, client and site is needed.", "")
+        ..of(
+            "What sessions say, as they say it: a line of JSON each. At least one of rcpt, sender, client and site is needed.",
+            "",
+        )
     }
 }
 

@@ -13,9 +13,9 @@ use axum::response::{IntoResponse, Response};
 use hyper::body::Frame;
 use tokio::time::{Instant, Sleep};
 
+use super::actor::Actor;
 use super::answers::{Api, Problem, iso};
 use super::lasting::Working;
-use super::actor::Actor;
 use super::shape::trace::Told;
 use crate::config::AddressPattern;
 use crate::config::value;

@@ -20,20 +20,18 @@ pub(in crate::control) struct Content {
     pieces: std::vec::IntoIter<Extent>,
 }
 
-impl Searches {
+impl Content {
     /// That of a message of a lane.
-    pub(in crate::control) fn content(&self, lane: u16, stored: &StoredAt) -> io::Result<Content> {
-        let mut reader = Reader::new(self.data_dir.clone(), Default::default());
+    pub(in crate::control) fn of(searches: &Searches, lane: u16, stored: &StoredAt) -> io::Result<Content> {
+        let mut reader = Reader::new(searches.data_dir.clone(), Default::default());
         let payload = reader.record(lane, stored.at, &mut 0)?;
         let view = MessageView::parse(payload).ok().filter(|view| view.id == stored.id);
         let view =
             view.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not the record of that message"))?;
         let pieces = view.extents().collect::<Vec<_>>().into_iter();
-        Ok(Content { data_dir: self.data_dir.clone(), lane, size: view.size, pieces })
+        Ok(Content { data_dir: searches.data_dir.clone(), lane, size: view.size, pieces })
     }
-}
 
-impl Content {
     /// The next piece; None: that was all.
     pub(in crate::control) fn next(&mut self) -> Option<io::Result<Vec<u8>>> {
         let piece = self.pieces.next()?;

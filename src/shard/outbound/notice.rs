@@ -15,7 +15,7 @@ use crate::shard::outbound::site::Site;
 use crate::shard::outbound::tally::Part;
 use crate::shard::outbound::work::Run;
 use crate::shard::outbound::{sites, suspended};
-use crate::smtp::client::{self, Transaction, Verdict};
+use crate::smtp::client::{self, Transaction, Verdict, dialogue};
 use crate::spool::record::MessageView;
 
 /// What a transaction brought that did not deliver, be it the hop's words or ours.
@@ -26,7 +26,7 @@ pub(super) fn of_transaction<R: Runtime>(
     transaction: &Transaction<'_>,
 ) {
     let (shard, site) = (run.shard, run.site);
-    if transaction.has_failed() {
+    if dialogue::has_failed(transaction) {
         let of = (view.id, part.first, part.count);
         shard.say.dialogues.borrow_mut().keep(of, shard.runtime.wall(), hop, transaction);
     }

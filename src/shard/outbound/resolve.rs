@@ -38,7 +38,7 @@ mod dane;
 mod hosts;
 mod obey;
 mod ours;
-mod redirect;
+pub(in crate::shard) mod redirect;
 mod renew;
 mod sts;
 mod unroutable;
@@ -242,7 +242,7 @@ impl<R: Runtime> Resolver<R> {
     pub async fn next_hop(&self, domain: &str, wish: TlsWish) -> Result<Rc<Hop>, Unroutable> {
         loop {
             let live = self.live.borrow().clone();
-            let found = self.led(&live, domain, wish).await;
+            let found = redirect::led(self, &live, domain, wish).await;
             if live.generation == self.live.borrow().generation {
                 return found;
             }

@@ -3,46 +3,44 @@
 use super::{Transaction, Verdict};
 use crate::smtp::reply::Reply;
 
-impl Transaction<'_> {
-    /// Whether somebody's mail was not taken.
-    pub fn has_failed(&self) -> bool {
-        self.decided.any(|verdict| !matches!(verdict, Verdict::Delivered(_)))
-    }
+/// Whether somebody's mail was not taken.
+pub fn has_failed(of: &Transaction<'_>) -> bool {
+    of.decided.any(|verdict| !matches!(verdict, Verdict::Delivered(_)))
+}
 
-    /// Line by line, at most so many: what we said behind `> `, what the hop said behind `< `, and our words of what went wrong behind `* `.
-    pub fn dialogue(&self, most: usize) -> Vec<String> {
-        let mut lines = Vec::new();
-        let mut out = Vec::new();
-        self.mail.write(&mut out);
-        lines.push(said(&out));
-        if self.unbegun || self.put_off || self.mail_failed {
-            lines.extend(self.verdict(0).map(|(_, reply)| heard(reply)));
-            return lines;
-        }
-        lines.push("< 250".to_owned());
-        // Who was taken at RCPT was decided by the last reply of all.
-        let last = self.decided.last().filter(|_| self.accepted > 0);
-        for (place, recipient) in self.recipients.iter().enumerate() {
-            if lines.len() + 6 > most {
-                lines.push(format!("* and {} recipients more", self.recipients.len() - place));
-                break;
-            }
-            out.clear();
-            self.mail.write_rcpt(recipient, place, &mut out);
-            lines.push(said(&out));
-            let own = self.verdict(place).map(|(_, reply)| reply);
-            let own = own.filter(|own| last.is_none_or(|last| !std::ptr::eq(*own, last)));
-            lines.push(own.map_or_else(|| "< 250".to_owned(), heard));
-        }
-        if let Some(last) = last {
-            lines.push("> DATA".to_owned());
-            if self.in_step {
-                lines.extend(["< 354".to_owned(), "> .".to_owned()]);
-            }
-            lines.push(heard(last));
-        }
-        lines
+/// Line by line, at most so many: what we said behind `> `, what the hop said behind `< `, and our words of what went wrong behind `* `.
+pub fn dialogue(of: &Transaction<'_>, most: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut out = Vec::new();
+    of.mail.write(&mut out);
+    lines.push(said(&out));
+    if of.unbegun || of.put_off || of.mail_failed {
+        lines.extend(of.verdict(0).map(|(_, reply)| heard(reply)));
+        return lines;
     }
+    lines.push("< 250".to_owned());
+    // Who was taken at RCPT was decided by the last reply of all.
+    let last = of.decided.last().filter(|_| of.accepted > 0);
+    for (place, recipient) in of.recipients.iter().enumerate() {
+        if lines.len() + 6 > most {
+            lines.push(format!("* and {} recipients more", of.recipients.len() - place));
+            break;
+        }
+        out.clear();
+        of.mail.write_rcpt(recipient, place, &mut out);
+        lines.push(said(&out));
+        let own = of.verdict(place).map(|(_, reply)| reply);
+        let own = own.filter(|own| last.is_none_or(|last| !std::ptr::eq(*own, last)));
+        lines.push(own.map_or_else(|| "< 250".to_owned(), heard));
+    }
+    if let Some(last) = last {
+        lines.push("> DATA".to_owned());
+        if of.in_step {
+            lines.extend(["< 354".to_owned(), "> .".to_owned()]);
+        }
+        lines.push(heard(last));
+    }
+    lines
 }
 
 fn said(command: &[u8]) -> String {
@@ -78,8 +76,8 @@ mod tests {
         if !transaction.is_decided() {
             transaction.on_failure("the connection broke");
         }
-        assert!(transaction.has_failed());
-        transaction.dialogue(most)
+        assert!(has_failed(&transaction));
+        dialogue(&transaction, most)
     }
 
     #[test]

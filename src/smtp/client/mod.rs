@@ -4,7 +4,7 @@ pub mod auth;
 pub mod blame;
 mod capabilities;
 mod commands;
-mod dialogue;
+pub mod dialogue;
 mod enough;
 pub mod lmtp;
 mod local;

@@ -194,7 +194,11 @@ impl Client {
             self.look_for_room(&words);
             if code != 250 {
                 self.with(number, |one| one.ending.set(Ending::Refused));
-                return if talk.ask("RSET\r\n").await? == 250 { Ok(()) } else { Err(io::ErrorKind::Other.into()) };
+                return if talk.ask("RSET\r\n").await? == 250 {
+                    Ok(())
+                } else {
+                    Err(io::ErrorKind::Other.into())
+                };
             }
         }
         talk.send(format!("BDAT {} LAST\r\n", last.len()).as_bytes()).await?;
