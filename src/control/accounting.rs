@@ -73,6 +73,9 @@ pub fn open(config: &Config) -> Result<(Option<Opened>, Readers), StartError> {
     Ok((Some(Opened { journal, logs, packs, webhooks, journaled }), readers))
 }
 
+/// How webhooks are to be reached now, and where their batches are counted.
+type Webhooks = (Arc<dyn WebhookSettings>, Arc<Family>);
+
 impl Opened {
     /// The journal.
     pub(super) fn shared(&self) -> Arc<Shared> {
@@ -83,7 +86,7 @@ impl Opened {
     pub(super) fn start(
         self,
         instruments: &[Arc<Instruments>],
-        (reserve, webhooks): (&Arc<Reserve>, Option<(Arc<dyn WebhookSettings>, Arc<Family>)>),
+        (reserve, webhooks): (&Arc<Reserve>, Option<Webhooks>),
         size_max: u64,
         reopen: &Arc<AtomicU64>,
     ) -> io::Result<Accounting> {

@@ -99,7 +99,7 @@ mod tests {
             deferred(false),
             deferred(true),
             Hold::new(1_700_000_000, "by user 0: no").onto((3, "451 4.7.1 later", true)),
-            Stored::Held(Box::new(Hold::default())),
+            Stored::Held(Box::default()),
         ] {
             let mut out = Vec::new();
             write_disposition(&mut out, 4, 2, &disposition);

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 
 use super::answers::{Api, Problem};
+use super::veil::Veil;
 use crate::config::literal::quoted;
 use crate::control::streams::{Streaming, Wanted};
 use crate::limits;
@@ -25,9 +26,10 @@ pub(super) fn route() -> MethodRouter<Arc<Api>> {
 async fn events(
     State(api): State<Arc<Api>>,
     Extension(streaming): Extension<Streaming>,
+    Extension(veil): Extension<Veil>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let wanted = wanted(query)?;
+    let wanted = wanted(query)?.behind(veil);
     if wanted.is_some() && !api.streams.has_lines() {
         let words = "no journal of events is kept, as nothing reads one: a [[log]] or [suppression] auto does; leave events and domain out for the overview alone";
         return Err(Problem::Wrong(words.to_owned()));

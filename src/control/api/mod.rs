@@ -41,7 +41,7 @@ mod suspend;
 mod trace;
 mod tenancy;
 mod told;
-mod veil;
+pub(super) mod veil;
 mod warmup;
 mod why;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -10,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use super::answers::{Api, Problem, iso, json};
 use super::queue::told_as;
 use super::shape::overview::{SiteTotals, SitesPage};
+use super::veil::Veil;
 use crate::limits;
 use crate::queue::select::hosts;
 use crate::queue::suspension::{Effect, Suspension};
@@ -17,13 +19,14 @@ use crate::shard::ask::Ask;
 use crate::shard::ask::overview::{SiteRow, SitesWanted};
 
 /// The latest overview.
-pub(super) async fn overview(State(api): State<Arc<Api>>) -> Response {
+pub(super) async fn overview(State(api): State<Arc<Api>>, Extension(veil): Extension<Veil>) -> Response {
     let shown = api.overviews.latest();
-    if shown.text.is_empty() {
+    let text = shown.text(veil);
+    if text.is_empty() {
         // It is made within the second.
         return json(&*shown.overview);
     }
-    ([(header::CONTENT_TYPE, "application/json")], shown.text).into_response()
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
 /// What went before.
@@ -45,6 +48,7 @@ pub(super) async fn history(
 /// A page of sites, over all shards.
 pub(super) async fn sites(
     State(api): State<Arc<Api>>,
+    Extension(veil): Extension<Veil>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let wanted = wanted(query)?;
@@ -66,7 +70,7 @@ pub(super) async fn sites(
     let rows: Vec<_> =
         all.into_values().take(limits::SITE_ROWS).map(|row| told(row, suspensions.all())).collect();
     let next = rows.last().filter(|_| more).map(|last| last.name.clone());
-    Ok(json(&SitesPage { rows, next }))
+    Ok(json(&veil.sites(SitesPage { rows, next })))
 }
 
 fn wanted(query: Option<String>) -> Result<SitesWanted, Problem> {

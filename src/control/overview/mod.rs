@@ -2,7 +2,7 @@
 //! is asked for seldom, and kept with the time at which it was so. However many look, that is all it costs.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::Health;
 use super::api::shape::ConfigStatus;
 use super::api::shape::overview::{History, Overview, QueueTotals};
+use super::api::veil::Veil;
 use super::asker::{AskFailure, Asker};
 use super::journal;
 use super::reload::Reload;
@@ -59,7 +60,9 @@ pub(super) struct Overviews {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shown {
     pub overview: Arc<Overview>,
-    pub text: Bytes,
+    text: Bytes,
+    /// The same for those who are shown less, made when the first of them looks.
+    veiled: Arc<OnceLock<Bytes>>,
 }
 
 #[derive(Debug, Default)]
@@ -216,9 +219,22 @@ impl Overviews {
 
 impl Shown {
     fn of(overview: Overview) -> Shown {
-        let text = serde_json::to_vec(&overview).unwrap_or_default().into();
-        Shown { overview: Arc::new(overview), text }
+        let text = line(&overview);
+        Shown { overview: Arc::new(overview), text, veiled: Arc::default() }
     }
+
+    /// As JSON, as whoever is behind this veil sees it; empty: none was made yet.
+    pub(super) fn text(&self, veil: Veil) -> Bytes {
+        if self.text.is_empty() || !veil.is_on() {
+            return self.text.clone();
+        }
+        // Whose addresses a reply quotes nobody knows: any veil shortens all of them.
+        self.veiled.get_or_init(|| line(&veil.overview(Overview::clone(&self.overview)))).clone()
+    }
+}
+
+fn line(overview: &Overview) -> Bytes {
+    serde_json::to_vec(overview).unwrap_or_default().into()
 }
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -229,4 +245,29 @@ fn iso(at: UnixMillis) -> String {
     let mut text = Vec::with_capacity(24);
     at.write_iso(&mut text);
     String::from_utf8_lossy(&text).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::access::Redact;
+    use crate::control::api::shape::overview::ClassTotals;
+    use crate::policy::tokens::Role;
+
+    #[test]
+    fn replies_in_it_name_nobody_to_who_may_only_read() {
+        let class = ClassTotals { text: Some("550 <ada@x.example>".to_owned()), ..ClassTotals::default() };
+        let shown = Shown::of(Overview { classes: vec![class], ..Overview::default() });
+        let text = |shown: &Shown, veil| String::from_utf8(shown.text(veil).to_vec()).expect("text");
+        let redact = Redact { recipient: false, sender: true };
+        for veil in [Veil::default(), Veil::of(redact, Role::Operate)] {
+            assert!(text(&shown, veil).contains("550 <ada@x.example>"), "{veil:?}");
+            assert!(shown.veiled.get().is_none(), "it is made for those who need it alone");
+        }
+        let veil = Veil::of(redact, Role::Read);
+        let veiled = text(&shown, veil);
+        assert!(veiled.contains("550 <a…@x.example>") && !veiled.contains("ada"), "{veiled}");
+        assert_eq!(shown.clone().text(veil).as_ptr(), shown.text(veil).as_ptr(), "once for all");
+        assert!(Shown::default().text(veil).is_empty());
+    }
 }

@@ -1,8 +1,12 @@
-//! Lines of the journal as streams have them: rendered once for all who watch, and told apart by what they are of.
+//! Lines of the journal as streams have them: rendered once for all who watch, once more for those who are shown less, and told apart by what they are
+//! of.
+
+use std::sync::OnceLock;
 
 use axum::body::Bytes;
 use memchr::memmem;
 
+use crate::control::api::veil::Veil;
 use crate::names::events::Kind;
 
 /// Some lines, in order.
@@ -13,6 +17,16 @@ pub(super) struct Lines {
     /// As server-sent events, one behind the other.
     text: Bytes,
     lines: Vec<Line>,
+    /// The same behind each kind of veil, made when the first reader wants one of the lines so.
+    veiled: [OnceLock<Veiled>; Veil::KINDS],
+}
+
+/// All of the lines, shortened.
+#[derive(Clone, Debug, Default)]
+struct Veiled {
+    text: Vec<u8>,
+    /// Where each ends.
+    ends: Vec<usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -30,9 +44,12 @@ pub(in crate::control) struct Wanted {
     kinds: u64,
     /// What stands behind the last letter of a recipient's local part: `@example.org"`, lower case.
     domain: Option<Vec<u8>>,
+    /// How much of them it is shown.
+    veil: Veil,
 }
 
 const BEFORE: &[u8] = b"event: log\ndata: ";
+const BEHIND: &[u8] = b"\n\n";
 
 impl Lines {
     /// Renders what the journal took.
@@ -43,10 +60,10 @@ impl Lines {
             let from = text.len() as u32;
             text.extend_from_slice(BEFORE);
             text.extend_from_slice(line);
-            text.extend_from_slice(b"\n\n");
+            text.extend_from_slice(BEHIND);
             all.push(Line { from, to: text.len() as u32, kind: kind(line) });
         }
-        Lines { first, text: text.into(), lines: all }
+        Lines { first, text: text.into(), lines: all, veiled: Default::default() }
     }
 
     /// How many they are.
@@ -54,14 +71,55 @@ impl Lines {
         self.lines.len()
     }
 
-    /// Appends those that are wanted.
-    pub(super) fn write(&self, wanted: &Wanted, out: &mut Vec<u8>) {
-        for line in &self.lines {
-            let text = &self.text[line.from as usize..line.to as usize];
-            if wanted.wants(line.kind, text) {
-                out.extend_from_slice(text);
+    /// Appends those that are wanted. Whether they were rendered for that, which takes a while.
+    pub(super) fn write(&self, wanted: &Wanted, out: &mut Vec<u8>) -> bool {
+        let kind = wanted.veil.kind();
+        let (mut veiled, mut is_new) = (None, false);
+        for (place, line) in self.lines.iter().enumerate() {
+            let text = self.told(line);
+            if !wanted.wants(line.kind, text) {
+                continue;
             }
+            let Some(kind) = kind else {
+                out.extend_from_slice(text);
+                continue;
+            };
+            let shown = *veiled.get_or_insert_with(|| {
+                is_new = self.veiled[kind].get().is_none();
+                self.veiled[kind].get_or_init(|| self.behind(wanted.veil))
+            });
+            out.extend_from_slice(shown.told(place));
         }
+        is_new
+    }
+
+    fn told(&self, line: &Line) -> &[u8] {
+        &self.text[line.from as usize..line.to as usize]
+    }
+
+    fn behind(&self, veil: Veil) -> Veiled {
+        let mut veiled = Veiled::default();
+        for line in &self.lines {
+            let from = veiled.text.len();
+            veiled.text.extend_from_slice(BEFORE);
+            let begun = veiled.text.len();
+            veil.line(self.told(line).strip_prefix(BEFORE).unwrap_or_default(), &mut veiled.text);
+            // What cannot be read is not told.
+            if veiled.text.len() == begun {
+                veiled.text.truncate(from);
+            } else {
+                veiled.text.extend_from_slice(BEHIND);
+            }
+            veiled.ends.push(veiled.text.len());
+        }
+        veiled
+    }
+}
+
+impl Veiled {
+    fn told(&self, place: usize) -> &[u8] {
+        let from = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.text[from..self.ends[place]]
     }
 }
 
@@ -88,7 +146,17 @@ impl Wanted {
             }
         }
         let domain = domain.map(|domain| format!("@{}\"", domain.trim().to_ascii_lowercase()).into_bytes());
-        Ok(Wanted { kinds, domain })
+        Ok(Wanted { kinds, domain, veil: Veil::default() })
+    }
+
+    /// The same, for whoever is behind this veil: of all that a stream tells.
+    pub(in crate::control) fn behind(self, veil: Veil) -> Wanted {
+        Wanted { veil, ..self }
+    }
+
+    /// How much its reader is shown.
+    pub(super) fn veil(&self) -> Veil {
+        self.veil
     }
 
     /// Whether it wants any.
@@ -116,6 +184,8 @@ fn has_recipient(line: &[u8], domain: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::access::Redact;
+    use crate::policy::tokens::Role;
 
     const LINES: &[u8] = b"{\"event\":\"bounced\",\"recipients\":[\"a@x.example\",\"b@Y.example\"],\"reply\":\"@z.example\"}\n\
         {\"event\":\"received\",\"recipients\":[\"c@z.example\"]}\n\
@@ -147,5 +217,37 @@ mod tests {
         }
         assert_eq!(Wanted::new(Some("bounced,nothing"), None), Err("nothing".to_owned()));
         assert!(Kind::all().count() < 64, "a bit each");
+    }
+
+    #[test]
+    fn who_is_shown_less_has_the_same_lines_shortened() {
+        let lines = Lines::of(LINES, 7);
+        let veil = Veil::of(Redact { recipient: true, sender: false }, Role::Read);
+        let written = |wanted: &Wanted| {
+            let mut out = Vec::new();
+            let is_new = lines.write(wanted, &mut out);
+            (String::from_utf8(out).unwrap(), is_new)
+        };
+        let wanted = |events, domain| Wanted::new(Some(events), domain).unwrap();
+        assert_eq!(written(&wanted("deferred", None).behind(veil)), (String::new(), false), "none is wanted");
+        assert!(!written(&wanted("all", None)).1 && lines.veiled.iter().all(|one| one.get().is_none()));
+        // Of a domain are those that are of it in full.
+        let of_domain = wanted("all", Some("y.example")).behind(veil);
+        let bounced = "event: log\ndata: {\"event\":\"bounced\",\"recipients\":[\"a…@x.example\",\"b…@Y.example\"],\"reply\":\"@z.example\"}\n\n";
+        assert_eq!(written(&of_domain), (bounced.to_owned(), true));
+        assert_eq!(written(&of_domain), (bounced.to_owned(), false), "once for all");
+        let (all, is_new) = written(&wanted("all", None).behind(veil));
+        assert_eq!((all.matches("event: log\ndata: {").count(), all.matches("}\n\n").count(), is_new), (3, 3, false));
+        assert!(all.contains("[\"c…@z.example\"]") && all.contains("{\"event\":\"of_tomorrow\"}"), "{all}");
+        assert_eq!(lines.veiled.iter().filter(|one| one.get().is_some()).count(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_told_to_who_is_shown_less() {
+        let lines = Lines::of(b"torn ada@x.example\n{\"event\":\"bounced\"}\n", 0);
+        let veil = Veil::of(Redact { recipient: true, sender: true }, Role::Read);
+        let mut out = Vec::new();
+        lines.write(&Wanted::new(None, None).unwrap().behind(veil), &mut out);
+        assert_eq!(out, b"event: log\ndata: {\"event\":\"bounced\"}\n\n");
     }
 }

@@ -1,5 +1,5 @@
 //! Server-sent events for whoever watches: the overview each second, and lines of the journal as it takes them. What is told is rendered once, however
-//! many watch; who is slow loses lines and is told how many, and holds up nobody.
+//! many watch, and once more where some of them are shown less; who is slow loses lines and is told how many, and holds up nobody.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -178,15 +178,15 @@ async fn write(place: Place, wanted: Wanted, tell: mpsc::Sender<Bytes>) {
     while !tell.is_closed() {
         if overviews.has_changed().unwrap_or(false) {
             let shown = overviews.borrow_and_update().clone();
-            if !shown.text.is_empty() {
+            let text = shown.text(wanted.veil());
+            if !text.is_empty() {
                 out.extend_from_slice(b"event: overview\ndata: ");
-                out.extend_from_slice(&shown.text);
+                out.extend_from_slice(&text);
                 out.extend_from_slice(b"\n\n");
             }
         }
-        if let Some(lines) = &mut lines {
-            follow(lines, &wanted, &mut expected, &mut out);
-        }
+        let is_more =
+            lines.as_mut().is_some_and(|lines| follow(lines, &wanted, &mut expected, &mut out));
         let is_over = streams.over.load(Ordering::SeqCst);
         if is_over {
             out.extend_from_slice(b"event: bye\ndata: {}\n\n");
@@ -194,7 +194,6 @@ async fn write(place: Place, wanted: Wanted, tell: mpsc::Sender<Bytes>) {
         if out.is_empty() && told.elapsed() >= limits::STREAM_COMMENT {
             out.extend_from_slice(b": \n\n");
         }
-        let is_more = out.len() >= limits::STREAM_PIECE;
         if !out.is_empty() {
             told = Instant::now();
             if tell.send(std::mem::take(&mut out).into()).await.is_err() {
@@ -204,19 +203,22 @@ async fn write(place: Place, wanted: Wanted, tell: mpsc::Sender<Bytes>) {
         if is_over {
             return;
         }
-        if !is_more {
+        if is_more {
+            tokio::task::yield_now().await;
+        } else {
             tokio::time::sleep(limits::STREAM_ROUND).await;
         }
     }
 }
 
-/// Appends the next lines, and how many were lost before them.
+/// Appends the next lines, and how many were lost before them. Whether there may be more: a piece is full, or lines were rendered, and others have their
+/// turn first.
 fn follow(
     lines: &mut broadcast::Receiver<Arc<Lines>>,
     wanted: &Wanted,
     expected: &mut Option<u64>,
     out: &mut Vec<u8>,
-) {
+) -> bool {
     while out.len() < limits::STREAM_PIECE {
         match lines.try_recv() {
             Ok(some) => {
@@ -225,13 +227,16 @@ fn follow(
                     out.extend_from_slice(format!("event: lost\ndata: {{\"count\":{lost}}}\n\n").as_bytes());
                 }
                 *expected = Some(some.first + some.len() as u64);
-                some.write(wanted, out);
+                if some.write(wanted, out) {
+                    return true;
+                }
             }
             // The number of the next one says how many.
             Err(TryRecvError::Lagged(_)) => {}
-            Err(TryRecvError::Empty | TryRecvError::Closed) => return,
+            Err(TryRecvError::Empty | TryRecvError::Closed) => return false,
         }
     }
+    true
 }
 
 /// What a stream tells.
