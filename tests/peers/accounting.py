@@ -281,6 +281,9 @@ def every_end_of_a_recipient_is_recorded_once():
         if facts:
             [one] = ends
             wanted = {"time", "event", "event_id", "node", "id", "sender", "recipients", "reply", "attempts", "delay_ms", *there.split()}
+            wanted |= {"arrived", "size"} | ({"site"} if "hop" in there else set())
+            # An address of our own is there once there was a connection.
+            wanted |= {"source_address"} if "[" in one.get("hop", "") else set()
             wanted |= {"enhanced"} if enhanced else set()
             wanted |= {"next"} if event == "deferred" else {"notification"} if event == "bounced" else set()
             wanted |= {"class"} if event in ("deferred", "bounced") else set()

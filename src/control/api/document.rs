@@ -4,8 +4,9 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use super::routes::{ROUTES, Route};
-use super::shape::{self, me, overview, quota, suppression, warmup, why};
+use super::shape::{self, me, overview, quota, suppression, trace, warmup, why};
 use super::told::{self, Answer, Body, Document, Parameter};
+use crate::limits;
 use crate::queue::{select, suspension};
 
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod tests;
     shape::Redirect,
     shape::Resume,
     shape::Suspensions,
+    trace::Told,
     shape::Reload,
     shape::Reloaded,
     why::Why,
@@ -80,6 +82,7 @@ fn operation(route: &Route) -> Value {
     let mut responses = Map::new();
     let (kind, shape) = match told.answer {
         Answer::Shape(name) => ("application/json", reference(name)),
+        Answer::Lines(name) => ("application/x-ndjson", lines(name)),
         Answer::Object => ("application/json", json!({ "type": "object" })),
         Answer::Of(kind) => (kind, json!({ "type": "string" })),
     };
@@ -119,6 +122,12 @@ fn parameter(of: &Parameter) -> Value {
     json!({ "name": of.name, "in": "query", "required": of.required, "description": of.help, "schema": of.schema })
 }
 
+/// Lines of JSON: no schema of this version can say of what shape each is.
+fn lines(name: &str) -> Value {
+    let words = format!("Lines, each of them a {name} as JSON, or empty.");
+    json!({ "type": "string", "description": words, "x-line": reference(name) })
+}
+
 fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
@@ -152,21 +161,37 @@ fn schemas() -> Map<String, Value> {
     };
     let one = |(name, help): (&str, &str)| (name.to_owned(), told::filter(name, help));
     let filters = select::FILTERS.map(|filter| one((filter.name, filter.help)));
-    let scopes = select::FILTERS.iter().filter(|filter| suspension::NAMES.contains(&filter.name));
-    let scopes = scopes.map(|filter| one((filter.name, filter.help)));
-    for (name, of) in [("Filter", Map::from_iter(filters)), ("Scope", scopes.collect())] {
+    let named = |names: &[&str]| -> Map<String, Value> {
+        let those = select::FILTERS.iter().filter(|filter| names.contains(&filter.name));
+        those.map(|filter| one((filter.name, filter.help))).collect()
+    };
+    // What leads mail elsewhere asks no record, and no source.
+    let places = named(&["domain", "site", "provider"]);
+    let scopes = named(&suspension::NAMES);
+    for (name, of) in [("Filter", Map::from_iter(filters)), ("Scope", scopes), ("Place", places)] {
         let words = "Which mail: all of this holds.";
         let filter = json!({ "type": "object", "description": words, "properties": of, "additionalProperties": false });
         all.insert(name.to_owned(), filter);
     }
     for (shape, filter) in
-        [("Change", "Filter"), ("Suspend", "Scope"), ("Redirect", "Scope"), ("Resume", "Scope")]
+        [("Change", "Filter"), ("Suspend", "Scope"), ("Redirect", "Place"), ("Resume", "Scope")]
     {
         all[shape]["properties"]["filter"] = reference(filter);
     }
+    for shape in ["Change", "Suspend", "Redirect"] {
+        let seconds = &mut all[shape]["properties"]["seconds"];
+        (seconds["minimum"], seconds["maximum"]) = (1.into(), limits::CONFIG_TIME_MAX.as_secs().into());
+    }
+    // Of these seconds 32 bits have no sign.
+    for shape in ["Change", "Changed"] {
+        all[shape]["properties"]["until"]["format"] = "int64".into();
+    }
     for (name, example) in told::EXAMPLES {
         if let (Some(schema), Ok(example)) = (all.get_mut(*name), serde_json::from_str::<Value>(example)) {
-            schema["examples"] = json!([example]);
+            match &mut schema["examples"] {
+                Value::Array(examples) => examples.push(example),
+                examples => *examples = json!([example]),
+            }
         }
     }
     all

@@ -123,3 +123,49 @@ async fn permit(State(route): State<&'static Route>, request: Request, next: Nex
         Err(problem) => problem.into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use axum::http;
+    use axum::routing::any;
+    use hyper::service::Service;
+    use hyper_util::service::TowerToHyperService;
+
+    /// What the status of an answer is where whoever may do all asks, bound to this tenant.
+    fn asked(route: &'static Route, tenant: Option<&str>) -> StatusCode {
+        let told = any(|| async { "told" }).route_layer(middleware::from_fn_with_state(route, permit));
+        let router = TowerToHyperService::new(Router::new().route(route.path, told));
+        let path = route.path.replace("{id}", "00000000G0000102");
+        let body = r#"{"filter":{"domain":"x.example"}}"#;
+        let asked = http::Request::builder().method(&*route.method.to_ascii_uppercase()).uri(path);
+        let mut asked = asked.body(Body::from(body)).expect("a request");
+        let tenant = tenant.map(Arc::from);
+        asked.extensions_mut().insert(Actor::Token { name: "ops".into(), role: Role::Admin, tenant });
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(router.call(asked)).expect("an answer").status()
+    }
+
+    #[test]
+    fn what_is_of_all_mail_is_refused_to_who_is_of_a_tenant() {
+        for route in ROUTES {
+            let is_told = route.tenants != Tenants::No;
+            let status = if is_told { StatusCode::OK } else { StatusCode::FORBIDDEN };
+            assert_eq!(asked(route, Some("shop")), status, "{} {}", route.method, route.path);
+            assert_eq!(asked(route, None), StatusCode::OK, "{} {}", route.method, route.path);
+        }
+        for path in [
+            "/control/v1/overview",
+            "/control/v1/history",
+            "/control/v1/sites",
+            "/events",
+            "/control/v1/queue/redirect",
+            "/control/v1/trace",
+            "/control/v1/queue/message/{id}/content",
+        ] {
+            let route = ROUTES.iter().find(|route| route.path == path).expect("a route");
+            assert_eq!(asked(route, Some("shop")), StatusCode::FORBIDDEN, "{path}");
+        }
+    }
+}

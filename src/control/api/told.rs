@@ -29,6 +29,8 @@ pub(super) struct Told {
 pub(super) enum Answer {
     /// JSON of this shape.
     Shape(&'static str),
+    /// Lines, each JSON of this shape, or empty.
+    Lines(&'static str),
     /// Any object.
     Object,
     /// A text of this media type.
@@ -269,7 +271,7 @@ pub(super) fn trace() -> Told {
     ];
     Told {
         query,
-        answer: Answer::Of("application/x-ndjson"),
+        answer: Answer::Lines("Told"),
         ..of(
             "What sessions say, as they say it: a line of JSON each. At least one of rcpt, sender, client and site is needed.",
             "",
@@ -333,11 +335,27 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
         "Changed",
         r#"{"recipients":412,"groups":400,"under_way":2,"waits_for_spool":false,"unwritten":0,"next":null}"#,
     ),
+    // Of hold: for so long, and what the next request gives back.
+    ("Change", r#"{"filter":{"domain":"example.org"},"seconds":7200,"reason":"their MX moves"}"#),
+    (
+        "Changed",
+        r#"{"recipients":412,"groups":400,"under_way":2,"waits_for_spool":false,"unwritten":0,"until":1796022000,"next":"0-4-17"}"#,
+    ),
     ("Suspend", r#"{"filter":{"domain":"example.org"},"seconds":7200,"reason":"their MX moves"}"#),
     (
         "Redirect",
         r#"{"filter":{"domain":"example.org"},"to":"smtp://relay.example.net:25","seconds":7200,"reason":"their MX is down"}"#,
     ),
+    (
+        "Suspensions",
+        r#"{"suspensions":[{"id":12,"effect":"redirect","to":"smtp://relay.example.net:25","domain":"example.org","mail":"domain example.org","since":"2026-11-30T05:00:00.000Z","until":"2026-11-30T07:00:00.000Z","by":"token ops","reason":"their MX is down"}],"unkept":false}"#,
+    ),
+    (
+        "Told",
+        r#"{"time":"2026-11-30T05:00:00.000Z","session":"0-123","side":"out","dir":">","peer":"192.0.2.1:25","line":"MAIL FROM:<news@example.net>"}"#,
+    ),
+    ("Told", r#"{"dropped":17}"#),
+    ("Told", r#"{"ended":"the relay stops"}"#),
     ("Resume", r#"{"filter":{"domain":"example.org"}}"#),
     ("Reload", r#"{"dry_run":true}"#),
     (

@@ -12,7 +12,8 @@ const WORDS = {
 const REDIRECTED = ["domain", "site", "provider"];
 const CHANGED = ["recipients", "groups", "under_way", "unwritten"];
 
-const meantBy = (filters) => (Object.keys(filters).length ? search(filters) : "all mail of this node");
+const everything = () => (session.tenant ? `all mail of tenant ${session.tenant}` : "all mail of this node");
+const meantBy = (filters) => (Object.keys(filters).length ? search(filters) : everything());
 
 // Asks about a change of what a filter means, and makes it. `then` is called when something was changed.
 function change(what, filters, then) {
@@ -95,7 +96,7 @@ function change(what, filters, then) {
     words.to ? field("Where to (required)", to) : null,
     words.lasts ? field(words.lasts === "needed" ? "For how long" : "For how long (empty: until it is released)", lasts) : null,
     field("Reason (required)", reason, what === "bounce" ? "Senders read it in the notification, and it goes into the log with your name." : "It goes into the log with your name."),
-    all ? h("label", { class: "check" }, sure, "I mean all mail of this node.") : null,
+    all ? h("label", { class: "check" }, sure, `I mean ${plain(everything())}.`) : null,
     h("div", { class: "acts" }, shut, go)));
   open(dialog, () => given.abort());
   (words.to ? to : reason).focus();

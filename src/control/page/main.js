@@ -2,6 +2,9 @@
 
 const VIEWS = { overview, sites, queue, message, suspensions, warmup, quotas, suppressions, log };
 const NAV = [["overview", "Overview"], ["sites", "Providers"], ["queue", "Queue"], ["suspensions", "Suspensions"], ["warmup", "Warm-up"], ["quotas", "Quotas"], ["suppressions", "Suppression list"], ["log", "Log"]];
+// What is told by tenant. The rest is of the whole node, and the relay tells a tenant's token nothing of it.
+const BY_TENANT = new Set([queue, message, suppressions]);
+const isOpen = (view) => !session.tenant || BY_TENANT.has(view);
 const THEMES = ["auto", "light", "dark"];
 const THEME = "relevo.theme";
 
@@ -25,7 +28,10 @@ const app = {
   enter() {
     if (!session.me) return;
     const to = place();
-    const view = VIEWS[to.view] || overview;
+    const asked = VIEWS[to.view] || overview;
+    // Who has asked for nothing yet is shown what he may see.
+    const view = isOpen(asked) ? asked : location.hash ? ofNode : queue;
+    if (view === ofNode) ofNode.title = asked.title;
     const isOther = view !== this.view;
     if (this.view && this.view.leave) this.view.leave();
     this.view = view;
@@ -51,6 +57,16 @@ const app = {
   },
 };
 
+// In the place of a view that a tenant's token does not open.
+const ofNode = {
+  title: "",
+  enter() { live.want(""); },
+  draw() {
+    return [heading(this.title), h("div", { class: "verdict warn", role: "alert" }, h("b", {}, "! That is told of the whole node alone"),
+      h("p", {}, "Your token is for tenant ", foreign(session.tenant), ": its mail is in ", h("a", { href: "#/queue" }, "the queue"), ", and whom it may not go to on ", h("a", { href: "#/suppressions" }, "the suppression list"), "."))];
+  },
+};
+
 live.on = {
   overview(o) {
     if (Math.abs(Date.parse(o.as_of) - now()) > 2500) clock.ahead = Date.parse(o.as_of) - Date.now();
@@ -71,7 +87,7 @@ const brand = () => h("a", { class: "brand", href: "#/overview" }, s("svg", { vi
 function liveness() {
   const since = live.since ? ` since ${clockOf(live.since)}` : "";
   const [words, kind] = {
-    live: ["Live", "good"], broken: [`Not live${since}`, "bad"], hidden: [`Paused${since}`, "wait"], off: ["Connecting", "wait"],
+    live: ["Live", "good"], broken: [`Not live${since}`, "bad"], hidden: [`Paused${since}`, "wait"], off: ["Connecting", "wait"], none: ["As it was when it was loaded", "wait"],
   }[live.state];
   return h("span", { class: "liveness", role: "status", title: live.words }, badge(words, kind), live.state === "broken" ? h("small", {}, foreign(capital(live.words)), "; trying again") : null);
 }
@@ -92,7 +108,7 @@ function drawFrame() {
   const menu = () => { app.isMenuOpen = !app.isMenuOpen; drawFrame(); };
   show(bar,
     h("div", { class: "top" }, brand(), liveness(), h("button", { type: "button", class: "menu", "aria-expanded": String(app.isMenuOpen), "aria-controls": "nav", onclick: menu }, "Menu")),
-    h("nav", { id: "nav", class: app.isMenuOpen ? "open" : "", "aria-label": "Views" }, h("div", { class: "links" }, NAV.map(link)),
+    h("nav", { id: "nav", class: app.isMenuOpen ? "open" : "", "aria-label": "Views" }, h("div", { class: "links" }, NAV.filter(([name]) => isOpen(VIEWS[name])).map(link)),
       h("div", { class: "who" }, h("p", {}, foreign(session.me.who), h("span", { class: "badge" }, session.me.role), session.me.tenant ? ["of tenant ", foreign(session.me.tenant)] : "", session.me.redacts ? h("small", {}, "addresses are shortened") : ""),
         h("div", { class: "acts" }, h("button", { type: "button", class: "small", "aria-label": `Colours: ${theme}; change to ${next}`, onclick: () => setTheme(next) }, `Colours: ${theme}`),
           session.token ? h("button", { type: "button", class: "small", onclick: signOut }, "Sign out") : h("button", { type: "button", class: "small", onclick: () => login() }, "Sign in")))));
@@ -138,6 +154,9 @@ function login(words) {
     session.keep(given);
     try {
       session.me = await get("/control/v1/me");
+      // What somebody else was shown before is not his.
+      live.stop();
+      app.overview = null;
       app.view = null;
       frame();
       app.enter();

@@ -65,17 +65,24 @@ const message = {
       return [heading(["Message ", code(id)], back), h("div", { class: "empty" }, h("p", {}, foreign(capital(error.message)), "."),
         h("p", {}, "A command finds it in the log: ", h("code", {}, `relevo log find --id ${plain(id)}`)))];
     }
-    if (error) return [heading(["Message ", code(id)], back), failure(error, () => this.load())];
-    if (!told) return [heading(["Message ", code(id)], back), loading()];
+    // A tenant's token sees what a message waits for, and may move it.
+    const isOfNode = error && error.code === "tenant";
+    if (error && !isOfNode) return [heading(["Message ", code(id)], back), failure(error, () => this.load())];
+    if (!told && !isOfNode) return [heading(["Message ", code(id)], back), loading()];
     const f = { id };
     const again = () => this.load();
     const fact = (name, ...value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
+    const head = heading(["Message ", code(id)], back, act("Try now …", "operate", () => change("retry", f, again)), act("Hold …", "operate", () => change("hold", f, again)),
+      act("Release …", "operate", () => change("release", f, again)), act("Bounce …", "operate", () => change("bounce", f, again), { class: "danger" }), isOfNode ? null : act("Download", "admin", () => download(told.id)), h("button", { type: "button", onclick: again }, "Load anew"));
+    const why = section("Why it waits", null, this.whyError ? h("div", { class: "empty" }, foreign(capital(this.whyError.message)), ".") : this.why ? whyOf(this.why) : loading("Asking what it waits for …"));
+    if (isOfNode) {
+      return [head, why, h("div", { class: "empty" }, h("p", {}, "More of a message is told to tokens of the whole node alone; yours is for tenant ", foreign(session.tenant), ". Its rows are in ", queueLink({ id }, "the queue"), "."))];
+    }
     return [
-      heading(["Message ", code(told.id)], back, act("Try now …", "operate", () => change("retry", f, again)), act("Hold …", "operate", () => change("hold", f, again)),
-        act("Release …", "operate", () => change("release", f, again)), act("Bounce …", "operate", () => change("bounce", f, again), { class: "danger" }), act("Download", "admin", () => download(told.id)), h("button", { type: "button", onclick: again }, "Load anew")),
+      head,
       h("dl", { class: "facts" }, fact("Sender", address(told.sender)), fact("Accepted", time(told.accepted)), fact("Given up", time(told.expires)), fact("Size", bytes(told.size)),
         fact("Recipients", `${count(told.left)} of ${count(told.recipients)} left`), fact("Under way", count(told.under_way))),
-      section("Why it waits", null, this.whyError ? h("div", { class: "empty" }, foreign(capital(this.whyError.message)), ".") : this.why ? whyOf(this.why) : loading("Asking what it waits for …")),
+      why,
       section("Recipients that are not settled", told.live.length < told.left ? h("span", { class: "as-of" }, `the first ${count(told.live.length)} of ${count(told.left)}`) : null, liveTable(told)),
       told.live.filter((one) => one.dialogue && one.dialogue.length).slice(0, 10).map((one) => section("Last failed attempt", h("span", { class: "as-of" }, address(one.address)), dialogue(one.dialogue))),
       section("In queues", null, waitingTable(told)),

@@ -15,6 +15,8 @@ const LINE_MAX = 4 << 20;
 const session = {
   token: sessionStorage.getItem(TOKEN),
   me: null,
+  // Whose mail alone the token is for; empty: all mail.
+  get tenant() { return (this.me && this.me.tenant) || ""; },
   may(role) { return this.me !== null && ORDER.indexOf(this.me.role) >= ORDER.indexOf(role); },
   keep(token) {
     this.token = token || null;
@@ -108,15 +110,17 @@ const live = {
   on: { overview() {}, log() {}, lost() {}, state() {} },
 
   want(query) {
+    // A stream is of the whole node: a tenant's token would ask for it in vain, again and again.
+    if (session.tenant) { this.stop("none"); return; }
     if (this.wanted && this.query === query) return;
     this.query = query;
     this.wanted = true;
     this.restart();
   },
-  stop() {
+  stop(state) {
     this.wanted = false;
     this.close();
-    this.tell("off");
+    if (this.state !== (state || "off")) this.tell(state || "off");
   },
   close() {
     clearTimeout(this.timer);
@@ -204,6 +208,6 @@ const live = {
   },
 };
 document.addEventListener("visibilitychange", () => {
-  if (document.hidden) { live.hiding = setTimeout(() => { live.close(); live.tell("hidden"); }, 20000); }
+  if (document.hidden) { live.hiding = setTimeout(() => { if (live.wanted) { live.close(); live.tell("hidden"); } }, 20000); }
   else { clearTimeout(live.hiding); if (!live.given) live.restart(); }
 });

@@ -63,10 +63,10 @@ const queue = {
       h("div", { class: "numbers", role: "status" }, of ? [h("b", { class: "big" }, count(of.recipients)), h("span", {}, ` ${of.recipients === 1 ? "recipient" : "recipients"}${of.next ? " so far …" : ""} in ${plural(of.groups, "group")}`),
         ["ready", "deferred", "suspended", "held"].filter((state) => of[state]).map(part), of.under_way ? h("span", {}, `${count(of.under_way)} under way`) : null] : this.countError ? h("span", { class: "error" }, foreign(capital(this.countError.message))) : "Counting …"),
       h("div", { class: "acts", role: "group", "aria-label": whole ? "Do with all mail" : "Do with what is found" },
-        act("Why?", "read", () => this.ask(), whole ? { why: "Narrow the search first: what all mail waits for is on the overview." } : {}),
+        act("Why?", "read", () => this.ask(), whole ? { why: session.tenant ? "Narrow the search first." : "Narrow the search first: what all mail waits for is on the overview." } : {}),
         act("Try now …", "operate", () => change("retry", f, again)), act("Hold …", "operate", () => change("hold", f, again)), act("Release …", "operate", () => change("release", f, again)),
         act("Suspend …", "operate", () => change("suspend", f, again), outside.length ? { why: `A suspension names ${SCOPES.join(", ")}; not ${outside.join(", ")}. Hold does.` } : {}),
-        act("Redirect …", "operate", () => change("redirect", f, again), whole || Object.keys(f).some((name) => !REDIRECTED.includes(name)) ? { why: `What is redirected is named by ${REDIRECTED.join(", ")}.` } : {}),
+        act("Redirect …", "operate", () => change("redirect", f, again), whole || Object.keys(f).some((name) => !REDIRECTED.includes(name)) ? { why: `What is redirected is named by ${REDIRECTED.join(", ")}.` } : session.tenant ? { why: `A redirection is of all mail that goes there, and your token is for tenant ${session.tenant} alone.` } : {}),
         act("Bounce …", "operate", () => change("bounce", f, again), { class: "danger" })));
   },
   reasons() {

@@ -36,7 +36,7 @@ const suppressions = {
     question({
       title: "Add to the suppression list", verb: "Add", tells: "From now on no mail goes there.",
       fields: [field("Addresses (required)", h("textarea", { name: "addresses", rows: "3", required: true, spellcheck: "false" }), "One a line: ada@example.org, @example.org, *.example.org"),
-        field("Tenant", h("input", { type: "text", name: "tenant", autocomplete: "off" }), "Empty: all mail of the node"), field("Why", h("select", { name: "reason" }, ["manual", ...REASONS.filter((word) => word !== "manual")].map((word) => h("option", { value: word }, word)))),
+        field("Tenant", h("input", { type: "text", name: "tenant", autocomplete: "off" }), session.tenant ? `Empty: ${plain(session.tenant)}` : "Empty: all mail of the node"), field("Why", h("select", { name: "reason" }, ["manual", ...REASONS.filter((word) => word !== "manual")].map((word) => h("option", { value: word }, word)))),
         field("Until", h("input", { type: "date", name: "expires" }), "Empty: for good"), field("Note (required)", h("input", { type: "text", name: "note", required: true, maxlength: "400", autocomplete: "off" }), "Why it is added: it goes into the list and the log.")],
       run: async (of) => {
         const addresses = of.addresses.split(/[\s,]+/).filter(Boolean);

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use axum::body::Bytes;
 use memchr::memmem;
 
-use crate::control::api::veil::Veil;
+use crate::control::api::veil::{OfEachVeil, Veil};
 use crate::names::events::Kind;
 
 /// Some lines, in order.
@@ -18,7 +18,7 @@ pub(super) struct Lines {
     text: Bytes,
     lines: Vec<Line>,
     /// The same behind each kind of veil, made when the first reader wants one of the lines so.
-    veiled: [OnceLock<Veiled>; Veil::KINDS],
+    veiled: OfEachVeil<OnceLock<Veiled>>,
 }
 
 /// All of the lines, shortened.
@@ -237,7 +237,10 @@ mod tests {
         assert_eq!(written(&of_domain), (bounced.to_owned(), true));
         assert_eq!(written(&of_domain), (bounced.to_owned(), false), "once for all");
         let (all, is_new) = written(&wanted("all", None).behind(veil));
-        assert_eq!((all.matches("event: log\ndata: {").count(), all.matches("}\n\n").count(), is_new), (3, 3, false));
+        assert_eq!(
+            (all.matches("event: log\ndata: {").count(), all.matches("}\n\n").count(), is_new),
+            (3, 3, false)
+        );
         assert!(all.contains("[\"c…@z.example\"]") && all.contains("{\"event\":\"of_tomorrow\"}"), "{all}");
         assert_eq!(lines.veiled.iter().filter(|one| one.get().is_some()).count(), 1);
     }

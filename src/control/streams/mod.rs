@@ -185,8 +185,7 @@ async fn write(place: Place, wanted: Wanted, tell: mpsc::Sender<Bytes>) {
                 out.extend_from_slice(b"\n\n");
             }
         }
-        let is_more =
-            lines.as_mut().is_some_and(|lines| follow(lines, &wanted, &mut expected, &mut out));
+        let is_more = lines.as_mut().is_some_and(|lines| follow(lines, &wanted, &mut expected, &mut out));
         let is_over = streams.over.load(Ordering::SeqCst);
         if is_over {
             out.extend_from_slice(b"event: bye\ndata: {}\n\n");
@@ -264,6 +263,9 @@ impl HttpBody for StreamBody {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::access::Redact;
+    use crate::control::api::veil::Veil;
+    use crate::policy::tokens::Role;
 
     fn lines(first: u64, count: usize) -> Arc<Lines> {
         Arc::new(Lines::of("{\"event\":\"bounced\"}\n".repeat(count).as_bytes(), first))
@@ -296,6 +298,25 @@ mod tests {
         follow(&mut reader, &wanted, &mut expected, &mut out);
         let text = String::from_utf8(out).expect("text");
         assert!(text.contains("{\"count\":7}"), "{text}");
+    }
+
+    /// Others have their turn when lines were rendered for one who is shown less.
+    #[test]
+    fn who_is_shown_less_holds_up_nobody() {
+        let sender = broadcast::Sender::new(limits::STREAM_BEHIND);
+        let mut reader = sender.subscribe();
+        let redact = Redact { recipient: true, sender: true };
+        let plain = Wanted::new(Some("bounced"), None).expect("a kind");
+        let veiled = plain.clone().behind(Veil::of(redact, Role::Read));
+        let mut follow = |wanted: &Wanted| {
+            (0..2).for_each(|number| drop(sender.send(lines(number, 1))));
+            let (mut expected, mut turns) = (None, 1);
+            while super::follow(&mut reader, wanted, &mut expected, &mut Vec::new()) {
+                turns += 1;
+            }
+            turns
+        };
+        assert_eq!((follow(&plain), follow(&veiled)), (1, 3));
     }
 
     /// A connection that takes nothing is ended; one that takes what it is told lives, and so does one that has not asked for a stream yet.

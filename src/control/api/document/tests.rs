@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use serde::de::DeserializeOwned;
 
 use super::*;
-use crate::control::api::shape::{self, me, suppression};
+use crate::control::api::shape::{self, me, suppression, trace};
 
 /// All references lead somewhere, and each route is told once.
 #[test]
@@ -57,6 +57,8 @@ fn examples_are_what_is_read() {
             "Changed" => reads::<shape::Changed>(text),
             "Suspend" => reads::<shape::Suspend>(text),
             "Redirect" => reads::<shape::Redirect>(text),
+            "Suspensions" => reads::<shape::Suspensions>(text),
+            "Told" => reads::<trace::Told>(text),
             "Resume" => reads::<shape::Resume>(text),
             "Reload" => reads::<shape::Reload>(text),
             "ChangeSuppression" => reads::<suppression::ChangeSuppression>(text),
@@ -66,14 +68,44 @@ fn examples_are_what_is_read() {
             other => Err(format!("nobody reads {other}")),
         };
         assert_eq!(read, Ok(()), "{name}");
-        assert!(schemas[*name]["examples"][0].is_object(), "{name} has its example");
+        let shown = schemas[*name]["examples"].as_array().expect("examples");
+        let own: Value = serde_json::from_str(text).expect("JSON");
+        assert!(shown.contains(&own), "{name} has its example");
     }
     // A field that nobody knows is refused where it is read, and the document says so.
-    for name in ["Change", "Suspend", "Resume", "Reload", "ChangeSuppression", "Filter", "Scope"] {
+    for name in
+        ["Change", "Suspend", "Redirect", "Resume", "Reload", "ChangeSuppression", "Filter", "Scope", "Place"]
+    {
         assert_eq!(schemas[name]["additionalProperties"], false, "{name}");
     }
     assert!(
         schemas["Filter"]["properties"]["reply"].is_object()
             && schemas["Scope"]["properties"]["reply"].is_null()
     );
+}
+
+/// What hold takes and answers, what redirect takes, and what a line of a watched session is.
+#[test]
+fn what_operators_do_is_told_as_it_is_read() {
+    let schemas = schemas();
+    let of = |shape: &str, field: &str| schemas[shape]["properties"][field].clone();
+    for shape in ["Change", "Suspend", "Redirect"] {
+        let seconds = of(shape, "seconds");
+        assert_eq!((&seconds["minimum"], &seconds["maximum"]), (&json!(1), &json!(366 * 86_400)), "{shape}");
+    }
+    for shape in ["Change", "Changed"] {
+        assert_eq!(of(shape, "until")["format"], "int64", "{shape}");
+        let required = schemas[shape]["required"].as_array().cloned().unwrap_or_default();
+        assert!(!required.contains(&json!("until")) && !required.contains(&json!("seconds")), "{shape}");
+    }
+    let place = schemas["Place"]["properties"].as_object().expect("filters");
+    let names: BTreeSet<_> = place.keys().map(String::as_str).collect();
+    assert_eq!(names, BTreeSet::from(["domain", "site", "provider"]));
+    assert_eq!(of("Redirect", "filter"), reference("Place"));
+    let document = document();
+    let told = &document["paths"]["/control/v1/trace"]["get"]["responses"]["200"]["content"];
+    let schema = &told["application/x-ndjson"]["schema"];
+    assert_eq!((&schema["type"], &schema["x-line"]), (&json!("string"), &reference("Told")));
+    assert!(schemas["Told"]["description"].as_str().is_some_and(|words| words.contains("x-ndjson")));
+    assert!(schemas["Told"]["required"].is_null(), "each field may be left out");
 }

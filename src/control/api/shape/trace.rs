@@ -1,9 +1,11 @@
 //! What sessions say, as JSON.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-/// A line of a session, or, where it has no time, something about what is told.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// A line of what is told of sessions (application/x-ndjson): a line of a session, or, where it has no time, something about what is told. An empty line
+/// says that it goes on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Told {
     /// When it was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
