@@ -84,7 +84,7 @@ fn operation(route: &Route) -> Value {
         Answer::Shape(name) => ("application/json", reference(name)),
         Answer::Lines(name) => ("application/x-ndjson", lines(name)),
         Answer::Object => ("application/json", json!({ "type": "object" })),
-        Answer::Of(kind) => (kind, json!({ "type": "string" })),
+        Answer::Of(kind) => (kind, json!({})),
     };
     let answer = json!({ "description": "The answer.", "content": { kind: { "schema": shape } } });
     responses.insert("200".to_owned(), answer);
@@ -111,7 +111,7 @@ fn operation(route: &Route) -> Value {
                 json!({ "required": false, "content": { "application/json": { "schema": reference(name) } } })
             }
             Body::Table => {
-                json!({ "required": true, "content": { "text/csv": { "schema": { "type": "string" } } } })
+                json!({ "required": true, "content": { "text/csv": { "schema": {} } } })
             }
         };
     }

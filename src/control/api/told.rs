@@ -77,6 +77,10 @@ fn text() -> Value {
     json!({ "type": "string", "minLength": 1, "maxLength": limits::FILTER_TEXT_MAX })
 }
 
+fn any_text() -> Value {
+    json!({ "type": "string" })
+}
+
 fn limit(most: usize) -> Parameter {
     optional("limit", "Rows of a page.", json!({ "type": "integer", "minimum": 1, "maximum": most }))
 }
@@ -129,7 +133,7 @@ pub(super) fn history() -> Told {
 pub(super) fn sites() -> Told {
     let query = vec![
         cursor(),
-        optional("provider", "Of this provider.", text()),
+        optional("provider", "Of this provider; empty: of any.", any_text()),
         optional(
             "narrowed",
             "1: those that got less because they refused what was too much.",
@@ -141,8 +145,8 @@ pub(super) fn sites() -> Told {
 
 pub(super) fn events() -> Told {
     let query = vec![
-        optional("events", "Events to be told, with commas between.", text()),
-        optional("domain", "Those of this domain.", text()),
+        optional("events", "Events to be told, with commas between; empty: none.", any_text()),
+        optional("domain", "Those of this domain; empty: of all.", any_text()),
     ];
     Told {
         query,
@@ -196,11 +200,7 @@ fn reasons() -> Value {
 }
 
 fn tenant() -> Parameter {
-    optional(
-        "tenant",
-        "Whose mail; empty: that of all.",
-        json!({ "type": "string", "maxLength": limits::FILTER_TEXT_MAX }),
-    )
+    optional("tenant", "Whose mail; empty: that of all.", any_text())
 }
 
 pub(super) fn suppressions() -> Told {
