@@ -53,7 +53,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::config;
 use crate::limits;
@@ -440,7 +440,7 @@ fn maker(
             streams: streams::Streams::new(overviews.clone(), journal),
             overviews,
             searches: Arc::new(search::Searches::new(data_dir, mesh.lanes())),
-            watchers: Arc::default(),
+            watchers: Arc::new(Semaphore::new(limits::TRACES_MAX)),
             asker: asker::Asker::new(mesh.clone(), health.clone(), start),
             mesh,
             desk,

@@ -239,8 +239,8 @@ struct Traced {
     recipients: Vec<String>,
     /// Bytes of the message since the last line that is none of it.
     body: u64,
-    /// How far each of those who watch was told, by the place of what he wants in memory.
-    told: Vec<(*const Tracing, u64)>,
+    /// How far each of those who watch was told, by the place of what he wants in memory, and whether what went before was meant.
+    told: Vec<(*const Tracing, u64, bool)>,
 }
 
 impl Traced {
@@ -346,22 +346,23 @@ impl Traced {
     /// Tells one who watches what he was not told, if it is meant.
     fn tell(&mut self, (shard, session): (usize, u32), to: &Arc<Tracing>) {
         let place = Arc::as_ptr(to);
-        let known = self.told.iter().position(|(other, _)| *other == place);
+        let known = self.told.iter().position(|(other, ..)| *other == place);
         let at = known.unwrap_or_else(|| {
             if self.told.len() >= limits::TRACES_MAX {
                 self.told.remove(0);
             }
-            self.told.push((place, 0));
+            self.told.push((place, 0, false));
             self.told.len() - 1
         });
-        let mut from = self.told[at].1;
+        let (_, mut from, was_meant) = self.told[at];
         let next = self.first + self.kept.len() as u64;
-        if !self.is_meant(&to.filter) {
-            // What was said before the first MAIL may belong to what is meant; what belongs to other mail does not.
-            if self.mails > 1 {
-                from = from.max(self.mail);
-            }
-            self.told[at].1 = from;
+        let is_meant = self.is_meant(&to.filter);
+        // What was said before the first MAIL may belong to what is meant; what belongs to other mail does not, also where both came at once.
+        if self.mails > 1 && !(is_meant && was_meant) {
+            from = from.max(self.mail);
+        }
+        (self.told[at].1, self.told[at].2) = (from, is_meant);
+        if !is_meant {
             return;
         }
         let lost = self.first.saturating_sub(from);

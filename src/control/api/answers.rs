@@ -5,8 +5,10 @@ use std::sync::atomic::AtomicBool;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use tokio::sync::Semaphore;
 
 use super::shape::Refusal;
+
 use crate::control::Health;
 use crate::control::admin::{JournalBarrier, Teller};
 use crate::control::asker::{AskFailure, Asker};
@@ -42,7 +44,7 @@ pub(in crate::control) struct Api {
     pub streams: Arc<Streams>,
     pub searches: Arc<Searches>,
     /// Held by each who watches sessions.
-    pub watchers: Arc<()>,
+    pub watchers: Arc<Semaphore>,
     pub instruments: Vec<Arc<Instruments>>,
     /// Tells what was changed.
     pub admin: Option<Arc<Teller>>,

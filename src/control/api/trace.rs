@@ -11,6 +11,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use hyper::body::Frame;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 use super::actor::Actor;
@@ -27,9 +28,6 @@ use crate::queue::select::Pattern;
 use crate::shard::ask::Ask;
 use crate::shard::trace::{Side, TraceFilter, TraceLine, Tracing};
 
-/// Those who watch now: one more is one too many.
-pub(in crate::control) type Watchers = Arc<()>;
-
 /// Begins to watch.
 pub(super) async fn trace(
     State(api): State<Arc<Api>>,
@@ -38,13 +36,9 @@ pub(super) async fn trace(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let (filter, words) = asked(query)?;
-    let watcher = api.watchers.clone();
-    // That of the API itself, and this one.
-    if Arc::strong_count(&watcher) > limits::TRACES_MAX + 1 {
-        return Err(Problem::Busy(
-            "as many watch sessions already as may: try again when one of them has ended",
-        ));
-    }
+    let watcher = api.watchers.clone().try_acquire_owned().map_err(|_| {
+        Problem::Busy("as many watch sessions already as may: try again when one of them has ended")
+    })?;
     let tracing = Arc::new(Tracing::new(filter, api.asker.shards()));
     // From here on it is ended whenever this goes.
     let lines = Lines::new(api.clone(), tracing.clone(), (working, watcher));
@@ -111,7 +105,7 @@ struct Lines {
     /// Looks since the last line.
     idle: u32,
     ended: bool,
-    _watcher: Watchers,
+    _watcher: OwnedSemaphorePermit,
 }
 
 impl Drop for Lines {
@@ -121,7 +115,11 @@ impl Drop for Lines {
 }
 
 impl Lines {
-    fn new(api: Arc<Api>, tracing: Arc<Tracing>, (working, watcher): (Working, Watchers)) -> Lines {
+    fn new(
+        api: Arc<Api>,
+        tracing: Arc<Tracing>,
+        (working, watcher): (Working, OwnedSemaphorePermit),
+    ) -> Lines {
         let until = Instant::now() + limits::TRACE_LASTS;
         let wait = Box::pin(tokio::time::sleep(limits::TRACE_LOOK));
         Lines { api, tracing, working, wait, until, idle: 0, ended: false, _watcher: watcher }

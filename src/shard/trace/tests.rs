@@ -63,6 +63,18 @@ fn a_session_is_told_from_its_beginning_once_it_is_meant() {
     assert_eq!(told(&tracing), ["< MAIL FROM:<>", "< RCPT TO:<y@d.example>"]);
 }
 
+/// Where a client sends ahead, other mail and what is meant come at once.
+#[test]
+fn other_mail_is_not_told_where_it_came_together_with_what_is_meant() {
+    let desk = TraceDesk::default();
+    let tracing = Arc::new(Tracing::new(filter(None, Some("@d.example")), 1));
+    desk.watch(tracing.clone());
+    let mut one = 0;
+    say(&desk, &mut one, Said::Commands(b"MAIL FROM:<>\r\nRCPT TO:<x@other.example>\r\nDATA\r\n"));
+    say(&desk, &mut one, Said::Commands(b"MAIL FROM:<>\r\nRCPT TO:<y@d.example>\r\n"));
+    assert_eq!(told(&tracing), ["< MAIL FROM:<>", "< RCPT TO:<y@d.example>"]);
+}
+
 #[test]
 fn secrets_are_met_and_left_out() {
     let desk = TraceDesk::default();
