@@ -12,6 +12,7 @@ use axum::response::Response;
 use super::actor::Actor;
 use super::answers::{Api, Problem, iso, json, read};
 use super::shape::{Redirect, Resume, Suspend, SuspensionEntry, Suspensions};
+use super::veil::Veil;
 use crate::config::RouteTarget;
 use crate::config::literal::quoted;
 use crate::control::decisions::{OrderResult, SuspensionRequest, Which};
@@ -20,8 +21,11 @@ use crate::queue::suspension::{Effect, Scope, Suspension};
 use crate::runtime::process;
 
 /// What is suspended.
-pub(super) async fn list(State(api): State<Arc<Api>>) -> Response {
-    json(&Suspensions { suspensions: api.mesh.suspensions().all().iter().map(told).collect(), unkept: false })
+pub(super) async fn list(State(api): State<Arc<Api>>, Extension(veil): Extension<Veil>) -> Response {
+    let mut suspensions: Vec<_> = api.mesh.suspensions().all().iter().map(told).collect();
+    // That of a rule is what a host said.
+    suspensions.iter_mut().for_each(|one| veil.words(&mut one.reason));
+    json(&Suspensions { suspensions, unkept: false })
 }
 
 /// Suspends what a filter says.
