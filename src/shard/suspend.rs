@@ -16,7 +16,6 @@ use crate::shard::Shard;
 use crate::shard::answer::change;
 use crate::shard::live::LiveConfig;
 use crate::shard::outbound::dispatch::carry_out;
-use crate::shard::outbound::resolve::redirect;
 use crate::shard::outbound::{borrow, reroute, sites, suspended};
 
 /// Takes up what is suspended now, if that is something else than before.
@@ -39,7 +38,7 @@ pub(in crate::shard) fn hear<R: Runtime>(shard: &Rc<Shard<R>>) {
     hold_sources(shard, &live, &all);
     let held = held.with(Providers::of(&all, |name| live.table.provider(name)));
     let (sets, redirects) = (held.sets(), held.redirects());
-    redirect::redirect(&shard.outbound.resolver, held.clone());
+    *shard.outbound.resolver.redirects.borrow_mut() = held.clone();
     let before = shard.outbound.destinations.borrow_mut().suspend(held);
     if sets || before.sets() {
         shard.outbound.suspending.sets.set(true);

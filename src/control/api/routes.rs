@@ -129,13 +129,14 @@ mod tests {
     use super::*;
     use axum::body::Body;
     use axum::http;
-    use axum::routing::any;
     use hyper::service::Service;
     use hyper_util::service::TowerToHyperService;
 
     /// What the status of an answer is where whoever may do all asks, bound to this tenant.
     fn asked(route: &'static Route, tenant: Option<&str>) -> StatusCode {
-        let told = any(|| async { "told" }).route_layer(middleware::from_fn_with_state(route, permit));
+        let told = get(|| async { "told" })
+            .post(|| async { "told" })
+            .route_layer(middleware::from_fn_with_state(route, permit));
         let router = TowerToHyperService::new(Router::new().route(route.path, told));
         let path = route.path.replace("{id}", "00000000G0000102");
         let body = r#"{"filter":{"domain":"x.example"}}"#;

@@ -9,7 +9,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use crate::config::DnsConfig;
 use crate::dns::cache::Cache;
 use crate::dns::latest::ResolverFiles;
 use crate::dns::message::Reading;
@@ -38,7 +37,7 @@ mod dane;
 mod hosts;
 mod obey;
 mod ours;
-pub(in crate::shard) mod redirect;
+mod redirect;
 mod renew;
 mod sts;
 mod unroutable;
@@ -48,11 +47,6 @@ pub use dane::HostRecords;
 pub use renew::Renewal;
 pub use unroutable::Unroutable;
 pub(super) use unroutable::not_now;
-
-/// What the machine's files said when a configuration was read.
-fn known(dns: &DnsConfig) -> ResolverFiles {
-    ResolverFiles { servers: dns.servers.clone(), hosts: dns.known.clone() }
-}
 
 /// The resolver of one shard.
 pub struct Resolver<R: Runtime> {
@@ -80,7 +74,7 @@ pub struct Resolver<R: Runtime> {
     /// Policies of domains.
     policies: Arc<StsPolicies>,
     /// Where operators lead mail meanwhile.
-    redirects: RefCell<ActiveSuspensions>,
+    pub redirects: RefCell<ActiveSuspensions>,
     /// Questions on their way, and how many there may be.
     asking: Cell<usize>,
     asking_max: usize,
@@ -104,7 +98,7 @@ impl<R: Runtime> Resolver<R> {
             servers,
             runtime,
             timers,
-            files: RefCell::new((0, known(&live.config.dns))),
+            files: RefCell::new((0, hosts::files(&live.config.dns))),
             live: RefCell::new(live),
             own_name: own_name.to_owned(),
             gate: RefCell::new(gate),
@@ -166,7 +160,7 @@ impl<R: Runtime> Resolver<R> {
     /// This is in force from now on. What was begun before begins again.
     pub fn take_up(&self, live: Rc<InForce>) {
         self.gate.borrow_mut().configure(&live.gate);
-        let known = known(&live.config.dns);
+        let known = hosts::files(&live.config.dns);
         let others = known.servers != self.files.borrow().1.servers;
         *self.files.borrow_mut() = (0, known);
         self.servers.configure(&live.config.dns);
@@ -242,7 +236,15 @@ impl<R: Runtime> Resolver<R> {
     pub async fn next_hop(&self, domain: &str, wish: TlsWish) -> Result<Rc<Hop>, Unroutable> {
         loop {
             let live = self.live.borrow().clone();
-            let found = redirect::led(self, &live, domain, wish).await;
+            let led = |site: Option<&str>| {
+                redirect::redirected(&self.redirects.borrow(), (domain, site), wish, self.runtime.wall())
+            };
+            let found = match led(None) {
+                Some(hop) => Ok(hop),
+                None => {
+                    self.next_hop_by(&live, domain, wish).await.map(|hop| led(Some(&hop.site)).unwrap_or(hop))
+                }
+            };
             if live.generation == self.live.borrow().generation {
                 return found;
             }

@@ -2,9 +2,15 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::config::DnsConfig;
 use crate::dns::latest::ResolverFiles;
 use crate::route::Host;
 use crate::route::gate::NamedBy;
+
+/// What the machine's files said when a configuration was read.
+pub(super) fn files(dns: &DnsConfig) -> ResolverFiles {
+    ResolverFiles { servers: dns.servers.clone(), hosts: dns.known.clone() }
+}
 
 /// Of one that a route names. Strangers' names are not looked up there.
 pub(super) fn known(files: &ResolverFiles, host: &Host) -> Option<Vec<IpAddr>> {
