@@ -1,7 +1,7 @@
 //! What a log is given of the journal: which events, in which format, with which fields, and whose addresses are unreadable.
 //!
 //! A shape is a function of the lines alone: after a kill what a file has is compared with what is made again of the journal
-//! ([`crate::control::journal`]), to the byte. An event may be several lines, as many as it has recipients, or none.
+//! (`control::journal`), to the byte. An event may be several lines, as many as it has recipients, or none.
 
 mod hop;
 mod kumo;

@@ -61,7 +61,7 @@ pub struct QueueSums {
     pub domains: u64,
     /// Recipients by age: those up to each of [`limits::SUMMARY_AGES`] and not in one before, and at last those that are older.
     pub ages: [u64; limits::SUMMARY_AGES.len() + 1],
-    /// The largest domains, the largest first, and the rest as [`OTHER`].
+    /// The largest domains, the largest first, and the rest as `other`.
     pub by_domain: Vec<(Box<str>, Waiting)>,
     /// What is for each provider; what is for none is not in it.
     pub by_provider: Vec<(Box<str>, Waiting)>,
