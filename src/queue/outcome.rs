@@ -179,7 +179,7 @@ impl Failure {
 }
 
 /// The number of those that an operator holds: no end has it.
-const HELD: u8 = 7;
+pub(crate) const HELD: u8 = 7;
 
 impl<D, R> Disposition<D, R> {
     /// What is known of it if it is tried again; None: this is its end.

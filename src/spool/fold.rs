@@ -380,7 +380,9 @@ impl<F: Files> Fold<'_, F> {
             },
             kind if RecordKind::is_outcome(kind) => {
                 let read = self.outcome((sequence, offset), FieldReader(record.payload));
-                if let Some(code) = RecordKind::unknown_end(kind, record.payload).filter(|_| read.is_none()) {
+                if read.is_none()
+                    && let Some(code) = RecordKind::unknown_end(kind, record.payload)
+                {
                     return Err(SpoolRefusal::Newer(format!(
                         "segment {slot} has an outcome of the unknown kind {code}"
                     )));

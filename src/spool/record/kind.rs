@@ -1,7 +1,7 @@
 //! Types of records.
 
 use crate::names::ends::End;
-use crate::queue::outcome::Stored;
+use crate::queue::outcome::{HELD, Stored};
 use crate::spool::segment::FieldReader;
 
 /// What a record is. All of these are critical.
@@ -56,16 +56,16 @@ impl RecordKind {
 
     /// Whether a record of this kind is a snapshot, and then whether it is one of a damaged segment.
     pub(in crate::spool) fn snapshot(kind: u8) -> Option<bool> {
-        let kinds = [false, true].into_iter().flat_map(|held| [(false, held), (true, held)]);
-        let mut all = kinds.map(|(partial, held)| (partial, RecordKind::of_snapshot(partial, held)));
-        all.find(|(_, of)| *of as u8 == kind).map(|(partial, _)| partial)
+        let is =
+            |partial| [false, true].map(|held| RecordKind::of_snapshot(partial, held) as u8).contains(&kind);
+        if is(false) { Some(false) } else { is(true).then_some(true) }
     }
 
     /// The number of the end in the payload of such a record, if only a later version knows it.
     pub(in crate::spool) fn unknown_end(kind: u8, payload: &[u8]) -> Option<u8> {
         let mut rest = FieldReader(payload);
         let (_origin, _range, code) = (rest.u64()?, rest.u32()?, rest.u8()?);
-        let known = code == Stored::Held(Box::default()).code() || End::of_code(code).is_some();
+        let known = code == HELD || End::of_code(code).is_some();
         (kind == RecordKind::LaterOutcome as u8 && !known).then_some(code)
     }
 }
