@@ -1,14 +1,31 @@
-//! How wide a terminal is, and a secret typed at one: nothing of it is shown, and the terminal is as before afterwards, also when Ctrl-C ends it.
+//! How wide a terminal is, whether it is still there, and a secret typed at one: nothing of it is shown, and the terminal is as before afterwards, also when Ctrl-C ends it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
 /// Columns of the terminal that standard output is; None: it is none, or does not say.
 pub fn columns() -> Option<usize> {
     let columns = tcgetwinsize(io::stdout()).ok()?.ws_col;
     (columns > 0).then_some(columns.into())
+}
+
+/// Waits for keys at the terminal that standard input is, or for so long. False: the terminal is gone. Whoever reads keys by a library asks here
+/// first, as that may read an end without end.
+pub fn is_there_after(patience: Duration) -> io::Result<bool> {
+    let patience = Timespec { tv_sec: patience.as_secs() as _, tv_nsec: patience.subsec_nanos().into() };
+    let stdin = io::stdin();
+    let mut asked = [PollFd::new(&stdin, PollFlags::IN)];
+    match poll(&mut asked, Some(&patience)) {
+        // A signal came: the caller looks at that.
+        Err(Errno::INTR) => Ok(true),
+        Err(error) => Err(error.into()),
+        Ok(_) => Ok(!asked[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL)),
+    }
 }
 
 /// The terminal with its modes changed; they are put back when this goes.

@@ -211,7 +211,7 @@ def top_shows_it_and_gives_the_terminal_back():
     assert all(len(line) <= 100 for line in text.splitlines()) and "\x1b" not in text
     assert json.loads(node.command("top", "--json"))["queue"]["recipients"] == 12
     node.command("top", code=2)
-    for end in (b"q", b"\x03", signal.SIGTERM, signal.SIGHUP):
+    for end in (b"q", b"\x03", signal.SIGTERM, signal.SIGHUP, None):
         terminal, theirs = pty.openpty()
         termios.tcsetwinsize(terminal, (24, 80))
         before = termios.tcgetattr(theirs)
@@ -225,6 +225,12 @@ def top_shows_it_and_gives_the_terminal_back():
             if select.select([terminal], [], [], 0.5)[0]:
                 shown += os.read(terminal, 65536)
         assert b"\x1b[?1049h" in shown and termios.tcgetattr(theirs) != before
+        if end is None:
+            # The window is closed, and nobody sends a signal.
+            os.close(theirs)
+            os.close(terminal)
+            top.wait(10)
+            continue
         if isinstance(end, bytes):
             os.write(terminal, end)
         else:

@@ -1,6 +1,7 @@
 //! `relevo top`: what the relay does, as it does it.
 
 use std::io::{self, IsTerminal};
+use std::time::Duration;
 
 use clap::Args;
 use ratatui::buffer::Buffer;
@@ -11,6 +12,7 @@ use relevo::control::api::shape::Suspensions;
 use relevo::control::api::shape::overview::{History, Overview, SitesPage};
 use relevo::limits;
 use relevo::runtime::process::{self, Signal};
+use relevo::runtime::terminal;
 
 use super::client::{Client, Relay};
 use super::output::{Failure, WRONG_USE, say};
@@ -62,8 +64,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     remember(&client, &mut state);
     // A signal that ends the process is asked for between two looks at the keys, so that the terminal is given back first.
     process::hold_signals();
-    let mut terminal = ratatui::try_init().map_err(|error| format!("the terminal: {error}"))?;
-    let ended = watch(&client, &mut state, &mut terminal);
+    let mut screen = ratatui::try_init().map_err(|error| format!("the terminal: {error}"))?;
+    let ended = watch(&client, &mut state, &mut screen);
     ratatui::restore();
     ended
 }
@@ -76,15 +78,20 @@ impl Widget for Screen<'_> {
     }
 }
 
-fn watch(client: &Client, state: &mut State, terminal: &mut ratatui::DefaultTerminal) -> Result<(), Failure> {
-    let mut ticks = 0;
+fn watch(client: &Client, state: &mut State, screen: &mut ratatui::DefaultTerminal) -> Result<(), Failure> {
+    let (mut ticks, mut patience) = (0, limits::TOP_TICK);
     loop {
-        terminal.draw(|frame| frame.render_widget(Screen(state), frame.area()))?;
-        if matches!(process::wait_for_signal(0), Some(Signal::Stop | Signal::Reload)) {
+        screen.draw(|frame| frame.render_widget(Screen(state), frame.area()))?;
+        if !terminal::is_there_after(patience)?
+            || matches!(process::wait_for_signal(0), Some(Signal::Stop | Signal::Reload))
+        {
             return Ok(());
         }
         let mut asks = false;
-        if event::poll(limits::TOP_TICK)? {
+        // Of what was typed at once one key is read at a time.
+        let is_typed = event::poll(Duration::ZERO)?;
+        patience = if is_typed { Duration::ZERO } else { limits::TOP_TICK };
+        if is_typed {
             if let Event::Key(key) = event::read()?
                 && key.kind != KeyEventKind::Release
             {

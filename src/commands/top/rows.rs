@@ -263,6 +263,14 @@ pub fn of_overview(view: View, overview: &Overview) -> Vec<Row> {
     }
 }
 
+/// A site in a word: hosts at one address, as next hops of a test often are, differ by their ports.
+fn place(of: &SiteTotals) -> &str {
+    let rest = of.name.split_once("://").map_or(&*of.name, |(_, rest)| rest);
+    let port = rest.strip_prefix(&*of.site).and_then(|rest| rest.strip_prefix(':'));
+    let is_port = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if port.is_some_and(is_port) { rest } else { &of.site }
+}
+
 /// The rows of sites.
 pub fn of_sites(sites: &[SiteTotals]) -> Vec<Row> {
     let one = |of: &SiteTotals| {
@@ -279,7 +287,7 @@ pub fn of_sites(sites: &[SiteTotals]) -> Vec<Row> {
         more.extend(of.last_reply.as_deref().map(|reply| format!("last trouble: {}", shown(reply))));
         Row {
             cells: vec![
-                shown(&of.site),
+                shown(place(of)),
                 of.provider.as_deref().map_or_else(dash, shown),
                 of.source.as_deref().map_or_else(dash, shown),
                 format!("{}/{}", of.connections, of.connection_limit),
@@ -320,4 +328,26 @@ pub fn of_suspensions(all: &[SuspensionEntry]) -> Vec<Row> {
 /// Hours, minutes and seconds of an RFC 3339 time.
 pub fn clock(time: &str) -> &str {
     time.get(11..19).unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_at_one_address_are_told_apart() {
+        let of = |site: &str, name: &str| SiteTotals {
+            site: site.into(),
+            name: name.into(),
+            ..SiteTotals::default()
+        };
+        for (site, name, wanted) in [
+            ("127.0.0.1", "smtp://127.0.0.1:2601", "127.0.0.1:2601"),
+            ("mx.example", "smtp://mx.example", "mx.example"),
+            ("mx.example", "lmtp://mx.example:24,b.example:24", "mx.example"),
+            ("mx.example", "mx.example, mx2.example", "mx.example"),
+        ] {
+            assert_eq!(place(&of(site, name)), wanted);
+        }
+    }
 }

@@ -103,6 +103,12 @@ function providerTable(o) {
   return section("Providers", o && o.queue ? asOf(o.queue.as_of) : null, o ? table({ caption: "Providers", columns, rows, empty: "No provider has mail. Providers are named in shaping files: [provider.\"name\"]." }) : unknown());
 }
 
+// Hosts at one address differ by their ports.
+function placeOf(one) {
+  const rest = (one.name || "").replace(/^[a-z]+:\/\//, "");
+  return rest.startsWith(`${one.site}:`) && /^\d+$/.test(rest.slice(one.site.length + 1)) ? rest : one.site;
+}
+
 function siteTable(pages, caption, empty) {
   if (pages.error) return failure(pages.error, () => pages.load());
   if (!pages.rows) return loading();
@@ -111,7 +117,7 @@ function siteTable(pages, caption, empty) {
     const closed = one.closed_until && Date.parse(one.closed_until) > now();
     const is = one.suspended ? badge("suspended", "warn") : closed ? badge("closed", "bad") : one.narrowed ? badge("narrowed", "warn") : badge("open", "good");
     return { key: `${name} ${one.source}`, cells: [
-      [queueLink({ site: name }, foreign(one.site)), one.provider && !pages.query.provider ? h("small", { class: "under" }, "of ", h("a", { href: href("sites", { provider: one.provider }) }, foreign(one.provider))) : null],
+      [queueLink({ site: name }, foreign(placeOf(one))), one.provider && !pages.query.provider ? h("small", { class: "under" }, "of ", h("a", { href: href("sites", { provider: one.provider }) }, foreign(one.provider))) : null],
       one.source ? foreign(one.source) : none("node's own"), is,
       [count(one.connections), " of ", known(one.window) && one.narrowed ? h("b", { title: "The adaptive window in force" }, count(one.window)) : count(one.connection_limit), one.narrowed ? h("small", { class: "under" }, `limit ${count(one.connection_limit)}`) : null],
       one.message_rate ? foreign(one.message_rate) : none("none"), count(one.ready),

@@ -20,12 +20,14 @@ use crate::smtp::server::{BodyEnd, OpenTransaction, Overdue, PortionEnd};
 
 /// Takes in one body, or a portion of one (RFC 3030), and answers it. False: close.
 pub(super) async fn take<R: Runtime>(connection: &mut Connection<R>) -> Result<bool, WireError> {
-    let mut upload = match connection.upload.take() {
-        Some(begun) => *begun,
-        // What is made text grows, as what is normalised does.
-        None if connection.session.is_binary() => Upload::new(BareNewlines::Normalise),
-        None => Upload::new(connection.listener.session.bare_newlines),
-    };
+    // In memory of its own, as an idle session has no room for it.
+    let mut upload = connection.upload.take().unwrap_or_else(|| {
+        Box::new(match connection.session.is_binary() {
+            // What is made text grows, as what is normalised does.
+            true => Upload::new(BareNewlines::Normalise),
+            false => Upload::new(connection.listener.session.bare_newlines),
+        })
+    });
     if let Err(error) = take_in(connection, &mut upload).await {
         upload.abandon(&connection.shard);
         return Err(error);
@@ -88,9 +90,9 @@ pub(super) async fn take<R: Runtime>(connection: &mut Connection<R>) -> Result<b
 }
 
 /// A portion that is not the end of a message that may be taken was answered. False: close.
-fn goes_on<R: Runtime>(connection: &mut Connection<R>, mut upload: Upload, end: PortionEnd) -> bool {
+fn goes_on<R: Runtime>(connection: &mut Connection<R>, mut upload: Box<Upload>, end: PortionEnd) -> bool {
     let PortionEnd::Refused { close, message } = end else {
-        connection.upload = Some(Box::new(upload));
+        connection.upload = Some(upload);
         return true;
     };
     connection.shard.instruments.counters.messages_refused.add(message.into());
