@@ -57,7 +57,7 @@ pub(super) async fn hold(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let change = read(&body)?;
-    let until = until(&change)?;
+    let until = until(&change);
     let words = format!("by {actor}: {}", reason(&change));
     let held = change_all(&api, actor, (Verb::Hold, Some(until)), change, |filter, _| {
         let (filter, words): (_, Arc<str>) = (filter.clone(), words.into());
@@ -81,18 +81,14 @@ pub(super) async fn release(
 }
 
 /// Until when it is held: what goes on behind another request, as that said.
-fn until(change: &Change) -> Result<u32, Problem> {
-    let most = limits::CONFIG_TIME_MAX.as_secs();
+fn until(change: &Change) -> u32 {
     let now = process::wall().seconds();
     match (change.seconds, change.until) {
-        (None, None) => Ok(NO_END),
-        (_, Some(until)) => Ok(until.max(1)),
-        (Some(seconds), None) if (1..=most).contains(&seconds) => {
-            Ok(now.saturating_add(u32::try_from(seconds).unwrap_or(u32::MAX)).min(NO_END - 1))
+        (None, None) => NO_END,
+        (_, Some(until)) => until.max(1),
+        (Some(seconds), None) => {
+            now.saturating_add(u32::try_from(seconds).unwrap_or(u32::MAX)).min(NO_END - 1)
         }
-        (Some(_), None) => Err(Problem::Wrong(format!(
-            "mail is held for 1 to {most} seconds, or, where nothing is said, until it is released"
-        ))),
     }
 }
 
@@ -123,6 +119,11 @@ fn read(body: &[u8]) -> Result<Change, Problem> {
     let words = |problem: &str| Problem::Wrong(problem.to_owned());
     if change.reason.len() > limits::REASON_MAX || change.reason.chars().any(char::is_control) {
         return Err(words("a reason is one line of printable text, at most 400 bytes"));
+    }
+    let most = limits::CONFIG_TIME_MAX.as_secs();
+    if change.seconds.is_some_and(|seconds| !(1..=most).contains(&seconds)) {
+        let rest = "or, where nothing is said, until it is released";
+        return Err(words(&format!("mail is held for 1 to {most} seconds, {rest}")));
     }
     match (change.filter.is_empty(), change.all) {
         (true, false) => {

@@ -51,7 +51,13 @@ fn asked(query: Option<String>) -> Result<ListQuery, Problem> {
             },
             "tenant" => asked.tenant = Some(value.into_owned()),
             "reason" => asked.reason = Some(reason(&value)?),
-            "domain" => asked.domain = Some(value.trim_start_matches('@').to_ascii_lowercase()),
+            "domain" => {
+                let domain = value.trim_start_matches('@').to_ascii_lowercase();
+                if domain.is_empty() {
+                    return wrong("domain names one, as example.org".to_owned());
+                }
+                asked.domain = Some(domain);
+            }
             other => return wrong(format!("{other} is no filter: tenant, reason and domain are")),
         }
     }
