@@ -1,17 +1,17 @@
 //! `relevo account …`: the file of accounts, changed as a whole and with all else in it as it was.
 
-use std::io;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use relevo::limits;
-use relevo::policy::accounts::edit::{self, NewAccount, NoEdit, RightValue};
+use relevo::policy::accounts::edit::{self, NewAccount, RightValue};
 use relevo::policy::accounts::{self, Accounts, Rights};
-use relevo::runtime::{files, process, replace};
+use relevo::runtime::process;
 use serde::Serialize;
 
-use super::output::{Failure, NO, WRONG_USE, say};
+use super::edited;
+use super::output::{Failure, say};
 use super::password::password;
 
 /// `relevo account …`
@@ -107,7 +107,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Tool::List { place, json } => list(&place, json),
         Tool::Remove { place, name } => {
             let path = place.path()?;
-            change(&path, |text| edit::remove(text, &name))?;
+            edited::change(&path, limits::ACCOUNTS_FILE_MAX, |text| edit::remove(text, &name))?;
             say!("{}: {name} is removed; `relevo reload` puts it in force", path.display());
             Ok(())
         }
@@ -116,14 +116,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
 
 impl Place {
     fn path(&self) -> Result<PathBuf, Failure> {
-        if let Some(path) = &self.accounts {
-            return Ok(path.clone());
-        }
-        let path = self.config.as_deref().unwrap_or(Path::new(relevo::check::DEFAULT_PATH));
-        let config = super::check::load(path).map_err(|error| Failure(WRONG_USE, error.to_string()))?;
-        let words =
-            || format!("{}: auth.accounts names no file; set it, or give --accounts FILE", path.display());
-        config.accounts.ok_or_else(|| Failure(WRONG_USE, words()))
+        let key = ("auth.accounts", "--accounts");
+        edited::path(self.accounts.as_ref(), self.config.as_deref(), |config| config.accounts, key)
     }
 }
 
@@ -154,35 +148,9 @@ fn add(arguments: Add) -> Result<(), Failure> {
         scram: scram.transpose().map_err(text)?,
         rights: rights.into_iter().flatten().collect(),
     };
-    change(&path, |text| edit::add(text, &account))?;
+    edited::change(&path, limits::ACCOUNTS_FILE_MAX, |text| edit::add(text, &account))?;
     say!("{}: {} is added; `relevo reload` puts it in force", path.display(), account.name);
     Ok(())
-}
-
-/// Why the file is as it was.
-enum Unchanged {
-    File(io::Error),
-    Text,
-    Edit(NoEdit),
-}
-
-impl From<io::Error> for Unchanged {
-    fn from(error: io::Error) -> Unchanged {
-        Unchanged::File(error)
-    }
-}
-
-fn change(path: &Path, edit: impl FnOnce(&str) -> Result<String, NoEdit>) -> Result<(), Failure> {
-    let changed = replace::change_whole(path, limits::ACCOUNTS_FILE_MAX, |bytes| {
-        let text = String::from_utf8(bytes).map_err(|_| Unchanged::Text)?;
-        edit(&text).map(String::into_bytes).map_err(Unchanged::Edit)
-    });
-    let words = |words: String| format!("{}: {words}", path.display());
-    changed.map_err(|unchanged| match unchanged {
-        Unchanged::File(error) => Failure(WRONG_USE, words(error.to_string())),
-        Unchanged::Text => Failure(NO, words("it is no UTF-8".to_owned())),
-        Unchanged::Edit(no) => Failure(NO, words(no.to_string())),
-    })
 }
 
 /// One account, as it is listed.
@@ -213,11 +181,7 @@ struct Listed<'a> {
 
 fn list(place: &Place, json: bool) -> Result<(), Failure> {
     let path = place.path()?;
-    let wrong = |words: String| Failure(WRONG_USE, format!("{}: {words}", path.display()));
-    let bytes =
-        files::read_whole(&path, limits::ACCOUNTS_FILE_MAX).map_err(|error| wrong(error.to_string()))?;
-    let text = String::from_utf8(bytes).map_err(|_| wrong("it is no UTF-8".to_owned()))?;
-    let all = Accounts::parse(&text).map_err(|error| wrong(error.to_string()))?;
+    let all = edited::read(&path, limits::ACCOUNTS_FILE_MAX, Accounts::parse)?;
     let none = Rights::default();
     for (name, [password, scram]) in all.names() {
         let own = all.own(name).unwrap_or(&none);

@@ -5,6 +5,7 @@ pub mod check;
 mod client;
 pub mod dkim;
 pub mod domain;
+mod edited;
 pub mod log;
 mod export;
 pub mod install;

@@ -1,16 +1,16 @@
 //! `relevo token …`: the file of those who may ask over HTTP, changed as a whole and with all else in it as it was.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use relevo::limits;
-use relevo::policy::tokens::edit::{self, NoEdit};
+use relevo::policy::tokens::edit;
 use relevo::policy::tokens::{self, Role, Tokens};
-use relevo::runtime::{files, process, replace};
+use relevo::runtime::process;
 use serde::Serialize;
 
-use super::output::{Failure, NO, WRONG_USE, say, warn};
+use super::edited;
+use super::output::{Failure, say, warn};
 
 /// `relevo token …`
 #[derive(Args)]
@@ -86,7 +86,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
                 RoleWord::Admin => Role::Admin,
             };
             let secret = tokens::secret(&process::random_bytes());
-            change(&path, |text| edit::add(text, (&name, role, &tenant), &tokens::hash(&secret)))?;
+            edited::change(&path, limits::TOKENS_FILE_MAX, |text| {
+                edit::add(text, (&name, role, &tenant), &tokens::hash(&secret))
+            })?;
             // Alone on standard output, so that it can be kept as it is.
             say!("{secret}");
             warn(format_args!(
@@ -98,7 +100,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Tool::List { place, json } => list(&place, json),
         Tool::Remove { place, name } => {
             let path = place.path()?;
-            change(&path, |text| edit::remove(text, &name))?;
+            edited::change(&path, limits::TOKENS_FILE_MAX, |text| edit::remove(text, &name))?;
             say!("{}: {name} is removed; `relevo reload` puts it in force", path.display());
             Ok(())
         }
@@ -107,42 +109,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
 
 impl Place {
     fn path(&self) -> Result<PathBuf, Failure> {
-        if let Some(path) = &self.tokens {
-            return Ok(path.clone());
-        }
-        let path = self.config.as_deref().unwrap_or(Path::new(relevo::check::DEFAULT_PATH));
-        // The file that it names may be what is to be made.
-        let words =
-            || format!("{}: control.tokens names no file; set it, or give --tokens FILE", path.display());
-        let config = super::check::load(path).map_err(|error| Failure(WRONG_USE, error.to_string()))?;
-        config.access.tokens.ok_or_else(|| Failure(WRONG_USE, words()))
+        let key = ("control.tokens", "--tokens");
+        edited::path(self.tokens.as_ref(), self.config.as_deref(), |config| config.access.tokens, key)
     }
-}
-
-/// Why the file is as it was.
-enum Unchanged {
-    File(io::Error),
-    Text,
-    Edit(NoEdit),
-}
-
-impl From<io::Error> for Unchanged {
-    fn from(error: io::Error) -> Unchanged {
-        Unchanged::File(error)
-    }
-}
-
-fn change(path: &Path, edit: impl FnOnce(&str) -> Result<String, NoEdit>) -> Result<(), Failure> {
-    let changed = replace::change_whole(path, limits::TOKENS_FILE_MAX, |bytes| {
-        let text = String::from_utf8(bytes).map_err(|_| Unchanged::Text)?;
-        edit(&text).map(String::into_bytes).map_err(Unchanged::Edit)
-    });
-    let words = |words: String| format!("{}: {words}", path.display());
-    changed.map_err(|unchanged| match unchanged {
-        Unchanged::File(error) => Failure(WRONG_USE, words(error.to_string())),
-        Unchanged::Text => Failure(NO, words("it is no UTF-8".to_owned())),
-        Unchanged::Edit(no) => Failure(NO, words(no.to_string())),
-    })
 }
 
 /// One token, as it is listed.
@@ -155,11 +124,7 @@ struct Listed<'a> {
 
 fn list(place: &Place, json: bool) -> Result<(), Failure> {
     let path = place.path()?;
-    let wrong = |words: String| Failure(WRONG_USE, format!("{}: {words}", path.display()));
-    let bytes =
-        files::read_whole(&path, limits::TOKENS_FILE_MAX).map_err(|error| wrong(error.to_string()))?;
-    let text = String::from_utf8(bytes).map_err(|_| wrong("it is no UTF-8".to_owned()))?;
-    let all = Tokens::parse(&text).map_err(|error| wrong(error.to_string()))?;
+    let all = edited::read(&path, limits::TOKENS_FILE_MAX, Tokens::parse)?;
     for token in all.all() {
         let listed = Listed { name: &token.name, role: token.role.word(), tenant: token.tenant.as_deref() };
         match (json, listed.tenant) {

@@ -273,7 +273,8 @@ def a_stream_that_breaks_comes_back():
         begun = time.monotonic()
         browser.button("Pause").click()
         browser.says("Paused; 1,000 came since or more.", ".log-state")
-        assert time.monotonic() - begun < 6, "it is slow"
+        # Of a machine that does four other things meanwhile.
+        assert time.monotonic() - begun < 15, "it is slow"
 
 
 def who_is_not_known_signs_in():
