@@ -15,8 +15,18 @@ use relevo_load::{Until, demo::quantiles, units};
 
 use crate::commands::output::{self, Failure};
 
+mod stay;
+
+pub use stay::run as stay;
+
 /// The demonstration's directory, removed at its end.
 struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Scratch {
+        Scratch(std::env::temp_dir().join(format!("relevo-demo-{}", std::process::id())))
+    }
+}
 
 impl Drop for Scratch {
     fn drop(&mut self) {
@@ -42,6 +52,11 @@ impl Printer {
         }
     }
 
+    /// Whether all could be written so far.
+    fn is_sound(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Whether all of it was written.
     fn end(&mut self) -> std::io::Result<()> {
         self.0.take().map_or(Ok(()), Err)
@@ -50,7 +65,7 @@ impl Printer {
 
 /// Runs the demonstration. An error if it could not run, or if mail was lost.
 pub fn run(duration: Duration) -> Result<(), Failure> {
-    let scratch = Scratch(std::env::temp_dir().join(format!("relevo-demo-{}", std::process::id())));
+    let scratch = Scratch::new();
     process::hold_signals();
     let mut config = LoadConfig::default();
     config.until = Until::Time(duration);

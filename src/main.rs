@@ -38,12 +38,15 @@ enum Command {
         after_help = "Examples:\n  relevo check\n  relevo check --config my.toml --json\n  relevo check --config my.toml --file-only   on another machine than the relay's"
     )]
     Check(check::Arguments),
-    /// Show what the relay does on this machine: a relay, a sink and ten seconds of mail.
-    #[command(after_help = "Example: relevo demo --duration 30s")]
+    /// Show what the relay does on this machine: a relay, a sink and ten seconds of mail; or one that stays, with its page.
+    #[command(after_help = "Examples:\n  relevo demo --duration 30s\n  relevo demo --stay")]
     Demo {
         /// How long mail is sent: 30, 30s, 2m; at most an hour.
         #[arg(long, alias = "seconds", default_value = "10s", value_name = "TIME", value_parser = demo::duration)]
         duration: std::time::Duration,
+        /// Leave the relay up until Ctrl-C, with its page and an internet that throttles, greylists and refuses.
+        #[arg(long, conflicts_with = "duration")]
+        stay: bool,
     },
     /// Show the status of the running relay. Exit 1: it takes no mail, or there is none.
     #[command(after_help = "Examples:\n  relevo status\n  relevo status --config my.toml --json")]
@@ -145,7 +148,8 @@ fn main() -> ExitCode {
     output::end(match arguments.command {
         Command::Run(place) => return run(&place),
         Command::Check(arguments) => check::run(&arguments),
-        Command::Demo { duration } => demo::run(duration),
+        Command::Demo { stay: true, .. } => demo::stay(),
+        Command::Demo { duration, .. } => demo::run(duration),
         Command::Status(arguments) => commands::status::run(&arguments),
         Command::Reload(arguments) => commands::reload::run(&arguments),
         Command::Queue(arguments) => commands::queue::run(arguments),

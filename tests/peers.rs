@@ -495,3 +495,7 @@ stories!("overview.py", None;
     streams_tell_what_happens_and_hold_up_nobody,
     top_shows_it_and_gives_the_terminal_back,
 );
+
+stories!("demo.py", None;
+    a_newcomer_sees_the_window_move,
+);

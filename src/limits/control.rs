@@ -157,6 +157,8 @@ pub const DEMO_PATIENCE: Duration = Duration::from_secs(30);
 pub const DEMO_SINK_CONNECTIONS: usize = 100;
 /// Its connections to the relay; each sends as fast as it is answered.
 pub const DEMO_CONNECTIONS: usize = 16;
+/// How often one that stays looks at its internet and at its signals, milliseconds.
+pub const DEMO_LOOK: u64 = 200;
 
 /// Errors of one configuration file that are told: a file that is something else has one on every line.
 pub const CONFIG_ERRORS_TOLD: usize = 20;

@@ -22,6 +22,7 @@ use crate::time::{Instant, UnixMillis};
 pub mod authorities;
 pub mod bell;
 pub mod beside;
+pub mod browser;
 mod defect;
 pub mod ending;
 pub mod epoll;
