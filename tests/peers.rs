@@ -499,3 +499,16 @@ stories!("overview.py", None;
 stories!("demo.py", None;
     a_newcomer_sees_the_window_move,
 );
+
+stories!("troubles.py", None;
+    a_provider_throttles,
+    a_tenant_floods,
+    a_source_is_listed,
+    the_disk_is_full,
+    name_servers_are_dead,
+    a_certificate_ends,
+    a_reload_goes_wrong,
+    a_next_hop_is_stuck,
+    the_clock_is_stepped,
+    two_robots_answer_each_other,
+);

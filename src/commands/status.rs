@@ -2,6 +2,7 @@
 
 use clap::Args;
 use relevo::control::api::shape::Status;
+use relevo::limits;
 
 use super::client::Relay;
 use super::output::{Failure, NO, say};
@@ -50,8 +51,18 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         for suspended in &status.suspended_sources {
             say!("suspended: {}", plain(suspended.why.as_bytes()));
         }
+        for warning in &status.warnings {
+            say!("warning: {}", plain(warning.as_bytes()));
+        }
         let queued: u64 = status.shards.iter().map(|of| of.queued).sum();
         say!("{} queued", count(queued, "recipient"));
+        for (at, said) in status.said.iter().take(limits::STATUS_SAID).enumerate() {
+            if at == 0 {
+                say!("said of late, the latest first:");
+            }
+            let time = said.time.get(..19).unwrap_or(&said.time);
+            say!("  {time}Z {} {}", said.level, plain(said.words.as_bytes()));
+        }
     }
     if status.takes_mail { Ok(()) } else { Err(Failure(NO, status.words)) }
 }

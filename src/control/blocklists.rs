@@ -6,8 +6,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::control::Health;
 use crate::control::admin::Teller;
 use crate::control::decisions::{Desk, SuspensionRequest};
+use crate::control::notices::Concern;
 use crate::control::reload::{Reload, Watched};
 use crate::control::say::say;
 use crate::control::thread::Turn;
@@ -34,6 +36,7 @@ pub(super) struct Watch {
     reload: Arc<dyn Reload>,
     desk: Desk,
     teller: Option<Teller>,
+    health: Arc<Health>,
     /// What is listed, and why.
     listed: BTreeMap<Entry, String>,
     /// Until when sources rest for it.
@@ -43,9 +46,13 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(reload: Arc<dyn Reload>, desk: Desk, teller: Option<Teller>) -> Watch {
+    pub(super) fn new(
+        reload: Arc<dyn Reload>,
+        desk: Desk,
+        (teller, health): (Option<Teller>, Arc<Health>),
+    ) -> Watch {
         let (listed, rests, silent) = Default::default();
-        Watch { reload, desk, teller, listed, rests, silent }
+        Watch { reload, desk, teller, health, listed, rests, silent }
     }
 
     /// Watches until the node stops.
@@ -59,6 +66,7 @@ impl Watch {
             });
             if is_due {
                 self.look(&watched, &|| turn.is_over());
+                self.health.notices.stand(Concern::Blocklists, self.words());
                 last = Some((clock(), watched));
             }
             turn.pause(limits::BLOCKLIST_ROUND);
@@ -158,6 +166,16 @@ impl Watch {
             let scope = Scope { source: Some(source.clone()), ..Scope::default() };
             self.desk.resume_by_rule(scope, &by(zone));
         }
+    }
+
+    /// What whoever looks at the node is to know.
+    fn words(&self) -> Vec<String> {
+        let listed = self.listed.iter().take(limits::SUMMARY_NAMES).map(|(entry, why)| {
+            let Entry { source, address, zone } = entry;
+            format!("source {source}: {address} is listed by {zone}: {why}")
+        });
+        let silent = self.silent.iter().map(|(zone, why)| format!("blocklist {zone} cannot be asked: {why}"));
+        listed.chain(silent).collect()
     }
 
     fn tell(&self, entry: &Entry, why: &str, is_over: bool) {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 
+use crate::control::Health;
+use crate::control::notices::Concern;
 use crate::control::say::say;
 use crate::limits;
 use crate::observe::diagnostics::Level;
@@ -61,23 +63,23 @@ impl Showing {
 #[derive(Debug)]
 pub(super) struct Certificates {
     all: Showing,
+    health: Arc<Health>,
     next: Duration,
 }
 
 impl Certificates {
-    pub(super) fn new(all: Showing) -> Certificates {
-        Certificates { all, next: Duration::ZERO }
+    pub(super) fn new(all: Showing, health: Arc<Health>) -> Certificates {
+        Certificates { all, health, next: Duration::ZERO }
     }
 
     /// One look, at this time of control's clock.
     pub(super) fn look(&mut self, clock: Duration, now: UnixMillis) {
-        if clock < self.next {
-            return;
+        let words = self.words(now);
+        if clock >= self.next {
+            self.next = clock + limits::CERTIFICATE_SAID;
+            words.iter().for_each(|words| say(Level::Warning, format_args!("{words}")));
         }
-        self.next = clock + limits::CERTIFICATE_SAID;
-        for words in self.words(now) {
-            say(Level::Warning, format_args!("{words}"));
-        }
+        self.health.notices.stand(Concern::Certificates, words);
     }
 
     fn words(&self, now: UnixMillis) -> Vec<String> {
@@ -104,7 +106,8 @@ mod tests {
             Certificate { not_before: 0, not_after: 1020 * DAY, names: Vec::new(), chained: true };
         let shown =
             ShownCertificate { file: "daily.pem".into(), certificate, for_host: true, host: "a".into() };
-        let mut all = Certificates::new(Showing::new(vec![shown]));
+        let health = Arc::<Health>::default();
+        let mut all = Certificates::new(Showing::new(vec![shown]), health.clone());
         let at = |day: u64| UnixMillis(day * DAY * 1000);
         let mut said = |seconds: u64, day: u64| {
             let before = said_of("daily.pem").len();
@@ -116,5 +119,6 @@ mod tests {
         assert!(said(DAY, 1010)[0].contains("in 10 days"));
         assert!(said(2 * DAY, 1022)[0].contains("EXPIRED"));
         assert_eq!(said(2 * DAY + 5, 1022), Vec::<String>::new());
+        assert!(health.notices.standing()[0].contains("EXPIRED"), "whoever looks sees it");
     }
 }

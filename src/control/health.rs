@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use axum::http::StatusCode;
 
+use crate::control::notices::Notices;
 use crate::control::watch::{REFUSED, joined};
 use crate::limits;
 
@@ -19,6 +20,8 @@ pub struct Health {
     told: Mutex<HealthReport>,
     /// The second in which control looked last, of its own clock.
     looked: AtomicU64,
+    /// What is wrong besides.
+    pub(crate) notices: Notices,
 }
 
 #[derive(Debug, Default)]

@@ -26,9 +26,11 @@ mod overview;
 mod quota_gauges;
 pub mod reload;
 pub(crate) mod names;
+pub(crate) mod notices;
 mod page;
 mod say;
 mod reader;
+mod room;
 mod search;
 mod service;
 mod spare;
@@ -192,8 +194,8 @@ pub struct Words(Worker);
 
 impl Words {
     /// Starts it.
-    pub fn start(instruments: Vec<Arc<Instruments>>) -> Result<Words, StartError> {
-        let mut words = words::Words::new();
+    pub fn start(instruments: Vec<Arc<Instruments>>, health: Arc<Health>) -> Result<Words, StartError> {
+        let mut words = words::Words::new(health);
         let worker = Worker::start("relevo-words", move |turn| {
             let since = turn.clock();
             loop {
@@ -224,7 +226,7 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let listener = setup.section.http.map(listen).transpose()?;
     let http = listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let listeners = pages(&setup)?;
-    let words = Words::start(setup.instruments.clone())?;
+    let words = Words::start(setup.instruments.clone(), setup.health.clone())?;
     let decided = decisions::open(&setup.data_dir, &setup.mesh, journal.as_ref(), &setup.listed)?;
     let reopen = Arc::new(AtomicU64::new(0));
     let log = match accounting {
@@ -300,7 +302,7 @@ impl Control {
 fn watch_blocklists(setup: &Setup, desk: &decisions::Desk) -> io::Result<Option<Worker>> {
     let Some(reload) = setup.reload.clone() else { return Ok(None) };
     let teller = admin::Teller::new(&setup.instruments, setup.node, "blocklists");
-    let mut watch = blocklists::Watch::new(reload, desk.clone(), teller);
+    let mut watch = blocklists::Watch::new(reload, desk.clone(), (teller, setup.health.clone()));
     Worker::start("relevo-lists", move |turn| watch.run(turn)).map(Some)
 }
 
@@ -527,10 +529,10 @@ async fn look_after(
 ) {
     let clock = turn.clock();
     let (mut pulse, mut refusals) = (watch::Pulse::new(setup.instruments.len()), watch::Refusals::default());
-    let (free, mut spare) = (Arc::new(RoomProbe::default()), spare::Spare::default());
+    let (free, mut spare) = (Arc::new(room::RoomProbe::default()), spare::Spare::default());
     let (shards, data_dir, room) = (setup.instruments.clone(), setup.data_dir.clone(), free.clone());
     setup.health.ask_for_shut(Box::new(move || watch::shut_now(&shards, &data_dir, |_| room.there())));
-    let mut certificates = certificates::Certificates::new(setup.certificates.clone());
+    let mut certificates = certificates::Certificates::new(setup.certificates.clone(), setup.health.clone());
     let mut next = Duration::ZERO;
     while !turn.is_over() {
         if clock() >= next {
@@ -552,46 +554,6 @@ async fn look_after(
             certificates.look(clock(), process::wall());
         }
         tokio::time::sleep(limits::CONTROL_ROUND).await;
-    }
-}
-
-/// How much room there is for the spool: asked where a disk that hangs holds up nobody.
-#[derive(Default)]
-struct RoomProbe {
-    asking: AtomicBool,
-    /// Bytes and one; 0: not known.
-    bytes: AtomicU64,
-    /// Bytes of these that are to stay free for the journal.
-    spare: AtomicU64,
-}
-
-impl RoomProbe {
-    /// Asks anew if a shard takes no mail, and the last question was answered. Waits a moment for the answer.
-    async fn ask(
-        self: &Arc<RoomProbe>,
-        data_dir: &Path,
-        journal: Option<&Path>,
-        instruments: &[Arc<Instruments>],
-    ) {
-        use crate::observe::room::Shut;
-        let shut = instruments.iter().any(|shard| shard.room.shut() == Shut::NoSegment);
-        if !shut || self.asking.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        let (answer, data_dir, journal) = (self.clone(), data_dir.to_owned(), journal.map(Path::to_owned));
-        let asked = tokio::task::spawn_blocking(move || {
-            let spare = journal.map_or(0, |journal| files::spare_bytes(&data_dir, &journal));
-            answer.spare.store(spare, Ordering::SeqCst);
-            let bytes = files::free_bytes(&data_dir).map_or(0, |(ours, _)| ours.saturating_add(1));
-            answer.bytes.store(bytes, Ordering::SeqCst);
-            answer.asking.store(false, Ordering::SeqCst);
-        });
-        let _ = tokio::time::timeout(limits::CONTROL_ROUND, asked).await;
-    }
-
-    fn there(&self) -> Option<watch::DiskRoom> {
-        let bytes = self.bytes.load(Ordering::SeqCst).checked_sub(1)?;
-        Some(watch::DiskRoom { bytes, spare: self.spare.load(Ordering::SeqCst) })
     }
 }
 

@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::control::Health;
 use crate::limits;
 use crate::observe::Instruments;
 use crate::observe::diagnostics::{self, Diagnostic, Level};
@@ -22,11 +23,13 @@ pub(super) struct Words {
     lost: u64,
     /// Lines known to be dropped when that was said last.
     said: u64,
+    /// Where they are told, too.
+    health: Arc<Health>,
 }
 
 impl Words {
-    pub(super) fn new() -> Words {
-        Words { pending: VecDeque::new(), floods: Floods::default(), torn: false, lost: 0, said: 0 }
+    pub(super) fn new(health: Arc<Health>) -> Words {
+        Words { pending: VecDeque::new(), floods: Floods::default(), torn: false, lost: 0, said: 0, health }
     }
 
     /// One round. `now` counts from any start. Whether nothing is left to write.
@@ -52,6 +55,7 @@ impl Words {
             while self.pending.len() < limits::WORDS_PENDING {
                 let Some(said) = source.take() else { break };
                 if self.floods.passes(&said, now) {
+                    self.health.notices.heard(&said);
                     self.pending.push_back(said.to_string());
                 }
             }
@@ -192,7 +196,7 @@ mod tests {
 
     #[test]
     fn lines_that_a_full_disk_refuses_are_counted_and_nobody_panics() {
-        let mut words = Words::new();
+        let mut words = Words::new(Arc::default());
         words.pending.extend(["one".to_owned(), "two".to_owned()]);
         let full = Output::open(std::path::Path::new("/dev/full")).unwrap();
         assert!(words.write_pending(Some(&full)));

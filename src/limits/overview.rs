@@ -30,6 +30,15 @@ pub const OVERVIEW_EACH: Duration = Duration::from_secs(1);
 /// Bytes of the events written last in which the texts of classes are looked for, once a second.
 pub const CLASS_TEXTS_READ: usize = 64 * 1024;
 
+/// Lines of what was said to the operator that an overview keeps.
+pub const SAID_KEPT: usize = 24;
+/// Those of one kind among them.
+pub const SAID_ALIKE: usize = 4;
+/// And those that `relevo status` prints.
+pub const STATUS_SAID: usize = 8;
+/// For how long they are told.
+pub const SAID_FOR: Duration = Duration::from_secs(3 * 3_600);
+
 /// Streams of events at one time: each has a connection, and what it is behind by.
 pub const STREAMS_MAX: usize = 32;
 /// How soon somebody who found no place may come again, seconds.

@@ -13,6 +13,7 @@ use crate::config::differences::differences;
 use crate::config::judge::{clashes, judge};
 use crate::config::{Boot, Config, ConfigError, ListenAddress, SuppressionConfig};
 use crate::control::api::shape::{ConfigStatus, Finding, Reloaded};
+use crate::control::notices::Concern;
 use crate::control::names::{Current, Files, RESOLV_CONF};
 use crate::control::reload::{AccessInForce, RELOADS, Reload, Watched};
 use crate::control::{Health, Showing, ShownCertificate, say};
@@ -256,6 +257,7 @@ impl Reloader {
         let done = self.replace(state, by);
         self.count(done.ok);
         tell(&done, by);
+        self.health.notices.stand(Concern::Reload, told::standing(&done, by));
         done
     }
 

@@ -44,6 +44,8 @@ enum By {
     Tenant,
     Campaign,
     Account,
+    Sender,
+    Recipient,
     Event,
 }
 
@@ -58,6 +60,8 @@ impl By {
             By::Tenant => "tenant",
             By::Campaign => "campaign",
             By::Account => "account",
+            By::Sender => "sender",
+            By::Recipient => "recipient",
             By::Event => "event",
         }
     }
@@ -88,10 +92,11 @@ impl Table {
         let event = line.text("event");
         let Some(kind) = KINDS.iter().position(|kind| *kind == event) else { return };
         let recipients = line.each("recipients");
-        if by == By::Domain {
+        if matches!(by, By::Domain | By::Recipient) {
             for address in &recipients {
                 let domain = address.rsplit_once('@').map_or("", |(_, domain)| domain);
-                self.row(&domain.to_ascii_lowercase()).add(kind, 1, line);
+                let key = if by == By::Domain { domain } else { address };
+                self.row(&key.to_ascii_lowercase()).add(kind, 1, line);
             }
             return;
         }
@@ -178,8 +183,8 @@ pub(super) fn run(arguments: &StatsArguments) -> Result<(), Failure> {
     if !arguments.json {
         let head = by.name().to_uppercase();
         let line = format!(
-            "{head:24} {:>10} {:>9} {:>9} {:>8} {:>8}  LAST WORDS",
-            "DELIVERED", "DEFERRED", "BOUNCED", "EXPIRED", "DELAY"
+            "{head:24} {:>9} {:>9} {:>8} {:>7} {:>7} {:>7}  LAST WORDS",
+            "RECEIVED", "DELIVERED", "DEFERRED", "BOUNCED", "EXPIRED", "DELAY"
         );
         writeln!(out, "{}", table::fit(&line, columns))?;
     }
@@ -194,11 +199,11 @@ pub(super) fn run(arguments: &StatsArguments) -> Result<(), Failure> {
             continue;
         }
         let key = if key.is_empty() { "(none)".to_owned() } else { plain(key.as_bytes()) };
-        let [_, delivered, deferred, bounced, expired, _] = row.counts;
+        let [received, delivered, deferred, bounced, expired, _] = row.counts;
         let delay =
             delay.map_or("-".to_owned(), |delay| format!("{}.{:01}s", delay / 1000, delay % 1000 / 100));
         let line = format!(
-            "{:24} {delivered:>10} {deferred:>9} {bounced:>9} {expired:>8} {delay:>8}  {}",
+            "{:24} {received:>9} {delivered:>9} {deferred:>8} {bounced:>7} {expired:>7} {delay:>7}  {}",
             table::fit(&key, 24),
             plain(row.text.as_bytes())
         );
@@ -229,6 +234,14 @@ mod tests {
         assert_eq!((&*rows[0].0, rows[0].1.counts), ("x.example", [0, 1, 2, 0, 0, 0]));
         assert_eq!((&*rows[0].1.text, rows[0].1.delay()), ("450 second", Some(1000)));
         assert_eq!((&*rows[1].0, rows[1].1.counts), ("(other)", [0, 1, 0, 1, 0, 0]));
+        let mut table = Table::default();
+        let line = r#"{"event":"received","sender":"robot@b.example","recipients":["Robot@d.example","x@d.example"]}"#;
+        let line = Line::read(line.as_bytes()).unwrap();
+        table.add(By::Recipient, &line);
+        table.add(By::Sender, &line);
+        let rows = table.sorted(0);
+        let counted: Vec<_> = rows.iter().map(|(key, row)| (&**key, row.counts[0])).collect();
+        assert_eq!(counted, [("robot@b.example", 2), ("robot@d.example", 1), ("x@d.example", 1)]);
     }
 
     #[test]

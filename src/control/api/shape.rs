@@ -373,6 +373,12 @@ pub struct Status {
     /// Sources by which nothing leaves now.
     #[serde(default)]
     pub suspended_sources: Vec<SuspendedSource>,
+    /// What is wrong besides, until it is mended.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// What was said on standard error of late, warnings and errors, the latest first.
+    #[serde(default)]
+    pub said: Vec<overview::Said>,
     /// Each shard.
     pub shards: Vec<ShardStatus>,
 }

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::answers::{Api, json};
 use super::shape::{ConfigStatus, ShardStatus, Status};
+use super::veil::Veil;
+use crate::control::overview::said;
 
-pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
+pub(super) async fn status(State(api): State<Arc<Api>>, Extension(veil): Extension<Veil>) -> Response {
     let second = (api.second)();
     let (code, words) = api.health.takes_mail(second);
     let ConfigStatus { generation, needs_restart, suspended_sources } =
@@ -29,6 +32,9 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
             takes_mail: of.takes_mail.get() == 1,
         }
     });
+    let (mut warnings, mut said) = (api.health.notices.standing(), said(&api.health));
+    let lines = said.iter_mut().map(|said| &mut said.words);
+    warnings.iter_mut().chain(lines).for_each(|words| veil.words(words));
     json(&Status {
         node: api.hostname.clone(),
         version: env!("RELEVO_VERSION").to_owned(),
@@ -39,6 +45,8 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
         generation,
         needs_restart,
         suspended_sources,
+        warnings,
+        said,
         shards: shards.collect(),
     })
 }

@@ -97,7 +97,8 @@ impl Veil {
     /// The node at a glance.
     pub(in crate::control) fn overview(self, mut overview: Overview) -> Overview {
         let said = overview.classes.iter_mut().flat_map(|class| &mut class.text);
-        said.chain(&mut overview.warnings).for_each(|words| self.words(words));
+        let lines = overview.said.iter_mut().map(|said| &mut said.words);
+        said.chain(&mut overview.warnings).chain(lines).for_each(|words| self.words(words));
         overview
     }
 

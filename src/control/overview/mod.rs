@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::Health;
 use super::api::shape::ConfigStatus;
-use super::api::shape::overview::{History, Overview, QueueTotals};
+use super::api::shape::overview::{History, Overview, QueueTotals, Said};
 use super::api::veil::Veil;
 use super::asker::{AskFailure, Asker};
 use super::journal;
@@ -190,6 +190,7 @@ impl Overviews {
         if let Some(sums) = &lock(&self.sums).latest {
             sums.tell(&mut overview, iso);
         }
+        overview.said = said(health);
         overview
     }
 
@@ -209,6 +210,7 @@ impl Overviews {
             }
         }
         let sources = suspended_sources.iter().take(limits::SUMMARY_NAMES);
+        warnings.extend(self.of.health.notices.standing());
         warnings
             .extend(sources.map(|source| format!("source {} is suspended: {}", source.source, source.why)));
         let failed = lock(&self.sums).failed.filter(|_| self.of.health.is_open());
@@ -239,6 +241,15 @@ fn line(overview: &Overview) -> Bytes {
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What was said to the operator of late, the latest first.
+pub(super) fn said(health: &Health) -> Vec<Said> {
+    let standing = health.notices.standing();
+    let lately = health.notices.lately(process::wall()).into_iter();
+    // What stands is told as a warning.
+    let lately = lately.filter(|said| !standing.contains(&said.words));
+    lately.map(|said| Said { time: iso(said.at), level: said.level.word().to_owned(), words: said.words }).collect()
 }
 
 fn iso(at: UnixMillis) -> String {

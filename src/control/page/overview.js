@@ -104,6 +104,7 @@ function verdict(o) {
   if (q.suspended > 0) facts.push(h("li", {}, h("a", { href: "#/suspensions" }, `${recipients(q.suspended)} ${q.suspended === 1 ? "waits" : "wait"} for a suspension to end`), "."));
   if (q.held > 0) facts.push(h("li", {}, queueLink({ state: "held" }, `${recipients(q.held)} ${q.held === 1 ? "is" : "are"} held`), "."));
   for (const warning of (o.warnings || []).slice(0, 20)) facts.push(h("li", { class: "warning" }, h("span", { "aria-hidden": "true" }, "! "), "Warning: ", foreign(warning)));
+  for (const said of (o.said || []).slice(0, 6)) facts.push(h("li", { class: said.level }, `${clockOf(Date.parse(said.time))} UTC, ${said.level}: `, foreign(said.words)));
   return h("div", { class: `verdict ${kind}` }, h("b", {}, `${icon[kind || "good"]} ${words}`), facts.length ? h("ul", {}, facts) : null);
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::config::ConfigError;
-use crate::control::api::shape::SuspendedSource;
+use crate::control::api::shape::{Reloaded, SuspendedSource};
 use crate::limits;
 use crate::shard::live::LiveConfig;
 
@@ -26,4 +26,14 @@ pub(super) fn suspended(live: &LiveConfig) -> Vec<SuspendedSource> {
         SuspendedSource { source, why }
     });
     suspended.take(limits::SOURCES_NAMED).collect()
+}
+
+/// What is to be known of the last reload until another is well.
+pub(super) fn standing(done: &Reloaded, by: &str) -> Vec<String> {
+    let Some(first) = done.errors.first().filter(|_| !done.ok) else { return Vec::new() };
+    let more = match done.errors.len() {
+        1 => String::new(),
+        errors => format!("; and {} more: relevo reload --dry-run tells all", errors - 1),
+    };
+    vec![format!("the last reload, by {by}, was refused, and the configuration before it is in force: {first}{more}")]
 }

@@ -34,8 +34,22 @@ pub struct Overview {
     pub classes: Vec<ClassTotals>,
     /// The shards.
     pub shards: Vec<ShardTotals>,
-    /// What an operator should look at.
+    /// What an operator should look at, and mend.
     pub warnings: Vec<String>,
+    /// What was said on standard error of late, warnings and errors, the latest first.
+    #[serde(default)]
+    pub said: Vec<Said>,
+}
+
+/// A line for the operator.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Said {
+    /// When.
+    pub time: String,
+    /// `warning` or `error`.
+    pub level: String,
+    /// What.
+    pub words: String,
 }
 
 /// What the node does: recipients a second, over the last five seconds, and connections that are open now.
