@@ -143,3 +143,22 @@ fn relays_below(directory: &Path) -> usize {
     let line = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
     processes.map(line).filter(|line| line.contains(&below)).count()
 }
+
+/// By this relay's own code: a signature costs more by RSA than by Ed25519, and all threads are told.
+#[test]
+fn a_probe_says_what_the_relay_pays() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let relay = Path::new(env!("CARGO_BIN_EXE_relevo"));
+    let costs = relevo_tune::probe::relay::measure(relay, directory.path(), Duration::from_secs(6))
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert!(costs.message_us > 0.0 && costs.client_us > 0.0 && costs.rate > 0.0, "{costs:?}");
+    let [rsa, ed25519] = &costs.signing[..] else { panic!("{costs:?}") };
+    assert!(rsa.cpu_us > ed25519.cpu_us, "{costs:?}");
+    let [rsa, ecdsa] = &costs.handshakes[..] else { panic!("{costs:?}") };
+    assert!(rsa.cpu_us > 0.0 && ecdsa.cpu_us > 0.0, "{costs:?}");
+    for name in ["relevo-shard", "relevo-control", "relevo-servic", "relevo-journa"] {
+        let thread = costs.threads.iter().find(|thread| thread.name.starts_with(name));
+        assert!(thread.is_some_and(|thread| thread.cores > 0.0), "{name}: {costs:?}");
+    }
+    assert_eq!(fs::read_dir(directory.path()).expect("a directory").count(), 0, "nothing is left");
+}

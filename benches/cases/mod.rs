@@ -2,8 +2,10 @@
 //! `instructions.rs` counts their instructions and allocations.
 
 mod classes;
+mod clients;
 mod event;
 mod inputs;
+mod outlets;
 mod pipe;
 mod queue;
 mod smtp;
@@ -35,9 +37,14 @@ const fn case(name: &'static str, units: u64, unit: &'static str, make: fn() -> 
 }
 
 /// All of them, in the order a message meets them.
-pub const ALL: [Case; 19] = [
+pub const ALL: [Case; 29] = [
+    case("proxy", 100, "header", clients::proxy),
+    case("scram", 16, "login", clients::scram),
     case("command", 800, "command", smtp::commands),
     case("session", 16, "message", smtp::session),
+    case("portion", 16, "message", clients::portion),
+    case("rights", 1_000, "message", clients::rights),
+    case("untraced", 10_000, "line", clients::untraced),
     case("scan-10k", 16 * inputs::BODY, "byte", smtp::scan_small),
     case("scan-1m", inputs::LARGE, "byte", smtp::scan_large),
     case("layout", 16, "message", spool::layout),
@@ -47,6 +54,7 @@ pub const ALL: [Case; 19] = [
     case("shard_message", 1_000, "message", queue::shard_message),
     case("dispatch", 10_000, "message", queue::dispatch),
     case("retry", 10_000, "message", queue::retry),
+    case("summary", queue::SUMMED as u64, "group", queue::summary),
     case("timer", 10_000, "timer", queue::timers),
     case("deadline", 10_000, "deadline", queue::deadlines),
     case("cache", 10_000, "question", queue::cache),
@@ -55,4 +63,8 @@ pub const ALL: [Case; 19] = [
     case("delivery", 16, "message", smtp::delivery),
     case("event", 100, "message", event::events),
     case("tls", 16, "message", wire::tls),
+    case("pmta-csv", 300, "event", outlets::pmta),
+    case("kumo-json", 300, "event", outlets::kumo),
+    case("redacted", 300, "event", outlets::redacted),
+    case("webhook", 300, "event", outlets::webhook),
 ];

@@ -11,8 +11,11 @@ use relevo::config::Retry;
 use relevo::dns::cache::Cache;
 use relevo::dns::{Answer, LookupResult, QueryType};
 use relevo::id::Location;
+use relevo::limits;
+use relevo::queue::destinations::summary::SummaryWalk;
 use relevo::queue::destinations::{Destinations, Effect, Take};
 use relevo::queue::flow::Strand;
+use relevo::queue::lifetimes::{Lifetimes, Times};
 use relevo::queue::outcome::{Disposition, Outcomes, RangeOutcome, Settled};
 use relevo::queue::{Group, GroupPhase, schedule};
 use relevo::runtime::Bell;
@@ -193,6 +196,27 @@ pub fn retry() -> Box<dyn Routine> {
     // A hundred become due each second.
     let queues = Dispatch::new(100_000, 5_000, |number| NOW + 1 + number / 100);
     Box::new(Retries { queues, rule })
+}
+
+/// Groups that an overview sums up.
+pub const SUMMED: u32 = 100_000;
+
+struct Summary(Destinations, Lifetimes);
+
+impl Routine for Summary {
+    fn run(&mut self) {
+        let Summary(queues, lifetimes) = self;
+        let mut walk = SummaryWalk::default();
+        while !walk.step(queues, Times { now: NOW, lifetimes }, limits::ASK_LOOKS) {}
+        let sums = walk.sums(queues);
+        assert_eq!(sums.all.all(), u64::from(SUMMED));
+        black_box(sums);
+    }
+}
+
+/// All that waits is summed up for the overview of the node, in slices.
+pub fn summary() -> Box<dyn Routine> {
+    Box::new(Summary(Dispatch::new(SUMMED, 5_000, |_| FAR - 1).queues, Lifetimes::new()))
 }
 
 /// The shard's timers with their task.

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::control::Health;
 use crate::control::admin::Teller;
 use crate::control::decisions::{Desk, SuspensionRequest};
+use crate::control::health::Health;
 use crate::control::notices::Concern;
 use crate::control::reload::{Reload, Watched};
 use crate::control::say::say;

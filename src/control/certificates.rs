@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 
-use crate::control::Health;
+use crate::control::health::Health;
 use crate::control::notices::Concern;
 use crate::control::say::say;
 use crate::limits;

@@ -95,7 +95,10 @@ mod tests {
         notices.heard(&said("site 98", 3, Level::Warning));
         let told = words(3);
         assert_eq!(told.len(), limits::SAID_ALIKE + 1, "{told:?}");
-        assert_eq!((&*told[0], &*told[1], told.last().unwrap().as_str()), ("site 98", "site 99", "the clock"));
+        assert_eq!(
+            (&*told[0], &*told[1], told.last().unwrap().as_str()),
+            ("site 98", "site 99", "the clock")
+        );
         let long = limits::SAID_FOR.as_millis() as u64;
         assert_eq!(words(2 + long), told[..told.len() - 1], "what is old is not told");
         assert_eq!(words(4 + long), Vec::<String>::new());

@@ -9,12 +9,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use aws_lc_rs::hmac;
-
 use crate::config::{LogFormat, WebhookConfig};
 use crate::control::journal::{Feed, Journal, LogLines, ReadPosition};
 use crate::control::outlet::Shape;
-use crate::control::outlet::line::Line;
 use crate::control::say::say;
 use crate::control::thread::{Turn, Worker};
 use crate::limits;
@@ -24,6 +21,10 @@ use crate::observe::repeat::Repeat;
 use crate::policy::tls;
 use crate::runtime::exchange::https;
 use crate::runtime::process;
+
+pub mod batch;
+
+use batch::{Batch, signature};
 
 /// What came of batches.
 pub const BATCHES: FamilyInfo = FamilyInfo {
@@ -63,7 +64,7 @@ pub(super) struct Webhook {
     feed: Feed,
     held: Option<LogLines>,
     at: usize,
-    batch: Batch,
+    gathered: Gathered,
     failures: u32,
     /// Nothing is sent before.
     again_at: Duration,
@@ -71,13 +72,10 @@ pub(super) struct Webhook {
     trouble: Repeat,
 }
 
-/// Events that go together.
+/// What is gathered, or being sent.
 #[derive(Default)]
-struct Batch {
-    body: Vec<u8>,
-    count: usize,
-    first: String,
-    last: String,
+struct Gathered {
+    batch: Batch,
     /// When the first of them came here.
     begun: Duration,
     /// It has all that fits, or waited for long enough: from here on it stays as it is, however often it is sent.
@@ -86,22 +84,20 @@ struct Batch {
     end: Option<ReadPosition>,
 }
 
-impl Batch {
+impl Gathered {
     fn add(&mut self, event: &[u8], now: Duration) {
-        let id = Line::read(event).map(|line| line.text("event_id").into_owned()).unwrap_or_default();
-        if self.count == 0 {
-            (self.begun, self.first) = (now, id.clone());
-            self.body.extend_from_slice(b"{\"events\":[");
-        } else {
-            self.body.push(b',');
+        if self.batch.count() == 0 {
+            self.begun = now;
         }
-        self.last = id;
-        self.body.extend_from_slice(event.trim_ascii_end());
-        self.count += 1;
+        self.batch.add(event);
+    }
+
+    fn is_full(&self, most: usize) -> bool {
+        self.batch.count() >= most || self.batch.body().len() >= limits::WEBHOOK_BODY
     }
 
     fn close(&mut self, end: ReadPosition) {
-        self.body.extend_from_slice(b"]}");
+        self.batch.finish();
         (self.end, self.closed) = (Some(end), true);
     }
 }
@@ -121,7 +117,7 @@ impl Webhook {
             feed,
             held: None,
             at: 0,
-            batch: Batch::default(),
+            gathered: Gathered::default(),
             failures: 0,
             again_at: Duration::ZERO,
             saved_at: Duration::ZERO,
@@ -154,13 +150,13 @@ impl Webhook {
         send: impl Fn(&Webhook, &Turn) -> Result<(), String>,
         (counts, turn): (&Counts, &Turn),
     ) -> bool {
-        if !self.batch.closed
+        if !self.gathered.closed
             && let Err(error) = self.gather(now)
         {
             self.complain(now, &format!("the journal cannot be read: {error}"));
             return false;
         }
-        if !self.batch.closed {
+        if !self.gathered.closed {
             self.save_idle(now);
             return false;
         }
@@ -176,8 +172,8 @@ impl Webhook {
                     let (url, seconds) = (&self.config.url, lasted.as_secs());
                     say(Level::Info, format_args!("the webhook {url} takes events again, after {seconds} s"));
                 }
-                let end = self.batch.end;
-                self.batch = Batch::default();
+                let end = self.gathered.end;
+                self.gathered = Gathered::default();
                 if let Some(Err(error)) = end.map(|end| self.feed.save(end, 0, 0)) {
                     self.complain(now, &format!("its cursor cannot be written: {error}"));
                 }
@@ -210,7 +206,7 @@ impl Webhook {
 
     /// Adds events to the batch, and closes it when it is full or its time is over.
     fn gather(&mut self, now: Duration) -> io::Result<()> {
-        while self.batch.count < self.config.most && self.batch.body.len() < limits::WEBHOOK_BODY {
+        while !self.gathered.is_full(self.config.most) {
             if self.held.is_none() {
                 self.at = 0;
                 match self.feed.next()? {
@@ -224,20 +220,20 @@ impl Webhook {
                 self.held = None;
                 continue;
             };
-            self.batch.add(&rest[..end], now);
+            self.gathered.add(&rest[..end], now);
             self.at += end;
         }
-        let is_full = self.batch.count >= self.config.most || self.batch.body.len() >= limits::WEBHOOK_BODY;
-        if self.batch.count > 0 && (is_full || now >= self.batch.begun + self.config.span) {
+        let is_full = self.gathered.is_full(self.config.most);
+        if self.gathered.batch.count() > 0 && (is_full || now >= self.gathered.begun + self.config.span) {
             let end = self.feed.settled(self.held.as_ref(), self.at).0;
-            self.batch.close(end);
+            self.gathered.close(end);
         }
         Ok(())
     }
 
     /// What it does not want is not kept for it.
     fn save_idle(&mut self, now: Duration) {
-        if self.batch.count == 0 && now >= self.saved_at + limits::CURSOR_SAVED {
+        if self.gathered.batch.count() == 0 && now >= self.saved_at + limits::CURSOR_SAVED {
             self.saved_at = now;
             let here = self.feed.settled(self.held.as_ref(), self.at).0;
             // Tried again each second; nothing waits for it but room in the journal.
@@ -298,30 +294,19 @@ impl Webhook {
 
     /// A request of this second.
     fn request(&self, second: u64) -> Vec<u8> {
-        let (url, batch) = (&self.config.url, &self.batch);
-        let signature = signature(self.config.secret.secret().as_bytes(), second, &batch.body);
+        let (url, batch) = (&self.config.url, &self.gathered.batch);
+        let signature = signature(self.config.secret.secret().as_bytes(), second, batch.body());
         let mut request = format!(
-            "POST {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: relevo\r\nContent-Type: application/json\r\nContent-Length: {}\r\nRelevo-Signature: {signature}\r\nIdempotency-Key: {}..{}\r\nConnection: close\r\n\r\n",
+            "POST {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: relevo\r\nContent-Type: application/json\r\nContent-Length: {}\r\nRelevo-Signature: {signature}\r\nIdempotency-Key: {}\r\nConnection: close\r\n\r\n",
             url.path,
             url.authority(),
-            batch.body.len(),
-            batch.first,
-            batch.last,
+            batch.body().len(),
+            batch.key(),
         )
         .into_bytes();
-        request.extend_from_slice(&batch.body);
+        request.extend_from_slice(batch.body());
         request
     }
-}
-
-/// `t=1796014800,v1=…`: the second, and HMAC-SHA256 of it, a dot and the body.
-fn signature(secret: &[u8], second: u64, body: &[u8]) -> String {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-    let mut context = hmac::Context::with_key(&key);
-    context.update(format!("{second}.").as_bytes());
-    context.update(body);
-    let tag: String = context.sign().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("t={second},v1={tag}")
 }
 
 /// Of `HTTP/1.1 200 OK`.
@@ -349,17 +334,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_signature_is_of_time_and_body() {
-        let one = signature(b"key", 1, b"body");
-        assert!(one.starts_with("t=1,v1=") && one.len() == "t=1,v1=".len() + 64);
-        assert_eq!(signature(b"key", 1, b"body"), one);
-        for other in
-            [signature(b"kez", 1, b"body"), signature(b"key", 2, b"body"), signature(b"key", 1, b"bodz")]
-        {
-            assert_ne!(other[4..], one[4..]);
-        }
-    }
 
     #[test]
     fn a_batch_is_json() {

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::control::Health;
+use crate::control::health::Health;
 use crate::limits;
 use crate::observe::Instruments;
 use crate::observe::diagnostics::{self, Diagnostic, Level};

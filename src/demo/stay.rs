@@ -19,7 +19,7 @@ use relevo_load::run::Scenario;
 use relevo_load::run::internet::Internet;
 use relevo_load::send::{SendConfig, Sender};
 use relevo_load::tls::Authority;
-use relevo_load::{Until, port, units};
+use relevo_load::{Until, port};
 
 use super::{Printer, Scratch, disk_words, goes_on};
 use crate::commands::check;
@@ -269,7 +269,8 @@ mod tests {
         let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
         let place = Path::new("/tmp/a \"b\\");
         let text = settings(place, [at(10_025), at(10_080)], &internet);
-        let config = Config::parse(&text, Path::new("demo.toml")).unwrap_or_else(|errors| panic!("{errors:?}"));
+        let config =
+            Config::parse(&text, Path::new("demo.toml")).unwrap_or_else(|errors| panic!("{errors:?}"));
         assert_eq!(config.node.data_dir, place.join("spool"));
         assert_eq!(config.control.http, Some(at(10_080)));
         assert!(config.spool.size_max > 0 && config.logs.iter().all(|log| log.keep.is_some()));

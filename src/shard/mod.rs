@@ -32,7 +32,7 @@ mod rate_count;
 mod tenant_rates;
 mod count_guard;
 mod counts;
-mod rates;
+pub mod rates;
 mod account_counts;
 mod window;
 pub mod warm;

@@ -128,7 +128,7 @@ pub(in crate::shard) enum Said<'a> {
 
 /// Who watches a shard's sessions.
 #[derive(Default)]
-pub(in crate::shard) struct TraceDesk {
+pub struct TraceDesk {
     on: Cell<bool>,
     watching: RefCell<Vec<Watching>>,
     sessions: RefCell<BTreeMap<u32, Traced>>,
@@ -184,7 +184,7 @@ impl TraceDesk {
 
     /// Something was said in the session of this number, which it has from here when it says something first; on this shard.
     #[cold]
-    pub fn tell(
+    pub(in crate::shard) fn tell(
         &self,
         shard: usize,
         number: &mut u32,

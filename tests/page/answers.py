@@ -89,7 +89,8 @@ class Answers:
                 "providers": self.providers(), "domains": [] if self.empty else [{"name": name, "recipients": 300000 // (n + 1), "ready": 300 // (n + 1), "deferred": 299700 // (n + 1)} for n, name in enumerate(DOMAINS)],
                 "classes": [] if self.empty else [{"class": c, "recipients": n, "text": t} for c, n, t in CLASSES],
                 "shards": [{"shard": n, "busy_ratio": 0.02 if self.empty else 0.35 + n * 0.19, "longest_turn_seconds": 0.0021 * (n + 1), "connections_in": 0 if self.empty else 103, "connections_out": 0 if self.empty else 217, "queued": queue["recipients"] // 4, "spool_bytes": 0 if self.empty else 12884901888} for n in range(4)],
-                "warnings": [] if self.empty else ["source ip3 sends nothing: 192.0.2.3 is listed at zen.example (127.0.0.4)", "the certificate of listener[1] ends in 6 days"]}
+                "warnings": [] if self.empty else ["source ip3 sends nothing: 192.0.2.3 is listed at zen.example (127.0.0.4)", "the certificate of listener[1] ends in 6 days"],
+                "said": [] if self.empty else [{"time": iso(-90), "level": "warning", "words": "no name server answers, not even for the root: domains wait until one does; look at dns.servers"}]}
 
     def history(self, step):
         points, now = (3600, time.time()) if step == 1 else (1440, time.time())

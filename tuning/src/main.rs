@@ -23,7 +23,7 @@ enum Command {
         after_help = "Examples:\n  relevo-tune check\n  relevo-tune check --data-dir /var/lib/relevo --json"
     )]
     Check(cli::Check),
-    /// Measure the disk's flush, the loopback, and TLS on one core.
+    /// Measure the disk's flush, the loopback, TLS on one core, and what the relay pays for signatures, handshakes and the threads beside its shards.
     #[command(after_help = "Example: relevo-tune probe --data-dir /var/lib/relevo --duration 30s")]
     Probe(cli::Probe),
     /// Run the relay with one setting after the other changed, beside itself unchanged, and write down what clearly helps.

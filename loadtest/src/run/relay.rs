@@ -156,7 +156,8 @@ impl Relay {
         }
     }
 
-    fn pid(&self) -> Option<u32> {
+    /// Its process, where that is known; of a command, the shell that may have become it.
+    pub fn pid(&self) -> Option<u32> {
         match &self.target {
             Target::Running(_, pid) => *pid,
             Target::Command(_) => self.child.as_ref().map(Child::id),

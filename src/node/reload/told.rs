@@ -35,5 +35,7 @@ pub(super) fn standing(done: &Reloaded, by: &str) -> Vec<String> {
         1 => String::new(),
         errors => format!("; and {} more: relevo reload --dry-run tells all", errors - 1),
     };
-    vec![format!("the last reload, by {by}, was refused, and the configuration before it is in force: {first}{more}")]
+    vec![format!(
+        "the last reload, by {by}, was refused, and the configuration before it is in force: {first}{more}"
+    )]
 }

@@ -83,7 +83,9 @@ pub(super) fn refused_session<R: Runtime>(
             reply.code == 421 || matches!(class, Class::Throttled | Class::TooManyConnections)
         }
         // Where none stands it may be anything, and the site rests.
-        HopError::Connect(..) | HopError::Wire(WireError::TimedOut | WireError::Lost(_)) => standing > 0,
+        HopError::Connect(..)
+        | HopError::Ungreeted(_)
+        | HopError::Wire(WireError::TimedOut | WireError::Lost(_)) => standing > 0,
         _ => false,
     };
     if of_us && is_adaptive(shard, site) {

@@ -320,7 +320,7 @@ fn is_silence(error: &HopError) -> bool {
             error.kind(),
             io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable
         ),
-        HopError::Wire(WireError::TimedOut) => true,
+        HopError::Ungreeted(_) | HopError::Wire(WireError::TimedOut) => true,
         _ => false,
     }
 }

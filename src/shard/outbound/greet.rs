@@ -138,6 +138,13 @@ pub(super) async fn greet<R: Runtime>(
                 Some(source) if is_silence && !connection.greeted => {
                     Err(source::unheard(shard, source, (&rights.site(), to), (begun, error)))
                 }
+                // Its words name it: mail waits for whoever takes connections and says nothing.
+                _ if !connection.greeted
+                    && !manners.tls_first
+                    && matches!(error, HopError::Wire(WireError::TimedOut)) =>
+                {
+                    Err(HopError::Ungreeted(connection.hop.to_string()))
+                }
                 _ => Err(error),
             }
         }

@@ -15,6 +15,8 @@ pub enum HopError {
     Connect(Endpoint, io::Error),
     /// The connection failed.
     Wire(WireError),
+    /// The host took the connection and said nothing: which.
+    Ungreeted(String),
     /// What the hop said is no reply.
     Hostile(HostileReply),
     /// The hop refused the session.
@@ -64,6 +66,9 @@ impl std::fmt::Display for HopError {
                 write!(formatter, "cannot connect to {to}: {error}{}", to.remedy(error.kind()))
             }
             HopError::Wire(error) => write!(formatter, "{error}"),
+            HopError::Ungreeted(hop) => {
+                write!(formatter, "{}: {hop} took the connection and gave no greeting", WireError::TimedOut)
+            }
             HopError::Hostile(error) => write!(formatter, "the next hop broke the rules of SMTP: {error}"),
             HopError::Refused(reply) | HopError::TakesNone(reply, _) => {
                 write!(formatter, "{SESSION_REFUSED}{}", reply.describe())

@@ -4,6 +4,7 @@
 pub mod finding;
 
 mod disk;
+mod interrupts;
 mod limits;
 mod network;
 mod processor;
@@ -22,6 +23,7 @@ pub fn all(machine: &Machine, data_dir: Option<&Path>) -> Vec<Finding> {
     let mut findings = processor::findings(machine);
     findings.extend(limits::findings(machine));
     findings.extend(network::findings(machine));
+    findings.extend(interrupts::findings(machine));
     findings.extend(sysctl::SETTINGS.iter().map(|setting| setting.finding(machine)));
     if let Some(data_dir) = data_dir {
         findings.extend(disk::findings(machine, data_dir));

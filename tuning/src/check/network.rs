@@ -15,15 +15,17 @@ pub(super) fn findings(machine: &Machine) -> Vec<Finding> {
     findings
 }
 
+/// Those that are no software: loopback, bridges and tunnels have no device.
+pub(super) fn cards(machine: &Machine) -> Vec<String> {
+    let has_device = |card: &String| machine.path(&format!("/sys/class/net/{card}/device")).exists();
+    machine.list("/sys/class/net").into_iter().filter(has_device).collect()
+}
+
 /// Receive queues of each card: with one queue, one core takes all packets.
 fn queues(machine: &Machine) -> Vec<Finding> {
     let cores = machine.processors().len();
     let mut findings = Vec::new();
-    for card in machine.list("/sys/class/net") {
-        // Virtual ones (loopback, bridges, tunnels) have no device.
-        if !machine.path(&format!("/sys/class/net/{card}/device")).exists() {
-            continue;
-        }
+    for card in cards(machine) {
         let names = machine.list(&format!("/sys/class/net/{card}/queues"));
         let received: Vec<&String> = names.iter().filter(|name| name.starts_with("rx-")).collect();
         // Receive packet steering spreads in software what one queue takes in.

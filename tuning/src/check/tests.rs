@@ -78,6 +78,61 @@ fn steering_does_for_a_card_with_one_queue() {
     assert_eq!(find(&findings, "receive queues of eth0").grade, Grade::Good);
 }
 
+/// Two cards with an interrupt for each queue: those of one go to one core, those of the other to the other node.
+#[test]
+fn interrupts_have_cores_and_nodes_of_their_own() {
+    let mut files = SMALL.to_vec();
+    files.extend([
+        ("/sys/devices/system/node/node0/cpulist", "0-1\n"),
+        ("/sys/devices/system/node/node1/cpulist", "2-3\n"),
+        ("/sys/class/net/eth1/device/msi_irqs/40", "msix\n"),
+        ("/sys/class/net/eth1/device/msi_irqs/41", "msix\n"),
+        ("/sys/class/net/eth1/device/numa_node", "1\n"),
+        ("/proc/irq/40/smp_affinity_list", "0-3\n"),
+        ("/proc/irq/40/effective_affinity_list", "0\n"),
+        ("/proc/irq/41/smp_affinity_list", "1\n"),
+        ("/proc/interrupts", "            CPU0       CPU1       CPU2       CPU3\n 30:     900     0     0     0   PCI-MSI 65537-edge      eth0-rx-0\n\
+          31:     700     0     0     0   PCI-MSI 65538-edge      eth0-rx-1\n 32:       1     0     0     0   PCI-MSI 65539-edge      eth01\nNMI:  0 0 0 0  Non-maskable interrupts\n"),
+        ("/proc/irq/30/smp_affinity_list", "0\n"),
+        ("/proc/irq/31/smp_affinity_list", "0\n"),
+        ("/proc/irq/32/smp_affinity_list", "3\n"),
+        ("/proc/77/comm", "relevo\n"),
+        ("/proc/77/status", "Name:\trelevo\nCpus_allowed_list:\t0-3\n"),
+    ]);
+    let (_directory, one) = machine(&files);
+    let findings = all(&one, None);
+    for (name, grade, value) in [
+        ("interrupts of eth0", Grade::Low, "2 on 1 of 4 processors (0)"),
+        ("interrupts of eth1", Grade::Good, "2 on 2 of 4 processors (0-1)"),
+        ("memory node of eth1", Grade::Low, "node 1, and 2 of 2 interrupts on another"),
+        ("nodes of the relay", Grade::Low, "process 77 may run on nodes 0-1"),
+    ] {
+        let finding = find(&findings, name);
+        assert_eq!((finding.grade, &*finding.value), (grade, value), "{finding:?}");
+    }
+    assert!(find(&findings, "interrupts of eth0").fix.contains("in 30 31;"));
+    assert!(find(&findings, "memory node of eth1").fix.contains("in 40 41; do echo 2-3 >"));
+    // Mended.
+    for (path, text) in [
+        ("/proc/irq/31/smp_affinity_list", "1\n"),
+        ("/proc/irq/40/effective_affinity_list", "2\n"),
+        ("/proc/irq/41/smp_affinity_list", "3\n"),
+        ("/proc/77/status", "Cpus_allowed_list:\t2-3\n"),
+    ] {
+        fs::write(one.path(path), text).unwrap();
+    }
+    for name in ["interrupts of eth0", "interrupts of eth1", "memory node of eth1", "nodes of the relay"] {
+        assert_eq!(find(&all(&one, None), name).grade, Grade::Good, "{name}");
+    }
+    // On one node there is nothing to say of nodes.
+    fs::write(one.path("/sys/devices/system/node/online"), "0\n").unwrap();
+    assert!(
+        !all(&one, None)
+            .iter()
+            .any(|finding| finding.name.contains("node of") || finding.name.contains("nodes of"))
+    );
+}
+
 #[test]
 fn every_low_one_says_why_and_what_to_do() {
     let directory = tempfile::tempdir().unwrap();

@@ -3,13 +3,13 @@
 pub mod sweep;
 
 use std::io;
-use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use clap::Args;
 use relevo_load::unfit::Unfit;
-use relevo_load::{complain, output, say, units};
+use relevo_load::{complain, output, say, sys, units};
 use relevo_tune::apply::{self, Failure, Plan};
 use relevo_tune::machine::Machine;
 use relevo_tune::{check, probe};
@@ -26,6 +26,18 @@ fn data_dir(named: Option<&PathBuf>) -> io::Result<PathBuf> {
         }
         Some(path) => Ok(path.clone()),
         None => Ok(PathBuf::from(DATA_DIR)),
+    }
+}
+
+/// The relay to measure. What was named has to be there.
+fn relay(named: Option<&Path>) -> io::Result<Option<PathBuf>> {
+    let runs = |path: &Path| Command::new(path).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let path = named.map_or_else(sys::relevo, Path::to_owned);
+    match (named, runs(&path)) {
+        (_, Ok(status)) if status.success() => Ok(Some(path)),
+        (None, _) => Ok(None),
+        (Some(_), Ok(status)) => Err(io::Error::other(format!("{}: it ends with {status}", path.display()))),
+        (Some(_), Err(error)) => Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
     }
 }
 
@@ -65,6 +77,9 @@ pub struct Probe {
     /// [default: /var/lib/relevo]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// The relay whose signatures, handshakes and threads are measured; default: the one beside this program, or in PATH.
+    #[arg(long, alias = "relay", value_name = "FILE")]
+    relevo: Option<PathBuf>,
     /// How long all of it takes, about.
     #[arg(long, alias = "seconds", default_value = "10s", value_name = "TIME", value_parser = probing)]
     duration: Duration,
@@ -75,7 +90,12 @@ pub struct Probe {
 
 pub fn probe(arguments: &Probe) -> io::Result<ExitCode> {
     let data_dir = data_dir(arguments.data_dir.as_ref())?;
-    let measured = probe::all(&data_dir, arguments.duration, |stage| complain!("measuring: {stage}"))?;
+    let relay = relay(arguments.relevo.as_deref())?;
+    if relay.is_none() {
+        complain!("there is no relevo beside this program or in PATH, so what it pays itself is left out: --relevo FILE");
+    }
+    let stage = |stage: &str| complain!("measuring: {stage}");
+    let measured = probe::all(&data_dir, relay.as_deref(), arguments.duration, stage)?;
     if arguments.json {
         say!("{}", serde_json::to_string_pretty(&measured)?);
     } else {

@@ -2,6 +2,7 @@
 
 pub mod disk;
 pub mod loopback;
+pub mod relay;
 pub mod tls;
 
 use std::io;
@@ -23,13 +24,17 @@ pub struct Measured {
     pub keys: Vec<tls::Key>,
     /// Encryption.
     pub bulk: tls::Bulk,
+    /// What the relay pays; None: there was none to try.
+    pub relay: Option<relay::Costs>,
 }
 
 /// A part of the whole that begins.
 pub type Stage = fn(&str);
 
-/// Measures everything within about `time`.
-pub fn all(data_dir: &Path, time: Duration, stage: Stage) -> io::Result<Measured> {
+/// Measures everything within about `time`, with the relay of this binary if there is one.
+pub fn all(data_dir: &Path, relay: Option<&Path>, time: Duration, stage: Stage) -> io::Result<Measured> {
+    let whole = time;
+    let time = if relay.is_some() { time.mul_f64(0.5) } else { time };
     stage("disk");
     let share = time.mul_f64(0.4 / 3.0);
     let sizes = [4 << 10, 64 << 10, 1 << 20];
@@ -42,7 +47,12 @@ pub fn all(data_dir: &Path, time: Duration, stage: Stage) -> io::Result<Measured
     stage("TLS");
     let share = time.mul_f64(0.35 / 3.0);
     let keys = vec![tls::key(tls::Kind::Rsa2048, share)?, tls::key(tls::Kind::EcdsaP256, share)?];
-    Ok(Measured { flushes, loopback, keys, bulk: tls::bulk(share)? })
+    let bulk = tls::bulk(share)?;
+    let relay = relay.map(|binary| {
+        stage("the relay");
+        relay::measure(binary, data_dir, whole.mul_f64(0.5))
+    });
+    Ok(Measured { flushes, loopback, keys, bulk, relay: relay.transpose()? })
 }
 
 /// The tables.
@@ -84,6 +94,38 @@ pub fn text(measured: &Measured) -> String {
         number(bulk.decrypted),
         bulk.suite
     );
+    if let Some(relay) = &measured.relay {
+        out += &paid(relay);
+    }
+    out
+}
+
+/// What the relay pays.
+fn paid(relay: &relay::Costs) -> String {
+    let us = |value: f64| format!("{} us", number(value));
+    let head = ["what the relay pays", "CPU", "of which one core does a second"].map(str::to_owned).to_vec();
+    let row = |name: String, cost: f64| vec![name, us(cost), number(1e6 / cost)];
+    let mut rows = vec![head, row("a message, unsigned".to_owned(), relay.message_us)];
+    rows.extend(relay.signing.iter().map(|one| row(format!("its signature, {}", one.name), one.cpu_us)));
+    rows.push(row("a client that says EHLO and QUIT".to_owned(), relay.client_us));
+    rows.extend(
+        relay.handshakes.iter().map(|one| row(format!("its TLS handshake, {}", one.name), one.cpu_us)),
+    );
+    let mut out = format!("\n{}", columns(&rows));
+    let head = ["threads of the relay", "how many", "cores they used"].map(str::to_owned).to_vec();
+    let mut rows = vec![head];
+    rows.extend(
+        relay
+            .threads
+            .iter()
+            .filter(|one| one.cores >= 0.0005)
+            .map(|one| vec![one.name.clone(), one.count.to_string(), format!("{:.3}", one.cores)]),
+    );
+    out += &format!("\n{}", columns(&rows));
+    out += &format!(
+        "  at {} messages/s, asked for its metrics and overview four times a second\n",
+        number(relay.rate)
+    );
     out
 }
 
@@ -94,7 +136,7 @@ mod tests {
     #[test]
     fn a_short_probe_measures_everything() {
         let directory = tempfile::tempdir().unwrap();
-        let measured = all(directory.path(), Duration::from_millis(1500), |_| {}).unwrap();
+        let measured = all(directory.path(), None, Duration::from_millis(1500), |_| {}).unwrap();
         assert_eq!(measured.flushes.len(), 3);
         for flushes in &measured.flushes {
             assert!(

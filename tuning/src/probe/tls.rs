@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{Certificate, CertificateParams, KeyPair};
 use relevo_load::{sys, tls};
 use rustls::crypto::ring;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
@@ -24,6 +24,16 @@ pub enum Kind {
     Rsa2048,
     /// What they should have.
     EcdsaP256,
+}
+
+impl Kind {
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Rsa2048 => "RSA 2048",
+            Kind::EcdsaP256 => "ECDSA P-256",
+        }
+    }
 }
 
 /// What a kind of key costs: a second on one core.
@@ -61,8 +71,8 @@ fn private_key(kind: Kind) -> io::Result<PrivatePkcs8KeyDer<'static>> {
     }
 }
 
-/// Both ends. No session is resumed: each handshake is a full one.
-fn ends(kind: Kind) -> io::Result<(Arc<ServerConfig>, Arc<ClientConfig>)> {
+/// A certificate for `localhost`, and its key.
+fn certified(kind: Kind) -> io::Result<(Certificate, KeyPair, PrivatePkcs8KeyDer<'static>)> {
     let key = private_key(kind)?;
     let algorithm = match kind {
         Kind::Rsa2048 => &rcgen::PKCS_RSA_SHA256,
@@ -71,6 +81,25 @@ fn ends(kind: Kind) -> io::Result<(Arc<ServerConfig>, Arc<ClientConfig>)> {
     let pair = KeyPair::from_pkcs8_der_and_sign_algo(&key, algorithm).map_err(failed)?;
     let params = CertificateParams::new(["localhost".to_owned()]).map_err(failed)?;
     let certificate = params.self_signed(&pair).map_err(failed)?;
+    Ok((certificate, pair, key))
+}
+
+/// The same as files have them: certificate and key, PEM.
+pub(super) fn identity(kind: Kind) -> io::Result<(String, String)> {
+    let (certificate, pair, _) = certified(kind)?;
+    Ok((certificate.pem(), pair.serialize_pem()))
+}
+
+/// A client that takes any certificate. No session is resumed: each handshake is a full one.
+pub(super) fn client() -> io::Result<Arc<ClientConfig>> {
+    let mut client = (*tls::trusting_client()?).clone();
+    client.resumption = rustls::client::Resumption::disabled();
+    Ok(Arc::new(client))
+}
+
+/// Both ends.
+fn ends(kind: Kind) -> io::Result<(Arc<ServerConfig>, Arc<ClientConfig>)> {
+    let (certificate, _, key) = certified(kind)?;
     let mut server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(failed)?
@@ -79,9 +108,7 @@ fn ends(kind: Kind) -> io::Result<(Arc<ServerConfig>, Arc<ClientConfig>)> {
         .map_err(failed)?;
     server.session_storage = Arc::new(NoServerSessionStorage {});
     server.send_tls13_tickets = 0;
-    let mut client = (*tls::trusting_client()?).clone();
-    client.resumption = rustls::client::Resumption::disabled();
-    Ok((Arc::new(server), Arc::new(client)))
+    Ok((Arc::new(server), client()?))
 }
 
 /// Processor time of a step, added to `spent`.
@@ -144,9 +171,9 @@ pub fn key(kind: Kind, time: Duration) -> io::Result<Key> {
         shake(&server, &client, &mut spent)?;
         shakes += 1;
     }
-    let (name, scheme) = match kind {
-        Kind::Rsa2048 => ("RSA 2048", SignatureScheme::RSA_PSS_SHA256),
-        Kind::EcdsaP256 => ("ECDSA P-256", SignatureScheme::ECDSA_NISTP256_SHA256),
+    let scheme = match kind {
+        Kind::Rsa2048 => SignatureScheme::RSA_PSS_SHA256,
+        Kind::EcdsaP256 => SignatureScheme::ECDSA_NISTP256_SHA256,
     };
     let key = ring::sign::any_supported_type(&PrivateKeyDer::Pkcs8(private_key(kind)?)).map_err(failed)?;
     let signer = key.choose_scheme(&[scheme]).ok_or_else(|| failed("the key cannot sign"))?;
@@ -156,7 +183,7 @@ pub fn key(kind: Kind, time: Duration) -> io::Result<Key> {
         signatures += 1;
     }
     Ok(Key {
-        name,
+        name: kind.name(),
         server: per_second(shakes, spent[0]),
         client: per_second(shakes, spent[1]),
         signatures: per_second(signatures, signing),
