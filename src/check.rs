@@ -45,8 +45,19 @@ pub struct Checked {
     pub warnings: Vec<ConfigError>,
 }
 
-/// Checks a configuration: the file alone, or (`machine`) also what it names and asks for on this machine.
-pub fn check(text: &str, file: &Path, machine: bool) -> Checked {
+/// What is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LookedAt {
+    /// The file alone.
+    File,
+    /// Also what it names and asks for on this machine.
+    Machine,
+    /// The same but where the relay listens: a supervisor may have that open for it.
+    MachineButPorts,
+}
+
+/// Checks a configuration.
+pub fn check(text: &str, file: &Path, looked_at: LookedAt) -> Checked {
     let (config, mut errors) = Config::examine(text, file);
     let Some(config) = config else { return Checked { config: None, errors, warnings: Vec::new() } };
     let cores = probe::cores();
@@ -55,8 +66,8 @@ pub fn check(text: &str, file: &Path, machine: bool) -> Checked {
     let wrong: Vec<String> = errors.iter().map(|error| error.key.clone()).collect();
     let mut findings = Findings { errors: Vec::new(), warnings: judge(&config, shards) };
     findings.errors.extend(clashes(&config));
-    if machine {
-        look(&config, &cores, &mut findings);
+    if looked_at != LookedAt::File {
+        look(&config, (&cores, looked_at == LookedAt::Machine), &mut findings);
         if errors.is_empty() {
             findings.errors.extend(config.judge_shards(shards, Some(&cores)));
         }
@@ -73,7 +84,7 @@ pub fn check(text: &str, file: &Path, machine: bool) -> Checked {
     Checked { config: Some(config), errors, warnings }
 }
 
-fn look(config: &Config, cores: &[usize], found: &mut Findings) {
+fn look(config: &Config, (cores, with_ports): (&[usize], bool), found: &mut Findings) {
     let places = &config.places;
     for words in config.shard_warnings(cores) {
         found.warnings.push(places.remark("shard", words, "pin each to a core of its own"));
@@ -87,8 +98,10 @@ fn look(config: &Config, cores: &[usize], found: &mut Findings) {
         found.warnings.push(config.places.told("spool.size_max", &words));
     }
     found.warnings.extend(more_than_the_disk(config));
-    ports(config, running, found);
-    places::socket(config, running, found);
+    if with_ports {
+        ports(config, running, found);
+        places::socket(config, running, found);
+    }
     sources(config, found);
     warmups(config, found);
     named_files(config, found);

@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn only_a_stop_ends_the_demonstration() {
-        for signal in [None, Some(Signal::Reload), Some(Signal::Reopen), Some(Signal::Nothing)] {
+        for signal in [None, Some(Signal::Reload), Some(Signal::Reopen), Some(Signal::Upgrade)] {
             assert!(goes_on(signal), "{signal:?}");
         }
         assert!(!goes_on(Some(Signal::Stop)));

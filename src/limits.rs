@@ -29,6 +29,7 @@ mod suppression;
 mod tls_rpt;
 mod tokens;
 mod trace;
+mod upgrade;
 mod verify;
 
 pub mod client;
@@ -60,6 +61,7 @@ pub use suppression::*;
 pub use tls_rpt::*;
 pub use tokens::*;
 pub use trace::*;
+pub use upgrade::*;
 pub use verify::*;
 
 const _: () = {

@@ -30,7 +30,7 @@ struct Arguments {
 enum Command {
     /// Run the relay.
     #[command(
-        after_help = "Example: relevo run --config /etc/relevo/relevo.toml\n\nSIGTERM ends it in order, SIGHUP reads the configuration again, SIGUSR1 opens its log again."
+        after_help = "Example: relevo run --config /etc/relevo/relevo.toml\n\nSIGTERM ends it in order, SIGHUP reads the configuration again, SIGUSR1 opens its log again, SIGUSR2 has the binary that is installed now take over."
     )]
     Run(Configuration),
     /// Say what a configuration means, or what is wrong in it, and what this machine would say to it. Exit 1: the relay would not start.
@@ -56,6 +56,11 @@ enum Command {
         after_help = "Examples:\n  relevo reload --dry-run\n  relevo reload --config my.toml --json\n\nWhat only a start reads is named and waits for a restart; all else takes effect at once, or nothing does."
     )]
     Reload(commands::reload::Arguments),
+    /// Have the binary that is installed now take over from the running relay: no connection is refused. Exit 1: it would not start, and nothing changed.
+    #[command(
+        after_help = "Examples:\n  relevo upgrade\n  relevo upgrade --status\n\nThe new process has the same arguments. SIGUSR2 does the same."
+    )]
+    Upgrade(commands::upgrade::Arguments),
     /// Look at what waits in the running relay, try it now, or return it.
     #[command(
         after_help = "Examples:\n  relevo queue count\n  relevo queue list --domain example.org\n  relevo queue retry --domain example.org"
@@ -152,6 +157,7 @@ fn main() -> ExitCode {
         Command::Demo { duration, .. } => demo::run(duration),
         Command::Status(arguments) => commands::status::run(&arguments),
         Command::Reload(arguments) => commands::reload::run(&arguments),
+        Command::Upgrade(arguments) => commands::upgrade::run(&arguments),
         Command::Queue(arguments) => commands::queue::run(arguments),
         Command::Trace(arguments) => commands::trace::run(&arguments),
         Command::Suspend(arguments) => commands::suspend::suspend(arguments),

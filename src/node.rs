@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
@@ -16,6 +17,7 @@ use crate::observe::diagnostics::Level;
 use crate::policy::tls;
 use crate::runtime::Bell;
 use crate::runtime::ending::Ending;
+use crate::runtime::given;
 use crate::runtime::glommio::Watchdog;
 use crate::runtime::os::{self, Compute, ShardThread, probe};
 use crate::runtime::process::{self, DirectoryLock};
@@ -33,6 +35,7 @@ pub(crate) mod directory;
 mod engine;
 pub(crate) mod error;
 pub(crate) mod files;
+pub mod handover;
 mod hook;
 pub mod keygen;
 pub mod keys;
@@ -55,6 +58,7 @@ use engine::{Engine, choose};
 use error::FewFiles;
 pub use error::StartError;
 use files::{Filled, Known};
+use handover::Predecessor;
 use reload::{Reloader, Started};
 use room::ListenerRoom;
 
@@ -80,16 +84,20 @@ pub struct Node {
 
 impl Node {
     /// Starts everything, or nothing.
-    pub fn start(mut config: Config) -> Result<Node, StartError> {
+    pub fn start(config: Config) -> Result<Node, StartError> {
+        Node::start_after(config, None)
+    }
+
+    /// The same where another process hands over to this one: what needs no lock is got ready while that one still serves.
+    pub fn start_after(mut config: Config, before: Option<&mut Predecessor>) -> Result<Node, StartError> {
         let cores = probe::cores();
         let shards = config.shard_count(cores.len());
         let engine = judge(&config, shards, &cores)?;
         let data_dir = config.node.data_dir.clone();
-        let lock = directory::take(&config, shards)?;
-        let (id, origins) = directory::origins(&data_dir)?;
         let written = config.listeners.iter().map(|listener| listener.address.clone()).collect();
         let boot = Arc::new(Boot::of(&config));
-        let filled = complete(&mut config)?;
+        let (filled, lock) = filled_and_locked(&mut config, shards, before)?;
+        let (id, origins) = directory::origins(&data_dir)?;
         let (shown, own_servers) = (filled.each_shown(), filled.own_servers);
         let settings = Arc::new(config);
         let live = Arc::new(LiveConfig::new(settings.clone(), filled.contents, shards));
@@ -208,6 +216,7 @@ impl Node {
         match inbox.try_recv() {
             Ok(Report::Failed(error)) => Err(StartError::Refused(error)),
             _ => {
+                handover::tell_left_over(&self.settings);
                 self.health.open();
                 Ok(())
             }
@@ -233,33 +242,47 @@ impl Node {
 
     /// Drains: no new mail, what is in flight ends within a bound, everything is committed. True if every shard ended well. One that
     /// hangs is left behind. Balancers have `node.stop_grace` to see it coming: until that is over mail is taken as before.
-    pub fn stop(mut self) -> bool {
+    pub fn stop(self) -> bool {
+        self.end(End::Stop).0
+    }
+
+    /// Begins nothing more with next hops, or goes on with them. Mail is taken as before.
+    pub fn rest(&self, rests: bool) {
+        self.mesh.stages().rest(rests);
+    }
+
+    /// Attempts that are under way at next hops, a second ago at most.
+    pub fn under_way(&self) -> u64 {
+        self.instruments.iter().map(|shard| shard.counters.attempts_unsynced.get()).sum()
+    }
+
+    /// The state of an upgrade, which who asks is told.
+    pub fn upgrade(&self) -> &control::Upgrade {
+        self.health.upgrade()
+    }
+
+    /// Lets go of everything, for another process that has the listening sockets too: nobody is taken in from now on, sessions end between two
+    /// messages. Whether the spool is free; else only the end of this process frees it.
+    pub fn hand_over(self) -> bool {
+        self.mesh.stages().hand_over();
+        given::hand_on();
+        self.end(End::HandOver).1
+    }
+
+    /// Whether every shard ended well, and whether nobody is left that may write to the spool.
+    fn end(mut self, end: End) -> (bool, bool) {
         self.health.drain();
-        self.mesh.leave();
+        self.mesh.stages().leave();
         let grace = self.settings.node.stop_grace;
-        if self.started.load(Ordering::SeqCst) && !grace.is_zero() {
+        if self.started.load(Ordering::SeqCst) && !grace.is_zero() && end == End::Stop {
             process::pause(grace);
         }
         self.mesh.stop();
-        let (mut well, mut left_behind) = (true, false);
-        let ends = os::join_within(std::mem::take(&mut self.threads), limits::STOP_SHARDS_MAX);
-        for (index, end) in ends.into_iter().enumerate() {
-            well &= matches!(end, Some(Ok(())));
-            match end {
-                Some(Ok(())) => {}
-                Some(Err(error)) => {
-                    say(Level::Error, format_args!("shard {index} ended with an error: {error}"))
-                }
-                None => {
-                    left_behind = true;
-                    let seconds = limits::STOP_SHARDS_MAX.as_secs();
-                    say(
-                        Level::Error,
-                        format_args!("shard {index} did not end within {seconds} s and is left behind"),
-                    );
-                }
-            }
-        }
+        let most = match end {
+            End::Stop => limits::STOP_SHARDS_MAX,
+            End::HandOver => limits::UPGRADE_DRAIN + (limits::STOP_SHARDS_MAX - limits::DRAIN_MAX),
+        };
+        let (well, left_behind) = self.join_shards(most);
         os::paths::take_away();
         drop(self.watchdog.take());
         if let Some(control) = self.control.take() {
@@ -269,8 +292,56 @@ impl Node {
             // It may still write: nobody else may, as long as this process lives.
             std::mem::forget(self.lock);
         }
-        well
+        (well, !left_behind)
     }
+
+    /// Waits for the shards: whether all ended well, and whether one still runs.
+    fn join_shards(&mut self, most: Duration) -> (bool, bool) {
+        let (mut well, mut left_behind) = (true, false);
+        let ends = os::join_within(std::mem::take(&mut self.threads), most);
+        for (index, end) in ends.into_iter().enumerate() {
+            well &= matches!(end, Some(Ok(())));
+            match end {
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
+                    say(Level::Error, format_args!("shard {index} ended with an error: {error}"))
+                }
+                None => {
+                    left_behind = true;
+                    let seconds = most.as_secs();
+                    say(
+                        Level::Error,
+                        format_args!("shard {index} did not end within {seconds} s and is left behind"),
+                    );
+                }
+            }
+        }
+        (well, left_behind)
+    }
+}
+
+/// How a node ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Stop,
+    /// Another process goes on, and clients wait for it.
+    HandOver,
+}
+
+/// What the configuration names, and the data directory: that first, unless another process still has it, which lets go of it when all else is ready.
+fn filled_and_locked(
+    config: &mut Config,
+    shards: usize,
+    before: Option<&mut Predecessor>,
+) -> Result<(Filled, DirectoryLock), StartError> {
+    given::share_among(shards);
+    let Some(before) = before else {
+        let lock = directory::take(config, shards)?;
+        return Ok((complete(config)?, lock));
+    };
+    let filled = complete(config)?;
+    before.wait()?;
+    Ok((filled, directory::take(config, shards)?))
 }
 
 /// Resolves ports, none of which may be taken, and reads what the configuration names.

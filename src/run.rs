@@ -13,11 +13,17 @@ use relevo::config::value::show_duration;
 use relevo::control::reload::Reload;
 use relevo::control::{say, tell_panics};
 use relevo::limits;
+use relevo::node::handover::Predecessor;
 use relevo::node::{Node, StartError};
 use relevo::observe::diagnostics::{self, Level};
+use relevo::runtime::given::{self, GivenError};
 use relevo::runtime::notify;
 use relevo::runtime::output::last_words;
 use relevo::runtime::process::{self, Signal};
+
+mod upgrade;
+
+use upgrade::Upgraded;
 
 /// What an end in the middle of a start, or a stop that is asked for twice, does: all that counts is on the disk.
 const STARTING: u8 = 0;
@@ -29,6 +35,8 @@ const STOPPING: u8 = 2;
 pub enum RunError {
     /// No thread for signals could be started.
     NoThread(io::Error),
+    /// What the supervisor gave is of no use.
+    Given(GivenError),
     /// The node did not start: why, and what to do.
     Start(StartError),
     /// Nobody waits for signals any more.
@@ -41,6 +49,7 @@ impl fmt::Display for RunError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RunError::NoThread(error) => write!(formatter, "cannot start a thread: {error}"),
+            RunError::Given(error) => write!(formatter, "{error}"),
             RunError::Start(error) => write!(formatter, "{error}"),
             RunError::Deaf => write!(formatter, "the thread that waits for signals ended"),
             RunError::Stop => write!(formatter, "a shard did not end, or ended with an error"),
@@ -52,18 +61,32 @@ impl fmt::Display for RunError {
 pub fn run(config: Config) -> Result<(), RunError> {
     process::hold_signals();
     tell_panics();
+    for at in given::from_supervisor().map_err(RunError::Given)? {
+        say(Level::Info, format_args!("the supervisor gave a socket for {at}"));
+    }
     let stage = Arc::new(AtomicU8::new(STARTING));
     let signals = listen(stage.clone(), config.node.stop_grace + limits::STOP_MAX)?;
-    let node = Node::start(config).inspect_err(|_| say_what_is_left()).map_err(RunError::Start)?;
-    say(Level::Info, format_args!("{} shards on {}", node.instruments.len(), node.runtime));
-    for listener in &node.settings.listeners {
-        say(Level::Info, format_args!("listening on {}", listener.address));
-    }
-    if node.recovered > 0 {
-        say(Level::Info, format_args!("{} messages found in the spool", node.recovered));
-    }
+    let start = |config| {
+        let mut predecessor = Predecessor::find()?;
+        Ok((Node::start_after(config, predecessor.as_mut())?, predecessor))
+    };
+    let started = start(config).inspect_err(|_| say_what_is_left()).map_err(RunError::Start);
+    let (mut node, predecessor) = started?;
+    say_what_serves(&node);
     let reload = reload_on(node.reloader())?;
     stage.store(RUNNING, Ordering::SeqCst);
+    if let Some(predecessor) = predecessor {
+        let waited = predecessor.serving();
+        let shown = waited.unwrap_or_default().as_secs_f64();
+        match predecessor.failed() {
+            Some(why) => node.upgrade().failed(why),
+            None => node.upgrade().took_over(waited),
+        }
+        say(
+            Level::Info,
+            format_args!("sockets were handed over: who came meanwhile waited up to {shown:.2} s"),
+        );
+    }
     notify::supervisor().iter().for_each(|supervisor| supervisor.ready());
     loop {
         match signals.recv() {
@@ -76,9 +99,14 @@ pub fn run(config: Config) -> Result<(), RunError> {
                 node.reopen_logs();
                 say(Level::Info, format_args!("SIGUSR1: the log is opened again"));
             }
-            Ok(Signal::Nothing) => {
-                say(Level::Warning, format_args!("SIGUSR2: nothing to do; SIGUSR1 opens the log again"));
-            }
+            Ok(Signal::Upgrade) => match upgrade::upgrade(node, &signals) {
+                Upgraded::GoesOn(same) => node = *same,
+                Upgraded::Stops(same) => {
+                    node = *same;
+                    break;
+                }
+                Upgraded::Over => return Ok(()),
+            },
             Err(_) => return Err(RunError::Deaf),
         }
     }
@@ -93,6 +121,17 @@ pub fn run(config: Config) -> Result<(), RunError> {
     }
     say(Level::Info, format_args!("draining"));
     if node.stop() { Ok(()) } else { Err(RunError::Stop) }
+}
+
+/// What runs, where it listens, and what it found.
+fn say_what_serves(node: &Node) {
+    say(Level::Info, format_args!("{} shards on {}", node.instruments.len(), node.runtime));
+    for listener in &node.settings.listeners {
+        say(Level::Info, format_args!("listening on {}", listener.address));
+    }
+    if node.recovered > 0 {
+        say(Level::Info, format_args!("{} messages found in the spool", node.recovered));
+    }
 }
 
 /// A thread that reads the configuration again when it is told to: whoever hears signals must not wait for files and shards. One order that

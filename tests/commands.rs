@@ -25,7 +25,7 @@ const EVENTS: &str = "{\"time\":\"2026-11-30T05:00:00.500Z\",\"event\":\"bounced
 struct Scratch(tempfile::TempDir);
 
 /// All of which `--help` says something.
-const COMMANDS: [&str; 39] = [
+const COMMANDS: [&str; 40] = [
     "run",
     "check",
     "demo",
@@ -65,6 +65,7 @@ const COMMANDS: [&str; 39] = [
     "completions",
     "man",
     "top",
+    "upgrade",
 ];
 
 impl Scratch {

@@ -168,6 +168,7 @@ fn of_others() -> Vec<Notice<'static>> {
         Notice::Admin(Admin::Listed(blocked)),
         Notice::Admin(Admin::Delisted(blocked)),
         Notice::Admin(Admin::Quota(quota)),
+        Notice::Admin(Admin::Upgrade { by: "token ops" }),
         Notice::Admin(Admin::Reload { by: "user 0", changed: &["retry.first", "log"] }),
     ]
 }

@@ -512,3 +512,11 @@ stories!("troubles.py", None;
     the_clock_is_stepped,
     two_robots_answer_each_other,
 );
+
+stories!("upgrade.py", None;
+    sockets_of_a_supervisor_outlive_the_process,
+    binaries_take_over_and_refuse_nobody,
+    whoever_fails_leaves_the_other_serving,
+    a_kill_of_the_old_process_loses_nothing,
+    a_stop_in_an_upgrade_is_a_stop,
+);

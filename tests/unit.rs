@@ -63,5 +63,5 @@ fn the_relay_runs_under_systemd() {
     }
     let unit = unit();
     let arguments = [env!("CARGO_BIN_EXE_relevo"), unit.to_str().expect("a path in UTF-8")];
-    stories::tell(Command::new("timeout").args(["--kill-after=5", "180"]), "unit/systemd.py", &arguments);
+    stories::tell(Command::new("timeout").args(["--kill-after=5", "240"]), "unit/systemd.py", &arguments);
 }

@@ -69,7 +69,7 @@ impl Scratch {
     }
 
     fn check(&self, change: impl Fn(String) -> String) -> Checked {
-        let mut found = check(&change(self.text()), Path::new("relevo.toml"), true);
+        let mut found = check(&change(self.text()), Path::new("relevo.toml"), LookedAt::Machine);
         // How many files may be open is the machine's affair, and where the project lies that of whoever cloned it.
         let passing = self.0.path().starts_with("/tmp");
         let ours = |one: &ConfigError| {
@@ -355,7 +355,7 @@ fn keys_and_hashes_that_others_can_read_are_told() {
     for (name, line) in [("key.pem", 8), ("accounts", 10)] {
         for mode in [0o604, 0o660, 0o777] {
             fs::set_permissions(scratch.path(name), fs::Permissions::from_mode(mode)).unwrap();
-            let found = check(&text, Path::new("relevo.toml"), true);
+            let found = check(&text, Path::new("relevo.toml"), LookedAt::Machine);
             let told = lines(&found.warnings);
             assert!(told.contains(&format!("relevo.toml:{line}: ")), "{told}");
             assert!(told.contains(&format!("{name} has mode {mode:04o}")), "{told}");
@@ -418,7 +418,7 @@ fn a_mark_in_front_is_no_part_of_a_file() {
         fs::write(scratch.path(name), [b"\xef\xbb\xbf", &bytes[..]].concat()).unwrap();
     }
     let text = read(Path::new(&scratch.path("relevo.toml"))).unwrap();
-    let found = check(&text, Path::new("relevo.toml"), true);
+    let found = check(&text, Path::new("relevo.toml"), LookedAt::Machine);
     assert!(found.is_fine(), "{}", lines(&found.errors));
     let mut config = found.config.unwrap();
     let contents = node::files::fill(&mut config, Known::default()).whole().unwrap().contents;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use relevo::check::{self, Checked, ReadError};
+use relevo::check::{self, Checked, LookedAt, ReadError};
 use relevo::config::{Config, ConfigError};
 use serde_json::json;
 
@@ -26,6 +26,9 @@ pub struct Arguments {
     /// Look at the file alone: not at what it names on this machine (certificates, addresses, directories).
     #[arg(long)]
     file_only: bool,
+    /// Try no port and no socket: a supervisor may hold them for the relay, as deploy/relevo.socket does.
+    #[arg(long)]
+    no_ports: bool,
     /// Print a JSON object: ok, errors, warnings, summary.
     #[arg(long)]
     json: bool,
@@ -45,7 +48,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         Err(error) => return Err(error.to_string().into()),
     };
-    let checked = check::check(&text, path, !arguments.file_only);
+    let looked_at = match (arguments.file_only, arguments.no_ports) {
+        (true, _) => LookedAt::File,
+        (false, true) => LookedAt::MachineButPorts,
+        (false, false) => LookedAt::Machine,
+    };
+    let checked = check::check(&text, path, looked_at);
     if arguments.json {
         say!("{}", serde_json::to_string_pretty(&checked.summary()).map_err(|error| error.to_string())?);
         return if checked.is_fine() { Ok(()) } else { Err(Failure(NO, String::new())) };

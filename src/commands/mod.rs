@@ -23,6 +23,7 @@ mod table;
 pub mod token;
 pub mod top;
 pub mod trace;
+pub mod upgrade;
 pub mod warmup;
 pub mod why;
 mod words;

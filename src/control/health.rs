@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use axum::http::StatusCode;
 
 use crate::control::notices::Notices;
+use crate::control::upgrade::Upgrade;
 use crate::control::watch::{REFUSED, joined};
 use crate::limits;
 
@@ -22,6 +23,7 @@ pub struct Health {
     looked: AtomicU64,
     /// What is wrong besides.
     pub(crate) notices: Notices,
+    upgrade: Upgrade,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +48,11 @@ impl Health {
     /// The node stops.
     pub fn drain(&self) {
         self.stage.store(DRAINING, Ordering::SeqCst);
+    }
+
+    /// How far another process is that takes over.
+    pub fn upgrade(&self) -> &Upgrade {
+        &self.upgrade
     }
 
     /// Whether mail is taken, as far as the node's life goes.

@@ -31,6 +31,7 @@ mod page;
 mod say;
 mod reader;
 mod room;
+mod probe;
 mod search;
 mod service;
 mod spare;
@@ -41,6 +42,7 @@ pub mod store;
 mod streams;
 pub mod suppression;
 mod thread;
+mod upgrade;
 pub mod tls_rpt;
 pub mod unsubscribe;
 pub mod verifier;
@@ -50,9 +52,9 @@ mod words;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -62,7 +64,8 @@ use crate::limits;
 use crate::observe::Instruments;
 use crate::observe::diagnostics::Level;
 use crate::observe::families::Family;
-use crate::runtime::files::{self, Reserve};
+use crate::runtime::files::Reserve;
+use crate::runtime::given::{self, At, Listed};
 use crate::runtime::{local, process};
 use crate::shard::mesh::Mesh;
 use crate::time::Instant;
@@ -71,8 +74,10 @@ use accounting::Accounting;
 pub use certificates::{Showing, ShownCertificate};
 pub use error::StartError;
 pub use health::Health;
+use probe::RoomProbe;
 pub use say::say;
 use thread::Worker;
+pub use upgrade::Upgrade;
 pub(crate) use watch::exact;
 pub use words::tell_panics;
 
@@ -185,6 +190,8 @@ pub struct Control {
     log: Option<Accounting>,
     words: Words,
     reopen: Arc<AtomicU64>,
+    /// What it listens on, so that it can be handed on. Last: threads that are left behind still have it.
+    listed: Vec<Listed>,
     /// Where HTTP is served, port 0 resolved.
     pub http: Option<SocketAddr>,
 }
@@ -226,6 +233,8 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let listener = setup.section.http.map(listen).transpose()?;
     let http = listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let listeners = pages(&setup)?;
+    let network = listener.iter().chain(listeners.iter().map(|(listener, _)| listener));
+    let mut listed: Vec<Listed> = network.filter_map(listed).collect();
     let words = Words::start(setup.instruments.clone(), setup.health.clone())?;
     let decided = decisions::open(&setup.data_dir, &setup.mesh, journal.as_ref(), &setup.listed)?;
     let reopen = Arc::new(AtomicU64::new(0));
@@ -262,13 +271,26 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let pages = pages.transpose().map_err(StartError::Thread)?;
     let orders = (desk, lists, barrier());
     let (passing, passed) = http.map(|_| mpsc::channel(limits::API_PASSED)).unzip();
-    let service = serve_commands(&setup, (http, passed), (&reserve, &journal), orders)?;
+    let service = serve_commands(&setup, (http, passed), (&reserve, &journal), (orders, &mut listed))?;
     let askers = ask_others(&setup, challenges).map_err(StartError::Thread)?;
     let control = Worker::start("relevo-control", move |turn| {
         run(setup, journal, listener.map(|listener| (listener, passing)), &reserve, turn)
     })
     .map_err(StartError::Thread)?;
-    Ok(Control { control, service, decisions, blocklists, askers, reader, pages, log, words, reopen, http })
+    Ok(Control {
+        control,
+        service,
+        decisions,
+        blocklists,
+        askers,
+        reader,
+        pages,
+        log,
+        words,
+        reopen,
+        listed,
+        http,
+    })
 }
 
 impl Control {
@@ -280,6 +302,7 @@ impl Control {
 
     /// Writes what is left of the logs, within a bound, and ends.
     pub fn stop(self) {
+        drop(self.listed);
         if let Some((service, file)) = self.service {
             drop(file);
             service.stop(limits::LAST_WRITES);
@@ -332,6 +355,11 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     process::listen_alone(address).map_err(|error| StartError::Http(address, error))
 }
 
+/// Says that it is open, so that it can be handed on. Without a descriptor for that it is not.
+fn listed(listener: &TcpListener) -> Option<Listed> {
+    given::listed_here(At::Network(listener.local_addr().ok()?), None, listener).ok()
+}
+
 /// Opens the ports of pages, each with whether TLS is spoken there.
 fn pages(setup: &Setup) -> Result<Vec<(TcpListener, bool)>, StartError> {
     let wanted = [(setup.public.https, true), (setup.public.http, false)];
@@ -374,7 +402,7 @@ fn serve_commands(
     setup: &Setup,
     (http, passed): (Option<SocketAddr>, Option<mpsc::Receiver<http::Passed>>),
     (reserve, journal): (&Arc<Reserve>, &Option<Arc<journal::Shared>>),
-    orders: Orders,
+    (orders, listed): (Orders, &mut Vec<Listed>),
 ) -> Result<Option<(Worker, Option<local::File>)>, StartError> {
     let opened = setup.section.socket.as_deref().map(|path| {
         let opened = local::listen(path, limits::LOCAL_BACKLOG);
@@ -385,6 +413,8 @@ fn serve_commands(
         let told = (!setup.section.socket_named).then(|| say(Level::Warning, format_args!("{problem}")));
         told.map(|()| None).ok_or(problem)
     })?;
+    // Without a descriptor for it, it is not handed on.
+    listed.extend(opened.iter().filter_map(|opened| opened.listed().ok()));
     let (listener, file) = opened.map(local::Local::into_parts).unzip();
     let http = http.zip(passed);
     if listener.is_none() && http.is_none() {

@@ -61,6 +61,8 @@ pub enum StartError {
     Refused(start::StartError),
     /// A shard says nothing.
     Silent,
+    /// The process that was to hand over does not: why.
+    Handover(String),
 }
 
 impl fmt::Display for StartError {
@@ -96,6 +98,7 @@ impl fmt::Display for StartError {
             StartError::Shard(index, error) => write!(formatter, "cannot start shard {index}: {error}"),
             StartError::Refused(error) => write!(formatter, "{error}"),
             StartError::Silent => formatter.write_str("a shard did not start"),
+            StartError::Handover(words) => write!(formatter, "nothing was handed over: {words}"),
         }
     }
 }

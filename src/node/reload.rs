@@ -240,7 +240,7 @@ impl Reloader {
     ) -> Result<Vec<Receiver<T>>, NotPrepared> {
         let mut all = Vec::new();
         for shard in 0..self.mesh.shards() {
-            if !self.health.is_open() || self.mesh.stopping() {
+            if !self.health.is_open() || self.mesh.stopping() || self.health.upgrade().is_under_way() {
                 return Err(NotPrepared::NotServing);
             }
             let (tell, told) = unbounded();
@@ -462,7 +462,7 @@ impl NotPrepared {
                 places.remark("", format!("too much is asked of shard {shard} already"), again)
             }
             NotPrepared::NotServing => {
-                places.remark("", "the relay is starting or stopping", "ask again in a moment")
+                places.remark("", "the relay is starting, stopping or handing over", "ask again in a moment")
             }
         }
     }

@@ -30,6 +30,11 @@ pub enum Admin<'a> {
         /// Keys that differ.
         changed: &'a [&'a str],
     },
+    /// Another process is to take over from this one.
+    Upgrade {
+        /// Who asked for it.
+        by: &'a str,
+    },
     /// An address of a source is on a list of others (`[blocklists]`).
     Listed(Listed<'a>),
     /// It is not any more.

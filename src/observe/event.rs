@@ -3,6 +3,7 @@
 //! An [`Event`] is of accepted mail: none is dropped, and each follows from what a lane's record holds, as does its id. A [`Notice`] is of
 //! anything else, and may be dropped. Which fields each kind has is in `docs/events.schema.json`; `tests/events.rs` holds both together.
 
+mod admin;
 mod json;
 
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +17,7 @@ pub use crate::observe::admin::{Admin, Change, ListChange, Listed, QuotaUse, Sus
 use crate::time::{UnixMillis, write_decimal};
 
 pub(super) use json::message;
-use json::{address, code, field, number, own_address, some_number, string, strings, text, until};
+use json::{address, code, field, number, own_address, some_number, string, strings, text};
 
 /// The message that an event is of, and which of its recipients.
 #[derive(Clone, Copy, Debug)]
@@ -337,7 +338,7 @@ impl Encoder {
         out.extend_from_slice(&self.node);
         match notice {
             Notice::Rejected(rejected) => encode_rejected(rejected, out),
-            Notice::Admin(admin) => encode_admin(admin, out),
+            Notice::Admin(admin) => admin::encode(admin, out),
         }
         out.extend_from_slice(b"}\n");
     }
@@ -430,66 +431,4 @@ fn encode_rejected(rejected: &Rejected<'_>, out: &mut Vec<u8>) {
     }
     code(rejected.enhanced, out);
     some_number("left_out", rejected.left_out, out);
-}
-
-fn encode_admin(admin: &Admin<'_>, out: &mut Vec<u8>) {
-    let (action, by) = match admin {
-        Admin::Retry(change) => ("retry", change.by),
-        Admin::Bounce(change) => ("bounce", change.by),
-        Admin::Hold(change) => ("hold", change.by),
-        Admin::Release(change) => ("release", change.by),
-        Admin::Trace(change) => ("trace", change.by),
-        Admin::Suspend(suspended) => ("suspend", suspended.by),
-        Admin::Resume(suspended) => ("resume", suspended.by),
-        Admin::Suppress(change) => ("suppress", change.by),
-        Admin::Unsuppress(change) => ("unsuppress", change.by),
-        Admin::Reload { by, .. } => ("reload", *by),
-        Admin::Listed(listed) => ("listed", listed.by),
-        Admin::Delisted(listed) => ("delisted", listed.by),
-        Admin::Quota(_) => ("quota", "quota"),
-    };
-    text("action", action, out);
-    text("by", by, out);
-    match admin {
-        Admin::Trace(change) => text("filter", change.filter, out),
-        Admin::Retry(change) | Admin::Bounce(change) | Admin::Hold(change) | Admin::Release(change) => {
-            text("filter", change.filter, out);
-            text("reason", change.reason, out);
-            number("count", change.recipients, out);
-        }
-        Admin::Suppress(change) | Admin::Unsuppress(change) => {
-            text("filter", change.filter, out);
-            text("reason", change.reason, out);
-            number("count", change.entries, out);
-        }
-        Admin::Suspend(suspended) | Admin::Resume(suspended) => {
-            text("filter", suspended.filter, out);
-            text("effect", suspended.effect, out);
-            text("reason", suspended.reason, out);
-            until(suspended.until, out);
-        }
-        Admin::Listed(listed) | Admin::Delisted(listed) => {
-            text("source", listed.source, out);
-            text("address", listed.address, out);
-            text("reason", listed.reason, out);
-        }
-        Admin::Quota(quota) => {
-            text("filter", quota.filter, out);
-            text("reason", quota.reason, out);
-            for (name, value) in [("percent", quota.percent), ("count", quota.used), ("most", quota.most)] {
-                number(name, value, out);
-            }
-            until(quota.until, out);
-        }
-        Admin::Reload { changed, .. } => {
-            out.extend_from_slice(b",\"changed\":[");
-            for (place, key) in changed.iter().enumerate() {
-                if place > 0 {
-                    out.push(b',');
-                }
-                string(key.as_bytes(), out);
-            }
-            out.push(b']');
-        }
-    }
 }

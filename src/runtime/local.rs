@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags};
 
 use crate::limits;
+use crate::runtime::given::{self, At, Listed, Taken};
 use crate::runtime::process;
 
 /// Why it cannot be served. The operator's to mend.
@@ -63,16 +64,25 @@ pub struct Local {
     /// The socket.
     pub listener: UnixListener,
     path: PathBuf,
-    file: (u64, u64),
+    /// By device and number; None: it is a supervisor's.
+    file: Option<(u64, u64)>,
 }
 
-/// Opens it, for this process's user alone: nobody can connect before that is so. What an earlier process left there is replaced.
+/// Opens it, for this process's user alone: nobody can connect before that is so. What an earlier process left there is replaced; what it was
+/// given, or handed over, it takes as it is.
 pub fn listen(path: &Path, backlog: i32) -> Result<Local, LocalError> {
-    open(path, backlog, Mode::RUSR | Mode::WUSR)
+    match given::take_alone(&At::Path(path.to_owned()))? {
+        Some(Taken::Shared(fd)) => Ok(Local { listener: fd.into(), path: path.to_owned(), file: None }),
+        Some(Taken::Own(mut all, file)) => {
+            let fd = all.pop().ok_or(io::Error::from(io::ErrorKind::NotFound))?;
+            Ok(Local { listener: fd.into(), path: path.to_owned(), file })
+        }
+        None => open(path, backlog, Mode::RUSR | Mode::WUSR),
+    }
 }
 
-/// The same for this process's group too.
-pub fn listen_for_group(path: &Path, backlog: i32) -> Result<Local, LocalError> {
+/// Opens it for this process's group too.
+pub(super) fn open_for_group(path: &Path, backlog: i32) -> Result<Local, LocalError> {
     open(path, backlog, Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP)
 }
 
@@ -100,7 +110,8 @@ fn open(path: &Path, backlog: i32, mode: Mode) -> Result<Local, LocalError> {
     if !found.file_type().is_socket() || found.permissions().mode() & 0o777 & !mode.bits() != 0 {
         return Err(LocalError::Replaced);
     }
-    let served = Local { listener: socket.into(), path: path.to_owned(), file: (found.dev(), found.ino()) };
+    let served =
+        Local { listener: socket.into(), path: path.to_owned(), file: Some((found.dev(), found.ino())) };
     socket2::SockRef::from(&served.listener).listen(backlog)?;
     Ok(served)
 }
@@ -142,6 +153,9 @@ fn alone_in(path: &Path) -> Result<Option<std::fs::File>, LocalError> {
 
 /// Whether [`listen`] could be done there now. Nothing is made or taken away.
 pub fn probe(path: &Path) -> Result<(), LocalError> {
+    if given::is_there(&At::Path(path.to_owned())) {
+        return Ok(());
+    }
     socket2::SockAddr::unix(path)?;
     match std::fs::symlink_metadata(path) {
         Ok(_) => look(path).map(drop)?,
@@ -185,6 +199,11 @@ fn look(path: &Path) -> Result<bool, LocalError> {
 }
 
 impl Local {
+    /// Says that it is open, so that it can be handed on.
+    pub fn listed(&self) -> io::Result<Listed> {
+        given::listed_here(At::Path(self.path.clone()), self.file, &self.listener)
+    }
+
     /// The socket, to be served, and what takes its file away.
     pub fn into_parts(self) -> (UnixListener, File) {
         (self.listener, File { path: self.path, file: self.file })
@@ -195,13 +214,28 @@ impl Local {
 #[derive(Debug)]
 pub struct File {
     path: PathBuf,
-    file: (u64, u64),
+    file: Option<(u64, u64)>,
+}
+
+impl File {
+    /// That of a socket which an earlier process opened.
+    pub(super) fn known(path: &Path, file: (u64, u64)) -> File {
+        File { path: path.to_owned(), file: Some(file) }
+    }
+
+    /// By device and number.
+    pub(super) fn number(&self) -> Option<(u64, u64)> {
+        self.file
+    }
 }
 
 impl Drop for File {
     fn drop(&mut self) {
+        if self.file.is_none() || given::is_handed_on() {
+            return;
+        }
         let found = std::fs::symlink_metadata(&self.path).ok().map(|found| (found.dev(), found.ino()));
-        if found == Some(self.file) {
+        if found == self.file {
             let _ = std::fs::remove_file(&self.path);
         }
     }
@@ -276,7 +310,7 @@ mod tests {
     fn one_for_the_group_is_for_nobody_else() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("smtp.sock");
-        let _served = listen_for_group(&path, 8).unwrap();
+        let _served = open_for_group(&path, 8).unwrap();
         let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o660, "whatever the umask is");
     }

@@ -29,6 +29,7 @@ pub mod epoll;
 pub mod exchange;
 pub mod file_map;
 pub mod files;
+pub mod given;
 pub mod glommio;
 pub mod local;
 pub mod map;
@@ -39,6 +40,7 @@ pub mod process;
 pub mod remote;
 pub mod replace;
 pub mod sim;
+pub mod succession;
 pub mod terminal;
 mod workspace;
 
@@ -242,6 +244,10 @@ pub trait Listener: 'static {
     fn poll_acceptable(&self, context: &mut Context<'_>) -> Poll<()>;
     /// The bound address (port 0 resolved).
     fn local_address(&self) -> io::Result<SocketAddr>;
+    /// Whether a supervisor keeps it open when this process ends: who waits there is served by the next.
+    fn is_kept(&self) -> bool {
+        false
+    }
 }
 
 /// A connected datagram socket.

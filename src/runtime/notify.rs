@@ -2,13 +2,17 @@
 //! and how it is. Where there is none (`NOTIFY_SOCKET` is not set) nothing is told, and nothing else differs. Never by a shard.
 
 use std::ffi::OsString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sendto, socket_with};
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
+    SocketType, sendmsg_addr, sendto, socket_with,
+};
 
 use crate::limits;
 use crate::runtime::process;
@@ -90,6 +94,27 @@ impl Supervisor {
         let mut told = self.told();
         told.stage = Stage::Stopping;
         self.send("STOPPING=1", SendFlags::NOSIGNAL);
+    }
+
+    /// Another process of ours is the one that serves, as which it is known from now on. Waits until that was heard, within a bound: of a process that
+    /// is no more nobody would know whose word it was.
+    pub fn succeeded_by(&self, process: u32) {
+        self.told().stage = Stage::Stopping;
+        self.send(&format!("MAINPID={process}\nREADY=1"), SendFlags::NOSIGNAL);
+        let Ok((ours, theirs)) = std::io::pipe() else { return };
+        let descriptors = [theirs.as_fd()];
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        let words = [std::io::IoSlice::new(b"BARRIER=1")];
+        let sent = sendmsg_addr(&self.socket, &self.address, &words, &mut control, SendFlags::NOSIGNAL);
+        drop(theirs);
+        if sent.is_ok() {
+            let seconds = limits::SUPERVISOR_BARRIER.as_secs() as i64;
+            // It is closed when all before was heard.
+            let mut set = [PollFd::new(&ours, PollFlags::IN)];
+            let _ = poll(&mut set, Some(&Timespec { tv_sec: seconds, tv_nsec: 0 }));
+        }
     }
 
     /// How it is, as often as somebody looks: told when `state` changes and a few times in the time in which the supervisor wants to hear that
@@ -175,6 +200,30 @@ mod tests {
         assert_eq!(heard(&theirs).unwrap(), "STOPPING=1");
         drop(reload);
         assert_eq!(heard(&theirs), None, "it stops, whatever ends meanwhile");
+    }
+
+    #[test]
+    fn who_takes_over_is_told_and_a_supervisor_that_hears_nothing_holds_nobody_up() {
+        let (ours, theirs, _scratch) = supervised(None, None);
+        ours.ready();
+        heard(&theirs).unwrap();
+        let hears = std::thread::Builder::new().spawn(move || {
+            theirs.set_nonblocking(false).unwrap();
+            let mut bytes = [0; 100];
+            let count = theirs.recv(&mut bytes).unwrap();
+            assert_eq!(&bytes[..count], b"MAINPID=77\nREADY=1");
+            // What came with it is closed where nobody takes it.
+            let count = theirs.recv(&mut bytes).unwrap();
+            assert_eq!(&bytes[..count], b"BARRIER=1");
+            theirs
+        });
+        let began = process::since_boot();
+        ours.succeeded_by(77);
+        assert!(process::since_boot() - began < limits::SUPERVISOR_BARRIER, "it was heard");
+        let theirs = hears.unwrap().join().unwrap();
+        drop(ours.reloading());
+        theirs.set_nonblocking(true).unwrap();
+        assert_eq!(heard(&theirs), None, "it is another's to say how it is");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::limits;
+use crate::runtime::given::{self, At, Taken};
 use crate::runtime::{files, output};
 use crate::time::UnixMillis;
 
@@ -296,6 +297,9 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
 
 /// Whether the address can be listened on; port 0 becomes a free port. SO_REUSEPORT would hide another process there.
 pub fn probe_port(address: SocketAddr) -> io::Result<SocketAddr> {
+    if given::is_there(&At::Network(address)) {
+        return Ok(address);
+    }
     listen_alone(address)?.local_addr()
 }
 
@@ -313,6 +317,13 @@ pub fn probe_beside(address: SocketAddr, open: &[SocketAddr]) -> io::Result<Sock
 /// A listener of an ordinary thread, the only one of its address. As those of shards: what waits of earlier connections is not in the way,
 /// and IPv6 is IPv6 alone, so that `[::]` takes nothing from `0.0.0.0`.
 pub fn listen_alone(address: SocketAddr) -> io::Result<TcpListener> {
+    match given::take_alone(&At::Network(address))? {
+        Some(Taken::Shared(fd)) => return Ok(fd.into()),
+        Some(Taken::Own(mut all, _)) => {
+            return all.pop().map(Into::into).ok_or(io::ErrorKind::NotFound.into());
+        }
+        None => {}
+    }
     let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
@@ -414,12 +425,12 @@ pub fn end(code: u8, words: &str) -> ! {
 pub enum Signal {
     /// Finish and end.
     Stop,
-    /// Nothing yet: SIGHUP is reserved for reading the configuration again.
+    /// Read the configuration again.
     Reload,
     /// The log was moved away: open it again.
     Reopen,
-    /// Nothing, and they should know.
-    Nothing,
+    /// Have the binary that is installed now take over.
+    Upgrade,
 }
 
 /// Waits for a signal held back by [`hold_signals`], at most until `milliseconds` have passed.
@@ -441,7 +452,7 @@ pub fn wait_for_signal(milliseconds: u64) -> Option<Signal> {
         libc::SIGTERM | libc::SIGINT => Some(Signal::Stop),
         libc::SIGHUP => Some(Signal::Reload),
         libc::SIGUSR1 => Some(Signal::Reopen),
-        libc::SIGUSR2 => Some(Signal::Nothing),
+        libc::SIGUSR2 => Some(Signal::Upgrade),
         _ => None,
     }
 }

@@ -31,6 +31,7 @@ use crate::shard::quota::QuotaDesk;
 use crate::shard::rates::ClientRates;
 use crate::shard::reading::Reading;
 use crate::shard::sessions::Sessions;
+use crate::shard::stages::Stages;
 use crate::shard::store::maps::LaneMaps;
 use crate::shard::store::places::Places;
 use crate::shard::sts::StsPolicies;
@@ -92,8 +93,7 @@ pub struct Mesh {
     known_tenants: KnownTenants,
     /// The suppression list, as control keeps it.
     suppression: Arc<Shared>,
-    leaving: AtomicBool,
-    stop: AtomicBool,
+    stages: Stages,
     /// Shards that have nothing in flight, while the node drains.
     quiet: Vec<AtomicBool>,
     /// Outcome credits of a lane at each home shard.
@@ -191,8 +191,7 @@ impl Mesh {
             hooking: Hooking::default(),
             known_tenants: KnownTenants::default(),
             suppression: Arc::default(),
-            leaving: AtomicBool::new(false),
-            stop: AtomicBool::new(false),
+            stages: Stages::default(),
             credits: u32::try_from(credits).unwrap_or(u32::MAX),
             lend_at: room.lend_at,
             progress: Progress::new(shards),
@@ -553,19 +552,14 @@ impl Mesh {
         self.open.load(Ordering::SeqCst)
     }
 
-    /// The node is about to stop: balancers that look are told, and nobody else.
-    pub fn leave(&self) {
-        self.leaving.store(true, Ordering::SeqCst);
-    }
-
-    /// Whether that was said.
-    pub fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Relaxed)
+    /// How far the node is on its way out.
+    pub fn stages(&self) -> &Stages {
+        &self.stages
     }
 
     /// Asks every shard to drain.
     pub fn stop(&self) {
-        self.stop.store(true, Ordering::SeqCst);
+        self.stages.stop();
         for inbox in &self.inboxes {
             inbox.bell.ring();
         }
@@ -594,6 +588,6 @@ impl Mesh {
 
     /// Whether the node drains.
     pub fn stopping(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.stages.is_stopping()
     }
 }

@@ -25,6 +25,7 @@ mod handed;
 mod dialogues;
 mod progress;
 pub mod mesh;
+pub mod stages;
 pub mod reading;
 pub mod verifying;
 pub mod hooking;

@@ -415,12 +415,14 @@ fn repeats(folded: &Folded, credits: usize) -> u64 {
     counts.iter().sum()
 }
 
-/// Waits for the order to stop, then until nothing is in flight, or for [`limits::DRAIN_MAX`].
+/// Waits for the order to stop, then until nothing is in flight, or for [`limits::DRAIN_MAX`]; where clients wait for another process, for less.
 async fn drain<R: Runtime>(shard: &Rc<Shard<R>>) {
     while !shard.draining.get() {
         shard.timers.sleep_until(shard.runtime.now() + limits::STOP_ASKED_LOOK).await;
     }
-    let give_up = shard.runtime.now() + limits::DRAIN_MAX;
+    let hands_over = shard.mesh.stages().hands_over();
+    let most = if hands_over { limits::UPGRADE_DRAIN } else { limits::DRAIN_MAX };
+    let give_up = shard.runtime.now() + most;
     while shard.runtime.now() < give_up {
         // What this shard received is told before what others say of it, which they say when all are quiet.
         shard.say.events.borrow_mut().flush();

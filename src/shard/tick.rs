@@ -8,7 +8,7 @@ use crate::queue::destinations::SiteKey;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::outbound::dispatch::carry_out;
-use crate::shard::outbound::{asking, borrow, egress, line, overflow, reroute, tend, unanswered};
+use crate::shard::outbound::{asking, borrow, egress, line, overflow, reroute, rest, tend, unanswered};
 use crate::shard::{suspend, tell};
 use crate::time::Instant;
 
@@ -44,6 +44,7 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
         overflow::tick(&shard);
         if round.is_multiple_of(4) {
             egress::tick(&shard);
+            rest::tick(&shard);
             tend::tick(&shard);
             unanswered::tick(&shard);
             shard.outbound.resolver.look_at_files();

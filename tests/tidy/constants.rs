@@ -29,6 +29,7 @@ const MAY: &[(&str, &[&str], &str)] = &[
         "layout of a waker's word",
     ),
     ("src/runtime/mod.rs", &["COUNT"], "how many kinds there are"),
+    ("src/runtime/succession.rs", &["ROOM"], "how the kernel lays out a message"),
     ("src/runtime/terminal.rs", &["CTRL_C", "CTRL_D", "CTRL_U"], "keys"),
     ("src/run.rs", &["STARTING", "RUNNING", "STOPPING"], "states in an atomic"),
     ("src/control/overview/", &["KINDS", "GROWING", "MINUTE"], "how many kinds there are, and a unit"),

@@ -16,11 +16,12 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 
 HERE = os.path.abspath(__file__)
-TIME = 130
+TIME = 200
 # Of the machine in the namespace, besides the loopback.
 OWN_ADDRESS = "192.0.2.2"
 UNITS = "/usr/lib/systemd/system"
@@ -62,7 +63,7 @@ def main(binary, unit):
             '[[listener]]\naddress = "127.0.0.1:25"\n[[route]]\ndomain = "d.example"\nto = "smtp://127.0.0.1:2525"\n'
             '[spool]\nsegment_size = "4MiB"\n'
         )
-    for source, name in ((binary, "relevo"), (unit, "relevo.service"), (HERE, "systemd.py")):
+    for source, name in ((binary, "relevo"), (unit, "relevo.service"), (unit.replace(".service", ".socket"), "relevo.socket"), (HERE, "systemd.py")):
         shutil.copy(source, f"{scratch}/{name}")
     group = f"{cgroup()}/relevo-unit-test-{os.getpid()}"
     os.mkdir(group)
@@ -146,6 +147,12 @@ def init(scratch):
         file.write(f'#!/bin/sh\nexport PYTHONHOME=/run/prefix\nexec /run/prefix/{os.path.relpath(python, prefix)} "$@"\n')
     os.chmod("/run/python", 0o755)
     shutil.copy("/run/scratch/relevo.service", UNITS)
+    # Ports as the configuration has them.
+    with open("/run/scratch/relevo.socket") as file:
+        shipped = file.read()
+    assert "ListenStream=0.0.0.0:25\nListenStream=[::]:25\n" in shipped
+    with open(f"{UNITS}/relevo.socket", "w") as file:
+        file.write(shipped.replace("ListenStream=0.0.0.0:25\nListenStream=[::]:25\n", "ListenStream=127.0.0.1:25\n"))
     units = {"test.target": TARGET, "story.service": STORY.format(here="/run/scratch/systemd.py")}
     # What units hang on by default is there, and empty.
     for name in ("sysinit", "basic", "shutdown", "network-online", "multi-user", "umount", "final"):
@@ -184,7 +191,7 @@ def contained():
     for place in ("/tmp", "/var", "/dev/shm", "/etc/systemd"):
         assert not [name for name in os.listdir(place) if name not in ("lib", "log", "tmp")], f"{place} is not ours"
     here = os.listdir(UNITS)
-    assert len(here) == 11 and [name for name in here if os.path.isdir(f"{UNITS}/{name}")] == ["relevo.service.d"], here
+    assert len(here) == 12 and [name for name in here if os.path.isdir(f"{UNITS}/{name}")] == ["relevo.service.d"], here
 
 
 def ask(path):
@@ -271,6 +278,78 @@ def supervised():
     wait(lambda: "ok" in ask("/readyz"), "the relay after that")
 
 
+class Connecting:
+    """A client that comes again and again; each time it is greeted, however long that takes."""
+
+    def __init__(self):
+        self.over, self.wrong, self.greeted, self.longest = threading.Event(), [], 0, 0
+        self.thread = threading.Thread(target=self.come, daemon=True)
+        self.thread.start()
+
+    def come(self):
+        while not self.over.is_set():
+            began = time.monotonic()
+            try:
+                client = socket.create_connection(("127.0.0.1", 25), 30)
+                greeting = client.makefile("rb").readline()
+                if greeting[:3] not in (b"220", b"421"):
+                    self.wrong.append(greeting)
+                client.close()
+                self.greeted += 1
+            except OSError as error:
+                self.wrong.append(error)
+            self.longest = max(self.longest, time.monotonic() - began)
+            time.sleep(0.02)
+
+    def end(self, words):
+        self.over.set()
+        self.thread.join(40)
+        print(f"{words}: {self.greeted} connections, the longest wait {self.longest:.2f} s")
+        assert not self.wrong and self.greeted > 20, (self.wrong[:5], self.greeted)
+
+
+def succeeded():
+    """Another process takes over: systemd knows it as the service's, hears from it, and stops it."""
+    pid, started, clients = int(show("MainPID")), show("NRestarts"), Connecting()
+    time.sleep(0.5)
+    done = subprocess.run(["relevo", "upgrade"], capture_output=True, text=True, timeout=60)
+    print(done.stdout + done.stderr)
+    assert done.returncode == 0, done
+    wait(lambda: int(show("MainPID")) not in (0, pid), "the new process to be the service's")
+    after = int(show("MainPID"))
+    wait(lambda: not os.path.exists(f"/proc/{pid}"), "the end of the old process")
+    assert f"process {after} " in done.stdout, (after, done.stdout)
+    # It says that it lives, or it would be ended by now.
+    time.sleep(2 * WATCHDOG)
+    assert (int(show("MainPID")), show("ActiveState"), show("SubState"), show("NRestarts")) == (after, "active", "running", started)
+    assert show("StatusText").startswith("takes mail"), show("StatusText")
+    clients.end("upgrade")
+    # A crash of it is seen as one.
+    os.kill(after, 9)
+    wait(lambda: int(show("MainPID")) not in (0, after), "another start")
+    wait(lambda: "ok" in ask("/readyz"), "the relay after a crash of who took over")
+    subprocess.run(["systemctl", "stop", "relevo.service"], check=True, timeout=60)
+    assert show("Result") == "success", show("Result")
+
+
+def held():
+    """Its ports are systemd's, and it comes and goes."""
+    subprocess.run(["systemctl", "start", "relevo.socket"], check=True, timeout=60)
+    subprocess.run(["systemctl", "start", "relevo.service"], check=True, timeout=60)
+    wait(lambda: "ok" in ask("/readyz"), "the relay")
+    clients = Connecting()
+    for verb in ("restart", "upgrade", "restart"):
+        time.sleep(0.5)
+        if verb == "restart":
+            subprocess.run(["systemctl", "restart", "relevo.service"], check=True, timeout=60)
+        else:
+            subprocess.run(["relevo", "upgrade"], check=True, timeout=60, stdout=subprocess.DEVNULL)
+        wait(lambda: "ok" in ask("/readyz"), f"the relay after {verb}")
+    clients.end("restarts with a socket unit")
+    subprocess.run(["systemctl", "stop", "relevo.socket", "relevo.service"], check=True, timeout=60)
+    assert show("Result") == "success", show("Result")
+
+
 def look():
     wait(lambda: "ok" in ask("/readyz"), "the relay")
     pid = int(show("MainPID"))
@@ -299,8 +378,8 @@ def look():
     wait(lambda: "ok" in ask("/readyz"), "the relay after a crash")
     wait(lambda: 'relevo_spool_messages{shard="0"} 1' in ask("/metrics"), "what was taken")
     supervised()
-    subprocess.run(["systemctl", "stop", "relevo.service"], check=True, timeout=60)
-    assert show("Result") == "success", show("Result")
+    succeeded()
+    held()
     with open("/run/scratch/words") as file:
         words = file.read()
     # Nothing that it wants is refused.

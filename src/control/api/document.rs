@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use super::routes::{ROUTES, Route};
-use super::shape::{self, me, overview, quota, suppression, trace, warmup, why};
+use super::shape::{self, me, overview, quota, suppression, trace, upgrade, warmup, why};
 use super::told::{self, Answer, Body, Document, Parameter};
 use crate::limits;
 use crate::queue::{select, suspension};
@@ -40,6 +40,7 @@ mod tests;
     suppression::ChangeSuppression,
     suppression::SuppressionChanged,
     suppression::SuppressionImported,
+    upgrade::UpgradeStatus,
 )))]
 struct Shapes;
 

@@ -39,6 +39,7 @@ mod status;
 mod suppression;
 mod suspend;
 mod trace;
+mod upgrade;
 mod tenancy;
 mod told;
 pub(super) mod veil;

@@ -14,8 +14,8 @@ use super::answers::{Api, Problem};
 use super::tenancy::Tenants;
 use super::told::{self, Told};
 use super::{
-    change, content, events, gate, import, me, overview, queue, quotas, reload, status, suppression, suspend,
-    trace, warmup, why,
+    change, content, events, gate, import, me, overview, queue, quotas, reload, status, suppression,
+    suspend, trace, upgrade, warmup, why,
 };
 use crate::limits;
 use crate::policy::tokens::Role;
@@ -92,6 +92,8 @@ pub(super) const ROUTES: &[Route] = {
         ),
         write(import::PATH, (Operate, Query), || post(import::import), told::import),
         write("/control/v1/reload", (Admin, No), || post(reload::reload), told::reload),
+        read("/control/v1/upgrade", No, || get(upgrade::show), upgrade::told),
+        write("/control/v1/upgrade", (Admin, No), || post(upgrade::upgrade), upgrade::told_begun),
     ]
 };
 

@@ -13,6 +13,7 @@ pub mod overview;
 pub mod quota;
 pub mod suppression;
 pub mod trace;
+pub mod upgrade;
 pub mod warmup;
 pub mod why;
 

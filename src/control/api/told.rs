@@ -65,7 +65,7 @@ pub(super) async fn document(Extension(Document(text)): Extension<Document>) -> 
     (kind, text.to_string()).into_response()
 }
 
-fn of(summary: &'static str, answer: &'static str) -> Told {
+pub(super) fn of(summary: &'static str, answer: &'static str) -> Told {
     Told { summary, query: Vec::new(), body: None, answer: Answer::Shape(answer), refusals: &[] }
 }
 

@@ -8,15 +8,46 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::limits;
+use crate::runtime::given::{self, At, Listed, Taken};
 use crate::runtime::local::{self, File};
 
 /// Those that are open, by path. A shard locks it to open one, and nobody while mail comes.
 static OPEN: Mutex<BTreeMap<PathBuf, Weak<Shared>>> = Mutex::new(BTreeMap::new());
 
-/// One of them: its file goes with the last shard that listens there.
+/// One of them: its file goes with the last shard that listens there, unless it is a supervisor's.
 pub(super) struct Shared {
+    /// Goes before the socket does.
+    listed: Option<Listed>,
     listener: std::os::unix::net::UnixListener,
     file: Mutex<Option<File>>,
+}
+
+impl Shared {
+    /// Whether a supervisor keeps it open.
+    pub(super) fn is_kept(&self) -> bool {
+        self.listed.is_none()
+    }
+
+    fn open(path: &Path) -> io::Result<Shared> {
+        let at = At::Path(path.to_owned());
+        let (listener, file) = match given::take_alone(&at)? {
+            Some(Taken::Shared(fd)) => {
+                return Ok(Shared { listed: None, listener: fd.into(), file: Mutex::default() });
+            }
+            Some(Taken::Own(mut all, file)) => {
+                let fd = all.pop().ok_or(io::ErrorKind::NotFound)?;
+                (fd.into(), file.map(|file| File::known(path, file)))
+            }
+            None => {
+                let opened = local::open_for_group(path, limits::LISTEN_BACKLOG).map_err(io::Error::from)?;
+                let (listener, file) = opened.into_parts();
+                listener.set_nonblocking(true)?;
+                (listener, Some(file))
+            }
+        };
+        let known = file.as_ref().and_then(File::number);
+        Ok(Shared { listed: Some(given::listed(at, known, &listener)), listener, file: Mutex::new(file) })
+    }
 }
 
 /// The socket at this path, opened unless this process has it open, and a descriptor for it.
@@ -26,10 +57,7 @@ pub(super) fn listen(path: &Path) -> io::Result<(OwnedFd, Arc<Shared>)> {
     let shared = match open.get(path).and_then(Weak::upgrade) {
         Some(shared) => shared,
         None => {
-            let opened = local::listen_for_group(path, limits::LISTEN_BACKLOG).map_err(io::Error::from)?;
-            let (listener, file) = opened.into_parts();
-            listener.set_nonblocking(true)?;
-            let shared = Arc::new(Shared { listener, file: Mutex::new(Some(file)) });
+            let shared = Arc::new(Shared::open(path)?);
             open.insert(path.to_owned(), Arc::downgrade(&shared));
             shared
         }

@@ -148,6 +148,15 @@ impl Reactor {
         self.forget(source);
     }
 
+    /// Has others that wait for this socket be woken before this one is again: who waits longest is woken. What is ready meanwhile is told at once.
+    pub(in crate::runtime) fn wait_behind(&self, source: &Source, interest: EventFlags) {
+        let data = EventData::new_u64(source.slot.get() as u64);
+        // It was in the set a moment ago, so that there is room for it.
+        if epoll::delete(&self.epoll, &source.fd).is_ok() {
+            let _ = epoll::add(&self.epoll, &source.fd, data, interest | EventFlags::ET);
+        }
+    }
+
     /// Takes what is ready and wakes its tasks; waits for it no longer than `timeout`, without one for ever.
     pub(in crate::runtime) fn poll(&self, events: &mut Events, timeout: Option<Duration>) -> usize {
         if timeout.is_some_and(|timeout| !timeout.is_zero() && timeout < Duration::from_millis(1)) {

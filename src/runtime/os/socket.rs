@@ -1,5 +1,6 @@
 //! Sockets: nonblocking descriptors with a place in the shard's epoll set.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,6 +18,7 @@ use super::options;
 use super::paths::{self, Shared};
 use super::reactor::{Reactor, Source};
 use crate::limits;
+use crate::runtime::given::{self, At, Listed, Taken};
 use crate::runtime::{Datagram, HERE, Listener, Stream};
 
 /// A place in the epoll set that is given back when the socket goes.
@@ -46,8 +48,16 @@ impl Drop for Registered {
 struct RegisteredHere {
     source: Rc<Source>,
     reactor: Rc<Reactor>,
-    /// Its file goes with the last of them.
-    _shared: Arc<Shared>,
+    /// Its file goes with the last of them, where it is ours.
+    shared: Option<Arc<Shared>>,
+}
+
+impl RegisteredHere {
+    fn new(reactor: &Rc<Reactor>, fd: OwnedFd, shared: Option<Arc<Shared>>) -> io::Result<RegisteredHere> {
+        // One of the shards that wait is woken for each connection, and not all.
+        let source = reactor.register(fd, SHARED, false)?;
+        Ok(RegisteredHere { source, reactor: reactor.clone(), shared })
+    }
 }
 
 impl Drop for RegisteredHere {
@@ -182,65 +192,38 @@ fn address_of(source: &Source) -> io::Result<SocketAddr> {
     SocketAddr::try_from(any).map_err(Into::into)
 }
 
-/// A listener of this shard alone, among the SO_REUSEPORT group of its address; or its part of the node's at a path.
-pub struct SocketListener(Place);
+/// What is waited for at a socket that other shards have too.
+const SHARED: EventFlags = EventFlags::IN.union(EventFlags::EXCLUSIVE);
 
+/// A listener of this shard alone, among the SO_REUSEPORT group of its address; or its part of one that all shards have. Of those that were handed over
+/// by a process of more shards it may be several.
+pub struct SocketListener {
+    places: Vec<Place>,
+    /// Which is asked first: each has its turn.
+    first: Cell<usize>,
+}
+
+/// A socket, which is taken off the list of those that are open before it closes.
 enum Place {
-    Network(Registered),
-    Path(RegisteredHere),
+    Own { _listed: Listed, registered: Registered },
+    Shared(RegisteredHere),
 }
 
 impl Place {
+    fn own(reactor: &Rc<Reactor>, fd: OwnedFd, at: &At) -> io::Result<Place> {
+        let registered = Registered::new(reactor, fd, EventFlags::IN, false)?;
+        Ok(Place::Own { _listed: given::listed(at.clone(), None, &registered.source.fd), registered })
+    }
+
     fn source(&self) -> &Rc<Source> {
         match self {
-            Place::Network(registered) => &registered.source,
-            Place::Path(registered) => &registered.source,
+            Place::Own { registered, .. } => &registered.source,
+            Place::Shared(registered) => &registered.source,
         }
     }
-}
-
-impl SocketListener {
-    pub(super) fn bind(reactor: &Rc<Reactor>, address: SocketAddr) -> io::Result<SocketListener> {
-        let fd = new_socket(&address, net::SocketType::STREAM)?;
-        sockopt::set_socket_reuseaddr(&fd, true)?;
-        sockopt::set_socket_reuseport(&fd, true)?;
-        if address.is_ipv6() {
-            // One address family a listener: `[::]:25` beside `0.0.0.0:25` is two listeners.
-            sockopt::set_ipv6_v6only(&fd, true)?;
-        }
-        net::bind(&fd, &address)?;
-        net::listen(&fd, limits::LISTEN_BACKLOG)?;
-        Ok(SocketListener(Place::Network(Registered::new(reactor, fd, EventFlags::IN, false)?)))
-    }
-
-    pub(super) fn bind_path(reactor: &Rc<Reactor>, path: &Path) -> io::Result<SocketListener> {
-        let (fd, shared) = paths::listen(path)?;
-        // One of the shards that wait is woken for each connection, and not all.
-        let source = reactor.register(fd, EventFlags::IN | EventFlags::EXCLUSIVE, false)?;
-        let registered = RegisteredHere { source, reactor: reactor.clone(), _shared: shared };
-        Ok(SocketListener(Place::Path(registered)))
-    }
-
-    fn taken(&self, fd: OwnedFd, peer: Option<net::SocketAddrAny>) -> io::Result<(SocketStream, SocketAddr)> {
-        match &self.0 {
-            Place::Network(registered) => {
-                let peer = peer
-                    .and_then(|peer| SocketAddr::try_from(peer).ok())
-                    .ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionAborted))?;
-                Ok((SocketStream::accepted(&registered.reactor, fd)?, peer))
-            }
-            Place::Path(registered) => {
-                Ok((SocketStream(Registered::new(&registered.reactor, fd, duplex(), true)?), HERE))
-            }
-        }
-    }
-}
-
-impl Listener for SocketListener {
-    type Stream = SocketStream;
 
     fn try_accept(&self) -> io::Result<(SocketStream, SocketAddr)> {
-        let source = self.0.source();
+        let source = self.source();
         match net::acceptfrom_with(source.fd.as_fd(), SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
             Ok((fd, peer)) => self.taken(fd, peer),
             Err(error) => {
@@ -252,15 +235,106 @@ impl Listener for SocketListener {
         }
     }
 
+    fn taken(&self, fd: OwnedFd, peer: Option<net::SocketAddrAny>) -> io::Result<(SocketStream, SocketAddr)> {
+        let reactor = match self {
+            Place::Own { registered, .. } => &registered.reactor,
+            Place::Shared(registered) => {
+                // The next one is another shard's, where several wait.
+                registered.reactor.wait_behind(&registered.source, SHARED);
+                &registered.reactor
+            }
+        };
+        if matches!(self, Place::Shared(RegisteredHere { shared: Some(_), .. })) {
+            return Ok((SocketStream(Registered::new(reactor, fd, duplex(), true)?), HERE));
+        }
+        match peer.map(SocketAddr::try_from) {
+            Some(Ok(peer)) => Ok((SocketStream::accepted(reactor, fd)?, plain(peer))),
+            _ => Err(io::ErrorKind::ConnectionAborted.into()),
+        }
+    }
+}
+
+/// A supervisor may have one socket for both families, where IPv4 comes in clothes of IPv6: networks of the configuration know it without.
+fn plain(peer: SocketAddr) -> SocketAddr {
+    match peer {
+        SocketAddr::V6(v6) if v6.ip().to_ipv4_mapped().is_some() => {
+            SocketAddr::new(peer.ip().to_canonical(), peer.port())
+        }
+        peer => peer,
+    }
+}
+
+impl SocketListener {
+    fn of(places: Vec<Place>) -> SocketListener {
+        SocketListener { places, first: Cell::new(0) }
+    }
+
+    pub(super) fn bind(reactor: &Rc<Reactor>, address: SocketAddr) -> io::Result<SocketListener> {
+        let at = At::Network(address);
+        match given::take(&at)? {
+            Some(Taken::Shared(fd)) => {
+                return Ok(SocketListener::of(vec![Place::Shared(RegisteredHere::new(reactor, fd, None)?)]));
+            }
+            Some(Taken::Own(all, _)) => {
+                let places = all.into_iter().map(|fd| Place::own(reactor, fd, &at));
+                return Ok(SocketListener::of(places.collect::<io::Result<_>>()?));
+            }
+            None => {}
+        }
+        let fd = new_socket(&address, net::SocketType::STREAM)?;
+        sockopt::set_socket_reuseaddr(&fd, true)?;
+        sockopt::set_socket_reuseport(&fd, true)?;
+        if address.is_ipv6() {
+            // One address family a listener: `[::]:25` beside `0.0.0.0:25` is two listeners.
+            sockopt::set_ipv6_v6only(&fd, true)?;
+        }
+        net::bind(&fd, &address)?;
+        net::listen(&fd, limits::LISTEN_BACKLOG)?;
+        Ok(SocketListener::of(vec![Place::own(reactor, fd, &at)?]))
+    }
+
+    pub(super) fn bind_path(reactor: &Rc<Reactor>, path: &Path) -> io::Result<SocketListener> {
+        let (fd, shared) = paths::listen(path)?;
+        let registered = RegisteredHere::new(reactor, fd, Some(shared))?;
+        Ok(SocketListener::of(vec![Place::Shared(registered)]))
+    }
+}
+
+impl Listener for SocketListener {
+    type Stream = SocketStream;
+
+    fn try_accept(&self) -> io::Result<(SocketStream, SocketAddr)> {
+        let [only] = &self.places[..] else {
+            let first = self.first.get();
+            self.first.set((first + 1) % self.places.len().max(1));
+            let in_turn = self.places.iter().cycle().skip(first).take(self.places.len());
+            let mut accepted = in_turn.map(Place::try_accept);
+            let nothing =
+                |one: &io::Result<_>| matches!(one, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+            return accepted.find(|one| !nothing(one)).unwrap_or(Err(io::ErrorKind::WouldBlock.into()));
+        };
+        only.try_accept()
+    }
+
     fn poll_acceptable(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.0.source().poll_readable(context)
+        // All are polled, so that each wakes.
+        let ready = self.places.iter().filter(|place| place.source().poll_readable(context).is_ready());
+        if ready.count() > 0 { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn local_address(&self) -> io::Result<SocketAddr> {
-        match &self.0 {
-            Place::Network(registered) => address_of(&registered.source),
-            Place::Path(_) => Ok(HERE),
+        match self.places.first() {
+            Some(Place::Shared(RegisteredHere { shared: Some(_), .. })) | None => Ok(HERE),
+            Some(place) => address_of(place.source()),
         }
+    }
+
+    fn is_kept(&self) -> bool {
+        let is_kept = |place: &Place| match place {
+            Place::Own { .. } => false,
+            Place::Shared(registered) => registered.shared.as_ref().is_none_or(|shared| shared.is_kept()),
+        };
+        self.places.iter().all(is_kept)
     }
 }
 

@@ -15,7 +15,8 @@ use crate::shard::inbound::{receive, reject};
 use crate::smtp::words;
 
 /// Accepts until the listener is closed; then takes what waits in the accept queue, and ends. Connections that are left in the queue of a socket that
-/// closes are reset, also where another shard has one of the same address. While the node drains, who comes is told so.
+/// closes are reset, also where another shard has one of the same address. While the node drains, who comes is told so; where another process takes over
+/// or a supervisor keeps the socket for the next, who comes waits for that.
 pub(super) async fn accept<R: Runtime>(
     shard: Rc<Shard<R>>,
     socket: R::Listener,
@@ -24,6 +25,9 @@ pub(super) async fn accept<R: Runtime>(
     // Whoever keeps connecting does not keep it open.
     let mut last = limits::LISTEN_BACKLOG;
     loop {
+        if shard.mesh.stages().hands_over() || (shard.draining.get() && socket.is_kept()) {
+            return;
+        }
         let ends = listening.is_closing();
         let accepted = socket.try_accept();
         match &accepted {

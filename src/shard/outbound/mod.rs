@@ -25,6 +25,7 @@ pub mod tend;
 pub mod suspended;
 mod suppressed;
 pub mod reroute;
+pub mod rest;
 pub mod pump;
 mod tenants;
 pub mod why;

@@ -17,7 +17,7 @@ use crate::shard::outbound::{borrow, node_order, rates, sites, spare, tenants};
 
 /// Sees to it that somebody works on what the site has ready. True: a connection was begun.
 pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
-    if shard.draining.get() {
+    if shard.draining.get() || shard.mesh.stages().rests() {
         return false;
     }
     let now = shard.seconds();

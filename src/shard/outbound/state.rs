@@ -63,6 +63,8 @@ pub(in crate::shard) struct Outbound<R: Runtime> {
     pub refused: RefCell<VecDeque<SiteKey>>,
     /// How many of them were not asked yet since a connection may be free.
     pub refused_left: Cell<usize>,
+    /// Next hops were left alone when this was looked at last.
+    pub rests: Cell<bool>,
     /// Sites that keep a connection free.
     pub spares: RefCell<Vec<SiteKey>>,
     /// Others want connections that idle connections here hold.
@@ -133,6 +135,7 @@ impl<R: Runtime> Outbound<R> {
             resting: RefCell::default(),
             refused: RefCell::default(),
             refused_left: Cell::default(),
+            rests: Cell::default(),
             spares: RefCell::default(),
             asked: Cell::new(false),
             lending: Lending::new(mesh.shards()),

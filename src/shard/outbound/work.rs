@@ -77,6 +77,7 @@ impl<'a, R: Runtime> Run<'a, R> {
         let old = *done > 0 && shard.timers.recent() >= *ends;
         has_turn
             && !shard.draining.get()
+            && !shard.mesh.stages().rests()
             && !site.is_over()
             && *done < site.shown.messages(shard.timers.recent())
             && (*most == 0 || done < most)
