@@ -61,6 +61,11 @@ enum Command {
         after_help = "Examples:\n  relevo upgrade\n  relevo upgrade --status\n\nThe new process has the same arguments. SIGUSR2 does the same."
     )]
     Upgrade(commands::upgrade::Arguments),
+    /// Empty the relay: all that waits goes to another one, and nothing new is taken in. Exit 1: it was ended, or some is held and does not go.
+    #[command(
+        after_help = "Examples:\n  relevo drain --to smtp://mx2.example.net --reason 'a new disk'\n  relevo drain --status\n  relevo drain --end"
+    )]
+    Drain(commands::drain::Arguments),
     /// Look at what waits in the running relay, try it now, or return it.
     #[command(
         after_help = "Examples:\n  relevo queue count\n  relevo queue list --domain example.org\n  relevo queue retry --domain example.org"
@@ -157,6 +162,7 @@ fn main() -> ExitCode {
         Command::Demo { duration, .. } => demo::run(duration),
         Command::Status(arguments) => commands::status::run(&arguments),
         Command::Reload(arguments) => commands::reload::run(&arguments),
+        Command::Drain(arguments) => commands::drain::run(&arguments),
         Command::Upgrade(arguments) => commands::upgrade::run(&arguments),
         Command::Queue(arguments) => commands::queue::run(arguments),
         Command::Trace(arguments) => commands::trace::run(&arguments),

@@ -25,7 +25,7 @@ const EVENTS: &str = "{\"time\":\"2026-11-30T05:00:00.500Z\",\"event\":\"bounced
 struct Scratch(tempfile::TempDir);
 
 /// All of which `--help` says something.
-const COMMANDS: [&str; 40] = [
+const COMMANDS: [&str; 41] = [
     "run",
     "check",
     "demo",
@@ -66,6 +66,7 @@ const COMMANDS: [&str; 40] = [
     "man",
     "top",
     "upgrade",
+    "drain",
 ];
 
 impl Scratch {

@@ -520,3 +520,9 @@ stories!("upgrade.py", None;
     a_kill_of_the_old_process_loses_nothing,
     a_stop_in_an_upgrade_is_a_stop,
 );
+
+stories!("drain.py", None;
+    what_waits_goes_to_a_peer_and_nothing_new_is_taken,
+    it_is_ended_in_the_middle,
+    a_kill_in_the_middle_loses_nothing,
+);

@@ -6,6 +6,7 @@ mod client;
 pub mod dkim;
 pub mod domain;
 mod edited;
+pub mod drain;
 pub mod log;
 mod export;
 pub mod install;

@@ -339,27 +339,7 @@ fn lines(row: &Row, columns: usize) -> String {
 }
 
 fn count(relay: &Relay, filters: &Filters, json: bool) -> Result<(), Failure> {
-    let query = filters.query()?.finish();
-    let client = relay.client()?;
-    let (mut all, mut cursor, mut progress) = (Count::default(), String::new(), Progress::default());
-    loop {
-        let mut query = form_urlencoded::Serializer::new(query.clone());
-        query.append_pair("cursor", &cursor);
-        let part: CountPage = client.get(&format!("/control/v1/queue/count?{}", query.finish()))?;
-        progress.show(part.scanned);
-        all.recipients += part.count.recipients;
-        all.deferred += part.count.deferred;
-        all.ready += part.count.ready;
-        all.suspended += part.count.suspended;
-        all.held += part.count.held;
-        all.groups += part.count.groups;
-        all.under_way += part.count.under_way;
-        match part.next {
-            Some(next) => cursor = next,
-            None => break,
-        }
-    }
-    let scanned = progress.end();
+    let (all, scanned) = count_all(&relay.client()?, &filters.query()?.finish())?;
     if json {
         let all = AllCounted { count: all, scanned };
         say!("{}", serde_json::to_string(&all).map_err(|error| error.to_string())?);
@@ -376,6 +356,29 @@ fn count(relay: &Relay, filters: &Filters, json: bool) -> Result<(), Failure> {
         );
     }
     Ok(())
+}
+
+/// How much of that waits, and how far records were looked through for it.
+pub(super) fn count_all(client: &Client, query: &str) -> Result<(Count, Option<ScanProgress>), Failure> {
+    let (mut all, mut cursor, mut progress) = (Count::default(), String::new(), Progress::default());
+    loop {
+        let mut query = form_urlencoded::Serializer::new(query.to_owned());
+        query.append_pair("cursor", &cursor);
+        let part: CountPage = client.get(&format!("/control/v1/queue/count?{}", query.finish()))?;
+        progress.show(part.scanned);
+        all.recipients += part.count.recipients;
+        all.deferred += part.count.deferred;
+        all.ready += part.count.ready;
+        all.suspended += part.count.suspended;
+        all.held += part.count.held;
+        all.groups += part.count.groups;
+        all.under_way += part.count.under_way;
+        match part.next {
+            Some(next) => cursor = next,
+            None => break,
+        }
+    }
+    Ok((all, progress.end()))
 }
 
 /// A count, as one JSON object.
@@ -502,7 +505,7 @@ fn redirect(
     Ok(())
 }
 
-fn change_all(client: &Client, verb: &str, change: &mut Change) -> Result<Changed, Failure> {
+pub(super) fn change_all(client: &Client, verb: &str, change: &mut Change) -> Result<Changed, Failure> {
     let (mut all, mut vain, mut progress) = (Changed::default(), 0, Progress::default());
     loop {
         let part: Changed =

@@ -117,7 +117,9 @@ pub(super) fn shut_now(
     data_dir: &Path,
     free: impl Fn(&Path) -> Option<DiskRoom>,
 ) -> String {
-    let words: Vec<String> = instruments.iter().filter_map(|shard| why(shard, data_dir, &free)).collect();
+    let mut words: Vec<String> = instruments.iter().filter_map(|shard| why(shard, data_dir, &free)).collect();
+    // What is of the whole node is told once.
+    words.dedup();
     words.join("; ")
 }
 
@@ -129,6 +131,9 @@ fn why(shard: &Instruments, data_dir: &Path, free: &impl Fn(&Path) -> Option<Dis
     match room.shut() {
         // Memory is all shards' together.
         Shut::No | Shut::NoMemory => None,
+        Shut::Drained => {
+            Some("an operator drains it to another relay; `relevo drain --end` opens it again".to_owned())
+        }
         Shut::NoJournal => Some(format!(
             "the journal of events cannot be written fast enough, or not at all: what happens on lane {lane} waits for it; see that {} has room",
             data_dir.join("journal").display()

@@ -31,5 +31,11 @@ pub const UPGRADE_LET_GO: Duration = Duration::from_secs(120);
 pub const UPGRADE_FOLLOW: Duration = Duration::from_millis(100);
 /// And for how long.
 pub const UPGRADE_FOLLOWED: Duration = Duration::from_secs(600);
+/// How often `relevo drain` looks what is left.
+pub const DRAIN_FOLLOW: Duration = Duration::from_millis(500);
+/// And how often it says so.
+pub const DRAIN_TOLD: Duration = Duration::from_secs(10);
+/// Looks in a row that find nothing left but what is held, after which nobody waits any more.
+pub const DRAIN_HELD_LOOKS: u32 = 20;
 /// How long the last word to a supervisor may take.
 pub const SUPERVISOR_BARRIER: Duration = Duration::from_secs(5);

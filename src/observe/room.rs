@@ -21,6 +21,8 @@ pub enum Shut {
     NoMemory,
     /// What happens to mail cannot be written down.
     NoJournal,
+    /// An operator empties the node.
+    Drained,
 }
 
 /// Written by the shard, read by control.
@@ -53,6 +55,7 @@ impl Room {
             3 => Shut::QueueFull,
             4 => Shut::NoMemory,
             5 => Shut::NoJournal,
+            6 => Shut::Drained,
             _ => Shut::No,
         }
     }
@@ -80,9 +83,8 @@ mod tests {
     #[test]
     fn what_was_set_is_read() {
         let room = Room::default();
-        for shut in
-            [Shut::NoSegment, Shut::SizeMax, Shut::QueueFull, Shut::NoMemory, Shut::NoJournal, Shut::No]
-        {
+        let some = [Shut::NoSegment, Shut::SizeMax, Shut::QueueFull, Shut::NoMemory];
+        for shut in some.into_iter().chain([Shut::NoJournal, Shut::Drained, Shut::No]) {
             room.set(shut);
             assert_eq!(room.shut(), shut);
         }

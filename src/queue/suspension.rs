@@ -26,6 +26,8 @@ pub enum Effect {
     Set(Key, Value),
     /// The mail goes there until it ends, whatever routes and the DNS say.
     Redirect(RouteTarget),
+    /// The same, and no other mail is taken in meanwhile: the node is emptied.
+    Drain(RouteTarget),
 }
 
 impl Effect {
@@ -36,6 +38,15 @@ impl Effect {
             Effect::Return => "return",
             Effect::Set(..) => "set",
             Effect::Redirect(_) => "redirect",
+            Effect::Drain(_) => "drain",
+        }
+    }
+
+    /// Where it leads mail.
+    pub fn leads_to(&self) -> Option<&RouteTarget> {
+        match self {
+            Effect::Redirect(to) | Effect::Drain(to) => Some(to),
+            Effect::Wait | Effect::Return | Effect::Set(..) => None,
         }
     }
 }
@@ -48,6 +59,7 @@ impl fmt::Display for Effect {
         match self {
             Effect::Set(key, value) => write!(formatter, "{} = {value}", key.name()),
             Effect::Redirect(to) => write!(formatter, "redirect to {to}"),
+            Effect::Drain(to) => write!(formatter, "drain to {to}"),
             effect => formatter.write_str(effect.name()),
         }
     }
@@ -306,6 +318,11 @@ impl Suspensions {
         all.filter(|one| one.scope.source.as_deref() == Some(name)).max_by_key(|one| one.until)
     }
 
+    /// Whether the node is to be emptied: no mail is taken in.
+    pub fn drains(&self, now: UnixMillis) -> bool {
+        self.all.iter().any(|one| one.until > now && matches!(one.effect, Effect::Drain(_)))
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
@@ -433,7 +450,7 @@ impl ActiveSuspensions {
         found.sort_by_key(|at| self.all.all[*at].id);
         let set = |at: usize| match &self.all.all[at].effect {
             Effect::Set(key, value) => Some((*key, value)),
-            Effect::Wait | Effect::Return | Effect::Redirect(_) => None,
+            Effect::Wait | Effect::Return | Effect::Redirect(_) | Effect::Drain(_) => None,
         };
         found.into_iter().filter_map(set).collect()
     }
@@ -441,16 +458,13 @@ impl ActiveSuspensions {
     /// Where the mail goes that would go there: as the last says that means it.
     pub fn redirect(&self, place: Place<'_>, now: UnixMillis) -> Option<&RouteTarget> {
         let there = self.places(place).into_iter().map(|at| &self.all.all[at]).filter(|one| one.until > now);
-        let led = there.filter_map(|one| match &one.effect {
-            Effect::Redirect(to) => Some((one.id, to)),
-            _ => None,
-        });
+        let led = there.filter_map(|one| Some((one.id, one.effect.leads_to()?)));
         led.max_by_key(|(id, _)| *id).map(|(_, to)| to)
     }
 
     /// Numbers and ends of those that lead mail elsewhere.
     pub fn redirects(&self) -> Vec<(u64, UnixMillis)> {
-        let led = self.all().iter().filter(|one| matches!(one.effect, Effect::Redirect(_)));
+        let led = self.all().iter().filter(|one| one.effect.leads_to().is_some());
         led.map(|one| (one.id, one.until)).collect()
     }
 

@@ -155,6 +155,11 @@ impl<R: Runtime> Shard<R> {
         Some(map)
     }
 
+    /// The node stops, or is emptied: sessions end between two messages.
+    pub(super) fn takes_nobody(&self) -> bool {
+        self.draining.get() || self.outbound.suspending.drains.get()
+    }
+
     /// Whether new mail may come in. Control is told before a client is, and as soon as it is looked when that is over.
     pub(super) fn gate(&self) -> Intake {
         let gate = self.judge_gate();
@@ -167,7 +172,7 @@ impl<R: Runtime> Shard<R> {
     fn judge_gate(&self) -> Intake {
         let writer = self.own();
         let lane = writer.lane();
-        if self.draining.get() {
+        if self.takes_nobody() {
             // A client that never pauses is never idle; without this it would keep the node from stopping.
             Intake::Closing
         } else if !lane.may_accept() {
@@ -238,6 +243,7 @@ impl<R: Runtime> Shard<R> {
             Intake::NoSpace => Shut::NoSegment,
             Intake::QueueFull => Shut::QueueFull,
             Intake::NoJournal => Shut::NoJournal,
+            Intake::Closing if !self.draining.get() => Shut::Drained,
             Intake::Open if self.inbound.memory.is_full(self.mesh.memory()) => Shut::NoMemory,
             // The others are of one session, or pass at once.
             Intake::Open | Intake::Closing | Intake::NoMemory | Intake::Aged | Intake::NoClient => Shut::No,

@@ -34,6 +34,13 @@ pub(in crate::shard) fn hear<R: Runtime>(shard: &Rc<Shard<R>>) {
         // Late by a second rather than early.
         now.saturating_add(u32::try_from(left.as_millis().div_ceil(1000)).unwrap_or(u32::MAX))
     });
+    let drains = all.drains(wall);
+    if shard.outbound.suspending.drains.replace(drains) != drains {
+        shard.publish();
+        if drains {
+            shard.timers.expire_idle();
+        }
+    }
     let live = shard.live.get();
     hold_sources(shard, &live, &all);
     let held = held.with(Providers::of(&all, |name| live.table.provider(name)));

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use super::routes::{ROUTES, Route};
-use super::shape::{self, me, overview, quota, suppression, trace, upgrade, warmup, why};
+use super::shape::{self, drain, me, overview, quota, suppression, trace, upgrade, warmup, why};
 use super::told::{self, Answer, Body, Document, Parameter};
 use crate::limits;
 use crate::queue::{select, suspension};
@@ -41,6 +41,7 @@ mod tests;
     suppression::SuppressionChanged,
     suppression::SuppressionImported,
     upgrade::UpgradeStatus,
+    drain::Drain,
 )))]
 struct Shapes;
 
@@ -179,7 +180,7 @@ fn schemas() -> Map<String, Value> {
     {
         all[shape]["properties"]["filter"] = reference(filter);
     }
-    for shape in ["Change", "Suspend", "Redirect"] {
+    for shape in ["Change", "Suspend", "Redirect", "Drain"] {
         let seconds = &mut all[shape]["properties"]["seconds"];
         (seconds["minimum"], seconds["maximum"]) = (1.into(), limits::CONFIG_TIME_MAX.as_secs().into());
     }

@@ -22,6 +22,7 @@ pub(super) mod answers;
 mod change;
 mod content;
 mod document;
+mod drain;
 mod events;
 pub(super) mod gate;
 pub(super) mod import;

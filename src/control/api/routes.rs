@@ -14,7 +14,7 @@ use super::answers::{Api, Problem};
 use super::tenancy::Tenants;
 use super::told::{self, Told};
 use super::{
-    change, content, events, gate, import, me, overview, queue, quotas, reload, status, suppression,
+    change, content, drain, events, gate, import, me, overview, queue, quotas, reload, status, suppression,
     suspend, trace, upgrade, warmup, why,
 };
 use crate::limits;
@@ -92,6 +92,7 @@ pub(super) const ROUTES: &[Route] = {
         ),
         write(import::PATH, (Operate, Query), || post(import::import), told::import),
         write("/control/v1/reload", (Admin, No), || post(reload::reload), told::reload),
+        write("/control/v1/drain", (Admin, No), || post(drain::drain), drain::told),
         read("/control/v1/upgrade", No, || get(upgrade::show), upgrade::told),
         write("/control/v1/upgrade", (Admin, No), || post(upgrade::upgrade), upgrade::told_begun),
     ]

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::config::ConfigError;
 
+pub mod drain;
 pub mod me;
 pub mod overview;
 pub mod quota;

@@ -62,7 +62,7 @@ pub(super) async fn redirect(
 }
 
 /// Has it decided.
-async fn decide(
+pub(super) async fn decide(
     api: &Api,
     actor: Actor,
     (effect, scope): (Effect, Scope),
@@ -146,7 +146,7 @@ fn told(one: &Suspension) -> SuspensionEntry {
         None
     };
     let (key, value) = set.unzip();
-    let to = if let Effect::Redirect(to) = effect { Some(to.to_string()) } else { None };
+    let to = effect.leads_to().map(ToString::to_string);
     SuspensionEntry {
         id: *id,
         effect: effect.name().to_owned(),

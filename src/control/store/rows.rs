@@ -38,6 +38,7 @@ fn suspension(row: &Row<'_>) -> Result<Option<Suspension>, StoreError> {
         "wait" => Some(Effect::Wait),
         "return" => Some(Effect::Return),
         "redirect" => RouteTarget::host(&text("value")?.unwrap_or_default()).ok().map(Effect::Redirect),
+        "drain" => RouteTarget::host(&text("value")?.unwrap_or_default()).ok().map(Effect::Drain),
         "set" => {
             let key = text("key")?.as_deref().and_then(Key::named);
             let written = text("value")?.unwrap_or_default();
@@ -88,7 +89,7 @@ pub(super) fn write<'a>(
         for Suspension { id, effect, scope, since, until, by, reason } in put {
             let (key, value) = match effect {
                 Effect::Set(key, value) => (Some(key.name()), Some(value.to_string())),
-                Effect::Redirect(to) => (None, Some(to.to_string())),
+                Effect::Redirect(to) | Effect::Drain(to) => (None, Some(to.to_string())),
                 Effect::Wait | Effect::Return => (None, None),
             };
             let Scope { domain, site, provider, tenant, campaign, source, pool } = scope;

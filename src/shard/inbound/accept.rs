@@ -72,7 +72,7 @@ pub(super) async fn accept<R: Runtime>(
 /// A connection begins its session, or is turned away.
 fn take<R: Runtime>(shard: &Rc<Shard<R>>, stream: R::Stream, peer: SocketAddr, listener: &Rc<Listener>) {
     shard.instruments.counters.connections_accepted.add(1);
-    if shard.draining.get() {
+    if shard.takes_nobody() {
         // Told, and not recorded: the client did nothing wrong, and is served by the next that it asks.
         reject::say_last(&stream, listener.config.kind, words::SHUTTING_DOWN);
         return;

@@ -58,7 +58,7 @@ async fn introduce<R: Runtime>(connection: &mut Connection<R>) -> Result<bool, W
         let own = connection.session.peer();
         let Some(client) = client.filter(|client| *client != own) else {
             count(connection, "check");
-            let leaves = connection.shard.draining.get() || connection.shard.mesh.stages().is_leaving();
+            let leaves = connection.shard.takes_nobody() || connection.shard.mesh.stages().is_leaving();
             if leaves {
                 connection.out.extend_from_slice(words::SHUTTING_DOWN.as_bytes());
             }

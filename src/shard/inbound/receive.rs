@@ -34,7 +34,7 @@ async fn run<R: Runtime>(connection: &mut Connection<R>) {
     let ended = serve(connection).await;
     if let (Err(WireError::TimedOut), Some(overdue)) = (&ended, connection.overdue) {
         connection.out.clear();
-        if connection.shard.draining.get() {
+        if connection.shard.takes_nobody() {
             connection.out.extend_from_slice(words::SHUTTING_DOWN.as_bytes());
         } else {
             connection.session.overdue(overdue, &mut connection.out);

@@ -35,7 +35,7 @@ pub(super) async fn begin<R: Runtime>(connection: &mut Connection<R>) -> Result<
     connection.wire.limit_idle_at(shard.timers.recent() + limits::server::HANDSHAKE);
     match first_bytes(connection).await {
         Ok(true) => shake(connection).await,
-        Err(WireError::TimedOut) if !shard.draining.get() => Err(broken(WireError::TimedOut)),
+        Err(WireError::TimedOut) if !shard.takes_nobody() => Err(broken(WireError::TimedOut)),
         Ok(false) | Err(_) => Ok(false),
     }
 }

@@ -314,6 +314,8 @@ pub(in crate::shard) struct Suspending {
     pub resumes: Cell<bool>,
     /// No site is held back here by itself after this time.
     pub holds_until: Cell<Instant>,
+    /// The node is to be emptied: no mail is taken in.
+    pub drains: Cell<bool>,
 }
 
 /// Domains that are resolved, and that wait for it.
