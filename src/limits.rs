@@ -4,11 +4,13 @@
 //! an invariant is a constant only.
 
 mod acme;
+mod analytics;
 mod bounce;
 mod content;
 mod control;
 mod decisions;
 mod dns;
+mod erase;
 mod holds;
 mod hook;
 mod mail;
@@ -36,11 +38,13 @@ pub mod client;
 pub mod server;
 
 pub use acme::*;
+pub use analytics::*;
 pub use bounce::*;
 pub use content::*;
 pub use control::*;
 pub use decisions::*;
 pub use dns::*;
+pub use erase::*;
 pub use holds::*;
 pub use hook::*;
 pub use mail::*;

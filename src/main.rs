@@ -148,6 +148,11 @@ enum Command {
         after_help = "Examples:\n  relevo top\n  relevo top --once --view domains\n  relevo top --json"
     )]
     Top(commands::top::Arguments),
+    /// Forget an address: in logs and what was rotated from them, in texts of receivers, in the journal. Exit 1: something is left, which is told.
+    #[command(
+        after_help = "Examples:\n  relevo erase ada@example.org --dry-run\n  relevo erase ada@example.org --suppression\n  relevo erase ada@example.org --json"
+    )]
+    Erase(commands::erase::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -182,6 +187,7 @@ fn main() -> ExitCode {
         Command::Completions(arguments) => commands::install::completions(Arguments::command(), &arguments),
         Command::Man(arguments) => commands::install::man(Arguments::command(), &arguments),
         Command::Top(arguments) => commands::top::run(&arguments),
+        Command::Erase(arguments) => commands::erase::run(&arguments),
     })
 }
 

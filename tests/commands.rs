@@ -25,7 +25,7 @@ const EVENTS: &str = "{\"time\":\"2026-11-30T05:00:00.500Z\",\"event\":\"bounced
 struct Scratch(tempfile::TempDir);
 
 /// All of which `--help` says something.
-const COMMANDS: [&str; 41] = [
+const COMMANDS: [&str; 42] = [
     "run",
     "check",
     "demo",
@@ -67,6 +67,7 @@ const COMMANDS: [&str; 41] = [
     "top",
     "upgrade",
     "drain",
+    "erase",
 ];
 
 impl Scratch {

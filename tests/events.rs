@@ -163,6 +163,8 @@ fn of_others() -> Vec<Notice<'static>> {
         Notice::Admin(Admin::Suppress(one)),
         Notice::Admin(Admin::Unsuppress(listed)),
         Notice::Admin(Admin::Unsuppress(one)),
+        Notice::Admin(Admin::Erase(ListChange { filter: "hash 00", ..listed })),
+        Notice::Admin(Admin::Erase(ListChange { filter: "hash 00", reason: "suppression", ..listed })),
         Notice::Admin(Admin::Suspend(suspended)),
         Notice::Admin(Admin::Resume(suspended)),
         Notice::Admin(Admin::Listed(blocked)),

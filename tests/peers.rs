@@ -261,6 +261,20 @@ stories!("outlets.py", None;
     rotation_loses_and_doubles_nothing_over_kills,
 );
 
+stories!("analytics.py", None;
+    counts_are_no_part_of_mail,
+    what_becomes_of_mail_is_counted_once_over_kills,
+);
+
+stories!("erase.py", None;
+    an_address_is_forgotten_wherever_it_stands,
+    what_waits_is_told_and_untouched,
+);
+
+stories!("streams.py", None;
+    a_stream_has_every_event_at_least_once,
+);
+
 stories!("journal.py", None;
     a_command_is_answered_where_the_journal_cannot_be_written,
     a_log_without_room_misses_nothing,
@@ -426,6 +440,7 @@ stories!("../page/page.py", None;
     a_queue_is_searched_and_changed,
     a_node_is_watched,
     the_relay_serves_it,
+    what_became_of_mail_is_told,
 );
 
 stories!("metrics.py", None;

@@ -8,6 +8,7 @@ pub mod domain;
 mod edited;
 pub mod drain;
 pub mod log;
+pub mod erase;
 mod export;
 pub mod install;
 pub mod output;

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use crate::config::{Config, Control, LogConfig, Node, ShardConfig, SpoolConfig, Tuning, WebhookConfig};
+use crate::config::{
+    Config, Control, LogConfig, Node, ShardConfig, SpoolConfig, StreamConfig, Tuning, WebhookConfig,
+};
 
 /// The sections that only a start reads.
 #[derive(Clone, Debug)]
@@ -15,6 +17,8 @@ pub struct Boot {
     pub logs: Vec<LogConfig>,
     /// Each `[[webhook]]`.
     pub webhooks: Vec<WebhookConfig>,
+    /// Each `[[stream]]`.
+    pub streams: Vec<StreamConfig>,
     /// `[control]`
     pub control: Control,
     /// `https` and `http` of `[public]`.
@@ -33,6 +37,7 @@ impl Boot {
             spool: config.spool.clone(),
             logs: config.logs.clone(),
             webhooks: config.webhooks.clone(),
+            streams: config.streams.clone(),
             control: config.control.clone(),
             public: [config.public.https, config.public.http],
             tuning: config.tuning.clone(),
@@ -42,7 +47,8 @@ impl Boot {
 
     /// Puts these sections in place of what a configuration says, which waits for a restart. But `[[shard]]`: which listeners a shard opens does not.
     pub fn put_into(&self, config: &mut Config) {
-        let Boot { node, spool, logs, webhooks, control, public, tuning, shards: _ } = self.clone();
+        let Boot { node, spool, logs, webhooks, streams, control, public, tuning, shards: _ } = self.clone();
+        config.streams = streams;
         [config.public.https, config.public.http] = public;
         (config.node, config.spool, config.logs) = (node, spool, logs);
         (config.control, config.tuning, config.webhooks) = (control, tuning, webhooks);
@@ -57,10 +63,21 @@ impl Boot {
     /// The keys that say something else in `other`: they wait for a restart.
     pub fn differences(&self, other: &Boot) -> Vec<&'static str> {
         // Whatever is added to one of these sections must be named here.
-        let Boot { node, spool, logs, webhooks, control, public: [https, http_page], tuning, shards } = self;
+        let Boot {
+            node,
+            spool,
+            logs,
+            webhooks,
+            streams,
+            control,
+            public: [https, http_page],
+            tuning,
+            shards,
+        } = self;
         let Node { hostname, data_dir, shards: count, stop_grace } = node;
         let SpoolConfig { segment_size, size_max } = spool;
-        let Control { http, journal_size_max, socket, socket_named: _, socket_left_out: _ } = control;
+        let Control { http, journal_size_max, socket, analytics, socket_named: _, socket_left_out: _ } =
+            control;
         let Tuning { runtime, spin, ring_depth, commit_delay } = tuning;
         let alike = |(one, other): (&ShardConfig, &ShardConfig)| one.is_like(other);
         let shards_alike = shards.len() == other.shards.len() && shards.iter().zip(&other.shards).all(alike);
@@ -74,7 +91,9 @@ impl Boot {
             ("log", *logs == other.logs),
             // A secret that was read is none of what the file says.
             ("webhook", format!("{webhooks:?}") == format!("{:?}", other.webhooks)),
+            ("stream", format!("{streams:?}") == format!("{:?}", other.streams)),
             ("control.journal_size_max", *journal_size_max == other.control.journal_size_max),
+            ("control.analytics", *analytics == other.control.analytics),
             ("control.http", *http == other.control.http),
             ("control.socket", *socket == other.control.socket),
             ("public.https", *https == other.public[0]),

@@ -38,6 +38,7 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         spool: _,
         logs: _,
         webhooks: _,
+        streams: _,
         control: _,
         tuning: _,
         shards: _,

@@ -46,6 +46,7 @@ pub mod tls;
 pub mod tuning;
 pub mod value;
 pub mod warmup;
+mod stream;
 mod webhook;
 mod whole;
 
@@ -72,6 +73,7 @@ pub use rule::{AddressPattern, RuleConfig};
 pub use shaping::ShapingConfig;
 pub use shard::{Particulars, ShardConfig};
 pub use sources::{PoolConfig, Proxy, ProxyKind, SourceConfig};
+pub use stream::{RedisUrl, StreamConfig};
 pub use suppression::SuppressionConfig;
 pub use target::{Choice, RouteTarget, Scheme};
 pub use tenant::TenantConfig;
@@ -183,6 +185,8 @@ pub struct Control {
     pub journal_size_max: u64,
     /// `socket`: where commands reach the running relay; None switches it off (`socket = ""`).
     pub socket: Option<PathBuf>,
+    /// `analytics`: what becomes of mail is counted, where a journal of events is kept.
+    pub analytics: bool,
     /// Somebody said where: it is no place that was chosen for want of another, and must be there.
     pub socket_named: bool,
     /// There is none only because nobody said where, and the path of `node.data_dir` is too long for one.

@@ -245,7 +245,8 @@ pub(super) fn control(section: &Section<'_>, data_dir: &Path) -> (Control, Acces
     let journal_size_max = section.read("journal_size_max", journal, |value| {
         bytes(value, limits::JOURNAL_SIZE_MIN..=limits::DISK_BYTES_MAX, journal)
     });
+    let analytics = section.read("analytics", true, boolean);
     let access = access::read(section);
     section.finish();
-    (Control { http, journal_size_max, socket, socket_named, socket_left_out }, access)
+    (Control { http, journal_size_max, socket, analytics, socket_named, socket_left_out }, access)
 }

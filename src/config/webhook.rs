@@ -126,13 +126,13 @@ fn batch(text: &str) -> Result<(usize, Duration), BadValue> {
     Ok((most.ok_or(WRONG)?, span.ok_or(WRONG)?))
 }
 
-fn event(word: &str) -> Result<&'static str, BadValue> {
+pub(super) fn event(word: &str) -> Result<&'static str, BadValue> {
     static GRAMMAR: LazyLock<String> =
         LazyLock::new(|| format!("one of {}", Kind::all().map(Kind::word).collect::<Vec<_>>().join(", ")));
     Kind::all().map(Kind::word).find(|event| *event == word).ok_or_else(|| BadValue::Syntax(&GRAMMAR))
 }
 
-fn meant(word: &str) -> Option<String> {
+pub(super) fn meant(word: &str) -> Option<String> {
     nearest(word, Kind::all().map(Kind::word), 3).map(str::to_owned)
 }
 

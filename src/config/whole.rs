@@ -17,9 +17,9 @@ use crate::config::tuning::{self, Tuning};
 use crate::config::{
     AcmeConfig, Blocklists, Bounces, Control, Credentials, Delivery, DkimConfig, DnsConfig, FeedbackConfig,
     ListenAddress, ListenerConfig, LogConfig, Node, PoolConfig, PublicConfig, Retry, RouteConfig, RuleConfig,
-    SourceConfig, SpoolConfig, SuppressionConfig, TenantConfig, TlsConfig, WarmupConfig, WebhookConfig, acme,
-    blocklists, bounces, credentials, dkim, feedback, hook, listener, log, outbound_tls, public, read, retry,
-    rule, shaping, sources, suppression, syntax, tenant, warmup, webhook,
+    SourceConfig, SpoolConfig, StreamConfig, SuppressionConfig, TenantConfig, TlsConfig, WarmupConfig,
+    WebhookConfig, acme, blocklists, bounces, credentials, dkim, feedback, hook, listener, log, outbound_tls,
+    public, read, retry, rule, shaping, sources, stream, suppression, syntax, tenant, warmup, webhook,
 };
 use crate::limits;
 
@@ -78,6 +78,8 @@ pub struct Config {
     pub logs: Vec<LogConfig>,
     /// Each `[[webhook]]`.
     pub webhooks: Vec<WebhookConfig>,
+    /// Each `[[stream]]`.
+    pub streams: Vec<StreamConfig>,
     /// `[control]`
     pub control: Control,
     /// `tokens`, `names` and `redact` of `[control]`, which a reload reads again.
@@ -135,10 +137,11 @@ impl Config {
         if self.node.shards == 0 { cores.clamp(1, limits::SHARDS_MAX) } else { self.node.shards }
     }
 
-    /// Whether a journal of events is kept: for a log, a webhook, or the suppression list.
+    /// Whether a journal of events is kept: for a log, a webhook, a stream, or the suppression list.
     pub fn keeps_journal(&self) -> bool {
         self.logs.iter().any(|log| !log.is_nowhere())
             || !self.webhooks.is_empty()
+            || !self.streams.is_empty()
             || !self.suppression.auto.is_off()
     }
 
@@ -220,6 +223,7 @@ fn read(root: &Section<'_>) -> Config {
         accounts,
         logs: log::read(root),
         webhooks: webhook::read(root),
+        streams: stream::read(root),
         control,
         access,
         tuning: tuning::read(&root.section("tuning")),

@@ -6,12 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::Thread;
 
 use crate::config::{Config, LogConfig};
+use crate::control::analytics::{self, Analytics};
+use crate::control::erase::Eraser;
 use crate::control::error::StartError;
 use crate::control::journal::{self, Journal, Shared};
 use crate::control::log::{Log, Rotation};
 use crate::control::outlet::Shape;
 use crate::control::outlet::pack::{self, Packs};
 use crate::control::say::say;
+use crate::control::stream::Stream;
 use crate::control::thread::{Turn, Worker};
 use crate::control::webhook::{Counts, Webhook, WebhookSettings};
 use crate::limits;
@@ -27,6 +30,9 @@ pub struct Opened {
     logs: Vec<Log>,
     packs: Option<Arc<Packs>>,
     webhooks: Vec<Webhook>,
+    streams: Vec<Stream>,
+    analytics: Option<analytics::Reader>,
+    eraser: Arc<Eraser>,
     journaled: Arc<Journaled>,
 }
 
@@ -36,6 +42,7 @@ pub(super) struct Accounting {
     logs: Vec<Worker>,
     pack: Option<Worker>,
     webhooks: Vec<Worker>,
+    analytics: Option<Worker>,
 }
 
 /// Opens the logs of a configuration, and the journal that they are written of, and which the suppression list may be fed by; and who reads what
@@ -66,11 +73,19 @@ pub fn open(config: &Config) -> Result<(Option<Opened>, Readers), StartError> {
     let webhooks = webhooks
         .collect::<io::Result<Vec<Webhook>>>()
         .map_err(|error| StartError::Journal(journal::directory(data_dir), error))?;
+    let streams = config.streams.iter().map(|stream| Stream::open(stream, &journal));
+    let streams = streams
+        .collect::<io::Result<Vec<Stream>>>()
+        .map_err(|error| StartError::Journal(journal::directory(data_dir), error))?;
     let cursors = logs.iter().map(Log::cursor_name).chain(webhooks.iter().map(Webhook::cursor_name));
+    let cursors = cursors.chain(streams.iter().map(Stream::cursor_name));
     journal.forget_others(&cursors.collect::<Vec<_>>());
     let journaled = Arc::new(journal.journaled(limits::SHARDS_MAX));
     let readers = Readers::Journal(journaled.clone());
-    Ok((Some(Opened { journal, logs, packs, webhooks, journaled }), readers))
+    let analytics = config.control.analytics.then(|| analytics::Reader::open(data_dir, &journal.shared));
+    let counted = analytics.as_ref().map(analytics::Reader::counted);
+    let eraser = Arc::new(Eraser::new(config, Some(&journal.shared), counted));
+    Ok((Some(Opened { journal, logs, packs, webhooks, streams, analytics, eraser, journaled }), readers))
 }
 
 /// How webhooks are to be reached now, and where their batches are counted.
@@ -80,6 +95,11 @@ impl Opened {
     /// The journal.
     pub(super) fn shared(&self) -> Arc<Shared> {
         self.journal.shared.clone()
+    }
+
+    /// What is counted of mail (None: nothing is), and where people are named.
+    pub(super) fn counted(&self) -> (Option<Arc<Analytics>>, Arc<Eraser>) {
+        (self.analytics.as_ref().map(analytics::Reader::counted), self.eraser.clone())
     }
 
     /// Starts the threads. The journal has this many bytes at the most; logs are opened again when `reopen` changes.
@@ -104,8 +124,12 @@ impl Opened {
             for webhook in self.webhooks {
                 sending.push(webhook.start(settings.clone(), counts.clone())?);
             }
+            for stream in self.streams {
+                sending.push(stream.start(settings.clone())?);
+            }
         }
-        Ok(Accounting { journal, logs, pack, webhooks: sending })
+        let analytics = self.analytics.map(analytics::Reader::start).transpose()?;
+        Ok(Accounting { journal, logs, pack, webhooks: sending, analytics })
     }
 }
 
@@ -124,11 +148,11 @@ impl Accounting {
     pub(super) fn stop(self) {
         self.journal.stop();
         // All at one time: the bound is that of one.
-        self.logs.iter().chain(&self.webhooks).for_each(Worker::end);
+        self.logs.iter().chain(&self.webhooks).chain(&self.analytics).for_each(Worker::end);
         for log in self.logs {
             log.stop(limits::LAST_WRITES);
         }
-        for worker in self.pack.into_iter().chain(self.webhooks) {
+        for worker in self.pack.into_iter().chain(self.webhooks).chain(self.analytics) {
             worker.stop(limits::LAST_WRITES);
         }
     }

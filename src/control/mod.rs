@@ -8,11 +8,13 @@
 pub mod accounting;
 pub mod acme;
 mod admin;
+mod analytics;
 pub mod api;
 mod asker;
 mod blocklists;
 mod certificates;
 mod decisions;
+mod erase;
 mod error;
 mod guests;
 mod health;
@@ -39,6 +41,7 @@ mod supervise;
 mod public;
 pub mod sts;
 pub mod store;
+mod stream;
 mod streams;
 pub mod suppression;
 mod thread;
@@ -230,6 +233,7 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     process::usage();
     let accounting = setup.accounting.take();
     let journal = accounting.as_ref().map(accounting::Opened::shared);
+    let counted = accounting.as_ref().map(accounting::Opened::counted);
     let listener = setup.section.http.map(listen).transpose()?;
     let http = listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let listeners = pages(&setup)?;
@@ -271,7 +275,8 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let pages = pages.transpose().map_err(StartError::Thread)?;
     let orders = (desk, lists, barrier());
     let (passing, passed) = http.map(|_| mpsc::channel(limits::API_PASSED)).unzip();
-    let service = serve_commands(&setup, (http, passed), (&reserve, &journal), (orders, &mut listed))?;
+    let service =
+        serve_commands(&setup, (http, passed), (&reserve, (&journal, counted)), (orders, &mut listed))?;
     let askers = ask_others(&setup, challenges).map_err(StartError::Thread)?;
     let control = Worker::start("relevo-control", move |turn| {
         run(setup, journal, listener.map(|listener| (listener, passing)), &reserve, turn)
@@ -401,7 +406,7 @@ fn report_tls(setup: &Setup) -> io::Result<Option<Worker>> {
 fn serve_commands(
     setup: &Setup,
     (http, passed): (Option<SocketAddr>, Option<mpsc::Receiver<http::Passed>>),
-    (reserve, journal): (&Arc<Reserve>, &Option<Arc<journal::Shared>>),
+    (reserve, (journal, counted)): (&Arc<Reserve>, (&Option<Arc<journal::Shared>>, Counted)),
     (orders, listed): (Orders, &mut Vec<Listed>),
 ) -> Result<Option<(Worker, Option<local::File>)>, StartError> {
     let opened = setup.section.socket.as_deref().map(|path| {
@@ -421,7 +426,7 @@ fn serve_commands(
         return Ok(None);
     }
     let hosts = http.as_ref().map(|(address, _)| hosts(setup, *address));
-    let (make, reserve) = (maker(setup, journal.clone(), orders), reserve.clone());
+    let (make, reserve) = (maker(setup, (journal.clone(), counted), orders), reserve.clone());
     let worker = Worker::start("relevo-service", move |turn| {
         // Whoever asks without end asks for what mail leaves over.
         process::stand_back();
@@ -445,10 +450,13 @@ fn serve_commands(
 /// Those who decide, and the journal that has it before that is answered.
 type Orders = (decisions::Desk, decisions::ListDesk, Option<admin::JournalBarrier>);
 
+/// What is counted of mail, and where people are named; None: no journal is kept.
+type Counted = Option<(Option<Arc<analytics::Analytics>>, Arc<erase::Eraser>)>;
+
 /// Makes on its thread what the handlers are given.
 fn maker(
     setup: &Setup,
-    journal: Option<Arc<journal::Shared>>,
+    (journal, counted): (Option<Arc<journal::Shared>>, Counted),
     (desk, lists, journaled): Orders,
 ) -> impl FnOnce(&thread::Turn) -> api::answers::Api + Send + use<> {
     let (instruments, health, hostname) =
@@ -471,6 +479,8 @@ fn maker(
         api::answers::Api {
             streams: streams::Streams::new(overviews.clone(), journal),
             overviews,
+            analytics: counted.as_ref().and_then(|(analytics, _)| analytics.clone()),
+            eraser: counted.map(|(_, eraser)| eraser),
             searches: Arc::new(search::Searches::new(data_dir, mesh.lanes())),
             watchers: Arc::new(Semaphore::new(limits::TRACES_MAX)),
             asker: asker::Asker::new(mesh.clone(), health.clone(), start),

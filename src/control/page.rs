@@ -21,7 +21,7 @@ const STYLES: [&str; 2] =
     [include_str!("../../loadtest/src/report/style.css"), include_str!("page/page.css")];
 
 /// In the order in which they need each other.
-const SCRIPTS: [&str; 14] = [
+const SCRIPTS: [&str; 15] = [
     include_str!("page/base.js"),
     include_str!("page/net.js"),
     include_str!("page/parts.js"),
@@ -29,6 +29,7 @@ const SCRIPTS: [&str; 14] = [
     include_str!("page/filters.js"),
     include_str!("page/sites.js"),
     include_str!("page/overview.js"),
+    include_str!("page/deliverability.js"),
     include_str!("page/message.js"),
     include_str!("page/queue.js"),
     include_str!("page/suspensions.js"),

@@ -1,8 +1,10 @@
 //! The threads together: questions, logs, and the end.
 
 use super::*;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 
 use crate::config::LogConfig;
 use crate::id::MessageId;

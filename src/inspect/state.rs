@@ -21,7 +21,7 @@ pub struct Modes {
 }
 
 /// Files of ours in a data directory besides the lanes. What is made there later belongs here too.
-const OURS: [&str; 16] = [
+const OURS: [&str; 20] = [
     "node",
     "node.new",
     "lock",
@@ -38,6 +38,10 @@ const OURS: [&str; 16] = [
     "unsubscribe.new",
     "control.db-journal",
     "control.db.damaged",
+    layout::ANALYTICS,
+    "analytics.db-wal",
+    "analytics.db-shm",
+    "analytics.db.damaged",
 ];
 
 /// Looks at a data directory and all of ours in it, and mends it if `mend`. What cannot be looked at is left out: whoever needs it says

@@ -74,3 +74,26 @@ pub const WEBHOOK_STATUS: usize = 1024;
 
 /// So long after its last change a file of a log may still have events that a command looks for: clocks are set, and a writer may be behind.
 pub const LOG_TIME_SLACK: Duration = Duration::from_secs(600);
+
+/// Streams of events: each has a thread and a connection.
+pub const STREAMS_OUT_MAX: usize = 8;
+/// Entries that a stream keeps, about, where nothing is said.
+pub const STREAM_LENGTH: u64 = 1_000_000;
+/// And at the most.
+pub const STREAM_LENGTH_MAX: u64 = 1_000_000_000;
+/// Bytes of a key.
+pub const STREAM_KEY_MAX: usize = 256;
+/// Events that go at once: a server that is asked by others, too, has them in a millisecond.
+pub const STREAM_EVENTS: usize = 500;
+/// Bytes after which nothing is added to these.
+pub const STREAM_BYTES: usize = 512 * 1024;
+/// How long they may take to be sent and answered.
+pub const STREAM_TIME: Duration = Duration::from_secs(15);
+/// How often it is seen whether there is something to send.
+pub const STREAM_OUT_ROUND: Duration = Duration::from_millis(200);
+/// How long after the first failure they are sent again; twice that after the next, and so on.
+pub const STREAM_FAILED_AGAIN: Duration = Duration::from_millis(500);
+/// And at the latest after this.
+pub const STREAM_AGAIN_MAX: Duration = Duration::from_secs(60);
+/// Bytes of one line that a server answers.
+pub const STREAM_LINE_MAX: usize = 64 * 1024;

@@ -230,7 +230,8 @@ fn verifying(config: &Config, shaping: &Shaping) -> Result<Option<tls::Client>, 
     let route = config.routes.iter().position(|route| route.tls() == Some(TlsLevel::Verified));
     let line = shaping.asks_to_verify();
     let hook = config.hook.as_ref().is_some_and(|hook| hook.url.tls)
-        || config.webhooks.iter().any(|webhook| webhook.url.tls);
+        || config.webhooks.iter().any(|webhook| webhook.url.tls)
+        || config.streams.iter().any(|stream| stream.url.tls);
     let asked = route.is_some() || line.is_some() || hook;
     if !asked && !config.tls.mta_sts {
         return Ok(None);
@@ -252,7 +253,11 @@ fn verifying(config: &Config, shaping: &Shaping) -> Result<Option<tls::Client>, 
             (None, Some(route)) => config.places.remark(&format!("route[{route}].tls"), problem, fix),
             (None, None) if hook => {
                 let problem = format!("it cannot be asked, as this machine trusts no authority: {why}");
-                let key = if config.hook.is_some() { "hook.url" } else { "webhook[0].url" };
+                let key = match (&config.hook, config.webhooks.is_empty()) {
+                    (Some(_), _) => "hook.url",
+                    (None, false) => "webhook[0].url",
+                    (None, true) => "stream[0].url",
+                };
                 config.places.remark(key, problem, fix)
             }
             (None, None) => {
@@ -393,7 +398,11 @@ fn find_passwords(config: &mut Config) -> Vec<(String, FileFlaw)> {
     let of_webhooks = config.webhooks.iter_mut().map(|webhook| {
         (format!("{}.secret_file", webhook.section), &webhook.secret_file, &mut webhook.secret)
     });
-    for (key, file, place) in of_credentials.chain(of_hook).chain(of_webhooks) {
+    let of_streams = config.streams.iter_mut().filter_map(|stream| {
+        let key = format!("{}.password_file", stream.section);
+        Some((key, stream.password_file.as_ref()?, &mut stream.password))
+    });
+    for (key, file, place) in of_credentials.chain(of_hook).chain(of_webhooks).chain(of_streams) {
         let read = files::read_whole(file, limits::PASSWORD_FILE_MAX)
             .map_err(PasswordFlaw::Unreadable)
             .and_then(|bytes| Password::of_file(bytes).map_err(PasswordFlaw::Bad));
@@ -420,7 +429,10 @@ fn open_passwords(config: &Config) -> Vec<ConfigError> {
         .iter()
         .map(|webhook| (format!("{}.secret_file", webhook.section), &webhook.secret_file));
     let of_hook = of_hook.map(|file| ("hook.secret_file".to_owned(), file));
-    all.chain(of_hook).chain(of_webhooks).filter_map(doubt).collect()
+    let of_streams = config.streams.iter().filter_map(|stream| {
+        Some((format!("{}.password_file", stream.section), stream.password_file.as_ref()?))
+    });
+    all.chain(of_hook).chain(of_webhooks).chain(of_streams).filter_map(doubt).collect()
 }
 
 /// The machine's name servers, unless others are configured. Whether they are the machine's.

@@ -23,6 +23,8 @@ pub enum Admin<'a> {
     Suppress(ListChange<'a>),
     /// Entries were taken from it.
     Unsuppress(ListChange<'a>),
+    /// An address was made unreadable where it stood: a hash of it, and how often that was.
+    Erase(ListChange<'a>),
     /// Another configuration holds.
     Reload {
         /// Who asked for it.

@@ -8,6 +8,7 @@ use crate::limits;
 use crate::runtime::process;
 
 pub mod https;
+pub mod wire;
 #[cfg(test)]
 pub mod server;
 

@@ -103,6 +103,9 @@ async fn answer_one<R: Runtime>(shard: &Rc<Shard<R>>, ask: Ask) {
         Ask::Generation(reply) => reply.answer(shard.live.generation()),
         Ask::Why(domain, reply) => why::why(shard, domain, reply).await,
         Ask::Share(site, reply) => reply.answer(share(shard, &site)),
+        Ask::Forget(meant, dry, reply) => {
+            reply.answer(shard.say.dialogues.borrow_mut().forget(|text| meant.is(text), dry));
+        }
         Ask::Dialogues(id, reply) => reply.answer(shard.say.dialogues.borrow().of(id)),
         Ask::Trace(tracing, reply) => {
             shard.say.trace.watch(tracing);

@@ -22,8 +22,11 @@ use crate::time::UnixMillis;
 use overview::{SitePage, SitesWanted, Summary};
 use why::{DomainWait, SiteShare};
 
+mod meant;
 pub mod overview;
 pub mod why;
+
+pub use meant::Meant;
 
 /// Who asked is told by this, unless he has gone. The answer is handed over on the shard's thread: that must not wait for anything.
 pub struct Reply<T> {
@@ -96,6 +99,8 @@ pub enum Ask {
     Trace(Arc<Tracing>, Reply<()>),
     /// What was said in attempts of late, made on this shard, that failed for a message.
     Dialogues(MessageId, Reply<Vec<FailedDialogue>>),
+    /// To forget what was said in attempts of late where such text is in it, or only to count it: how often it is.
+    Forget(Meant, bool, Reply<usize>),
     /// To store a message of the node's own. Why it did not, in words.
     Store(Box<Letter>, Reply<Result<(), Box<str>>>),
     /// All that waits there, and the sites of it, summed up.
@@ -120,7 +125,7 @@ impl Ask {
                 | Ask::Share(..)
                 | Ask::Store(..)
                 | Ask::Trace(..)
-        ) || matches!(self, Ask::Dialogues(..))
+        ) || matches!(self, Ask::Dialogues(..) | Ask::Forget(..))
             || self.is_urgent()
     }
 
@@ -141,6 +146,7 @@ impl Ask {
             Ask::Share(_, reply) => reply.is_wanted(),
             Ask::Trace(_, reply) => reply.is_wanted(),
             Ask::Dialogues(_, reply) => reply.is_wanted(),
+            Ask::Forget(.., reply) => reply.is_wanted(),
             Ask::Store(_, reply) => reply.is_wanted(),
             Ask::Summary(reply) => reply.is_wanted(),
             Ask::Sites(_, reply) => reply.is_wanted(),

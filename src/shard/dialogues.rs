@@ -44,6 +44,16 @@ impl Dialogues {
         self.0.push_back(Kept { id, first, count, at, hop: hop.into(), lines: lines.into() });
     }
 
+    /// Forgets those with such a text, or only counts them. How many there were.
+    pub fn forget(&mut self, meant: impl Fn(&str) -> bool, dry: bool) -> usize {
+        let before = self.0.len();
+        if dry {
+            return self.0.iter().filter(|kept| meant(&kept.lines)).count();
+        }
+        self.0.retain(|kept| !meant(&kept.lines));
+        before - self.0.len()
+    }
+
     /// Those of a message that are kept, the last first.
     pub fn of(&self, id: MessageId) -> Vec<FailedDialogue> {
         let of_it = self.0.iter().rev().filter(|kept| kept.id == id).take(limits::PAGE_ROWS);

@@ -15,6 +15,9 @@ pub const NODE_FILES: [&str; 3] = ["node", "node.new", "lock"];
 /// The file of decisions, as suspensions.
 pub const DECISIONS: &str = "control.db";
 
+/// The file of what was counted of mail.
+pub const ANALYTICS: &str = "analytics.db";
+
 /// The file with what return paths are signed with.
 pub const VERP_SECRET: &str = "verp.key";
 

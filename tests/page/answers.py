@@ -172,6 +172,22 @@ class Answers:
         return {"suspensions": [one(12, "wait", "domain gmx.net", "they asked us to stop for the night", "token ops", domain="gmx.net"), one(13, "return", "campaign promo-11 of tenant shop", REPLIES[0], "/etc/relevo/shaping.toml:41", tenant="shop", campaign="promo-11"),
                                 one(14, "set", "provider google", REPLIES[0], "/etc/relevo/shaping.toml:52", provider="google", key="max_message_rate", value="20/s"), one(15, "redirect", f"domain {LONG}", f"their MX burns {HOSTILE}", "user 0, process 7", domain=LONG, to="smtp://backup.example.net:25")], "unkept": False}
 
+    def analytics(self, query):
+        """What became of mail: sums that hang together."""
+        def counts(delivered, deferred, bounced, complaints):
+            part = lambda one, of: one / of if of else None
+            return {"delivered": delivered, "deferred": deferred, "bounced": bounced, "expired": bounced // 9, "suppressed": bounced // 3, "returned": 2, "complaints": complaints, "bounce_rate": part(bounced + bounced // 9 + 2, delivered + bounced),
+                    "deferral_rate": part(deferred, deferred + delivered + bounced), "complaint_rate": part(complaints, delivered)}
+        by, amount = query.get("by", "provider"), lambda n: 4_812_345 // (n * n + 1)
+        names = {"provider": PROVIDERS, "tenant": ["shop", "newsletters", HOSTILE, TURNED], "campaign": [f"promo-{n}" for n in range(250)] + [LONG], "class": [name for name, _, _ in CLASSES]}[by] + ["other", ""]
+        if by == "class":
+            names = names[:-2]
+        rows = [] if self.empty else [{"name": name, "counts": counts(amount(n), amount(n) // (3 + n % 11), amount(n) // (7 + 13 * (n % 5)), amount(n) // 2000), "classes": [{"class": CLASSES[(n + k) % 6][0], "recipients": amount(n) // (20 + 31 * k)} for k in range(4)]} for n, name in enumerate(names)]
+        texts = [] if self.empty else [{"class": kind, "text": text, "times": recipients, "last": iso(-40 * n), "provider": PROVIDERS[n], "tenant": HOSTILE if n == 1 else "shop", "campaign": TURNED if n == 2 else ""} for n, (kind, recipients, text) in enumerate(CLASSES) if text]
+        total = counts(0, 0, 0, 0) if self.empty else counts(7_912_345, 1_123_456, 212_345, 4_321)
+        cursor = int(query.get("cursor", 0))
+        return {"by": by, "since": query.get("since", iso(-3600)), "until": iso(), "step_seconds": 3600, "total": total, "rows": rows[cursor:cursor + 200], "texts": [] if cursor else texts, "next": "200" if len(rows) > cursor + 200 else None}
+
     def warmup(self):
         row = lambda source, provider, state, day, used, volume, **more: {"source": source, "provider": provider, "site": None, "start": "2026-11-20", "day": day, "days": 30, "behind": 0, "volume": volume, "used": used, "overflowed": 0, "state": state, **more}
         return {"today": "2026-11-30", "sources": [] if self.empty else [row("ip9", "google", "warming", 11, 3120, 5000), row("ip9", "microsoft", "used up", 11, 5000, 5000, overflowed=18211), row("ip9", "yahoo", "throttled", 9, 812, 2500, behind=2), row("ip9", "mx.small.example", "warm", None, 40, None, site="mx.small.example:25"), row("ip10", "google", "not yet", None, 0, 0)]}

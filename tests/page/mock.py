@@ -48,7 +48,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.behind and name not in OURS:
             return self.give(*self.passed())
         plain = {"me": lambda: {"who": "token ops" if node.token else "this machine, without a token", "role": node.role, "tenant": None, "redacts": False}, "overview": node.overview, "history": lambda: node.history(int(query["step"])), "sites": lambda: node.sites(query), "queue": lambda: node.queue(query),
-                 "queue/count": lambda: node.count(query), "why": lambda: node.why(query), "suspensions": node.suspensions, "warmup": node.warmup, "quotas": node.quotas, "suppressions": lambda: node.suppressions(query), "suppressions/check": lambda: node.suppressions(query)}
+                 "queue/count": lambda: node.count(query), "why": lambda: node.why(query), "suspensions": node.suspensions, "warmup": node.warmup, "analytics": lambda: node.analytics(query), "quotas": node.quotas, "suppressions": lambda: node.suppressions(query), "suppressions/check": lambda: node.suppressions(query)}
         if self.command == "POST":
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             node.changes.append((name, body))

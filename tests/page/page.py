@@ -25,7 +25,7 @@ from sink import Sink
 
 BINARY = os.path.abspath(sys.argv[2])
 AXE = os.path.join(HERE, "../../target/clients/node_modules/axe-core/axe.min.js")
-VIEWS = ["overview", "sites", "sites?provider=google", "queue", "queue?q=domain%3Agmail.com", "message/00000000G0000001", "suspensions", "warmup", "quotas", "suppressions", "log"]
+VIEWS = ["overview", "deliverability", "deliverability?by=class&span=31d&tenant=shop", "sites", "sites?provider=google", "queue", "queue?q=domain%3Agmail.com", "message/00000000G0000001", "suspensions", "warmup", "quotas", "suppressions", "log"]
 
 
 class Browser:
@@ -170,7 +170,7 @@ def what_others_write_stays_text():
             for of in ("img", "main b b", "script:not(body > script)", "main iframe"):
                 assert browser.run("return document.querySelectorAll(arguments[0]).length", of) == 0, (view, of)
             assert "owned" not in browser.driver.title
-            if view not in ("warmup", "sites?provider=google", "queue?q=domain%3Agmail.com"):
+            if view not in ("warmup", "deliverability?by=class&span=31d&tenant=shop", "sites?provider=google", "queue?q=domain%3Agmail.com"):
                 assert "<img src=x" in browser.text("main"), view
             assert "\u202e" not in browser.text("main"), f"{view}: what turns text around is shown as what it is"
 
@@ -398,6 +398,35 @@ def a_queue_is_searched_and_changed():
     relay.stop()
 
 
+def what_became_of_mail_is_told():
+    """From providers to tenants to campaigns, by links alone; more rows where there are more; what is asked is in the address."""
+    node = answers.Answers()
+    with Browser(node) as browser:
+        browser.go("deliverability")
+        browser.says("7,912,345", ".cards")
+        browser.says("421 4.7.28 Gmail has detected", "main")
+        rows = lambda of: browser.run("return document.querySelectorAll(arguments[0]).length", f"section[aria-label='{of}'] tbody tr")
+        assert rows("By provider") == 42 and rows("What receivers say") == 5
+        browser.run("document.querySelector(\"section[aria-label='By provider'] tbody a\").click()")
+        browser.until("location.hash.includes('by=tenant') && location.hash.includes('provider=google')", "tenants of google")
+        browser.until("document.querySelector(\"section[aria-label='By tenant']\")", "by tenant")
+        asked = [path for _, path in node.asked if path.startswith("/control/v1/analytics")]
+        assert "by=tenant" in asked[-1] and "provider=google" in asked[-1], asked
+        browser.run("document.querySelector('.sifted a.badge').click()")
+        browser.until("!location.hash.includes('provider=google')", "all again")
+        browser.button("Campaign").click()
+        browser.until("document.querySelectorAll(\"section[aria-label='By campaign'] tbody tr\").length === 200", "a page")
+        browser.button("7 days").click()
+        browser.until("location.hash.includes('span=7d') && document.querySelectorAll(\"section[aria-label='By campaign'] tbody tr\").length === 200", "a week")
+        browser.button("More").click()
+        browser.until("document.querySelectorAll(\"section[aria-label='By campaign'] tbody tr\").length === 253", "all rows")
+        assert not browser.axe() and not browser.errors()
+        # Where nothing is counted that is said.
+        node.refuse["/control/v1/analytics"] = (404, "nothing is counted: control.analytics is false", [])
+        browser.go("deliverability?by=tenant")
+        browser.says("Nothing is counted", "main")
+
+
 def a_node_is_watched():
     """All of it from one relay: the page, its stream and its answers, to who has no token and reads."""
     later = lambda point, data: b"450 4.2.0 not yet\r\n" if point == "RCPT" and b"later" in data else None
@@ -419,6 +448,8 @@ def a_node_is_watched():
         browser.until("document.querySelector('.liveness').innerText.includes('Live')", "live")
         relay.send("a@b.example", ["later2@d.example"], b"Subject: hello\r\n\r\nA line.\r\n")
         browser.says("later2@d.example", "ol.log")
+        browser.go("deliverability?span=1h")
+        browser.says("450 4.2.0 not yet", "main")
         for view in VIEWS:
             if not view.startswith("message"):
                 browser.go(view)

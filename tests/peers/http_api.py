@@ -72,7 +72,7 @@ class Guarded(Node):
 
 
 SUSPEND = {"filter": {"domain": "d.example"}, "seconds": 60, "reason": "test"}
-PATHS = ["status", "queue", "queue/count", "suspensions", "warmup", "quotas", "suppressions", "me", "openapi.json", "why?domain=x.example", "suppressions/check?address=a@b.example"]
+PATHS = ["status", "queue", "queue/count", "suspensions", "warmup", "quotas", "analytics", "suppressions", "me", "openapi.json", "why?domain=x.example", "suppressions/check?address=a@b.example"]
 
 
 def each_role_may_what_it_may():

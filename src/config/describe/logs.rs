@@ -23,6 +23,13 @@ pub(super) fn write(config: &Config, out: &mut String) -> std::fmt::Result {
         let span = value::show_duration(webhook.span);
         writeln!(out, "webhook {}: {events}, up to {} at once, within {span}", webhook.url, webhook.most)?;
     }
+    for stream in &config.streams {
+        let events = stream.events.as_ref().map_or("all events".to_owned(), |events| events.join(", "));
+        writeln!(out, "stream {} at {}: {events}", stream.key, stream.url)?;
+    }
+    if config.control.analytics && config.keeps_journal() {
+        writeln!(out, "what becomes of mail is counted")?;
+    }
     if config.logs.is_empty() { writeln!(out, "no accounting") } else { Ok(()) }
 }
 

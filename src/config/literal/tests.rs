@@ -375,7 +375,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("feedback", &["addresses", "domains"]),
     ("suppression", &["auto", "hard_bounces", "scope", "on_match"]),
     ("spool", &["segment_size", "size_max"]),
-    ("control", &["http", "socket", "journal_size_max"]),
+    ("control", &["http", "socket", "journal_size_max", "analytics"]),
     ("log", &["path", "events", "format", "fields", "redact", "rotate"]),
     ("auth", &["accounts"]),
     ("shaping", &["defaults", "files"]),
@@ -400,6 +400,7 @@ const WITHIN: &[(&str, &[&str])] = &[
     ("[[rule]]\n", &["action"]),
     ("[log]\nrotate = \"1d\"\n", &["compress", "keep"]),
     ("[[webhook]]\nurl = \"https://a.example/\"\nsecret_file = \"/s\"\n", &["events", "batch", "networks"]),
+    ("[[stream]]\nkind = \"redis\"\nurl = \"redis://a\"\n", &["key", "events", "length", "password_file"]),
 ];
 
 /// What may be written in place of a value.

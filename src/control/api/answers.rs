@@ -11,8 +11,10 @@ use super::shape::Refusal;
 
 use crate::control::Health;
 use crate::control::admin::{JournalBarrier, Teller};
+use crate::control::analytics::Analytics;
 use crate::control::asker::{AskFailure, Asker};
 use crate::control::decisions::{Desk, ListDesk};
+use crate::control::erase::Eraser;
 use crate::control::overview::Overviews;
 use crate::control::reload::Reload;
 use crate::control::say::say;
@@ -40,6 +42,10 @@ pub(in crate::control) struct Api {
     pub importing: Arc<AtomicBool>,
     /// The node at a glance.
     pub overviews: Arc<Overviews>,
+    /// What becomes of mail. None: it is not counted.
+    pub analytics: Option<Arc<Analytics>>,
+    /// Where people are named. None: no journal is kept.
+    pub eraser: Option<Arc<Eraser>>,
     /// Who watches.
     pub streams: Arc<Streams>,
     pub searches: Arc<Searches>,

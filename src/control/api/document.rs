@@ -4,7 +4,9 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use super::routes::{ROUTES, Route};
-use super::shape::{self, drain, me, overview, quota, suppression, trace, upgrade, warmup, why};
+use super::shape::{
+    self, analytics, drain, erase, me, overview, quota, suppression, trace, upgrade, warmup, why,
+};
 use super::told::{self, Answer, Body, Document, Parameter};
 use crate::limits;
 use crate::queue::{select, suspension};
@@ -31,11 +33,14 @@ mod tests;
     shape::Resume,
     shape::Suspensions,
     trace::Told,
+    erase::Erase,
+    erase::Erased,
     shape::Reload,
     shape::Reloaded,
     why::Why,
     warmup::Warmup,
     quota::QuotasUsed,
+    analytics::Analytics,
     suppression::SuppressionPage,
     suppression::ChangeSuppression,
     suppression::SuppressionChanged,

@@ -28,13 +28,15 @@ use crate::time::UnixMillis;
 /// Where it is asked for.
 pub(in crate::control) const PATH: &str = "/control/v1/suppressions/import";
 
-/// One imports at a time.
-struct Turn(Arc<AtomicBool>);
+/// One imports, or has an address forgotten, at a time.
+pub(super) struct Turn(Arc<AtomicBool>);
 
 impl Turn {
-    fn take(importing: &Arc<AtomicBool>) -> Result<Turn, Problem> {
+    pub fn take(importing: &Arc<AtomicBool>) -> Result<Turn, Problem> {
         if importing.swap(true, Ordering::SeqCst) {
-            return Err(Problem::Busy("somebody else imports just now: try again when that is over"));
+            return Err(Problem::Busy(
+                "somebody else imports or erases just now: try again when that is over",
+            ));
         }
         Ok(Turn(importing.clone()))
     }
@@ -162,7 +164,7 @@ fn sort(
 }
 
 /// Waits until it is on the list.
-async fn merged(api: &Api, runs: Runs, working: &Working) -> Result<Counts, Problem> {
+pub(super) async fn merged(api: &Api, runs: Runs, working: &Working) -> Result<Counts, Problem> {
     let mut told = api.lists.merge(runs).ok_or(Problem::Undecided)?;
     loop {
         match tokio::time::timeout(limits::HTTP_REQUEST / 4, &mut told).await {

@@ -18,11 +18,13 @@ use peer::Peer;
 use veil::Veil;
 
 pub(super) mod actor;
+mod analytics;
 pub(super) mod answers;
 mod change;
 mod content;
 mod document;
 mod drain;
+mod erase;
 mod events;
 pub(super) mod gate;
 pub(super) mod import;

@@ -14,8 +14,8 @@ use super::answers::{Api, Problem};
 use super::tenancy::Tenants;
 use super::told::{self, Told};
 use super::{
-    change, content, drain, events, gate, import, me, overview, queue, quotas, reload, status, suppression,
-    suspend, trace, upgrade, warmup, why,
+    analytics, change, content, drain, erase, events, gate, import, me, overview, queue, quotas, reload,
+    status, suppression, suspend, trace, upgrade, warmup, why,
 };
 use crate::limits;
 use crate::policy::tokens::Role;
@@ -74,6 +74,7 @@ pub(super) const ROUTES: &[Route] = {
         read("/control/v1/suspensions", No, || get(suspend::list), told::suspensions),
         read("/control/v1/warmup", No, || get(warmup::show), told::warmup),
         read("/control/v1/quotas", No, || get(quotas::show), told::quotas),
+        read("/control/v1/analytics", Query, || get(analytics::analytics), told::analytics),
         read("/control/v1/suppressions", Query, || get(suppression::list), told::suppressions),
         read("/control/v1/suppressions/check", Query, || get(suppression::check), told::check),
         write("/control/v1/queue/retry", (Operate, Filter), || post(change::retry), told::retry),
@@ -91,6 +92,7 @@ pub(super) const ROUTES: &[Route] = {
             told::remove,
         ),
         write(import::PATH, (Operate, Query), || post(import::import), told::import),
+        write("/control/v1/erase", (Admin, No), || post(erase::erase), told::erase),
         write("/control/v1/reload", (Admin, No), || post(reload::reload), told::reload),
         write("/control/v1/drain", (Admin, No), || post(drain::drain), drain::told),
         read("/control/v1/upgrade", No, || get(upgrade::show), upgrade::told),

@@ -8,7 +8,9 @@ use utoipa::ToSchema;
 
 use crate::config::ConfigError;
 
+pub mod analytics;
 pub mod drain;
+pub mod erase;
 pub mod me;
 pub mod overview;
 pub mod quota;

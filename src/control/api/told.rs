@@ -195,6 +195,23 @@ pub(super) fn quotas() -> Told {
     of("How much of their quotas accounts and tenants have used.", "QuotasUsed")
 }
 
+pub(super) fn analytics() -> Told {
+    let time = |name, help| optional(name, help, json!({ "type": "string", "format": "date-time" }));
+    let by = json!({ "type": "string", "enum": ["provider", "tenant", "campaign", "class"] });
+    let query = vec![
+        optional("by", "By what it is summed up: provider where nothing is said.", by),
+        time("since", "From when on; an hour before `until` where nothing is said."),
+        time("until", "Until when; now where nothing is said."),
+        optional("provider", "Of this provider alone; empty: of none that is known.", any_text()),
+        optional("tenant", "Of this tenant alone; empty: of none.", any_text()),
+        optional("campaign", "Of this campaign alone; empty: of none.", any_text()),
+        optional("class", "What replies were about, alone; empty: what nothing was said of.", any_text()),
+        cursor(),
+        limit(limits::ANALYTICS_ROWS),
+    ];
+    Told { query, refusals: &[404], ..of("What became of mail, and what was said.", "Analytics") }
+}
+
 fn reasons() -> Value {
     json!({ "type": "string", "enum": Reason::ALL.map(Reason::word) })
 }
@@ -326,6 +343,11 @@ pub(super) fn reload() -> Told {
     Told { body: Some(Body::Maybe("Reload")), refusals: &[404], ..of(summary, "Reloaded") }
 }
 
+pub(super) fn erase() -> Told {
+    let summary = "Makes an address unreadable in logs, texts and the journal of events; takes it off the suppression list where that is asked for.";
+    Told { body: Some(Body::Shape("Erase")), refusals: &[404, 507], ..of(summary, "Erased") }
+}
+
 /// What shapes look like.
 pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("Refusal", r#"{"error":"who asks? give a token: Authorization: Bearer TOKEN","code":"no_token"}"#),
@@ -358,6 +380,7 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("Told", r#"{"ended":"the relay stops"}"#),
     ("Resume", r#"{"filter":{"domain":"example.org"}}"#),
     ("Reload", r#"{"dry_run":true}"#),
+    ("Erase", r#"{"address":"ada@example.org","dry_run":true,"suppression":false}"#),
     (
         "ChangeSuppression",
         r#"{"addresses":["ada@example.org"],"tenant":"shop","reason":"complaint","note":"by phone"}"#,

@@ -40,6 +40,8 @@ pub(super) enum ListOrder {
     Sort(Reply<Runs>),
     /// What was imported comes on the list.
     Merge(Runs, Reply<Counts>),
+    /// What is counted of an address is forgotten: of how many tenants.
+    Forget(String, Reply<u64>),
 }
 
 /// The list, and what feeds it.
@@ -209,6 +211,9 @@ impl Suppressions {
             ListOrder::Page(behind, most, wants, reply) => {
                 _ = reply.send(keeper.page(store, behind, most, &*wants));
             }
+            ListOrder::Forget(address, reply) => {
+                _ = reply.send(store.forget_bounces(&address).map_err(KeepError::Store));
+            }
             ListOrder::Sort(reply) => _ = reply.send(keeper.runs()),
             ListOrder::Merge(runs, reply) => {
                 if self.next.is_some() {
@@ -374,6 +379,7 @@ fn refuse(order: ListOrder) {
         ListOrder::Page(.., reply) => _ = reply.send(Err(none())),
         ListOrder::Sort(reply) => _ = reply.send(Err(none())),
         ListOrder::Merge(_, reply) => _ = reply.send(Err(none())),
+        ListOrder::Forget(_, reply) => _ = reply.send(Err(none())),
     }
 }
 
@@ -419,6 +425,11 @@ impl ListDesk {
         wants: Wants,
     ) -> Option<Result<Page, KeepError>> {
         self.order(|reply| ListOrder::Page(behind, most, wants, reply)).await
+    }
+
+    /// What is counted of an address is forgotten. Of how many tenants that was.
+    pub(in crate::control) async fn forget(&self, address: String) -> Option<Result<u64, KeepError>> {
+        self.order(|reply| ListOrder::Forget(address, reply)).await
     }
 
     /// Where an import is sorted.

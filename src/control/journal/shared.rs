@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
@@ -22,6 +23,8 @@ pub(in crate::control) struct Shared {
     directory: PathBuf,
     state: Mutex<JournalState>,
     overhear: Overhear,
+    /// What is written next is to begin a segment.
+    anew: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -122,7 +125,8 @@ impl Shared {
             positions,
             ..JournalState::default()
         };
-        Shared { directory: directory.to_owned(), state: Mutex::new(state), overhear: Overhear::default() }
+        let (overhear, anew) = (Overhear::default(), AtomicBool::new(false));
+        Shared { directory: directory.to_owned(), state: Mutex::new(state), overhear, anew }
     }
 
     fn state(&self) -> MutexGuard<'_, JournalState> {
@@ -148,6 +152,28 @@ impl Shared {
             Some(from) => memchr::memchr(b'\n', &lines[from..]).map_or(lines.len(), |end| from + end + 1),
         };
         lines[from..].to_vec()
+    }
+
+    /// What is written next is to begin a segment: the ones before it go when all have read them.
+    pub(in crate::control) fn begin_anew(&self) {
+        self.anew.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether that is so; asked by the writer, once.
+    pub(super) fn takes_anew(&self) -> bool {
+        self.anew.load(Ordering::Relaxed) && self.anew.swap(false, Ordering::SeqCst)
+    }
+
+    /// Segments up to this one that are there.
+    pub(in crate::control) fn segments_until(&self, sequence: u64) -> Vec<u64> {
+        self.state().segments.range(..=sequence).map(|(sequence, _)| *sequence).collect()
+    }
+
+    /// Readers whose cursor is before this: all, or those that write a file.
+    pub(in crate::control) fn unsaved(&self, before: FramePosition, files: bool) -> Vec<String> {
+        let state = self.state();
+        let readers = state.readers.iter().filter(|reader| reader.saved.frame < before);
+        readers.filter(|reader| !files || reader.file.is_some()).map(|reader| reader.name.clone()).collect()
     }
 
     /// Behind all that is written.

@@ -14,7 +14,7 @@ use crate::observe::journaled::{Chunk, LaneWatermark, WriteAck};
 
 /// One life, its threads played by hand. Dropped at any time, it was killed.
 pub(in crate::control) struct Life {
-    shared: Arc<Shared>,
+    pub shared: Arc<Shared>,
     chunks: Chunks,
     writer: writer::Writer,
     keep: keep::Keep,

@@ -113,7 +113,7 @@ impl Writer {
             let age = now.saturating_sub(open.began);
             open.length >= self.segment_max || age > limits::JOURNAL_SEGMENT_AGE
         };
-        if self.open.as_ref().is_some_and(is_old) {
+        if self.open.as_ref().is_some_and(is_old) || self.shared.takes_anew() {
             self.close();
         }
         let mut bytes = std::mem::take(&mut self.spare);

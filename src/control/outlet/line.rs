@@ -13,24 +13,12 @@ pub struct Line<'a> {
 impl<'a> Line<'a> {
     /// Reads one; None: it is no object of JSON, or is cut off.
     pub fn read(line: &'a [u8]) -> Option<Line<'a>> {
-        let mut rest = line.trim_ascii().strip_prefix(b"{")?;
         let mut fields = Vec::with_capacity(24);
-        if rest.trim_ascii() == b"}" {
-            return Some(Line { fields });
-        }
-        loop {
-            let name = rest.trim_ascii_start();
-            let end = value_end(name).filter(|_| name.first() == Some(&b'"'))?;
-            let (name, behind) = name.split_at(end);
-            let value = behind.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
-            let (value, behind) = value.split_at(value_end(value)?);
-            fields.push((std::str::from_utf8(&name[1..name.len() - 1]).ok()?, Cow::Borrowed(value)));
-            match behind.trim_ascii_start().split_first()? {
-                (b',', more) => rest = more,
-                (b'}', more) => return more.trim_ascii().is_empty().then_some(Line { fields }),
-                _ => return None,
-            }
-        }
+        walk(line, |name, value| {
+            fields.push((std::str::from_utf8(name).ok()?, Cow::Borrowed(value)));
+            Some(())
+        })?;
+        Some(Line { fields })
     }
 
     /// All fields, each as JSON.
@@ -89,6 +77,43 @@ impl<'a> Line<'a> {
     }
 }
 
+/// Gives the fields of a line, each value as JSON, as long as they are taken. None: it is no object of JSON, or is cut off, or one was not taken.
+pub(in crate::control) fn walk<'a>(
+    line: &'a [u8],
+    mut take: impl FnMut(&'a [u8], &'a [u8]) -> Option<()>,
+) -> Option<()> {
+    let mut rest = line.trim_ascii().strip_prefix(b"{")?;
+    if rest.trim_ascii() == b"}" {
+        return Some(());
+    }
+    loop {
+        let name = rest.trim_ascii_start();
+        let end = value_end(name).filter(|_| name.first() == Some(&b'"'))?;
+        let (name, behind) = name.split_at(end);
+        let value = behind.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
+        let (value, behind) = value.split_at(value_end(value)?);
+        take(&name[1..name.len() - 1], value)?;
+        match behind.trim_ascii_start().split_first()? {
+            (b',', more) => rest = more,
+            (b'}', more) => return more.trim_ascii().is_empty().then_some(()),
+            _ => return None,
+        }
+    }
+}
+
+/// How many values a list of JSON has; 0: it is none.
+pub(in crate::control) fn count(list: &[u8]) -> u64 {
+    let (mut number, mut rest) = (0, list.strip_prefix(b"[").unwrap_or_default());
+    while let Some(end) = value_end(rest.trim_ascii_start()) {
+        number += 1;
+        match rest.trim_ascii_start()[end..].trim_ascii_start().strip_prefix(b",") {
+            Some(more) => rest = more,
+            None => break,
+        }
+    }
+    number
+}
+
 /// Where a value of JSON ends that begins here.
 fn value_end(text: &[u8]) -> Option<usize> {
     match text.first()? {
@@ -127,7 +152,7 @@ fn text_end(text: &[u8]) -> Option<usize> {
 }
 
 /// A text of JSON as it is meant.
-fn decoded(value: &[u8]) -> Option<Cow<'_, str>> {
+pub(in crate::control) fn decoded(value: &[u8]) -> Option<Cow<'_, str>> {
     let inner = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
     if memchr::memchr(b'\\', inner).is_none() {
         return std::str::from_utf8(inner).ok().map(Cow::Borrowed);

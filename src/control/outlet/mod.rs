@@ -21,6 +21,7 @@ use line::Line;
 pub use redact::Redact;
 pub(in crate::control) use redact::key;
 use select::Select;
+pub(in crate::control) use select::event;
 
 /// How the lines of a log are made of those of the journal.
 #[derive(Clone)]

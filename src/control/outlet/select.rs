@@ -29,7 +29,7 @@ impl Select {
 
 /// The name of a line's event. In a text of JSON a quote has a backslash before it, so this is found in no text; and nothing in front of it is an
 /// object that could have such a field too.
-fn event(line: &[u8]) -> Option<&[u8]> {
+pub(in crate::control) fn event(line: &[u8]) -> Option<&[u8]> {
     const FIELD: &[u8] = b"\"event\":\"";
     let at = memmem::find(line, FIELD)? + FIELD.len();
     let length = memchr::memchr(b'"', &line[at..])?;

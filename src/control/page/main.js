@@ -1,9 +1,9 @@
 // The frame: who asks, which view is shown, whether what is shown is live.
 
-const VIEWS = { overview, sites, queue, message, suspensions, warmup, quotas, suppressions, log };
-const NAV = [["overview", "Overview"], ["sites", "Providers"], ["queue", "Queue"], ["suspensions", "Suspensions"], ["warmup", "Warm-up"], ["quotas", "Quotas"], ["suppressions", "Suppression list"], ["log", "Log"]];
+const VIEWS = { overview, deliverability, sites, queue, message, suspensions, warmup, quotas, suppressions, log };
+const NAV = [["overview", "Overview"], ["deliverability", "Deliverability"], ["sites", "Providers"], ["queue", "Queue"], ["suspensions", "Suspensions"], ["warmup", "Warm-up"], ["quotas", "Quotas"], ["suppressions", "Suppression list"], ["log", "Log"]];
 // What is told by tenant. The rest is of the whole node, and the relay tells a tenant's token nothing of it.
-const BY_TENANT = new Set([queue, message, suppressions]);
+const BY_TENANT = new Set([deliverability, queue, message, suppressions]);
 const isOpen = (view) => !session.tenant || BY_TENANT.has(view);
 const THEMES = ["auto", "light", "dark"];
 const THEME = "relevo.theme";

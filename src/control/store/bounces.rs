@@ -91,6 +91,11 @@ pub(super) fn save(
     Ok(transaction.commit()?)
 }
 
+/// Forgets what is counted of a mailbox.
+pub(super) fn forget(connection: &Connection, address: &str) -> Result<u64, StoreError> {
+    Ok(connection.execute("DELETE FROM hard_bounce WHERE address = ?1", [address])? as u64)
+}
+
 /// Tenants by whose mail return paths went out.
 pub(super) fn tenants(connection: &Connection) -> Result<Vec<String>, StoreError> {
     let mut statement = connection.prepare("SELECT name FROM tenant LIMIT ?1")?;

@@ -188,6 +188,11 @@ impl Store {
         bounces::save(self.connection()?, at, counts)
     }
 
+    /// Forgets what is counted of a mailbox. Of how many tenants that was.
+    pub fn forget_bounces(&mut self, address: &str) -> Result<u64, StoreError> {
+        bounces::forget(self.connection()?, address)
+    }
+
     /// Tenants by whose mail return paths went out.
     pub fn tenants(&mut self) -> Result<Vec<String>, StoreError> {
         bounces::tenants(self.connection()?)

@@ -120,6 +120,10 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // Who is forgotten is not to be found in what the file has no use for.
+    connection.pragma_update(None, "secure_delete", true)?;
+    // Nor in what a change is taken back by: with one user that file stays, as long as it ever was.
+    connection.pragma_update(None, "journal_size_limit", 0)?;
     connection.pragma_update(None, "max_page_count", limits::STORE_PAGES_MAX)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     let sound: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;

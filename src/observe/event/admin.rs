@@ -15,6 +15,7 @@ pub(super) fn encode(admin: &Admin<'_>, out: &mut Vec<u8>) {
         Admin::Resume(suspended) => ("resume", suspended.by),
         Admin::Suppress(change) => ("suppress", change.by),
         Admin::Unsuppress(change) => ("unsuppress", change.by),
+        Admin::Erase(change) => ("erase", change.by),
         Admin::Reload { by, .. } => ("reload", *by),
         Admin::Upgrade { by } => ("upgrade", *by),
         Admin::Listed(listed) => ("listed", listed.by),
@@ -31,7 +32,7 @@ pub(super) fn encode(admin: &Admin<'_>, out: &mut Vec<u8>) {
             text("reason", change.reason, out);
             number("count", change.recipients, out);
         }
-        Admin::Suppress(change) | Admin::Unsuppress(change) => {
+        Admin::Suppress(change) | Admin::Unsuppress(change) | Admin::Erase(change) => {
             text("filter", change.filter, out);
             text("reason", change.reason, out);
             number("count", change.entries, out);

@@ -8,9 +8,9 @@ use super::{left, timed_out};
 use crate::limits;
 
 /// A socket each of whose waits ends at a point since boot: a peer that sends a byte now and then keeps nobody for longer.
-struct Timed {
-    stream: TcpStream,
-    until: Duration,
+pub(super) struct Timed {
+    pub stream: TcpStream,
+    pub until: Duration,
 }
 
 impl Read for Timed {

@@ -1,0 +1,131 @@
+//! The protocol of Redis (RESP2), as much of it as is spoken here.
+
+use std::io;
+use std::io::Write;
+
+use crate::limits;
+
+/// Appends a command.
+pub(super) fn command(words: &[&[u8]], out: &mut Vec<u8>) {
+    // A vector takes all.
+    let _ = write!(out, "*{}\r\n", words.len());
+    for word in words {
+        let _ = write!(out, "${}\r\n", word.len());
+        out.extend_from_slice(word);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Replies, as they come.
+pub(super) struct Replies {
+    /// Values that are to come: a list has some in it.
+    wanted: usize,
+    /// Bytes of a text that are to come, with its end.
+    skip: usize,
+    line: Vec<u8>,
+    refused: Option<String>,
+}
+
+impl Replies {
+    /// So many are to come.
+    pub fn new(wanted: usize) -> Replies {
+        Replies { wanted, skip: 0, line: Vec::new(), refused: None }
+    }
+
+    /// The first of them that is a refusal, in the server's words; or that what was to be done was not.
+    pub fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
+    }
+
+    /// Takes what came. Whether that is all.
+    pub fn take(&mut self, mut bytes: &[u8]) -> io::Result<bool> {
+        while self.wanted > 0 || self.skip > 0 {
+            if self.skip > 0 {
+                let some = self.skip.min(bytes.len());
+                (self.skip, bytes) = (self.skip - some, &bytes[some..]);
+                if self.skip > 0 {
+                    return Ok(false);
+                }
+                continue;
+            }
+            let Some(end) = memchr::memchr(b'\n', bytes) else {
+                self.line.extend_from_slice(bytes);
+                if self.line.len() > limits::STREAM_LINE_MAX {
+                    return Err(io::Error::other("it answers with a line that has no end"));
+                }
+                return Ok(false);
+            };
+            self.line.extend_from_slice(&bytes[..end]);
+            bytes = &bytes[end + 1..];
+            let line = std::mem::take(&mut self.line);
+            self.read(line.trim_ascii_end())?;
+        }
+        Ok(true)
+    }
+
+    fn read(&mut self, line: &[u8]) -> io::Result<()> {
+        let strange = || io::Error::other("it does not speak the protocol of Redis");
+        let (kind, rest) = line.split_first().ok_or_else(strange)?;
+        let number = || std::str::from_utf8(rest).ok()?.parse::<i64>().ok();
+        self.wanted -= 1;
+        match kind {
+            b'+' | b':' => {}
+            b'-' => _ = self.refused.get_or_insert_with(|| String::from_utf8_lossy(rest).into_owned()),
+            b'$' => {
+                let length = number().ok_or_else(strange)?;
+                if let Ok(length) = usize::try_from(length) {
+                    self.skip = length.min(limits::STREAM_LINE_MAX) + 2;
+                }
+            }
+            b'*' => match number().ok_or_else(strange)? {
+                // A transaction that was not carried out.
+                ..0 => _ = self.refused.get_or_insert_with(|| "that it did nothing of it".to_owned()),
+                some => {
+                    let some = usize::try_from(some).unwrap_or(usize::MAX);
+                    if some > limits::STREAM_EVENTS {
+                        return Err(strange());
+                    }
+                    self.wanted += some;
+                }
+            },
+            _ => return Err(strange()),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_are_read_wherever_they_are_cut() {
+        let whole = b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n$15\r\n1796014800000-0\r\n$2\r\n\r\n\r\n";
+        for cut in 0..whole.len() {
+            let mut replies = Replies::new(4);
+            let (one, two) = whole.split_at(cut);
+            assert!(!replies.take(one).unwrap(), "{cut}");
+            assert!(replies.take(two).unwrap() && replies.refused().is_none(), "{cut}");
+        }
+    }
+
+    #[test]
+    fn refusals_are_found_and_what_is_no_answer() {
+        let mut replies = Replies::new(4);
+        assert!(replies.take(b"+OK\r\n-OOM no room\r\n+QUEUED\r\n-EXECABORT\r\n").unwrap());
+        assert_eq!(replies.refused(), Some("OOM no room"));
+        let mut replies = Replies::new(1);
+        assert!(replies.take(b"*-1\r\n").unwrap() && replies.refused().is_some());
+        for bad in [&b"HTTP/1.1 400 Bad Request\r\n"[..], b"\r\n", b"*9999999\r\n", b"$x\r\n"] {
+            assert!(Replies::new(1).take(bad).is_err());
+        }
+        assert!(Replies::new(1).take(&vec![b'+'; 2 * limits::STREAM_LINE_MAX]).is_err());
+    }
+
+    #[test]
+    fn a_command_is_what_it_is_whatever_is_in_it() {
+        let mut out = Vec::new();
+        command(&[b"XADD", b"a\r\n$3"], &mut out);
+        assert_eq!(out, b"*2\r\n$4\r\nXADD\r\n$5\r\na\r\n$3\r\n");
+    }
+}

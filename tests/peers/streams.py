@@ -1,0 +1,133 @@
+"""Events in a stream of Redis: `streams.py STORY BINARY`. Called by tests/peers.rs."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from journal import behave
+from ports import free_port
+from relay import Relay
+from sink import Sink
+
+BINARY = os.path.abspath(sys.argv[2])
+TEXT = b"Subject: hello\r\n\r\nA line.\r\n"
+
+
+class Redis:
+    """Debian's server, which keeps what it has answered over a kill."""
+
+    def __init__(self, *more):
+        self.port, self.directory, self.more, self.process = free_port(), tempfile.mkdtemp(prefix="relevo-redis-"), more, None
+        self.start()
+
+    def start(self):
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.directory, "--appendonly", "yes", "--appendfsync", "always", "--save", ""]
+        self.process = subprocess.Popen([*command, *self.more], stdout=subprocess.DEVNULL)
+        end = time.monotonic() + 20
+        while self.ask("PING") != "PONG":
+            assert time.monotonic() < end, "redis does not start"
+            time.sleep(0.1)
+
+    def ask(self, *words):
+        done = subprocess.run(["redis-cli", "-p", str(self.port), "-a", "sesame", "--no-auth-warning", "-n", "3", "--json" if words[0] == "XRANGE" else "--raw", *words], capture_output=True, text=True, timeout=60)
+        return done.stdout.strip()
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def entries(self, key="mail:events"):
+        """Fields of all entries, in order."""
+        found = json.loads(self.ask("XRANGE", key, "-", "+") or "[]")
+        return [dict(zip(fields[::2], fields[1::2])) for _, fields in found]
+
+    def stop(self):
+        self.kill()
+        shutil.rmtree(self.directory)
+
+
+def until(is_so, words, seconds=60):
+    end = time.monotonic() + seconds
+    while not (found := is_so()):
+        assert time.monotonic() < end, words
+        time.sleep(0.1)
+    return found
+
+
+def a_stream_has_every_event_at_least_once():
+    """Redis is killed and full in the middle, the relay is killed too: each event is there, in order, and each of them as the log has it."""
+    redis = Redis("--requirepass", "sesame")
+    relay = Relay(BINARY, Sink(behave()), '[retry]\nfirst = "1s"\nmax = "1s"\n')
+    relay.kill()
+    with open(f"{relay.directory}/password", "w") as file:
+        file.write("sesame\n")
+    os.chmod(f"{relay.directory}/password", 0o600)
+    stream = f'[[stream]]\nkind = "redis"\nurl = "redis://127.0.0.1:{redis.port}/3"\npassword_file = "{relay.directory}/password"\n'
+    relay.logs += stream + 'key = "mail:events"\n' + stream + 'key = "few"\nlength = 100\nevents = ["bounced", "delivered"]\n'
+    relay.write()
+    relay.start()
+    number = 0
+
+    def send(messages):
+        nonlocal number
+        client = relay.client()
+        for _ in range(messages):
+            number += 1
+            client.sendmail("a@b.example", [f"good{number}@a.example", f"{['bad', 'later', 'good'][number % 3]}{number}@b.example"], TEXT)
+        client.quit()
+
+    send(100)
+    redis.kill()
+    send(100)
+    assert relay.told("stream redis://127.0.0.1", "takes no events"), relay.words
+    relay.kill()
+    relay.start()
+    send(50)
+    redis.start()
+    send(50)
+    # Full: what is refused comes later, whole.
+    redis.ask("CONFIG", "SET", "maxmemory", "1mb")
+    send(50)
+    until(lambda: "OOM" in redis.ask("INFO", "errorstats"), "it is full")
+    redis.ask("CONFIG", "SET", "maxmemory", "0")
+    relay.kill()
+    relay.start()
+    send(20)
+
+    def of_log():
+        known = {}
+        for event in relay.log():
+            known.setdefault(event["event_id"], event)
+        return known
+
+    until(lambda: len({event["id"] for event in of_log().values() if event["event"] == "received"}) >= number, "all are told")
+    until(lambda: len([1 for event in of_log().values() if event["event"] in ("delivered", "bounced") and event["sender"]]) >= 2 * number, "all ended")
+    until(lambda: set(of_log()) <= {entry["id"] for entry in redis.entries()}, "each event is in the stream", 90)
+    entries, log = redis.entries(), of_log()
+    for entry in entries:
+        event = json.loads(entry["json"])
+        assert (event["event_id"], event["event"]) == (entry["id"], entry["event"]), entry
+        assert {**event, "again": 0} == {**log[entry["id"]], "again": 0}, entry
+    firsts = list(dict.fromkeys(entry["id"] for entry in entries))
+    assert firsts == [event for event in dict.fromkeys(event["event_id"] for event in relay.log())], "in order"
+    print(f"{len(entries)} entries of {len(firsts)} events")
+    few = redis.entries("few")
+    assert {entry["event"] for entry in few} == {"bounced", "delivered"} and len(few) < 300, len(few)
+    assert relay.told("takes events again") and 'log="stream redis://' in fetch(relay), fetch(relay)
+    relay.stop()
+    redis.stop()
+
+
+def fetch(relay):
+    import urllib.request
+
+    with urllib.request.urlopen(f"http://127.0.0.1:{relay.http}/metrics", timeout=10) as answer:
+        return answer.read().decode()
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]]()
