@@ -60,7 +60,6 @@ impl Showing {
 }
 
 /// When they were last told about.
-#[derive(Debug)]
 pub(super) struct Certificates {
     all: Showing,
     health: Arc<Health>,

@@ -334,7 +334,6 @@ mod tests {
         }
     }
 
-
     #[test]
     fn a_batch_is_json() {
         let mut batch = Batch::default();

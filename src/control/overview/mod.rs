@@ -249,7 +249,9 @@ pub(super) fn said(health: &Health) -> Vec<Said> {
     let lately = health.notices.lately(process::wall()).into_iter();
     // What stands is told as a warning.
     let lately = lately.filter(|said| !standing.contains(&said.words));
-    lately.map(|said| Said { time: iso(said.at), level: said.level.word().to_owned(), words: said.words }).collect()
+    lately
+        .map(|said| Said { time: iso(said.at), level: said.level.word().to_owned(), words: said.words })
+        .collect()
 }
 
 fn iso(at: UnixMillis) -> String {

@@ -31,7 +31,9 @@ fn data_dir(named: Option<&PathBuf>) -> io::Result<PathBuf> {
 
 /// The relay to measure. What was named has to be there.
 fn relay(named: Option<&Path>) -> io::Result<Option<PathBuf>> {
-    let runs = |path: &Path| Command::new(path).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let runs = |path: &Path| {
+        Command::new(path).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status()
+    };
     let path = named.map_or_else(sys::relevo, Path::to_owned);
     match (named, runs(&path)) {
         (_, Ok(status)) if status.success() => Ok(Some(path)),
@@ -92,7 +94,9 @@ pub fn probe(arguments: &Probe) -> io::Result<ExitCode> {
     let data_dir = data_dir(arguments.data_dir.as_ref())?;
     let relay = relay(arguments.relevo.as_deref())?;
     if relay.is_none() {
-        complain!("there is no relevo beside this program or in PATH, so what it pays itself is left out: --relevo FILE");
+        complain!(
+            "there is no relevo beside this program or in PATH, so what it pays itself is left out: --relevo FILE"
+        );
     }
     let stage = |stage: &str| complain!("measuring: {stage}");
     let measured = probe::all(&data_dir, relay.as_deref(), arguments.duration, stage)?;
