@@ -207,7 +207,7 @@ impl Routine for Rights {
     fn run(&mut self) {
         let now = Instant(7 * 3_600_000_000_000);
         for _ in 0..1_000 {
-            let of = Some((Whose::Client, self.rates.clone(), self.rate.clone()));
+            let of = Some((Whose::Client, self.rates.clone(), self.rate));
             let message = rates::Taken::take([of, None], Counted::Messages, now).expect("there are more");
             let recipients = self.desk.take(&self.quota, (1, false), NOW).expect("there are more");
             // So that the next run finds what this one did.

@@ -19,7 +19,7 @@ use relevo::runtime::remote::{Remote, Wire};
 use relevo::runtime::{files, local};
 use serde::de::DeserializeOwned;
 
-use super::output::{Failure, NO, WRONG_USE};
+use super::output::{Failure, NO, WRONG_USE, warn};
 
 /// Which relay.
 #[derive(Args, Clone, Debug)]
@@ -144,12 +144,30 @@ impl Relay {
         let default = Path::new(relevo::check::DEFAULT_PATH);
         let path = self.config.as_deref().unwrap_or(default);
         let hint = if self.config.is_none() { "; or give --config FILE or --socket PATH" } else { "" };
-        let config =
-            super::check::load(path).map_err(|error| Failure(WRONG_USE, format!("{error}{hint}")))?;
+        let config = match super::check::load(path) {
+            Ok(config) => config,
+            // The relay that runs does not mind what is wrong in the file by now: whoever mends it looks at that relay meanwhile.
+            Err(error) => {
+                let config = broken(path).ok_or_else(|| Failure(WRONG_USE, format!("{error}{hint}")))?;
+                let file = path.display();
+                warn(format_args!(
+                    "{file} has errors, which `relevo check` tells; its control.socket is asked"
+                ));
+                config
+            }
+        };
         let words =
             || format!("{}: there is no control.socket, so no command reaches this relay", path.display());
         config.control.socket.ok_or_else(|| Failure(WRONG_USE, words()))
     }
+}
+
+/// What is right in a file that is not right; None: it is no TOML, cannot be read, or says nothing of where the relay is.
+fn broken(path: &Path) -> Option<Config> {
+    let text = relevo::check::read(path).ok()?;
+    let (config, errors) = Config::examine(&text, path);
+    let says_where = |key: &str| errors.iter().any(|error| error.key == key);
+    config.filter(|_| !says_where("node.data_dir") && !says_where("control.socket"))
 }
 
 /// Why it has no answer.

@@ -195,7 +195,7 @@ def a_source_is_listed():
     listed.clear()
     relay.edit('every = "60m"', 'every = "61m"')
     relay.command("reload")
-    until(lambda: not any("listed" in words for words in relay.overview()["warnings"]), relay.overview)
+    until(lambda: not any("is listed by" in words for words in relay.overview()["warnings"]), relay.overview)
     relay.command("resume", "--source", "ip2")
     until(lambda: "suspended: source ip2" not in relay.command("status"))
     hop.taken.clear()
@@ -300,7 +300,7 @@ def a_reload_goes_wrong():
     relay.process.send_signal(signal.SIGHUP)
     words = relay.warns("the last reload, by SIGHUP, was refused", "relevo.toml:", "delivery.connections_per_destination")
     assert "the configuration before it is in force" in words, words
-    assert "was refused" in relay.command("status")
+    assert "was refused" in relay.command("status") and "relevo.toml has errors" in relay.complaint, relay.complaint
     assert relay.metric('relevo_reloads_total{result="refused"}') == 1
     relay.bring(3)
     relay.sink.wait(3)

@@ -211,8 +211,12 @@ impl Overviews {
         }
         let sources = suspended_sources.iter().take(limits::SUMMARY_NAMES);
         warnings.extend(self.of.health.notices.standing());
-        warnings
-            .extend(sources.map(|source| format!("source {} is suspended: {}", source.source, source.why)));
+        // Where an operator did it the words say whose it is.
+        let named = |why: &str| why.starts_with("source ");
+        warnings.extend(sources.map(|source| match named(&source.why) {
+            true => source.why.clone(),
+            false => format!("source {} is suspended: {}", source.source, source.why),
+        }));
         let failed = lock(&self.sums).failed.filter(|_| self.of.health.is_open());
         warnings.extend(failed.map(|why| format!("the queues could not be summed up: {why}")));
         warnings

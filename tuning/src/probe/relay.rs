@@ -266,10 +266,10 @@ fn threads(relay: &Relay) -> Vec<Used> {
     let Some(pid) = relay.pid() else { return Vec::new() };
     let tasks = PathBuf::from(format!("/proc/{pid}/task"));
     let each = |entry: fs::DirEntry| {
-        let number = entry.file_name().to_str()?.parse().ok()?;
+        let number: u32 = entry.file_name().to_str()?.parse().ok()?;
         let read = |name: &str| fs::read_to_string(entry.path().join(name)).ok();
         // Documentation/scheduler/sched-stats.rst: the first is nanoseconds on a processor.
-        let time = read("schedstat")?.split_whitespace().next()?.parse().ok()?;
+        let time: u64 = read("schedstat")?.split_whitespace().next()?.parse().ok()?;
         Some((number, read("comm")?.trim().to_owned(), Duration::from_nanos(time)))
     };
     fs::read_dir(tasks).into_iter().flatten().flatten().filter_map(each).collect()
