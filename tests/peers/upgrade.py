@@ -203,6 +203,9 @@ def binaries_take_over_and_refuse_nobody():
     for turn in range(int(os.environ.get("RELEVO_UPGRADES", "4"))):
         time.sleep(0.5)
         before = relay.status()["process"]
+        # More shards than sockets, and fewer: all of these are accepted from.
+        relay.shards = (4, 1, 3, 2)[turn % 4]
+        relay.write()
         if turn % 2:
             os.kill(before, signal.SIGUSR2)
             until(lambda: (found := quiet(relay)) and found["process"] != before, lambda: "".join(relay.words), 60)
