@@ -333,17 +333,4 @@ mod tests {
             assert_eq!(status(answer), wanted);
         }
     }
-
-    #[test]
-    fn a_batch_is_json() {
-        let mut batch = Batch::default();
-        for id in ["a", "b"] {
-            batch
-                .add(format!("{{\"event_id\":\"{id}\",\"event\":\"bounced\"}}\n").as_bytes(), Duration::ZERO);
-        }
-        batch.body.extend_from_slice(b"]}");
-        let body: serde_json::Value = serde_json::from_slice(&batch.body).unwrap();
-        assert_eq!(body["events"].as_array().unwrap().len(), 2);
-        assert_eq!((&*batch.first, &*batch.last), ("a", "b"));
-    }
 }

@@ -206,7 +206,9 @@ mod tests {
     fn a_stop_is_heard_and_the_rest_is_not() {
         let (tell, signals) = std::sync::mpsc::channel();
         let mut watch = Watch { signals: &signals, stop: false };
-        [Signal::Reload, Signal::Upgrade, Signal::Reopen].map(|signal| tell.send(signal).unwrap());
+        for signal in [Signal::Reload, Signal::Upgrade, Signal::Reopen] {
+            tell.send(signal).unwrap();
+        }
         assert!(!watch.look(None));
         tell.send(Signal::Stop).unwrap();
         assert!(watch.look(None) && watch.look(None), "for good");
