@@ -11,6 +11,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from http_api import Guarded
 from journal import behave
+from shaping import mx
 
 TEXT = "Subject: hello\r\n\r\nA line.\r\n"
 NAMES = {"delivered": "delivered", "deferred": "deferred", "bounced": "bounced", "expired": "expired", "suppressed": "suppressed"}
@@ -18,14 +19,15 @@ NAMES = {"delivered": "delivered", "deferred": "deferred", "bounced": "bounced",
 
 class Counted(Guarded):
     def __init__(self, **kinds):
-        shaping = "[provider.big]\nmatch = [{ DomainSuffix = \"big.example\" }]\n"
-        self.shaping = shaping
+        self.shaping = '[provider.big]\nmatch = [{ MXSuffix = ".big.example" }]\n'
         super().__init__(more='[retry]\nfirst = "1s"\nmax = "1s"\n', behave=behave(), **kinds)
 
     def write(self):
         with open(f"{self.directory}/shaping.toml", "w") as file:
             file.write(self.shaping)
         if "[shaping]" not in self.more:
+            # What a provider is known by is its hosts.
+            self.more += f'[[route]]\ndomain = "a.big.example"\nto = "mx"\n{mx(("a.big.example", "mx.big.example", "127.0.0.1"))}[delivery]\nmx_port = {self.sink.port}\nallow_loopback_mx = true\n'
             self.more += f'[shaping]\nfiles = ["{self.directory}/shaping.toml"]\n'
         super().write()
 

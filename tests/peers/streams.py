@@ -89,6 +89,7 @@ def a_stream_has_every_event_at_least_once():
     send(50)
     redis.start()
     send(50)
+    assert relay.told("takes events again", seconds=30), relay.words
     # Full: what is refused comes later, whole.
     redis.ask("CONFIG", "SET", "maxmemory", "1mb")
     send(50)
@@ -107,17 +108,18 @@ def a_stream_has_every_event_at_least_once():
     until(lambda: len({event["id"] for event in of_log().values() if event["event"] == "received"}) >= number, "all are told")
     until(lambda: len([1 for event in of_log().values() if event["event"] in ("delivered", "bounced") and event["sender"]]) >= 2 * number, "all ended")
     until(lambda: set(of_log()) <= {entry["id"] for entry in redis.entries()}, "each event is in the stream", 90)
-    entries, log = redis.entries(), of_log()
+    # Told again it says less: either is the log's own.
+    entries, lines = redis.entries(), {json.dumps(event, sort_keys=True) for event in relay.log()}
     for entry in entries:
         event = json.loads(entry["json"])
         assert (event["event_id"], event["event"]) == (entry["id"], entry["event"]), entry
-        assert {**event, "again": 0} == {**log[entry["id"]], "again": 0}, entry
+        assert json.dumps(event, sort_keys=True) in lines, entry
     firsts = list(dict.fromkeys(entry["id"] for entry in entries))
     assert firsts == [event for event in dict.fromkeys(event["event_id"] for event in relay.log())], "in order"
     print(f"{len(entries)} entries of {len(firsts)} events")
     few = redis.entries("few")
     assert {entry["event"] for entry in few} == {"bounced", "delivered"} and len(few) < 300, len(few)
-    assert relay.told("takes events again") and 'log="stream redis://' in fetch(relay), fetch(relay)
+    assert 'log="stream redis://' in fetch(relay), fetch(relay)
     relay.stop()
     redis.stop()
 
