@@ -1,66 +1,31 @@
 //! `relevo demo`: a relay, a sink and a load in one process, on the loopback, for a few seconds.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use relevo::config::{Choice, Config, DomainPattern, LogConfig, RouteConfig, RouteTarget};
 use relevo::limits;
 use relevo::node::Node;
-use relevo::runtime::process::{self, Signal};
+use relevo::runtime::process;
 use relevo_load::demo::{Live, Load, LoadConfig, Report};
 use relevo_load::unfit::Unfit;
 use relevo_load::{Until, demo::quantiles, units};
 
-use crate::commands::output::{self, Failure};
+use crate::commands::output::Failure;
 
+mod place;
 mod stay;
 
+use place::{Printer, Scratch, disk_words, goes_on};
 pub use stay::run as stay;
-
-/// The demonstration's directory, removed at its end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Scratch {
-        Scratch(std::env::temp_dir().join(format!("relevo-demo-{}", std::process::id())))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// How long mail is to be sent.
 pub fn duration(text: &str) -> Result<Duration, Unfit> {
     let duration = units::time(text)?;
     let fits = (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&duration);
     if fits { Ok(duration) } else { Err(Unfit::new("from 1s to 1h")) }
-}
-
-/// Standard output. What cannot be written any more stops nothing here: the relay is stopped in order first.
-#[derive(Default)]
-struct Printer(Option<std::io::Error>);
-
-impl Printer {
-    fn line(&mut self, words: std::fmt::Arguments<'_>) {
-        if self.0.is_none() {
-            self.0 = output::print(format_args!("{words}\n")).err();
-        }
-    }
-
-    /// Whether all could be written so far.
-    fn is_sound(&self) -> bool {
-        self.0.is_none()
-    }
-
-    /// Whether all of it was written.
-    fn end(&mut self) -> std::io::Result<()> {
-        self.0.take().map_or(Ok(()), Err)
-    }
 }
 
 /// Runs the demonstration. An error if it could not run, or if mail was lost.
@@ -123,22 +88,6 @@ fn settings(directory: &Path, sink: SocketAddr) -> Config {
     config
 }
 
-/// A disk in memory makes syncs free, and the figures better than they are.
-fn disk_words(directory: &Path) -> &'static str {
-    let mut path = directory;
-    while !path.exists() {
-        match path.parent() {
-            Some(parent) => path = parent,
-            None => break,
-        }
-    }
-    if process::is_memory_file_system(path) {
-        " (in memory: syncs cost nothing here; set TMPDIR to a real disk)"
-    } else {
-        ""
-    }
-}
-
 /// Shows progress until the load is over.
 fn watch(load: Load, duration: Duration) -> std::io::Result<Report> {
     let bar = ProgressBar::new((duration.as_millis() / 100) as u64);
@@ -164,11 +113,6 @@ fn watch(load: Load, duration: Duration) -> std::io::Result<Report> {
     report
 }
 
-/// Whether a signal leaves the demonstration to its time: there is no log to open again and nothing to reload.
-fn goes_on(signal: Option<Signal>) -> bool {
-    signal != Some(Signal::Stop)
-}
-
 fn print_report(report: &Report, cpu: f64, memory: u64, out: &mut Printer) {
     let per_message = cpu / (report.messages.max(1) as f64) * 1e6;
     out.line(format_args!(""));
@@ -192,17 +136,4 @@ fn print_report(report: &Report, cpu: f64, memory: u64, out: &mut Printer) {
     out.line(format_args!("  duplicated           {:>10}", report.verdict.duplicated));
     out.line(format_args!("  corrupted            {:>10}", report.verdict.corrupted));
     out.line(format_args!("  misrouted            {:>10}", report.verdict.misrouted));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_stop_ends_the_demonstration() {
-        for signal in [None, Some(Signal::Reload), Some(Signal::Reopen), Some(Signal::Upgrade)] {
-            assert!(goes_on(signal), "{signal:?}");
-        }
-        assert!(!goes_on(Some(Signal::Stop)));
-    }
 }

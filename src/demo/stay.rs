@@ -21,7 +21,7 @@ use relevo_load::send::{SendConfig, Sender};
 use relevo_load::tls::Authority;
 use relevo_load::{Until, port};
 
-use super::{Printer, Scratch, disk_words, goes_on};
+use super::place::{Printer, Scratch, disk_words, goes_on};
 use crate::commands::check;
 use crate::commands::output::Failure;
 
