@@ -322,6 +322,10 @@ pub(super) fn is_handed_on() -> bool {
     with(|all| all.handed_on)
 }
 
+/// Held by tests that hand over and share out: what is known here is the process's.
+#[cfg(test)]
+pub(super) static TESTED: Mutex<()> = Mutex::new(());
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -339,9 +343,9 @@ mod tests {
         }
     }
 
-    /// What is known here is the process's: one test for all of it.
     #[test]
     fn what_is_there_is_shared_out_and_what_is_open_handed_on() {
+        let _alone = TESTED.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, socket) = listener("127.0.0.9:0");
         share_among(2);
         let ours = |socket: &OwnedFd| Socket {

@@ -345,6 +345,7 @@ mod tests {
 
     #[test]
     fn sockets_arrive_as_what_they_were() {
+        let _alone = given::TESTED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let listener = process::listen_alone("127.0.0.8:0".parse().unwrap()).unwrap();
         let at = At::Network(listener.local_addr().unwrap());
         let descriptor = OwnedFd::from(listener);
