@@ -11,7 +11,7 @@ fn each_route_has_its_role() {
         ("get", path) if path.ends_with("/content") => Role::Admin,
         ("get", "/control/v1/trace") => Role::Operate,
         ("get", _) => Role::Read,
-        (_, "/control/v1/reload") => Role::Admin,
+        (_, "/control/v1/reload" | "/control/v1/erase") => Role::Admin,
         _ => Role::Operate,
     };
     for route in ROUTES {
@@ -30,6 +30,7 @@ fn what_knows_no_tenant_is_closed_to_them() {
         "/control/v1/status",
         "/control/v1/queue/message/{id}",
         "/control/v1/suspensions",
+        "/control/v1/erase",
         "/control/v1/reload",
     ];
     for path in closed {

@@ -60,6 +60,7 @@ fn examples_are_what_is_read() {
             "Suspensions" => reads::<shape::Suspensions>(text),
             "Told" => reads::<trace::Told>(text),
             "Resume" => reads::<shape::Resume>(text),
+            "Erase" => reads::<shape::erase::Erase>(text),
             "Reload" => reads::<shape::Reload>(text),
             "ChangeSuppression" => reads::<suppression::ChangeSuppression>(text),
             "SuppressionChanged" => reads::<suppression::SuppressionChanged>(text),
