@@ -35,8 +35,8 @@ class Clients:
     """Some that bring mail all the time, each message over a connection of its own or several over one. What is refused with 421 is brought again: that is
     what the code asks for. All else is written down."""
 
-    def __init__(self, relay, number=4, path=None):
-        self.relay, self.path, self.over, self.lock = relay, path, threading.Event(), threading.Lock()
+    def __init__(self, relay, number=4, path=None, tag=""):
+        self.tag, self.relay, self.path, self.over, self.lock = tag, relay, path, threading.Event(), threading.Lock()
         self.taken, self.wrong, self.told, self.waits = [], [], 0, []
         self.threads = [threading.Thread(target=self.bring, args=(name,), daemon=True) for name in range(number)]
         [thread.start() for thread in self.threads]
@@ -64,7 +64,7 @@ class Clients:
     def bring(self, name):
         count, client, where = 0, None, "at first"
         while not self.over.is_set():
-            sender = f"s{name}x{count}@b.example"
+            sender = f"s{self.tag}{name}x{count}@b.example"
             try:
                 where = "connecting"
                 if client is None:
@@ -77,7 +77,7 @@ class Clients:
                     raise smtplib.SMTPServerDisconnected("421")
                 assert code == 250, (code, words)
                 where = "in a message"
-                for recipient in (f"r{name}x{count}@one.example", f"r{name}x{count}@two.example"):
+                for recipient in (f"r{self.tag}{name}x{count}@one.example", f"r{self.tag}{name}x{count}@two.example"):
                     code, words = client.docmd("RCPT", f"TO:<{recipient}>")
                     assert code == 250, (code, words)
                 code, words = client.data(TEXT)
@@ -286,10 +286,10 @@ def whoever_fails_leaves_the_other_serving():
     done = relay.upgrade(code=1)
     assert done["process"] == pid and "began anew" in done["problem"] and relay.told("did not take over"), relay.words
     relay.install(BINARY)
-    local = Clients(relay, 1, path)
+    local = Clients(relay, 1, path, "p")
     until(lambda: local.taken, "nobody is served at the path")
     local.stop()
-    clients.taken += [sender for sender in local.taken if sender not in clients.taken]
+    clients.taken += local.taken
     # And hands over as ever.
     assert relay.upgrade()["process"] != pid
     clients.stop()
