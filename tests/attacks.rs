@@ -15,7 +15,11 @@ fn tell(book: &str, story: &str) {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let book = format!("attacks/{book}");
     let bound = &mut Command::new("timeout");
-    stories::tell(bound.args(["--kill-after=5", "240"]), &book, &[story, env!("CARGO_BIN_EXE_relevo")]);
+    stories::tell(
+        bound.args(["--kill-after=5", "240"]),
+        &book,
+        &[story, &stories::relay(env!("CARGO_BIN_EXE_relevo"))],
+    );
 }
 
 macro_rules! stories {

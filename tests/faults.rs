@@ -62,7 +62,7 @@ fn tell(story: &str, need: Need) {
     if need != Need::Nothing {
         bound.args(APART);
     }
-    stories::tell(&mut bound, "faults/stories.py", &[story, env!("CARGO_BIN_EXE_relevo")]);
+    stories::tell(&mut bound, "faults/stories.py", &[story, &stories::relay(env!("CARGO_BIN_EXE_relevo"))]);
 }
 
 macro_rules! stories {

@@ -12,7 +12,7 @@ fn tell(book: &str, story: &str, runtime: Option<&str>) {
     let book = format!("peers/{book}");
     let mut bound = Command::new("timeout");
     bound.envs(runtime.map(|name| ("RELEVO_RUNTIME", name))).args(["--kill-after=5", "300"]);
-    stories::tell(&mut bound, &book, &[story, env!("CARGO_BIN_EXE_relevo")]);
+    stories::tell(&mut bound, &book, &[story, &stories::relay(env!("CARGO_BIN_EXE_relevo"))]);
 }
 
 macro_rules! stories {

@@ -240,15 +240,12 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let words = Words::start(setup.instruments.clone(), setup.health.clone())?;
     let decided = decisions::open(&setup.data_dir, &setup.mesh, journal.as_ref(), &setup.listed)?;
     let reopen = Arc::new(AtomicU64::new(0));
-    let log = match accounting {
-        Some(opened) => {
-            let webhooks = setup.webhooks.clone().map(|settings| (settings, setup.webhooked.clone()));
-            let most = setup.section.journal_size_max;
-            let threads = opened.start(&setup.instruments, (&reserve, webhooks), most, &reopen);
-            Some(threads.map_err(StartError::Thread)?)
-        }
-        None => None,
-    };
+    let log = accounting.map(|opened| {
+        let webhooks = setup.webhooks.clone().map(|settings| (settings, setup.webhooked.clone()));
+        let most = setup.section.journal_size_max;
+        opened.start(&setup.instruments, (&reserve, webhooks), most, &reopen)
+    });
+    let log = log.transpose().map_err(StartError::Thread)?;
     let writer = log.as_ref().map(Accounting::writer);
     let chunks = setup.instruments.first().map(|first| first.chunks.clone());
     let barrier = || {

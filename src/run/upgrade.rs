@@ -40,7 +40,7 @@ impl Watch<'_> {
     fn look(&mut self, node: Option<&Node>) -> bool {
         loop {
             match self.signals.try_recv() {
-                Ok(Signal::Stop) | Err(TryRecvError::Disconnected) => self.stop = true,
+                Ok(Signal::Stop) => self.stop = true,
                 Ok(Signal::Reopen) => node.iter().for_each(|node| node.reopen_logs()),
                 Ok(Signal::Reload) => {
                     say(
@@ -49,7 +49,10 @@ impl Watch<'_> {
                     );
                 }
                 Ok(Signal::Upgrade) => say(Level::Warning, format_args!("SIGUSR2: an upgrade is under way")),
-                Err(TryRecvError::Empty) => return self.stop,
+                Err(nothing) => {
+                    self.stop |= nothing == TryRecvError::Disconnected;
+                    return self.stop;
+                }
             }
         }
     }

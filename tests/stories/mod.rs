@@ -4,6 +4,11 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+/// The relay of stories: that which was built with the tests, or another one, as by `tests/run`, which has a little optimised one.
+pub fn relay(built: &str) -> String {
+    std::env::var("RELEVO_BINARY").unwrap_or_else(|_| built.to_owned())
+}
+
 /// Tells one story under `bound`, a `timeout` with its limit: no story takes long, and one that hangs is a failure, not a wait. `script` is a
 /// file below `tests`. Its words are shown when it fails, or with --nocapture.
 pub fn tell(bound: &mut Command, script: &str, arguments: &[&str]) {

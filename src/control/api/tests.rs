@@ -11,7 +11,9 @@ fn each_route_has_its_role() {
         ("get", path) if path.ends_with("/content") => Role::Admin,
         ("get", "/control/v1/trace") => Role::Operate,
         ("get", _) => Role::Read,
-        (_, "/control/v1/reload" | "/control/v1/erase") => Role::Admin,
+        (_, "/control/v1/reload" | "/control/v1/erase" | "/control/v1/drain" | "/control/v1/upgrade") => {
+            Role::Admin
+        }
         _ => Role::Operate,
     };
     for route in ROUTES {

@@ -125,7 +125,7 @@ fn columns_stand_below_their_titles() {
 fn each_view_is_drawn_and_nothing_of_others_steers_the_terminal() {
     for (view, words) in [
         (View::Domains, "example.org"),
-        (View::Sites, "gmail-smtp-in.l.google."),
+        (View::Sites, "gmail-smtp-in.l.goog"),
         (View::Errors, "too_many_connections"),
         (View::Shards, "25 %"),
         (View::Suspensions, "nothing is suspended"),
