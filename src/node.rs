@@ -96,8 +96,7 @@ impl Node {
         let data_dir = config.node.data_dir.clone();
         let written = config.listeners.iter().map(|listener| listener.address.clone()).collect();
         let boot = Arc::new(Boot::of(&config));
-        let (filled, lock) = filled_and_locked(&mut config, shards, before)?;
-        let (id, origins) = directory::origins(&data_dir)?;
+        let (filled, lock, (id, origins)) = filled_and_locked(&mut config, shards, before)?;
         let (shown, own_servers) = (filled.each_shown(), filled.own_servers);
         let settings = Arc::new(config);
         let live = Arc::new(LiveConfig::new(settings.clone(), filled.contents, shards));
@@ -328,20 +327,24 @@ enum End {
     HandOver,
 }
 
-/// What the configuration names, and the data directory: that first, unless another process still has it, which lets go of it when all else is ready.
+/// What the configuration names, and the data directory with what it is known by: that first, as return paths have the node's id in them, unless
+/// another process still has it, which lets go of it when all else is ready.
 fn filled_and_locked(
     config: &mut Config,
     shards: usize,
     before: Option<&mut Predecessor>,
-) -> Result<(Filled, DirectoryLock), StartError> {
+) -> Result<(Filled, DirectoryLock, directory::KnownBy), StartError> {
     given::share_among(shards);
+    let data_dir = config.node.data_dir.clone();
     let Some(before) = before else {
         let lock = directory::take(config, shards)?;
-        return Ok((complete(config)?, lock));
+        let known = directory::origins(&data_dir)?;
+        return Ok((complete(config)?, lock, known));
     };
     let filled = complete(config)?;
     before.wait()?;
-    Ok((filled, directory::take(config, shards)?))
+    let lock = directory::take(config, shards)?;
+    Ok((filled, lock, directory::origins(&data_dir)?))
 }
 
 /// Resolves ports, none of which may be taken, and reads what the configuration names.

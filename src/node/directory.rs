@@ -79,8 +79,11 @@ fn lane_origins(data_dir: &Path) -> Result<BTreeMap<u16, LaneOrigin>, StartError
     Ok(origins)
 }
 
+/// The id of a node, and where its lanes began.
+pub(super) type KnownBy = (u64, Arc<BTreeMap<u16, LaneOrigin>>);
+
 /// The node's id and where its lanes were created, if all of them can be opened.
-pub(super) fn origins(data_dir: &Path) -> Result<(u64, Arc<BTreeMap<u16, LaneOrigin>>), StartError> {
+pub(super) fn origins(data_dir: &Path) -> Result<KnownBy, StartError> {
     let id = node_id(data_dir)?;
     let origins = Arc::new(lane_origins(data_dir)?);
     Ok((id, origins))
