@@ -53,7 +53,7 @@ fn asked(query: Option<String>) -> Result<ListQuery, Problem> {
             "reason" => asked.reason = Some(reason(&value)?),
             "domain" => {
                 let domain = value.trim_start_matches('@').to_ascii_lowercase();
-                if domain.is_empty() {
+                if domain.is_empty() || value.len() > limits::FILTER_TEXT_MAX {
                     return wrong("domain names one, as example.org".to_owned());
                 }
                 asked.domain = Some(domain);
