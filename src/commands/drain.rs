@@ -120,6 +120,10 @@ fn follow(
             let words = "are held, by an operator or until the time at which they are to go (queue list --state held): release them, or bounce them";
             return Err(Failure(NO, format!("{} {words}", count(held, "recipient"))));
         }
+        if alone > 0 && alone % limits::DRAIN_HELD_LOOKS == 0 {
+            // Nothing moves: what was put off, as the peer was away, is to go now that it may be there again.
+            let _ = queue::change_all(client, "retry", &mut all());
+        }
         if now >= told + limits::DRAIN_TOLD && !arguments.json {
             told = now;
             complain!("{}", left(&last));

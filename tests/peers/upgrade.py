@@ -208,7 +208,7 @@ def binaries_take_over_and_refuse_nobody():
         relay.write()
         if turn % 2:
             os.kill(before, signal.SIGUSR2)
-            until(lambda: (found := quiet(relay)) and found["process"] != before, lambda: "".join(relay.words), 60)
+            until(lambda: (found := quiet(relay)) and found["process"] != before and found["stage"] == "done", lambda: "".join(relay.words), 60)
             done = relay.status()
         else:
             done = relay.upgrade()
