@@ -49,7 +49,8 @@ fn shipped_configurations_are_sound() {
 #[test]
 fn the_log_is_rotated() {
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/relevo.logrotate");
-    let arguments = [env!("CARGO_BIN_EXE_relevo"), deploy.to_str().expect("a path in UTF-8")];
+    let relay = stories::relay(env!("CARGO_BIN_EXE_relevo"));
+    let arguments = [&*relay, deploy.to_str().expect("a path in UTF-8")];
     stories::tell(Command::new("timeout").args(["--kill-after=5", "120"]), "unit/rotation.py", &arguments);
 }
 
@@ -62,6 +63,7 @@ fn the_relay_runs_under_systemd() {
         return;
     }
     let unit = unit();
-    let arguments = [env!("CARGO_BIN_EXE_relevo"), unit.to_str().expect("a path in UTF-8")];
+    let relay = stories::relay(env!("CARGO_BIN_EXE_relevo"));
+    let arguments = [&*relay, unit.to_str().expect("a path in UTF-8")];
     stories::tell(Command::new("timeout").args(["--kill-after=5", "240"]), "unit/systemd.py", &arguments);
 }
