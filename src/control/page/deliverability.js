@@ -75,7 +75,7 @@ const deliverability = {
         of.bounce_rate > 0.05 ? badge("many bounces", "bad") : of.complaint_rate > 0.001 ? badge("many complaints", "bad") : of.deferral_rate > 0.5 ? badge("mostly deferred", "warn") : badge("well", "good"),
         [count(of.complaints), h("small", { class: "under" }, share(of.complaint_rate))], classes(row) ] };
     });
-    const columns = [{ label: BYS.find(([key]) => key === this.by)[1] }, { label: "Delivered", num: true }, { label: "Deferred", num: true }, { label: "Bounced", num: true }, { label: "Is", cls: "left" }, { label: "Complaints", num: true }, { label: "Mostly", cls: "wordy left" }];
+    const columns = [{ label: BYS.find(([key]) => key === this.by)[1] }, { label: "Delivered", num: true }, { label: "Deferred", num: true }, { label: "Bounced", num: true }, { label: "State", cls: "left" }, { label: "Complaints", num: true }, { label: "Mostly", cls: "wordy left" }];
     return [table({ caption: `Deliverability by ${this.by}`, columns, rows, empty: "Nothing was counted in this time." }),
       told.next ? h("div", { class: "acts" }, h("button", { type: "button", onclick: () => this.load(told.next) }, "More")) : null];
   },
