@@ -22,6 +22,8 @@ pub(super) struct Replies {
     wanted: usize,
     /// Bytes of a text that are to come, with its end.
     skip: usize,
+    /// The list that EXEC answers with came: there is no other, and none in it.
+    listed: bool,
     line: Vec<u8>,
     refused: Option<String>,
 }
@@ -29,7 +31,7 @@ pub(super) struct Replies {
 impl Replies {
     /// So many are to come.
     pub fn new(wanted: usize) -> Replies {
-        Replies { wanted, skip: 0, line: Vec::new(), refused: None }
+        Replies { wanted, skip: 0, listed: false, line: Vec::new(), refused: None }
     }
 
     /// The first of them that is a refusal, in the server's words; or that what was to be done was not.
@@ -82,7 +84,7 @@ impl Replies {
                 ..0 => _ = self.refused.get_or_insert_with(|| "that it did nothing of it".to_owned()),
                 some => {
                     let some = usize::try_from(some).unwrap_or(usize::MAX);
-                    if some > limits::STREAM_EVENTS {
+                    if some > limits::STREAM_EVENTS || std::mem::replace(&mut self.listed, true) {
                         return Err(strange());
                     }
                     self.wanted += some;
@@ -116,7 +118,9 @@ mod tests {
         assert_eq!(replies.refused(), Some("OOM no room"));
         let mut replies = Replies::new(1);
         assert!(replies.take(b"*-1\r\n").unwrap() && replies.refused().is_some());
-        for bad in [&b"HTTP/1.1 400 Bad Request\r\n"[..], b"\r\n", b"*9999999\r\n", b"$x\r\n"] {
+        for bad in
+            [&b"HTTP/1.1 400 Bad Request\r\n"[..], b"\r\n", b"*9999999\r\n", b"$x\r\n", b"*1\r\n*1\r\n"]
+        {
             assert!(Replies::new(1).take(bad).is_err());
         }
         assert!(Replies::new(1).take(&vec![b'+'; 2 * limits::STREAM_LINE_MAX]).is_err());
