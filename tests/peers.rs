@@ -534,6 +534,7 @@ stories!("upgrade.py", None;
     whoever_fails_leaves_the_other_serving,
     a_kill_of_the_old_process_loses_nothing,
     a_stop_in_an_upgrade_is_a_stop,
+    a_message_that_was_begun_is_ended_before_a_stop,
 );
 
 stories!("drain.py", None;

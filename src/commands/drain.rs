@@ -88,8 +88,9 @@ fn follow(
     loop {
         process::pause(limits::DRAIN_FOLLOW);
         let now = process::since_boot();
-        // A relay that starts anew goes on with it.
-        let Ok(status) = client.get::<Status>("/control/v1/status") else {
+        // A relay that starts anew goes on with it, and has nothing to tell before it has read its spool.
+        let status = client.get::<Status>("/control/v1/status").ok().filter(|status| !status.starting);
+        let Some(status) = status else {
             if now >= began + arguments.lasts {
                 return Err(Failure(
                     NO,
@@ -140,6 +141,9 @@ fn recipients(status: &Status) -> u64 {
 }
 
 fn left(status: &Status) -> String {
+    if status.starting {
+        return "the relay is starting, and does not know yet what is left".to_owned();
+    }
     format!("{} of {} left", count(recipients(status), "recipient"), count(messages(status), "message"))
 }
 

@@ -60,6 +60,11 @@ impl Health {
         self.stage.load(Ordering::SeqCst) == OPEN
     }
 
+    /// Whether the spool is still being read: until then no shard knows what it has.
+    pub(super) fn is_starting(&self) -> bool {
+        ![OPEN, DRAINING].contains(&self.stage.load(Ordering::SeqCst))
+    }
+
     /// What control saw in this second of its clock.
     pub(super) fn look(&self, second: u64, standstill: String, (shut, journal): (String, String)) {
         *self.told() = HealthReport { standstill, shut, journal };
@@ -135,7 +140,9 @@ mod tests {
         let lives = |second| health.lives(second).1;
         let ready = |second| health.takes_mail(second).1;
         assert_eq!((lives(0), ready(0)), ("starting\n".into(), "starting\n".into()));
+        assert!(health.is_starting());
         health.open();
+        assert!(!health.is_starting());
         assert_eq!((lives(0), ready(0)), ("ok\n".into(), "ok\n".into()));
         let none = || (String::new(), String::new());
         health.look(3, String::new(), ("no room".into(), "it fails".into()));

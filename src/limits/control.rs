@@ -134,6 +134,9 @@ pub const STOP_REPEATED: Duration = Duration::from_secs(1);
 pub const STOP_GRACE_MAX: Duration = Duration::from_secs(60);
 /// How long a drain waits for what is in flight before it stops all the same.
 pub const DRAIN_MAX: Duration = Duration::from_secs(30);
+/// How long a client that pauses in the middle of a message may take from the begin of a drain on: a message at hand is sent in less, and who is silent
+/// longer does not hold up a stop.
+pub const STOP_PAUSE: Duration = Duration::from_secs(5);
 /// So long before that a drain ends what is in the middle of a body: what an LMTP server answered for some recipients is written down, and the
 /// connection is reset.
 pub const STOP_PARTIAL: Duration = Duration::from_secs(3);

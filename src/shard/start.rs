@@ -422,12 +422,16 @@ async fn drain<R: Runtime>(shard: &Rc<Shard<R>>) {
     }
     let hands_over = shard.mesh.stages().hands_over();
     let most = if hands_over { limits::UPGRADE_DRAIN } else { limits::DRAIN_MAX };
-    let give_up = shard.runtime.now() + most;
+    let began = shard.runtime.now();
+    let give_up = began + most;
     while shard.runtime.now() < give_up {
         // What this shard received is told before what others say of it, which they say when all are quiet.
         shard.say.events.borrow_mut().flush();
         // Sessions that became idle meanwhile, and connections to next hops that wait for work.
         shard.timers.expire_idle();
+        if shard.runtime.now() >= began + limits::STOP_PAUSE {
+            shard.timers.expire_paused();
+        }
         if shard.runtime.now() + limits::STOP_PARTIAL >= give_up {
             shard.timers.expire_partial();
         }

@@ -43,6 +43,8 @@ enum EndedBy {
     Nothing,
     /// The begin of a drain: its peer is to begin something.
     Drain,
+    /// A drain that has gone on for a while: its peer is in the middle of something, and may be about to go on.
+    Pause,
     /// The end of a drain: a part of what it waits for has come, which is worth more written down than lost, or what it sent must not arrive.
     Stop,
 }
@@ -143,6 +145,11 @@ impl Timers {
         self.expire(EndedBy::Drain);
     }
 
+    /// Ends the wait of every connection whose peer pauses in the middle of something: it had time to go on since the drain began.
+    pub fn expire_paused(&self) {
+        self.expire(EndedBy::Pause);
+    }
+
     /// Ends the wait of every connection that is in the middle of what must not just be dropped: the node is about to stop.
     pub fn expire_partial(&self) {
         self.0.borrow_mut().stopping = true;
@@ -221,6 +228,11 @@ impl Deadline {
     /// Moves the deadline of a connection that is in the middle of nothing: [`Timers::expire_idle`] may end it.
     pub fn set_idle(&self, at: Instant) {
         self.put(at, EndedBy::Drain);
+    }
+
+    /// Moves the deadline of a connection whose peer is to go on with what it began: [`Timers::expire_paused`] may end it.
+    pub fn set_paused(&self, at: Instant) {
+        self.put(at, EndedBy::Pause);
     }
 
     /// Moves the deadline of a connection that is in the middle of what must not just be dropped: [`Timers::expire_partial`] may end it.

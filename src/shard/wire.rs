@@ -103,6 +103,11 @@ impl<R: Runtime> Wire<R> {
         self.deadline.set_idle(timers.recent() + span);
     }
 
+    /// The same for a wait in which the peer is to go on with what it began.
+    pub fn limit_paused_at(&self, at: Instant) {
+        self.deadline.set_paused(at);
+    }
+
     /// The same for a wait that a stop ends in time to see to what it leaves.
     pub fn limit_partial_at(&self, at: Instant) {
         self.deadline.set_partial(at);

@@ -363,12 +363,13 @@ def the_clock_is_stepped():
         relay.bring(5)
         relay.wait_log("deferred", 5)
         step("+400d")
-        relay.says("the clock was set forward by", "400 d")
+        # By 400 days, less what passed since: its seconds are not the story's.
+        relay.says("the clock was set forward by 345")
         assert relay.metric("relevo_clock_jumps_total") == 1
         # As a time daemon would.
         step("+0")
         until(lambda: relay.metric("relevo_clock_jumps_total") == 2)
-        relay.says("the clock was set back by", "400 d")
+        relay.says("the clock was set back by 345")
         later[0] = False
         relay.sink.wait(5)
         assert not [event for event in relay.log() if event["event"] in ("expired", "bounced")]

@@ -351,6 +351,34 @@ def a_stop_in_an_upgrade_is_a_stop():
         until(lambda: not alive(child), f"the new process stays, stopped when {stage}")
 
 
+def a_message_that_was_begun_is_ended_before_a_stop():
+    sink = Sink()
+    relay = Relay(BINARY, sink)
+    begun, silent, idle = relay.client(), relay.client(), relay.client()
+    for client, recipient in ((begun, "begun"), (silent, "silent")):
+        client.ehlo()
+        client.mail("a@b.example")
+        client.rcpt(f"{recipient}@d.example")
+    idle.ehlo()
+    at = time.monotonic()
+    relay.process.terminate()
+    code, _ = idle.getreply()
+    assert code == 421 and time.monotonic() - at < 3, code
+    time.sleep(1.5)
+    code, words = begun.data(TEXT)
+    assert code == 250, (code, words)
+    # Who is silent in the middle of a message does not hold it up.
+    code, _ = silent.getreply()
+    waited = time.monotonic() - at
+    assert code == 421 and 4 < waited < 9, (code, waited)
+    assert relay.process.wait(30) == 0 and time.monotonic() - at < 15, "".join(relay.words)
+    if not sink.recipients():
+        relay.start()
+        sink.wait(1)
+        relay.stop()
+    assert sink.recipients() == ["begun@d.example"], sink.recipients()
+
+
 class Supervised(Relay):
     """Its sockets are another's, who passes them to each process."""
 

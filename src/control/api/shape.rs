@@ -364,6 +364,9 @@ pub struct Status {
     pub runtime: String,
     /// Seconds since it began.
     pub seconds: u64,
+    /// Whether it still reads its spool: until then the shards do not know what they have, and count nothing.
+    #[serde(default)]
+    pub starting: bool,
     /// Whether it takes mail.
     pub takes_mail: bool,
     /// `ok`, or why it does not.

@@ -40,6 +40,7 @@ pub(super) async fn status(State(api): State<Arc<Api>>, Extension(veil): Extensi
         version: env!("RELEVO_VERSION").to_owned(),
         runtime: api.runtime.to_owned(),
         seconds: second,
+        starting: api.health.is_starting(),
         takes_mail: code == StatusCode::OK,
         words: words.trim_end().to_owned(),
         generation,

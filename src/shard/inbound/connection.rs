@@ -190,7 +190,11 @@ impl<R: Runtime> Connection<R> {
     /// Waits for the client to go on.
     pub(super) async fn await_input(&mut self) -> Result<(), WireError> {
         let (at, overdue) = self.deadline();
-        self.wire.limit_idle_at(at);
+        if self.session.transaction().0 {
+            self.wire.limit_paused_at(at);
+        } else {
+            self.wire.limit_idle_at(at);
+        }
         self.overdue = Some(overdue);
         if self.input.is_empty() {
             self.input = Vec::new();
