@@ -185,39 +185,57 @@ async fn write(place: Place, wanted: Wanted, tell: mpsc::Sender<Bytes>) {
                 out.extend_from_slice(b"\n\n");
             }
         }
-        let is_more = lines.as_mut().is_some_and(|lines| follow(lines, &wanted, &mut expected, &mut out));
+        let next = match &mut lines {
+            Some(lines) => follow(lines, &wanted, &mut expected, &mut out),
+            None => Next::Wait,
+        };
         let is_over = streams.over.load(Ordering::SeqCst);
-        if is_over {
-            out.extend_from_slice(b"event: bye\ndata: {}\n\n");
-        }
-        if out.is_empty() && told.elapsed() >= limits::STREAM_COMMENT {
+        let (whole, waits) = match next {
+            Next::Whole(text) => (Some(text), false),
+            Next::More => (None, false),
+            Next::Wait => (None, true),
+        };
+        if !is_over && out.is_empty() && whole.is_none() && told.elapsed() >= limits::STREAM_COMMENT {
             out.extend_from_slice(b": \n\n");
         }
-        if !out.is_empty() {
+        let bye = if is_over { Bytes::from_static(b"event: bye\ndata: {}\n\n") } else { Bytes::new() };
+        for piece in [std::mem::take(&mut out).into(), whole.unwrap_or_default(), bye] {
+            if piece.is_empty() {
+                continue;
+            }
             told = Instant::now();
-            if tell.send(std::mem::take(&mut out).into()).await.is_err() {
+            if tell.send(piece).await.is_err() {
                 return;
             }
         }
         if is_over {
             return;
         }
-        if is_more {
-            tokio::task::yield_now().await;
-        } else {
+        if waits {
             tokio::time::sleep(limits::STREAM_ROUND).await;
+        } else {
+            tokio::task::yield_now().await;
         }
     }
 }
 
-/// Appends the next lines, and how many were lost before them. Whether there may be more: a piece is full, or lines were rendered, and others have their
-/// turn first.
+/// What [`follow`] came to.
+enum Next {
+    /// Nothing is left for now.
+    Wait,
+    /// There may be more: a piece is full, or lines were rendered, and others have their turn first.
+    More,
+    /// The same, and this goes behind what was appended.
+    Whole(Bytes),
+}
+
+/// Appends the next lines, and how many were lost before them.
 fn follow(
     lines: &mut broadcast::Receiver<Arc<Lines>>,
     wanted: &Wanted,
     expected: &mut Option<u64>,
     out: &mut Vec<u8>,
-) -> bool {
+) -> Next {
     while out.len() < limits::STREAM_PIECE {
         match lines.try_recv() {
             Ok(some) => {
@@ -226,16 +244,19 @@ fn follow(
                     out.extend_from_slice(format!("event: lost\ndata: {{\"count\":{lost}}}\n\n").as_bytes());
                 }
                 *expected = Some(some.first + some.len() as u64);
+                if let Some(text) = some.whole(wanted) {
+                    return Next::Whole(text);
+                }
                 if some.write(wanted, out) {
-                    return true;
+                    return Next::More;
                 }
             }
             // The number of the next one says how many.
             Err(TryRecvError::Lagged(_)) => {}
-            Err(TryRecvError::Empty | TryRecvError::Closed) => return false,
+            Err(TryRecvError::Empty | TryRecvError::Closed) => return Next::Wait,
         }
     }
-    true
+    Next::More
 }
 
 /// What a stream tells.
@@ -311,7 +332,7 @@ mod tests {
         let mut follow = |wanted: &Wanted| {
             (0..2).for_each(|number| drop(sender.send(lines(number, 1))));
             let (mut expected, mut turns) = (None, 1);
-            while super::follow(&mut reader, wanted, &mut expected, &mut Vec::new()) {
+            while !matches!(super::follow(&mut reader, wanted, &mut expected, &mut Vec::new()), Next::Wait) {
                 turns += 1;
             }
             turns
