@@ -405,7 +405,7 @@ fn control_setup(
         acme: Some(Arc::new(sts::Settings(reloader.clone()))),
         acme_orders: control::acme_orders(),
         webhooks: Some(Arc::new(sts::Settings(reloader.clone()))),
-        webhooked: control::webhooked(),
+        sent: control::outward::Sent::default(),
         reporting: Some(Arc::new(sts::Settings(reloader.clone()))),
         reported: control::tls_rpt::Counts::default(),
     }

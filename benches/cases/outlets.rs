@@ -4,7 +4,8 @@ use std::hint::black_box;
 
 use relevo::config::LogFormat;
 use relevo::control::outlet::{Redact, Shape};
-use relevo::control::webhook::batch::{Batch, signature};
+use relevo::control::outward::Batch;
+use relevo::control::webhook::batch::{Events, signature};
 
 use super::Routine;
 
@@ -63,10 +64,10 @@ struct Batches;
 
 impl Routine for Batches {
     fn run(&mut self) {
-        let mut batch = Batch::default();
+        let mut batch = Events::new(usize::MAX, Duration::ZERO);
         for _ in 0..100 {
             for line in LINES {
-                batch.add(black_box(line.as_bytes()));
+                batch.add(black_box(line.as_bytes()), Duration::ZERO);
             }
         }
         batch.finish();

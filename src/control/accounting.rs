@@ -13,14 +13,14 @@ use crate::control::journal::{self, Journal, Shared};
 use crate::control::log::{Log, Rotation};
 use crate::control::outlet::Shape;
 use crate::control::outlet::pack::{self, Packs};
+use crate::control::outward::{Counts, Sent};
 use crate::control::say::say;
 use crate::control::stream::Stream;
 use crate::control::thread::{Turn, Worker};
-use crate::control::webhook::{Counts, Webhook, WebhookSettings};
+use crate::control::webhook::{Webhook, WebhookSettings};
 use crate::limits;
 use crate::observe::Instruments;
 use crate::observe::diagnostics::Level;
-use crate::observe::families::Family;
 use crate::observe::journaled::{Journaled, Readers};
 use crate::runtime::files::Reserve;
 
@@ -89,7 +89,7 @@ pub fn open(config: &Config) -> Result<(Option<Opened>, Readers), StartError> {
 }
 
 /// How webhooks are to be reached now, and where their batches are counted.
-type Webhooks = (Arc<dyn WebhookSettings>, Arc<Family>);
+type Webhooks = (Arc<dyn WebhookSettings>, Sent);
 
 impl Opened {
     /// The journal.
@@ -119,13 +119,13 @@ impl Opened {
         let logs = self.logs.into_iter().map(start).collect::<io::Result<Vec<Worker>>>()?;
         let pack = self.packs.map(pack::start).transpose()?;
         let mut sending = Vec::new();
-        if let Some((settings, counts)) = webhooks {
-            let counts = Counts::new(counts);
+        if let Some((settings, Sent { webhooks, streams })) = webhooks {
+            let (counts, streamed) = (Counts::new(webhooks), Counts::new(streams));
             for webhook in self.webhooks {
                 sending.push(webhook.start(settings.clone(), counts.clone())?);
             }
             for stream in self.streams {
-                sending.push(stream.start(settings.clone())?);
+                sending.push(stream.start(settings.clone(), streamed.clone())?);
             }
         }
         let analytics = self.analytics.map(analytics::Reader::start).transpose()?;

@@ -24,6 +24,7 @@ pub(crate) mod journal;
 mod log;
 mod metrics;
 pub mod outlet;
+pub mod outward;
 mod overview;
 mod quota_gauges;
 pub mod reload;
@@ -90,11 +91,6 @@ pub fn fetches() -> Arc<Family> {
 /// What came of orders of certificates, as it is counted.
 pub fn acme_orders() -> Arc<Family> {
     Arc::new(Family::new(&acme::ORDERS))
-}
-
-/// What came of batches for webhooks, as it is counted.
-pub fn webhooked() -> Arc<Family> {
-    Arc::new(Family::new(&webhook::BATCHES))
 }
 
 /// What rules for replies did, as it is counted.
@@ -171,7 +167,7 @@ pub struct Setup {
     /// How webhooks are reached; None: there are none.
     pub webhooks: Option<Arc<dyn webhook::WebhookSettings>>,
     /// What came of their batches.
-    pub webhooked: Arc<Family>,
+    pub sent: outward::Sent,
     /// By what domains are told of TLS to their hosts; None: they are not.
     pub reporting: Option<Arc<dyn tls_rpt::ReportSettings>>,
     /// What came of that.
@@ -241,7 +237,7 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let decided = decisions::open(&setup.data_dir, &setup.mesh, journal.as_ref(), &setup.listed)?;
     let reopen = Arc::new(AtomicU64::new(0));
     let log = accounting.map(|opened| {
-        let webhooks = setup.webhooks.clone().map(|settings| (settings, setup.webhooked.clone()));
+        let webhooks = setup.webhooks.clone().map(|settings| (settings, setup.sent.clone()));
         let most = setup.section.journal_size_max;
         opened.start(&setup.instruments, (&reserve, webhooks), most, &reopen)
     });
@@ -523,7 +519,8 @@ fn run(
                     setup.fetches.clone(),
                     setup.public.counts.clone(),
                     setup.acme_orders.clone(),
-                    setup.webhooked.clone(),
+                    setup.sent.webhooks.clone(),
+                    setup.sent.streams.clone(),
                 ]
                 .into_iter()
                 .chain(setup.reported.families())

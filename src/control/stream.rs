@@ -11,192 +11,118 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::StreamConfig;
-use crate::control::journal::{Feed, Journal, LogLines, ReadPosition};
+use crate::control::journal::Journal;
 use crate::control::outlet::Shape;
 use crate::control::outlet::line::Line;
-use crate::control::say::say;
+use crate::control::outward::{Addressee, Batch, Counts, Outward};
 use crate::control::thread::{Turn, Worker};
 use crate::control::webhook::WebhookSettings;
 use crate::limits;
-use crate::observe::diagnostics::Level;
-use crate::observe::repeat::Repeat;
 use crate::runtime::exchange::wire::Wire;
 use crate::runtime::process;
 use resp::Replies;
 
 /// One of them.
 pub(super) struct Stream {
-    config: StreamConfig,
-    feed: Feed,
-    held: Option<LogLines>,
-    at: usize,
-    batch: Batch,
-    wire: Option<Wire>,
-    failures: u32,
-    /// Nothing is sent before.
-    again_at: Duration,
-    saved_at: Duration,
-    trouble: Repeat,
+    out: Outward<Commands>,
+    link: Link,
 }
 
-/// Events that go together.
-#[derive(Default)]
-struct Batch {
-    commands: Vec<u8>,
+/// How its server is spoken to.
+struct Link {
+    config: StreamConfig,
+    wire: Option<Wire>,
+}
+
+/// Events that go together, as commands.
+struct Commands {
+    key: Box<str>,
+    length: u64,
+    bytes: Vec<u8>,
     count: usize,
-    /// What is behind it; None: it is empty.
-    end: Option<ReadPosition>,
+}
+
+impl Batch for Commands {
+    fn add(&mut self, event: &[u8], _: Duration) {
+        if self.count == 0 {
+            resp::command(&[b"MULTI"], &mut self.bytes);
+        }
+        add((&self.key, self.length), event, &mut self.bytes);
+        self.count += 1;
+    }
+
+    fn count(&self) -> usize {
+        self.count
+    }
+
+    fn is_full(&self) -> bool {
+        self.count >= limits::STREAM_EVENTS || self.bytes.len() >= limits::STREAM_BYTES
+    }
+
+    fn is_due(&self, _: Duration) -> bool {
+        true
+    }
+
+    fn finish(&mut self) {
+        resp::command(&[b"EXEC"], &mut self.bytes);
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.count = 0;
+    }
 }
 
 impl Stream {
     /// Begins where it was, or with what is told from now on.
     pub fn open(config: &StreamConfig, journal: &Journal) -> io::Result<Stream> {
-        let mut feed = Feed::open(&journal.shared, &config.name(), Shape::plain(config.events.clone()))?;
-        if feed.saved().is_none() {
-            // A disk without room has none for events either.
-            let here = feed.settled(None, 0).0;
-            let _ = feed.save(here, 0, 0);
-        }
-        Ok(Stream {
-            config: config.clone(),
-            feed,
-            held: None,
-            at: 0,
-            batch: Batch::default(),
-            wire: None,
-            failures: 0,
-            again_at: Duration::ZERO,
-            saved_at: Duration::ZERO,
-            trouble: Repeat::default(),
-        })
+        let (key, length) = (config.key.clone(), config.length);
+        let batch = Commands { key, length, bytes: Vec::new(), count: 0 };
+        let addressee = Addressee {
+            name: config.name(),
+            again: limits::STREAM_FAILED_AGAIN,
+            again_most: limits::STREAM_AGAIN_MAX,
+        };
+        let out = Outward::open(addressee, Shape::plain(config.events.clone()), batch, journal)?;
+        Ok(Stream { out, link: Link { config: config.clone(), wire: None } })
     }
 
     /// The name of its cursor's file.
     pub fn cursor_name(&self) -> &str {
-        self.feed.cursor_name()
+        self.out.cursor_name()
     }
 
     /// Starts its thread.
-    pub fn start(mut self, settings: Arc<dyn WebhookSettings>) -> io::Result<Worker> {
+    pub fn start(self, settings: Arc<dyn WebhookSettings>, counts: Counts) -> io::Result<Worker> {
+        let Stream { mut out, mut link } = self;
         Worker::start("relevo-stream", move |turn| {
             process::stand_back();
             let clock = turn.clock();
             while !turn.is_over() {
-                if !self.round(clock(), |stream| stream.send(&*settings, turn)) {
+                if !out.round(clock(), &counts, |batch| link.send(batch, &*settings, turn)) {
                     turn.pause(limits::STREAM_OUT_ROUND);
                 }
             }
         })
     }
+}
 
-    /// Gathers what there is and sends it. Whether there may be more at once.
-    fn round(&mut self, now: Duration, send: impl FnOnce(&mut Stream) -> Result<(), String>) -> bool {
-        if self.batch.end.is_none()
-            && let Err(error) = self.gather()
-        {
-            self.complain(now, &format!("the journal cannot be read: {error}"));
-            return false;
-        }
-        let Some(end) = self.batch.end else {
-            self.save_idle(now);
-            return false;
-        };
-        if now < self.again_at {
-            return false;
-        }
-        match send(self) {
-            Ok(()) => {
-                self.failures = 0;
-                if let Some(lasted) = self.trouble.ended(now) {
-                    let (name, seconds) = (self.config.name(), lasted.as_secs());
-                    say(Level::Info, format_args!("the {name} takes events again, after {seconds} s"));
-                }
-                self.batch = Batch::default();
-                if let Err(error) = self.feed.save(end, 0, 0) {
-                    self.complain(now, &format!("its cursor cannot be written: {error}"));
-                }
-                true
-            }
-            Err(why) => {
-                self.wire = None;
-                let wait = limits::STREAM_FAILED_AGAIN.saturating_mul(1 << self.failures.min(16));
-                self.again_at = now + wait.min(limits::STREAM_AGAIN_MAX);
-                self.failures = self.failures.saturating_add(1);
-                self.complain(now, &why);
-                false
-            }
-        }
-    }
-
-    fn complain(&mut self, now: Duration, why: &str) {
-        if self.trouble.lasts(now) {
-            let (behind, lost) = self.feed.behind();
-            let lost =
-                if lost > 0 { format!(", {lost} events went before it had them") } else { String::new() };
-            say(
-                Level::Error,
-                format_args!(
-                    "the {} takes no events: {why}; they wait in the journal, up to control.journal_size_max: {behind} bytes so far{lost}",
-                    self.config.name()
-                ),
-            );
-        }
-    }
-
-    /// Makes commands of events, as many as go at once.
-    fn gather(&mut self) -> io::Result<()> {
-        self.batch.commands.clear();
-        resp::command(&[b"MULTI"], &mut self.batch.commands);
-        while self.batch.count < limits::STREAM_EVENTS && self.batch.commands.len() < limits::STREAM_BYTES {
-            if self.held.is_none() {
-                self.at = 0;
-                match self.feed.next()? {
-                    None => break,
-                    held => self.held = held,
-                }
-            }
-            let Some(held) = &self.held else { break };
-            let rest = &held.bytes()[self.at..];
-            let Some(end) = memchr::memchr(b'\n', rest).map(|end| end + 1) else {
-                self.held = None;
-                continue;
-            };
-            add(&self.config, &rest[..end], &mut self.batch.commands);
-            self.batch.count += 1;
-            self.at += end;
-        }
-        if self.batch.count > 0 {
-            resp::command(&[b"EXEC"], &mut self.batch.commands);
-            self.batch.end = Some(self.feed.settled(self.held.as_ref(), self.at).0);
-        }
-        Ok(())
-    }
-
-    /// What it does not want is not kept for it.
-    fn save_idle(&mut self, now: Duration) {
-        if now >= self.saved_at + limits::CURSOR_SAVED {
-            self.saved_at = now;
-            let here = self.feed.settled(self.held.as_ref(), self.at).0;
-            // Tried again each second; nothing waits for it but room in the journal.
-            let _ = self.feed.save(here, 0, 0);
-        }
-    }
-
-    /// Sends the batch, over the connection that there is, or another.
-    fn send(&mut self, settings: &dyn WebhookSettings, turn: &Turn) -> Result<(), String> {
+impl Link {
+    /// Sends a batch, over the connection that there is, or another. One that failed is not kept.
+    fn send(&mut self, batch: &Commands, settings: &dyn WebhookSettings, turn: &Turn) -> Result<(), String> {
         let is_kept = self.wire.is_some();
         let mut wire = match self.wire.take() {
             Some(wire) => wire,
             None => self.connect(settings, turn)?,
         };
         // MULTI, each event, and EXEC.
-        let wanted = self.batch.count + 2;
-        match replies(&mut wire, &self.batch.commands, wanted) {
+        let wanted = batch.count + 2;
+        match replies(&mut wire, &batch.bytes, wanted) {
             Ok(()) => {}
             // Many servers close what is quiet for long: nothing of it was taken where nothing came back.
             Err(Broken::Quiet(_)) if is_kept => {
                 wire = self.connect(settings, turn)?;
-                replies(&mut wire, &self.batch.commands, wanted).map_err(|why| why.to_string())?;
+                replies(&mut wire, &batch.bytes, wanted).map_err(|why| why.to_string())?;
             }
             Err(why) => return Err(why.to_string()),
         }
@@ -301,13 +227,13 @@ fn replies(wire: &mut Wire, commands: &[u8], wanted: usize) -> Result<(), Broken
 }
 
 /// The command that adds an event.
-fn add(config: &StreamConfig, event: &[u8], out: &mut Vec<u8>) {
+fn add((key, most): (&str, u64), event: &[u8], out: &mut Vec<u8>) {
     let event = event.trim_ascii_end();
     let line = Line::read(event);
     let text = |name| line.as_ref().map(|line| line.text(name).into_owned()).unwrap_or_default();
-    let (id, kind, length) = (text("event_id"), text("event"), config.length.to_string());
-    let mut words: Vec<&[u8]> = vec![b"XADD", config.key.as_bytes()];
-    if config.length > 0 {
+    let (id, kind, length) = (text("event_id"), text("event"), most.to_string());
+    let mut words: Vec<&[u8]> = vec![b"XADD", key.as_bytes()];
+    if most > 0 {
         words.extend([&b"MAXLEN"[..], b"~", length.as_bytes()]);
     }
     words.extend([&b"*"[..], b"id", id.as_bytes(), b"event", kind.as_bytes(), b"json", event]);

@@ -69,7 +69,7 @@ fn setup(instruments: Vec<Arc<Instruments>>, log: Option<(&Path, &Path)>, health
         fetches: fetches(),
         public: Public { https: None, http: None, settings: None, counts: unsubscribed() },
         webhooks: None,
-        webhooked: webhooked(),
+        sent: outward::Sent::default(),
         reporting: None,
         reported: tls_rpt::Counts::default(),
         suppression: Default::default(),

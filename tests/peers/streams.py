@@ -1,6 +1,7 @@
 """Events in a stream of Redis: `streams.py STORY BINARY`. Called by tests/peers.rs."""
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -119,7 +120,11 @@ def a_stream_has_every_event_at_least_once():
     print(f"{len(entries)} entries of {len(firsts)} events")
     few = redis.entries("few")
     assert {entry["event"] for entry in few} == {"bounced", "delivered"} and len(few) < 300, len(few)
-    assert 'log="stream redis://' in fetch(relay), fetch(relay)
+    told = fetch(relay)
+    assert 'log="stream redis://' in told, told
+    counted = {words: int(count) for words, count in re.findall(r'relevo_stream_batches_total\{result="(\w+)"\} (\d+)', told)}
+    # Since the last start: two streams, which were not all full.
+    assert counted["ok"] >= 2, told
     relay.stop()
     redis.stop()
 

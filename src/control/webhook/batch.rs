@@ -1,41 +1,32 @@
 //! What is sent at once: events as one JSON object, and who vouches for it.
 
+use std::time::Duration;
+
 use aws_lc_rs::hmac;
 
 use crate::control::outlet::line::Line;
+use crate::control::outward::Batch;
+use crate::limits;
 
 /// Events that go together.
 #[derive(Debug, Default)]
-pub struct Batch {
+pub struct Events {
     body: Vec<u8>,
     count: usize,
     first: String,
     last: String,
+    /// When the first of them came here.
+    begun: Duration,
+    /// So many go at once.
+    most: usize,
+    /// So long after the first they go.
+    span: Duration,
 }
 
-impl Batch {
-    /// One more event, a line of the journal.
-    pub fn add(&mut self, event: &[u8]) {
-        let id = Line::read(event).map(|line| line.text("event_id").into_owned()).unwrap_or_default();
-        if self.count == 0 {
-            self.first.clone_from(&id);
-            self.body.extend_from_slice(b"{\"events\":[");
-        } else {
-            self.body.push(b',');
-        }
-        self.last = id;
-        self.body.extend_from_slice(event.trim_ascii_end());
-        self.count += 1;
-    }
-
-    /// That was all of it.
-    pub fn finish(&mut self) {
-        self.body.extend_from_slice(b"]}");
-    }
-
-    /// How many they are.
-    pub fn count(&self) -> usize {
-        self.count
+impl Events {
+    /// None yet: at most so many, and so long after the first.
+    pub fn new(most: usize, span: Duration) -> Events {
+        Events { most, span, ..Events::default() }
     }
 
     /// What is sent, or was gathered of it.
@@ -46,6 +37,42 @@ impl Batch {
     /// By what a receiver knows it again: its first and its last event.
     pub fn key(&self) -> String {
         format!("{}..{}", self.first, self.last)
+    }
+}
+
+impl Batch for Events {
+    fn add(&mut self, event: &[u8], now: Duration) {
+        let id = Line::read(event).map(|line| line.text("event_id").into_owned()).unwrap_or_default();
+        if self.count == 0 {
+            self.begun = now;
+            self.first.clone_from(&id);
+            self.body.extend_from_slice(b"{\"events\":[");
+        } else {
+            self.body.push(b',');
+        }
+        self.last = id;
+        self.body.extend_from_slice(event.trim_ascii_end());
+        self.count += 1;
+    }
+
+    fn count(&self) -> usize {
+        self.count
+    }
+
+    fn is_full(&self) -> bool {
+        self.count >= self.most || self.body.len() >= limits::WEBHOOK_BODY
+    }
+
+    fn is_due(&self, now: Duration) -> bool {
+        now >= self.begun + self.span
+    }
+
+    fn finish(&mut self) {
+        self.body.extend_from_slice(b"]}");
+    }
+
+    fn clear(&mut self) {
+        *self = Events::new(self.most, self.span);
     }
 }
 
@@ -65,14 +92,25 @@ mod tests {
 
     #[test]
     fn a_batch_is_one_object() {
-        let mut batch = Batch::default();
+        let second = Duration::from_secs;
+        let mut batch = Events::new(3, second(30));
         for number in 1..=3 {
-            batch.add(format!("{{\"event\":\"bounced\",\"event_id\":\"e{number}\"}}\n").as_bytes());
+            assert!(!batch.is_full());
+            batch.add(
+                format!("{{\"event\":\"bounced\",\"event_id\":\"e{number}\"}}\n").as_bytes(),
+                second(number),
+            );
         }
+        assert!(
+            batch.is_full() && !batch.is_due(second(30)) && batch.is_due(second(31)),
+            "31 s: by its first"
+        );
         batch.finish();
         let read: serde_json::Value = serde_json::from_slice(batch.body()).unwrap();
         assert_eq!(read["events"].as_array().unwrap().len(), batch.count());
         assert_eq!((&*batch.key(), &read["events"][2]["event_id"]), ("e1..e3", &"e3".into()));
+        batch.clear();
+        assert_eq!((batch.count(), batch.body(), batch.is_full()), (0, &b""[..], false));
     }
 
     #[test]
