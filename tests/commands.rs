@@ -25,7 +25,7 @@ const EVENTS: &str = "{\"time\":\"2026-11-30T05:00:00.500Z\",\"event\":\"bounced
 struct Scratch(tempfile::TempDir);
 
 /// All of which `--help` says something.
-const COMMANDS: [&str; 42] = [
+const COMMANDS: [&str; 43] = [
     "run",
     "check",
     "demo",
@@ -59,6 +59,7 @@ const COMMANDS: [&str; 42] = [
     "log stats",
     "queue hold",
     "queue release",
+    "queue rebind",
     "queue redirect",
     "queue export",
     "trace",

@@ -158,6 +158,8 @@ fn of_others() -> Vec<Notice<'static>> {
         Notice::Admin(Admin::Hold(reasoned)),
         Notice::Admin(Admin::Release(change)),
         Notice::Admin(Admin::Release(reasoned)),
+        Notice::Admin(Admin::Rebind(change, "pool=rest tenant=shop")),
+        Notice::Admin(Admin::Rebind(reasoned, "priority=low")),
         Notice::Admin(Admin::Trace(change)),
         Notice::Admin(Admin::Suppress(listed)),
         Notice::Admin(Admin::Suppress(one)),

@@ -470,6 +470,7 @@ stories!("control.py", None;
 stories!("operate.py", None;
     what_is_held_waits_until_it_is_released,
     a_hold_ends_by_itself,
+    what_is_rebound_waits_on_as_anothers,
     sessions_are_watched_as_they_go,
     what_was_said_last_is_shown,
     mail_is_led_elsewhere_for_a_while,

@@ -126,6 +126,21 @@ enum Tool {
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
+    /// Give it another tenant, campaign, pool or priority: it waits on as before, in that queue. Exit 1: nothing to change.
+    #[command(
+        after_help = "Examples:\n  relevo queue rebind --pool bulk --domain example.org --to-pool rest --reason 'ip1 is listed'\n  relevo queue rebind --campaign autumn --to-campaign winter --to-priority low"
+    )]
+    Rebind {
+        #[command(flatten)]
+        relay: Relay,
+        #[command(flatten)]
+        change: Box<ChangeArguments>,
+        #[command(flatten)]
+        to: Rebinding,
+        /// Why, for the log.
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+    },
     /// Write what waits to files, byte for byte as it was accepted. Exit 1: nothing matched, or some could not be read.
     #[command(
         after_help = "Examples:\n  relevo queue export --sender @shop.example --to /var/tmp/mail\n  relevo queue export --id 00000000G0000102 --to -"
@@ -180,6 +195,33 @@ impl ChangeArguments {
             "all mail would be meant: give a filter, or --all"
         };
         Err(Failure(WRONG_USE, words.to_owned()))
+    }
+}
+
+/// What mail is rebound to.
+#[derive(Args)]
+struct Rebinding {
+    /// Its tenant from now on.
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["to_campaign", "to_pool", "to_priority"])]
+    to_tenant: Option<String>,
+    /// Its campaign.
+    #[arg(long, value_name = "NAME")]
+    to_campaign: Option<String>,
+    /// The `[[pool]]` or `[[source]]` that it leaves by.
+    #[arg(long, value_name = "NAME")]
+    to_pool: Option<String>,
+    /// Its priority.
+    #[arg(long, value_name = "high|normal|low")]
+    to_priority: Option<String>,
+}
+
+impl Rebinding {
+    /// By their names.
+    fn by_name(self) -> BTreeMap<String, String> {
+        let Rebinding { to_tenant, to_campaign, to_pool, to_priority } = self;
+        let all =
+            [("tenant", to_tenant), ("campaign", to_campaign), ("pool", to_pool), ("priority", to_priority)];
+        all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
     }
 }
 
@@ -252,6 +294,10 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             self::change(&relay, &change, ("hold", "held"), wish)
         }
         Tool::Redirect { relay, change, to, lasts, reason } => redirect(&relay, &change, (to, lasts, reason)),
+        Tool::Rebind { relay, change, to, reason } => {
+            let wish = Change { reason, set: to.by_name(), ..Change::default() };
+            self::change(&relay, &change, ("rebind", "rebound"), wish)
+        }
         Tool::Export { relay, filters, to } => export::run(&relay, &filters.query()?.finish(), &to),
         Tool::Release { relay, change, reason } => {
             self::change(&relay, &change, ("release", "released"), Change { reason, ..Change::default() })
@@ -473,6 +519,7 @@ fn change(
         let words = match verb {
             "hold" => "nothing of that waits, or all of it is held for as long already",
             "release" => "nothing of that is held",
+            "rebind" => "nothing of that waits, or all of it has that already",
             _ => "nothing of that waits",
         };
         Err(Failure(NO, words.to_owned()))

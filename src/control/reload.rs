@@ -71,6 +71,9 @@ pub trait Reload: Send + Sync {
     /// Whether a source that is in force is called so.
     fn has_source(&self, name: &str) -> bool;
 
+    /// Whether a pool that is in force is called so, or a source.
+    fn has_pool(&self, name: &str) -> bool;
+
     /// The tenants that are configured.
     fn tenants(&self) -> Vec<String>;
 

@@ -1,7 +1,7 @@
 //! Names of what a log may have of an event, by its format.
 
 /// Fields of events, as `docs/events.schema.json` has them.
-pub const EVENT: [&str; 55] = [
+pub const EVENT: [&str; 56] = [
     "time",
     "event",
     "event_id",
@@ -57,6 +57,7 @@ pub const EVENT: [&str; 55] = [
     "address",
     "percent",
     "most",
+    "set",
 ];
 
 /// Columns of PowerMTA's accounting files that mean something here, in its order.

@@ -398,6 +398,10 @@ impl Reload for Reloader {
         lock(&self.in_force).egresses.sources().any(|source| source.name() == name)
     }
 
+    fn has_pool(&self, name: &str) -> bool {
+        lock(&self.in_force).egresses.knows(name)
+    }
+
     fn judge(&self, filter: &Filter) -> Result<PlacePredicate, BadFilter> {
         judge::domains(&lock(&self.in_force), filter)
     }

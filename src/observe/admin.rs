@@ -13,6 +13,8 @@ pub enum Admin<'a> {
     Hold(Change<'a>),
     /// It is not any more.
     Release(Change<'a>),
+    /// Queued mail has other parameters: these.
+    Rebind(Change<'a>, &'a str),
     /// An operator watches sessions.
     Trace(Change<'a>),
     /// Mail waits, or goes back, or a key of sites has another value.

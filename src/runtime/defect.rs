@@ -115,6 +115,8 @@ pub enum Defect {
     HeldForgotten,
     /// A start lets mail go that an operator holds.
     HoldForgotten,
+    /// What mail is rebound to is not written down.
+    RebindForgotten,
     /// A start hands out what a rule discards.
     DiscardedHandedOut,
     /// All shards but one keep the policy that was replaced.

@@ -16,6 +16,7 @@ use crate::shard::Shard;
 use crate::shard::answer::change::{Change, Returns};
 use crate::shard::answer::clock::times;
 use crate::shard::answer::hold::Holding;
+use crate::shard::answer::rebind::Rebinding;
 use crate::shard::ask::{Ask, Part, Reply, Row};
 use crate::shard::inbound::submit;
 use crate::shard::outbound::why::share;
@@ -28,6 +29,7 @@ mod detail;
 mod hold;
 mod index;
 mod overview;
+mod rebind;
 mod rest;
 mod why;
 mod written;
@@ -83,6 +85,9 @@ async fn answer_one<R: Runtime>(shard: &Rc<Shard<R>>, ask: Ask) {
         }
         Ask::Release(filter, from, reply) => {
             change(shard, &filter, from, &Change::Hold(Holding::release()), reply).await;
+        }
+        Ask::Rebind(filter, from, set, reply) => {
+            change(shard, &filter, from, &Change::Rebind(Rebinding::new(set)), reply).await;
         }
         Ask::Index(lane, keys, replies, reply) => {
             if let Some(page) = index::index(shard, lane, keys, replies, &reply).await {

@@ -18,6 +18,7 @@ use crate::runtime::Bell;
 use crate::shard::inbound::listener::ListenError;
 use crate::shard::live::LiveConfig;
 use crate::shard::trace::Tracing;
+use crate::spool::rebind::Changes;
 use crate::time::UnixMillis;
 use overview::{SitePage, SitesWanted, Summary};
 use why::{DomainWait, SiteShare};
@@ -79,6 +80,8 @@ pub enum Ask {
     Hold(Arc<Filter>, ScanPosition, (u32, Arc<str>), Reply<Part>),
     /// What is meant and held goes on.
     Release(Arc<Filter>, ScanPosition, Reply<Part>),
+    /// What is meant has these parameters.
+    Rebind(Arc<Filter>, ScanPosition, Arc<Changes>, Reply<Part>),
     /// Where the lanes of this shard have a message of this id.
     Find(MessageId, Reply<Vec<(u16, u32)>>),
     /// What lanes of this shard know of these recipients.
@@ -135,7 +138,7 @@ impl Ask {
             Ask::Count(.., reply) | Ask::List(.., reply) | Ask::Retry(.., reply) | Ask::Bounce(.., reply) => {
                 reply.is_wanted()
             }
-            Ask::Hold(.., reply) | Ask::Release(.., reply) => reply.is_wanted(),
+            Ask::Hold(.., reply) | Ask::Release(.., reply) | Ask::Rebind(.., reply) => reply.is_wanted(),
             Ask::Find(_, reply) => reply.is_wanted(),
             Ask::Details(_, reply) => reply.is_wanted(),
             Ask::Show(.., reply) => reply.is_wanted(),

@@ -12,6 +12,7 @@ use crate::shard::outbound::handoff::send_backlog;
 use crate::shard::outbound::pump::credited;
 use crate::shard::outbound::settled::settle;
 use crate::shard::outbound::{line, loan};
+use crate::shard::store::rebind;
 use crate::shard::suspend;
 
 /// Outcomes and credits first, then handoffs; then connections that were begun, and what waits for room elsewhere: what that begins is
@@ -25,6 +26,7 @@ pub async fn exchange<R: Runtime>(shard: Rc<Shard<R>>) {
             shard.say.handed.took();
             match message {
                 ShardMessage::Settled(settled) => settle(&shard, settled),
+                ShardMessage::Rebind(rebound) => rebind::take(&shard, rebound),
                 ShardMessage::Credits { lane, count } => credited(&shard, lane, count),
                 ShardMessage::Loan(loan) => loan::borrow(&shard, *loan),
                 ShardMessage::Returned { from, what } => loan::returned(&shard, from, *what),

@@ -1,11 +1,15 @@
 //! What shards send each other.
 
+use std::sync::Arc;
+
 use crate::mail::envelope::Address;
 use crate::queue::Group;
 use crate::queue::destinations::DomainKey;
 use crate::queue::flow::Strand;
-use crate::queue::outcome::Settled;
+use crate::queue::outcome::{Receipt, Settled};
 use crate::route::Hop;
+use crate::route::egress::EgressKey;
+use crate::spool::rebind::Changes;
 
 /// A group to deliver, and whose queue it is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +56,8 @@ pub enum ShardMessage {
         /// What became of it.
         what: Box<Returned>,
     },
+    /// A group whose record, in a lane of the other shard, is to say something else of it.
+    Rebind(Box<Rebound>),
     /// Outcomes of this lane are synced: so many credits come home.
     Credits {
         /// The lane.
@@ -59,6 +65,25 @@ pub enum ShardMessage {
         /// How many.
         count: u32,
     },
+}
+
+/// From a home shard to that of a lane: a group that left its queue, to go home again with other parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rebound {
+    /// The home shard, which waits for its credit.
+    pub home: u16,
+    /// The domain, in lower case.
+    pub domain: Address,
+    /// By what it left until then.
+    pub egress: EgressKey,
+    /// Who brought it, a hash.
+    pub client: u32,
+    /// The group.
+    pub group: Group,
+    /// What its recipients are to have.
+    pub set: Arc<Changes>,
+    /// Is told when the record says so.
+    pub receipt: Receipt,
 }
 
 /// From the accepting shard to the home shard of a domain: recipients, by reference.

@@ -8,6 +8,7 @@ use crate::limits;
 use crate::mail::envelope::Envelope;
 use crate::queue::outcome::{Stored, StoredDeferral};
 use crate::spool::parameters;
+use crate::spool::rebind::{self, Changes};
 use crate::spool::record::{self, Extent, MessageView, RecordError, RecordKind};
 use crate::spool::segment::{COMMIT_HEADER, CommitHeader};
 
@@ -72,6 +73,12 @@ impl Moved {
         let total = MessageView::parse(payload)?.count;
         let fields = record::lasting_fields(payload)?;
         Ok(Moved { key, from, sequence, pieces, fresh, body, fields, total })
+    }
+
+    /// Where it lies next these recipients (first, count) have what is set.
+    pub fn rebind(&mut self, (first, count): (u16, u16), set: &Changes) -> Result<(), RecordError> {
+        self.fields = rebind::fields(&self.fields, (first, count, self.total), set)?;
+        Ok(())
     }
 
     /// A planted defect: its parameters are forgotten.

@@ -21,6 +21,7 @@ pub mod lane;
 pub mod layout;
 mod missing;
 mod parameters;
+pub mod rebind;
 pub mod record;
 mod salvage;
 pub mod segment;

@@ -58,7 +58,7 @@ pub struct Extent {
 
 const EXTENT: usize = 18;
 
-const PARAMETERS: Tags = Tags {
+pub(in crate::spool) const PARAMETERS: Tags = Tags {
     message: tag::PARAMETERS,
     critical: tag::CRITICAL_PARAMETERS,
     recipients: tag::RECIPIENT_PARAMETERS,
@@ -141,7 +141,7 @@ pub fn read_known(bytes: &[u8], offset: u64) -> Result<Record<'_>, RecordError> 
     read(bytes, salt, offset)
 }
 
-fn field(out: &mut Vec<u8>, tag: u16, value: &[u8]) {
+pub(in crate::spool) fn field(out: &mut Vec<u8>, tag: u16, value: &[u8]) {
     out.extend_from_slice(&tag.to_le_bytes());
     out.extend_from_slice(&u32::try_from(value.len()).expect("fields are small").to_le_bytes());
     out.extend_from_slice(value);

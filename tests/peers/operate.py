@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import datetime, timedelta
 
 from control import BINARY, SLOW, TEXT, Node
 from sink import Sink
@@ -168,6 +169,69 @@ def sessions_are_watched_as_they_go():
         done = subprocess.run([BINARY, "trace", *wrong, "--socket", relay.path], capture_output=True, text=True, timeout=20)
         assert done.returncode == 2, done
     site.process.stderr.close()
+    relay.stop()
+
+
+def what_is_rebound_waits_on_as_anothers():
+    relay = Node(more=SLOW + """[[source]]
+name = "ip1"
+address = "127.0.0.1"
+[[source]]
+name = "ip2"
+address = "127.0.0.2"
+[[pool]]
+name = "bulk"
+sources = ["ip1"]
+[[rule]]
+match = { sender = "*" }
+set = { tenant = "shop", campaign = "may", pool = "bulk" }
+""")
+    relay.fill(12, domains=3)
+    # A message to two domains, of which one is meant.
+    relay.send("a@b.example", ["later90@d0.example", "later91@d1.example"], TEXT)
+    until(lambda: len(relay.rows()) == 14)
+    time.sleep(0.5)
+    before = {(row["id"], row["domain"]): row for row in relay.rows()}
+    done = json.loads(relay.command("queue", "rebind", "--domain", "d0.example", "--to-pool", "ip2", "--to-tenant", "other", "--reason", "ip1 is listed", "--json"))
+    assert (done["recipients"], done["unwritten"]) == (5, 0), done
+    relay.command("queue", "rebind", "--domain", "d0.example", "--to-pool", "ip2", code=1)
+    assert "has that already" in relay.complaint
+    # At once on disk, with all that was known of it.
+    for _ in range(2):
+        rows = {(row["id"], row["domain"]): row for row in relay.rows()}
+        assert rows.keys() == before.keys(), rows.keys() ^ before.keys()
+        for which, row in rows.items():
+            old = before[which]
+            for same in ("sender", "recipients", "accepted", "size", "attempts", "last_reply"):
+                assert row[same] == old[same], (same, row, old)
+            ends = [datetime.fromisoformat(one["expires"].rstrip("Z")) for one in (row, old)]
+            # A start counts in whole seconds.
+            assert abs(ends[0] - ends[1]) <= timedelta(seconds=2), (row, old)
+        assert relay.count("--tenant", "other")["recipients"] == 5 == relay.count("--pool", "ip2")["recipients"]
+        assert relay.count("--tenant", "shop")["recipients"] == 9 and relay.count("--campaign", "may")["recipients"] == 14
+        assert relay.count("--source", "ip2")["recipients"] == 5, relay.count("--source", "ip2")
+        relay.kill()
+        relay.start()
+    # By what records tell, of one recipient; and what is held stays so.
+    relay.command("queue", "hold", "--recipient", "later91@d1.example", "--reason", "wait")
+    assert "1 recipient rebound" in relay.command("queue", "rebind", "--recipient", "later91@d1.example", "--to-campaign", "june", "--to-priority", "low")
+    assert relay.count("--campaign", "june")["held"] == 1
+    relay.later = False
+    relay.command("queue", "retry", "--all")
+    relay.sink.wait(13)
+    relay.command("queue", "release", "--all")
+    relay.sink.wait(14)
+    told = {line["recipients"][0]: line for line in relay.wait_log("delivered", 14)}
+    assert len(told) == 14 and {(line["tenant"], line["source"]) for to, line in told.items() if "@d0." in to} == {("other", "ip2")}, told
+    assert {(line["tenant"], line["source"]) for to, line in told.items() if "@d0." not in to} == {("shop", "ip1")}, told
+    assert [line["campaign"] for to, line in told.items() if to == "later91@d1.example"] == ["june"], told
+    said = [(one["filter"], one["set"], one.get("reason"), one["count"]) for one in relay.wait_log("admin", 3) if one["action"] == "rebind"]
+    assert said[0] == ("domain=d0.example", "pool=ip2 tenant=other", "ip1 is listed", 5), said
+    for wrong in (["--domain", "d.example"], ["--to-pool", "ip2"], ["--all", "--domain", "d.example", "--to-pool", "ip2"]):
+        relay.command("queue", "rebind", *wrong, code=2)
+    for wrong in ({}, {"pool": "nobodys"}, {"envid": "x"}, {"priority": "soon"}, {"tenant": ""}):
+        status, refused = relay.ask("POST", "/control/v1/queue/rebind", {"all": True, "set": wrong})
+        assert (status, refused["code"]) == (400, "bad_request"), (wrong, status, refused)
     relay.stop()
 
 

@@ -27,6 +27,7 @@ mod peers;
 mod planted;
 mod portions;
 mod quotas;
+mod rebinds;
 mod rates;
 mod relay;
 mod reload;

@@ -14,9 +14,9 @@ use super::day::plan::{BANNER, DOT, End, Flavour, Lookup, Manner, Plan, RCPT, Si
 use super::day::reloads::{Fate, Reload, Version};
 use super::days::wrong;
 use super::{
-    ask, compaction, dsn, fair, feedback, floods, front_door, full_disk, gateway, held, holds, hook, lmtp,
-    node_shares, portions, quotas, rates, reload, require_tls, rules, shaping, signed, sources, suppressed,
-    suspend, warmup, window,
+    ask, compaction, dsn, fair, feedback, floods, front_door, full_disk, gateway, held, holds,
+    hook, lmtp, node_shares, portions, quotas, rates, rebinds, reload, require_tls, rules, shaping, signed,
+    sources, suppressed, suspend, warmup, window,
 };
 
 mod segments;
@@ -140,6 +140,7 @@ found! {
     ParametersStay in parameters_that_do_not_move_are_found,
     HeldForgotten in held_mail_that_a_start_lets_go_is_found,
     HoldForgotten in a_hold_that_a_start_forgets_is_found,
+    RebindForgotten in a_rebinding_that_is_not_written_down_is_found,
     DiscardedHandedOut in discarded_mail_handed_out_by_a_start_is_found,
     PolicyKept in a_policy_that_a_shard_keeps_is_found,
     PolicyMixed in half_a_policy_in_a_transaction_is_found,
@@ -217,6 +218,7 @@ fn of_ends(defect: Defect) {
     match defect {
         Defect::HeldForgotten => held::is_found(defect),
         Defect::HoldForgotten => holds::is_found(defect),
+        Defect::RebindForgotten => rebinds::is_found(defect),
         Defect::OneAnswerForAll => lmtp::is_found(defect),
         Defect::DiscardedHandedOut => rules::is_found(defect),
         Defect::NotifyIgnored | Defect::LateToldAgain => dsn::is_found(defect),
@@ -250,7 +252,7 @@ fn is_found(defect: Defect) {
         Defect::SharesOfShards | Defect::NoSpareConnection | Defect::RateOfShards => {
             return node_shares::is_found(defect);
         }
-        Defect::HeldForgotten | Defect::HoldForgotten => return of_ends(defect),
+        Defect::HeldForgotten | Defect::HoldForgotten | Defect::RebindForgotten => return of_ends(defect),
         Defect::FeedbackSettledFirst => return of_ends(defect),
         Defect::ProxyUncounted | Defect::HookUnasked | Defect::QuotaForgotten => return of_ends(defect),
         Defect::DiscardedHandedOut | Defect::ClassUntold | Defect::PieceNotSigned => return of_ends(defect),

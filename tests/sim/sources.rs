@@ -20,15 +20,15 @@ use super::peers::hand_in_some;
 use super::relay::{Relay, run_until_true, suspension};
 use super::story;
 
-const SOURCES: [&str; 3] = ["10.9.0.1", "10.9.0.2", "10.9.0.3"];
+pub const SOURCES: [&str; 3] = ["10.9.0.1", "10.9.0.2", "10.9.0.3"];
 
 /// A hop that keeps a ledger: from which addresses each recipient was asked for, and taken.
 #[derive(Default)]
 pub struct Hop {
-    asked: RefCell<BTreeMap<String, BTreeSet<IpAddr>>>,
+    pub asked: RefCell<BTreeMap<String, BTreeSet<IpAddr>>>,
     pub taken: RefCell<BTreeMap<String, Vec<IpAddr>>>,
     /// It takes nothing.
-    puts_off: Cell<bool>,
+    pub puts_off: Cell<bool>,
 }
 
 impl Hop {
@@ -97,7 +97,7 @@ impl Hop {
 }
 
 /// A pool of all sources, the first with half of the mail; all mail leaves by it.
-fn configuration() -> String {
+pub fn configuration() -> String {
     let source = |(at, address)| format!("[[source]]\nname = \"ip{at}\"\naddress = \"{address}\"\n");
     let sources: String = SOURCES.iter().enumerate().map(source).collect();
     let pool = "[[pool]]\nname = \"bulk\"\nsources = [{ source = \"ip0\", weight = 2 }, \"ip1\", \"ip2\"]\n";
@@ -105,7 +105,7 @@ fn configuration() -> String {
     format!("[retry]\nfirst = \"5s\"\nmax = \"20s\"\n{sources}{pool}{rule}")
 }
 
-fn hand_in(world: &World, clients: std::ops::Range<u16>) {
+pub fn hand_in(world: &World, clients: std::ops::Range<u16>) {
     for client in clients {
         hand_in_some(world, 100 + client, 0..1, (0..5).map(|to| format!("u{client}@d{to}.test")).collect());
     }

@@ -1,4 +1,4 @@
-//! What waits is tried at once, goes back, or is held. Each change is said, with who asked for it.
+//! What waits is tried at once, goes back, is held, or gets other parameters. Each change is said, with who asked for it.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::actor::Actor;
 use super::answers::{self, Api, Problem, json};
+use super::rebinding;
 use super::searching::{self, PreparedQuestion, ready};
 use super::shape::{Change, Changed};
 use crate::control::asker::AskFailure;
@@ -80,6 +81,21 @@ pub(super) async fn release(
     .await
 }
 
+/// It has other parameters from now on.
+pub(super) async fn rebind(
+    State(api): State<Arc<Api>>,
+    Extension(actor): Extension<Actor>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let change = read(&body)?;
+    let set = rebinding::changes(&api, &change.set)?;
+    change_all(&api, actor, (Verb::Rebind, None), change, |filter, _| {
+        let filter = filter.clone();
+        Box::new(move |from, reply| Ask::Rebind(filter.clone(), from, set.clone(), reply))
+    })
+    .await
+}
+
 /// Until when it is held: what goes on behind another request, as that said.
 fn until(change: &Change) -> u32 {
     let now = process::wall().seconds();
@@ -99,6 +115,7 @@ enum Verb {
     Bounce,
     Hold,
     Release,
+    Rebind,
 }
 
 impl Verb {
@@ -108,6 +125,7 @@ impl Verb {
             Verb::Bounce => "bounce",
             Verb::Hold => "hold",
             Verb::Release => "release",
+            Verb::Rebind => "rebind",
         }
     }
 }
@@ -159,7 +177,9 @@ async fn change_all(
     let filter = &asked.filter;
     let question = question(filter, reason(&change));
     // Also where the asker goes away, and the request ends, in the middle.
-    let report = Report { api, actor, verb, filter, reason: &change.reason, tally: Tally::default() };
+    let set = rebinding::words(&change.set);
+    let report =
+        Report { api, actor, verb, filter, reason: &change.reason, set: &set, tally: Tally::default() };
     let done = change_part(report, &asked, &question).await;
     // Also where a shard did not answer: others have changed something by then.
     api.journal().await;
@@ -203,17 +223,20 @@ struct Report<'a> {
     verb: Verb,
     filter: &'a Filter,
     reason: &'a str,
+    /// What it gets, in words; empty: nothing.
+    set: &'a str,
     tally: Tally,
 }
 
 impl Drop for Report<'_> {
     fn drop(&mut self) {
-        let Report { api, actor, verb, filter, reason, tally } = self;
+        let Report { api, actor, verb, filter, reason, set, tally } = self;
         let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        let to = if set.is_empty() { String::new() } else { format!(" to {set}") };
         let word = verb.word();
         say(
             Level::Info,
-            format_args!("queue {word} ({filter}) by {actor}: {} recipients{because}", tally.recipients),
+            format_args!("queue {word} ({filter}){to} by {actor}: {} recipients{because}", tally.recipients),
         );
         let (by, filter) = (actor.to_string(), filter.to_string());
         let change = event::Change { by: &by, filter: &filter, reason, recipients: tally.recipients };
@@ -223,6 +246,7 @@ impl Drop for Report<'_> {
                 Verb::Bounce => Admin::Bounce(change),
                 Verb::Hold => Admin::Hold(change),
                 Verb::Release => Admin::Release(change),
+                Verb::Rebind => Admin::Rebind(change, set),
             });
         }
     }

@@ -34,6 +34,7 @@ mod overview;
 pub(super) mod peer;
 mod queue;
 mod quotas;
+mod rebinding;
 mod reload;
 mod routes;
 mod searching;

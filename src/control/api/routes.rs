@@ -81,6 +81,7 @@ pub(super) const ROUTES: &[Route] = {
         write("/control/v1/queue/bounce", (Operate, Filter), || post(change::bounce), told::bounce),
         write("/control/v1/queue/hold", (Operate, Filter), || post(change::hold), told::hold),
         write("/control/v1/queue/release", (Operate, Filter), || post(change::release), told::release),
+        write("/control/v1/queue/rebind", (Operate, No), || post(change::rebind), told::rebind),
         write("/control/v1/queue/redirect", (Operate, No), || post(suspend::redirect), told::redirect),
         write("/control/v1/suspend", (Operate, Filter), || post(suspend::suspend), told::suspend),
         write("/control/v1/resume", (Operate, Filter), || post(suspend::resume), told::resume),

@@ -144,6 +144,9 @@ pub struct Change {
     /// Why: the sender of what goes back is told.
     #[serde(default)]
     pub reason: String,
+    /// What it is rebound to: tenant, campaign, pool (or source) and priority, by these names. For `rebind` alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub set: BTreeMap<String, String>,
     /// For how long it is held, seconds; none: until it is let go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,

@@ -256,6 +256,10 @@ pub(super) fn release() -> Told {
     change("What is held goes on.")
 }
 
+pub(super) fn rebind() -> Told {
+    change("What waits has another tenant, campaign, pool or priority.")
+}
+
 pub(super) fn redirect() -> Told {
     Told {
         body: Some(Body::Shape("Redirect")),

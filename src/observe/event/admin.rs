@@ -1,7 +1,7 @@
 //! What operators do, as a line of the log.
 
 use super::json::{number, string, text, until};
-use crate::observe::admin::Admin;
+use crate::observe::admin::{Admin, Change};
 
 /// Its fields.
 pub(super) fn encode(admin: &Admin<'_>, out: &mut Vec<u8>) {
@@ -10,6 +10,7 @@ pub(super) fn encode(admin: &Admin<'_>, out: &mut Vec<u8>) {
         Admin::Bounce(change) => ("bounce", change.by),
         Admin::Hold(change) => ("hold", change.by),
         Admin::Release(change) => ("release", change.by),
+        Admin::Rebind(change, _) => ("rebind", change.by),
         Admin::Trace(change) => ("trace", change.by),
         Admin::Suspend(suspended) => ("suspend", suspended.by),
         Admin::Resume(suspended) => ("resume", suspended.by),
@@ -28,9 +29,11 @@ pub(super) fn encode(admin: &Admin<'_>, out: &mut Vec<u8>) {
         Admin::Upgrade { .. } => {}
         Admin::Trace(change) => text("filter", change.filter, out),
         Admin::Retry(change) | Admin::Bounce(change) | Admin::Hold(change) | Admin::Release(change) => {
-            text("filter", change.filter, out);
-            text("reason", change.reason, out);
-            number("count", change.recipients, out);
+            changed(change, out);
+        }
+        Admin::Rebind(change, set) => {
+            text("set", set, out);
+            changed(change, out);
         }
         Admin::Suppress(change) | Admin::Unsuppress(change) | Admin::Erase(change) => {
             text("filter", change.filter, out);
@@ -67,4 +70,11 @@ pub(super) fn encode(admin: &Admin<'_>, out: &mut Vec<u8>) {
             out.push(b']');
         }
     }
+}
+
+/// Which mail, why, and how many.
+fn changed(change: &Change<'_>, out: &mut Vec<u8>) {
+    text("filter", change.filter, out);
+    text("reason", change.reason, out);
+    number("count", change.recipients, out);
 }

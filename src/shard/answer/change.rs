@@ -1,4 +1,4 @@
-//! Mail that waits is tried at once, goes back to its sender, or is held.
+//! Mail that waits is tried at once, goes back to its sender, is held, or gets other parameters.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -15,6 +15,7 @@ use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::answer::clock::times;
 use crate::shard::answer::hold::Holding;
+use crate::shard::answer::rebind::Rebinding;
 use crate::shard::answer::written::Written;
 use crate::shard::ask::Part;
 use crate::shard::message::Job;
@@ -34,6 +35,8 @@ pub(super) enum Change {
     Bounce(Returns),
     /// An operator holds it, or lets it go.
     Hold(Holding),
+    /// It has other parameters.
+    Rebind(Rebinding),
 }
 
 /// What goes back, and how much of it is on disk.
@@ -202,6 +205,7 @@ impl Change {
             Change::Retry => false,
             Change::Bounce(_) => true,
             Change::Hold(holding) => holding.takes_ready(),
+            Change::Rebind(_) => true,
         };
         let taken = AsideGroups::take(&mut shard.outbound.destinations.borrow_mut(), key, ready);
         let Some((aside, under_way)) = taken else { return true };
@@ -211,7 +215,7 @@ impl Change {
                 retry(shard, &mut held, filter, part).await;
                 true
             }
-            Change::Bounce(_) | Change::Hold(_) => {
+            Change::Bounce(_) | Change::Hold(_) | Change::Rebind(_) => {
                 self.each(shard, &mut held, (filter, until), part, is_wanted).await
             }
         };
@@ -274,7 +278,7 @@ impl Change {
     /// Whether a group may be meant that its filter wants.
     fn takes<R: Runtime>(&self, shard: &Shard<R>, group: &Group) -> bool {
         match self {
-            Change::Retry | Change::Bounce(_) => true,
+            Change::Retry | Change::Bounce(_) | Change::Rebind(_) => true,
             Change::Hold(holding) => holding.takes(shard, group),
         }
     }
@@ -288,11 +292,15 @@ impl Change {
         let place = Pinned::new(shard, group.key, group.location);
         let source = StoredRecord::read(shard, place.location).await;
         let view = source.as_ref().ok().and_then(|source| source.view().ok());
-        let meant = is_meant(times(shard), filter, group, view.as_ref());
+        let mut meant = is_meant(times(shard), filter, group, view.as_ref());
+        if let Change::Rebind(rebinding) = self {
+            meant &= rebinding.takes(job, view.as_ref());
+        }
         taken.is_settled.set(true);
         match self {
             Change::Bounce(returns) if meant => give_up(shard, job, view.as_ref(), returns),
             Change::Hold(holding) if meant => holding.settle(shard, job, view.as_ref()),
+            Change::Rebind(rebinding) if meant => rebinding.settle(shard, job),
             _ => {
                 let now = shard.seconds();
                 shard.outbound.destinations.borrow_mut().attempted(job.domain, group, &[*group], now);
@@ -306,9 +314,9 @@ impl Change {
     pub(super) async fn unwritten<R: Runtime>(&self, shard: &Shard<R>, is_wanted: impl Fn() -> bool) -> u64 {
         match self {
             Change::Retry => 0,
-            Change::Bounce(Returns { written, .. }) | Change::Hold(Holding { written, .. }) => {
-                written.unwritten(shard, is_wanted).await
-            }
+            Change::Bounce(Returns { written, .. })
+            | Change::Hold(Holding { written, .. })
+            | Change::Rebind(Rebinding { written, .. }) => written.unwritten(shard, is_wanted).await,
         }
     }
 }

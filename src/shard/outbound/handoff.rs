@@ -13,7 +13,7 @@ use crate::queue::{Clock, Group, GroupPhase, fair};
 use crate::route::home_shard;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
-use crate::shard::message::Handoff;
+use crate::shard::message::{Handoff, Rebound};
 use crate::shard::outbound::dispatch;
 use crate::shard::outbound::egress::{Chooser, PoolAndFlow, parts};
 use crate::shard::store::at_once;
@@ -142,6 +142,24 @@ pub(in crate::shard) fn recovered<R: Runtime>(
             }
         }
     }
+}
+
+/// A group left its queue, as its record says something else by now: it goes home again, as it waited there.
+pub(in crate::shard) fn rebound<R: Runtime>(shard: &Rc<Shard<R>>, group: &Group, view: &MessageView<'_>) {
+    let chooser = Chooser::new(shard, || Some(view.id));
+    let wish = view.needs.of_sender(view.sender).tls;
+    let Some((address, at)) = view.recipients().nth(group.first.into()) else { return };
+    let domain = address.get(at..).unwrap_or_default();
+    let client = client(view.account, view.origin().client);
+    let alike = |first| (view.alike_from(first), PoolAndFlow::of(view.parameters_of(first)));
+    for (group, strand) in parts(shard, chooser.as_ref(), (*group, domain, wish), Some(alike)) {
+        hand_off(shard, (domain, strand), group, client);
+    }
+}
+
+/// The same where nothing can be read of it: by what it left before.
+pub(in crate::shard) fn back<R: Runtime>(shard: &Rc<Shard<R>>, rebound: &Rebound) {
+    hand_off(shard, (&rebound.domain, rebound.egress.into()), rebound.group, rebound.client);
 }
 
 /// A domain in lower case; `<postmaster>` without a domain is ours (RFC 5321 4.5.1).

@@ -9,6 +9,7 @@ pub mod grow;
 pub mod secure;
 pub mod retell;
 pub mod compact;
+pub mod rebind;
 pub mod places;
 pub mod maps;
 pub mod load;
