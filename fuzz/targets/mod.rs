@@ -11,14 +11,19 @@ mod data;
 mod dkim;
 mod dns;
 mod fold;
+mod hook;
 mod incoming;
 mod input;
 mod lane;
 mod lines;
 mod mail;
+mod needle;
+mod policy;
 mod proxy;
 mod record;
 mod reply;
+mod resp;
+mod rolled;
 mod server;
 mod seven_bit;
 mod shaping;
@@ -33,12 +38,17 @@ pub use data::data;
 pub use dkim::dkim;
 pub use dns::{cache, dns};
 pub use fold::fold;
+pub use hook::hook;
 pub use incoming::incoming;
 pub use lines::lines;
 pub use mail::{address, bounce};
+pub use needle::needle;
+pub use policy::policy;
 pub use proxy::proxy;
 pub use record::record;
 pub use reply::{client, reply};
+pub use resp::resp;
+pub use rolled::rolled;
 pub use server::server;
 pub use seven_bit::seven_bit;
 pub use shaping::shaping;
@@ -51,7 +61,7 @@ pub type Target = (&'static str, fn(&[u8]), u32);
 
 /// All targets.
 #[allow(dead_code, reason = "the binaries name their one target; the table is for tests/corpora.rs")]
-pub const ALL: [Target; 22] = [
+pub const ALL: [Target; 27] = [
     ("record", record, 2000),
     ("fold", fold, 400),
     ("command", command, 4000),
@@ -74,4 +84,9 @@ pub const ALL: [Target; 22] = [
     ("accounts", accounts, 2000),
     ("lines", lines, 2000),
     ("tokens", tokens, 2000),
+    ("resp", resp, 4000),
+    ("needle", needle, 4000),
+    ("rolled", rolled, 1000),
+    ("hook", hook, 3000),
+    ("policy", policy, 3000),
 ];

@@ -3,7 +3,7 @@
 //! What goes at once is one transaction (MULTI, an XADD each, EXEC): all of it is in the stream, or nothing. The cursor moves when the server has answered
 //! that; where an answer is lost the same events are added again, so a consumer drops repeats by `id`.
 
-mod resp;
+pub mod resp;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

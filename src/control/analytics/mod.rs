@@ -2,7 +2,7 @@
 //! stands back; what it counted lies in `analytics.db`, which mail does not know.
 
 mod ask;
-mod roll;
+pub mod roll;
 mod store;
 
 use std::path::{Path, PathBuf};

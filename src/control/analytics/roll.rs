@@ -14,10 +14,12 @@ pub(super) const OUTCOMES: [&str; 7] =
 
 /// What is counted by.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Key {
-    /// Empty: the shaping files name none. So with the others.
+pub struct Key {
+    /// Who runs the site; empty: nobody that the shaping files name. So with the others.
     pub provider: String,
+    /// Whose mail it was.
     pub tenant: String,
+    /// What it was sent for.
     pub campaign: String,
     /// One of [`CLASSES`]; empty: nothing was refused.
     pub class: &'static str,
@@ -27,23 +29,27 @@ pub(super) struct Key {
 
 /// What somebody said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Text {
+pub struct Text {
+    /// The words, the last time.
     pub text: String,
-    /// Of whose mail, the last time.
+    /// Who runs the site, the last time; and whose mail it was then.
     pub provider: String,
+    /// Whose.
     pub tenant: String,
+    /// What it was sent for.
     pub campaign: String,
     /// When it was said last, seconds since 1970.
     pub at: u64,
+    /// How often.
     pub times: u64,
 }
 
 /// Texts by class and form.
-pub(super) type Texts = BTreeMap<(&'static str, String), Text>;
+pub type Texts = BTreeMap<(&'static str, String), Text>;
 
 /// What was counted and is not written yet.
-#[derive(Default)]
-pub(super) struct Pending {
+#[derive(Debug, Default)]
+pub struct Pending {
     /// By minute and key, as they stand in the lines.
     counts: HashMap<Box<[u8]>, u64>,
     texts: Texts,
@@ -57,7 +63,7 @@ pub(super) struct Pending {
 }
 
 /// Ids of events, of so many the latest: by hashes, as nothing is read of them.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Ids {
     latest: VecDeque<u64>,
     /// So many of them, the last, are not written.

@@ -2,7 +2,7 @@
 //! its readers have. What cannot be done now is told, with when it goes by itself.
 
 mod files;
-mod needle;
+pub mod needle;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};

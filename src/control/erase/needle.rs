@@ -6,7 +6,7 @@ use crate::policy::suppression::canonical::canonical;
 
 /// What is looked for.
 #[derive(Clone, Debug)]
-pub(in crate::control) struct Needle {
+pub struct Needle {
     /// Local parts and domains in lower case, as the address may be written.
     forms: Vec<(Vec<u8>, Vec<u8>)>,
 }

@@ -6,7 +6,7 @@ use std::io::Write;
 use crate::limits;
 
 /// Appends a command.
-pub(super) fn command(words: &[&[u8]], out: &mut Vec<u8>) {
+pub fn command(words: &[&[u8]], out: &mut Vec<u8>) {
     // A vector takes all.
     let _ = write!(out, "*{}\r\n", words.len());
     for word in words {
@@ -17,7 +17,8 @@ pub(super) fn command(words: &[&[u8]], out: &mut Vec<u8>) {
 }
 
 /// Replies, as they come.
-pub(super) struct Replies {
+#[derive(Debug)]
+pub struct Replies {
     /// Values that are to come: a list has some in it.
     wanted: usize,
     /// Bytes of a text that are to come, with its end.
