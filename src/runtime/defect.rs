@@ -117,6 +117,10 @@ pub enum Defect {
     HoldForgotten,
     /// What mail is rebound to is not written down.
     RebindForgotten,
+    /// A process that hands over ends before all is written.
+    HandedOverEarly,
+    /// A node that is emptied takes mail.
+    DrainTakesMail,
     /// A start hands out what a rule discards.
     DiscardedHandedOut,
     /// All shards but one keep the policy that was replaced.

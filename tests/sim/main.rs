@@ -16,6 +16,7 @@ mod dsn;
 mod front_door;
 mod full_disk;
 mod gateway;
+mod handovers;
 mod held;
 mod holds;
 mod hook;

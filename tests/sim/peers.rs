@@ -17,11 +17,13 @@ use super::{signing, verify};
 struct Lines {
     stream: SimStream,
     input: Vec<u8>,
+    /// The last line of the last reply.
+    heard: String,
 }
 
 impl Lines {
     fn new(stream: SimStream) -> Lines {
-        Lines { stream, input: Vec::new() }
+        Lines { stream, input: Vec::new(), heard: String::new() }
     }
 
     async fn line(&mut self) -> io::Result<String> {
@@ -62,7 +64,8 @@ impl Lines {
         loop {
             let line = self.line().await?;
             if line.as_bytes().get(3) != Some(&b'-') {
-                return Ok(line.chars().next().unwrap_or('?'));
+                self.heard = line;
+                return Ok(self.heard.chars().next().unwrap_or('?'));
             }
         }
     }
@@ -81,6 +84,8 @@ pub struct Client {
     pub acknowledged: Rc<RefCell<BTreeSet<String>>>,
     /// Times a connection broke after the dot: the message may have been taken.
     pub unsure: Rc<Cell<usize>>,
+    /// What was said where a message was not taken.
+    pub refusals: Rc<RefCell<BTreeSet<String>>>,
     left: Rc<Cell<usize>>,
 }
 
@@ -115,6 +120,7 @@ impl Client {
         let client = Client {
             acknowledged: Rc::default(),
             unsure: Rc::default(),
+            refusals: Rc::default(),
             left: Rc::new(Cell::new(connections * messages)),
         };
         let to: SocketAddr = to.parse().expect("an address");
@@ -122,13 +128,13 @@ impl Client {
             let runtime = world.shard(200, number as u16);
             let (acknowledged, unsure, left) =
                 (client.acknowledged.clone(), client.unsure.clone(), client.left.clone());
+            let refusals = client.refusals.clone();
             let own = runtime.clone();
             runtime.spawn(async move {
                 let mut next = 0;
                 while next < messages {
-                    let _ =
-                        session(&own, to, number, kind, &mut next, messages, &acknowledged, &unsure, &left)
-                            .await;
+                    let told = (&*acknowledged, &*refusals);
+                    let _ = session(&own, to, number, kind, &mut next, messages, told, &unsure, &left).await;
                     own.sleep_until(own.now() + Duration::from_millis(50)).await;
                 }
             });
@@ -150,7 +156,7 @@ async fn session(
     kind: impl Fn(usize, usize) -> Kind,
     next: &mut usize,
     messages: usize,
-    acknowledged: &RefCell<BTreeSet<String>>,
+    (acknowledged, refusals): (&RefCell<BTreeSet<String>>, &RefCell<BTreeSet<String>>),
     unsure: &Cell<usize>,
     left: &Cell<usize>,
 ) -> io::Result<()> {
@@ -168,6 +174,7 @@ async fn session(
             || peer.ask(&format!("RCPT TO:<{local}@d{domain}.example>\r\n")).await? != '2'
             || peer.ask("DATA\r\n").await? != '3';
         if refused {
+            refusals.borrow_mut().insert(peer.heard.clone());
             runtime.sleep_until(runtime.now() + Duration::from_millis(200)).await;
             peer.ask("RSET\r\n").await?;
             continue;
@@ -189,6 +196,8 @@ async fn session(
             acknowledged.borrow_mut().insert(id);
             left.set(left.get() - 1);
             *next += 1;
+        } else {
+            refusals.borrow_mut().insert(peer.heard.clone());
         }
     }
     peer.ask("QUIT\r\n").await?;

@@ -14,7 +14,7 @@ use super::day::plan::{BANNER, DOT, End, Flavour, Lookup, Manner, Plan, RCPT, Si
 use super::day::reloads::{Fate, Reload, Version};
 use super::days::wrong;
 use super::{
-    ask, compaction, dsn, fair, feedback, floods, front_door, full_disk, gateway, held, holds,
+    ask, compaction, dsn, fair, feedback, floods, front_door, full_disk, gateway, handovers, held, holds,
     hook, lmtp, node_shares, portions, quotas, rates, rebinds, reload, require_tls, rules, shaping, signed,
     sources, suppressed, suspend, warmup, window,
 };
@@ -140,6 +140,8 @@ found! {
     ParametersStay in parameters_that_do_not_move_are_found,
     HeldForgotten in held_mail_that_a_start_lets_go_is_found,
     HoldForgotten in a_hold_that_a_start_forgets_is_found,
+    HandedOverEarly in a_process_that_hands_over_before_all_is_written_is_found,
+    DrainTakesMail in mail_that_an_emptied_node_takes_is_found,
     RebindForgotten in a_rebinding_that_is_not_written_down_is_found,
     DiscardedHandedOut in discarded_mail_handed_out_by_a_start_is_found,
     PolicyKept in a_policy_that_a_shard_keeps_is_found,
@@ -219,6 +221,7 @@ fn of_ends(defect: Defect) {
         Defect::HeldForgotten => held::is_found(defect),
         Defect::HoldForgotten => holds::is_found(defect),
         Defect::RebindForgotten => rebinds::is_found(defect),
+        Defect::HandedOverEarly | Defect::DrainTakesMail => handovers::is_found(defect),
         Defect::OneAnswerForAll => lmtp::is_found(defect),
         Defect::DiscardedHandedOut => rules::is_found(defect),
         Defect::NotifyIgnored | Defect::LateToldAgain => dsn::is_found(defect),
@@ -249,11 +252,11 @@ fn is_found(defect: Defect) {
         Defect::WindowDeaf | Defect::SourceForgotten | Defect::WarmupForgotten => return of_sites(defect),
         Defect::SuspensionForgotten | Defect::FallbackForgotten => return of_sites(defect),
         Defect::SilenceUncounted | Defect::FlowForgotten => return of_sites(defect),
-        Defect::SharesOfShards | Defect::NoSpareConnection | Defect::RateOfShards => {
-            return node_shares::is_found(defect);
-        }
+        Defect::SharesOfShards | Defect::RateOfShards => return node_shares::is_found(defect),
+        Defect::NoSpareConnection => return node_shares::is_found(defect),
         Defect::HeldForgotten | Defect::HoldForgotten | Defect::RebindForgotten => return of_ends(defect),
-        Defect::FeedbackSettledFirst => return of_ends(defect),
+        Defect::FeedbackSettledFirst | Defect::HandedOverEarly => return of_ends(defect),
+        Defect::DrainTakesMail => return of_ends(defect),
         Defect::ProxyUncounted | Defect::HookUnasked | Defect::QuotaForgotten => return of_ends(defect),
         Defect::DiscardedHandedOut | Defect::ClassUntold | Defect::PieceNotSigned => return of_ends(defect),
         Defect::SuppressionUnasked | Defect::SuppressedTried | Defect::TlsUnasked => return of_ends(defect),

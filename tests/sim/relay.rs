@@ -32,6 +32,7 @@ use relevo::shard::live::{Contents, LiveConfig};
 use relevo::shard::mesh::{Mesh, MeshLimits};
 use relevo::shard::quota::QuotaDesk;
 use relevo::shard::reading::Reading;
+use relevo::shard::stages::Stages;
 use relevo::shard::start::{self, Report, ShardSetup};
 use relevo::shard::sts::StsPolicies;
 use relevo::shard::verifying::Verifying;
@@ -276,6 +277,18 @@ impl<'a> Relay<'a> {
             self.world.kill(self.node);
         }
         !refused && heard == shards && alive.is_alive()
+    }
+
+    /// How far the node is on its way out.
+    pub fn stages(&self) -> &Stages {
+        self.mesh.stages()
+    }
+
+    /// The order to stop. True as soon as every shard has ended by itself.
+    pub fn stop(&self) -> impl Fn() -> bool + use<> {
+        self.mesh.stop();
+        let (all, ended) = (self.runtimes.len(), self.ended.clone());
+        move || ended.get() == all
     }
 
     /// This is suspended from now on, and nothing else.
