@@ -7,8 +7,16 @@ const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 240.0;
 /// Room for labels: left, right, top, bottom.
 const MARGIN: (f64, f64, f64, f64) = (64.0, 14.0, 12.0, 34.0);
-/// Colours that people with any eyes can tell apart (Okabe and Ito's), in this order.
-pub const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
+/// Those of the operator's page for what is accepted, delivered, put off, rejected and returned, light and dark, and one more. Next to each other none is
+/// the only difference: a legend has names, lines have titles, and a bar stands in the order of the numbers beside it.
+pub const COLOURS: [&str; 6] = [
+    "var(--accepted)",
+    "var(--delivered)",
+    "var(--deferred)",
+    "var(--rejected)",
+    "var(--bounced)",
+    "var(--soft)",
+];
 
 /// How values lie on an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,7 +184,7 @@ impl Plot {
             write!(out, "<span><i style=\"border-top:2px {style} {colour}\"></i>{name}</span>")?;
         }
         if !self.marks.is_empty() {
-            out.push_str("<span><i style=\"border-top:2px solid #d00\"></i>SIGKILL</span>");
+            out.push_str("<span><i style=\"border-top:2px solid var(--mark)\"></i>SIGKILL</span>");
         }
         out.push_str("</div></figure>\n");
         Ok(())

@@ -105,7 +105,7 @@ fn write(outcome: &Outcome, out: &mut String) -> std::fmt::Result {
 }
 
 fn row(axis: &Axis, y: f64, comparison: &Comparison, ratios: &[f64], out: &mut String) -> std::fmt::Result {
-    let colour = COLOURS[if comparison.decision.clear { 2 } else { 0 }];
+    let colour = COLOURS[if comparison.decision.clear { 1 } else { 0 }];
     let name = title(comparison);
     writeln!(
         out,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use relevo_load::report::html::STYLE;
+use relevo_load::report::html::{ICON, STYLE};
 use relevo_load::report::plot::{Plot, Scale, Series, escape};
 
 use super::setting::Key;
@@ -20,8 +20,8 @@ pub fn page(outcome: &Outcome) -> String {
 fn write_page(outcome: &Outcome, out: &mut String) -> std::fmt::Result {
     writeln!(
         out,
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-         <title>relevo-tune sweep</title><style>{STYLE}</style><h1>What helps on this machine</h1>"
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
+         <title>relevo-tune sweep</title>{ICON}<style>{STYLE}</style><h1>What helps on this machine</h1>"
     )?;
     writeln!(
         out,
@@ -184,6 +184,8 @@ mod tests {
         {
             assert!(text.contains(wanted), "{wanted}");
         }
+        // The name of a language, which nobody asks for.
+        let text = text.replacen(ICON, "", 1);
         for foreign in ["http://", "https://", "<script", "NaN", "<a>"] {
             assert!(!text.contains(foreign), "{foreign}");
         }
