@@ -115,7 +115,7 @@ impl HookAnswer {
     /// Reads an answer; or what is wrong with it, for whoever runs the service.
     pub fn parse(bytes: &[u8]) -> Result<HookAnswer, String> {
         let Written { action, reply, set } = serde_json::from_slice(bytes)
-            .map_err(|error| format!("the answer is not as it must be: {error}"))?;
+            .map_err(|error| format!("the answer is not as it must be: {}", one_line(&error.to_string())))?;
         let reply = reply.filter(|reply| !reply.is_empty());
         let said = reply.as_deref().map(rule::reply_line).transpose();
         let said = said.map_err(|problem| format!("its reply {problem}"))?;
@@ -174,6 +174,11 @@ fn add_fields(given: &Value, add: &mut Vec<u8>) -> Result<(), String> {
         add.extend([name.as_bytes(), b": ", text.as_bytes(), b"\r\n"].concat());
     }
     Ok(())
+}
+
+/// What a reader of JSON says has names in it that somebody else made up, with whatever letters.
+fn one_line(words: &str) -> String {
+    words.chars().take(200).map(|letter| if letter.is_control() { '?' } else { letter }).collect()
 }
 
 /// A name that somebody else made up.
@@ -271,6 +276,7 @@ mod tests {
         for (text, wanted) in [
             ("", "is not as it must be"),
             ("[]", "is not as it must be"),
+            (r#"{"action":"accept","e\r\nX":1}"#, "unknown field `e??X`"),
             ("{}", "missing field `action`"),
             (r#"{"action": "accept", "acton": 1}"#, "unknown field `acton`"),
             (r#"{"action": "bounce"}"#, "none of accept, reject, defer, discard"),
