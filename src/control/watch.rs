@@ -104,7 +104,7 @@ impl Refusals {
 }
 
 /// How it begins when mail is refused.
-pub(super) const REFUSED: &str = "mail is refused with 452";
+pub(super) const REFUSED: &str = "mail is refused for now";
 
 /// Reasons, one after the other.
 pub(super) fn joined<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
@@ -132,7 +132,7 @@ fn why(shard: &Instruments, data_dir: &Path, free: &impl Fn(&Path) -> Option<Dis
         // Memory is all shards' together.
         Shut::No | Shut::NoMemory => None,
         Shut::Drained => {
-            Some("an operator drains it to another relay; `relevo drain --end` opens it again".to_owned())
+            Some("clients hear 421, as an operator drains it to another relay; `relevo drain --end` opens it again".to_owned())
         }
         Shut::NoJournal => Some(format!(
             "the journal of events cannot be written fast enough, or not at all: what happens on lane {lane} waits for it; see that {} has room",

@@ -83,7 +83,7 @@ class Answers:
             queue = {"recipients": 1000000 + int(now) % 60, "ready": 10212, "deferred": 983580, "suspended": 4096, "held": 2112, "under_way": 412, "domains": 81200}
         steps = [60, 600, 3600, 21600, 86400, None]
         return {"as_of": iso(), "node": "mx1.example.net", "version": "0.1.0", "uptime_seconds": int(now - self.began), "draining": False, "ready": self.ready,
-                "not_ready": None if self.ready else "the disk of node.data_dir has 2 % left: mail is refused with 452 4.3.1 until there is room",
+                "not_ready": None if self.ready else "the disk of node.data_dir has 2 % left: mail is refused for now",
                 "rates": {**self.rates(now), "connections_in": 0 if self.empty else 412, "connections_out": 0 if self.empty else 871},
                 "queue": {"as_of": iso(-4), **queue}, "ages": None if self.empty else [{"up_to_seconds": s, "recipients": n} for s, n in zip(steps, [9120, 61200, 204100, 480321, 201000, 44259])],
                 "providers": self.providers(), "domains": [] if self.empty else [{"name": name, "recipients": 300000 // (n + 1), "ready": 300 // (n + 1), "deferred": 299700 // (n + 1)} for n, name in enumerate(DOMAINS)],

@@ -155,7 +155,7 @@ def whoever_asks_hears_at_once_that_mail_is_refused():
         while not refused():
             pass
         asked = ready(relay)
-        assert "mail is refused with 452" in asked and "spool.size_max" in asked, asked
+        assert "mail is refused for now" in asked and "spool.size_max" in asked, asked
         assert not status(relay)
         later[0] = False
         end = time.monotonic() + 30

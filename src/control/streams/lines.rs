@@ -218,7 +218,11 @@ mod tests {
         ] {
             let wanted = Wanted::new(events, domain).unwrap().behind(veil);
             let whole = lines.whole(&wanted).map(|text| text.to_vec());
-            assert_eq!(whole, is_whole.then(|| written(None, None).into_bytes()), "{events:?} {domain:?} {veil:?}");
+            assert_eq!(
+                whole,
+                is_whole.then(|| written(None, None).into_bytes()),
+                "{events:?} {domain:?} {veil:?}"
+            );
         }
         for (events, domain, count) in [
             (None, None, 3),
