@@ -36,3 +36,5 @@ pub const HOOK_LATE: Duration = Duration::from_millis(250);
 pub const HOOK_ROUND: Duration = Duration::from_millis(100);
 
 const _: () = assert!(HOOK_DEADLINE_MIN.as_millis() < HOOK_DEADLINE_MAX.as_millis());
+/// Letters of what a reader of JSON says is wrong in an answer: names that somebody else made up may be in it.
+pub const HOOK_WORDS: usize = 200;

@@ -178,7 +178,11 @@ fn add_fields(given: &Value, add: &mut Vec<u8>) -> Result<(), String> {
 
 /// What a reader of JSON says has names in it that somebody else made up, with whatever letters.
 fn one_line(words: &str) -> String {
-    words.chars().take(200).map(|letter| if letter.is_control() { '?' } else { letter }).collect()
+    words
+        .chars()
+        .take(limits::HOOK_WORDS)
+        .map(|letter| if letter.is_control() { '?' } else { letter })
+        .collect()
 }
 
 /// A name that somebody else made up.

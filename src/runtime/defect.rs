@@ -117,8 +117,6 @@ pub enum Defect {
     HoldForgotten,
     /// What mail is rebound to is not written down.
     RebindForgotten,
-    /// A process that hands over ends before all is written.
-    HandedOverEarly,
     /// A node that is emptied takes mail.
     DrainTakesMail,
     /// A start hands out what a rule discards.

@@ -421,9 +421,6 @@ async fn drain<R: Runtime>(shard: &Rc<Shard<R>>) {
         shard.timers.sleep_until(shard.runtime.now() + limits::STOP_ASKED_LOOK).await;
     }
     let hands_over = shard.mesh.stages().hands_over();
-    if hands_over && shard.runtime.planted(Defect::HandedOverEarly) {
-        return;
-    }
     let most = if hands_over { limits::UPGRADE_DRAIN } else { limits::DRAIN_MAX };
     let began = shard.runtime.now();
     let give_up = began + most;
