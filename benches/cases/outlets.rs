@@ -1,6 +1,7 @@
 //! What is made of events: lines of logs in their formats, and batches of webhooks.
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use relevo::config::LogFormat;
 use relevo::control::outlet::{Redact, Shape};

@@ -85,7 +85,7 @@ fn through_kills(seed: u64, defect: Option<Defect>) {
         });
         assert!(done, "{domain} is rebound again and again");
     }
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         world.crash(1);
         relay = launch(&world, SHARDS, &configuration());
         for domain in MEANT {
