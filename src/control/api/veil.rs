@@ -8,6 +8,8 @@ use super::shape::why::Why;
 use super::shape::{Message, Page};
 use crate::config::access::Redact;
 use crate::control::outlet::line::Line;
+use crate::control::outlet::names_recipient;
+use crate::control::outlet::own::Own;
 use crate::policy::tokens::Role;
 
 /// Stands for what is left out.
@@ -57,22 +59,51 @@ impl Veil {
         }
     }
 
+    /// Whom something is about, by the names that hosts have for them.
+    fn own<'a>(self, recipients: impl Iterator<Item = &'a str>, sender: &str) -> Own {
+        let mut own = Own::default();
+        if self.0.recipient {
+            recipients.for_each(|address| own.add(address, &shortened(address)));
+        }
+        if self.0.sender {
+            own.add(sender, &shortened(sender));
+        }
+        own
+    }
+
+    /// What was said of these.
+    fn said(self, own: &Own, words: &mut String) {
+        self.words(words);
+        if self.is_on() {
+            *words = own.hide(words);
+        }
+    }
+
     pub(super) fn page(self, mut page: Page) -> Page {
         for row in &mut page.rows {
+            let own = self.own(row.recipients.iter().map(String::as_str), &row.sender);
+            if self.0.recipient && names_recipient(&row.sender, &own) {
+                row.sender = shortened(&row.sender);
+            }
             self.sender(&mut row.sender);
             row.recipients.iter_mut().for_each(|address| self.recipient(address));
             let said = row.last_reply.iter_mut().chain(&mut row.suspended).chain(&mut row.hold);
-            said.for_each(|words| self.words(words));
+            said.for_each(|words| self.said(&own, words));
         }
         page
     }
 
     pub(super) fn message(self, mut message: Message) -> Message {
+        let all = message.live.iter().map(|recipient| &*recipient.address);
+        let own = self.own(all, &message.sender);
+        if self.0.recipient && names_recipient(&message.sender, &own) {
+            message.sender = shortened(&message.sender);
+        }
         self.sender(&mut message.sender);
         for recipient in &mut message.live {
             self.recipient(&mut recipient.address);
             let said = recipient.last_reply.iter_mut().chain(&mut recipient.hold);
-            said.chain(&mut recipient.dialogue).for_each(|words| self.words(words));
+            said.chain(&mut recipient.dialogue).for_each(|words| self.said(&own, words));
         }
         message
     }
@@ -104,8 +135,9 @@ impl Veil {
 
     pub(super) fn suppressions(self, mut page: SuppressionPage) -> SuppressionPage {
         for entry in &mut page.entries {
+            let own = self.own(std::iter::once(&*entry.address), "");
             self.recipient(&mut entry.address);
-            self.words(&mut entry.note);
+            self.said(&own, &mut entry.note);
         }
         page
     }
@@ -113,28 +145,36 @@ impl Veil {
     /// Appends a line of the log, its fields in their order. What is no event says nothing, and may name anybody: nothing is appended.
     pub(in crate::control) fn line(self, line: &[u8], out: &mut Vec<u8>) {
         let Some(event) = Line::read(line) else { return };
+        let (recipients, sender) = (event.each("recipients"), event.text("sender"));
+        let own = self.own(recipients.iter().map(|address| &**address), &sender);
+        let returns = self.0.recipient && names_recipient(&sender, &own);
         out.push(b'{');
         for (place, (name, value)) in event.fields().enumerate() {
             out.extend_from_slice(if place == 0 { &b"\""[..] } else { b",\"" });
             out.extend_from_slice(name.as_bytes());
             out.extend_from_slice(b"\":");
-            self.field(name, value, out);
+            self.field((name, value), (&own, returns), out);
         }
         out.push(b'}');
     }
 
     /// All but what is told in full: any other may quote anybody, and so may one that there is not yet.
-    fn field(self, name: &str, value: &[u8], out: &mut Vec<u8>) {
+    fn field(self, (name, value): (&str, &[u8]), (own, returns): (&Own, bool), out: &mut Vec<u8>) {
         let is_told = match name {
-            "sender" => !self.0.sender,
+            "sender" => !self.0.sender && !returns,
             "recipients" => !self.0.recipient,
             _ => false,
         };
-        // An @ stands there as it is, or behind a backslash as its number.
-        if is_told || memchr::memchr2(b'@', b'\\', value).is_none() {
+        let is_said = matches!(name, "reply" | "reason" | "filter" | "envid");
+        // An @ stands there as it is, behind a backslash as its number, or behind a % as that of a URL.
+        if is_told || !is_said && memchr::memchr3(b'@', b'\\', b'%', value).is_none() {
             return out.extend_from_slice(value);
         }
         match serde_json::from_slice(value) {
+            Ok(Value::String(mut text)) if is_said => {
+                self.said(own, &mut text);
+                let _ = serde_json::to_writer(out, &text);
+            }
             Ok(value) => {
                 // A vector takes all.
                 let _ = serde_json::to_writer(out, &self.value(value));
@@ -178,7 +218,9 @@ fn shortened(words: &str) -> String {
                 Err(end) => barren = end,
             }
         }
-        if letter == '@' {
+        let encoded = words[at..].starts_with("%40");
+        if letter == '@' || encoded {
+            let (sign, behind) = if encoded { ("%40", at + 3) } else { ("@", behind) };
             match words[from..at].chars().next() {
                 Some('"') => short.push(REST),
                 Some(first) => short.extend([first, REST]),
@@ -186,9 +228,11 @@ fn shortened(words: &str) -> String {
                 None if words[..at].ends_with('"') => short = REST.to_string(),
                 None => {}
             }
-            short.push('@');
-            from = behind;
-        } else if is_border(letter) {
+            short.push_str(sign);
+            (at, from) = (behind, behind);
+            continue;
+        }
+        if is_border(letter) {
             short += &words[from..behind];
             from = behind;
         }
@@ -222,6 +266,7 @@ fn quoted_end(words: &str, from: usize) -> Result<usize, usize> {
 mod tests {
     use super::*;
     use crate::control::api::shape::overview::{ClassTotals, SiteTotals};
+    use crate::control::api::shape::suppression::SuppressionEntry;
 
     #[test]
     fn addresses_are_shortened_wherever_they_stand() {
@@ -248,6 +293,9 @@ mod tests {
                 "550 5.1.1 <a…@example.org>: no such user (b…@x.example)",
             ),
             ("bounce+ada=example.org@b.example", "b…@b.example"),
+            ("https://y.example/?e=ada%40y.example&n=1", "https:/…%40y.example&n=1"),
+            ("ada%40y.example@b%4", "a…%40y…@b%4"),
+            ("%40y.example", "%40y.example"),
         ] {
             assert_eq!(shortened(words), short, "{words}");
         }
@@ -320,6 +368,21 @@ mod tests {
         assert_eq!(seen(false, true, LINE), both.replace(short, recipients));
         let plain = r#"{"event":"admin","count":3}"#;
         assert_eq!((seen(true, true, plain), seen(true, true, "{}")), (plain.to_owned(), "{}".to_owned()));
+    }
+
+    #[test]
+    fn return_paths_and_local_parts_name_nobody() {
+        let line = r#"{"event":"bounced","sender":"b+ada=y.example@z","recipients":["ada@y.example"],"campaign":"ada","reply":"550 no ada: ada%40y.example"}"#;
+        let short = r#"{"event":"bounced","sender":"b…@z","recipients":["a…@y.example"],"campaign":"ada","reply":"550 no a…: a…%40y.example"}"#;
+        assert_eq!(seen(true, false, line), short);
+        let entry = SuppressionEntry {
+            address: "ada@y.example".to_owned(),
+            note: "550 no ada here".to_owned(),
+            ..SuppressionEntry::default()
+        };
+        let page = SuppressionPage { entries: vec![entry], next: None };
+        let veil = Veil(Redact { recipient: true, sender: false });
+        assert_eq!(veil.suppressions(page).entries[0].note, "550 no a… here");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod hop;
 mod kumo;
 pub mod line;
+pub(in crate::control) mod own;
 pub mod pack;
 pub mod pmta;
 mod redact;
@@ -19,7 +20,7 @@ use crate::config::{LogConfig, LogFormat, Redacted};
 pub use kumo::Fields;
 use line::Line;
 pub use redact::Redact;
-pub(in crate::control) use redact::key;
+pub(in crate::control) use redact::{key, names_recipient};
 use select::Select;
 pub(in crate::control) use select::event;
 

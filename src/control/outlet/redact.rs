@@ -8,6 +8,7 @@ use std::path::Path;
 use aws_lc_rs::hmac;
 
 use crate::control::outlet::line::{Line, push_text};
+use crate::control::outlet::own::Own;
 use crate::limits;
 use crate::runtime::{files, process};
 use crate::spool::layout;
@@ -47,20 +48,13 @@ impl Redact {
 
     /// The same of each address in a text: hosts quote them in replies, and operators in filters.
     fn text(&self, text: &str) -> String {
-        let is_part = |letter: char| !letter.is_whitespace() && !"<>()[]\"',;:=".contains(letter);
+        let is_part = |letter: char| !letter.is_whitespace() && !"<>()[]\"',;:".contains(letter);
         let mut shown = String::with_capacity(text.len());
         let mut rest = text;
         while !rest.is_empty() {
             let end = rest.find(|letter| !is_part(letter)).unwrap_or(rest.len());
             let (word, behind) = rest.split_at(end);
-            let has_address = word.find('@').is_some_and(|at| at > 0 && at + 1 < word.len());
-            if has_address {
-                let address = word.trim_end_matches(['.', '!', '?']);
-                shown.push_str(&self.address(address));
-                shown.push_str(&word[address.len()..]);
-            } else {
-                shown.push_str(word);
-            }
+            self.word(word, &mut shown);
             let more = behind.find(is_part).unwrap_or(behind.len());
             shown.push_str(&behind[..more]);
             rest = &behind[more..];
@@ -68,30 +62,104 @@ impl Redact {
         shown
     }
 
+    /// A word that may be an address, have one behind a `key=`, or be a URL that has one in it.
+    fn word(&self, word: &str, out: &mut String) {
+        let found = [word.rfind('@').map(|at| (at, 1)), word.rfind("%40").map(|at| (at, 3))];
+        let Some((at, length)) = found.into_iter().flatten().max() else { return out.push_str(word) };
+        let (before, behind) = (&word[..at], &word[at + length..]);
+        let begin = if length == 3 { in_url(before) } else { behind_key(before) };
+        let local = &before[begin..];
+        let end = behind.find(|letter| !is_of_domain(letter)).unwrap_or(behind.len());
+        let domain = behind[..end].trim_end_matches('.');
+        if begin > 0 {
+            // There may be more of them in a URL.
+            self.word(&before[..begin], out);
+        }
+        if local.is_empty() {
+            out.push_str(&word[begin..]);
+            return;
+        }
+        let local = if length == 3 { unescaped(local) } else { local.to_owned() };
+        out.push_str(&self.address(&format!("{local}@{domain}")));
+        out.push_str(&behind[domain.len()..]);
+    }
+
     /// The same of a whole event.
     pub(super) fn apply(&self, line: &mut Line<'_>) {
+        let (mut own, sender) = (Own::default(), line.text("sender").into_owned());
         if self.recipient {
             let mut list = vec![b'['];
             for recipient in line.each("recipients") {
                 if list.len() > 1 {
                     list.push(b',');
                 }
-                push_text(&self.address(&recipient), &mut list);
+                let shown = self.address(&recipient);
+                own.add(&recipient, &shown);
+                push_text(&shown, &mut list);
             }
             list.push(b']');
             line.put("recipients", list);
         }
-        if self.sender {
-            let shown = self.address(&line.text("sender"));
+        if self.sender || self.recipient && names_recipient(&sender, &own) {
+            let shown = self.address(&sender);
             line.put("sender", as_json(&shown));
         }
-        for name in ["reply", "filter", "reason"] {
+        if self.sender {
+            own.add(&sender, &self.address(&sender));
+        }
+        for name in ["reply", "filter", "reason", "envid"] {
             let text = line.text(name).into_owned();
-            if text.contains('@') {
+            if !text.is_empty() {
+                line.put(name, as_json(&own.hide(&self.text(&text))));
+            }
+        }
+        // Words of a campaign are words: no local part is looked for.
+        for name in ["campaign", "helo"] {
+            let text = line.text(name).into_owned();
+            if text.contains('@') || text.contains("%40") {
                 line.put(name, as_json(&self.text(&text)));
             }
         }
     }
+}
+
+/// Whether a sender is a return path that says to whom the message went: `bounce+ada=example.org@…`, `b-7-ada@…`.
+pub(in crate::control) fn names_recipient(sender: &str, own: &Own) -> bool {
+    let local = sender.rsplit_once('@').map_or(sender, |(local, _)| local);
+    let has_domain = local.split_once('=').is_some_and(|(_, behind)| behind.contains('.'));
+    has_domain || local.contains('@') || local.contains("%40") || own.is_marked_in(local)
+}
+
+/// Where a local part begins in what stands before the `%40` of a URL.
+fn in_url(before: &str) -> usize {
+    let Some(at) = before.rfind(['/', '?', '&', '#']) else { return behind_key(before) };
+    let is_field = before[at..].starts_with(['?', '&']);
+    let key = before[at + 1..].find('=').filter(|_| is_field).map_or(0, |end| end + 1);
+    at + 1 + key
+}
+
+/// The same before an `@`, as filters and parameters have it.
+fn behind_key(before: &str) -> usize {
+    before.find('=').filter(|end| KEYS.contains(&&before[..*end])).map_or(0, |end| end + 1)
+}
+
+/// What stands before an address and is none of it.
+const KEYS: [&str; 8] = ["recipient", "sender", "rcpt", "from", "to", "email", "address", "orcpt"];
+
+/// What a URL means, so that one person is one there, too.
+fn unescaped(text: &str) -> String {
+    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
+    while let Some((first, behind)) = rest.split_first() {
+        let digits = behind.get(..2).filter(|_| *first == b'%').and_then(|two| std::str::from_utf8(two).ok());
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &behind[2..] } else { behind };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn is_of_domain(letter: char) -> bool {
+    letter.is_alphanumeric() || ".-_".contains(letter)
 }
 
 fn as_json(text: &str) -> Vec<u8> {
@@ -163,6 +231,43 @@ mod tests {
         assert_eq!(line.each("recipients"), shown);
         assert_eq!(line.text("reply"), format!("550 <{}> no {}", shown[0], shown[1]));
         assert_eq!(line.text("sender"), "s@z");
+    }
+
+    fn redacted(redact: &Redact, line: &str) -> String {
+        let mut line = Line::read(line.as_bytes()).unwrap();
+        redact.apply(&mut line);
+        line.fields().map(|(name, value)| format!("{name}={}\n", String::from_utf8_lossy(value))).collect()
+    }
+
+    #[test]
+    fn return_paths_urls_and_local_parts_name_nobody() {
+        let redact = Redact::new(b"key", true, false);
+        for sender in [
+            "bounce+zoe=y.example@b",
+            "b-7-zoe=y.example@b",
+            "zoe=y.example@b",
+            "SRS0=h=t=y.example=zoe@b",
+            "b-zoe@b",
+        ] {
+            let line = format!(
+                r#"{{"event":"bounced","sender":"{sender}","recipients":["zoe@y.example"],"envid":"e-zoe","campaign":"zoe@y.example","reply":"550 5.1.1 user zoe unknown <{sender}> https://y.example/why?a=1&e=zoe%40y.example&n=2"}}"#
+            );
+            let shown = redacted(&redact, &line);
+            assert!(!shown.contains("zoe"), "{shown}");
+            let zoe = redact.address("zoe@y.example");
+            assert!(shown.contains(&format!("y.example/why?a=1&e={zoe}&n=2")), "{shown}");
+            assert!(shown.contains(&format!("user {} unknown", zoe.split('@').next().unwrap())), "{shown}");
+        }
+        let plain = r#"{"event":"delivered","sender":"news@z.example","recipients":["zoe@y.example"],"campaign":"zoe","reply":"250 ok"}"#;
+        let shown = redacted(&redact, plain);
+        assert!(
+            shown.contains(r#"sender="news@z.example""#) && shown.contains(r#"campaign="zoe""#),
+            "{shown}"
+        );
+        assert_eq!(redact.text("zoe%40y.example/bob%40y.example"), {
+            format!("{}/{}", redact.address("zoe@y.example"), redact.address("bob@y.example"))
+        });
+        assert!(!redact.text("<zoe@[192.0.2.1]> zoe%2Bx%40y").contains("zoe"));
     }
 
     #[test]

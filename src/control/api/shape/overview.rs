@@ -227,7 +227,7 @@ pub struct SiteTotals {
     pub ready: usize,
     /// Nothing is begun there before this time, as it failed.
     pub closed_until: Option<String>,
-    /// What went wrong there last.
+    /// Why it is closed; else the reply that narrowed its window; else why a connection failed last.
     pub last_reply: Option<String>,
     /// The suspension that it waits for: its number, who made it, and why.
     pub suspended: Option<String>,
