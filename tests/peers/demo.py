@@ -64,6 +64,8 @@ def a_newcomer_sees_the_window_move():
 
     def throttling():
         rows = json.loads(ask("control/v1/sites?provider=throttling"))["rows"]
+        # What narrowed it is told with it.
+        assert not rows or not rows[0]["narrowed"] or rows[0]["last_reply"], rows
         return rows[0] if rows else {"narrowed": False, "message_rate": None}
 
     def until(holds, seconds, lasting=0):

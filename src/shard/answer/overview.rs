@@ -134,6 +134,7 @@ fn row<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> SiteRow {
     let rate = rates.into_iter().flatten().map(|pace| pace.a_second()).min_by(f64::total_cmp);
     let destinations = shard.outbound.destinations.borrow();
     let now = shard.seconds();
+    let (last_error, of_window) = last_reply(site, destinations.closed_until(key, now).is_some());
     SiteRow {
         name: hop.site.as_str().into(),
         provider: policy.provider.clone(),
@@ -147,6 +148,17 @@ fn row<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> SiteRow {
         rate,
         ready: destinations.ready(key, now),
         closed_until: destinations.closed_until(key, now).map(|until| shard.wall_of(until)),
-        last_error: site.last_error.borrow().1.chars().take(limits::ROW_TEXT_MAX).collect::<String>().into(),
+        last_error,
+        of_window,
     }
+}
+
+/// Why it gets less than it might: why it is closed; else what narrowed it, which is told apart; else why a connection failed last.
+fn last_reply(site: &Site, is_closed: bool) -> (Box<str>, bool) {
+    let (error, narrowed_by) = (site.last_error.borrow(), site.narrowed_by.borrow());
+    let says_why = is_closed && !error.1.is_empty();
+    if !says_why && !narrowed_by.is_empty() && is_narrow(site) {
+        return (narrowed_by.clone(), true);
+    }
+    (error.1.chars().take(limits::ROW_TEXT_MAX).collect::<String>().into(), false)
 }

@@ -80,8 +80,10 @@ pub struct SiteRow {
     pub ready: usize,
     /// Nothing is begun there before this time.
     pub closed_until: Option<UnixMillis>,
-    /// Why the last connection that failed did so; empty: none did.
+    /// What narrowed its window, where it is narrowed and not closed; else why the last connection that failed did so. Empty: nothing did.
     pub last_error: Box<str>,
+    /// It is what narrowed the window.
+    pub of_window: bool,
 }
 
 impl SiteRow {
@@ -89,8 +91,36 @@ impl SiteRow {
     pub fn join(&mut self, other: SiteRow) {
         self.ready += other.ready;
         self.closed_until = self.closed_until.max(other.closed_until);
-        if self.last_error.is_empty() {
-            self.last_error = other.last_error;
+        // What another shard was told that made it narrow says more than what failed here once.
+        let says_more = other.of_window && !self.of_window && self.closed_until.is_none();
+        if self.last_error.is_empty() || says_more {
+            (self.last_error, self.of_window) = (other.last_error, other.of_window);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_narrowed_a_site_is_told_by_whichever_shard_heard_it() {
+        let row = |last_error: &str, of_window, closed: Option<u64>| SiteRow {
+            last_error: last_error.into(),
+            of_window,
+            closed_until: closed.map(UnixMillis),
+            ..SiteRow::default()
+        };
+        for (one, other, shown) in [
+            (row("", false, None), row("451 slow", true, None), "451 slow"),
+            (row("lost", false, None), row("451 slow", true, None), "451 slow"),
+            (row("451 slow", true, None), row("lost", false, None), "451 slow"),
+            (row("refused", false, Some(1)), row("451 slow", true, None), "refused"),
+            (row("lost", false, None), row("", false, None), "lost"),
+        ] {
+            let mut joined = one;
+            joined.join(other);
+            assert_eq!(&*joined.last_error, shown);
         }
     }
 }

@@ -101,6 +101,7 @@ fn is_adaptive<R: Runtime>(shard: &Shard<R>, site: &Site) -> bool {
 
 fn tell<R: Runtime>(shard: &Shard<R>, site: &Site, narrowed: &Narrowed, why: &str) {
     shard.instruments.families.narrowed.add(narrowed.part as usize, 1);
+    *site.narrowed_by.borrow_mut() = why.chars().take(limits::ROW_TEXT_MAX).collect::<String>().into();
     let Some(times) = narrowed.say else { return };
     let (label, to, times) = (&site.hop.borrow().label, narrowed.to, more(times));
     match narrowed.part {

@@ -67,6 +67,8 @@ pub struct Site {
     pub pipelines: Cell<bool>,
     /// Why the last connection failed: an RFC 3463 status, and words.
     pub last_error: RefCell<((u8, u16, u16), String)>,
+    /// What it said, or what happened, when its window was narrowed last.
+    pub narrowed_by: RefCell<Box<str>>,
     /// It rests as its source does not work, not as its hosts do not.
     pub(super) by_source: Cell<bool>,
     /// What its hop showed of late.
@@ -137,6 +139,7 @@ impl Site {
             hold_until: Cell::new(Instant(0)),
             pipelines: Cell::new(false),
             last_error: (NO_ANSWER, String::new()).into(),
+            narrowed_by: RefCell::default(),
             by_source: Cell::new(false),
             shown: SiteHistory::default(),
             parked: Cell::new(None),
