@@ -99,6 +99,7 @@ fn of_mail() -> Vec<Event<'static>> {
             incoming: OTHER,
             number: u16::from(counts),
             complaint: "",
+            reported: [""; 2],
             counts,
             is_unknown: counts,
         };
@@ -107,7 +108,8 @@ fn of_mail() -> Vec<Event<'static>> {
         let said = if counts { said } else { Attempt::default() };
         all.push(Event::CameBack(mail, said, came));
         let said = Attempt { hop: said.hop, ..Attempt::default() };
-        all.push(Event::CameBack(mail, said, CameBack { complaint: "not-spam", ..came }));
+        let reported = if counts { ["example.org", "192.0.2.1"] } else { [""; 2] };
+        all.push(Event::CameBack(mail, said, CameBack { complaint: "not-spam", reported, ..came }));
     }
     all
 }

@@ -1,7 +1,7 @@
 //! Names of what a log may have of an event, by its format.
 
 /// Fields of events, as `docs/events.schema.json` has them.
-pub const EVENT: [&str; 56] = [
+pub const EVENT: [&str; 58] = [
     "time",
     "event",
     "event_id",
@@ -44,6 +44,8 @@ pub const EVENT: [&str; 56] = [
     "tenant_unknown",
     "counts",
     "complaint",
+    "reported_domain",
+    "reported_ip",
     "helo",
     "reason",
     "left_out",

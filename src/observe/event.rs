@@ -119,6 +119,8 @@ pub struct CameBack<'a> {
     pub number: u16,
     /// What is complained of; empty: it is a bounce.
     pub complaint: &'a str,
+    /// The domain and the address that mail is complained of for, as the complaint says.
+    pub reported: [&'a str; 2],
     /// The mailbox is not there, or whoever complains wants no more.
     pub counts: bool,
     /// It was mail of a tenant that nobody knows any more.
@@ -315,6 +317,10 @@ impl Encoder {
             strings(mail.recipients, out);
         }
         text("complaint", came.complaint, out);
+        ["reported_domain", "reported_ip"]
+            .iter()
+            .zip(came.reported)
+            .for_each(|(name, value)| text(name, cut(value), out));
         encode_attempt(attempt, mail, false, out);
         for (name, holds) in [("counts", came.counts), ("tenant_unknown", came.is_unknown)] {
             if holds {

@@ -213,8 +213,16 @@ fn feedback(line: &Line<'_>, (kind, recipient): (&str, &str), out: &mut Vec<u8>)
     if !recipient.is_empty() {
         push_text(recipient, out);
     }
-    out.extend_from_slice(b"],\"reporting_mta\":");
-    push_text(&line.text("hop"), out);
+    out.push(b']');
+    for (name, of) in [
+        ("reporting_mta", "hop"),
+        ("user_agent", "hop"),
+        ("reported_domain", "reported_domain"),
+        ("source_ip", "reported_ip"),
+    ] {
+        out.extend_from_slice(format!(",\"{name}\":").as_bytes());
+        push_text(&line.text(of), out);
+    }
     out.push(b'}');
 }
 

@@ -95,6 +95,9 @@ fn value<'a>(
         "rcvSmtpUser" => text("account"),
         "feedbackType" => text("complaint"),
         "format" if kind == "f" => "arf".into(),
+        "userAgent" if kind == "f" => text("hop"),
+        "reportedDomain" => text("reported_domain"),
+        "repSourceIp" => text("reported_ip"),
         "reportingMTA" if kind == "f" => peer.name.as_str().into(),
         "eventId" => text("event_id"),
         "messageId" => text("id"),
@@ -286,6 +289,15 @@ mod tests {
             let line = format!("{{\"event\":\"{event}\"{more}}}");
             assert_eq!(rows(&["type", "dsnStatus", "dsnAction"], &line), wanted, "{event}");
         }
+    }
+
+    #[test]
+    fn a_complaint_says_who_of_whom() {
+        let line = r#"{"event":"feedback","complaint":"abuse","reported_domain":"a.example","reported_ip":"192.0.2.1","hop":"B-FBL/1.0"}"#;
+        let columns = ["type", "feedbackType", "format", "userAgent", "reportedDomain", "repSourceIp"];
+        assert_eq!(rows(&columns, line), "f,abuse,arf,B-FBL/1.0,a.example,192.0.2.1\n");
+        let bounce = r#"{"event":"oob_bounce","hop":"mx.example"}"#;
+        assert_eq!(rows(&columns, bounce), "rb,,,,,\n");
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl Redact {
             }
         }
         // Words of a campaign are words: no local part is looked for.
-        for name in ["campaign", "helo"] {
+        for name in ["campaign", "helo", "hop"] {
             let text = line.text(name).into_owned();
             if text.contains('@') || text.contains("%40") {
                 line.put(name, as_json(&self.text(&text)));

@@ -249,6 +249,7 @@ fn tell<R: Runtime>(
     let parameters = named.as_ref().map_or(&[][..], |named| named);
     let is_unknown = tenant.is_none() && !Verp::is_nobodys(sent);
     let (recipient, attempt, kind, counts);
+    let mut reported = [""; 2];
     match found {
         Incoming::Bounce(Returned { reports, original, .. }) => {
             let names = |report: &PerRecipient| {
@@ -264,7 +265,10 @@ fn tell<R: Runtime>(
             counts = report.is_some_and(PerRecipient::is_hard);
             kind = "";
         }
-        Incoming::Complaint(Complaint { feedback, recipients, original, reporter, .. }) => {
+        Incoming::Complaint(complaint) => {
+            let Complaint { feedback, recipients, original, reporter, reported_domain, source_ip, .. } =
+                complaint;
+            reported = [reported_domain, source_ip].map(|said| said.as_deref().unwrap_or_default());
             recipient = recipients.iter().chain(&original.to).find(proven).cloned();
             attempt = Attempt { hop: reporter.as_deref().unwrap_or_default(), ..Attempt::default() };
             counts = feedback.unsubscribes();
@@ -274,7 +278,7 @@ fn tell<R: Runtime>(
     }
     let recipients: Vec<&[u8]> = recipient.iter().map(|name| name.as_bytes()).collect();
     let mail = Mail { parameters, ..Mail::new(sent.id, b"", (sent.ordinal, &recipients)) };
-    let came = CameBack { incoming, number, complaint: kind, counts, is_unknown };
+    let came = CameBack { incoming, number, complaint: kind, reported, counts, is_unknown };
     shard.say.events.borrow_mut().encode(shard.runtime.wall(), &Event::CameBack(mail, attempt, came), lines);
 }
 
