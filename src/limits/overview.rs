@@ -71,6 +71,12 @@ pub const TOP_TYPED: usize = 200;
 pub const TOP_TICK: Duration = Duration::from_millis(250);
 /// Ticks from one question to the next: a second.
 pub const TOP_TICKS: u32 = 4;
+/// Tenants that it lists, those with most mail.
+pub const TOP_TENANTS: usize = 64;
+/// Questions from one for tenants to the next.
+pub const TOP_TENANTS_TURNS: usize = 10;
+/// From which rate of bounces on a tenant stands out.
+pub const TOP_BOUNCES: f64 = 0.05;
 /// Rows that a page key moves by.
 pub const TOP_PAGE: usize = 10;
 /// A terminal of fewer columns has no room for all columns of a view.

@@ -22,7 +22,7 @@ const WARNING: Color = Color::Indexed(130);
 const BAD: Color = Color::Indexed(160);
 
 const KEYS: [(&str, &str); 10] = [
-    ("1-6, Tab", "another view"),
+    ("1-7, Tab", "another view"),
     ("Up, Down", "another row (j, k, PgUp, PgDn, Home, End)"),
     ("Enter", "the sites of a provider; of other rows, more of it"),
     ("Esc", "back"),
@@ -285,8 +285,13 @@ fn list(state: &State, area: Rect, buffer: &mut Buffer) {
     }
     if rows.is_empty() {
         let place = Rect { y: area.y + 1, height: 1, ..area };
-        let words =
-            if state.filter.is_empty() { state.view.empty() } else { "no row has this in it: Esc shows all" };
+        let unknown = state.tenants.1.as_deref().filter(|_| state.view == View::Tenants);
+        let unknown = unknown.map(|why| plain(why.as_bytes()));
+        let words = match &unknown {
+            Some(why) => why,
+            None if state.filter.is_empty() => state.view.empty(),
+            None => "no row has this in it: Esc shows all",
+        };
         line(place, buffer, vec![faint(format!(" {words}"))]);
     } else if state.view == View::Sites && state.more_sites && rows.len() < from + room {
         let place = Rect { y: area.y + 1 + (rows.len() - from) as u16, height: 1, ..area };

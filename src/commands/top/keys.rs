@@ -44,7 +44,7 @@ fn browse(state: &mut State, key: KeyEvent) -> Act {
     let last = rows.saturating_sub(1);
     match key.code {
         KeyCode::Char('q') => return Act::End,
-        KeyCode::Char(number @ '1'..='6') => return show(state, View::ALL[number as usize - '1' as usize]),
+        KeyCode::Char(number @ '1'..='7') => return show(state, View::ALL[number as usize - '1' as usize]),
         KeyCode::Tab | KeyCode::Right => return step(state, 1),
         KeyCode::BackTab | KeyCode::Left => return step(state, View::ALL.len() - 1),
         KeyCode::Down | KeyCode::Char('j') => state.selected = (state.selected + 1).min(last),
@@ -109,7 +109,7 @@ fn begin_suspend(state: &mut State) {
             state.typed = "1h".to_owned();
             state.prompt = Prompt::HowLong(row.filter);
         }
-        None => state.said = Some("choose a provider, a domain or a site to suspend".to_owned()),
+        None => state.said = Some("choose a provider, a domain, a site or a tenant to suspend".to_owned()),
     }
 }
 
@@ -125,8 +125,9 @@ fn begin_resume(state: &mut State) {
             state.prompt = Prompt::Resume(words, Resumed::Of(row.filter));
         }
         _ => {
-            state.said =
-                Some("choose what is to go on: a suspension, a provider, a domain or a site".to_owned())
+            state.said = Some(
+                "choose what is to go on: a suspension, a provider, a domain, a site or a tenant".to_owned(),
+            )
         }
     }
 }

@@ -9,6 +9,7 @@ use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use ratatui::layout::Rect;
 use ratatui::widgets::Widget;
 use relevo::control::api::shape::Suspensions;
+use relevo::control::api::shape::analytics::Analytics;
 use relevo::control::api::shape::overview::{History, Overview, SitesPage};
 use relevo::limits;
 use relevo::runtime::process::{self, Signal};
@@ -145,6 +146,16 @@ fn ask(client: &Client, state: &mut State) -> Result<(), Failure> {
             (state.sites, state.more_sites) = (page.rows, page.next.is_some());
         }
         View::Suspensions => state.take_suspensions(client.get("/control/v1/suspensions")?),
+        View::Tenants if state.tenants_wait == 0 => {
+            let asked = format!("/control/v1/analytics?by=tenant&limit={}", limits::TOP_TENANTS);
+            state.tenants = match client.get::<Analytics>(&asked) {
+                Ok(told) => (told.rows, None),
+                // Where nothing is counted the rest is shown all the same.
+                Err(Failure(_, words)) => (Vec::new(), Some(words)),
+            };
+            state.tenants_wait = limits::TOP_TENANTS_TURNS;
+        }
+        View::Tenants => state.tenants_wait -= 1,
         _ => {}
     }
     state.take(client.get("/control/v1/overview")?);

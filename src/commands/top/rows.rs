@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::ValueEnum;
 use relevo::control::api::shape::SuspensionEntry;
+use relevo::control::api::shape::analytics::AnalyticsRow;
 use relevo::control::api::shape::overview::{Overview, SiteTotals};
 use relevo::limits;
 
@@ -25,12 +26,21 @@ pub enum View {
     Shards,
     /// What is suspended.
     Suspensions,
+    /// What became of the mail of each tenant in the last hour.
+    Tenants,
 }
 
 impl View {
     /// All of them, in the order of their keys.
-    pub const ALL: [View; 6] =
-        [View::Providers, View::Domains, View::Sites, View::Errors, View::Shards, View::Suspensions];
+    pub const ALL: [View; 7] = [
+        View::Providers,
+        View::Domains,
+        View::Sites,
+        View::Errors,
+        View::Shards,
+        View::Suspensions,
+        View::Tenants,
+    ];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -41,6 +51,7 @@ impl View {
             View::Errors => "errors",
             View::Shards => "shards",
             View::Suspensions => "suspensions",
+            View::Tenants => "tenants",
         }
     }
 
@@ -53,6 +64,7 @@ impl View {
             View::Errors => "no reply was an error since the start",
             View::Shards => "nothing is known yet",
             View::Suspensions => "nothing is suspended",
+            View::Tenants => "of no tenant's mail anything became in the last hour",
         }
     }
 }
@@ -163,6 +175,19 @@ pub fn columns(view: View) -> &'static [Column] {
                 [right("ID", 5), left("EFFECT", 7), left("MAIL", 0), left("UNTIL", 17), spare(left("BY", 24))]
             }
         }
+        View::Tenants => {
+            &const {
+                [
+                    left("TENANT", 0),
+                    right("DELIVERED", 12),
+                    right("DEFERRED", 11),
+                    right("BOUNCED", 10),
+                    right("BOUNCE", 8),
+                    spare(right("COMPLAINTS", 11)),
+                    spare(left("MOST ERRORS", 21)),
+                ]
+            }
+        }
     }
 }
 
@@ -259,7 +284,7 @@ pub fn of_overview(view: View, overview: &Overview) -> Vec<Row> {
             })
             .collect()
         }
-        View::Sites | View::Suspensions => Vec::new(),
+        View::Sites | View::Suspensions | View::Tenants => Vec::new(),
     }
 }
 
@@ -319,6 +344,44 @@ pub fn of_suspensions(all: &[SuspensionEntry]) -> Vec<Row> {
             ],
             suspension: Some(of.id),
             more: vec![shown(&of.mail), format!("by {}: {}", shown(&of.by), shown(&of.reason))],
+            ..Row::default()
+        }
+    };
+    all.iter().map(one).collect()
+}
+
+/// The rows of tenants.
+pub fn of_tenants(all: &[AnalyticsRow]) -> Vec<Row> {
+    let one = |of: &AnalyticsRow| {
+        let (counts, class) = (&of.counts, of.classes.first());
+        let gone = counts.bounced + counts.expired + counts.returned;
+        let percent = |ratio: f64| format!("{:.1} %", ratio * 100.0);
+        let rate = |name: &str, ratio: Option<f64>| ratio.map(|ratio| format!("{name}: {}", percent(ratio)));
+        let mut more =
+            vec![format!("expired {}, on the suppression list {}", counts.expired, counts.suppressed)];
+        more.extend(rate("deferred", counts.deferral_rate));
+        more.extend(rate("complaints", counts.complaint_rate));
+        more.extend(
+            of.classes.iter().map(|class| format!("{}: {}", shown(&class.class), grouped(class.recipients))),
+        );
+        Row {
+            cells: vec![
+                if of.name.is_empty() { "(none)".to_owned() } else { shown(&of.name) },
+                grouped(counts.delivered),
+                grouped(counts.deferred),
+                grouped(gone),
+                counts.bounce_rate.map_or_else(|| "-".to_owned(), percent),
+                grouped(counts.complaints),
+                class.map(|class| shown(&class.class)).unwrap_or_default(),
+            ],
+            tone: if counts.bounce_rate.is_some_and(|rate| rate >= limits::TOP_BOUNCES) {
+                Tone::Warning
+            } else {
+                Tone::Usual
+            },
+            // Mail of nobody has no name to be suspended by.
+            filter: if of.name.is_empty() { BTreeMap::new() } else { named("tenant", &of.name) },
+            more,
             ..Row::default()
         }
     };

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use relevo::control::api::shape::analytics::AnalyticsRow;
 use relevo::control::api::shape::overview::{Overview, SiteTotals};
 use relevo::control::api::shape::{SuspensionEntry, Suspensions};
 use relevo::limits;
@@ -50,6 +51,10 @@ pub struct State {
     pub more_sites: bool,
     /// What is suspended.
     pub suspensions: Vec<SuspensionEntry>,
+    /// What became of the mail of tenants, and why that is not known.
+    pub tenants: (Vec<AnalyticsRow>, Option<String>),
+    /// How many times more the overview is asked for before tenants are: they are summed up by the minute.
+    pub tenants_wait: usize,
     /// Only this provider's sites are wanted.
     pub provider: Option<String>,
     /// Delivered a second, of late.
@@ -77,6 +82,7 @@ impl State {
     pub fn rows(&self) -> Vec<Row> {
         let mut rows = match self.view {
             View::Sites => rows::of_sites(&self.sites),
+            View::Tenants => rows::of_tenants(&self.tenants.0),
             View::Suspensions => rows::of_suspensions(&self.suspensions),
             view => rows::of_overview(view, &self.overview),
         };
@@ -99,6 +105,7 @@ impl State {
         }
         self.view = view;
         self.selected = 0;
+        self.tenants_wait = 0;
         self.filter.clear();
     }
 

@@ -129,6 +129,7 @@ fn each_view_is_drawn_and_nothing_of_others_steers_the_terminal() {
         (View::Errors, "too_many_connections"),
         (View::Shards, "25 %"),
         (View::Suspensions, "nothing is suspended"),
+        (View::Tenants, "of no tenant's mail"),
     ] {
         for size in SIZES {
             let mut state = state();
@@ -177,4 +178,26 @@ fn no_size_is_too_small() {
             }
         }
     }
+}
+
+#[test]
+fn tenants_are_listed_with_what_became_of_their_mail() {
+    use relevo::control::api::shape::analytics::{AnalyticsRow, ClassCount, Outcomes};
+    let row = |name: &str, bounced: u64, rate: f64| AnalyticsRow {
+        name: name.to_owned(),
+        counts: Outcomes { delivered: 9_000, bounced, bounce_rate: Some(rate), ..Outcomes::default() },
+        classes: vec![ClassCount { class: "bad_mailbox".to_owned(), recipients: bounced }],
+    };
+    let rows = vec![row("shop", 1_000, 0.1), row("", 1, 0.0001)];
+    let mut state = State { tenants: (rows, None), ..State::default() };
+    state.go_to(View::Tenants);
+    let lines = screen(&state, SIZES[1]);
+    for wanted in ["shop", "9,000", "1,000", "10.0 %", "bad_mailbox", "(none)"] {
+        assert!(has(&lines, wanted), "{wanted}: {lines:?}");
+    }
+    let rows = state.rows();
+    assert_eq!(rows[0].filter.get("tenant").map(String::as_str), Some("shop"));
+    assert!(rows[1].filter.is_empty());
+    state.tenants = (Vec::new(), Some("nothing is counted".to_owned()));
+    assert!(has(&screen(&state, SIZES[1]), "nothing is counted"));
 }
