@@ -149,12 +149,14 @@ impl SummaryWalk {
         let mut sizes: Vec<u64> = self.domains.values().map(Waiting::all).collect();
         let (_, median, _) = sizes.select_nth_unstable(limits::SUMMARY_KEPT / 2);
         let (median, others) = (*median, &mut self.others);
-        let mut room = limits::SUMMARY_KEPT / 2;
+        // Those that are larger stay, in whatever order they come; of those as large as the median as many as there is room for.
+        let larger = self.domains.values().filter(|of| of.all() > median).count();
+        let mut room = (limits::SUMMARY_KEPT / 2).saturating_sub(larger);
         self.domains.retain(|_, of| {
-            let stays = of.all() >= median && room > 0;
-            if stays {
-                room -= 1;
-            } else {
+            let fits = of.all() == median && room > 0;
+            room -= usize::from(fits);
+            let stays = of.all() > median || fits;
+            if !stays {
                 others.0.add(of);
                 others.1 += 1;
             }
@@ -263,14 +265,22 @@ mod tests {
         let lifetimes = Lifetimes::new();
         let mut queues = Destinations::new(vec![9]);
         let many = 2 * limits::SUMMARY_KEPT as u32;
+        // Wherever they lie in a map, whose order is another in each build.
+        let large = |number: u32| number % 300 == 77;
+        let rest: u64 =
+            (0..many).filter(|number| large(*number)).map(|number| 999 - u64::from(number % 299)).sum();
         for number in 0..many {
-            let count = if number == 77 { 1_000 } else { 1 };
+            let count = if large(number) { 1_000 - (number % 299) as u16 } else { 1 };
             queues.push(&format!("d{number}.example"), group(number, count, 500, 0, &lifetimes), 10);
         }
         let sums = sums(&mut queues, Times { now: 10, lifetimes: &lifetimes }, 2_048);
-        assert_eq!((sums.all.deferred, sums.domains), (u64::from(many) + 999, u64::from(many)));
+        assert_eq!((sums.all.deferred, sums.domains), (u64::from(many) + rest, u64::from(many)));
         assert_eq!(sums.by_domain.len(), limits::SUMMARY_NAMES + 1);
-        assert_eq!(&*sums.by_domain[0].0, "d77.example");
+        let mut largest: Vec<u32> = (0..many).filter(|number| large(*number)).collect();
+        largest.sort_by_key(|number| number % 299);
+        let named = |number: &u32| format!("d{number}.example");
+        let found: Vec<&str> = sums.by_domain.iter().take(largest.len()).map(|(name, _)| &**name).collect();
+        assert_eq!(found, largest.iter().map(named).collect::<Vec<_>>());
         assert_eq!(sums.by_domain.iter().map(|(_, of)| of.all()).sum::<u64>(), sums.all.all());
         for number in 0..3 * u32::try_from(limits::SUMMARY_NAMES).unwrap() {
             let site = queues.site(&format!("mx:10 mx{number}.example:25,"));
