@@ -288,7 +288,7 @@ fn list(state: &State, area: Rect, buffer: &mut Buffer) {
         let unknown = state.tenants.1.as_deref().filter(|_| state.view == View::Tenants);
         let unknown = unknown.map(|why| plain(why.as_bytes()));
         let words = match &unknown {
-            Some(why) => why,
+            Some(why) => why.as_str(),
             None if state.filter.is_empty() => state.view.empty(),
             None => "no row has this in it: Esc shows all",
         };
