@@ -403,7 +403,7 @@ fn encode_attempt(attempt: &Attempt<'_>, mail: &Mail<'_>, counted: bool, out: &m
 
 /// Names of sites name all of their hosts: of those that have many the first ones tell.
 fn cut(site: &str) -> &str {
-    site.get(..limits::EVENT_SITE_MAX).unwrap_or(site)
+    &site[..site.floor_char_boundary(limits::EVENT_SITE_MAX)]
 }
 
 fn parameters(named: &[(&str, &str)], out: &mut Vec<u8>) {
@@ -437,4 +437,16 @@ fn encode_rejected(rejected: &Rejected<'_>, out: &mut Vec<u8>) {
     }
     code(rejected.enhanced, out);
     some_number("left_out", rejected.left_out, out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_is_cut_between_two_letters() {
+        let long = format!("x{}", "ü".repeat(limits::EVENT_SITE_MAX));
+        assert!(cut(&long).len() < limits::EVENT_SITE_MAX && long.starts_with(cut(&long)));
+        assert_eq!(cut("mx:10 mx.example:25,"), "mx:10 mx.example:25,");
+    }
 }
