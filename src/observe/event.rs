@@ -403,7 +403,9 @@ fn encode_attempt(attempt: &Attempt<'_>, mail: &Mail<'_>, counted: bool, out: &m
 
 /// Names of sites name all of their hosts: of those that have many the first ones tell.
 fn cut(site: &str) -> &str {
-    &site[..site.floor_char_boundary(limits::EVENT_SITE_MAX)]
+    let end = site.len().min(limits::EVENT_SITE_MAX);
+    let end = (0..=end).rev().find(|at| site.is_char_boundary(*at)).unwrap_or(0);
+    &site[..end]
 }
 
 fn parameters(named: &[(&str, &str)], out: &mut Vec<u8>) {

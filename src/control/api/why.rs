@@ -21,7 +21,7 @@ use crate::limits;
 use crate::queue::select::{Filter, GroupState, Pattern};
 use crate::route::home_shard;
 use crate::runtime::process;
-use crate::shard::ask::why::{DomainWait, SiteState};
+use crate::shard::ask::why::{Cause, DomainWait, SiteState};
 use crate::shard::ask::{self, Ask, Untold};
 use crate::time::UnixMillis;
 
@@ -296,7 +296,14 @@ fn reasons(
         };
         let opens = waits.iter().map(closed).min().unwrap_or(UnixMillis(0));
         let next = of.next.map(|next| next.max(opens));
-        reasons.push(words::later(words::next_try, of.deferred, next, deferred, now));
+        let deaf = waits.iter().filter_map(|wait| wait.cause.as_ref());
+        reasons.push(
+            match deaf.map(|(cause, _)| cause).find(|cause| matches!(cause, Cause::LookUp { deaf: true, .. }))
+            {
+                Some(cause) => (words::ready((cause, None), None, of.deferred, now), next),
+                None => words::later(words::next_try, of.deferred, next, deferred, now),
+            },
+        );
     }
     if of.suspended > 0 {
         let told = words::suspended(of.suspended, of.resumes, of.by.as_deref(), now);
@@ -413,7 +420,6 @@ async fn site(api: &Api, state: &SiteState) -> Result<Site, AskFailure> {
 mod tests {
     use super::*;
     use crate::queue::destinations::known::Amount;
-    use crate::shard::ask::why::Cause;
 
     const NOW: UnixMillis = UnixMillis(1_795_867_200_000);
     const NOTHING: [Later; 2] = [const { Later { free: None, suspended: None } }; 2];
@@ -437,6 +443,17 @@ mod tests {
         }
         let two = [5, 60].map(|until| DomainWait { way: closed(until), ..DomainWait::default() });
         assert_eq!(reasons(&of, &two, &NOTHING, NOW)[0].1, Some(at(10)), "one of them is tried before");
+    }
+
+    #[test]
+    fn what_is_put_off_as_no_name_server_answers_says_so() {
+        let of = Meant { deferred: 3, next: Some(at(10)), ..Meant::default() };
+        for (deaf, cause) in [(true, "name_servers"), (false, "next_try")] {
+            let asked = Some((Cause::LookUp { seconds: 1, line: 0, deaf }, None));
+            let wait = DomainWait { cause: asked, ..DomainWait::default() };
+            let [(because, found)] = &reasons(&of, &[wait], &NOTHING, NOW)[..] else { panic!("one cause") };
+            assert_eq!((&*because.cause, because.recipients, *found), (cause, 3, Some(at(10))));
+        }
     }
 
     #[test]

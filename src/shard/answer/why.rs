@@ -63,6 +63,8 @@ fn told<R: Runtime>(shard: &Shard<R>, domain: &DomainState, waiting: &DomainBack
         (why, shard.runtime.wall().after(look.since(shard.runtime.now())))
     });
     let hop = domain.site.and_then(|site| hop_of(shard, site));
+    // Put off again and again for that, mail is seldom found ready.
+    let unasked = waiting.deferred.groups > 0 && domain.site.is_none() && shard.outbound.asking.is_deaf();
     let mut wait = DomainWait {
         egress: egress.map(|egress| (egress.pool.clone(), egress.source.name().into())),
         source_down,
@@ -76,7 +78,7 @@ fn told<R: Runtime>(shard: &Shard<R>, domain: &DomainState, waiting: &DomainBack
         let_go: waiting.let_go.map(|at| shard.wall_of(at)),
         ready: waiting.ready,
         under_way: domain.under_way,
-        cause: (waiting.ready.groups > 0).then(|| cause(shard, domain)),
+        cause: (waiting.ready.groups > 0 || unasked).then(|| cause(shard, domain)),
         way: None,
     };
     if let Some(hop) = hop {

@@ -368,7 +368,7 @@ impl Asking {
     }
 
     /// No name server answers.
-    pub(super) fn is_deaf(&self) -> bool {
+    pub(in crate::shard) fn is_deaf(&self) -> bool {
         self.deaf.get()
     }
 
