@@ -147,10 +147,10 @@ impl SummaryWalk {
     /// The smaller half of the domains becomes one row.
     fn put_together(&mut self) {
         let mut sizes: Vec<u64> = self.domains.values().map(Waiting::all).collect();
-        let (_, median, _) = sizes.select_nth_unstable(limits::SUMMARY_KEPT / 2);
+        let (_, median, above) = sizes.select_nth_unstable(limits::SUMMARY_KEPT / 2);
         let (median, others) = (*median, &mut self.others);
         // Those that are larger stay, in whatever order they come; of those as large as the median as many as there is room for.
-        let larger = self.domains.values().filter(|of| of.all() > median).count();
+        let larger = above.iter().filter(|size| **size > median).count();
         let mut room = (limits::SUMMARY_KEPT / 2).saturating_sub(larger);
         self.domains.retain(|_, of| {
             let fits = of.all() == median && room > 0;
