@@ -23,7 +23,7 @@ pub struct Key {
     pub campaign: String,
     /// One of [`CLASSES`]; empty: nothing was refused.
     pub class: &'static str,
-    /// One of [`OUTCOMES`].
+    /// One of `OUTCOMES`.
     pub outcome: &'static str,
 }
 
