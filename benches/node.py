@@ -40,10 +40,16 @@ def sink_at(port, *options):
     return process
 
 
+# A directory with programs that are built already.
+if BUILT := os.environ.get("RELEVO_BINARIES"):
+    RELEVO, LOAD = f"{BUILT}/relevo", f"{BUILT}/relevo-load"
+
+
 @contextlib.contextmanager
 def home(name):
-    """Builds everything and gives a directory on a real disk (BENCH_DIR, default /var/tmp)."""
-    subprocess.run(["cargo", "build", "--release", "--workspace"], cwd=ROOT, check=True)
+    """Builds everything, unless that is done, and gives a directory on a real disk (BENCH_DIR, default /var/tmp)."""
+    if not BUILT:
+        subprocess.run(["cargo", "build", "--release", "--workspace"], cwd=ROOT, check=True)
     directory = tempfile.mkdtemp(prefix=f"relevo-{name}-", dir=os.environ.get("BENCH_DIR", "/var/tmp"))
     try:
         yield directory

@@ -11,7 +11,6 @@ turn: nothing, all of that. The last lines say what is wanted, and the exit code
 BENCH_DIR says where the spool lies (a real disk; default /var/tmp). RELEVO_BINARIES: a directory with relevo and relevo-load that are built
 already.
 """
-import contextlib
 import http.client
 import json
 import os
@@ -19,7 +18,6 @@ import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import urllib.request
@@ -34,8 +32,6 @@ ROUNDS = 5
 READERS = 10
 failed = []
 
-if built := os.environ.get("RELEVO_BINARIES"):
-    node.RELEVO, node.LOAD = f"{built}/relevo", f"{built}/relevo-load"
 
 
 def check(name, value, wanted, unit, least=False):
@@ -153,23 +149,7 @@ class Watchers:
         assert self.bytes and self.asked, "nobody watched"
 
 
-@contextlib.contextmanager
-def home():
-    """As the other benches, or a directory alone where nothing is to be built."""
-    if not built:
-        with node.home("operate") as directory:
-            yield directory
-        return
-    with tempfile.TemporaryDirectory(prefix="relevo-operate-", dir=os.environ.get("BENCH_DIR", "/var/tmp")) as directory:
-        try:
-            yield directory
-        finally:
-            for process in node.started:
-                process.kill()
-                process.wait()
-
-
-with home() as directory:
+with node.home("operate") as directory:
     defers, takes = node.sink("--behaviour", "rcpt=451"), node.sink()
     routes = f'[[route]]\ndomain = "*.load.example"\nto = "smtp://127.0.0.1:{defers}"\n[retry]\nfirst = "2h"\nmax = "3h"\n'
     relay = Watched(f"{directory}/relay", takes, more=routes)

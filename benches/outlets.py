@@ -10,13 +10,11 @@ BENCH_DIR says where the spool lies (a real disk; default /var/tmp). RELEVO_BINA
 already.
 """
 import collections
-import contextlib
 import http.server
 import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 
 import node
@@ -25,8 +23,6 @@ SECONDS = int(sys.argv[1]) if len(sys.argv) > 1 else 20
 WANTED = 0.1
 # The kernel syncs for them in workers of its own (io_uring).
 SHARDS = ("relevo-shard", "iou-wrk")
-if built := os.environ.get("RELEVO_BINARIES"):
-    node.RELEVO, node.LOAD = f"{built}/relevo", f"{built}/relevo-load"
 
 
 class Taker(http.server.BaseHTTPRequestHandler):
@@ -66,22 +62,7 @@ def threads(pid):
     return spent
 
 
-@contextlib.contextmanager
-def home():
-    if not built:
-        with node.home("outlets") as directory:
-            yield directory
-        return
-    with tempfile.TemporaryDirectory(prefix="relevo-outlets-", dir=os.environ.get("BENCH_DIR", "/var/tmp")) as directory:
-        try:
-            yield directory
-        finally:
-            for process in node.started:
-                process.kill()
-                process.wait()
-
-
-with home() as directory:
+with node.home("outlets") as directory:
     web = node.free_port()
     server = takes(web)
     try:
