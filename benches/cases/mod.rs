@@ -37,7 +37,7 @@ const fn case(name: &'static str, units: u64, unit: &'static str, make: fn() -> 
 }
 
 /// All of them, in the order a message meets them.
-pub const ALL: [Case; 29] = [
+pub const ALL: [Case; 32] = [
     case("proxy", 100, "header", clients::proxy),
     case("scram", 16, "login", clients::scram),
     case("command", 800, "command", smtp::commands),
@@ -67,4 +67,7 @@ pub const ALL: [Case; 29] = [
     case("kumo-json", 300, "event", outlets::kumo),
     case("redacted", 300, "event", outlets::redacted),
     case("webhook", 300, "event", outlets::webhook),
+    case("stream", 300, "event", outlets::stream),
+    case("analytics", 300, "event", outlets::analytics),
+    case("watched", 300, "event", outlets::watched),
 ];

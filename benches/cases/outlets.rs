@@ -1,11 +1,14 @@
-//! What is made of events: lines of logs in their formats, and batches of webhooks.
+//! What is made of events: lines of logs in their formats, batches of webhooks and streams, counts, and what is told to who watches.
 
 use std::hint::black_box;
 use std::time::Duration;
 
 use relevo::config::LogFormat;
+use relevo::control::analytics::roll::Pending;
 use relevo::control::outlet::{Redact, Shape};
 use relevo::control::outward::Batch;
+use relevo::control::stream::Commands;
+use relevo::control::streams::lines::{Lines, Wanted};
 use relevo::control::webhook::batch::{Events, signature};
 
 use super::Routine;
@@ -79,4 +82,77 @@ impl Routine for Batches {
 /// A batch of three hundred events, signed.
 pub fn webhook() -> Box<dyn Routine> {
     Box::new(Batches)
+}
+
+struct ToRedis;
+
+impl Routine for ToRedis {
+    fn run(&mut self) {
+        let mut batch = Commands::new("relevo", 1_000_000);
+        for _ in 0..100 {
+            for line in LINES {
+                batch.add(black_box(line.as_bytes()), Duration::ZERO);
+            }
+        }
+        batch.finish();
+        black_box(batch.bytes());
+    }
+}
+
+/// A batch of three hundred events for a stream of Redis.
+pub fn stream() -> Box<dyn Routine> {
+    Box::new(ToRedis)
+}
+
+/// So many lines as the journal writes at once.
+fn lines() -> Vec<u8> {
+    LINES.concat().repeat(100).into_bytes()
+}
+
+struct Counted {
+    lines: Vec<u8>,
+    pending: Pending,
+}
+
+impl Routine for Counted {
+    fn run(&mut self) {
+        self.pending.read(black_box(&self.lines));
+        assert!(self.pending.recipients() > 0);
+        self.pending.clear();
+    }
+}
+
+/// Three hundred events are counted for analytics.
+pub fn analytics() -> Box<dyn Routine> {
+    Box::new(Counted { lines: lines(), pending: Pending::default() })
+}
+
+struct Watched {
+    lines: Vec<u8>,
+    readers: Vec<Wanted>,
+    out: Vec<u8>,
+}
+
+impl Routine for Watched {
+    fn run(&mut self) {
+        let lines = Lines::of(black_box(&self.lines), 0);
+        for wanted in &self.readers {
+            if let Some(text) = lines.whole(wanted) {
+                black_box(text);
+                continue;
+            }
+            self.out.clear();
+            lines.write(wanted, &mut self.out);
+            black_box(&self.out);
+        }
+    }
+}
+
+/// Three hundred events are rendered for ten who watch: five want all of them, four those of one domain, one bounces.
+pub fn watched() -> Box<dyn Routine> {
+    let wanted = |events, domain| Wanted::new(events, domain).unwrap_or_default();
+    let all = (0..5).map(|_| wanted(Some("all"), None));
+    let of_one = (0..4).map(|_| wanted(Some("all"), Some("mail.example")));
+    let readers = all.chain(of_one).chain([wanted(Some("bounced"), None)]).collect();
+    Box::new(Watched { lines: lines(), readers, out: Vec::new() })
 }

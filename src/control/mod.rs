@@ -42,7 +42,7 @@ mod public;
 pub mod sts;
 pub mod store;
 pub mod stream;
-mod streams;
+pub mod streams;
 pub mod suppression;
 mod thread;
 mod upgrade;

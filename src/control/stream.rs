@@ -35,11 +35,24 @@ struct Link {
 }
 
 /// Events that go together, as commands.
-struct Commands {
+#[derive(Debug)]
+pub struct Commands {
     key: Box<str>,
     length: u64,
     bytes: Vec<u8>,
     count: usize,
+}
+
+impl Commands {
+    /// For this stream, which is to have about so many entries.
+    pub fn new(key: &str, length: u64) -> Commands {
+        Commands { key: key.into(), length, bytes: Vec::new(), count: 0 }
+    }
+
+    /// As they are sent.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl Batch for Commands {
@@ -76,8 +89,7 @@ impl Batch for Commands {
 impl Stream {
     /// Begins where it was, or with what is told from now on.
     pub fn open(config: &StreamConfig, journal: &Journal) -> io::Result<Stream> {
-        let (key, length) = (config.key.clone(), config.length);
-        let batch = Commands { key, length, bytes: Vec::new(), count: 0 };
+        let batch = Commands::new(&config.key, config.length);
         let addressee = Addressee {
             name: config.name(),
             again: limits::STREAM_FAILED_AGAIN,

@@ -1,5 +1,7 @@
 //! What whoever may only read is shown shortened: addresses, where `control.redact` says so.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::shape::overview::{Overview, SitesPage};
@@ -75,7 +77,7 @@ impl Veil {
     fn said(self, own: &Own, words: &mut String) {
         self.words(words);
         if self.is_on() {
-            *words = own.hide(words);
+            *words = own.hide(Cow::Owned(std::mem::take(words))).into_owned();
         }
     }
 

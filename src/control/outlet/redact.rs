@@ -1,6 +1,7 @@
 //! Addresses made unreadable: one person stays one, in all lines and over restarts, and nobody without the key finds out who it is by trying
 //! addresses.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -47,7 +48,10 @@ impl Redact {
     }
 
     /// The same of each address in a text: hosts quote them in replies, and operators in filters.
-    fn text(&self, text: &str) -> String {
+    fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if !has_address(text) {
+            return Cow::Borrowed(text);
+        }
         let is_part = |letter: char| !letter.is_whitespace() && !"<>()[]\"',;:".contains(letter);
         let mut shown = String::with_capacity(text.len());
         let mut rest = text;
@@ -59,7 +63,7 @@ impl Redact {
             shown.push_str(&behind[..more]);
             rest = &behind[more..];
         }
-        shown
+        Cow::Owned(shown)
     }
 
     /// A word that may be an address, have one behind a `key=`, or be a URL that has one in it.
@@ -109,15 +113,15 @@ impl Redact {
         }
         for name in ["reply", "filter", "reason", "envid"] {
             let text = line.text(name).into_owned();
-            if !text.is_empty() {
-                line.put(name, as_json(&own.hide(&self.text(&text))));
+            if let Cow::Owned(shown) = own.hide(self.text(&text)) {
+                line.put(name, as_json(&shown));
             }
         }
         // Words of a campaign are words: no local part is looked for.
         for name in ["campaign", "helo", "hop"] {
             let text = line.text(name).into_owned();
-            if text.contains('@') || text.contains("%40") {
-                line.put(name, as_json(&self.text(&text)));
+            if let Cow::Owned(shown) = self.text(&text) {
+                line.put(name, as_json(&shown));
             }
         }
     }
@@ -127,7 +131,11 @@ impl Redact {
 pub(in crate::control) fn names_recipient(sender: &str, own: &Own) -> bool {
     let local = sender.rsplit_once('@').map_or(sender, |(local, _)| local);
     let has_domain = local.split_once('=').is_some_and(|(_, behind)| behind.contains('.'));
-    has_domain || local.contains('@') || local.contains("%40") || own.is_marked_in(local)
+    has_domain || has_address(local) || own.is_marked_in(local)
+}
+
+fn has_address(text: &str) -> bool {
+    text.contains('@') || text.contains("%40")
 }
 
 /// Where a local part begins in what stands before the `%40` of a URL.

@@ -11,7 +11,7 @@ use crate::names::events::Kind;
 
 /// Some lines, in order.
 #[derive(Clone, Debug)]
-pub(super) struct Lines {
+pub struct Lines {
     /// The number of the first, over all that were handed on or passed over.
     pub(super) first: u64,
     /// As server-sent events, one behind the other.
@@ -39,7 +39,7 @@ struct Line {
 
 /// Which lines a reader wants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::control) struct Wanted {
+pub struct Wanted {
     /// One bit a kind; 0: none.
     kinds: u64,
     /// What stands behind the last letter of a recipient's local part: `@example.org"`, lower case.
@@ -53,7 +53,7 @@ const BEHIND: &[u8] = b"\n\n";
 
 impl Lines {
     /// Renders what the journal took.
-    pub(super) fn of(lines: &[u8], first: u64) -> Lines {
+    pub fn of(lines: &[u8], first: u64) -> Lines {
         let mut text = Vec::with_capacity(lines.len() + lines.len() / 8);
         let mut all = Vec::new();
         for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
@@ -72,13 +72,13 @@ impl Lines {
     }
 
     /// All of them as they are, where that is what is wanted: nothing is copied for another reader of the same.
-    pub(super) fn whole(&self, wanted: &Wanted) -> Option<Bytes> {
+    pub fn whole(&self, wanted: &Wanted) -> Option<Bytes> {
         let all = wanted.kinds == u64::MAX && wanted.domain.is_none() && wanted.veil.kind().is_none();
         all.then(|| self.text.clone())
     }
 
     /// Appends those that are wanted. Whether they were rendered for that, which takes a while.
-    pub(super) fn write(&self, wanted: &Wanted, out: &mut Vec<u8>) -> bool {
+    pub fn write(&self, wanted: &Wanted, out: &mut Vec<u8>) -> bool {
         let kind = wanted.veil.kind();
         let (mut veiled, mut is_new) = (None, false);
         for (place, line) in self.lines.iter().enumerate() {
@@ -140,7 +140,7 @@ fn kind(line: &[u8]) -> Option<u8> {
 
 impl Wanted {
     /// Lines of these kinds, by their names with commas between; of a domain, if that is said. `Err`: a name that is none.
-    pub(in crate::control) fn new(events: Option<&str>, domain: Option<&str>) -> Result<Wanted, String> {
+    pub fn new(events: Option<&str>, domain: Option<&str>) -> Result<Wanted, String> {
         let mut kinds = 0;
         match events {
             None | Some("all") => kinds = u64::MAX,

@@ -19,7 +19,7 @@ use crate::limits;
 use lines::Lines;
 pub(super) use lines::Wanted;
 
-mod lines;
+pub mod lines;
 
 /// That a connection is a stream: it may live, for as long as what it is told is taken.
 #[derive(Clone, Debug, Default)]
