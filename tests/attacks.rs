@@ -94,34 +94,3 @@ stories!("excess.py";
     sizes_of_portions,
     plain_text_behind_starttls,
 );
-
-// Standard error, the log, the disk and control's HTTP.
-stories!("surroundings.py";
-    nobody_reads_standard_error,
-    nobody_reads_a_socket_either,
-    standard_error_is_closed_or_full,
-    a_storm_is_told_as_a_number,
-    a_log_that_is_a_pipe,
-    a_log_that_cannot_be,
-    a_log_on_a_full_disk_has_no_torn_lines,
-    what_a_full_disk_refuses_the_next_start_writes,
-    the_log_is_opened_again_by_a_signal,
-    descriptors_used_up,
-    signals_of_others_end_nothing,
-    no_room_is_said,
-    half_requests,
-    a_body_that_never_comes,
-    names_of_others_are_refused,
-    modes_whatever_the_umask,
-    stops_whatever_hangs,
-);
-
-// What operators decide: control.db, and the requests of the control socket.
-stories!("decisions.py";
-    control_db_is_damaged,
-    control_db_is_no_file,
-    control_db_is_locked,
-    requests_that_make_no_sense,
-    huge_bodies,
-    a_thousand_at_once,
-);

@@ -1,4 +1,4 @@
-"""Attacks on what operators decide: `control.db` and the requests of the control socket. `decisions.py STORY BINARY`. Called by tests/attacks.rs, one test a story."""
+"""Attacks on what operators decide: `control.db` and the requests of the control socket. `decisions.py STORY BINARY`. Called by tests/surroundings.rs, one test a story."""
 import json
 import os
 import socket
