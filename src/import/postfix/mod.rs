@@ -1,0 +1,55 @@
+//! Postfix: main.cf, master.cf and the maps that they name.
+//!
+//! [`parameters`] and [`services`] read the two files, [`maps`] the maps. Then each part of what we can say takes what it needs of them:
+//! [`listeners`], [`routes`], [`senders`], [`settings`]; [`others`] says what is to be said of the rest.
+
+mod parameters;
+mod services;
+mod maps;
+mod listeners;
+mod routes;
+mod hops;
+mod senders;
+mod settings;
+mod restrictions;
+mod others;
+
+use super::library::Missing;
+use super::{Id, ImportError, Imported, Library, Terms};
+use parameters::Parameters;
+use services::Service;
+
+/// All of the original, and what is made of it.
+struct Reader<'a, 'f> {
+    directory: String,
+    library: &'a mut Library<'f>,
+    terms: &'a Terms,
+    main: Parameters,
+    services: Vec<Service>,
+    /// Domains that are taken from anybody, once they are known, and what they are from.
+    taken: Option<(Vec<String>, Vec<Id>)>,
+    out: Imported,
+}
+
+/// Reads the directory that has main.cf.
+pub fn import(directory: &str, library: &mut Library<'_>, terms: &Terms) -> Result<Imported, ImportError> {
+    let directory = directory.trim_end_matches('/').to_owned();
+    let mut out = Imported::default();
+    let path = format!("{directory}/main.cf");
+    let text = library.text(&path).map_err(|missing| missing.needed(&path))?;
+    let main = Parameters::read(&text, &mut out.ledger)?;
+    let path = format!("{directory}/master.cf");
+    let services = match library.text(&path) {
+        Ok(text) => services::read(&text, &mut out.ledger)?,
+        Err(Missing::Unread(_)) => vec![Service::usual()],
+        Err(Missing::Broken(error)) => return Err(error),
+    };
+    let mut reader = Reader { directory, library, terms, main, services, taken: None, out };
+    reader.settings()?;
+    reader.listeners()?;
+    reader.routes()?;
+    reader.senders()?;
+    reader.restrictions()?;
+    reader.others();
+    Ok(reader.out.finish(terms))
+}
