@@ -78,7 +78,12 @@ impl Draft {
 
     /// One more section, of which there may be several.
     pub fn push(&mut self, head: &str, from: &[Id]) -> &mut Section {
-        self.sections.push(Section { head: head.to_owned(), from: from.to_vec(), lines: Vec::new(), off: None });
+        self.sections.push(Section {
+            head: head.to_owned(),
+            from: from.to_vec(),
+            lines: Vec::new(),
+            off: None,
+        });
         let last = self.sections.len() - 1;
         &mut self.sections[last]
     }

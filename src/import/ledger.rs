@@ -128,7 +128,9 @@ impl Ledger {
     pub(super) fn close(&mut self) {
         for directive in self.all.iter_mut().filter(|one| one.outcome.is_none()) {
             directive.outcome = Some(Outcome::Unknown);
-            directive.words.push_str("the importer does not know it: look it up, and say it in relevo's words");
+            directive
+                .words
+                .push_str("the importer does not know it: look it up, and say it in relevo's words");
         }
     }
 

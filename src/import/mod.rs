@@ -10,7 +10,7 @@ pub mod draft;
 pub mod words;
 pub mod prove;
 mod accounts;
-mod report;
+mod imported;
 pub mod postfix;
 pub mod pmta;
 pub mod kumo;
@@ -20,46 +20,6 @@ mod tests;
 
 pub use accounts::Account;
 pub use draft::Draft;
+pub use imported::{Imported, Terms};
 pub use ledger::{Directive, Id, Ledger, Outcome};
 pub use library::{ImportError, Library};
-
-/// What does not stand in the original.
-#[derive(Clone, Debug)]
-pub struct Terms {
-    /// Where what is made will lie: an absolute path.
-    pub at: String,
-    /// The day that warm-up plans begin, as 2026-12-01.
-    pub today: String,
-}
-
-/// What came of it.
-#[derive(Debug, Default)]
-pub struct Imported {
-    /// `relevo.toml`
-    pub relevo: Draft,
-    /// `shaping.toml`
-    pub shaping: Draft,
-    /// Who logs in; their passwords are hashed by whoever writes the file. None: nobody does.
-    pub accounts: Option<Vec<Account>>,
-    /// Further files: keys and passwords, by their paths below [`Terms::at`].
-    pub files: Vec<(String, String)>,
-    /// Each directive of the original.
-    pub ledger: Ledger,
-}
-
-impl Imported {
-    /// The last steps of every reader: the shaping file is named, what would be refused is taken out, what nobody knew is called so.
-    fn finish(mut self, terms: &Terms) -> Imported {
-        if !self.shaping.is_empty() {
-            let path = words::quoted(&format!("{}/shaping.toml", terms.at));
-            self.relevo.set("[shaping]", "files", &format!("[{path}]"), &[]);
-        }
-        if self.accounts.is_some() {
-            let path = words::quoted(&format!("{}/accounts.toml", terms.at));
-            self.relevo.set("[auth]", "accounts", &path, &[]);
-        }
-        prove::prove(&mut self);
-        self.ledger.close();
-        self
-    }
-}

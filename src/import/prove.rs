@@ -3,16 +3,32 @@
 use std::path::Path;
 
 use super::draft::{Draft, Spot};
+use super::imported::{Imported, TITLE, Terms};
 use super::ledger::Ledger;
-use super::{Imported, report};
+use super::words::quoted;
 use crate::config::{Config, ConfigError};
 use crate::limits;
 use crate::shaping::check::check;
 use crate::shaping::file::File;
 use crate::shaping::layers::Shaping;
 
+/// The last steps of every reader: files are named, what would be refused is taken out, what nobody knew is called so.
+pub(super) fn finish(mut imported: Imported, terms: &Terms) -> Imported {
+    if !imported.shaping.is_empty() {
+        let path = quoted(&format!("{}/shaping.toml", terms.at));
+        imported.relevo.set("[shaping]", "files", &format!("[{path}]"), &[]);
+    }
+    if imported.accounts.is_some() {
+        let path = quoted(&format!("{}/accounts.toml", terms.at));
+        imported.relevo.set("[auth]", "accounts", &path, &[]);
+    }
+    prove(&mut imported);
+    imported.ledger.close();
+    imported
+}
+
 /// Takes out what would be refused, until nothing is.
-pub(super) fn prove(imported: &mut Imported) {
+fn prove(imported: &mut Imported) {
     settle(&mut imported.relevo, &mut imported.ledger, refused_configuration);
     settle(&mut imported.shaping, &mut imported.ledger, refused_shaping);
 }
@@ -37,7 +53,7 @@ pub fn refused_shaping(text: &str) -> Vec<ConfigError> {
 
 fn settle(draft: &mut Draft, ledger: &mut Ledger, refused: fn(&str) -> Vec<ConfigError>) {
     for _ in 0..limits::IMPORT_ROUNDS_MAX {
-        let (text, spots) = draft.render(report::TITLE, ledger);
+        let (text, spots) = draft.render(TITLE, ledger);
         let errors = refused(&text);
         let mut changed = false;
         for error in errors {
@@ -51,13 +67,19 @@ fn settle(draft: &mut Draft, ledger: &mut Ledger, refused: fn(&str) -> Vec<Confi
 }
 
 /// Whether anything was left to take out there. A key that is missed has the whole section go.
-fn take_out(draft: &mut Draft, ledger: &mut Ledger, Spot { section, line }: Spot, error: &ConfigError) -> bool {
+fn take_out(
+    draft: &mut Draft,
+    ledger: &mut Ledger,
+    Spot { section, line }: Spot,
+    error: &ConfigError,
+) -> bool {
     let Some(section) = draft.sections.get_mut(section).filter(|section| section.off.is_none()) else {
         return false;
     };
     let why = super::words::shown(&error.problem);
     let words = format!("relevo refuses it: {why}");
-    let is_all = |at: usize| section.lines.iter().enumerate().all(|(other, line)| other == at || line.off.is_some());
+    let is_all =
+        |at: usize| section.lines.iter().enumerate().all(|(other, line)| other == at || line.off.is_some());
     if let Some(at) = line.filter(|at| !is_all(*at)) {
         let line = &mut section.lines[at];
         if line.off.is_none() {

@@ -27,7 +27,11 @@ pub fn shown(text: &str) -> String {
             line.push(' ');
         }
         // Marks that turn the direction of text would show a line as another one.
-        line.push(if matches!(letter, '\u{200e}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}') { '?' } else { letter });
+        line.push(if matches!(letter, '\u{200e}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}') {
+            '?'
+        } else {
+            letter
+        });
     }
     match line.char_indices().nth(limits::IMPORT_TEXT_MAX) {
         Some((end, _)) => format!("{}…", &line[..end]),

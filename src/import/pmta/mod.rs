@@ -1,7 +1,57 @@
-//! PowerMTA.
-use super::{Imported, ImportError, Library, Terms};
+//! PowerMTA: its configuration, with what it includes.
+//!
+//! [`parse`] makes a tree of directives and blocks. [`names`] knows macros and roll-ups, [`identities`] virtual MTAs, [`domains`] what
+//! `<domain>` says, [`patterns`] what replies do, [`intake`] who may send, [`logs`] what is written; [`others`] speaks of the rest.
+
+mod reader;
+mod parse;
+mod values;
+mod names;
+mod rollups;
+mod scope;
+mod identities;
+mod domains;
+mod limits_of;
+mod backoff;
+mod patterns;
+mod intake;
+mod clients;
+mod signing;
+mod logs;
+mod others;
+
+use std::collections::BTreeMap;
+
+use super::prove::finish;
+use super::{ImportError, Imported, Library, Terms};
+use names::Names;
+use reader::Reader;
 
 /// Reads a configuration.
-pub fn import(_file: &str, _library: &mut Library<'_>, terms: &Terms) -> Result<Imported, ImportError> {
-    Ok(Imported::default().finish(terms))
+pub fn import(file: &str, library: &mut Library<'_>, terms: &Terms) -> Result<Imported, ImportError> {
+    let mut out = Imported::default();
+    let tree = parse::read(file, library, &mut out.ledger)?;
+    let names = Names::of(&tree, &mut out.ledger);
+    let blocks = |name: &str| tree.iter().filter(|node| node.is(name)).cloned().collect::<Vec<_>>();
+    let lists = blocks("<smtp-pattern-list").into_iter().map(|node| (node.value.clone(), node)).collect();
+    let defaults = blocks("<domain").into_iter().filter(|node| node.value == "*").collect();
+    let mut reader = Reader {
+        library,
+        terms,
+        names,
+        sources: BTreeMap::new(),
+        lists,
+        defaults,
+        keys: BTreeMap::new(),
+        out,
+    };
+    identities::identities(&mut reader, &tree);
+    rollups::rollups(&mut reader, &tree);
+    domains::domains(&mut reader, &tree);
+    patterns::patterns(&mut reader, &tree);
+    intake::intake(&mut reader, &tree);
+    signing::signing(&mut reader, &tree);
+    logs::logs(&mut reader, &tree);
+    others::others(&mut reader, &tree);
+    Ok(finish(reader.out, terms))
 }

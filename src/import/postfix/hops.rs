@@ -1,8 +1,8 @@
 //! `transport:nexthop`, as Postfix writes where mail goes.
 
-use super::Reader;
 use super::listeners::port;
 use super::parameters::items;
+use super::reader::Reader;
 use crate::import::words::{self, quoted};
 
 /// A host that mail goes to.
@@ -57,7 +57,12 @@ pub(super) fn hop(text: &str) -> Option<Hop> {
     if !address && !words::is_domain(host) {
         return None;
     }
-    Some(Hop { written: text.to_ascii_lowercase(), host: host.to_ascii_lowercase(), port, by_mx: by_mx && !address })
+    Some(Hop {
+        written: text.to_ascii_lowercase(),
+        host: host.to_ascii_lowercase(),
+        port,
+        by_mx: by_mx && !address,
+    })
 }
 
 impl Hop {
@@ -93,64 +98,62 @@ impl Target {
     }
 }
 
-impl Reader<'_, '_> {
-    /// The client of this name that master.cf has.
-    pub(super) fn client(&self, name: &str) -> Option<usize> {
-        let is_it = |service: &super::Service| {
-            service.name == name && service.kind == "unix" && matches!(service.command.as_str(), "smtp" | "lmtp")
-        };
-        self.services.iter().position(is_it)
-    }
+/// The client of this name that master.cf has.
+pub(super) fn client(reader: &Reader<'_, '_>, name: &str) -> Option<usize> {
+    let is_it = |service: &super::services::Service| {
+        service.name == name && service.kind == "unix" && matches!(service.command.as_str(), "smtp" | "lmtp")
+    };
+    reader.services.iter().position(is_it)
+}
 
-    /// What `transport:nexthop` means, and which service it names.
-    pub(super) fn target(&self, text: &str) -> (Target, Option<usize>) {
-        let (transport, next) = text.trim().split_once(':').unwrap_or((text.trim(), ""));
-        let client = self.client(transport);
-        let lmtp = transport == "lmtp" || client.is_some_and(|at| self.services[at].command == "lmtp");
-        let known = client.is_some() || matches!(transport, "" | "smtp" | "relay" | "lmtp");
-        let target = match transport {
-            "discard" => Target::Discard,
-            "error" => Target::Reject(next.trim().to_owned()),
-            "retry" => Target::Nowhere(
-                "mail that is to wait: relevo suspend --domain DOMAIN --for 1d holds it".to_owned(),
-            ),
-            "local" | "virtual" => Target::Nowhere(
-                "there are no mailboxes here: give the domain a [[route]] to a mail store, as lmtp://host or lmtp:/path".to_owned(),
-            ),
-            _ if !known => Target::Nowhere(format!(
-                "{}: a command that takes mail from Postfix; give it an SMTP or LMTP port, and the domain a [[route]] there",
-                words::shown(transport)
-            )),
-            _ if next.trim().is_empty() => Target::Mx,
-            _ if next.trim().starts_with("unix:") => {
-                let path = next.trim().trim_start_matches("unix:");
-                match path.starts_with('/') {
-                    true => Target::Socket(path.to_owned()),
-                    false => {
-                        let queue = self.main.expand("$queue_directory");
-                        Target::Socket(format!("{queue}/{path}"))
-                    }
+/// What `transport:nexthop` means, and which service it names.
+pub(super) fn target(reader: &Reader<'_, '_>, text: &str) -> (Target, Option<usize>) {
+    let (transport, next) = text.trim().split_once(':').unwrap_or((text.trim(), ""));
+    let client = self::client(reader, transport);
+    let lmtp = transport == "lmtp" || client.is_some_and(|at| reader.services[at].command == "lmtp");
+    let known = client.is_some() || matches!(transport, "" | "smtp" | "relay" | "lmtp");
+    let target = match transport {
+        "discard" => Target::Discard,
+        "error" => Target::Reject(next.trim().to_owned()),
+        "retry" => Target::Nowhere(
+            "mail that is to wait: relevo suspend --domain DOMAIN --for 1d holds it".to_owned(),
+        ),
+        "local" | "virtual" => Target::Nowhere(
+            "there are no mailboxes here: give the domain a [[route]] to a mail store, as lmtp://host or lmtp:/path".to_owned(),
+        ),
+        _ if !known => Target::Nowhere(format!(
+            "{}: a command that takes mail from Postfix; give it an SMTP or LMTP port, and the domain a [[route]] there",
+            words::shown(transport)
+        )),
+        _ if next.trim().is_empty() => Target::Mx,
+        _ if next.trim().starts_with("unix:") => {
+            let path = next.trim().trim_start_matches("unix:");
+            match path.starts_with('/') {
+                true => Target::Socket(path.to_owned()),
+                false => {
+                    let queue = reader.main.expand("$queue_directory");
+                    Target::Socket(format!("{queue}/{path}"))
                 }
             }
-            _ => self.hosts(next, (lmtp, client)),
-        };
-        (target, client)
-    }
-
-    fn hosts(&self, next: &str, (lmtp, client): (bool, Option<usize>)) -> Target {
-        let wrapped = client
-            .and_then(|at| self.services[at].options.get("smtp_tls_wrappermode"))
-            .map(|one| one.value.clone())
-            .or_else(|| self.main.get("smtp_tls_wrappermode").map(|(value, _)| value));
-        let scheme = match (lmtp, wrapped.is_some_and(|value| words::yes(&value))) {
-            (true, _) => "lmtp",
-            (false, true) => "smtps",
-            (false, false) => "smtp",
-        };
-        let hops: Option<Vec<Hop>> = items(next).iter().map(|one| hop(one)).collect();
-        match hops {
-            Some(hops) if !hops.is_empty() && hops.len() <= 16 => Target::Hosts(scheme, hops),
-            _ => Target::Nowhere(format!("{}: no host that can be named in a route", words::shown(next))),
         }
+        _ => self::hosts(reader, next, (lmtp, client)),
+    };
+    (target, client)
+}
+
+fn hosts(reader: &Reader<'_, '_>, next: &str, (lmtp, client): (bool, Option<usize>)) -> Target {
+    let wrapped = client
+        .and_then(|at| reader.services[at].options.get("smtp_tls_wrappermode"))
+        .map(|one| one.value.clone())
+        .or_else(|| reader.main.get("smtp_tls_wrappermode").map(|(value, _)| value));
+    let scheme = match (lmtp, wrapped.is_some_and(|value| words::yes(&value))) {
+        (true, _) => "lmtp",
+        (false, true) => "smtps",
+        (false, false) => "smtp",
+    };
+    let hops: Option<Vec<Hop>> = items(next).iter().map(|one| hop(one)).collect();
+    match hops {
+        Some(hops) if !hops.is_empty() && hops.len() <= 16 => Target::Hosts(scheme, hops),
+        _ => Target::Nowhere(format!("{}: no host that can be named in a route", words::shown(next))),
     }
 }

@@ -3,6 +3,7 @@
 //! [`parameters`] and [`services`] read the two files, [`maps`] the maps. Then each part of what we can say takes what it needs of them:
 //! [`listeners`], [`routes`], [`senders`], [`settings`]; [`others`] says what is to be said of the rest.
 
+mod reader;
 mod parameters;
 mod services;
 mod maps;
@@ -15,21 +16,11 @@ mod restrictions;
 mod others;
 
 use super::library::Missing;
-use super::{Id, ImportError, Imported, Library, Terms};
+use super::prove::finish;
+use super::{ImportError, Imported, Library, Terms};
 use parameters::Parameters;
+use reader::Reader;
 use services::Service;
-
-/// All of the original, and what is made of it.
-struct Reader<'a, 'f> {
-    directory: String,
-    library: &'a mut Library<'f>,
-    terms: &'a Terms,
-    main: Parameters,
-    services: Vec<Service>,
-    /// Domains that are taken from anybody, once they are known, and what they are from.
-    taken: Option<(Vec<String>, Vec<Id>)>,
-    out: Imported,
-}
 
 /// Reads the directory that has main.cf.
 pub fn import(directory: &str, library: &mut Library<'_>, terms: &Terms) -> Result<Imported, ImportError> {
@@ -45,11 +36,11 @@ pub fn import(directory: &str, library: &mut Library<'_>, terms: &Terms) -> Resu
         Err(Missing::Broken(error)) => return Err(error),
     };
     let mut reader = Reader { directory, library, terms, main, services, taken: None, out };
-    reader.settings()?;
-    reader.listeners()?;
-    reader.routes()?;
-    reader.senders()?;
-    reader.restrictions()?;
-    reader.others();
-    Ok(reader.out.finish(terms))
+    settings::settings(&mut reader)?;
+    listeners::listeners(&mut reader)?;
+    routes::routes(&mut reader)?;
+    senders::senders(&mut reader)?;
+    restrictions::restrictions(&mut reader)?;
+    others::others(&mut reader);
+    Ok(finish(reader.out, terms))
 }

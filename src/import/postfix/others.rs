@@ -1,6 +1,6 @@
 //! What is to be said of all that nothing was made of.
 
-use super::Reader;
+use super::reader::Reader;
 use crate::import::Id;
 
 /// Of Postfix's own processes, files and programs, or what holds here anyway.
@@ -31,15 +31,24 @@ const USUAL: &str = "alias_database biff append_dot_mydomain append_at_myorigin 
 const NONE: [(&str, &str); 42] = [
     ("bounce_queue_lifetime", "notifications wait as long as other mail: retry.expire"),
     ("soft_bounce", "no reply is made softer: suspend what you are testing, relevo suspend"),
-    ("content_filter", "a filter that speaks SMTP is a [[route]] and a second [[listener]]; one that judges is asked by [hook]"),
+    (
+        "content_filter",
+        "a filter that speaks SMTP is a [[route]] and a second [[listener]]; one that judges is asked by [hook]",
+    ),
     ("smtpd_proxy_filter", "ask the filter by [hook], or put it in front (xclient_from)"),
     ("smtpd_milters", "OpenDKIM: relevo signs itself ([dkim] keys, docs/dkim.md); others: ask by [hook]"),
     ("non_smtpd_milters", "OpenDKIM: relevo signs itself ([dkim] keys, docs/dkim.md); others: ask by [hook]"),
     ("milter_default_action", "[hook] fail = \"accept\" or \"defer\" says it of a hook"),
-    ("virtual_alias_maps", "addresses are not rewritten: do it in the application, or in the mail store behind a [[route]]"),
+    (
+        "virtual_alias_maps",
+        "addresses are not rewritten: do it in the application, or in the mail store behind a [[route]]",
+    ),
     ("alias_maps", "there are no local users: mail to them wants a [[route]] to a mail store"),
     ("canonical_maps", "addresses are not rewritten; a [[rule]] with set.sender gives another reverse path"),
-    ("sender_canonical_maps", "a [[rule]] with match.sender and set.sender gives another reverse path; header fields stay"),
+    (
+        "sender_canonical_maps",
+        "a [[rule]] with match.sender and set.sender gives another reverse path; header fields stay",
+    ),
     ("recipient_canonical_maps", "recipients are not rewritten: do it in the application"),
     ("smtp_generic_maps", "a [[rule]] with set.sender gives another reverse path; header fields stay"),
     ("masquerade_domains", "addresses are not rewritten"),
@@ -54,19 +63,37 @@ const NONE: [(&str, &str); 42] = [
     ("bounce_template_file", "the words of notifications are fixed"),
     ("bounce_size_limit", "what a notification has of the message is bounded by itself"),
     ("home_mailbox", "there are no mailboxes: a [[route]] to lmtp:/path or lmtp://host goes to a mail store"),
-    ("mailbox_command", "there are no mailboxes: a [[route]] to lmtp:/path or lmtp://host goes to a mail store"),
-    ("mail_spool_directory", "there are no mailboxes: a [[route]] to lmtp:/path or lmtp://host goes to a mail store"),
+    (
+        "mailbox_command",
+        "there are no mailboxes: a [[route]] to lmtp:/path or lmtp://host goes to a mail store",
+    ),
+    (
+        "mail_spool_directory",
+        "there are no mailboxes: a [[route]] to lmtp:/path or lmtp://host goes to a mail store",
+    ),
     ("luser_relay", "there are no local users"),
     ("proxy_interfaces", "addresses that lead here through NAT: a loop is found by Received fields"),
     ("sender_based_routing", "routes go by the recipient's domain"),
     ("smtp_sender_dependent_authentication", "credentials belong to a route"),
-    ("smtpd_sender_login_maps", "senders of an account: senders = [\"@example.com\"] in accounts.toml (relevo account add --sender)"),
-    ("smtp_tls_CAfile", "authorities are those of this machine, or SSL_CERT_FILE in the environment of relevo run"),
-    ("smtp_tls_CApath", "authorities are those of this machine, or SSL_CERT_DIR in the environment of relevo run"),
+    (
+        "smtpd_sender_login_maps",
+        "senders of an account: senders = [\"@example.com\"] in accounts.toml (relevo account add --sender)",
+    ),
+    (
+        "smtp_tls_CAfile",
+        "authorities are those of this machine, or SSL_CERT_FILE in the environment of relevo run",
+    ),
+    (
+        "smtp_tls_CApath",
+        "authorities are those of this machine, or SSL_CERT_DIR in the environment of relevo run",
+    ),
     ("smtp_tls_cert_file", "no certificate is shown to next hops"),
     ("smtp_tls_key_file", "no certificate is shown to next hops"),
     ("relay_clientcerts", "client_ca of a [[listener]] logs in who shows a certificate of its authorities"),
-    ("smtpd_client_connection_rate_limit", "connections of a client at one time are bounded (connections_per_client), and messages (messages_per_client)"),
+    (
+        "smtpd_client_connection_rate_limit",
+        "connections of a client at one time are bounded (connections_per_client), and messages (messages_per_client)",
+    ),
     ("smtpd_client_auth_rate_limit", "guessers are slowed down by themselves (docs/receiving.md)"),
     ("smtp_data_xfer_timeout", "the time of a body goes by its size"),
     ("smtp_connection_reuse_time_limit", "messages_per_connection bounds messages, not time"),
@@ -77,7 +104,10 @@ const NONE: [(&str, &str); 42] = [
 const FAMILIES: [(&str, &str); 20] = [
     ("postscreen_", "strangers are not screened: put a filter in front where relay_to takes mail from them"),
     ("smtpd_tls_", "TLS 1.2 and 1.3 with the suites of their own are offered"),
-    ("smtp_tls_", "TLS 1.2 and 1.3; a section's enable_tls, a route's tls, MTA-STS and DANE say how (docs/tls.md)"),
+    (
+        "smtp_tls_",
+        "TLS 1.2 and 1.3; a section's enable_tls, a route's tls, MTA-STS and DANE say how (docs/tls.md)",
+    ),
     ("tls_", "TLS 1.2 and 1.3 with suites that are not chosen"),
     ("milter_", "no milter is spoken to: [hook]"),
     ("virtual_", "there are no mailboxes and no aliases: a [[route]] to a mail store"),
@@ -99,53 +129,84 @@ const FAMILIES: [(&str, &str); 20] = [
 
 /// Services that a relay has of its own.
 const DAEMONS: [&str; 24] = [
-    "pickup", "cleanup", "qmgr", "tlsmgr", "trivial-rewrite", "bounce", "verify", "flush", "proxymap", "smtp", "showq", "error", "discard", "local",
-    "virtual", "lmtp", "anvil", "scache", "postlogd", "tlsproxy", "dnsblog", "nqmgr", "oqmgr", "qmqpd",
+    "pickup",
+    "cleanup",
+    "qmgr",
+    "tlsmgr",
+    "trivial-rewrite",
+    "bounce",
+    "verify",
+    "flush",
+    "proxymap",
+    "smtp",
+    "showq",
+    "error",
+    "discard",
+    "local",
+    "virtual",
+    "lmtp",
+    "anvil",
+    "scache",
+    "postlogd",
+    "tlsproxy",
+    "dnsblog",
+    "nqmgr",
+    "oqmgr",
+    "qmqpd",
 ];
 
-impl Reader<'_, '_> {
-    pub(super) fn others(&mut self) {
-        let all: Vec<(String, Id)> = self.main.all().map(|(name, one)| (name.to_owned(), one.id)).collect();
-        for (name, id) in all {
-            self.other(&name, id);
-        }
-        for at in 0..self.services.len() {
-            let service = &self.services[at];
-            let (id, command) = (service.id, service.command.clone());
-            let options: Vec<(String, Id)> = service.options.iter().map(|(name, one)| (name.clone(), one.id)).collect();
-            if let Some(id) = id.filter(|id| !self.out.ledger.is_marked(*id)) {
-                match command.as_str() {
-                    "pipe" | "spawn" => self.out.ledger.none(id, "no command is run for mail: give it an SMTP or LMTP port, and a [[route]] there"),
-                    command if DAEMONS.contains(&command) => self.out.ledger.usual(id, "of Postfix's own processes"),
-                    _ => {}
+pub(super) fn others(reader: &mut Reader<'_, '_>) {
+    let all: Vec<(String, Id)> = reader.main.all().map(|(name, one)| (name.to_owned(), one.id)).collect();
+    for (name, id) in all {
+        self::other(reader, &name, id);
+    }
+    for at in 0..reader.services.len() {
+        let service = &reader.services[at];
+        let (id, command) = (service.id, service.command.clone());
+        let options: Vec<(String, Id)> =
+            service.options.iter().map(|(name, one)| (name.clone(), one.id)).collect();
+        if let Some(id) = id.filter(|id| !reader.out.ledger.is_marked(*id)) {
+            match command.as_str() {
+                "pipe" | "spawn" => reader.out.ledger.none(
+                    id,
+                    "no command is run for mail: give it an SMTP or LMTP port, and a [[route]] there",
+                ),
+                command if DAEMONS.contains(&command) => {
+                    reader.out.ledger.usual(id, "of Postfix's own processes")
                 }
+                _ => {}
             }
-            for (name, id) in options {
-                self.other(&name, id);
-            }
+        }
+        for (name, id) in options {
+            self::other(reader, &name, id);
         }
     }
+}
 
-    fn other(&mut self, name: &str, id: Id) {
-        if self.out.ledger.is_marked(id) {
-            return;
-        }
-        let ledger = &mut self.out.ledger;
-        if let Some((_, words)) = NONE.iter().find(|(known, _)| *known == name) {
-            return ledger.none(id, words);
-        }
-        if USUAL.split_whitespace().any(|known| known == name) {
-            return ledger.usual(id, "of Postfix's own, or as it is here anyway");
-        }
-        if self.main.is_named(name) || name == "mydomain" {
-            return ledger.usual(id, "a name for what stands in other values, where it was put in");
-        }
-        if let Some((_, words)) = FAMILIES.iter().find(|(family, _)| name.starts_with(family)) {
-            return ledger.none(id, words);
-        }
-        let of_client = ["_destination_concurrency_limit", "_destination_rate_delay", "_destination_recipient_limit", "_initial_destination_concurrency"];
-        if of_client.iter().any(|suffix| name.ends_with(suffix)) {
-            ledger.none(id, "of a transport that no route goes by; limits of hosts are in shaping.toml");
-        }
+fn other(reader: &mut Reader<'_, '_>, name: &str, id: Id) {
+    if reader.out.ledger.is_marked(id) {
+        return;
+    }
+    let ledger = &mut reader.out.ledger;
+    if let Some((_, words)) = NONE.iter().find(|(known, _)| *known == name) {
+        return ledger.none(id, words);
+    }
+    if USUAL.split_whitespace().any(|known| known == name) {
+        return ledger.usual(id, "of Postfix's own, or as it is here anyway");
+    }
+    if reader.main.is_named(name) || name == "mydomain" {
+        return ledger.usual(id, "a name for what stands in other values, where it was put in");
+    }
+    if let Some((_, words)) = FAMILIES.iter().find(|(family, _)| name.starts_with(family)) {
+        return ledger.none(id, words);
+    }
+    let of_client = [
+        "_destination_concurrency_limit",
+        "_destination_rate_delay",
+        "_destination_recipient_limit",
+        "_initial_destination_concurrency",
+    ];
+    if of_client.iter().any(|suffix| name.ends_with(suffix)) {
+        ledger.none(id, "of a transport that no route goes by; limits of hosts are in shaping.toml");
     }
 }

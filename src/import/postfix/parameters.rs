@@ -1,6 +1,6 @@
 //! main.cf: logical lines, and `$name` in values.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::import::{Id, ImportError, Ledger};
@@ -67,6 +67,8 @@ pub(super) struct Parameter {
 pub(super) struct Parameters {
     all: BTreeMap<String, Parameter>,
     named: RefCell<BTreeSet<String>>,
+    /// Variables that may still be replaced in the value that is looked at: each may name many others.
+    left: Cell<usize>,
 }
 
 impl Parameters {
@@ -98,6 +100,7 @@ impl Parameters {
 
     /// A value with its variables replaced: `$name`, `${name}`, `$(name)`, `${name?text}`, `${name:text}`.
     pub fn expand(&self, value: &str) -> String {
+        self.left.set(limits::IMPORT_LIST_MAX);
         self.expanded(value, 0)
     }
 
@@ -114,7 +117,9 @@ impl Parameters {
             }
             let (inner, after) = variable(rest);
             rest = after;
-            if depth < limits::IMPORT_VARIABLES_MAX && out.len() < limits::IMPORT_VALUE_MAX {
+            let left = self.left.get();
+            if depth < limits::IMPORT_VARIABLES_MAX && out.len() < limits::IMPORT_VALUE_MAX && left > 0 {
+                self.left.set(left - 1);
                 out.push_str(&self.variable(inner, depth));
             }
         }
@@ -154,7 +159,10 @@ impl Parameters {
             let host = self.all.get("myhostname").map(|one| self.expanded(&one.value, depth + 1));
             return host.and_then(|host| Some(host.split_once('.')?.1.to_owned())).unwrap_or_default();
         }
-        BUILT_IN.iter().find(|(known, _)| *known == name).map_or_else(String::new, |(_, value)| (*value).to_owned())
+        BUILT_IN
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map_or_else(String::new, |(_, value)| (*value).to_owned())
     }
 
     /// Whether a value named it.
@@ -193,7 +201,8 @@ fn variable(rest: &str) -> (&str, &str) {
 }
 
 fn without_secret(name: &str, value: &str) -> String {
-    let has_secret = name.contains("password") && ["static:", "inline:"].iter().any(|kind| value.contains(kind));
+    let has_secret =
+        name.contains("password") && ["static:", "inline:"].iter().any(|kind| value.contains(kind));
     match has_secret {
         true => format!("{name} = {}:***", value.split(':').next().unwrap_or_default()),
         false => format!("{name} = {value}"),

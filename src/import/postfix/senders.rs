@@ -1,8 +1,8 @@
 //! By which address mail leaves, and what follows from its sender; TLS towards next hops.
 
-use super::Reader;
 use super::hops::Target;
 use super::parameters::items;
+use super::reader::Reader;
 use crate::import::words::{self, list, quoted};
 use crate::import::{Id, ImportError};
 
@@ -23,153 +23,180 @@ fn level(name: &str) -> Option<(&'static str, &'static str)> {
     LEVELS.iter().find(|(known, _, _)| *known == name).map(|(_, route, site)| (*route, *site))
 }
 
-impl Reader<'_, '_> {
-    pub(super) fn senders(&mut self) -> Result<(), ImportError> {
-        self.own_address();
-        if let Some((value, id)) = self.main.get("sender_dependent_default_transport_maps") {
-            for entry in self.entries(&value, id, false)? {
-                let (target, client) = self.target(&entry.value);
-                let pool = client.and_then(|at| self.source_of(at));
-                let sender = sender_pattern(&entry.key);
-                match (pool, target, sender) {
-                    (Some(pool), Target::Mx, Some(sender)) => {
-                        let section = self.out.relevo.push("[[rule]]", &[]);
-                        section.set("match", &format!("{{ sender = {} }}", quoted(&sender)), &[entry.id]);
-                        section.set("set", &format!("{{ pool = {} }}", quoted(&pool)), &[entry.id]);
-                        self.out.ledger.translated(entry.id);
-                    }
-                    _ => {
-                        let words = "routes go by the recipient's domain; by sender a [[rule]] can choose a pool: sources, and their proxies";
-                        self.out.ledger.none(entry.id, words);
-                    }
+pub(super) fn senders(reader: &mut Reader<'_, '_>) -> Result<(), ImportError> {
+    own_address(reader);
+    if let Some((value, id)) = reader.main.get("sender_dependent_default_transport_maps") {
+        for entry in super::maps::entries(reader, &value, id, false)? {
+            let (target, client) = super::hops::target(reader, &entry.value);
+            let pool = client.and_then(|at| source_of(reader, at));
+            let sender = sender_pattern(&entry.key);
+            match (pool, target, sender) {
+                (Some(pool), Target::Mx, Some(sender)) => {
+                    let section = reader.out.relevo.push("[[rule]]", &[]);
+                    section.set("match", &format!("{{ sender = {} }}", quoted(&sender)), &[entry.id]);
+                    section.set("set", &format!("{{ pool = {} }}", quoted(&pool)), &[entry.id]);
+                    reader.out.ledger.translated(entry.id);
+                }
+                _ => {
+                    let words = "routes go by the recipient's domain; by sender a [[rule]] can choose a pool: sources, and their proxies";
+                    reader.out.ledger.none(entry.id, words);
                 }
             }
         }
-        if let Some((value, id)) = self.main.get("sender_dependent_relayhost_maps") {
-            for entry in self.entries(&value, id, false)? {
-                let words = "routes go by the recipient's domain: send this sender's mail through a relevo of its own with that [[route]], or give it a pool";
-                self.out.ledger.none(entry.id, words);
-            }
-        }
-        Ok(())
     }
-
-    /// `smtp_bind_address`, or several clients in turn.
-    fn own_address(&mut self) {
-        let mut from = Vec::new();
-        let mut lines = Vec::new();
-        for (name, key) in [("smtp_bind_address", "address"), ("smtp_bind_address6", "address6"), ("smtp_helo_name", "ehlo")] {
-            if let Some((value, id)) = self.main.get(name).filter(|one| !one.0.is_empty()) {
-                lines.push((key, quoted(value.trim_matches(['[', ']'])), id));
-                from.push(id);
-            }
-        }
-        if !lines.is_empty() {
-            let section = self.out.relevo.push("[[source]]", &[]);
-            section.set("name", &quoted("main"), &[]);
-            for (key, value, id) in lines {
-                section.set(key, &value, &[id]);
-                self.out.ledger.translated(id);
-            }
-            self.out.relevo.set("[delivery]", "pool", &quoted("main"), &from);
-        }
-        let Some((value, id)) = self.main.get("default_transport") else { return };
-        if let Some(names) = value.strip_prefix("randmap:{").and_then(|rest| rest.strip_suffix('}')) {
-            let clients: Vec<usize> =
-                items(names).iter().filter_map(|name| self.client(name.split(':').next().unwrap_or_default())).collect();
-            let sources: Vec<String> = clients.into_iter().filter_map(|at| self.source_of(at)).collect();
-            if sources.is_empty() {
-                return self.out.ledger.none(id, "none of these clients has an address of its own");
-            }
-            let section = self.out.relevo.push("[[pool]]", &[]);
-            section.set("name", &quoted("rotation"), &[id]);
-            section.set("sources", &list(&sources), &[id]);
-            self.out.relevo.set("[delivery]", "pool", &quoted("rotation"), &[id]);
-            self.out.ledger.differs(id, "a message stays with its source for its retries");
-        } else if !self.out.ledger.is_marked(id) {
-            self.out.ledger.usual(id, "by SMTP to the MX");
+    if let Some((value, id)) = reader.main.get("sender_dependent_relayhost_maps") {
+        for entry in super::maps::entries(reader, &value, id, false)? {
+            let words = "routes go by the recipient's domain: send this sender's mail through a relevo of its own with that [[route]], or give it a pool";
+            reader.out.ledger.none(entry.id, words);
         }
     }
+    Ok(())
+}
 
-    /// The source of a client of master.cf that has an address or a name of its own; it is made when it is asked for first.
-    pub(super) fn source_of(&mut self, at: usize) -> Option<String> {
-        let service = &self.services[at];
-        let name = words::name(&service.name);
-        let mut lines = Vec::new();
-        for (option, key) in [("smtp_bind_address", "address"), ("smtp_bind_address6", "address6"), ("smtp_helo_name", "ehlo"), ("myhostname", "ehlo")] {
-            if let Some(one) = service.options.get(option) {
-                lines.push((key, quoted(self.main.expand(&one.value).trim_matches(['[', ']'])), one.id));
-            }
+/// `smtp_bind_address`, or several clients in turn.
+fn own_address(reader: &mut Reader<'_, '_>) {
+    let mut from = Vec::new();
+    let mut lines = Vec::new();
+    for (name, key) in
+        [("smtp_bind_address", "address"), ("smtp_bind_address6", "address6"), ("smtp_helo_name", "ehlo")]
+    {
+        if let Some((value, id)) = reader.main.get(name).filter(|one| !one.0.is_empty()) {
+            lines.push((key, quoted(value.trim_matches(['[', ']'])), id));
+            from.push(id);
         }
-        if !lines.iter().any(|(key, _, _)| key.starts_with("address")) {
-            return None;
-        }
-        let id: Vec<Id> = service.id.into_iter().collect();
-        if self.out.relevo.sections.iter().any(|one| one.head == "[[source]]" && one.value("name") == Some(&quoted(&name))) {
-            return Some(name);
-        }
-        let section = self.out.relevo.push("[[source]]", &[]);
-        section.set("name", &quoted(&name), &id);
-        id.iter().for_each(|id| self.out.ledger.translated(*id));
+    }
+    if !lines.is_empty() {
+        let section = reader.out.relevo.push("[[source]]", &[]);
+        section.set("name", &quoted("main"), &[]);
         for (key, value, id) in lines {
             section.set(key, &value, &[id]);
-            self.out.ledger.translated(id);
+            reader.out.ledger.translated(id);
         }
-        Some(name)
+        reader.out.relevo.set("[delivery]", "pool", &quoted("main"), &from);
     }
-
-    /// The level of TLS that a client says for itself.
-    pub(super) fn own_level(&mut self, at: usize) -> Option<(&'static str, Id)> {
-        let one = self.services[at].options.get("smtp_tls_security_level")?;
-        let (route, _) = level(&self.main.expand(&one.value))?;
-        self.out.ledger.translated(one.id);
-        Some((route, one.id))
-    }
-
-    /// That of all mail.
-    pub(super) fn tls_level(&mut self) {
-        let old = |main: &super::Parameters| {
-            let forced = main.get("smtp_enforce_tls").filter(|(value, _)| words::yes(value)).map(|(_, id)| ("encrypt".to_owned(), id));
-            forced.or_else(|| main.get("smtp_use_tls").map(|(value, id)| (if words::yes(&value) { "may" } else { "none" }.to_owned(), id)))
-        };
-        let Some((value, id)) = self.main.get("smtp_tls_security_level").or_else(|| old(&self.main)) else { return };
-        if value.is_empty() {
-            return self.out.ledger.usual(id, "TLS where it is offered is the default here");
+    let Some((value, id)) = reader.main.get("default_transport") else { return };
+    if let Some(names) = value.strip_prefix("randmap:{").and_then(|rest| rest.strip_suffix('}')) {
+        let clients: Vec<usize> = items(names)
+            .iter()
+            .filter_map(|name| super::hops::client(reader, name.split(':').next().unwrap_or_default()))
+            .collect();
+        let sources: Vec<String> = clients.into_iter().filter_map(|at| source_of(reader, at)).collect();
+        if sources.is_empty() {
+            return reader.out.ledger.none(id, "none of these clients has an address of its own");
         }
-        let Some((_, site)) = level(&value) else {
-            return self.out.ledger.none(id, "no level that is known");
-        };
-        match value.trim() {
-            "may" => self.out.ledger.usual(id, "TLS where it is offered is the default here"),
-            "dane" => self.out.ledger.usual(id, "TLS where it is offered, and DANE ([tls] dane = true), are the default here"),
-            other => {
-                self.out.shaping.set("[\"default\"]", "enable_tls", &quoted(site), &[id]);
-                match other {
-                    "fingerprint" | "dane-only" => self.out.ledger.differs(id, "no certificate is known by its fingerprint here: authorities are asked, and DANE where the domain has it"),
-                    _ => self.out.ledger.translated(id),
-                }
+        let section = reader.out.relevo.push("[[pool]]", &[]);
+        section.set("name", &quoted("rotation"), &[id]);
+        section.set("sources", &list(&sources), &[id]);
+        reader.out.relevo.set("[delivery]", "pool", &quoted("rotation"), &[id]);
+        reader.out.ledger.differs(id, "a message stays with its source for its retries");
+    } else if !reader.out.ledger.is_marked(id) {
+        reader.out.ledger.usual(id, "by SMTP to the MX");
+    }
+}
+
+/// The source of a client of master.cf that has an address or a name of its own; it is made when it is asked for first.
+pub(super) fn source_of(reader: &mut Reader<'_, '_>, at: usize) -> Option<String> {
+    let service = &reader.services[at];
+    let name = words::name(&service.name);
+    let mut lines = Vec::new();
+    for (option, key) in [
+        ("smtp_bind_address", "address"),
+        ("smtp_bind_address6", "address6"),
+        ("smtp_helo_name", "ehlo"),
+        ("myhostname", "ehlo"),
+    ] {
+        if let Some(one) = service.options.get(option) {
+            lines.push((key, quoted(reader.main.expand(&one.value).trim_matches(['[', ']'])), one.id));
+        }
+    }
+    if !lines.iter().any(|(key, _, _)| key.starts_with("address")) {
+        return None;
+    }
+    let id: Vec<Id> = service.id.into_iter().collect();
+    if reader
+        .out
+        .relevo
+        .sections
+        .iter()
+        .any(|one| one.head == "[[source]]" && one.value("name") == Some(&quoted(&name)))
+    {
+        return Some(name);
+    }
+    let section = reader.out.relevo.push("[[source]]", &[]);
+    section.set("name", &quoted(&name), &id);
+    id.iter().for_each(|id| reader.out.ledger.translated(*id));
+    for (key, value, id) in lines {
+        section.set(key, &value, &[id]);
+        reader.out.ledger.translated(id);
+    }
+    Some(name)
+}
+
+/// The level of TLS that a client says for itself.
+pub(super) fn own_level(reader: &mut Reader<'_, '_>, at: usize) -> Option<(&'static str, Id)> {
+    let one = reader.services[at].options.get("smtp_tls_security_level")?;
+    let (route, _) = level(&reader.main.expand(&one.value))?;
+    reader.out.ledger.translated(one.id);
+    Some((route, one.id))
+}
+
+/// That of all mail.
+pub(super) fn tls_level(reader: &mut Reader<'_, '_>) {
+    let old = |main: &super::parameters::Parameters| {
+        let forced = main
+            .get("smtp_enforce_tls")
+            .filter(|(value, _)| words::yes(value))
+            .map(|(_, id)| ("encrypt".to_owned(), id));
+        forced.or_else(|| {
+            main.get("smtp_use_tls")
+                .map(|(value, id)| (if words::yes(&value) { "may" } else { "none" }.to_owned(), id))
+        })
+    };
+    let Some((value, id)) = reader.main.get("smtp_tls_security_level").or_else(|| old(&reader.main)) else {
+        return;
+    };
+    if value.is_empty() {
+        return reader.out.ledger.usual(id, "TLS where it is offered is the default here");
+    }
+    let Some((_, site)) = level(&value) else {
+        return reader.out.ledger.none(id, "no level that is known");
+    };
+    match value.trim() {
+        "may" => reader.out.ledger.usual(id, "TLS where it is offered is the default here"),
+        "dane" => reader
+            .out
+            .ledger
+            .usual(id, "TLS where it is offered, and DANE ([tls] dane = true), are the default here"),
+        other => {
+            reader.out.shaping.set("[\"default\"]", "enable_tls", &quoted(site), &[id]);
+            match other {
+                "fingerprint" | "dane-only" => reader.out.ledger.differs(id, "no certificate is known by its fingerprint here: authorities are asked, and DANE where the domain has it"),
+                _ => reader.out.ledger.translated(id),
             }
         }
     }
+}
 
-    /// `smtp_tls_policy_maps`
-    pub(super) fn tls_policies(&mut self) -> Result<(), ImportError> {
-        let Some((value, id)) = self.main.get("smtp_tls_policy_maps") else { return Ok(()) };
-        for entry in self.entries(&value, id, false)? {
-            let word = entry.value.split_whitespace().next().unwrap_or_default();
-            let hop = super::hops::hop(entry.key.trim_start_matches('.'));
-            let (Some((_, site)), Some(hop)) = (level(word), hop) else {
-                self.out.ledger.none(entry.id, "no domain or no level that is known: write enable_tls into a section of shaping.toml");
-                continue;
-            };
-            self.out.shaping.set(&format!("[{}]", quoted(&hop.host)), "enable_tls", &quoted(site), &[entry.id]);
-            match entry.value.split_whitespace().nth(1).is_some() || entry.key.starts_with('.') || word == "fingerprint" {
-                true => self.out.ledger.differs(entry.id, "of the domain itself; what else stands there (names, fingerprints, protocols) has no equivalent: the certificate is held against the host's name"),
-                false => self.out.ledger.translated(entry.id),
-            }
+/// `smtp_tls_policy_maps`
+pub(super) fn tls_policies(reader: &mut Reader<'_, '_>) -> Result<(), ImportError> {
+    let Some((value, id)) = reader.main.get("smtp_tls_policy_maps") else { return Ok(()) };
+    for entry in super::maps::entries(reader, &value, id, false)? {
+        let word = entry.value.split_whitespace().next().unwrap_or_default();
+        let hop = super::hops::hop(entry.key.trim_start_matches('.'));
+        let (Some((_, site)), Some(hop)) = (level(word), hop) else {
+            reader.out.ledger.none(
+                entry.id,
+                "no domain or no level that is known: write enable_tls into a section of shaping.toml",
+            );
+            continue;
+        };
+        reader.out.shaping.set(&format!("[{}]", quoted(&hop.host)), "enable_tls", &quoted(site), &[entry.id]);
+        match entry.value.split_whitespace().nth(1).is_some() || entry.key.starts_with('.') || word == "fingerprint" {
+            true => reader.out.ledger.differs(entry.id, "of the domain itself; what else stands there (names, fingerprints, protocols) has no equivalent: the certificate is held against the host's name"),
+            false => reader.out.ledger.translated(entry.id),
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// A sender as rules match it.

@@ -1,15 +1,39 @@
-//! What is said of an import.
+//! What came of an import, and what is said of it.
 
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{Imported, Outcome};
+use super::{Account, Draft, Ledger, Outcome};
 use crate::policy::accounts::PasswordError;
 
 /// What every file that is made begins with.
 pub(super) const TITLE: &str = "Made by `relevo import`: behind each line, or above it, stands what it is from.\n\
     What has no equivalent is in report.txt. Read both before you use it.";
+
+/// What does not stand in the original.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// Where what is made will lie: an absolute path.
+    pub at: String,
+    /// The day that warm-up plans begin, as 2026-12-01.
+    pub today: String,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Imported {
+    /// `relevo.toml`
+    pub relevo: Draft,
+    /// `shaping.toml`
+    pub shaping: Draft,
+    /// Who logs in; their passwords are hashed by whoever writes the file. None: nobody does.
+    pub accounts: Option<Vec<Account>>,
+    /// Further files: keys and passwords, by their paths below [`Terms::at`].
+    pub files: Vec<(String, String)>,
+    /// Each directive of the original.
+    pub ledger: Ledger,
+}
 
 impl Imported {
     /// `relevo.toml`
@@ -98,7 +122,8 @@ impl Imported {
             })
             .collect();
         let counts = Outcome::ALL.iter().zip(self.ledger.counts());
-        let counts = counts.map(|(outcome, count)| (outcome.word().replace(' ', "_"), json!(count))).collect();
+        let counts =
+            counts.map(|(outcome, count)| (outcome.word().replace(' ', "_"), json!(count))).collect();
         json!({ "directives": self.ledger.all().len(), "counts": Value::Object(counts), "findings": all })
     }
 }

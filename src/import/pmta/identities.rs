@@ -1,0 +1,262 @@
+//! Virtual MTAs and pools, and those that are being warmed up.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::parse::Node;
+use super::reader::Reader;
+use crate::import::Id;
+use crate::import::words::{self, quoted};
+use crate::limits;
+
+/// A virtual MTA's address, with its name in EHLO.
+struct Address {
+    ip: IpAddr,
+    ehlo: Option<String>,
+    id: Id,
+}
+
+pub(super) fn identities(reader: &mut Reader<'_, '_>, tree: &[Node]) {
+    let own = self::addresses(reader, tree);
+    if !own.is_empty() {
+        let sources = sources_of(reader, "main", &own, None);
+        let pool =
+            if sources.len() > 1 { self::pool(reader, "main", &sources, &[]) } else { "main".to_owned() };
+        let from: Vec<Id> = own.iter().map(|one| one.id).collect();
+        reader.out.relevo.set("[delivery]", "pool", &quoted(&pool), &from);
+    }
+    for node in tree.iter().filter(|node| matches!(node.name.as_str(), "<virtual-mta" | "<cold-virtual-mta"))
+    {
+        virtual_mta(reader, tree, node);
+    }
+    for node in tree.iter().filter(|node| node.is("<virtual-mta-pool")) {
+        virtual_pool(reader, node);
+    }
+}
+
+/// `smtp-source-host`: addresses, then a name; it may be there several times.
+fn addresses(reader: &mut Reader<'_, '_>, nodes: &[Node]) -> Vec<Address> {
+    let mut found = Vec::new();
+    for node in
+        nodes.iter().filter(|node| matches!(node.name.as_str(), "smtp-source-host" | "smtp-source-ip"))
+    {
+        let mut ips = Vec::new();
+        let mut ehlo = None;
+        for word in node.words() {
+            match word.trim_matches(['[', ']']).parse::<IpAddr>() {
+                Ok(ip) => ips.push(ip),
+                Err(_) if words::is_domain(word) => ehlo = Some(word.to_owned()),
+                Err(_) => {}
+            }
+        }
+        if ips.is_empty() {
+            reader.out.ledger.none(node.id, "no address in it: give the [[source]] one");
+            continue;
+        }
+        reader.out.ledger.translated(node.id);
+        found.extend(ips.into_iter().map(|ip| Address { ip, ehlo: ehlo.clone(), id: node.id }));
+    }
+    found
+}
+
+/// A source for each IPv4 address, IPv6 addresses beside them.
+fn sources_of(
+    reader: &mut Reader<'_, '_>,
+    name: &str,
+    addresses: &[Address],
+    whole: Option<(Id, Option<(&str, Id)>)>,
+) -> Vec<String> {
+    let four: Vec<&Address> = addresses.iter().filter(|one| one.ip.is_ipv4()).collect();
+    let six: Vec<&Address> = addresses.iter().filter(|one| one.ip.is_ipv6()).collect();
+    let count = four.len().max(six.len()).max(1);
+    let mut made = Vec::new();
+    for at in 0..count {
+        let own = match count {
+            1 => words::name(name),
+            _ => words::name(&format!("{}-{}", &name.chars().take(56).collect::<String>(), at + 1)),
+        };
+        let head: Vec<Id> = whole.iter().map(|one| one.0).collect();
+        let section = reader.out.relevo.push("[[source]]", &head);
+        section.set("name", &quoted(&own), &[]);
+        let (four, six) = (four.get(at), six.get(at));
+        if let Some(one) = four {
+            section.set("address", &quoted(&one.ip.to_string()), &[one.id]);
+        }
+        if let Some(one) = six {
+            section.set("address6", &quoted(&one.ip.to_string()), &[one.id]);
+        }
+        let by_host = four.or(six).and_then(|one| Some((one.ehlo.clone()?, one.id)));
+        let by_name = whole.and_then(|one| one.1).map(|(name, id)| (name.to_owned(), id));
+        if let Some((ehlo, id)) = by_name.or(by_host) {
+            section.set("ehlo", &quoted(&ehlo), &[id]);
+        }
+        made.push(own);
+    }
+    reader.sources.insert(name.to_owned(), made.clone());
+    made
+}
+
+fn pool(reader: &mut Reader<'_, '_>, name: &str, sources: &[String], from: &[Id]) -> String {
+    let name = words::name(name);
+    let section = reader.out.relevo.push("[[pool]]", from);
+    section.set("name", &quoted(&name), &[]);
+    section.set("sources", &words::list(sources), &[]);
+    name
+}
+
+fn virtual_mta(reader: &mut Reader<'_, '_>, tree: &[Node], node: &Node) {
+    let name = node.value.as_str();
+    if name.is_empty() {
+        return reader.out.ledger.none(node.id, "it has no name");
+    }
+    match words::name(name) == name {
+        true => reader.out.ledger.translated(node.id),
+        false => reader.out.ledger.differs(node.id, "names have letters, digits, dots, hyphens and underscores: X-Virtual-MTA must name it as it is called here"),
+    }
+    let addresses = self::addresses(reader, &node.children);
+    let ehlo = node.last("host-name").map(|one| (one.value.clone(), one.id));
+    if let Some((_, id)) = &ehlo {
+        reader.out.ledger.translated(*id);
+    }
+    let whole = Some((node.id, ehlo.as_ref().map(|(name, id)| (name.as_str(), *id))));
+    let cold = cold_of(reader, tree, node);
+    let base = if cold.is_some() { format!("{name}-warm") } else { name.to_owned() };
+    let sources = sources_of(reader, &base, &addresses, whole);
+    if addresses.is_empty() {
+        reader
+            .out
+            .ledger
+            .differs(node.id, "without smtp-source-host: it leaves by whatever address the machine chooses");
+    }
+    if let Some((cold, id)) = cold {
+        warming(reader, name, (&cold, id), &sources, node);
+    } else if sources.len() > 1 {
+        self::pool(reader, name, &sources, &[node.id]);
+    }
+    reader.sources.insert(name.to_owned(), sources);
+}
+
+/// The source that a virtual MTA warms up: one that it names, or has an address of, or that is called as it is.
+fn cold_of(reader: &mut Reader<'_, '_>, tree: &[Node], node: &Node) -> Option<(String, Id)> {
+    if let Some(one) = node.last("auto-cold-virtual-mta") {
+        let text = Node { name: "smtp-source-host".to_owned(), ..one.clone() };
+        let addresses = self::addresses(reader, &[text]);
+        let name = format!("{}-cold", node.value);
+        sources_of(reader, &name, &addresses, None);
+        return Some((words::name(&name), one.id));
+    }
+    let named = node.last("cold-virtual-mta").map(|one| (one.value.clone(), one.id));
+    let called = format!("{}-cold", node.value);
+    let is_it = |other: &&Node| {
+        other.value == called && matches!(other.name.as_str(), "<virtual-mta" | "<cold-virtual-mta")
+    };
+    let found = named.or_else(|| tree.iter().find(is_it).map(|other| (called.clone(), other.id)));
+    let (name, id) = found?;
+    let is_there = |other: &Node| {
+        other.value == name && matches!(other.name.as_str(), "<virtual-mta" | "<cold-virtual-mta")
+    };
+    if !tree.iter().any(is_there) {
+        reader.out.ledger.none(id, "there is no virtual MTA of this name");
+        return None;
+    }
+    Some((words::name(&name), id))
+}
+
+/// A pool whose cold source has so many messages a day, and the warm ones the rest.
+fn warming(reader: &mut Reader<'_, '_>, name: &str, (cold, id): (&str, Id), warm: &[String], node: &Node) {
+    let of_domain = |one: &Node| one.is("<domain") && one.value == "*";
+    let own = node
+        .children
+        .iter()
+        .filter(|one| of_domain(one))
+        .find_map(|one| one.last("max-cold-virtual-mta-msg"));
+    let own = own.or_else(|| node.last("max-cold-virtual-mta-msg"));
+    let all = reader.defaults.iter().find_map(|one| one.last("max-cold-virtual-mta-msg"));
+    let limit = own.or(all).cloned();
+    let overflow = match warm {
+        [one] => one.clone(),
+        _ => self::pool(reader, &format!("{name}-warm"), warm, &[node.id]),
+    };
+    let warm: Vec<String> =
+        warm.iter().map(|one| format!("{{ source = {}, weight = 1 }}", quoted(one))).collect();
+    let members = format!("[{{ source = {}, weight = 100 }}, {}]", quoted(cold), warm.join(", "));
+    let section = reader.out.relevo.push("[[pool]]", &[node.id]);
+    section.set("name", &quoted(&words::name(name)), &[]);
+    section.set("sources", &members, &[id]);
+    let days: Vec<u64> = limit
+        .iter()
+        .flat_map(|one| one.words())
+        .filter_map(|word| word.split('/').next()?.parse().ok())
+        .filter(|count| *count > 0)
+        .take(limits::IMPORT_DAYS_MAX)
+        .collect();
+    let from: Vec<Id> = limit.iter().map(|one| one.id).chain([id]).collect();
+    let plan = match days[..] {
+        [] => quoted("standard"),
+        [one] => format!(
+            "[{{ day = 1, per_provider = \"{one}/d\" }}, {{ day = 365, per_provider = \"{one}/d\" }}]"
+        ),
+        _ => {
+            let each = days
+                .iter()
+                .enumerate()
+                .map(|(at, count)| format!("{{ day = {}, per_provider = \"{count}/d\" }}", at + 1));
+            format!("[{}]", each.collect::<Vec<_>>().join(", "))
+        }
+    };
+    let section = reader.out.relevo.push("[[warmup]]", &[id]);
+    section.set("source", &quoted(cold), &[]);
+    section.set("start", &reader.terms.today, &[]);
+    section.set("plan", &plan, &from);
+    section.set("overflow", &quoted(&overflow), &[]);
+    let words = "a plan of [[warmup]], from today; counted at delivery by provider, and behind its last day the source is warm. plan = \"standard\" grows by itself";
+    from.iter().for_each(|id| reader.out.ledger.differs(*id, words));
+}
+
+fn virtual_pool(reader: &mut Reader<'_, '_>, node: &Node) {
+    let mut members: BTreeMap<String, u64> = BTreeMap::new();
+    let mut from = vec![node.id];
+    for child in
+        node.children.iter().filter(|child| matches!(child.name.as_str(), "virtual-mta" | "virtual-mta-list"))
+    {
+        for word in child.words() {
+            if word.contains('=') || word.parse::<u64>().is_ok() {
+                continue;
+            }
+            let weight = child
+                .words()
+                .iter()
+                .find_map(|word| word.trim_start_matches("weight=").parse().ok())
+                .unwrap_or(1u64);
+            match reader.sources.get(word) {
+                Some(sources) => {
+                    sources.iter().for_each(|source| {
+                        _ = members.insert(source.clone(), weight.clamp(1, limits::SOURCE_WEIGHT_MAX))
+                    });
+                    reader.out.ledger.translated(child.id);
+                    from.push(child.id);
+                }
+                None => reader.out.ledger.none(child.id, "there is no virtual MTA of this name"),
+            }
+        }
+    }
+    if members.is_empty() {
+        return reader.out.ledger.none(node.id, "no virtual MTA is in it");
+    }
+    if members.len() > limits::POOL_SOURCES_MAX {
+        reader.out.ledger.differs(node.id, "a pool has at most 256 sources here: split it");
+    }
+    let list: Vec<String> = members
+        .iter()
+        .take(limits::POOL_SOURCES_MAX)
+        .map(|(source, weight)| match weight {
+            1 => quoted(source),
+            weight => format!("{{ source = {}, weight = {weight} }}", quoted(source)),
+        })
+        .collect();
+    let section = reader.out.relevo.push("[[pool]]", &[node.id]);
+    section.set("name", &quoted(&words::name(&node.value)), &[]);
+    section.set("sources", &format!("[{}]", list.join(", ")), &from[1..]);
+    reader.out.ledger.translated(node.id);
+    reader.sources.insert(node.value.clone(), members.into_keys().collect());
+}

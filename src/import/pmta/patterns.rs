@@ -1,0 +1,190 @@
+//! Patterns of messages that choose a virtual MTA, and of replies that say what a bounce is.
+
+use super::backoff::regex;
+use super::parse::Node;
+use super::reader::Reader;
+use super::values::{address, pattern};
+use crate::import::Id;
+use crate::import::words::{self, quoted};
+use crate::limits;
+
+/// bounceCat, and our class.
+const CLASSES: [(&str, &str); 17] = [
+    ("bad-mailbox", "bad_mailbox"),
+    ("inactive-mailbox", "inactive_mailbox"),
+    ("quota-issues", "mailbox_full"),
+    ("bad-domain", "bad_domain"),
+    ("routing-errors", "no_mx"),
+    ("invalid-sender", "bad_sender"),
+    ("relaying-issues", "relaying_denied"),
+    ("bad-configuration", "auth_required"),
+    ("content-related", "content"),
+    ("spam-related", "spam"),
+    ("virus-related", "virus"),
+    ("policy-related", "policy"),
+    ("protocol-errors", "protocol"),
+    ("no-answer-from-host", "no_answer"),
+    ("bad-connection", "connection"),
+    ("message-expired", "expired"),
+    ("other", "other"),
+];
+
+pub(super) fn patterns(reader: &mut Reader<'_, '_>, tree: &[Node]) {
+    for list in tree.iter().filter(|node| node.is("<pattern-list")) {
+        let sources = tree.iter().filter(|node| matches!(node.name.as_str(), "<source" | "<smtp-user"));
+        let named: Vec<&Node> = sources
+            .flat_map(|source| &source.children)
+            .filter(|one| one.is("pattern-list") && one.words().contains(&list.value.as_str()))
+            .collect();
+        let top =
+            tree.iter().filter(|one| one.is("pattern-list") && one.words().contains(&list.value.as_str()));
+        let named: Vec<Id> = named.into_iter().chain(top).map(|one| one.id).collect();
+        if named.is_empty() {
+            reader.out.ledger.none(list.id, "no source names it");
+            list.children
+                .iter()
+                .for_each(|one| reader.out.ledger.none(one.id, "of a list that no source names"));
+            continue;
+        }
+        named.iter().for_each(|id| {
+            reader.out.ledger.differs(*id, "rules are of all clients that may relay, not of one network")
+        });
+        reader.out.ledger.translated(list.id);
+        // There the first that matches holds, and here each sets over those before.
+        for entry in list.children.iter().rev() {
+            choice(reader, entry);
+        }
+    }
+    for block in tree.iter().filter(|node| node.is("<bounce-category-patterns")) {
+        categories(reader, block);
+    }
+    let unnamed: Vec<Node> =
+        reader.lists.values().filter(|list| !reader.out.ledger.is_marked(list.id)).cloned().collect();
+    for list in unnamed {
+        reader.out.ledger.none(list.id, "no <domain> names it");
+        list.children
+            .iter()
+            .for_each(|one| reader.out.ledger.none(one.id, "of a list that no <domain> names"));
+    }
+}
+
+fn choice(reader: &mut Reader<'_, '_>, entry: &Node) {
+    let (header, rest) = match entry.name.as_str() {
+        "header" => {
+            let (name, rest) =
+                entry.value.split_once(char::is_whitespace).unwrap_or((entry.value.as_str(), ""));
+            (Some(name.trim_end_matches(':').to_owned()), rest.to_owned())
+        }
+        "mail-from" | "rcpt-to" => (None, entry.value.clone()),
+        _ => {
+            return reader
+                .out
+                .ledger
+                .none(entry.id, "a [[rule]] matches sender, recipient, account, listener or a header field");
+        }
+    };
+    let Some((found, actions)) = pattern(&rest) else {
+        return reader.out.ledger.none(entry.id, "no /pattern/");
+    };
+    let to = actions
+        .split_whitespace()
+        .find_map(|word| word.strip_prefix("virtual-mta=").or_else(|| word.strip_prefix("set-virtual-mta=")));
+    let Some(pool) = to.map(words::name) else {
+        return reader
+            .out
+            .ledger
+            .none(entry.id, "only virtual-mta=NAME is known: a [[rule]] sets what else there is");
+    };
+    let matched = match (&header, entry.name.as_str()) {
+        (Some(name), _) => match regex(&found) {
+            Ok(found) => {
+                format!("{{ header = {{ name = {}, pattern = {} }} }}", quoted(name), quoted(&found))
+            }
+            Err(problem) => {
+                return reader.out.ledger.none(entry.id, &format!("the pattern cannot be used: {problem}"));
+            }
+        },
+        (None, kind) => match address(&found) {
+            Some(address) => format!(
+                "{{ {} = {} }}",
+                if kind == "mail-from" { "sender" } else { "recipient" },
+                quoted(&address)
+            ),
+            None => {
+                let words = "senders and recipients are matched by domain or address, not by pattern: @example.com, *.example.com; a header field by pattern";
+                return reader.out.ledger.none(entry.id, words);
+            }
+        },
+    };
+    let section = reader.out.relevo.push("[[rule]]", &[entry.id]);
+    section.set("match", &matched, &[]);
+    section.set("set", &format!("{{ pool = {} }}", quoted(&pool)), &[]);
+    reader.out.ledger.translated(entry.id);
+    if !reader.sources.contains_key(to.unwrap_or_default()) {
+        reader
+            .out
+            .ledger
+            .differs(entry.id, "there is no virtual MTA or pool of this name: the default's is taken");
+    }
+}
+
+/// `<bounce-category-patterns>`: `/pattern/ category`, the first that matches.
+fn categories(reader: &mut Reader<'_, '_>, block: &Node) {
+    let mut rules: Vec<(&'static str, Vec<String>, Vec<Id>)> = Vec::new();
+    let mut count = 0;
+    for entry in &block.children {
+        // The parser took the pattern, which may have blanks in it, for a name and a value.
+        let text = match entry.value.is_empty() {
+            true => entry.name.clone(),
+            false => format!("{} {}", entry.name, entry.value),
+        };
+        let Some((found, category)) = pattern(&text) else {
+            reader.out.ledger.none(entry.id, "no /pattern/ category");
+            continue;
+        };
+        let category = category.trim_matches('"').to_ascii_lowercase();
+        let Some((_, class)) = CLASSES.iter().find(|(name, _)| *name == category) else {
+            let words = format!("{}: classes are fixed (docs/replies.md)", words::shown(&category));
+            reader.out.ledger.none(entry.id, &words);
+            continue;
+        };
+        let found = match regex(&found) {
+            Ok(found) => found,
+            Err(problem) => {
+                reader.out.ledger.none(
+                    entry.id,
+                    &format!("the pattern cannot be used, as patterns are matched in linear time: {problem}"),
+                );
+                continue;
+            }
+        };
+        if count >= limits::SHAPING_PATTERNS_SECTION_MAX / 2 {
+            reader.out.ledger.none(entry.id, "64 patterns of these are taken; relevo knows most replies by itself (docs/replies.md): relevo shaping check, and add a rule with class where one is wrong");
+            continue;
+        }
+        count += 1;
+        reader.out.ledger.translated(entry.id);
+        match rules.last_mut().filter(|last| last.0 == *class && last.1.len() < limits::SHAPING_PATTERNS_MAX)
+        {
+            Some(last) => {
+                last.1.push(found);
+                last.2.push(entry.id);
+            }
+            None => rules.push((class, vec![found], vec![entry.id])),
+        }
+    }
+    for (at, (class, patterns, from)) in rules.iter().enumerate() {
+        if at >= limits::SHAPING_RULES_MAX / 2 {
+            let words = "relevo knows most replies by itself (docs/replies.md), and a section has room for so many rules: add one with class where it is wrong";
+            from.iter().for_each(|id| reader.out.ledger.withdraw(*id, words));
+            continue;
+        }
+        let section = reader.out.shaping.push("[[\"default\".automation]]", &[]);
+        section.set("regex", &words::list(patterns), from);
+        section.set("class", &quoted(class), &[]);
+    }
+    reader.out.ledger.differs(
+        block.id,
+        "rules for the classes of replies; what none of them fits is as relevo knows it (docs/replies.md)",
+    );
+}

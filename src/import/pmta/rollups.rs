@@ -1,0 +1,116 @@
+//! Queues that several domains share, as providers; and where what a `<domain>` says goes.
+
+use super::names::Spot;
+use super::parse::Node;
+use super::reader::Reader;
+use crate::import::Id;
+use crate::import::words::{is_domain, quoted};
+use crate::limits;
+
+/// `queue-to`, `<mx-rollup-list>` and its kin, as providers.
+pub(super) fn rollups(reader: &mut Reader<'_, '_>, tree: &[Node]) {
+    for block in tree.iter().filter(|node| node.is("<domain")) {
+        let Some(to) = block.last("queue-to") else { continue };
+        let target = to.words().first().map(|word| word.to_ascii_lowercase()).unwrap_or_default();
+        let domains = reader.names.domains(&block.value, &mut reader.out.ledger);
+        if target.is_empty() || block.value == "*" || domains.is_empty() {
+            reader.out.ledger.none(to.id, "no domains that share a queue");
+            continue;
+        }
+        let rollup = reader.names.rollups.entry(target).or_default();
+        for domain in domains {
+            let suffix = domain.trim_start_matches("[*.]").trim_start_matches('*');
+            rollup.matches.push((format!("{{ DomainSuffix = {} }}", quoted(suffix)), to.id));
+        }
+        let words =
+            "a provider with these domains; by DomainSuffix, so names that end the same are meant, too";
+        reader.out.ledger.differs(to.id, words);
+        reader.out.ledger.translated(block.id);
+    }
+    let lists = ["<mx-rollup-list", "<rollup", "<mx-rollup", "<domain-rollup-list"];
+    for block in tree.iter().filter(|node| lists.contains(&node.name.as_str())) {
+        reader.out.ledger.translated(block.id);
+        for entry in &block.children {
+            rollup_entry(reader, block, entry);
+        }
+    }
+    for (name, rollup) in reader.names.rollups.clone() {
+        let mut matches: Vec<String> = rollup.matches.iter().map(|(one, _)| one.clone()).collect();
+        matches.dedup();
+        let from: Vec<Id> = rollup.matches.iter().map(|(_, id)| *id).collect();
+        if matches.len() > limits::SHAPING_MATCHES_MAX {
+            from.iter().for_each(|id| reader.out.ledger.differs(*id, "only the first 256 of these"));
+            matches.truncate(limits::SHAPING_MATCHES_MAX);
+        }
+        let head = format!("[provider.{}]", quoted(&name));
+        let value = format!("[{}]", matches.join(", "));
+        let mut from = from;
+        from.dedup();
+        reader.out.shaping.set(&head, "match", &value, &from);
+    }
+}
+
+fn rollup_entry(reader: &mut Reader<'_, '_>, block: &Node, entry: &Node) {
+    let words = entry.words();
+    let by_name =
+        block.is("<rollup").then(|| block.value.to_ascii_lowercase()).filter(|name| !name.is_empty());
+    let (Some(what), Some(queue)) =
+        (words.first(), words.get(1).map(|word| word.to_ascii_lowercase()).or(by_name))
+    else {
+        return reader.out.ledger.none(entry.id, "an entry has a pattern and a queue");
+    };
+    let plain = what.trim_matches('/').replace("\\.", ".");
+    let plain =
+        plain.trim_start_matches('^').trim_end_matches('$').trim_start_matches(".*").to_ascii_lowercase();
+    let found = match entry.name.as_str() {
+        "mx" => match plain.strip_prefix('*') {
+            Some(suffix) => Some(format!("{{ MXSuffix = {} }}", quoted(suffix))),
+            None if plain.starts_with('.') => Some(format!("{{ MXSuffix = {} }}", quoted(&plain))),
+            None => Some(format!("{{ HostName = {} }}", quoted(&plain))),
+        },
+        "domain" => Some(format!("{{ DomainSuffix = {} }}", quoted(plain.trim_start_matches('*')))),
+        _ => None,
+    };
+    match found.filter(|_| {
+        !plain.contains(['(', '[', '|', '?', '+', '\\']) && !plain[1.min(plain.len())..].contains('*')
+    }) {
+        Some(found) => {
+            reader.names.rollups.entry(queue).or_default().matches.push((found, entry.id));
+            reader.out.ledger.translated(entry.id);
+        }
+        None => reader
+            .out
+            .ledger
+            .none(entry.id, "a provider is known by how names end, MXSuffix or DomainSuffix, or by HostName"),
+    }
+}
+
+/// Where what a `<domain>` says goes.
+pub(super) fn spots(reader: &mut Reader<'_, '_>, name: &str) -> Vec<Spot> {
+    let provider =
+        |name: &str| Spot { base: format!("provider.{}", quoted(name)), shared: true, domain: None };
+    if name == "*" {
+        return vec![Spot { base: quoted("default"), shared: false, domain: None }];
+    }
+    if reader.names.rollups.contains_key(&name.to_ascii_lowercase()) {
+        return vec![provider(&name.to_ascii_lowercase())];
+    }
+    let mut spots = Vec::new();
+    for domain in reader.names.domains(name, &mut reader.out.ledger) {
+        let bare = domain.strip_prefix("[*.]");
+        let below = bare.or_else(|| domain.strip_prefix("*."));
+        let exact = bare.or(below.is_none().then_some(domain.as_str()));
+        if let Some(exact) = exact.filter(|exact| is_domain(exact)) {
+            let domain = Some(exact.to_owned());
+            spots.push(Spot { base: quoted(exact), shared: false, domain });
+        }
+        if let Some(below) = below.filter(|below| is_domain(below)) {
+            let name = format!("below {below}");
+            let head = format!("[provider.{}]", quoted(&name));
+            let value = format!("[{{ DomainSuffix = {} }}]", quoted(&format!(".{below}")));
+            reader.out.shaping.set(&head, "match", &value, &[]);
+            spots.push(Spot { shared: false, ..provider(&name) });
+        }
+    }
+    spots
+}
