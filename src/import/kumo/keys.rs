@@ -47,6 +47,7 @@ fn key_of(
     usual: Option<&str>,
 ) -> Result<(), ImportError> {
     let section = format!("domain.{}", quoted(&domain.key));
+    let head = reader.out.ledger.add(file, domain.line, &format!("[{section}]"))?;
     let mut whole: Vec<(Option<String>, Option<String>, Vec<Id>)> = Vec::new();
     let mut own = (None, None, Vec::new());
     for entry in domain.value.table() {
@@ -85,10 +86,11 @@ fn key_of(
         }
         own.2.push(id);
     }
-    if !own.2.is_empty() || whole.is_empty() {
+    if own.0.is_some() || own.1.is_some() || whole.is_empty() {
         whole.push(own);
     }
-    for (selector, path, from) in whole {
+    for (selector, path, mut from) in whole {
+        from.push(head);
         let selector = selector.or_else(|| usual.map(str::to_owned)).unwrap_or_default();
         let path = path.unwrap_or_else(|| format!("{PLACE}/{}/{selector}.key", domain.key));
         self::copy(reader, &domain.key, &selector.to_ascii_lowercase(), &path, &from);

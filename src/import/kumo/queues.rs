@@ -82,7 +82,7 @@ fn tenant(reader: &mut Reader<'_, '_>, file: &str, tenant: &Entry) -> Result<(),
         let id = super::reader::enter(reader, file, &base, entry)?;
         match entry.key.as_str() {
             "egress_pool" => {
-                lines.push(("pool", super::reader::pool(reader, entry.value.text().unwrap_or_default()), id))
+                lines.push(("pool", super::reader::pool(entry.value.text().unwrap_or_default()), id))
             }
             "max_message_rate" => lines.push(("max_message_rate", rate(&entry.value), id)),
             "max_age" => lines.push(("max_age", span(&entry.value), id)),
@@ -142,11 +142,11 @@ fn queue(reader: &mut Reader<'_, '_>, file: &str, queue: &Entry) -> Result<(), I
                 continue;
             }
             ("egress_pool", true) => {
-                let pool = super::reader::pool(reader, entry.value.text().unwrap_or_default());
+                let pool = super::reader::pool(entry.value.text().unwrap_or_default());
                 reader.out.relevo.set("[delivery]", "pool", &pool, &[id]);
             }
             ("egress_pool", false) => {
-                let pool = super::reader::pool(reader, entry.value.text().unwrap_or_default());
+                let pool = super::reader::pool(entry.value.text().unwrap_or_default());
                 let recipient =
                     if queue.key.starts_with("*.") { queue.key.clone() } else { format!("@{domain}") };
                 super::reader::rule(

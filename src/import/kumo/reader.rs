@@ -64,6 +64,6 @@ pub(super) fn rule(reader: &mut Reader<'_, '_>, matched: &str, set: &str, id: Id
 }
 
 /// A pool or source as a value.
-pub(super) fn pool(reader: &Reader<'_, '_>, name: &str) -> String {
+pub(super) fn pool(name: &str) -> String {
     quoted(&name_of(name))
 }

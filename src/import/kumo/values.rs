@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use toml::de::{DeTable, DeValue};
 
 use crate::import::ImportError;
-use crate::import::words::{list, quoted};
+use crate::import::words::quoted;
 use crate::limits;
 
 /// A value.
@@ -75,11 +75,6 @@ impl Value {
     /// `true`
     pub fn is_true(&self) -> bool {
         *self == Value::Plain("true".to_owned())
-    }
-
-    /// A list of texts as TOML.
-    pub fn listed(&self) -> String {
-        list(&self.texts())
     }
 }
 
