@@ -72,7 +72,7 @@ fn rollup_entry(reader: &mut Reader<'_, '_>, block: &Node, entry: &Node) {
         _ => None,
     };
     match found.filter(|_| {
-        !plain.contains(['(', '[', '|', '?', '+', '\\']) && !plain[1.min(plain.len())..].contains('*')
+        !plain.contains(['(', '[', '|', '?', '+', '\\']) && !plain.chars().skip(1).any(|letter| letter == '*')
     }) {
         Some(found) => {
             reader.names.rollups.entry(queue).or_default().matches.push((found, entry.id));
