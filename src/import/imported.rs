@@ -31,6 +31,8 @@ pub struct Imported {
     pub accounts: Option<Vec<Account>>,
     /// Further files: keys and passwords, by their paths below [`Terms::at`].
     pub files: Vec<(String, String)>,
+    /// What is to be known of all of it, before any directive.
+    pub notes: Vec<String>,
     /// Each directive of the original.
     pub ledger: Ledger,
 }
@@ -73,6 +75,11 @@ impl Imported {
     /// All that is not simply translated, and a count that adds up.
     pub fn report(&self) -> String {
         let mut text = String::new();
+        if !self.notes.is_empty() {
+            text.push_str("Of all of it\n");
+            self.notes.iter().for_each(|note| _ = writeln!(text, "  {note}"));
+            text.push('\n');
+        }
         for outcome in [Outcome::Unknown, Outcome::None, Outcome::Differs, Outcome::Default] {
             let those: Vec<_> = self.ledger.all().iter().filter(|one| one.outcome == Some(outcome)).collect();
             if those.is_empty() {
@@ -124,7 +131,7 @@ impl Imported {
         let counts = Outcome::ALL.iter().zip(self.ledger.counts());
         let counts =
             counts.map(|(outcome, count)| (outcome.word().replace(' ', "_"), json!(count))).collect();
-        json!({ "directives": self.ledger.all().len(), "counts": Value::Object(counts), "findings": all })
+        json!({ "notes": self.notes, "directives": self.ledger.all().len(), "counts": Value::Object(counts), "findings": all })
     }
 }
 

@@ -35,7 +35,7 @@ fn domain(
     back: &mut (Vec<String>, Vec<Id>),
 ) -> Result<(), ImportError> {
     for entry in domain.value.table() {
-        let id = super::reader::enter(reader, file, &domain.key, entry)?;
+        let id = super::reader::enter(reader, file, &crate::import::words::quoted(&domain.key), entry)?;
         match entry.key.as_str() {
             "relay_to" | "log_oob" | "log_arf"
                 if !entry.value.is_true() && entry.value.text() == Some("false") =>

@@ -42,14 +42,12 @@ pub(super) fn backoff(reader: &mut Reader<'_, '_>, scope: &Scope<'_>) {
             reader.out.ledger.none(named.id, "there is no <smtp-pattern-list> of this name");
             continue;
         };
-        if !scope.sources.is_empty() {
-            let words =
-                "rules are of a site, not of a source: name the list in a <domain> outside of virtual MTAs";
-            reader.out.ledger.none(named.id, words);
-            continue;
-        }
         reader.out.ledger.translated(named.id);
         reader.out.ledger.translated(list.id);
+        if !scope.sources.is_empty() {
+            let words = "rules are of a site, whatever virtual MTA got the reply; a source alone rests by them, limits change for all";
+            reader.out.ledger.differs(named.id, words);
+        }
         self::list(reader, scope, &list, &mode);
     }
     let used = reader
@@ -173,7 +171,12 @@ fn list(reader: &mut Reader<'_, '_>, scope: &Scope<'_>, list: &Node, mode: &Mode
             }
         }
     }
+    let of_list = |spot: &super::names::Spot| (spot.base.clone(), list.value.clone());
     for spot in &scope.spots {
+        // Several virtual MTAs name the same list for the same domain.
+        if !reader.taken.insert(of_list(spot)) {
+            continue;
+        }
         for (at, (deed, patterns, from)) in rules.iter().enumerate() {
             if at >= limits::SHAPING_RULES_MAX {
                 from.iter().for_each(|id| reader.out.ledger.none(*id, "a section has at most 64 rules"));
@@ -181,8 +184,8 @@ fn list(reader: &mut Reader<'_, '_>, scope: &Scope<'_>, list: &Node, mode: &Mode
             }
             let section = reader.out.shaping.push(&format!("[[{}.automation]]", spot.base), &[]);
             section.set("regex", &words::list(patterns), from);
+            let of_mode = deed.lines.iter().any(|(_, value)| value.contains("SetConfig"));
             for (key, value) in &deed.lines {
-                let of_mode = value.contains("SetConfig") || *key == "duration";
                 let empty = Vec::new();
                 section.set(key, value, if of_mode { &mode.from } else { &empty });
             }

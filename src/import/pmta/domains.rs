@@ -85,11 +85,9 @@ fn setting(reader: &mut Reader<'_, '_>, scope: &Scope<'_>, node: &Node) {
             }
             None => reader.out.ledger.usual(node.id, "signatures have no end"),
         },
-        "max-cold-virtual-mta-msg" => {
-            if !reader.out.ledger.is_marked(node.id) {
-                let words = "a plan of [[warmup]] is the same for each provider: give the source another one there (docs/warmup.md)";
-                reader.out.ledger.none(node.id, words);
-            }
+        "max-cold-virtual-mta-msg" if !reader.out.ledger.is_marked(node.id) => {
+            let words = "a plan of [[warmup]] is the same for each provider (docs/warmup.md)";
+            reader.out.ledger.none(node.id, words);
         }
         "notify-of-delay-every" if scope.is_all() => match time(&node.value) {
             Some(span) => {

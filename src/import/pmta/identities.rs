@@ -173,10 +173,7 @@ fn warming(reader: &mut Reader<'_, '_>, name: &str, (cold, id): (&str, Id), warm
     let own = own.or_else(|| node.last("max-cold-virtual-mta-msg"));
     let all = reader.defaults.iter().find_map(|one| one.last("max-cold-virtual-mta-msg"));
     let limit = own.or(all).cloned();
-    let overflow = match warm {
-        [one] => one.clone(),
-        _ => self::pool(reader, &format!("{name}-warm"), warm, &[node.id]),
-    };
+    reader.cold.insert(name.to_owned(), cold.to_owned());
     let warm: Vec<String> =
         warm.iter().map(|one| format!("{{ source = {}, weight = 1 }}", quoted(one))).collect();
     let members = format!("[{{ source = {}, weight = 100 }}, {}]", quoted(cold), warm.join(", "));
@@ -194,7 +191,8 @@ fn warming(reader: &mut Reader<'_, '_>, name: &str, (cold, id): (&str, Id), warm
     let plan = match days[..] {
         [] => quoted("standard"),
         [one] => format!(
-            "[{{ day = 1, per_provider = \"{one}/d\" }}, {{ day = 365, per_provider = \"{one}/d\" }}]"
+            "[{{ day = 1, per_provider = \"{one}/d\" }}, {{ day = {last}, per_provider = \"{one}/d\" }}]",
+            last = limits::WARMUP_DAY_MAX
         ),
         _ => {
             let each = days
@@ -208,8 +206,10 @@ fn warming(reader: &mut Reader<'_, '_>, name: &str, (cold, id): (&str, Id), warm
     section.set("source", &quoted(cold), &[]);
     section.set("start", &reader.terms.today, &[]);
     section.set("plan", &plan, &from);
-    section.set("overflow", &quoted(&overflow), &[]);
-    let words = "a plan of [[warmup]], from today; counted at delivery by provider, and behind its last day the source is warm. plan = \"standard\" grows by itself";
+    let words = match days[..] {
+        [_] => "so many a day to each provider, for two years from today, where PowerMTA has no end; plan = \"standard\" grows by itself (docs/warmup.md)",
+        _ => "a plan of [[warmup]], from today, counted by provider; behind its last day the source is warm (docs/warmup.md)",
+    };
     from.iter().for_each(|id| reader.out.ledger.differs(*id, words));
 }
 
@@ -230,9 +230,12 @@ fn virtual_pool(reader: &mut Reader<'_, '_>, node: &Node) {
                 .unwrap_or(1u64);
             match reader.sources.get(word) {
                 Some(sources) => {
-                    sources.iter().for_each(|source| {
-                        _ = members.insert(source.clone(), weight.clamp(1, limits::SOURCE_WEIGHT_MAX))
-                    });
+                    let weight = weight.clamp(1, limits::SOURCE_WEIGHT_MAX);
+                    sources.iter().for_each(|source| _ = members.insert(source.clone(), weight));
+                    if let Some(cold) = reader.cold.get(word) {
+                        // It is to have its volume before the others have theirs.
+                        members.insert(cold.clone(), (weight * 100).min(limits::SOURCE_WEIGHT_MAX));
+                    }
                     reader.out.ledger.translated(child.id);
                     from.push(child.id);
                 }

@@ -23,7 +23,11 @@ pub(super) fn intake(reader: &mut Reader<'_, '_>, tree: &[Node]) {
     sizes(reader, tree, &sources, &mut intake);
     self::certificate(reader, tree, &mut intake);
     super::clients::accounts(reader, tree, &sources, intake.has_certificate);
-    for source in &sources {
+    let mut by_width = sources.clone();
+    // Of two as wide the first one holds.
+    by_width.reverse();
+    by_width.sort_by_key(|source| narrowness(source));
+    for source in by_width {
         self::source(reader, source, tree);
     }
     duties(reader, &sources, &mut intake);
@@ -160,15 +164,36 @@ fn certificate(reader: &mut Reader<'_, '_>, tree: &[Node], intake: &mut Intake) 
     }
 }
 
-/// What a source says of its messages: rules, which know accounts and no networks.
+/// Whose messages a source is about, as rules match them: accounts that name it, or its network; empty: everybody's. None: those of nobody who
+/// comes by SMTP.
+pub(super) fn whose(source: &Node, tree: &[Node]) -> Option<Vec<String>> {
+    if source.is("<smtp-user") {
+        return Some(vec![format!("account = {}", quoted(&source.value))]);
+    }
+    let names = |node: &&Node| {
+        node.is("<smtp-user") && node.last("source").is_some_and(|one| one.value == source.value)
+    };
+    let accounts = tree.iter().filter(names).take(limits::RULES_MAX);
+    let accounts: Vec<String> =
+        accounts.map(|node| format!("account = {}", quoted(&node.value))).collect();
+    if !accounts.is_empty() {
+        return Some(accounts);
+    }
+    match network(&source.value)?.as_str() {
+        network if network.ends_with("/0") => Some(vec![String::new()]),
+        network => Some(vec![format!("clients = [{}]", quoted(network))]),
+    }
+}
+
+/// How narrow its network is: what is said of a part stands behind what is said of all, as later rules set over earlier ones.
+fn narrowness(source: &Node) -> u8 {
+    let network = network(&source.value).and_then(|one| crate::config::value::network(&one).ok());
+    network.map_or(u8::MAX, |one| if one.address.is_ipv4() && one.bits > 0 { one.bits + 96 } else { one.bits })
+}
+
+/// What a source says of its messages: rules for its network, or for accounts that name it.
 fn source(reader: &mut Reader<'_, '_>, source: &Node, tree: &[Node]) {
-    let users: Vec<String> = tree
-        .iter()
-        .filter(|node| {
-            node.is("<smtp-user") && node.last("source").is_some_and(|one| one.value == source.value)
-        })
-        .map(|node| node.value.clone())
-        .collect();
+    let whose = self::whose(source, tree);
     for node in &source.children {
         let set = match node.name.as_str() {
             "hide-message-source" | "remove-received-headers" if words::yes(&node.value) => {
@@ -179,7 +204,7 @@ fn source(reader: &mut Reader<'_, '_>, source: &Node, tree: &[Node]) {
                     "header = {{ name = {}, pattern = \"^\\\\s*(\\\\S.*)$\" }}",
                     quoted(node.value.trim_end_matches(':'))
                 );
-                self::rules(reader, &users, &matched, "{ campaign = \"$1\" }", node);
+                self::rules(reader, whose.as_deref(), &matched, "{ campaign = \"$1\" }", node);
                 continue;
             }
             "remove-header" | "remove-headers" => {
@@ -187,58 +212,51 @@ fn source(reader: &mut Reader<'_, '_>, source: &Node, tree: &[Node]) {
                 format!("{{ header_remove = {} }}", list(&names))
             }
             "default-virtual-mta" => {
-                default_mta(reader, source, node, &users);
+                default_mta(reader, source, node, whose.as_deref());
                 continue;
             }
             _ => continue,
         };
-        self::rules(reader, &users, "", &set, node);
+        self::rules(reader, whose.as_deref(), "", &set, node);
     }
 }
 
-fn rules(reader: &mut Reader<'_, '_>, users: &[String], matched: &str, set: &str, node: &Node) {
-    let mut put = |whose: String| {
-        let both: Vec<&str> = [whose.as_str(), matched].into_iter().filter(|one| !one.is_empty()).collect();
-        let section = reader.out.relevo.push("[[rule]]", &[node.id]);
-        section.set("match", &format!("{{ {} }}", both.join(", ")), &[]);
-        section.set("set", set, &[]);
+/// A rule for each of those whose messages they are.
+fn rules(reader: &mut Reader<'_, '_>, whose: Option<&[String]>, matched: &str, set: &str, node: &Node) {
+    let Some(whose) = whose else {
+        let words = "what comes neither by SMTP from a network nor from an account has no rules: a header field of the message says it";
+        return reader.out.ledger.none(node.id, words);
     };
-    match users.is_empty() {
-        true => put(if matched.is_empty() { "sender = \"*\"".to_owned() } else { String::new() }),
-        false => {
-            users.iter().take(limits::RULES_MAX).for_each(|user| put(format!("account = {}", quoted(user))))
-        }
+    for whose in whose {
+        let both: Vec<&str> = [whose.as_str(), matched].into_iter().filter(|one| !one.is_empty()).collect();
+        let matched = if both.is_empty() { "sender = \"*\"".to_owned() } else { both.join(", ") };
+        let section = reader.out.relevo.push("[[rule]]", &[node.id]);
+        section.set("match", &format!("{{ {matched} }}"), &[]);
+        section.set("set", set, &[]);
     }
-    match users.is_empty() {
-        true => reader
-            .out
-            .ledger
-            .differs(node.id, "of all clients: a rule knows accounts and listeners, and no networks"),
-        false => reader.out.ledger.translated(node.id),
-    }
+    reader.out.ledger.translated(node.id);
 }
 
-fn default_mta(reader: &mut Reader<'_, '_>, source: &Node, node: &Node, users: &[String]) {
-    let pool = words::name(&node.value);
+/// By what mail goes that names no virtual MTA: of all mail in `[delivery]`, of a network by a rule, of an account by itself.
+fn default_mta(reader: &mut Reader<'_, '_>, source: &Node, node: &Node, whose: Option<&[String]>) {
+    let pool = quoted(&words::name(&node.value));
     if !reader.sources.contains_key(&node.value) {
         return reader.out.ledger.none(node.id, "there is no virtual MTA or pool of this name");
     }
-    if !users.is_empty() {
-        return reader.out.ledger.translated(node.id);
-    }
-    let has = reader.out.relevo.table("[delivery]").value("pool").map(str::to_owned);
-    match has {
-        Some(other) if other != quoted(&pool) => {
-            let words = "delivery.pool is of all clients, and another one has it: give these an account with a pool, or a listener and a [[rule]] of their own";
-            reader.out.ledger.none(node.id, words);
+    match whose {
+        Some([one]) if one.is_empty() => {
+            reader.out.relevo.set("[delivery]", "pool", &pool, &[node.id]);
+            reader.out.ledger.translated(node.id);
         }
-        _ => {
-            reader.out.relevo.set("[delivery]", "pool", &quoted(&pool), &[node.id]);
-            match source.value.starts_with("0/0") {
-                true => reader.out.ledger.translated(node.id),
-                false => {
-                    reader.out.ledger.differs(node.id, "of all mail that names none, from wherever it comes")
-                }
+        Some(all) if all.iter().any(|one| one.starts_with("account")) => {
+            reader.out.ledger.usual(node.id, "pool of the accounts that name this source");
+        }
+        networks => {
+            self::rules(reader, networks, "", &format!("{{ pool = {pool} }}"), node);
+            if source.last("process-x-virtual-mta").is_some_and(|one| words::yes(&one.value)) {
+                // What a message names itself stands over the default.
+                let field = "header = { name = \"X-Virtual-MTA\", pattern = \"^\\\\s*(\\\\S+)\" }";
+                self::rules(reader, networks, field, "{ pool = \"$1\" }", node);
             }
         }
     }

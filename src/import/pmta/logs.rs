@@ -181,7 +181,7 @@ fn records(reader: &mut Reader<'_, '_>, here: usize, node: &Node) {
 fn fields(reader: &mut Reader<'_, '_>, node: &Node) -> Vec<String> {
     let mut words = node.words();
     let is_type = |word: &&str| RECORDS.iter().any(|(name, _)| name == word);
-    while words.first().is_some_and(|word| is_type(word)) {
+    while words.first().is_some_and(&is_type) {
         words.remove(0);
     }
     let known = |word: &str| {

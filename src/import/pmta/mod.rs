@@ -20,7 +20,7 @@ mod signing;
 mod logs;
 mod others;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::prove::finish;
 use super::{ImportError, Imported, Library, Terms};
@@ -40,7 +40,9 @@ pub fn import(file: &str, library: &mut Library<'_>, terms: &Terms) -> Result<Im
         terms,
         names,
         sources: BTreeMap::new(),
+        cold: BTreeMap::new(),
         lists,
+        taken: BTreeSet::new(),
         defaults,
         keys: BTreeMap::new(),
         out,
@@ -48,10 +50,16 @@ pub fn import(file: &str, library: &mut Library<'_>, terms: &Terms) -> Result<Im
     identities::identities(&mut reader, &tree);
     rollups::rollups(&mut reader, &tree);
     domains::domains(&mut reader, &tree);
-    patterns::patterns(&mut reader, &tree);
     intake::intake(&mut reader, &tree);
+    patterns::patterns(&mut reader, &tree);
     signing::signing(&mut reader, &tree);
     logs::logs(&mut reader, &tree);
     others::others(&mut reader, &tree);
+    if !reader.out.shaping.is_empty() {
+        reader.out.relevo.set("[shaping]", "defaults", "false", &[]);
+        let words = "[shaping] defaults = false: what PowerMTA was told holds, and not the limits for large providers that relevo ships, which \
+            would hold beside it; without the line both do (docs/shaping.md).";
+        reader.out.notes.push(words.to_owned());
+    }
     Ok(finish(reader.out, terms))
 }

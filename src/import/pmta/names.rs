@@ -28,7 +28,7 @@ pub(super) struct Spot {
     pub base: String,
     /// Whether it is a queue of several domains, whose limits are of all of them together.
     pub shared: bool,
-    /// The domain, where it is one.
+    /// The domain, or `*.` and what all of them are below, as routes have it.
     pub domain: Option<String>,
 }
 

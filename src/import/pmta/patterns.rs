@@ -31,14 +31,13 @@ const CLASSES: [(&str, &str); 17] = [
 
 pub(super) fn patterns(reader: &mut Reader<'_, '_>, tree: &[Node]) {
     for list in tree.iter().filter(|node| node.is("<pattern-list")) {
-        let sources = tree.iter().filter(|node| matches!(node.name.as_str(), "<source" | "<smtp-user"));
-        let named: Vec<&Node> = sources
-            .flat_map(|source| &source.children)
-            .filter(|one| one.is("pattern-list") && one.words().contains(&list.value.as_str()))
-            .collect();
-        let top =
-            tree.iter().filter(|one| one.is("pattern-list") && one.words().contains(&list.value.as_str()));
-        let named: Vec<Id> = named.into_iter().chain(top).map(|one| one.id).collect();
+        let names = |one: &&Node| one.is("pattern-list") && one.words().contains(&list.value.as_str());
+        let mut named: Vec<(Id, Option<Vec<String>>)> =
+            tree.iter().filter(names).map(|one| (one.id, Some(vec![String::new()]))).collect();
+        for source in tree.iter().filter(|node| matches!(node.name.as_str(), "<source" | "<smtp-user")) {
+            let whose = super::intake::whose(source, tree);
+            named.extend(source.children.iter().filter(names).map(|one| (one.id, whose.clone())));
+        }
         if named.is_empty() {
             reader.out.ledger.none(list.id, "no source names it");
             list.children
@@ -46,13 +45,17 @@ pub(super) fn patterns(reader: &mut Reader<'_, '_>, tree: &[Node]) {
                 .for_each(|one| reader.out.ledger.none(one.id, "of a list that no source names"));
             continue;
         }
-        named.iter().for_each(|id| {
-            reader.out.ledger.differs(*id, "rules are of all clients that may relay, not of one network")
-        });
+        for (id, whose) in &named {
+            match whose {
+                Some(_) => reader.out.ledger.translated(*id),
+                None => reader.out.ledger.none(*id, "of what comes neither by SMTP from a network nor from an account"),
+            }
+        }
         reader.out.ledger.translated(list.id);
+        let whose = together(named.into_iter().filter_map(|(_, whose)| whose).flatten());
         // There the first that matches holds, and here each sets over those before.
         for entry in list.children.iter().rev() {
-            choice(reader, entry);
+            choice(reader, entry, &whose);
         }
     }
     for block in tree.iter().filter(|node| node.is("<bounce-category-patterns")) {
@@ -68,7 +71,25 @@ pub(super) fn patterns(reader: &mut Reader<'_, '_>, tree: &[Node]) {
     }
 }
 
-fn choice(reader: &mut Reader<'_, '_>, entry: &Node) {
+/// Networks are put into one condition; empty: everybody.
+fn together(all: impl Iterator<Item = String>) -> Vec<String> {
+    let (mut networks, mut accounts) = (Vec::new(), Vec::new());
+    for one in all {
+        match one.strip_prefix("clients = [").and_then(|one| one.strip_suffix(']')) {
+            Some(network) => networks.push(network.to_owned()),
+            None if one.is_empty() => return vec![String::new()],
+            None => accounts.push(one),
+        }
+    }
+    networks.dedup();
+    accounts.dedup();
+    if !networks.is_empty() {
+        accounts.push(format!("clients = [{}]", networks.join(", ")));
+    }
+    accounts
+}
+
+fn choice(reader: &mut Reader<'_, '_>, entry: &Node, whose: &[String]) {
     let (header, rest) = match entry.name.as_str() {
         "header" => {
             let (name, rest) =
@@ -98,7 +119,7 @@ fn choice(reader: &mut Reader<'_, '_>, entry: &Node) {
     let matched = match (&header, entry.name.as_str()) {
         (Some(name), _) => match regex(&found) {
             Ok(found) => {
-                format!("{{ header = {{ name = {}, pattern = {} }} }}", quoted(name), quoted(&found))
+                format!("header = {{ name = {}, pattern = {} }}", quoted(name), quoted(&found))
             }
             Err(problem) => {
                 return reader.out.ledger.none(entry.id, &format!("the pattern cannot be used: {problem}"));
@@ -106,7 +127,7 @@ fn choice(reader: &mut Reader<'_, '_>, entry: &Node) {
         },
         (None, kind) => match address(&found) {
             Some(address) => format!(
-                "{{ {} = {} }}",
+                "{} = {}",
                 if kind == "mail-from" { "sender" } else { "recipient" },
                 quoted(&address)
             ),
@@ -116,9 +137,12 @@ fn choice(reader: &mut Reader<'_, '_>, entry: &Node) {
             }
         },
     };
-    let section = reader.out.relevo.push("[[rule]]", &[entry.id]);
-    section.set("match", &matched, &[]);
-    section.set("set", &format!("{{ pool = {} }}", quoted(&pool)), &[]);
+    for whose in whose.iter().take(limits::RULES_MAX) {
+        let comma = if whose.is_empty() { "" } else { ", " };
+        let section = reader.out.relevo.push("[[rule]]", &[entry.id]);
+        section.set("match", &format!("{{ {whose}{comma}{matched} }}"), &[]);
+        section.set("set", &format!("{{ pool = {} }}", quoted(&pool)), &[]);
+    }
     reader.out.ledger.translated(entry.id);
     if !reader.sources.contains_key(to.unwrap_or_default()) {
         reader
@@ -143,6 +167,13 @@ fn categories(reader: &mut Reader<'_, '_>, block: &Node) {
             continue;
         };
         let category = category.trim_matches('"').to_ascii_lowercase();
+        if ["", ".", ".*", ".+", "^.*$", "[\\s\\S]*"].contains(&found.as_str()) {
+            let words = "it fits every reply: what no pattern before it fits has the class that relevo knows for it (docs/replies.md)";
+            reader.out.ledger.usual(entry.id, words);
+            continue;
+        }
+        // What is only put off has no category there; here its class says how it is tried again.
+        let found = if found.starts_with('^') { found } else { format!("^5.*(?:{found})") };
         let Some((_, class)) = CLASSES.iter().find(|(name, _)| *name == category) else {
             let words = format!("{}: classes are fixed (docs/replies.md)", words::shown(&category));
             reader.out.ledger.none(entry.id, &words);

@@ -19,12 +19,9 @@ pub(super) fn rollups(reader: &mut Reader<'_, '_>, tree: &[Node]) {
         }
         let rollup = reader.names.rollups.entry(target).or_default();
         for domain in domains {
-            let suffix = domain.trim_start_matches("[*.]").trim_start_matches('*');
-            rollup.matches.push((format!("{{ DomainSuffix = {} }}", quoted(suffix)), to.id));
+            rollup.matches.extend(entries(&domain).into_iter().map(|entry| (entry, to.id)));
         }
-        let words =
-            "a provider with these domains; by DomainSuffix, so names that end the same are meant, too";
-        reader.out.ledger.differs(to.id, words);
+        reader.out.ledger.translated(to.id);
         reader.out.ledger.translated(block.id);
     }
     let lists = ["<mx-rollup-list", "<rollup", "<mx-rollup", "<domain-rollup-list"];
@@ -50,6 +47,19 @@ pub(super) fn rollups(reader: &mut Reader<'_, '_>, tree: &[Node]) {
     }
 }
 
+/// A domain, all below it, or both, as a provider knows them.
+fn entries(domain: &str) -> Vec<String> {
+    let exact = |name: &str| format!("{{ Domain = {} }}", quoted(name));
+    let below = |name: &str| format!("{{ DomainSuffix = {} }}", quoted(&format!(".{name}")));
+    if let Some(name) = domain.strip_prefix("[*.]") {
+        return vec![exact(name), below(name)];
+    }
+    match domain.strip_prefix('*') {
+        Some(name) => vec![below(name.trim_start_matches('.'))],
+        None => vec![exact(domain)],
+    }
+}
+
 fn rollup_entry(reader: &mut Reader<'_, '_>, block: &Node, entry: &Node) {
     let words = entry.words();
     let by_name =
@@ -59,30 +69,30 @@ fn rollup_entry(reader: &mut Reader<'_, '_>, block: &Node, entry: &Node) {
     else {
         return reader.out.ledger.none(entry.id, "an entry has a pattern and a queue");
     };
-    let plain = what.trim_matches('/').replace("\\.", ".");
+    let inner = what.trim_matches('/').replace("\\.", ".");
     let plain =
-        plain.trim_start_matches('^').trim_end_matches('$').trim_start_matches(".*").to_ascii_lowercase();
+        inner.trim_start_matches('^').trim_end_matches('$').trim_start_matches(".*").to_ascii_lowercase();
+    // A pattern is looked for anywhere in a name, unless it says where it begins.
+    let is_end = what.starts_with('/') && !(inner.starts_with('^') && !inner.starts_with("^.*"));
     let found = match entry.name.as_str() {
         "mx" => match plain.strip_prefix('*') {
-            Some(suffix) => Some(format!("{{ MXSuffix = {} }}", quoted(suffix))),
-            None if plain.starts_with('.') => Some(format!("{{ MXSuffix = {} }}", quoted(&plain))),
-            None => Some(format!("{{ HostName = {} }}", quoted(&plain))),
+            Some(suffix) => vec![format!("{{ MXSuffix = {} }}", quoted(suffix))],
+            None if is_end || plain.starts_with('.') => vec![format!("{{ MXSuffix = {} }}", quoted(&plain))],
+            None => vec![format!("{{ HostName = {} }}", quoted(&plain))],
         },
-        "domain" => Some(format!("{{ DomainSuffix = {} }}", quoted(plain.trim_start_matches('*')))),
-        _ => None,
+        "domain" if plain.starts_with('.') => entries(&format!("*{plain}")),
+        "domain" if is_end => vec![format!("{{ DomainSuffix = {} }}", quoted(&plain))],
+        "domain" => entries(&plain),
+        _ => Vec::new(),
     };
-    match found.filter(|_| {
-        !plain.contains(['(', '[', '|', '?', '+', '\\']) && !plain.chars().skip(1).any(|letter| letter == '*')
-    }) {
-        Some(found) => {
-            reader.names.rollups.entry(queue).or_default().matches.push((found, entry.id));
-            reader.out.ledger.translated(entry.id);
-        }
-        None => reader
-            .out
-            .ledger
-            .none(entry.id, "a provider is known by how names end, MXSuffix or DomainSuffix, or by HostName"),
+    let rest = plain.strip_prefix("[*.]").or_else(|| plain.strip_prefix('*')).unwrap_or(&plain);
+    if found.is_empty() || rest.contains(['(', '|', '?', '+', '\\', '[', ']', '*']) {
+        let words = "a provider is known by how names end, MXSuffix or DomainSuffix, or by HostName or Domain: write an entry of match for each that is meant";
+        return reader.out.ledger.none(entry.id, words);
     }
+    let rollup = reader.names.rollups.entry(queue).or_default();
+    rollup.matches.extend(found.into_iter().map(|found| (found, entry.id)));
+    reader.out.ledger.translated(entry.id);
 }
 
 /// Where what a `<domain>` says goes.
@@ -109,7 +119,7 @@ pub(super) fn spots(reader: &mut Reader<'_, '_>, name: &str) -> Vec<Spot> {
             let head = format!("[provider.{}]", quoted(&name));
             let value = format!("[{{ DomainSuffix = {} }}]", quoted(&format!(".{below}")));
             reader.out.shaping.set(&head, "match", &value, &[]);
-            spots.push(Spot { shared: false, ..provider(&name) });
+            spots.push(Spot { shared: false, domain: Some(format!("*.{below}")), ..provider(&name) });
         }
     }
     spots

@@ -151,6 +151,7 @@ fn listener(
             reader.out.ledger.none(id, words);
         }
         service_options(reader, at, "of a service that is not there");
+        self::wanting(reader, at, (&addresses, port), (kind, words), &from);
         return Ok(());
     }
     for (_, id) in wrapped.iter().chain(logs_in.as_ref()) {
@@ -165,7 +166,9 @@ fn listener(
     if strangers {
         self::networks(reader, at, &mut lines)?;
     } else if !is_submission {
-        lines.push(("relay_from".into(), "[\"127.0.0.0/8\", \"::1\"]".into(), id.into_iter().collect()));
+        let why = ["smtpd_relay_restrictions", "smtpd_recipient_restrictions", "smtpd_client_restrictions"];
+        let why = why.iter().find_map(|name| of_service(reader, at, name)).map(|one| one.1);
+        lines.push(("relay_from".into(), "[]".into(), why.into_iter().collect()));
     }
     if !is_submission {
         let (domains, from) = self::relay_domains(reader)?;
@@ -184,6 +187,30 @@ fn listener(
     Ok(())
 }
 
+/// A listener that lacks its certificate, as a comment.
+fn wanting(
+    reader: &mut Reader<'_, '_>,
+    at: usize,
+    (addresses, port): (&[String], u16),
+    (kind, words): (&str, &str),
+    from: &[Id],
+) {
+    let of = |name: &str, usual: &str| {
+        let found = of_service(reader, at, name).map(|one| one.0).filter(|one| !one.is_empty() && one != "none");
+        quoted(&found.unwrap_or_else(|| usual.to_owned()))
+    };
+    let chain = of("smtpd_tls_cert_file", "/etc/relevo/chain.pem");
+    let key = of("smtpd_tls_key_file", "/etc/relevo/key.pem");
+    for address in addresses {
+        let section = reader.out.relevo.push("[[listener]]", &[]);
+        section.off = Some(words.to_owned());
+        section.set("address", &quoted(&format!("{address}:{port}")), from);
+        section.set("kind", &quoted(kind), &[]);
+        section.set("tls_certificate", &chain, &[]);
+        section.set("tls_key", &key, &[]);
+    }
+}
+
 /// Whether clients in `mynetworks` may relay there.
 fn lets_networks(reader: &Reader<'_, '_>, at: usize) -> bool {
     let names = ["smtpd_relay_restrictions", "smtpd_recipient_restrictions", "smtpd_client_restrictions"];
@@ -193,7 +220,15 @@ fn lets_networks(reader: &Reader<'_, '_>, at: usize) -> bool {
         .map(|one| one.value.as_str())
         .collect();
     let closed = own.iter().any(|value| value.contains("reject") && !value.contains("permit_mynetworks"));
-    !closed
+    let lets = |name: &str| {
+        let value = of_service(reader, at, name).map(|one| one.0).filter(|value| !value.trim().is_empty());
+        value.map(|value| value.contains("permit_mynetworks"))
+    };
+    // Without a restriction of its own Postfix lets them relay; of old it asked the second list alone.
+    let empty = of_service(reader, at, "smtpd_relay_restrictions").is_some_and(|one| one.0.trim().is_empty());
+    let relays = lets("smtpd_relay_restrictions");
+    let relays = if empty { lets("smtpd_recipient_restrictions") } else { relays };
+    !closed && relays.unwrap_or(true)
 }
 
 fn networks(
@@ -235,8 +270,14 @@ fn relay_domains(reader: &mut Reader<'_, '_>) -> Result<(Vec<String>, Vec<Id>), 
     }
     let mut domains: Vec<String> = Vec::new();
     let mut from = Vec::new();
-    for name in ["relay_domains", "virtual_mailbox_domains", "virtual_alias_domains", "mydestination"] {
+    for (name, transports) in [
+        ("relay_domains", &[][..]),
+        ("virtual_mailbox_domains", &["virtual_transport", "transport_maps"][..]),
+        ("mydestination", &["mailbox_transport", "local_transport", "transport_maps"][..]),
+    ] {
         let Some((value, id)) = reader.main.get(name) else { continue };
+        let goes_on = |name: &&str| reader.main.get(name).is_some_and(|one| !one.0.is_empty());
+        let stays_here = !transports.is_empty() && !transports.iter().any(goes_on);
         let mut found = Vec::new();
         for item in items(&value) {
             if item.contains(":/") {
@@ -260,6 +301,11 @@ fn relay_domains(reader: &mut Reader<'_, '_>) -> Result<(Vec<String>, Vec<Id>), 
             reader.out.ledger.usual(id, "there is no domain in it that others send to");
             continue;
         }
+        if stays_here {
+            let words = "there are no mailboxes here, and nothing says where else this mail goes, so it is not taken: name the domains in relay_to and give each a [[route]] to a mail store (lmtp://)";
+            reader.out.ledger.none(id, words);
+            continue;
+        }
         for domain in found {
             let bare = domain.trim_start_matches('.');
             if !domain.starts_with('.') {
@@ -271,7 +317,7 @@ fn relay_domains(reader: &mut Reader<'_, '_>) -> Result<(Vec<String>, Vec<Id>), 
         }
         reader.out.ledger.translated(id);
         if name != "relay_domains" {
-            let words = "its mail is taken; relevo has no mailboxes: a [[route]] says where it goes, or it goes to the MX";
+            let words = "its mail is taken, and goes where a [[route]] says, else to the MX: there are no mailboxes here";
             reader.out.ledger.differs(id, words);
         }
         from.push(id);

@@ -14,7 +14,7 @@ const USUAL: &str = "alias_database biff append_dot_mydomain append_at_myorigin 
     smtp_connection_cache_on_demand smtp_connection_cache_destinations smtp_dns_support_level smtp_host_lookup smtp_sasl_security_options \
     smtp_sasl_tls_security_options smtpd_sasl_security_options smtpd_sasl_tls_security_options smtpd_sasl_local_domain broken_sasl_auth_clients \
     smtp_sasl_mechanism_filter smtpd_error_sleep_time smtpd_soft_error_limit smtpd_hard_error_limit smtpd_junk_command_limit smtpd_timeout \
-    smtpd_peername_lookup syslog_name syslog_facility maillog_file maillog_file_prefixes maillog_file_rotate_suffix mynetworks_style default_process_limit \
+    smtpd_peername_lookup syslog_name syslog_facility maillog_file maillog_file_prefixes maillog_file_rotate_suffix default_process_limit \
     qmgr_message_active_limit qmgr_message_recipient_limit in_flow_delay smtp_randomize_addresses smtp_address_preference import_environment \
     export_environment long_queue_ids enable_long_queue_ids smtpd_log_access_permit_actions bounce_queue_lifetime_default local_recipient_maps \
     smtpd_forbid_bare_newline_exclusions smtpd_forbid_unauth_pipelining smtp_pix_workarounds smtp_quit_timeout smtp_always_send_ehlo smtp_skip_5xx_greeting \
@@ -28,7 +28,7 @@ const USUAL: &str = "alias_database biff append_dot_mydomain append_at_myorigin 
     smtp_never_send_ehlo allow_percent_hack relay_recipient_maps smtpd_recipient_overshoot_limit smtpd_client_port_logging";
 
 /// What there is nothing like, and what to do.
-const NONE: [(&str, &str); 42] = [
+const NONE: [(&str, &str); 44] = [
     ("bounce_queue_lifetime", "notifications wait as long as other mail: retry.expire"),
     ("soft_bounce", "no reply is made softer: suspend what you are testing, relevo suspend"),
     (
@@ -39,6 +39,14 @@ const NONE: [(&str, &str); 42] = [
     ("smtpd_milters", "OpenDKIM: relevo signs itself ([dkim] keys, docs/dkim.md); others: ask by [hook]"),
     ("non_smtpd_milters", "OpenDKIM: relevo signs itself ([dkim] keys, docs/dkim.md); others: ask by [hook]"),
     ("milter_default_action", "[hook] fail = \"accept\" or \"defer\" says it of a hook"),
+    (
+        "mynetworks_style",
+        "relay_from names networks: write those that are meant; without mynetworks only this machine may relay",
+    ),
+    (
+        "virtual_alias_domains",
+        "addresses are not rewritten, so this mail is not taken: do it in the application, or in a mail store behind relay_to and a [[route]]",
+    ),
     (
         "virtual_alias_maps",
         "addresses are not rewritten: do it in the application, or in the mail store behind a [[route]]",

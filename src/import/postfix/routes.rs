@@ -49,7 +49,16 @@ fn transport(reader: &mut Reader<'_, '_>, routes: &mut Routes, entry: &Entry) {
             None => key.to_owned(),
         },
     };
-    let (target, client) = super::hops::target(reader, &entry.value);
+    let (mut target, client) = super::hops::target(reader, &entry.value);
+    if let Target::Hosts("smtp", hops) = &target
+        && let [hop] = &hops[..]
+        && hop.by_mx
+        && hop.port.is_none()
+        && hop.host == domain
+    {
+        // The MX of a domain by its own name.
+        target = Target::Mx;
+    }
     self::route(reader, routes, &domain, (target, client), &[entry.id]);
 }
 
@@ -175,11 +184,11 @@ fn route(
             let words = "Postfix looks for the MX records of a host without brackets; a route goes to the host itself";
             reader.out.ledger.differs(first, words);
         }
-        if *scheme != "lmtp" {
-            if let Some((name, id)) = login(reader, routes, hops) {
-                lines.push(("credentials".to_owned(), quoted(&name), vec![id]));
-                logged_in = true;
-            }
+        if *scheme != "lmtp"
+            && let Some((name, id)) = login(reader, routes, hops)
+        {
+            lines.push(("credentials".to_owned(), quoted(&name), vec![id]));
+            logged_in = true;
         }
     }
     let has_tls = matches!(target, Target::Mx | Target::Hosts(..));
@@ -270,8 +279,10 @@ fn login(reader: &mut Reader<'_, '_>, routes: &mut Routes, hops: &[Hop]) -> Opti
 fn unused_logins(reader: &mut Reader<'_, '_>, routes: &Routes) {
     for (key, entry) in &routes.logins {
         if !routes.made.contains_key(key) && !reader.out.ledger.is_marked(entry.id) {
-            let words =
-                "no route that was made goes to this host: add [credentials] and name it where one does";
+            let words = match key.contains('@') {
+                true => "a login by sender: credentials belong to a route, and routes go by the recipient's domain",
+                false => "no route that was made goes to this host: add [credentials] and name it where one does",
+            };
             reader.out.ledger.none(entry.id, words);
         }
     }
@@ -307,13 +318,14 @@ fn limits_of_clients(reader: &mut Reader<'_, '_>, routes: &Routes) {
                     "no route by domain goes by this client: write a section of shaping.toml for whom it is",
                 );
             }
-            for place in places.iter().filter(|place| *place != "*") {
+            for place in places {
                 let source = reader
                     .out
                     .relevo
                     .sections
                     .iter()
                     .any(|one| one.value("name") == Some(&quoted(&words::name(&service))));
+                let place = if place == "*" { "default" } else { place };
                 let head = match source {
                     true => format!("[{}.sources.{}]", quoted(place), quoted(&words::name(&service))),
                     false => format!("[{}]", quoted(place)),

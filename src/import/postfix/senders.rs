@@ -45,12 +45,27 @@ pub(super) fn senders(reader: &mut Reader<'_, '_>) -> Result<(), ImportError> {
         }
     }
     if let Some((value, id)) = reader.main.get("sender_dependent_relayhost_maps") {
+        let usual = reader.main.get("relayhost").map(|(value, _)| value.to_ascii_lowercase()).unwrap_or_default();
         for entry in super::maps::entries(reader, &value, id, false)? {
-            let words = "routes go by the recipient's domain: send this sender's mail through a relevo of its own with that [[route]], or give it a pool";
-            reader.out.ledger.none(entry.id, words);
+            let host = entry.value.to_ascii_lowercase();
+            if host == usual || host == "dunno" {
+                reader.out.ledger.usual(entry.id, "it goes where all mail goes");
+                continue;
+            }
+            let to = super::hops::hop(&entry.value).map_or_else(|| "smtp://host:port".to_owned(), |hop| hop.url("smtp"));
+            let words = format!(
+                "routes go by the recipient's domain, not by the sender: hand this sender's mail to a relevo of its own whose [[route]] has domain = \"*\", to = {}{}",
+                quoted(&to),
+                if logs_in(reader) { " and credentials" } else { "" }
+            );
+            reader.out.ledger.none(entry.id, &words);
         }
     }
     Ok(())
+}
+
+fn logs_in(reader: &Reader<'_, '_>) -> bool {
+    reader.main.get("smtp_sasl_auth_enable").is_some_and(|(value, _)| words::yes(&value))
 }
 
 /// `smtp_bind_address`, or several clients in turn.
@@ -89,6 +104,11 @@ fn own_address(reader: &mut Reader<'_, '_>) {
         section.set("sources", &list(&sources), &[id]);
         reader.out.relevo.set("[delivery]", "pool", &quoted("rotation"), &[id]);
         reader.out.ledger.differs(id, "a message stays with its source for its retries");
+    } else if let Some(source) =
+        super::hops::client(reader, value.trim_end_matches(':')).and_then(|at| source_of(reader, at))
+    {
+        reader.out.relevo.set("[delivery]", "pool", &quoted(&source), &[id]);
+        reader.out.ledger.translated(id);
     } else if !reader.out.ledger.is_marked(id) {
         reader.out.ledger.usual(id, "by SMTP to the MX");
     }

@@ -88,6 +88,15 @@ fn pace(reader: &mut Reader<'_, '_>) {
         .main
         .get("smtp_destination_concurrency_limit")
         .or_else(|| reader.main.get("default_destination_concurrency_limit"));
+    for (of_client, of_all) in [
+        ("smtp_destination_concurrency_limit", "default_destination_concurrency_limit"),
+        ("smtp_destination_rate_delay", "default_destination_rate_delay"),
+        ("smtp_destination_recipient_limit", "default_destination_recipient_limit"),
+    ] {
+        if let (Some(_), Some((_, id))) = (reader.main.get(of_client), reader.main.get(of_all)) {
+            reader.out.ledger.usual(id, &format!("{of_client} overrules it for mail that goes by SMTP"));
+        }
+    }
     if let Some((value, id)) = concurrency {
         match value.trim().parse::<u64>() {
             Ok(0) => reader.out.ledger.differs(
