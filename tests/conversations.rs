@@ -318,7 +318,8 @@ impl Replay {
                 assert_eq!(recipient.is_some(), question == Question::Recipient);
                 let account = self.session.account();
                 let recipient = recipient.map(|(address, _)| address);
-                let facts = Facts { account, listener: Some(0), client: None, sender, recipient, fields: None };
+                let facts =
+                    Facts { account, listener: Some(0), client: None, sender, recipient, fields: None };
                 let answer = self.acceptance.refuses(&facts).map_or(Answer::Proceed, Answer::Refuse);
                 if self.session.answered(answer, &mut self.replies) {
                     self.close();

@@ -132,9 +132,8 @@ fn rule(section: &Section<'_>, listeners: &[ListenAddress]) -> RuleConfig {
             Ok(Some(text(value, "shop")?).filter(|name| !name.is_empty()).map(str::to_owned))
         }),
         listener: matched.read("listener", None, |value| listener(value, listeners)),
-        clients: matched.read("clients", Vec::new(), |value| {
-            list(value, value::network, guess::network, "10.0.0.0/8")
-        }),
+        clients: matched
+            .read("clients", Vec::new(), |value| list(value, value::network, guess::network, "10.0.0.0/8")),
         sender: matched.read("sender", None, address),
         recipient: matched.read("recipient", None, address),
         header: header(&matched),

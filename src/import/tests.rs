@@ -3,6 +3,8 @@
 use super::prove::{refused_configuration, refused_shaping};
 use super::*;
 
+mod cases;
+
 const TERMS: fn() -> Terms = || Terms { at: "/etc/relevo/new".to_owned(), today: "2026-12-01".to_owned() };
 
 type Reader = fn(&str, &mut Library<'_>, &Terms) -> Result<Imported, ImportError>;
@@ -81,6 +83,7 @@ fn a_postfix_directory() {
 #[test]
 fn a_configuration_of_powermta() {
     let imported = sample(pmta::import, "pmta/config");
+    golden(&imported, "pmta");
     let shown = imported.relevo_toml() + &imported.report();
     assert!(!shown.contains("s3cr3t") && !shown.contains("pass-w0rd"), "{shown}");
 }
@@ -88,6 +91,7 @@ fn a_configuration_of_powermta() {
 #[test]
 fn a_policy_of_kumomta() {
     let imported = sample(kumo::import, "kumo");
+    golden(&imported, "kumo");
     assert!(imported.files.iter().any(|(path, _)| path == "dkim/key.example/s1.pem"));
 }
 

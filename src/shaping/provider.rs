@@ -101,7 +101,8 @@ impl Match {
         {
             return Some("no name in the DNS ends so");
         }
-        (matches!(self.what, MatchKind::HostName | MatchKind::Domain) && name.starts_with('.')).then_some("no name begins with a dot")
+        (matches!(self.what, MatchKind::HostName | MatchKind::Domain) && name.starts_with('.'))
+            .then_some("no name begins with a dot")
     }
 }
 
@@ -152,8 +153,12 @@ mod tests {
         assert!(is_of(&entries, "a.example", &hosts(&["mx.b.example"])));
         assert!(!is_of(&entries, "mil", &hosts(&["mx.mil"])));
         let entries = [entry(MatchKind::Domain, "A.example."), entry(MatchKind::Domain, "b.example")];
-        assert!(is_of(&entries, "a.example", &hosts(&["mx.other.example"])) && is_of(&entries, "b.example", &[]));
-        assert!(!is_of(&entries, "not-a.example", &[]) && !is_of(&entries, "x.a.example", &hosts(&["a.example"])));
+        assert!(
+            is_of(&entries, "a.example", &hosts(&["mx.other.example"])) && is_of(&entries, "b.example", &[])
+        );
+        assert!(
+            !is_of(&entries, "not-a.example", &[]) && !is_of(&entries, "x.a.example", &hosts(&["a.example"]))
+        );
         let within = |one: (MatchKind, &str), other: (MatchKind, &str)| {
             entry(one.0, one.1).is_within(&entry(other.0, other.1))
         };

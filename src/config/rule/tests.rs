@@ -63,7 +63,9 @@ fn clients_are_networks() {
     assert!(words.contains("  mail of clients in 10.0.0.0/8 or 192.0.2.1/32: pool bulk\n"), "{words}");
     let wrong = errors(&text.replace("192.0.2.1", "192.0.2"));
     assert!(wrong[0].starts_with("relevo.toml:2: rule[0].match.clients"), "{wrong:?}");
-    let of = |clients: &str, action: &str| format!("[[rule]]\nmatch = {{ clients = [{clients}] }}\naction = \"{action}\"\n");
+    let of = |clients: &str, action: &str| {
+        format!("[[rule]]\nmatch = {{ clients = [{clients}] }}\naction = \"{action}\"\n")
+    };
     let doubts = |first: &str, second: &str| {
         order::doubts(&rules(&(of(first, "reject 550 5.7.1 no") + &of(second, "discard")))).len()
     };

@@ -9,8 +9,13 @@ use crate::import::{Id, ImportError};
 pub(super) fn domains(reader: &mut Reader<'_, '_>, file: &str, entries: &[Entry]) -> Result<(), ImportError> {
     let mut back: (Vec<String>, Vec<Id>) = Default::default();
     for entry in entries {
-        let is_listener = entry.key == "listener"
-            || entry.value.table().iter().all(|one| matches!(one.value, Value::Table(_)));
+        let is_listener = entry.value.table().iter().all(|one| matches!(one.value, Value::Table(_)));
+        if entry.key == "listener" {
+            for one in entry.value.table().iter().flat_map(|listener| listener.value.table()) {
+                self::domain(reader, file, one, true, &mut back)?;
+            }
+            continue;
+        }
         if is_listener && !entry.value.table().is_empty() {
             for one in entry.value.table() {
                 self::domain(reader, file, one, true, &mut back)?;

@@ -98,6 +98,39 @@ fn key_of(
     Ok(())
 }
 
+/// `kumo.dkim.rsa_sha256_signer { … }`
+pub(super) fn signer(
+    reader: &mut Reader<'_, '_>,
+    call: &super::lua::Call,
+    id: Id,
+) -> Result<(), ImportError> {
+    let text = |key: &str| {
+        let found = call.argument.table().iter().find(|one| one.key == key).map(|one| &one.value);
+        match found {
+            Some(Value::Text(text)) => Some(text.clone()),
+            _ => None,
+        }
+    };
+    let mut from = vec![id];
+    for entry in call.argument.table() {
+        let own = super::reader::enter(reader, "init.lua", &call.name, entry)?;
+        match entry.key.as_str() {
+            "domain" | "selector" | "key" => from.push(own),
+            _ => reader.out.ledger.usual(own, "the usual fields are signed (docs/dkim.md)"),
+        }
+    }
+    match (text("domain"), text("selector"), text("key")) {
+        (Some(domain), Some(selector), Some(path)) => {
+            self::copy(reader, &domain, &selector.to_ascii_lowercase(), &path, &from);
+        }
+        _ => {
+            let words = "code says which key: copy each to DOMAIN/SELECTOR.pem below [dkim] keys; the domain in From says which one signs (docs/dkim.md)";
+            from.iter().for_each(|id| reader.out.ledger.none(*id, words));
+        }
+    }
+    Ok(())
+}
+
 fn copy(reader: &mut Reader<'_, '_>, domain: &str, selector: &str, path: &str, from: &[Id]) {
     let domain = domain.to_ascii_lowercase();
     let found = match is_domain(&domain) && is_domain(selector) {

@@ -3,7 +3,7 @@
 use super::values::{Entry, Value};
 use crate::limits;
 
-/// `kumo.NAME(…)` or `kumo.NAME { … }`
+/// `kumo.NAME(…)`, `kumo.NAME { … }`, or `NAME:METHOD { … }` of a helper
 #[derive(Clone, Debug)]
 pub(super) struct Call {
     pub name: String,
@@ -22,6 +22,7 @@ struct Cursor<'a> {
 /// All calls, in order.
 pub(super) fn calls(text: &str) -> Vec<Call> {
     let mut cursor = Cursor { bytes: text.as_bytes(), at: 0, line: 1 };
+    let helpers = helpers(text);
     let mut calls = Vec::new();
     while cursor.at < cursor.bytes.len() {
         if cursor.skip_blank() || cursor.skip_string() {
@@ -32,7 +33,16 @@ pub(super) fn calls(text: &str) -> Vec<Call> {
             cursor.step();
             continue;
         }
-        let Some(name) = word.strip_prefix("kumo.") else { continue };
+        let of_helper = cursor.rest().first() == Some(&b':') && helpers.iter().any(|(name, _)| *name == word);
+        let name = match word.strip_prefix("kumo.") {
+            Some(name) => name.to_owned(),
+            None if of_helper => {
+                cursor.step();
+                let module = helpers.iter().find(|(name, _)| *name == word).map_or("", |(_, module)| module);
+                format!("{module}:{}", cursor.word())
+            }
+            None => continue,
+        };
         let line = cursor.line;
         while cursor.skip_blank() {}
         let has_paren = cursor.bytes.get(cursor.at) == Some(&b'(');
@@ -43,9 +53,20 @@ pub(super) fn calls(text: &str) -> Vec<Call> {
             cursor.step();
         }
         let argument = cursor.value(0);
-        calls.push(Call { name: name.to_owned(), line, argument });
+        calls.push(Call { name, line, argument });
     }
     calls
+}
+
+/// `local shaping = require 'policy-extras.shaping'`: each name, and the helper that it stands for.
+fn helpers(text: &str) -> Vec<(String, String)> {
+    let one = |line: &str| {
+        let (name, rest) = line.trim_start().strip_prefix("local ")?.split_once('=')?;
+        let module = rest.trim_start().strip_prefix("require")?.split("policy-extras.").nth(1)?;
+        let end = module.find(['"', '\'', ')'])?;
+        Some((name.trim().to_owned(), module[..end].to_owned()))
+    };
+    text.lines().filter_map(one).take(limits::IMPORT_FILES_MAX).collect()
 }
 
 /// Helper files that the policy names, by the ends of their paths.
@@ -168,10 +189,35 @@ impl Cursor<'_> {
         let is_number = !word.is_empty() && word.parse::<f64>().is_ok();
         if is_number || matches!(word.as_str(), "true" | "false") {
             let sign = if negative { "-" } else { "" };
+            let word = self.product(word);
             return self.ended(Value::Plain(format!("{sign}{word}")));
         }
         self.pass();
         Value::Code
+    }
+
+    /// `20 * 1024 * 1024`
+    fn product(&mut self, first: String) -> String {
+        let mut all = first;
+        loop {
+            let before = (self.at, self.line);
+            while self.skip_blank() {}
+            let factor = match self.rest().first() {
+                Some(b'*') => {
+                    self.step();
+                    while self.skip_blank() {}
+                    self.word().parse::<u64>().ok()
+                }
+                _ => None,
+            };
+            match factor.zip(all.parse::<u64>().ok()).and_then(|(one, other)| one.checked_mul(other)) {
+                Some(product) => all = product.to_string(),
+                None => {
+                    (self.at, self.line) = before;
+                    return all;
+                }
+            }
+        }
     }
 
     /// A literal is one only where nothing goes on behind it.

@@ -11,6 +11,7 @@ mod domains;
 mod keys;
 mod lua;
 mod policy;
+mod helpers;
 
 use super::prove::finish;
 use super::{ImportError, Imported, Library, Terms};

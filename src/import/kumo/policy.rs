@@ -9,16 +9,12 @@ use crate::import::{Id, ImportError};
 use crate::limits;
 
 /// Calls that nothing is made of.
-const CALLS: [(&str, &str); 14] = [
-    (
-        "on",
-        "code for an event: [[rule]] sets and refuses, [[tenant]] and shaping.toml have what queues ask for, [hook] asks a service of yours",
-    ),
+const CALLS: [(&str, &str); 18] = [
     (
         "define_spool",
         "the spool is node.data_dir, /var/lib/relevo: let KumoMTA deliver what it holds before you turn it off",
     ),
-    ("start_http_listener", "control.http is for operators, with tokens; mail comes by SMTP"),
+    ("start_http_listener", "control.http is the HTTP interface, with tokens (docs/control-api.md)"),
     (
         "configure_bounce_classifier",
         "replies have classes by themselves (docs/replies.md); a rule of shaping.toml with class says another one",
@@ -30,13 +26,55 @@ const CALLS: [(&str, &str); 14] = [
     ("set_diagnostic_log_filter", "diagnostics go to standard error, and relevo trace shows sessions"),
     ("make_egress_path", "limits are in shaping.toml"),
     ("make_egress_source", "[[source]] of relevo.toml"),
+    ("define_egress_source", "[[source]] of relevo.toml"),
     ("make_egress_pool", "[[pool]] of relevo.toml"),
+    ("define_egress_pool", "[[pool]] of relevo.toml"),
     ("make_queue_config", "[retry], [[tenant]] and shaping.toml"),
     ("make_listener_domain", "relay_to of a [[listener]], and [feedback]"),
+    (
+        "log_hooks:new",
+        "[[webhook]] or [[stream]] has events sent elsewhere (docs/webhooks.md, docs/streams.md)",
+    ),
+    ("log_hooks:new_json", "[[webhook]] has events sent to a web server (docs/webhooks.md)"),
+    ("aaa.configure_acl", "control.tokens say who may ask /control/v1 (docs/control-api.md)"),
 ];
 
+/// Code for events, and where what it does is said here.
+const EVENTS: [(&str, &str); 16] = [
+    ("get_listener_domain", "relay_to of a [[listener]] and [feedback] say which domains are taken"),
+    ("get_egress_source", "a [[source]] for each"),
+    ("get_egress_pool", "a [[pool]] for each"),
+    ("get_egress_path_config", "shaping.toml has limits by domain, provider and source"),
+    ("get_queue_config", "[retry], [[tenant]], [[rule]] and [[route]] have what queues are asked for"),
+    (
+        "smtp_server_message_received",
+        "[[rule]] sets what mail has and refuses, [dkim] signs, [hook] asks a service of yours",
+    ),
+    (
+        "http_message_generated",
+        "[[rule]] sets what mail has and refuses, [dkim] signs, [hook] asks a service of yours",
+    ),
+    ("smtp_server_auth_plain", "accounts log in: relevo account add NAME (docs/accounts.md)"),
+    ("http_server_validate_auth_basic", "control.tokens say who may ask /control/v1"),
+    ("smtp_server_ehlo", "what clients say in EHLO is not asked about"),
+    ("smtp_server_mail_from", "a [[rule]] with match.sender and action = \"reject ...\""),
+    ("smtp_server_rcpt_to", "a [[rule]] with match.recipient and action = \"reject ...\""),
+    ("smtp_server_connection_accepted", "relay_from of a [[listener]], and match.clients of a [[rule]]"),
+    ("should_enqueue_log_record", "events of a [[webhook]] or a [[stream]] choose what is told"),
+    ("requeue_message", "[retry] and shaping.toml say when mail is tried again"),
+    ("pre_init", "what it sets up stands in relevo.toml"),
+];
+
+const CODE: &str = "code: [[rule]] sets and refuses, [[tenant]] and shaping.toml have what queues ask for, [hook] asks a service of yours";
+
 /// Calls that read or make something for code around them.
-const OF_CODE: [&str; 12] = [
+const OF_CODE: [&str; 18] = [
+    "set_lua_gc_on_put",
+    "set_config_monitor_globs",
+    "memoize",
+    "string.split",
+    "time.now",
+    "encode.base64_encode",
     "json_parse",
     "json_encode",
     "json_load",
@@ -54,14 +92,28 @@ const OF_CODE: [&str; 12] = [
 pub(super) fn policy(reader: &mut Reader<'_, '_>, text: &str) -> Result<(), ImportError> {
     let calls = lua::calls(text);
     let mut logs = 0;
-    for call in &calls {
+    for (at, call) in calls.iter().enumerate() {
+        // `kumo.on('get_listener_domain', listener_domains:setup { … })`: the helper is all that happens.
+        let by_helper = calls
+            .get(at + 1)
+            .is_some_and(|next| next.line == call.line && super::helpers::is_one(&next.name));
+        let prefix = if call.name.contains(':') { "" } else { "kumo." };
         let told = match &call.argument {
-            Value::Text(text) => format!("kumo.{}({})", call.name, quoted(text)),
-            _ => format!("kumo.{}", call.name),
+            Value::Text(text) => format!("{prefix}{}({})", call.name, quoted(text)),
+            _ => format!("{prefix}{}", call.name),
         };
         let id = reader.out.ledger.add("init.lua", call.line, &told)?;
         match call.name.as_str() {
             "start_esmtp_listener" => self::listener(reader, call, id)?,
+            "on" if by_helper => reader.out.ledger.usual(id, "what the helper's files say is read"),
+            "on" => event(reader, call, id),
+            "make_egress_source" | "define_egress_source" | "make_egress_pool" | "define_egress_pool"
+                if super::sources::literal(reader, call)? =>
+            {
+                reader.out.ledger.usual(id, "what it says stands in relevo.toml");
+            }
+            name if name.ends_with("_signer") => super::keys::signer(reader, call, id)?,
+            name if super::helpers::is_one(name) => super::helpers::helper(reader, call, id)?,
             "configure_local_logs" if logs < 8 => {
                 logs += 1;
                 self::log(reader, call, id)?;
@@ -78,6 +130,17 @@ pub(super) fn policy(reader: &mut Reader<'_, '_>, text: &str) -> Result<(), Impo
         }
     }
     Ok(())
+}
+
+fn event(reader: &mut Reader<'_, '_>, call: &Call, id: Id) {
+    let name = call.argument.text().unwrap_or_default();
+    match name {
+        "init" => reader.out.ledger.usual(id, "what it calls with literals is read"),
+        name => {
+            let words = EVENTS.iter().find(|(known, _)| *known == name).map_or(CODE, |(_, words)| words);
+            reader.out.ledger.none(id, words);
+        }
+    }
 }
 
 fn call(reader: &mut Reader<'_, '_>, name: &str, call: &Call, id: Id) -> Result<(), ImportError> {
@@ -118,14 +181,27 @@ fn shared(reader: &Reader<'_, '_>) -> Vec<(&'static str, Vec<String>, Vec<Id>)> 
 
 fn listener(reader: &mut Reader<'_, '_>, call: &Call, id: Id) -> Result<(), ImportError> {
     let mut lines: Vec<(&'static str, String, Id)> = Vec::new();
+    for entry in call.argument.table().iter().filter(|entry| entry.key == "domains") {
+        super::domains::domains(reader, "init.lua", entry.value.table())?;
+    }
     let mut shared = self::shared(reader);
     let mut address = None;
     for entry in call.argument.table() {
         let own = super::reader::enter(reader, "init.lua", "start_esmtp_listener", entry)?;
         let text = entry.value.text().unwrap_or_default().to_owned();
         let kept = match entry.key.as_str() {
+            "listen" if entry.value == Value::Code => {
+                let words =
+                    "code: the [[listener]] here has 0.0.0.0:25 in its place; write one for each address";
+                reader.out.ledger.none(own, words);
+                false
+            }
             _ if entry.value == Value::Code => {
                 reader.out.ledger.none(own, "code: write what it comes to into the [[listener]]");
+                false
+            }
+            "domains" => {
+                reader.out.ledger.usual(own, "domain by domain, each with a line of its own");
                 false
             }
             "listen" => {
@@ -136,15 +212,7 @@ fn listener(reader: &mut Reader<'_, '_>, call: &Call, id: Id) -> Result<(), Impo
                 address.is_some()
             }
             "relay_hosts" => {
-                let networks: Vec<String> =
-                    entry.value.texts().into_iter().filter(|one| value::network(one).is_ok()).collect();
-                match shared.iter_mut().find(|one| one.0 == "relay_from") {
-                    Some(one) => {
-                        one.1.extend(networks);
-                        one.2.push(own);
-                    }
-                    None => shared.push(("relay_from", networks, vec![own])),
-                }
+                relay_hosts(reader, entry, own, &mut shared);
                 true
             }
             "hostname" => {
@@ -183,6 +251,30 @@ fn listener(reader: &mut Reader<'_, '_>, call: &Call, id: Id) -> Result<(), Impo
     }
     reader.out.ledger.translated(id);
     Ok(())
+}
+
+fn relay_hosts(
+    reader: &mut Reader<'_, '_>,
+    entry: &Entry,
+    id: Id,
+    shared: &mut Vec<(&'static str, Vec<String>, Vec<Id>)>,
+) {
+    let (networks, others): (Vec<String>, Vec<String>) =
+        entry.value.texts().into_iter().partition(|one| value::network(one).is_ok());
+    if networks.iter().any(|one| one.ends_with("/0")) {
+        let words = "OPEN RELAY: everybody who reaches the port may send to anybody; write your own networks";
+        reader.out.ledger.differs(id, words);
+    }
+    for other in others {
+        reader.out.ledger.differs(id, &format!("{}: no network", crate::import::words::shown(&other)));
+    }
+    match shared.iter_mut().find(|one| one.0 == "relay_from") {
+        Some(one) => {
+            one.1.extend(networks);
+            one.2.push(id);
+        }
+        None => shared.push(("relay_from", networks, vec![id])),
+    }
 }
 
 /// One that is a line of a listener here, too.
@@ -235,6 +327,9 @@ fn usual(reader: &mut Reader<'_, '_>, entry: &Entry, id: Id) {
             .out
             .ledger
             .none(id, "name the balancers: proxy_from = [\"10.0.0.10/32\"] of the [[listener]]"),
+        "deferred_spool" | "deferred_queue" if entry.value.text() == Some("false") => {
+            reader.out.ledger.usual(id, "nothing is accepted before it is on disk");
+        }
         "deferred_spool" | "deferred_queue" => {
             reader.out.ledger.none(id, "nothing is accepted before it is on disk")
         }
@@ -253,6 +348,9 @@ fn log(reader: &mut Reader<'_, '_>, call: &Call, id: Id) -> Result<(), ImportErr
             }
             "max_segment_duration" => match crate::shaping::value::time(text) {
                 Some(span) => {
+                    if span.as_secs() < 60 {
+                        reader.out.ledger.differs(own, "a minute at least");
+                    }
                     lines.push(("rotate", quoted(&time(span.as_secs().max(60))), own));
                     reader.out.ledger.translated(own);
                 }

@@ -4,10 +4,13 @@ use super::reader::Reader;
 use super::values::{Entry, Value};
 use crate::import::ImportError;
 use crate::import::words::{quoted, time};
+use crate::limits;
 use crate::shaping::value;
 
 pub(super) fn queues(reader: &mut Reader<'_, '_>, file: &str, entries: &[Entry]) -> Result<(), ImportError> {
-    for entry in entries {
+    // What holds where nothing else is named comes first: later rules set over it.
+    let first = entries.iter().filter(|entry| entry.key == "default_tenant");
+    for entry in first.chain(entries.iter().filter(|entry| entry.key != "default_tenant")) {
         match (entry.key.as_str(), &entry.value) {
             ("tenant", Value::Table(all)) => {
                 for tenant in all {
@@ -52,7 +55,6 @@ pub(super) fn queues(reader: &mut Reader<'_, '_>, file: &str, entries: &[Entry])
                     &format!("{{ tenant = {} }}", quoted(name)),
                     id,
                 );
-                reader.out.ledger.differs(id, "put this rule in front of those that name another tenant");
             }
             ("scheduling_header", _) => {
                 super::reader::refuse(
@@ -123,7 +125,7 @@ fn default_of_tenants(
         match key {
             "pool" => reader.out.relevo.set("[delivery]", "pool", &value, &[id]),
             "max_age" => reader.out.relevo.set("[retry]", "expire", &value, &[id]),
-            _ => reader.out.ledger.none(id, "each tenant has a section of its own"),
+            _ => reader.out.ledger.withdraw(id, "each tenant has a section of its own: [[tenant]]"),
         }
     }
     Ok(())
@@ -139,6 +141,10 @@ fn queue(reader: &mut Reader<'_, '_>, file: &str, queue: &Entry) -> Result<(), I
         match (entry.key.as_str(), is_default) {
             (_, _) if matches!(entry.value, Value::Table(_)) && entry.key != "protocol" => {
                 reader.out.ledger.none(id, "of one campaign or tenant at one domain: a [[rule]] with match.recipient sets what mail has, a [[tenant]] what its owner has");
+                continue;
+            }
+            ("egress_pool", _) if entry.value.text() == Some("unspecified") => {
+                reader.out.ledger.usual(id, "no pool: the machine's own address");
                 continue;
             }
             ("egress_pool", true) => {
@@ -194,9 +200,20 @@ fn queue(reader: &mut Reader<'_, '_>, file: &str, queue: &Entry) -> Result<(), I
 
 fn protocol(reader: &mut Reader<'_, '_>, domain: &str, entry: &Entry, id: usize) {
     let smtp = entry.value.table().iter().find(|one| one.key == "smtp");
-    let hosts = smtp
-        .and_then(|smtp| smtp.value.table().iter().find(|one| one.key == "mx_list"))
-        .map(|one| one.value.texts());
+    let list = smtp.and_then(|smtp| smtp.value.table().iter().find(|one| one.key == "mx_list"));
+    let host = |one: &Value| match one {
+        Value::Text(host) => Some(host.clone()),
+        table => {
+            let of = |key: &str| {
+                table.table().iter().find(|entry| entry.key == key)?.value.text().map(str::to_owned)
+            };
+            of("addr").or_else(|| of("name"))
+        }
+    };
+    let hosts: Option<Vec<String>> = list.and_then(|list| match &list.value {
+        Value::List(all) => all.iter().take(limits::IMPORT_LIST_MAX).map(host).collect(),
+        one => Some(vec![host(one)?]),
+    });
     let Some(hosts) = hosts.filter(|hosts| !hosts.is_empty() && hosts.len() <= 16) else {
         return reader.out.ledger.none(id, "a [[route]] by SMTP or LMTP: to = \"smtp://host:port\", \"lmtp:/path\"; code of the policy has no place here");
     };

@@ -22,6 +22,39 @@ pub(super) fn sources(reader: &mut Reader<'_, '_>, file: &str, entries: &[Entry]
     Ok(())
 }
 
+/// A source or a pool that code makes of literals alone. False: nothing was made.
+pub(super) fn literal(reader: &mut Reader<'_, '_>, call: &super::lua::Call) -> Result<bool, ImportError> {
+    let all = call.argument.table();
+    let name = all.iter().find(|one| one.key == "name").and_then(|one| match &one.value {
+        Value::Text(name) => Some(name.clone()),
+        _ => None,
+    });
+    let has_code = all.iter().any(|one| one.value == Value::Code);
+    let (Some(key), false) = (name, has_code) else { return Ok(false) };
+    let head = if call.name.ends_with("pool") { "[[pool]]" } else { "[[source]]" };
+    let taken = quoted(&super::super::words::name(&key));
+    if reader.out.relevo.sections.iter().any(|one| one.head == head && one.value("name") == Some(&taken)) {
+        return Ok(false);
+    }
+    let others = |one: &&Entry| one.key != "name";
+    if head == "[[source]]" {
+        let value = Value::Table(all.iter().filter(others).cloned().collect());
+        self::source(reader, "init.lua", &Entry { key, line: call.line, value })?;
+        return Ok(true);
+    }
+    let Some(Value::List(entries)) = all.iter().find(|one| one.key == "entries").map(|one| &one.value) else {
+        return Ok(false);
+    };
+    let member = |one: &Value| {
+        let name = one.table().iter().find(|entry| entry.key == "name")?;
+        let value = Value::Table(one.table().iter().filter(others).cloned().collect());
+        Some(Entry { key: name.value.text()?.to_owned(), line: name.line, value })
+    };
+    let value = Value::Table(entries.iter().filter_map(member).collect());
+    self::members(reader, "init.lua", &Entry { key, line: call.line, value })?;
+    Ok(true)
+}
+
 fn source(reader: &mut Reader<'_, '_>, file: &str, source: &Entry) -> Result<(), ImportError> {
     let base = format!("source.{}", quoted(&source.key));
     let mut lines = Vec::new();
@@ -93,10 +126,14 @@ fn members(reader: &mut Reader<'_, '_>, file: &str, pool: &Entry) -> Result<(), 
                 weight = entry.value.text().and_then(|text| text.parse::<u64>().ok());
                 from.push(id);
                 match weight {
+                    Some(0) => reader.out.ledger.differs(id, "a source without weight is not in the pool"),
                     Some(1..=limits::SOURCE_WEIGHT_MAX) => reader.out.ledger.translated(id),
                     _ => reader.out.ledger.differs(id, "a weight is 1 to 10000: a source that is to rest is suspended, relevo suspend --source NAME"),
                 }
             }
+        }
+        if weight == Some(0) {
+            continue;
         }
         let source = quoted(&name(&member.key));
         members.push(match weight {

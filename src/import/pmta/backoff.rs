@@ -38,7 +38,7 @@ pub(super) fn backoff(reader: &mut Reader<'_, '_>, scope: &Scope<'_>) {
     let Some(named) = scope.block.last("smtp-pattern-list").cloned() else { return };
     let mode = self::mode(reader, scope);
     for name in named.words() {
-        let Some(list) = reader.lists.get(name).cloned() else {
+        let Some(list) = reader.lists.get(&name.to_ascii_lowercase()).cloned() else {
             reader.out.ledger.none(named.id, "there is no <smtp-pattern-list> of this name");
             continue;
         };
@@ -47,6 +47,12 @@ pub(super) fn backoff(reader: &mut Reader<'_, '_>, scope: &Scope<'_>) {
         if !scope.sources.is_empty() {
             let words = "rules are of a site, whatever virtual MTA got the reply; a source alone rests by them, limits change for all";
             reader.out.ledger.differs(named.id, words);
+        }
+        let of_all = reader.defaults.iter().find_map(|one| one.last("smtp-pattern-list"));
+        if !scope.is_all()
+            && of_all.is_some_and(|one| !one.words().iter().any(|one| one.eq_ignore_ascii_case(name)))
+        {
+            reader.out.ledger.differs(named.id, "beside the rules of <domain *>, which hold here, too");
         }
         self::list(reader, scope, &list, &mode);
     }
@@ -159,10 +165,7 @@ fn list(reader: &mut Reader<'_, '_>, scope: &Scope<'_>, list: &Node, mode: &Mode
             }
         };
         for deed in self::deeds(reader, actions, entry, mode) {
-            match rules
-                .last_mut()
-                .filter(|last| last.0 == deed && last.1.len() < limits::SHAPING_PATTERNS_MAX)
-            {
+            match rules.last_mut().filter(|last| last.0 == deed) {
                 Some(last) => {
                     last.1.push(found.clone());
                     last.2.push(entry.id);
@@ -171,10 +174,17 @@ fn list(reader: &mut Reader<'_, '_>, scope: &Scope<'_>, list: &Node, mode: &Mode
             }
         }
     }
-    let of_list = |spot: &super::names::Spot| (spot.base.clone(), list.value.clone());
+    let many = rules.iter().map(|rule| rule.1.len()).sum::<usize>()
+        > limits::SHAPING_PATTERNS_SECTION_MAX / 2
+        || rules.iter().any(|rule| rule.1.len() > limits::SHAPING_PATTERNS_MAX);
+    if many {
+        rules.iter_mut().for_each(|rule| rule.1 = super::merged::together(&rule.1));
+    }
+    let what = format!("{} {} {}", list.value.to_ascii_lowercase(), mode.settings.join(" "), mode.duration);
     for spot in &scope.spots {
-        // Several virtual MTAs name the same list for the same domain.
-        if !reader.taken.insert(of_list(spot)) {
+        // Several virtual MTAs name the same list for the same domain, and rules of all mail hold for each domain anyway.
+        let everywhere = reader.taken.contains(&(quoted("default"), what.clone()));
+        if everywhere || !reader.taken.insert((spot.base.clone(), what.clone())) {
             continue;
         }
         for (at, (deed, patterns, from)) in rules.iter().enumerate() {

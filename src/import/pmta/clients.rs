@@ -44,17 +44,18 @@ pub(super) fn accounts(reader: &mut Reader<'_, '_>, tree: &[Node], sources: &[&N
                 "source" => {
                     let source = sources.iter().find(|source| source.value == one.value);
                     let pool = source.and_then(|source| source.last("default-virtual-mta"));
-                    if let Some(pool) = pool.filter(|pool| reader.sources.contains_key(&pool.value)) {
-                        account.keys.push(("pool", quoted(&words::name(&pool.value))));
+                    if let Some(pool) = pool.and_then(|pool| reader.known(&pool.value)) {
+                        account.keys.push(("pool", quoted(&words::name(&pool))));
                     }
                     match source.is_some() {
                         true => reader.out.ledger.usual(one.id, "what its <source> says is in the account and in rules for it"),
                         false => reader.out.ledger.none(one.id, "there is no <source> of this name"),
                     }
                 }
-                "default-virtual-mta" if reader.sources.contains_key(&one.value) => {
+                "default-virtual-mta" if reader.known(&one.value).is_some() => {
+                    let pool = reader.known(&one.value).unwrap_or_default();
                     account.keys.retain(|(key, _)| *key != "pool");
-                    account.keys.push(("pool", quoted(&words::name(&one.value))));
+                    account.keys.push(("pool", quoted(&words::name(&pool))));
                     reader.out.ledger.usual(one.id, "pool of the account");
                 }
                 "authentication-method" => reader.out.ledger.usual(one.id, "by PLAIN and LOGIN under TLS; SCRAM where every account has a verifier (docs/accounts.md)"),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::names::Spot;
 use super::parse::Node;
 use super::reader::Reader;
 use super::scope::Scope;
@@ -11,13 +12,16 @@ use crate::import::words::{self, quoted};
 use crate::limits;
 
 pub(super) fn domains(reader: &mut Reader<'_, '_>, tree: &[Node]) {
-    for block in tree.iter().filter(|node| node.is("<domain")) {
-        self::domain(reader, block, Vec::new());
+    // What is said of all mail first: others are compared with it.
+    for all in [true, false] {
+        for block in tree.iter().filter(|node| node.is("<domain") && (node.value == "*") == all) {
+            self::domain(reader, block, Vec::new());
+        }
     }
     for of in tree.iter().filter(|node| {
         matches!(node.name.as_str(), "<virtual-mta" | "<cold-virtual-mta" | "<virtual-mta-pool")
     }) {
-        let mut sources = reader.sources.get(&of.value).cloned().unwrap_or_default();
+        let mut sources = reader.sources_of(&of.value).cloned().unwrap_or_default();
         sources.truncate(limits::POOL_SOURCES_MAX);
         for block in of.children.iter().filter(|node| node.is("<domain")) {
             if sources.is_empty() {
@@ -36,27 +40,60 @@ fn domain(reader: &mut Reader<'_, '_>, block: &Node, sources: Vec<String>) {
     };
     let sources = match of_source.as_deref() {
         Some("*") | None => sources,
-        Some(source) => reader.sources.get(source).cloned().unwrap_or_else(|| vec![words::name(source)]),
+        Some(source) => reader.sources_of(source).cloned().unwrap_or_else(|| vec![words::name(source)]),
     };
-    let spots = super::rollups::spots(reader, &name);
+    let mut spots = super::rollups::spots(reader, &name);
     if spots.is_empty() {
-        let words = "no domain, macro or queue that is known: name domains, or a provider by its MX hosts (docs/shaping.md)";
+        let words = match name.starts_with('{') {
+            true => "a queue of PowerMTA's own",
+            false => {
+                "no domain, macro or queue that is known: name domains, or a provider by its MX hosts (docs/shaping.md)"
+            }
+        };
         reader.out.ledger.none(block.id, words);
     } else {
         reader.out.ledger.translated(block.id);
     }
+    if sources.is_empty() && name != "*" {
+        self::at_hosts(block, &mut spots);
+    }
     let scope = Scope { block, spots, sources };
+    let moved = block.last("queue-to").is_some();
+    if !moved {
+        scope.spots.iter().for_each(|spot| super::rollups::declare(reader, spot));
+    }
     for node in &block.children {
         if scope.spots.is_empty() {
             reader.out.ledger.none(node.id, "of a <domain> that is not known");
+        } else if moved {
+            if node.name != "queue-to" {
+                reader.out.ledger.usual(node.id, "the shared queue's own settings hold: see queue-to");
+            }
         } else {
             setting(reader, &scope, node);
         }
     }
-    if !scope.spots.is_empty() {
+    if !scope.spots.is_empty() && !moved {
         self::tls(reader, &scope);
         self::route(reader, &scope);
         super::backoff::backoff(reader, &scope);
+    }
+}
+
+/// Mail that goes by a route is limited by the host that it goes to, and not by its domain.
+fn at_hosts(block: &Node, spots: &mut Vec<Spot>) {
+    let Some(node) = block.last("smtp-hosts").or_else(|| block.last("route")) else { return };
+    let Some(urls) = urls(&node.value) else { return };
+    let domains: Vec<String> = spots.iter().flat_map(|spot| spot.domains.clone()).collect();
+    if domains.is_empty() {
+        return;
+    }
+    *spots = urls
+        .iter()
+        .map(|(host, _)| Spot { base: quoted(host), shared: false, domains: Vec::new(), matches: Vec::new() })
+        .collect();
+    if let Some(first) = spots.first_mut() {
+        first.domains = domains;
     }
 }
 
@@ -73,6 +110,12 @@ fn setting(reader: &mut Reader<'_, '_>, scope: &Scope<'_>, node: &Node) {
             "discard" => {}
             _ => reader.out.ledger.none(node.id, "mail goes by SMTP or LMTP: a [[route]] to lmtp:/path hands it to a program"),
         },
+        "deliver-local-dsn" if words::yes(&node.value) => reader.out.ledger.usual(node.id, "senders are told of what fails"),
+        "deliver-local-dsn" if scope.is_all() => {
+            reader.out.relevo.set("[bounces]", "dsn", "false", &[node.id]);
+            reader.out.ledger.translated(node.id);
+        }
+        "deliver-local-dsn" => reader.out.ledger.none(node.id, "notifications are for all senders or none: bounces.dsn"),
         "dkim-sign" | "dk-sign" => match words::yes(&node.value) {
             true => reader.out.ledger.usual(node.id, "all is signed for which there is a key ([dkim] keys)"),
             false => reader.out.ledger.none(node.id, "signing goes by the domain in From, not by who gets it: leave the key out for mail that is not to be signed"),
@@ -131,7 +174,7 @@ fn retry(reader: &mut Reader<'_, '_>, scope: &Scope<'_>, node: &Node) {
     }
     let domains = scope.domains();
     let several = waits.len() > 1;
-    if several && scope.sources.is_empty() && !domains.is_empty() && domains.len() == scope.spots.len() {
+    if several && scope.sources.is_empty() && !domains.is_empty() {
         let value = format!("{{ schedule = {} }}", words::list(&waits));
         for domain in domains {
             route_line(reader, &domain, "retry", &value, node.id);
@@ -157,7 +200,10 @@ fn retry(reader: &mut Reader<'_, '_>, scope: &Scope<'_>, node: &Node) {
 
 fn expiry(reader: &mut Reader<'_, '_>, scope: &Scope<'_>, node: &Node) {
     let Some(span) = time(&node.value) else {
-        return reader.out.ledger.none(node.id, "it is no time: retry.expire has times as 4d12h");
+        return reader
+            .out
+            .ledger
+            .none(node.id, "no time: mail always ends, after retry.expire (5d unless it is said)");
     };
     match scope.is_all() {
         true => reader.out.relevo.set("[retry]", "expire", &quoted(&span), &[node.id]),
@@ -212,10 +258,7 @@ fn route(reader: &mut Reader<'_, '_>, scope: &Scope<'_>) {
         }
         return;
     };
-    let domains = match scope.block.value.as_str() {
-        "*" => vec!["*".to_owned()],
-        _ => scope.domains(),
-    };
+    let domains = scope.domains();
     if !scope.sources.is_empty() || domains.is_empty() {
         return reader
             .out
@@ -284,8 +327,20 @@ fn route_line(reader: &mut Reader<'_, '_>, domain: &str, key: &str, value: &str,
     section.set(key, value, &[id]);
 }
 
-/// `[192.0.2.1]:25, mail.example.com`, `lookup-mx:example.com`
+/// As `to` of a route.
 fn hosts(text: &str) -> Option<String> {
+    match &urls(text)?[..] {
+        [(_, one)] => Some(quoted(one)),
+        all => {
+            let each: Vec<String> =
+                all.iter().map(|(_, url)| format!("{{ to = {} }}", quoted(url))).collect();
+            Some(format!("[{}]", each.join(", ")))
+        }
+    }
+}
+
+/// `[192.0.2.1]:25, mail.example.com`, `lookup-mx:example.com`: hosts, and each as a URL.
+fn urls(text: &str) -> Option<Vec<(String, String)>> {
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
     for word in text.split([' ', '\t', ',']).filter(|word| !word.is_empty()) {
@@ -301,20 +356,13 @@ fn hosts(text: &str) -> Option<String> {
         if !is_address && !words::is_domain(host) {
             return None;
         }
+        let name = host.to_ascii_lowercase();
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
         let port: Option<u16> = port.map(str::parse).transpose().ok()?;
         let url = port.map_or(format!("smtp://{host}"), |port| format!("smtp://{host}:{port}"));
         if seen.insert(url.clone()) {
-            found.push(url);
+            found.push((name, url));
         }
     }
-    match &found[..] {
-        [] => None,
-        [one] => Some(quoted(one)),
-        all if all.len() <= 16 => {
-            let each: Vec<String> = all.iter().map(|url| format!("{{ to = {} }}", quoted(url))).collect();
-            Some(format!("[{}]", each.join(", ")))
-        }
-        _ => None,
-    }
+    (1..=16).contains(&found.len()).then_some(found)
 }

@@ -43,6 +43,7 @@ fn addresses(reader: &mut Reader<'_, '_>, nodes: &[Node]) -> Vec<Address> {
         let mut ips = Vec::new();
         let mut ehlo = None;
         for word in node.words() {
+            let word = word.trim_matches('"');
             match word.trim_matches(['[', ']']).parse::<IpAddr>() {
                 Ok(ip) => ips.push(ip),
                 Err(_) if words::is_domain(word) => ehlo = Some(word.to_owned()),
@@ -92,7 +93,7 @@ fn sources_of(
         }
         made.push(own);
     }
-    reader.sources.insert(name.to_owned(), made.clone());
+    reader.call(name, made.clone());
     made
 }
 
@@ -129,15 +130,36 @@ fn virtual_mta(reader: &mut Reader<'_, '_>, tree: &[Node], node: &Node) {
             .differs(node.id, "without smtp-source-host: it leaves by whatever address the machine chooses");
     }
     if let Some((cold, id)) = cold {
-        warming(reader, name, (&cold, id), &sources, node);
+        let limit = limit_of(reader, tree, node);
+        warming(reader, name, (&cold, id), &sources, (node, limit));
     } else if sources.len() > 1 {
         self::pool(reader, name, &sources, &[node.id]);
     }
-    reader.sources.insert(name.to_owned(), sources);
+    reader.call(name, sources);
+}
+
+/// How much goes by the cold source of a virtual MTA: what it says itself, else what is said of all mail, else of any domain.
+fn limit_of(reader: &Reader<'_, '_>, tree: &[Node], node: &Node) -> Option<Node> {
+    let limit = |one: &'_ Node| one.last("max-cold-virtual-mta-msg").cloned();
+    let domains = |all: &[Node], all_mail: bool| {
+        let mut domains = all.iter().filter(|one| one.is("<domain") && (one.value == "*") == all_mail);
+        domains.find_map(limit)
+    };
+    let found = domains(&node.children, true).or_else(|| limit(node));
+    let found =
+        found.or_else(|| reader.defaults.iter().find_map(limit)).or_else(|| domains(&node.children, false));
+    found.or_else(|| domains(tree, false)).filter(|one| !one.value.trim_start().starts_with("0"))
 }
 
 /// The source that a virtual MTA warms up: one that it names, or has an address of, or that is called as it is.
 fn cold_of(reader: &mut Reader<'_, '_>, tree: &[Node], node: &Node) -> Option<(String, Id)> {
+    if limit_of(reader, tree, node).is_none() {
+        if let Some(one) = node.last("auto-cold-virtual-mta").or_else(|| node.last("cold-virtual-mta")) {
+            let words = "without max-cold-virtual-mta-msg nothing goes by it; a [[warmup]] with plan = \"standard\" warms a source up (docs/warmup.md)";
+            reader.out.ledger.usual(one.id, words);
+        }
+        return None;
+    }
     if let Some(one) = node.last("auto-cold-virtual-mta") {
         let text = Node { name: "smtp-source-host".to_owned(), ..one.clone() };
         let addresses = self::addresses(reader, &[text]);
@@ -163,16 +185,13 @@ fn cold_of(reader: &mut Reader<'_, '_>, tree: &[Node], node: &Node) -> Option<(S
 }
 
 /// A pool whose cold source has so many messages a day, and the warm ones the rest.
-fn warming(reader: &mut Reader<'_, '_>, name: &str, (cold, id): (&str, Id), warm: &[String], node: &Node) {
-    let of_domain = |one: &Node| one.is("<domain") && one.value == "*";
-    let own = node
-        .children
-        .iter()
-        .filter(|one| of_domain(one))
-        .find_map(|one| one.last("max-cold-virtual-mta-msg"));
-    let own = own.or_else(|| node.last("max-cold-virtual-mta-msg"));
-    let all = reader.defaults.iter().find_map(|one| one.last("max-cold-virtual-mta-msg"));
-    let limit = own.or(all).cloned();
+fn warming(
+    reader: &mut Reader<'_, '_>,
+    name: &str,
+    (cold, id): (&str, Id),
+    warm: &[String],
+    (node, limit): (&Node, Option<Node>),
+) {
     reader.cold.insert(name.to_owned(), cold.to_owned());
     let warm: Vec<String> =
         warm.iter().map(|one| format!("{{ source = {}, weight = 1 }}", quoted(one))).collect();
@@ -207,20 +226,42 @@ fn warming(reader: &mut Reader<'_, '_>, name: &str, (cold, id): (&str, Id), warm
     section.set("start", &reader.terms.today, &[]);
     section.set("plan", &plan, &from);
     let words = match days[..] {
-        [_] => "so many a day to each provider, for two years from today, where PowerMTA has no end; plan = \"standard\" grows by itself (docs/warmup.md)",
-        _ => "a plan of [[warmup]], from today, counted by provider; behind its last day the source is warm (docs/warmup.md)",
+        [_] => {
+            "so many a day to each provider, for two years from today, where PowerMTA has no end; plan = \"standard\" grows by itself (docs/warmup.md)"
+        }
+        _ => {
+            "a plan of [[warmup]], from today, counted by provider; behind its last day the source is warm (docs/warmup.md)"
+        }
     };
     from.iter().for_each(|id| reader.out.ledger.differs(*id, words));
 }
 
+/// So small that shares of a pool stay whole numbers; where it would not be small, shares are about right.
+fn least_common(one: u64, other: u64) -> u64 {
+    let (mut a, mut b) = (one, other);
+    while b > 0 {
+        (a, b) = (b, a % b);
+    }
+    match one / a * other {
+        small @ ..=100 => small,
+        _ => one,
+    }
+}
+
 fn virtual_pool(reader: &mut Reader<'_, '_>, node: &Node) {
     let mut members: BTreeMap<String, u64> = BTreeMap::new();
+    let mut asked: Vec<(String, u64)> = Vec::new();
     let mut from = vec![node.id];
     for child in
         node.children.iter().filter(|child| matches!(child.name.as_str(), "virtual-mta" | "virtual-mta-list"))
     {
-        for word in child.words() {
-            if word.contains('=') || word.parse::<u64>().is_ok() {
+        let whole = reader.known(&child.value);
+        let words: Vec<String> = match &whole {
+            Some(name) => vec![name.clone()],
+            None => child.words().iter().map(|word| (*word).to_owned()).collect(),
+        };
+        for word in words {
+            if word.contains('=') || (whole.is_none() && word.parse::<u64>().is_ok()) {
                 continue;
             }
             let weight = child
@@ -228,19 +269,27 @@ fn virtual_pool(reader: &mut Reader<'_, '_>, node: &Node) {
                 .iter()
                 .find_map(|word| word.trim_start_matches("weight=").parse().ok())
                 .unwrap_or(1u64);
-            match reader.sources.get(word) {
-                Some(sources) => {
-                    let weight = weight.clamp(1, limits::SOURCE_WEIGHT_MAX);
-                    sources.iter().for_each(|source| _ = members.insert(source.clone(), weight));
-                    if let Some(cold) = reader.cold.get(word) {
-                        // It is to have its volume before the others have theirs.
-                        members.insert(cold.clone(), (weight * 100).min(limits::SOURCE_WEIGHT_MAX));
-                    }
+            match reader.known(&word).filter(|name| *name != node.value) {
+                Some(name) => {
+                    asked.push((name, weight));
                     reader.out.ledger.translated(child.id);
                     from.push(child.id);
                 }
                 None => reader.out.ledger.none(child.id, "there is no virtual MTA of this name"),
             }
+        }
+    }
+    // Each virtual MTA has its share, however many sources it has.
+    let counts =
+        asked.iter().filter_map(|(name, _)| reader.sources.get(name)).map(|sources| sources.len() as u64);
+    let scale = counts.fold(1u64, |scale, count| least_common(scale, count.max(1)));
+    for (name, weight) in asked {
+        let sources = reader.sources.get(&name).cloned().unwrap_or_default();
+        let share = (weight * scale / sources.len().max(1) as u64).clamp(1, limits::SOURCE_WEIGHT_MAX);
+        members.extend(sources.into_iter().map(|source| (source, share)));
+        if let Some(cold) = reader.cold.get(&name) {
+            // It is to have its volume before the others have theirs.
+            members.insert(cold.clone(), (share * 100).min(limits::SOURCE_WEIGHT_MAX));
         }
     }
     if members.is_empty() {
@@ -261,5 +310,5 @@ fn virtual_pool(reader: &mut Reader<'_, '_>, node: &Node) {
     section.set("name", &quoted(&words::name(&node.value)), &[]);
     section.set("sources", &format!("[{}]", list.join(", ")), &from[1..]);
     reader.out.ledger.translated(node.id);
-    reader.sources.insert(node.value.clone(), members.into_keys().collect());
+    reader.call(&node.value, members.into_keys().collect());
 }

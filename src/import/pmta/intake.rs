@@ -18,7 +18,7 @@ pub(super) struct Intake {
 pub(super) fn intake(reader: &mut Reader<'_, '_>, tree: &[Node]) {
     let sources: Vec<&Node> = tree.iter().filter(|node| node.is("<source")).collect();
     let mut intake = Intake::default();
-    self::relaying(reader, &sources, &mut intake);
+    self::relaying(reader, tree, &sources, &mut intake);
     relay_domains(reader, tree, &mut intake);
     sizes(reader, tree, &sources, &mut intake);
     self::certificate(reader, tree, &mut intake);
@@ -34,16 +34,24 @@ pub(super) fn intake(reader: &mut Reader<'_, '_>, tree: &[Node]) {
     self::listeners(reader, tree, &intake);
 }
 
-fn relaying(reader: &mut Reader<'_, '_>, sources: &[&Node], intake: &mut Intake) {
+fn relaying(reader: &mut Reader<'_, '_>, tree: &[Node], sources: &[&Node], intake: &mut Intake) {
     let (mut networks, mut from) = (Vec::new(), Vec::new());
     for source in sources {
         reader.out.ledger.translated(source.id);
         let Some(one) = source.last("always-allow-relaying") else { continue };
-        if source.value.starts_with('{') {
+        let is_named = tree.iter().any(|node| {
+            node.is("<smtp-user") && node.last("source").is_some_and(|one| one.value == source.value)
+        });
+        if source.value.starts_with('{') || is_named {
             reader
                 .out
                 .ledger
                 .usual(one.id, "who has logged in may relay; what comes without SMTP has no networks");
+            continue;
+        }
+        if let Some(auth) = source.last("require-auth").filter(|auth| words::yes(&auth.value)) {
+            reader.out.ledger.usual(one.id, "who has logged in may relay, and nobody else from there");
+            reader.out.ledger.usual(auth.id, "its network is not in relay_from");
             continue;
         }
         if !words::yes(&one.value) {
@@ -65,7 +73,7 @@ fn relaying(reader: &mut Reader<'_, '_>, sources: &[&Node], intake: &mut Intake)
             None => reader.out.ledger.none(one.id, "relay_from has addresses and networks alone"),
         }
     }
-    if !networks.is_empty() {
+    if !networks.is_empty() || sources.iter().any(|source| source.last("require-auth").is_some()) {
         intake.lines.push(("relay_from", list(&networks), from));
     }
 }
@@ -174,8 +182,7 @@ pub(super) fn whose(source: &Node, tree: &[Node]) -> Option<Vec<String>> {
         node.is("<smtp-user") && node.last("source").is_some_and(|one| one.value == source.value)
     };
     let accounts = tree.iter().filter(names).take(limits::RULES_MAX);
-    let accounts: Vec<String> =
-        accounts.map(|node| format!("account = {}", quoted(&node.value))).collect();
+    let accounts: Vec<String> = accounts.map(|node| format!("account = {}", quoted(&node.value))).collect();
     if !accounts.is_empty() {
         return Some(accounts);
     }
@@ -188,7 +195,8 @@ pub(super) fn whose(source: &Node, tree: &[Node]) -> Option<Vec<String>> {
 /// How narrow its network is: what is said of a part stands behind what is said of all, as later rules set over earlier ones.
 fn narrowness(source: &Node) -> u8 {
     let network = network(&source.value).and_then(|one| crate::config::value::network(&one).ok());
-    network.map_or(u8::MAX, |one| if one.address.is_ipv4() && one.bits > 0 { one.bits + 96 } else { one.bits })
+    network
+        .map_or(u8::MAX, |one| if one.address.is_ipv4() && one.bits > 0 { one.bits + 96 } else { one.bits })
 }
 
 /// What a source says of its messages: rules for its network, or for accounts that name it.
@@ -211,6 +219,22 @@ fn source(reader: &mut Reader<'_, '_>, source: &Node, tree: &[Node]) {
                 let names: Vec<&str> = node.words().iter().map(|word| word.trim_end_matches(':')).collect();
                 format!("{{ header_remove = {} }}", list(&names))
             }
+            "suppress-local-dsn" if words::yes(&node.value) => {
+                reader.out.relevo.set("[bounces]", "dsn", "false", &[node.id]);
+                reader.out.ledger.differs(node.id, "no sender is told, wherever mail comes from");
+                continue;
+            }
+            "allow-unencrypted-plain-auth" if words::yes(&node.value) => {
+                let words =
+                    "nobody logs in without TLS: clients have to speak STARTTLS, or come from relay_from";
+                reader.out.ledger.none(node.id, words);
+                continue;
+            }
+            "add-received-header" if words::no(&node.value) => {
+                let words = "a Received field is always added, as loops are found by them; set.hide_trace of a [[rule]] hides the client in it";
+                reader.out.ledger.none(node.id, words);
+                continue;
+            }
             "default-virtual-mta" => {
                 default_mta(reader, source, node, whose.as_deref());
                 continue;
@@ -230,6 +254,14 @@ fn rules(reader: &mut Reader<'_, '_>, whose: Option<&[String]>, matched: &str, s
     for whose in whose {
         let both: Vec<&str> = [whose.as_str(), matched].into_iter().filter(|one| !one.is_empty()).collect();
         let matched = if both.is_empty() { "sender = \"*\"".to_owned() } else { both.join(", ") };
+        let is_same = |one: &&mut crate::import::draft::Section| {
+            one.value("match") == Some(&format!("{{ {matched} }}")) && one.value("set") == Some(set)
+        };
+        let last = reader.out.relevo.sections.iter_mut().rev().take(limits::RULES_MAX).find(is_same);
+        if let Some(same) = last {
+            same.from.push(node.id);
+            continue;
+        }
         let section = reader.out.relevo.push("[[rule]]", &[node.id]);
         section.set("match", &format!("{{ {matched} }}"), &[]);
         section.set("set", set, &[]);
@@ -239,10 +271,10 @@ fn rules(reader: &mut Reader<'_, '_>, whose: Option<&[String]>, matched: &str, s
 
 /// By what mail goes that names no virtual MTA: of all mail in `[delivery]`, of a network by a rule, of an account by itself.
 fn default_mta(reader: &mut Reader<'_, '_>, source: &Node, node: &Node, whose: Option<&[String]>) {
-    let pool = quoted(&words::name(&node.value));
-    if !reader.sources.contains_key(&node.value) {
+    let Some(pool) = reader.known(&node.value) else {
         return reader.out.ledger.none(node.id, "there is no virtual MTA or pool of this name");
-    }
+    };
+    let pool = quoted(&words::name(&pool));
     match whose {
         Some([one]) if one.is_empty() => {
             reader.out.relevo.set("[delivery]", "pool", &pool, &[node.id]);

@@ -86,24 +86,51 @@ pub(super) fn limit(reader: &mut Reader<'_, '_>, scope: &Scope<'_>, node: &Node)
             .none(node.id, "it is no number or rate: shaping.toml has 10, \"100/s\", \"5000/h\"");
         return true;
     };
+    let only = words
+        .first()
+        .filter(|network| by_source && !network.starts_with("0/0"))
+        .map(|one| within(reader, one));
+    if only.as_ref().is_some_and(Vec::is_empty) {
+        reader.out.ledger.none(node.id, "no source has an address in this network");
+        return true;
+    }
+    if node.name == "smtp-out-rampup-interval" && scope.block.last("max-connect-rate").is_some() {
+        reader
+            .out
+            .ledger
+            .none(node.id, "max_connection_rate is that of max-connect-rate: write the smaller of both");
+        return true;
+    }
     for spot in &scope.spots {
         let key = if spot.shared { shared } else { key };
-        let one = Scope { block: scope.block, spots: vec![spot.clone()], sources: scope.sources.clone() };
+        let sources = match &only {
+            Some(only) => only.clone(),
+            None => scope.sources.clone(),
+        };
+        let one = Scope { block: scope.block, spots: vec![spot.clone()], sources };
         for head in one.heads() {
             reader.out.shaping.set(&head, key, &value, &[node.id]);
         }
     }
-    if by_source && words.first().is_some_and(|network| !network.starts_with("0/0")) {
-        reader
-            .out
-            .ledger
-            .differs(node.id, "of every source: a section [\"domain\".sources.\"name\"] says it of one");
-    } else if *number != Number::Count && *key == "max_message_rate" {
+    if *number != Number::Count && *key == "max_message_rate" {
         reader.out.ledger.differs(node.id, "messages are counted here, where PowerMTA counts recipients");
     } else {
         reader.out.ledger.translated(node.id);
     }
     true
+}
+
+/// Sources that have an address in a network.
+fn within(reader: &Reader<'_, '_>, network: &str) -> Vec<String> {
+    let network = super::values::network(network).and_then(|one| crate::config::value::network(&one).ok());
+    let Some(network) = network else { return Vec::new() };
+    let is_in = |section: &&crate::import::draft::Section| {
+        let addresses = ["address", "address6"].iter().filter_map(|key| section.value(key));
+        let mut addresses = addresses.filter_map(|one| one.trim_matches('"').parse().ok());
+        section.head == "[[source]]" && addresses.any(|address| network.contains(address))
+    };
+    let sections = reader.out.relevo.sections.iter().filter(is_in);
+    sections.filter_map(|one| Some(one.value("name")?.trim_matches('"').to_owned())).collect()
 }
 
 /// Whether it is a timeout.

@@ -7,7 +7,7 @@ use crate::import::words::{list, quoted, time};
 use crate::limits;
 
 /// Types of records, and our events.
-const RECORDS: [(&str, &[&str]); 8] = [
+const RECORDS: [(&str, &[&str]); 15] = [
     ("d", &["delivered"]),
     ("b", &["bounced", "expired", "suppressed"]),
     ("t", &["deferred"]),
@@ -16,6 +16,13 @@ const RECORDS: [(&str, &[&str]); 8] = [
     ("rb", &["oob_bounce"]),
     ("f", &["feedback"]),
     ("rs", &[]),
+    ("delivery", &["delivered"]),
+    ("bounce", &["bounced", "expired", "suppressed"]),
+    ("transient", &["deferred"]),
+    ("transient-queue", &["deferred"]),
+    ("receipt", &["received"]),
+    ("remote-bounce", &["oob_bounce"]),
+    ("feedback-loop", &["feedback"]),
 ];
 
 /// Columns that are there.
@@ -38,9 +45,8 @@ pub(super) fn logs(reader: &mut Reader<'_, '_>, tree: &[Node]) {
         let deeper = block.children.iter().filter(|node| node.is("<address-list"));
         deeper.clone().for_each(|node| reader.out.ledger.translated(node.id));
         for node in block.children.iter().chain(deeper.flat_map(|node| &node.children)) {
-            let value =
-                node.value.trim_matches('/').replace("\\.", ".").replace(".*", "").to_ascii_lowercase();
-            let value = value.trim_start_matches('^').trim_end_matches('$');
+            let value = node.value.trim_matches('/').replace("\\.", ".").to_ascii_lowercase();
+            let value = value.trim_start_matches('^').trim_end_matches('$').trim_start_matches(".*");
             match node.name.as_str() {
                 "domain" if crate::import::words::is_domain(value) => domains.push(value.to_owned()),
                 "address"
@@ -90,6 +96,14 @@ pub(super) fn logs(reader: &mut Reader<'_, '_>, tree: &[Node]) {
 }
 
 fn acct_file(reader: &mut Reader<'_, '_>, at: usize, node: &Node) {
+    if node.value.trim_matches('"').trim_start().starts_with('|') {
+        let words = "no program is run: [[webhook]] has a web server told, [[stream]] a stream of Redis, and relevo log tail prints events";
+        reader.out.ledger.none(node.id, words);
+        return node
+            .children
+            .iter()
+            .for_each(|one| reader.out.ledger.none(one.id, "of a log that was not made"));
+    }
     let path = node.value.trim_matches('"').replace('\\', "/");
     let name = path.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("acct.csv");
     if at >= 8 {
@@ -111,7 +125,11 @@ fn acct_file(reader: &mut Reader<'_, '_>, at: usize, node: &Node) {
             "records" => self::records(reader, here, child),
             "record-fields" => {
                 of_fields.push(child.id);
-                fields.extend(self::fields(reader, child));
+                for field in self::fields(reader, child) {
+                    if !fields.contains(&field) {
+                        fields.push(field);
+                    }
+                }
             }
             "delete-after" => match seconds(&child.value).filter(|span| *span >= 60) {
                 Some(span) => {
@@ -127,7 +145,11 @@ fn acct_file(reader: &mut Reader<'_, '_>, at: usize, node: &Node) {
         }
     }
     if !fields.is_empty() {
-        fields.dedup();
+        // What one type of record leaves out another may have.
+        let all = fields.iter().any(|field| field == "*");
+        let one = of_fields.len() == 1;
+        fields.retain(|field| !all || field == "*" || (one && field.starts_with('!')));
+        fields.sort_by_key(|field| field != "*");
         reader.out.relevo.sections[here].set("fields", &list(&fields), &of_fields);
     }
 }

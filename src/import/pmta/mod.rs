@@ -14,6 +14,7 @@ mod domains;
 mod limits_of;
 mod backoff;
 mod patterns;
+mod merged;
 mod intake;
 mod clients;
 mod signing;
@@ -33,7 +34,10 @@ pub fn import(file: &str, library: &mut Library<'_>, terms: &Terms) -> Result<Im
     let tree = parse::read(file, library, &mut out.ledger)?;
     let names = Names::of(&tree, &mut out.ledger);
     let blocks = |name: &str| tree.iter().filter(|node| node.is(name)).cloned().collect::<Vec<_>>();
-    let lists = blocks("<smtp-pattern-list").into_iter().map(|node| (node.value.clone(), node)).collect();
+    let lists = blocks("<smtp-pattern-list")
+        .into_iter()
+        .map(|node| (node.value.to_ascii_lowercase(), node))
+        .collect();
     let defaults = blocks("<domain").into_iter().filter(|node| node.value == "*").collect();
     let mut reader = Reader {
         library,
@@ -41,6 +45,7 @@ pub fn import(file: &str, library: &mut Library<'_>, terms: &Terms) -> Result<Im
         names,
         sources: BTreeMap::new(),
         cold: BTreeMap::new(),
+        called: BTreeMap::new(),
         lists,
         taken: BTreeSet::new(),
         defaults,

@@ -11,6 +11,8 @@ use crate::limits;
 pub(super) struct Rollup {
     /// `{ DomainSuffix = "x" }`, with what it is from.
     pub matches: Vec<(String, Id)>,
+    /// Its domains, as routes have them.
+    pub domains: Vec<String>,
 }
 
 /// Macros and shared queues.
@@ -28,8 +30,10 @@ pub(super) struct Spot {
     pub base: String,
     /// Whether it is a queue of several domains, whose limits are of all of them together.
     pub shared: bool,
-    /// The domain, or `*.` and what all of them are below, as routes have it.
-    pub domain: Option<String>,
+    /// Domains, or `*.` and what all of them are below, as routes have them.
+    pub domains: Vec<String>,
+    /// How a provider knows them, where its section is theirs.
+    pub matches: Vec<String>,
 }
 
 impl Names {
@@ -41,7 +45,7 @@ impl Names {
             let Some(name) = words.next() else { continue };
             let domains: Vec<String> =
                 words.take(limits::IMPORT_LIST_MAX).map(str::to_ascii_lowercase).collect();
-            if let Some((_, before)) = names.macros.insert(name.to_owned(), (domains, node.id)) {
+            if let Some((_, before)) = names.macros.insert(name.to_ascii_lowercase(), (domains, node.id)) {
                 ledger.usual(before, "a later line gives the name another meaning");
             }
         }
@@ -56,15 +60,21 @@ impl Names {
         while let Some((lower, name, depth)) = left.pop().filter(|_| looked_at < limits::IMPORT_SECTIONS_MAX)
         {
             looked_at += 1;
-            let Some(called) = name.strip_prefix('$') else {
+            let Some((before, rest)) = name.split_once('$') else {
                 found.push(lower);
                 continue;
             };
-            let known = self.macros.get(called).filter(|_| depth < limits::IMPORT_VARIABLES_MAX);
+            // `$isp`, and `aol.$tld`: a dot behind it ends its name.
+            let end = rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_' && letter != '-');
+            let (called, after) = rest.split_at(end.unwrap_or(rest.len()));
+            let called = called.to_ascii_lowercase();
+            let known = self.macros.get(&called).filter(|_| depth < limits::IMPORT_VARIABLES_MAX);
             if let Some((domains, id)) = known {
                 let room = limits::IMPORT_LIST_MAX.saturating_sub(found.len() + left.len());
-                left.extend(domains.iter().rev().take(room).map(|one| (one.clone(), one.clone(), depth + 1)));
-                self.used.insert(called.to_owned());
+                let whole = |one: &String| format!("{before}{one}{after}");
+                let each = domains.iter().rev().take(room).map(whole);
+                left.extend(each.map(|one| (one.to_ascii_lowercase(), one, depth + 1)));
+                self.used.insert(called);
                 ledger.usual(*id, "its domains stand where it is named");
             }
         }

@@ -8,17 +8,25 @@ use crate::import::words::{self, quoted};
 /// As it is here anyway, or of PowerMTA alone.
 const USUAL: &str = "run-as-root log-connections log-commands log-data log-resolution log-transfer-failures log-disabled-ips log-auto-tuning log-dns \
     log-file log-rotate log-file-world-readable log-tls log-smtp-verify max-events-recorded sync-msg-create sync-msg-update spool-max-recipients \
-    edns-udp-length dns-max-udp-size smtp-service process-x-virtual-mta process-x-job process-x-envid process-x-dkim-options smtp-421-means-mx-unavailable \
-    smtp-553-means-invalid-mailbox bounce-upon-5xx-greeting bounce-upon-no-mx track-recipient-events allow-cancel-during-transfer ignore-8bitmime \
+    edns-udp-length dns-max-udp-size process-x-virtual-mta process-x-job process-x-envid process-x-dkim-options smtp-421-means-mx-unavailable \
+    smtp-553-means-invalid-mailbox track-recipient-events allow-cancel-during-transfer \
     max-errors-per-connection retry-recipients-after retry-after-dns-error dkim-algorithm dkim-add-timestamp dkim-add-body-limit dkim-query-method \
     dkim-headers dkim-identity dkim-identity-fallback dkim-disallow-adding-headers dk-sign allow-priority-interruption data-send-timeout dsn-format \
-    use-unencrypted-plain-auth allow-unencrypted-plain-auth allow-auth require-auth allow-starttls require-starttls-before-auth smtp-tls-allow-tlsv1 \
+    allow-auth require-auth require-starttls-before-auth smtp-tls-allow-tlsv1 \
     smtp-tls-allow-tlsv1.1 smtp-tls-allow-sslv2 smtp-tls-allow-sslv3 smtp-server-tls-allow-sslv2 smtp-server-tls-allow-sslv3 smtp-server-tls-allow-tlsv1 \
-    smtp-server-tls-allow-tlsv1.1 smtp-server-tls-ciphers smtp-client-tls-ciphers add-received-header verp-default deliver-local-dsn \
-    min-free-space deliver-only recv-buffer-size pid-file smtp-server-greeting log-statistics host-id max-smtp-msg-rate dns-cache-size disable-mx-caching";
+    smtp-server-tls-allow-tlsv1.1 smtp-server-tls-ciphers smtp-client-tls-ciphers \
+    min-free-space deliver-only recv-buffer-size pid-file smtp-server-greeting log-statistics host-id dns-cache-size disable-mx-caching delete-file-holders date-header-time allow-priority-interruption-during-transfer \
+    log-messages log-milter log-rewrites spool-delete-corrupted dkim-oversign-headers";
+
+/// What is off here, too.
+const OFF: &str = "ignore-8bitmime ignore-chunking ignore-pipelining ignore-dsn bounce-upon-no-mx bounce-upon-transfer-failure bounce-upon-5xx-greeting \
+    bounce-upon-pix-transfer-failure allow-unencrypted-plain-auth use-unencrypted-plain-auth verp-default retain-x-job retain-x-virtual-mta \
+    retain-x-envid allow-mailmerge check-spf-outbound backoff-upon-all-sources-disabled replace-smtp-421-service-response suppress-local-dsn \
+    hide-message-source remove-received-headers always-allow-api-submission process-x-sender backoff-to-normal-after-delivery \
+    add-message-id-header add-date-header snmp-enable require-auth";
 
 /// What there is nothing like, and what to do. A name that ends in `*` is a family.
-const NONE: [(&str, &str); 48] = [
+const NONE: [(&str, &str); 60] = [
     (
         "postmaster",
         "notifications come from <> and name postmaster@ of node.hostname; take that address at a mail store",
@@ -59,6 +67,14 @@ const NONE: [(&str, &str); 48] = [
     ("check-spf-outbound", "relevo domain check DOMAIN looks at SPF of all sources"),
     ("disable-acct-records", "events of a [[log]] choose records of all mail"),
     ("max-smtp-out", "of a virtual MTA as a whole: connections are bounded by site (shaping.toml) and shard"),
+    (
+        "max-smtp-msg-rate",
+        "of a virtual MTA as a whole: rates are by site (shaping.toml), by tenant and by account",
+    ),
+    (
+        "require-starttls",
+        "accounts log in under TLS alone; kind = \"submission\" of a [[listener]] wants TLS before MAIL",
+    ),
     ("mx-connection-limit", "a section of the host or a provider in shaping.toml"),
     ("ip-connection-limit", "delivery.connections_per_address"),
     ("suppression-list*", "relevo suppress import FILE [--tenant NAME] (docs/suppression.md)"),
@@ -82,14 +98,39 @@ const NONE: [(&str, &str); 48] = [
     ("name-server*", "dns.servers, addresses of resolvers"),
     ("dns*", "[dns] has servers, timeout and attempts"),
     ("pickup*", "no directory is watched: hand messages in by SMTP or HTTP"),
-    ("file-*", "no mail is written to files: a [[route]] to a mail store"),
     ("pipe-*", "no command is run for mail: a [[route]] to lmtp:/path hands it to a program"),
     ("snmp-*", "metrics are at /metrics of control.http (docs/metrics.md)"),
     ("<snmp", "metrics are at /metrics of control.http (docs/metrics.md)"),
     ("smtp-client-tls-*", "no certificate is shown to next hops"),
     ("auth-*", "credentials belong to a [[route]] (docs/smart-hosts.md)"),
     ("ignore-*", "what a hop offers is used"),
+    (
+        "bounce-upon-no-mx",
+        "a domain without MX records has its mail delivered to its own address, as RFC 5321 says",
+    ),
     ("bounce-upon-*", "mail is tried again until it expires, as RFC 5321 says"),
+    ("use-unencrypted-plain-auth", "no host is told a password without TLS (docs/smart-hosts.md)"),
+    (
+        "verp-default",
+        "bounces.verp_domain has the return paths of all mail tell what comes back (docs/feedback.md)",
+    ),
+    ("retain-x-*", "what a message says to the relay leaves with no mail"),
+    (
+        "always-allow-api-submission",
+        "no interface of PowerMTA's is spoken: SMTP, or HTTP (docs/control-api.md)",
+    ),
+    (
+        "process-x-sender",
+        "what a client says in MAIL is the sender; set.sender of a [[rule]] says another one",
+    ),
+    ("replace-smtp-421-service-response", "replies are told as they were said; [log] redact hides addresses"),
+    ("user-string", "X-Relevo-Metadata of a message is in every event"),
+    (
+        "smtp-service",
+        "a [[listener]] takes SMTP from everybody who reaches it, and mail from those who may relay",
+    ),
+    ("allow-starttls", "STARTTLS is offered where a [[listener]] has a certificate"),
+    ("file-*", "no mail is written to files: a [[route]] to a mail store"),
     ("backoff-*", "no pattern that was taken brings mail into back-off (docs/shaping.md, Rules)"),
 ];
 
@@ -101,7 +142,7 @@ pub(super) fn others(reader: &mut Reader<'_, '_>, tree: &[Node]) {
         reader.out.ledger.usual(id, "nothing names it");
     }
     for node in tree {
-        self::other(reader, node, 0);
+        self::other(reader, node, (0, None));
     }
 }
 
@@ -147,7 +188,7 @@ fn plain(reader: &mut Reader<'_, '_>, node: &Node) {
     }
 }
 
-fn other(reader: &mut Reader<'_, '_>, node: &Node, depth: usize) {
+fn other(reader: &mut Reader<'_, '_>, node: &Node, (depth, above): (usize, Option<&'static str>)) {
     if depth > crate::limits::IMPORT_BLOCKS_MAX {
         return;
     }
@@ -156,7 +197,19 @@ fn other(reader: &mut Reader<'_, '_>, node: &Node, depth: usize) {
             Some(family) => node.name.starts_with(family),
             None => node.name == known,
         };
-        if USUAL.split_whitespace().any(|known| known == node.name) {
+        let is_bare = node.value.is_empty() || node.value == "\"\"" || node.value == "()";
+        if OFF.split_whitespace().any(|known| known == node.name) && words::no(&node.value) {
+            reader.out.ledger.usual(node.id, "it is off here, too");
+        } else if matches!(node.name.as_str(), "smtp-service" | "allow-starttls") && words::yes(&node.value) {
+            reader.out.ledger.usual(node.id, "a listener takes SMTP, with TLS where it has a certificate");
+        } else if is_bare
+            && matches!(
+                node.name.as_str(),
+                "backoff-notify" | "disabled-source-ip-notify" | "bcc-upon-delivery"
+            )
+        {
+            reader.out.ledger.usual(node.id, "nobody is told here, either");
+        } else if USUAL.split_whitespace().any(|known| known == node.name) {
             reader.out.ledger.usual(node.id, "of PowerMTA's own, or as it is here anyway");
         } else if let Some((_, words)) = NONE.iter().find(|(known, _)| of(known)) {
             reader.out.ledger.none(node.id, words);
@@ -167,10 +220,17 @@ fn other(reader: &mut Reader<'_, '_>, node: &Node, depth: usize) {
             reader.out.ledger.usual(node.id, "relevo trace shows sessions, and the log every event");
         }
     }
+    let words = NONE
+        .iter()
+        .find(|(known, _)| node.name.starts_with('<') && *known == node.name)
+        .map(|(_, words)| *words);
+    if let Some(above) = above.filter(|_| !reader.out.ledger.is_marked(node.id)) {
+        reader.out.ledger.none(node.id, above);
+    }
     let unknown = node.name.starts_with('<') && !reader.out.ledger.is_marked(node.id);
     for child in &node.children {
         if !unknown {
-            self::other(reader, child, depth + 1);
+            self::other(reader, child, (depth + 1, words.or(above)));
         }
     }
 }

@@ -29,6 +29,7 @@ impl Node {
     pub fn words(&self) -> Vec<&str> {
         self.value
             .split(|letter: char| letter.is_whitespace() || letter == ',')
+            .map(|word| word.trim_matches('"'))
             .filter(|word| !word.is_empty())
             .collect()
     }

@@ -3,7 +3,7 @@
 use super::backoff::regex;
 use super::parse::Node;
 use super::reader::Reader;
-use super::values::{address, pattern};
+use super::values::{addresses, pattern};
 use crate::import::Id;
 use crate::import::words::{self, quoted};
 use crate::limits;
@@ -48,7 +48,10 @@ pub(super) fn patterns(reader: &mut Reader<'_, '_>, tree: &[Node]) {
         for (id, whose) in &named {
             match whose {
                 Some(_) => reader.out.ledger.translated(*id),
-                None => reader.out.ledger.none(*id, "of what comes neither by SMTP from a network nor from an account"),
+                None => reader
+                    .out
+                    .ledger
+                    .none(*id, "of what comes neither by SMTP from a network nor from an account"),
             }
         }
         reader.out.ledger.translated(list.id);
@@ -110,41 +113,47 @@ fn choice(reader: &mut Reader<'_, '_>, entry: &Node, whose: &[String]) {
     let to = actions
         .split_whitespace()
         .find_map(|word| word.strip_prefix("virtual-mta=").or_else(|| word.strip_prefix("set-virtual-mta=")));
-    let Some(pool) = to.map(words::name) else {
+    let Some(pool) =
+        to.map(|to| reader.known(to).unwrap_or_else(|| to.to_owned())).map(|to| words::name(&to))
+    else {
         return reader
             .out
             .ledger
             .none(entry.id, "only virtual-mta=NAME is known: a [[rule]] sets what else there is");
     };
-    let matched = match (&header, entry.name.as_str()) {
+    let conditions: Vec<String> = match (&header, entry.name.as_str()) {
         (Some(name), _) => match regex(&found) {
             Ok(found) => {
-                format!("header = {{ name = {}, pattern = {} }}", quoted(name), quoted(&found))
+                vec![format!("header = {{ name = {}, pattern = {} }}", quoted(name), quoted(&found))]
             }
             Err(problem) => {
                 return reader.out.ledger.none(entry.id, &format!("the pattern cannot be used: {problem}"));
             }
         },
-        (None, kind) => match address(&found) {
-            Some(address) => format!(
-                "{} = {}",
-                if kind == "mail-from" { "sender" } else { "recipient" },
-                quoted(&address)
-            ),
-            None => {
+        (None, kind) => {
+            let Some((all, exact)) = addresses(&found) else {
                 let words = "senders and recipients are matched by domain or address, not by pattern: @example.com, *.example.com; a header field by pattern";
                 return reader.out.ledger.none(entry.id, words);
+            };
+            if !exact {
+                reader.out.ledger.differs(
+                    entry.id,
+                    "the address or domain itself; the pattern is found in longer ones, too",
+                );
             }
-        },
+            let key = if kind == "mail-from" { "sender" } else { "recipient" };
+            all.iter().map(|address| format!("{key} = {}", quoted(address))).collect()
+        }
     };
-    for whose in whose.iter().take(limits::RULES_MAX) {
+    let both = whose.iter().flat_map(|whose| conditions.iter().map(move |matched| (whose, matched)));
+    for (whose, matched) in both.take(limits::RULES_MAX) {
         let comma = if whose.is_empty() { "" } else { ", " };
         let section = reader.out.relevo.push("[[rule]]", &[entry.id]);
         section.set("match", &format!("{{ {whose}{comma}{matched} }}"), &[]);
         section.set("set", &format!("{{ pool = {} }}", quoted(&pool)), &[]);
     }
     reader.out.ledger.translated(entry.id);
-    if !reader.sources.contains_key(to.unwrap_or_default()) {
+    if reader.known(to.unwrap_or_default()).is_none() {
         reader
             .out
             .ledger
@@ -155,7 +164,6 @@ fn choice(reader: &mut Reader<'_, '_>, entry: &Node, whose: &[String]) {
 /// `<bounce-category-patterns>`: `/pattern/ category`, the first that matches.
 fn categories(reader: &mut Reader<'_, '_>, block: &Node) {
     let mut rules: Vec<(&'static str, Vec<String>, Vec<Id>)> = Vec::new();
-    let mut count = 0;
     for entry in &block.children {
         // The parser took the pattern, which may have blanks in it, for a name and a value.
         let text = match entry.value.is_empty() {
@@ -173,7 +181,15 @@ fn categories(reader: &mut Reader<'_, '_>, block: &Node) {
             continue;
         }
         // What is only put off has no category there; here its class says how it is tried again.
-        let found = if found.starts_with('^') { found } else { format!("^5.*(?:{found})") };
+        // A pattern that says where it begins is about the enhanced status code, which stands in front there.
+        let found = match found.strip_prefix('^') {
+            Some(found) => format!("^5\\d\\d[ -](?:{found})"),
+            None => format!("^5.*(?:{found})"),
+        };
+        if category == "success" {
+            reader.out.ledger.usual(entry.id, "what was delivered has no class");
+            continue;
+        }
         let Some((_, class)) = CLASSES.iter().find(|(name, _)| *name == category) else {
             let words = format!("{}: classes are fixed (docs/replies.md)", words::shown(&category));
             reader.out.ledger.none(entry.id, &words);
@@ -189,14 +205,8 @@ fn categories(reader: &mut Reader<'_, '_>, block: &Node) {
                 continue;
             }
         };
-        if count >= limits::SHAPING_PATTERNS_SECTION_MAX / 2 {
-            reader.out.ledger.none(entry.id, "64 patterns of these are taken; relevo knows most replies by itself (docs/replies.md): relevo shaping check, and add a rule with class where one is wrong");
-            continue;
-        }
-        count += 1;
         reader.out.ledger.translated(entry.id);
-        match rules.last_mut().filter(|last| last.0 == *class && last.1.len() < limits::SHAPING_PATTERNS_MAX)
-        {
+        match rules.last_mut().filter(|last| last.0 == *class) {
             Some(last) => {
                 last.1.push(found);
                 last.2.push(entry.id);
@@ -204,18 +214,26 @@ fn categories(reader: &mut Reader<'_, '_>, block: &Node) {
             None => rules.push((class, vec![found], vec![entry.id])),
         }
     }
+    self::classes(reader, &rules);
+    reader.out.ledger.differs(
+        block.id,
+        "rules for the classes of replies; what none of them fits is as relevo knows it (docs/replies.md)",
+    );
+}
+
+fn classes(reader: &mut Reader<'_, '_>, rules: &[(&'static str, Vec<String>, Vec<Id>)]) {
+    let mut room = limits::SHAPING_PATTERNS_SECTION_MAX / 2;
     for (at, (class, patterns, from)) in rules.iter().enumerate() {
-        if at >= limits::SHAPING_RULES_MAX / 2 {
+        let patterns = super::merged::together(patterns);
+        let fits = patterns.len() <= room.min(limits::SHAPING_PATTERNS_MAX);
+        room = room.saturating_sub(patterns.len());
+        if at >= limits::SHAPING_RULES_MAX / 2 || !fits {
             let words = "relevo knows most replies by itself (docs/replies.md), and a section has room for so many rules: add one with class where it is wrong";
             from.iter().for_each(|id| reader.out.ledger.withdraw(*id, words));
             continue;
         }
         let section = reader.out.shaping.push("[[\"default\".automation]]", &[]);
-        section.set("regex", &words::list(patterns), from);
+        section.set("regex", &words::list(&patterns), from);
         section.set("class", &quoted(class), &[]);
     }
-    reader.out.ledger.differs(
-        block.id,
-        "rules for the classes of replies; what none of them fits is as relevo knows it (docs/replies.md)",
-    );
 }

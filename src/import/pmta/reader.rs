@@ -23,5 +23,25 @@ pub(super) struct Reader<'a, 'f> {
     pub defaults: Vec<Node>,
     /// Keys that were copied, by domain and selector.
     pub keys: BTreeMap<(String, String), Id>,
+    /// Their names in lower case, as they are called.
+    pub called: BTreeMap<String, String>,
     pub out: Imported,
+}
+
+impl Reader<'_, '_> {
+    /// Names the sources of a virtual MTA or a pool.
+    pub fn call(&mut self, name: &str, sources: Vec<String>) {
+        self.called.insert(name.to_ascii_lowercase(), name.to_owned());
+        self.sources.insert(name.to_owned(), sources);
+    }
+
+    /// How a virtual MTA or a pool is called, in whatever case it is named.
+    pub fn known(&self, name: &str) -> Option<String> {
+        self.called.get(&name.trim_matches('"').to_ascii_lowercase()).cloned()
+    }
+
+    /// Its sources.
+    pub fn sources_of(&self, name: &str) -> Option<&Vec<String>> {
+        self.sources.get(&self.known(name)?)
+    }
 }

@@ -20,6 +20,7 @@ pub(super) fn rollups(reader: &mut Reader<'_, '_>, tree: &[Node]) {
         let rollup = reader.names.rollups.entry(target).or_default();
         for domain in domains {
             rollup.matches.extend(entries(&domain).into_iter().map(|entry| (entry, to.id)));
+            rollup.domains.extend(routed(&domain));
         }
         reader.out.ledger.translated(to.id);
         reader.out.ledger.translated(block.id);
@@ -97,30 +98,58 @@ fn rollup_entry(reader: &mut Reader<'_, '_>, block: &Node, entry: &Node) {
 
 /// Where what a `<domain>` says goes.
 pub(super) fn spots(reader: &mut Reader<'_, '_>, name: &str) -> Vec<Spot> {
-    let provider =
-        |name: &str| Spot { base: format!("provider.{}", quoted(name)), shared: true, domain: None };
+    let spot = |base: String, shared: bool, domains: Vec<String>| Spot {
+        base,
+        shared,
+        domains,
+        matches: Vec::new(),
+    };
     if name == "*" {
-        return vec![Spot { base: quoted("default"), shared: false, domain: None }];
+        return vec![spot(quoted("default"), false, vec!["*".to_owned()])];
     }
-    if reader.names.rollups.contains_key(&name.to_ascii_lowercase()) {
-        return vec![provider(&name.to_ascii_lowercase())];
+    if let Some(rollup) = reader.names.rollups.get(&name.to_ascii_lowercase()) {
+        let base = format!("provider.{}", quoted(&name.to_ascii_lowercase()));
+        return vec![spot(base, true, rollup.domains.clone())];
+    }
+    let all = reader.names.domains(name, &mut reader.out.ledger);
+    if let Some(called) = name.strip_prefix('$').filter(|_| all.len() > 1) {
+        let matches: Vec<String> = all.iter().flat_map(|domain| entries(domain)).collect();
+        let called = called.to_ascii_lowercase();
+        if matches.len() <= limits::SHAPING_MATCHES_MAX && !reader.names.rollups.contains_key(&called) {
+            let domains = all.iter().flat_map(|domain| routed(domain)).collect();
+            return vec![Spot { matches, ..spot(format!("provider.{}", quoted(&called)), false, domains) }];
+        }
     }
     let mut spots = Vec::new();
-    for domain in reader.names.domains(name, &mut reader.out.ledger) {
+    for domain in all {
         let bare = domain.strip_prefix("[*.]");
         let below = bare.or_else(|| domain.strip_prefix("*."));
         let exact = bare.or(below.is_none().then_some(domain.as_str()));
         if let Some(exact) = exact.filter(|exact| is_domain(exact)) {
-            let domain = Some(exact.to_owned());
-            spots.push(Spot { base: quoted(exact), shared: false, domain });
+            spots.push(spot(quoted(exact), false, vec![exact.to_owned()]));
         }
         if let Some(below) = below.filter(|below| is_domain(below)) {
             let name = format!("below {below}");
-            let head = format!("[provider.{}]", quoted(&name));
-            let value = format!("[{{ DomainSuffix = {} }}]", quoted(&format!(".{below}")));
-            reader.out.shaping.set(&head, "match", &value, &[]);
-            spots.push(Spot { shared: false, domain: Some(format!("*.{below}")), ..provider(&name) });
+            let matches = vec![format!("{{ DomainSuffix = {} }}", quoted(&format!(".{below}")))];
+            let below = spot(format!("provider.{}", quoted(&name)), false, vec![format!("*.{below}")]);
+            spots.push(Spot { matches, ..below });
         }
     }
     spots
+}
+
+/// A provider is there where something is said of it.
+pub(super) fn declare(reader: &mut Reader<'_, '_>, spot: &Spot) {
+    if !spot.matches.is_empty() {
+        let value = format!("[{}]", spot.matches.join(", "));
+        reader.out.shaping.set(&format!("[{}]", spot.base), "match", &value, &[]);
+    }
+}
+
+/// As routes have it.
+fn routed(domain: &str) -> Vec<String> {
+    match domain.strip_prefix("[*.]") {
+        Some(below) => vec![below.to_owned(), format!("*.{below}")],
+        None => vec![domain.to_owned()],
+    }
 }

@@ -34,6 +34,6 @@ impl Scope<'_> {
 
     /// Domains by name.
     pub fn domains(&self) -> Vec<String> {
-        self.spots.iter().filter_map(|spot| spot.domain.clone()).collect()
+        self.spots.iter().flat_map(|spot| spot.domains.clone()).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! Times, rates and patterns as PowerMTA writes them.
 
 use crate::import::words;
+use crate::limits;
 
 /// Seconds of `4d12h`, `10m`, `90`; None: `never`, or no time.
 pub(super) fn seconds(text: &str) -> Option<u64> {
@@ -120,8 +121,38 @@ pub(super) fn pattern(text: &str) -> Option<(String, &str)> {
     None
 }
 
-/// A pattern of a sender or a recipient, where it is one that rules have: a domain or an address.
-pub(super) fn address(pattern: &str) -> Option<String> {
+/// Addresses or domains that a pattern of senders or recipients means, where it is a list of these; and whether it means these alone: one that
+/// does not say where it begins or ends is found in longer ones, too.
+pub(super) fn addresses(pattern: &str) -> Option<(Vec<String>, bool)> {
+    let all: Option<Vec<String>> = alternatives(pattern)?.iter().map(|one| address(one)).collect();
+    let all = all.filter(|all| !all.is_empty())?;
+    let begins = pattern.starts_with('^') || all.iter().all(|one| one.starts_with('@'));
+    Some((all, begins && pattern.ends_with('$')))
+}
+
+/// `@(a|b)\.example` as what it stands for.
+fn alternatives(pattern: &str) -> Option<Vec<String>> {
+    let mut left = vec![pattern.to_owned()];
+    let mut done = Vec::new();
+    while let Some(one) = left.pop() {
+        if left.len() + done.len() > limits::SHAPING_MATCHES_MAX {
+            return None;
+        }
+        let Some((before, rest)) = one.split_once('(') else {
+            done.push(one);
+            continue;
+        };
+        let (inner, after) = rest.split_once(')')?;
+        let inner = inner.strip_prefix("?:").unwrap_or(inner);
+        if inner.contains('(') || before.ends_with('\\') || after.starts_with(['?', '*', '+', '{']) {
+            return None;
+        }
+        left.extend(inner.split('|').rev().map(|each| format!("{before}{each}{after}")));
+    }
+    Some(done)
+}
+
+fn address(pattern: &str) -> Option<String> {
     let text =
         pattern.trim_start_matches('^').trim_end_matches('$').replace("\\.", "\u{1}").replace("\\@", "@");
     let text = text.strip_prefix(".*").or_else(|| text.strip_prefix(".+")).unwrap_or(&text).to_owned();
@@ -129,7 +160,6 @@ pub(super) fn address(pattern: &str) -> Option<String> {
         return None;
     }
     let text = text.replace('\u{1}', ".");
-    let (local, domain) = text.rsplit_once('@')?;
-    let whole = pattern.ends_with('$') && (local.is_empty() || pattern.starts_with('^'));
-    (whole && words::is_domain(domain)).then_some(text)
+    let (_, domain) = text.rsplit_once('@')?;
+    words::is_domain(domain).then_some(text)
 }

@@ -136,7 +136,7 @@ fn listener(
     let logs_in = of_service(reader, at, "smtpd_sasl_auth_enable").filter(|(value, _)| words::yes(value));
     let strangers = lets_networks(reader, at);
     let by_name = matches!(reader.services[at].name.as_str(), "submission" | "submissions" | "smtps");
-    let is_submission = wrapped.is_some() || by_name || (logs_in.is_some() && !strangers);
+    let is_submission = wrapped.is_some() || by_name || (logs_in.is_some() && !strangers && port != 25);
     let kind = if wrapped.is_some() { "submissions" } else { "submission" };
     let mut lines: Vec<(String, String, Vec<Id>)> = Vec::new();
     if is_submission {
@@ -196,7 +196,8 @@ fn wanting(
     from: &[Id],
 ) {
     let of = |name: &str, usual: &str| {
-        let found = of_service(reader, at, name).map(|one| one.0).filter(|one| !one.is_empty() && one != "none");
+        let found =
+            of_service(reader, at, name).map(|one| one.0).filter(|one| !one.is_empty() && one != "none");
         quoted(&found.unwrap_or_else(|| usual.to_owned()))
     };
     let chain = of("smtpd_tls_cert_file", "/etc/relevo/chain.pem");
@@ -239,12 +240,17 @@ fn networks(
     let Some((value, id)) = of_service(reader, at, "mynetworks") else { return Ok(()) };
     let mut networks = Vec::new();
     for item in items(&value) {
-        let plain = item.replace(['[', ']'], "");
+        let plain = plain_network(&item);
         if value::network(&plain).is_ok() {
+            if plain.ends_with("/0") {
+                let words =
+                    "OPEN RELAY: everybody who reaches the port may send to anybody; write your own networks";
+                reader.out.ledger.differs(id, words);
+            }
             networks.push(plain);
         } else if item.starts_with('/') {
             if let Some((_, text)) = super::maps::file(reader, &item, id)? {
-                let of_file = text.split_whitespace().map(|one| one.replace(['[', ']'], ""));
+                let of_file = text.split_whitespace().map(plain_network);
                 networks
                     .extend(of_file.filter(|one| value::network(one).is_ok()).take(limits::IMPORT_LIST_MAX));
             }
@@ -256,12 +262,24 @@ fn networks(
             reader.out.ledger.none(id, &words);
         }
     }
+    networks.sort();
+    networks.dedup();
     if networks.is_empty() {
         networks.extend(["127.0.0.0/8".to_owned(), "::1".to_owned()]);
     }
     reader.out.ledger.translated(id);
     lines.push(("relay_from".into(), list(&networks), vec![id]));
     Ok(())
+}
+
+/// `[::1]/128`, and IPv4 as IPv6 has it: `[::ffff:127.0.0.0]/104`.
+fn plain_network(item: &str) -> String {
+    let plain = item.replace(['[', ']'], "");
+    let mapped = plain.strip_prefix("::ffff:").and_then(|rest| rest.split_once('/'));
+    match mapped.and_then(|(address, bits)| Some((address, bits.parse::<u8>().ok()?.checked_sub(96)?))) {
+        Some((address, bits)) if address.contains('.') => format!("{address}/{bits}"),
+        _ => plain,
+    }
 }
 
 fn relay_domains(reader: &mut Reader<'_, '_>) -> Result<(Vec<String>, Vec<Id>), ImportError> {
@@ -297,6 +315,9 @@ fn relay_domains(reader: &mut Reader<'_, '_>) -> Result<(Vec<String>, Vec<Id>), 
                 && !domain.starts_with("localhost.")
                 && words::is_domain(domain.trim_start_matches('.'))
         });
+        if found.is_empty() && reader.out.ledger.is_marked(id) {
+            continue;
+        }
         if found.is_empty() {
             reader.out.ledger.usual(id, "there is no domain in it that others send to");
             continue;
@@ -367,7 +388,9 @@ fn certificate(
         if let Err(crate::import::library::Missing::Unread(why)) = reader.library.text(&place) {
             let words =
                 format!("{path} cannot be read here ({why}): set tls_certificate and tls_key where it can");
-            reader.out.ledger.none(*id, &words);
+            reader.out.ledger.none(chain.1, &words);
+            reader.out.ledger.none(key.1, &words);
+            let _ = id;
             return Ok(false);
         }
     }

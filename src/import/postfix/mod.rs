@@ -13,6 +13,7 @@ mod hops;
 mod senders;
 mod settings;
 mod restrictions;
+mod checks;
 mod others;
 
 use super::library::Missing;
@@ -40,7 +41,8 @@ pub fn import(directory: &str, library: &mut Library<'_>, terms: &Terms) -> Resu
     listeners::listeners(&mut reader)?;
     routes::routes(&mut reader)?;
     senders::senders(&mut reader)?;
-    restrictions::restrictions(&mut reader)?;
+    restrictions::restrictions(&mut reader);
+    checks::checks(&mut reader)?;
     others::others(&mut reader);
     Ok(finish(reader.out, terms))
 }

@@ -1,7 +1,8 @@
 //! What is to be said of all that nothing was made of.
 
+use super::parameters::Parameter;
 use super::reader::Reader;
-use crate::import::Id;
+use crate::import::{Id, words};
 
 /// Of Postfix's own processes, files and programs, or what holds here anyway.
 const USUAL: &str = "alias_database biff append_dot_mydomain append_at_myorigin swap_bangpath readme_directory html_directory manpage_directory \
@@ -25,10 +26,11 @@ const USUAL: &str = "alias_database biff append_dot_mydomain append_at_myorigin 
     tls_ssl_options tls_high_cipherlist tls_medium_cipherlist smtpd_sasl_authenticated_header smtpd_sasl_type smtpd_sasl_path smtpd_sasl_auth_enable \
     smtpd_tls_ask_ccert myorigin smtpd_tls_CAfile smtpd_tls_CApath smtp_line_length_limit smtpd_reject_unlisted_recipient smtpd_reject_unlisted_sender \
     confirm_delay_cleared smtp_connection_cache_reuse_limit smtp_destination_concurrency_failed_cohort_limit default_destination_concurrency_failed_cohort_limit \
-    smtp_never_send_ehlo allow_percent_hack relay_recipient_maps smtpd_recipient_overshoot_limit smtpd_client_port_logging";
+    smtp_never_send_ehlo allow_percent_hack smtpd_recipient_overshoot_limit smtpd_client_port_logging \
+    undisclosed_recipients_header rewrite_service_name multi_instance_name multi_instance_enable multi_instance_wrapper authorized_submit_users";
 
 /// What there is nothing like, and what to do.
-const NONE: [(&str, &str); 44] = [
+const NONE: [(&str, &str); 49] = [
     ("bounce_queue_lifetime", "notifications wait as long as other mail: retry.expire"),
     ("soft_bounce", "no reply is made softer: suspend what you are testing, relevo suspend"),
     (
@@ -39,6 +41,14 @@ const NONE: [(&str, &str); 44] = [
     ("smtpd_milters", "OpenDKIM: relevo signs itself ([dkim] keys, docs/dkim.md); others: ask by [hook]"),
     ("non_smtpd_milters", "OpenDKIM: relevo signs itself ([dkim] keys, docs/dkim.md); others: ask by [hook]"),
     ("milter_default_action", "[hook] fail = \"accept\" or \"defer\" says it of a hook"),
+    (
+        "relay_recipient_maps",
+        "recipients are not looked up: the host behind the route refuses whom it does not know",
+    ),
+    ("mynetworks", "no listener here lets networks relay: relay_from of a [[listener]]"),
+    ("relay_domains", "no listener here takes mail of strangers: relay_to of a [[listener]]"),
+    ("maps_rbl_domains", "block lists of clients: put a filter in front, or ask one by [hook]"),
+    ("defer_transports", "relevo suspend --domain DOMAIN holds mail of a domain"),
     (
         "mynetworks_style",
         "relay_from names networks: write those that are meant; without mynetworks only this machine may relay",
@@ -109,7 +119,7 @@ const NONE: [(&str, &str); 44] = [
 ];
 
 /// Whole families of parameters.
-const FAMILIES: [(&str, &str); 20] = [
+const FAMILIES: [(&str, &str); 21] = [
     ("postscreen_", "strangers are not screened: put a filter in front where relay_to takes mail from them"),
     ("smtpd_tls_", "TLS 1.2 and 1.3 with the suites of their own are offered"),
     (
@@ -124,6 +134,7 @@ const FAMILIES: [(&str, &str); 20] = [
     ("lmtp_", "a [[route]] to lmtp:// has the timeouts of shaping files"),
     ("smtpd_sasl_", "accounts are in accounts.toml: relevo account add"),
     ("smtp_sasl_", "the strongest mechanism is taken, under TLS that was verified (docs/smart-hosts.md)"),
+    ("unverified_", "recipients are not verified beforehand"),
     ("address_verify_", "recipients are not verified beforehand"),
     ("canonical_", "addresses are not rewritten"),
     ("qmqp", "QMQP is not spoken"),
@@ -164,15 +175,17 @@ const DAEMONS: [&str; 24] = [
 ];
 
 pub(super) fn others(reader: &mut Reader<'_, '_>) {
-    let all: Vec<(String, Id)> = reader.main.all().map(|(name, one)| (name.to_owned(), one.id)).collect();
-    for (name, id) in all {
-        self::other(reader, &name, id);
+    let value = |one: &Parameter| reader.main.expand(&one.value);
+    let all: Vec<(String, String, Id)> =
+        reader.main.all().map(|(name, one)| (name.to_owned(), value(one), one.id)).collect();
+    for (name, value, id) in all {
+        self::other(reader, &name, &value, id);
     }
     for at in 0..reader.services.len() {
         let service = &reader.services[at];
         let (id, command) = (service.id, service.command.clone());
-        let options: Vec<(String, Id)> =
-            service.options.iter().map(|(name, one)| (name.clone(), one.id)).collect();
+        let options: Vec<(String, String, Id)> =
+            service.options.iter().map(|(name, one)| (name.clone(), one.value.clone(), one.id)).collect();
         if let Some(id) = id.filter(|id| !reader.out.ledger.is_marked(*id)) {
             match command.as_str() {
                 "pipe" | "spawn" => reader.out.ledger.none(
@@ -185,15 +198,27 @@ pub(super) fn others(reader: &mut Reader<'_, '_>) {
                 _ => {}
             }
         }
-        for (name, id) in options {
-            self::other(reader, &name, id);
+        for (name, value, id) in options {
+            self::other(reader, &name, &value, id);
         }
     }
 }
 
-fn other(reader: &mut Reader<'_, '_>, name: &str, id: Id) {
+fn other(reader: &mut Reader<'_, '_>, name: &str, value: &str, id: Id) {
     if reader.out.ledger.is_marked(id) {
         return;
+    }
+    if name == "smtpd_tls_security_level" {
+        return reader.out.ledger.usual(id, "STARTTLS is offered where a [[listener]] has a certificate");
+    }
+    let is_off = value.is_empty() || words::no(value);
+    let is_known =
+        NONE.iter().any(|(known, _)| *known == name) || FAMILIES.iter().any(|one| name.starts_with(one.0));
+    if is_off && is_known && !name.ends_with("_limit_exceptions") {
+        return reader.out.ledger.usual(id, "it is off here, too");
+    }
+    if name.ends_with("_time_limit") || name.ends_with("_service_name") {
+        return reader.out.ledger.usual(id, "of a process of Postfix's");
     }
     let ledger = &mut reader.out.ledger;
     if let Some((_, words)) = NONE.iter().find(|(known, _)| *known == name) {

@@ -1,9 +1,9 @@
-//! `smtpd_*_restrictions` and the checks of what messages say: what of them the relay does by itself, and what it does not.
+//! `smtpd_*_restrictions`: what of them the relay does by itself, and what it does not.
 
 use super::parameters::items;
 use super::reader::Reader;
+use crate::import::Id;
 use crate::import::words;
-use crate::import::{Id, ImportError};
 
 /// What holds here without being said.
 const USUAL: [&str; 22] = [
@@ -31,7 +31,7 @@ const USUAL: [&str; 22] = [
     "sleep",
 ];
 
-pub(super) fn restrictions(reader: &mut Reader<'_, '_>) -> Result<(), ImportError> {
+pub(super) fn restrictions(reader: &mut Reader<'_, '_>) {
     let is_one = |name: &str| name.starts_with("smtpd_") && name.ends_with("_restrictions");
     let mut all: Vec<(String, Id)> = reader
         .main
@@ -47,14 +47,6 @@ pub(super) fn restrictions(reader: &mut Reader<'_, '_>) -> Result<(), ImportErro
         let value = reader.main.expand(&value);
         restriction(reader, &value, id);
     }
-    for name in
-        ["header_checks", "body_checks", "mime_header_checks", "nested_header_checks", "smtp_header_checks"]
-    {
-        if let Some((value, id)) = reader.main.get(name) {
-            self::checks(reader, name, &value, id)?;
-        }
-    }
-    Ok(())
 }
 
 fn restriction(reader: &mut Reader<'_, '_>, value: &str, id: Id) {
@@ -80,7 +72,12 @@ fn restriction(reader: &mut Reader<'_, '_>, value: &str, id: Id) {
             | "check_helo_access" => {
                 format!("{item}: write a [[rule]] with match and action for each entry")
             }
-            other if other.contains('.') && words::is_domain(other) => continue,
+            other
+                if other.contains([':', '=', '{', '}'])
+                    || (other.contains('.') && words::is_domain(other)) =>
+            {
+                continue;
+            }
             other => format!("{}: not checked here", words::shown(other)),
         });
     }
@@ -91,39 +88,4 @@ fn restriction(reader: &mut Reader<'_, '_>, value: &str, id: Id) {
         words.join("; ")
     };
     reader.out.ledger.none(id, &words);
-}
-
-/// Each entry is told: what a pattern of Postfix's does is for a rule's author to say anew.
-fn checks(reader: &mut Reader<'_, '_>, name: &str, value: &str, id: Id) -> Result<(), ImportError> {
-    for map in items(value) {
-        let Some((kind, path)) = map.split_once(':') else { continue };
-        if !matches!(kind, "regexp" | "pcre") {
-            reader.out.ledger.none(id, "no patterns in a file");
-            continue;
-        }
-        let Some((shown, text)) = super::maps::file(reader, path, id)? else { continue };
-        reader.out.ledger.usual(id, "its entries are told one by one");
-        for line in super::parameters::logical_lines(&text) {
-            let text = line.text();
-            let entry = reader.out.ledger.add(&shown, line.line(), &text)?;
-            let body = name == "body_checks" || name == "nested_header_checks";
-            let does = |word: &str| text.to_ascii_uppercase().contains(&format!(" {word}"));
-            let words = match () {
-                () if body => "bodies are not looked at: ask a filter by [hook]",
-                () if does("IGNORE") => {
-                    "set = { header_remove = [\"X-Name\"] } in a [[rule]]; hide_trace = true for Received"
-                }
-                () if does("REJECT") => {
-                    "[[rule]] with match = { header = { name, pattern } } and action = \"reject 550 5.7.1 text\""
-                }
-                () if does("DISCARD") => {
-                    "[[rule]] with match = { header = { name, pattern } } and action = \"discard\""
-                }
-                () if does("PREPEND") => "set = { header_add = { \"X-Name\" = \"text\" } } in a [[rule]]",
-                () => "a [[rule]] matches a header field by pattern, and sets or refuses",
-            };
-            reader.out.ledger.none(entry, words);
-        }
-    }
-    Ok(())
 }

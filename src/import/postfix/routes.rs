@@ -76,6 +76,10 @@ fn stores(reader: &mut Reader<'_, '_>, routes: &mut Routes) -> Result<(), Import
             reader.out.ledger.usual(id, "by SMTP to the MX, as all mail");
             continue;
         }
+        if reader.main.get(domains).is_some_and(|(value, _)| value.is_empty()) {
+            reader.out.ledger.usual(id, "there are no such domains");
+            continue;
+        }
         let all = reader.main.get(domains).map(|(value, _)| items(&value)).unwrap_or_default();
         let all: Vec<String> = all
             .into_iter()
@@ -114,6 +118,8 @@ fn default_route(reader: &mut Reader<'_, '_>, routes: &mut Routes) {
     } else if let Some((value, id)) = reader.main.get("relayhost") {
         if value.is_empty() {
             reader.out.ledger.usual(id, "to the MX, as here");
+        } else if routes.domains.contains("*") {
+            reader.out.ledger.usual(id, "the entry * of the transport map stands over it");
         } else {
             let (target, client) = super::hops::target(reader, &format!("smtp:{value}"));
             self::route(reader, routes, "*", (target, client), &[id]);
@@ -171,7 +177,7 @@ fn route(
         let places = routes.places.entry(at).or_default();
         match &target {
             Target::Hosts(_, hops) => places.extend(hops.iter().map(|hop| hop.host.clone())),
-            _ => _ = places.insert(domain.trim_start_matches("*.").to_owned()),
+            _ => _ = places.insert(domain.to_owned()),
         }
     }
     let Some(to) = target.to() else { return };
@@ -225,6 +231,11 @@ fn logins(reader: &mut Reader<'_, '_>) -> Result<BTreeMap<String, Entry>, Import
     let Some((value, id)) = reader.main.get("smtp_sasl_password_maps") else { return Ok(BTreeMap::new()) };
     let on = reader.main.get("smtp_sasl_auth_enable").is_some_and(|(value, _)| words::yes(&value));
     let mut all = BTreeMap::new();
+    if let Some(login) = value.trim().strip_prefix("static:").filter(|_| on) {
+        // One login for all hosts that routes name.
+        let entry = Entry { key: "*".to_owned(), value: login.to_owned(), id };
+        return Ok(BTreeMap::from([("*".to_owned(), entry)]));
+    }
     for entry in super::maps::entries(reader, &value, id, true)? {
         if !on {
             reader
@@ -246,7 +257,8 @@ fn logins(reader: &mut Reader<'_, '_>) -> Result<BTreeMap<String, Entry>, Import
 /// Who we are at one of these hosts.
 fn login(reader: &mut Reader<'_, '_>, routes: &mut Routes, hops: &[Hop]) -> Option<(String, Id)> {
     let keys = hops.iter().flat_map(|hop| [hop.written.clone(), format!("[{}]", hop.host), hop.host.clone()]);
-    let entry = keys.into_iter().find_map(|key| routes.logins.get(&key))?.clone();
+    let entry =
+        keys.into_iter().find_map(|key| routes.logins.get(&key)).or_else(|| routes.logins.get("*"))?.clone();
     let name = match routes.made.get(&entry.key) {
         Some(name) => name.clone(),
         None => {
@@ -280,8 +292,12 @@ fn unused_logins(reader: &mut Reader<'_, '_>, routes: &Routes) {
     for (key, entry) in &routes.logins {
         if !routes.made.contains_key(key) && !reader.out.ledger.is_marked(entry.id) {
             let words = match key.contains('@') {
-                true => "a login by sender: credentials belong to a route, and routes go by the recipient's domain",
-                false => "no route that was made goes to this host: add [credentials] and name it where one does",
+                true => {
+                    "a login by sender: credentials belong to a route, and routes go by the recipient's domain"
+                }
+                false => {
+                    "no route that was made goes to this host: add [credentials] and name it where one does"
+                }
             };
             reader.out.ledger.none(entry.id, words);
         }
@@ -307,6 +323,7 @@ fn limits_of_clients(reader: &mut Reader<'_, '_>, routes: &Routes) {
                     reader.out.ledger.usual(id, "no limit");
                     continue;
                 }
+                ("max_message_rate", Some(1)) => quoted("1/s"),
                 ("max_message_rate", Some(span)) => quoted(&format!("1/{}", time(span))),
                 (_, Some(count)) => count.to_string(),
             };
@@ -326,9 +343,10 @@ fn limits_of_clients(reader: &mut Reader<'_, '_>, routes: &Routes) {
                     .iter()
                     .any(|one| one.value("name") == Some(&quoted(&words::name(&service))));
                 let place = if place == "*" { "default" } else { place };
-                let head = match source {
+                let below = place.strip_prefix("*.").map(|below| super::senders::below_head(reader, below));
+                let head = match source && below.is_none() {
                     true => format!("[{}.sources.{}]", quoted(place), quoted(&words::name(&service))),
-                    false => format!("[{}]", quoted(place)),
+                    false => below.unwrap_or_else(|| format!("[{}]", quoted(place))),
                 };
                 reader.out.shaping.set(&head, key, &value, &[id]);
                 reader.out.ledger.translated(id);

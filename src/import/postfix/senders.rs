@@ -45,14 +45,16 @@ pub(super) fn senders(reader: &mut Reader<'_, '_>) -> Result<(), ImportError> {
         }
     }
     if let Some((value, id)) = reader.main.get("sender_dependent_relayhost_maps") {
-        let usual = reader.main.get("relayhost").map(|(value, _)| value.to_ascii_lowercase()).unwrap_or_default();
+        let usual =
+            reader.main.get("relayhost").map(|(value, _)| value.to_ascii_lowercase()).unwrap_or_default();
         for entry in super::maps::entries(reader, &value, id, false)? {
             let host = entry.value.to_ascii_lowercase();
             if host == usual || host == "dunno" {
                 reader.out.ledger.usual(entry.id, "it goes where all mail goes");
                 continue;
             }
-            let to = super::hops::hop(&entry.value).map_or_else(|| "smtp://host:port".to_owned(), |hop| hop.url("smtp"));
+            let to = super::hops::hop(&entry.value)
+                .map_or_else(|| "smtp://host:port".to_owned(), |hop| hop.url("smtp"));
             let words = format!(
                 "routes go by the recipient's domain, not by the sender: hand this sender's mail to a relevo of its own whose [[route]] has domain = \"*\", to = {}{}",
                 quoted(&to),
@@ -129,7 +131,7 @@ pub(super) fn source_of(reader: &mut Reader<'_, '_>, at: usize) -> Option<String
             lines.push((key, quoted(reader.main.expand(&one.value).trim_matches(['[', ']'])), one.id));
         }
     }
-    if !lines.iter().any(|(key, _, _)| key.starts_with("address")) {
+    if lines.is_empty() {
         return None;
     }
     let id: Vec<Id> = service.id.into_iter().collect();
@@ -162,6 +164,17 @@ pub(super) fn own_level(reader: &mut Reader<'_, '_>, at: usize) -> Option<(&'sta
 
 /// That of all mail.
 pub(super) fn tls_level(reader: &mut Reader<'_, '_>) {
+    if let Some((value, id)) = reader.main.get("smtp_tls_wrappermode") {
+        match words::yes(&value) {
+            true => reader.out.ledger.usual(id, "routes to hosts begin with smtps://"),
+            false => reader.out.ledger.usual(id, "STARTTLS, as routes have it"),
+        }
+    }
+    if let (Some(_), Some((_, id))) =
+        (reader.main.get("smtp_tls_security_level"), reader.main.get("smtp_use_tls"))
+    {
+        reader.out.ledger.usual(id, "smtp_tls_security_level overrules it");
+    }
     let old = |main: &super::parameters::Parameters| {
         let forced = main
             .get("smtp_enforce_tls")
@@ -203,6 +216,7 @@ pub(super) fn tls_policies(reader: &mut Reader<'_, '_>) -> Result<(), ImportErro
     for entry in super::maps::entries(reader, &value, id, false)? {
         let word = entry.value.split_whitespace().next().unwrap_or_default();
         let hop = super::hops::hop(entry.key.trim_start_matches('.'));
+        let below = entry.key.strip_prefix('.').filter(|below| words::is_domain(below));
         let (Some((_, site)), Some(hop)) = (level(word), hop) else {
             reader.out.ledger.none(
                 entry.id,
@@ -210,13 +224,25 @@ pub(super) fn tls_policies(reader: &mut Reader<'_, '_>) -> Result<(), ImportErro
             );
             continue;
         };
-        reader.out.shaping.set(&format!("[{}]", quoted(&hop.host)), "enable_tls", &quoted(site), &[entry.id]);
-        match entry.value.split_whitespace().nth(1).is_some() || entry.key.starts_with('.') || word == "fingerprint" {
-            true => reader.out.ledger.differs(entry.id, "of the domain itself; what else stands there (names, fingerprints, protocols) has no equivalent: the certificate is held against the host's name"),
+        let head = match below {
+            Some(below) => below_head(reader, below),
+            None => format!("[{}]", quoted(&hop.host)),
+        };
+        reader.out.shaping.set(&head, "enable_tls", &quoted(site), &[entry.id]);
+        match entry.value.split_whitespace().nth(1).is_some() || matches!(word, "fingerprint" | "dane-only") {
+            true => reader.out.ledger.differs(entry.id, "names, fingerprints, protocols and DANE alone have no equivalent there: the certificate is held against the host's name, or is any where none is verified"),
             false => reader.out.ledger.translated(entry.id),
         }
     }
     Ok(())
+}
+
+/// The section of a provider that knows all names below a domain.
+pub(super) fn below_head(reader: &mut Reader<'_, '_>, below: &str) -> String {
+    let head = format!("[provider.{}]", quoted(&format!("below {below}")));
+    let value = format!("[{{ DomainSuffix = {} }}]", quoted(&format!(".{below}")));
+    reader.out.shaping.set(&head, "match", &value, &[]);
+    head
 }
 
 /// A sender as rules match it.

@@ -53,8 +53,8 @@ pub(super) fn read(text: &str, ledger: &mut Ledger) -> Result<Vec<Service>, Impo
                 None => None,
             };
             let Some(option) = option else {
-                // Arguments of other commands stand in the line of the service.
-                continue;
+                // Arguments of other commands stand in the line of the service, and may have an -o of their own.
+                break;
             };
             let id = ledger.add("master.cf", *line, &format!("-o {option}"))?;
             let option = option.trim_start_matches('{').trim_end_matches('}');

@@ -116,7 +116,7 @@ fn pace(reader: &mut Reader<'_, '_>) {
                 reader.out.shaping.set(
                     "[\"default\"]",
                     "max_message_rate",
-                    &quoted(&format!("1/{}", time(span))),
+                    &quoted(&if span == 1 { "1/s".to_owned() } else { format!("1/{}", time(span)) }),
                     &[id],
                 );
                 reader.out.shaping.set("[\"default\"]", "connection_limit", "1", &[id]);

@@ -12,7 +12,14 @@ fn rules(text: &str) -> Rules {
 
 fn facts<'a>(account: Option<&'a str>, sender: &'a str, recipient: Option<&'a str>) -> Facts<'a> {
     let recipient = recipient.map(str::as_bytes);
-    Facts { account, listener: Some(0), client: Some(CLIENT), sender: sender.as_bytes(), recipient, fields: None }
+    Facts {
+        account,
+        listener: Some(0),
+        client: Some(CLIENT),
+        sender: sender.as_bytes(),
+        recipient,
+        fields: None,
+    }
 }
 
 fn judgement<'r>(rules: &'r Rules, facts: &Facts<'_>) -> Judgement<'r> {
