@@ -96,7 +96,7 @@ news unix - - n - - smtp
     partner.wait(3)
     assert smart.tries and all(message.protected for message in smart.taken)
     assert sorted(len(message.recipients) for message in partner.taken) == [1, 1, 2], "two recipients of a transaction, and not three"
-    delivered = [event for event in relay.log() if event["event"] == "delivered"]
+    delivered = relay.wait_log("delivered", 4)
     assert ["n@partner.example"] in [event["recipients"] for event in delivered if event.get("source") == "news"], delivered
     relay.stop()
 

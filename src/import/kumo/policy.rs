@@ -231,16 +231,7 @@ fn listener(reader: &mut Reader<'_, '_>, call: &Call, id: Id) -> Result<(), Impo
             reader.out.ledger.translated(own);
         }
     }
-    let both =
-        ["tls_certificate", "tls_key"].iter().filter(|key| lines.iter().any(|line| line.0 == **key)).count()
-            == 2;
-    for (_, _, id) in lines.iter().filter(|line| !both && line.0.starts_with("tls_")) {
-        reader
-            .out
-            .ledger
-            .withdraw(*id, "a certificate and its key belong together, and one of both is not here");
-    }
-    lines.retain(|line| both || !line.0.starts_with("tls_"));
+    pairs(reader, &mut lines);
     let section = reader.out.relevo.push("[[listener]]", &[id]);
     section.set("address", &quoted(&address.unwrap_or_else(|| "0.0.0.0:25".to_owned())), &[]);
     for (key, values, from) in shared {
@@ -251,6 +242,20 @@ fn listener(reader: &mut Reader<'_, '_>, call: &Call, id: Id) -> Result<(), Impo
     }
     reader.out.ledger.translated(id);
     Ok(())
+}
+
+/// A certificate without its key is none.
+fn pairs(reader: &mut Reader<'_, '_>, lines: &mut Vec<(&'static str, String, Id)>) {
+    let both =
+        ["tls_certificate", "tls_key"].iter().filter(|key| lines.iter().any(|line| line.0 == **key)).count()
+            == 2;
+    for (_, _, id) in lines.iter().filter(|line| !both && line.0.starts_with("tls_")) {
+        reader
+            .out
+            .ledger
+            .withdraw(*id, "a certificate and its key belong together, and one of both is not here");
+    }
+    lines.retain(|line| both || !line.0.starts_with("tls_"));
 }
 
 fn relay_hosts(
