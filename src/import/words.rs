@@ -27,7 +27,7 @@ pub fn shown(text: &str) -> String {
             line.push(' ');
         }
         // Marks that turn the direction of text would show a line as another one.
-        line.push(if matches!(letter, '\u{200e}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}') {
+        line.push(if matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}') {
             '?'
         } else {
             letter

@@ -53,6 +53,10 @@ pub fn import(directory: &str, library: &mut Library<'_>, terms: &Terms) -> Resu
         return Err(ImportError::new(&reader.directory, 0, problem));
     }
     policy::policy(&mut reader, policy.as_deref().unwrap_or_default())?;
+    if !reader.out.relevo.has("[retry]") {
+        let words = "KumoMTA waits for 20m, twice as long each time, for 7 days where nothing says otherwise; here it is as deploy/relevo.toml has [retry].";
+        reader.out.notes.push(words.to_owned());
+    }
     Ok(finish(reader.out, terms))
 }
 

@@ -66,5 +66,9 @@ pub fn import(file: &str, library: &mut Library<'_>, terms: &Terms) -> Result<Im
             would hold beside it; without the line both do (docs/shaping.md).";
         reader.out.notes.push(words.to_owned());
     }
+    if !reader.out.relevo.has("[retry]") {
+        let words = "PowerMTA tries every 10m for 4d12h where nothing says otherwise; here it is as deploy/relevo.toml has [retry].";
+        reader.out.notes.push(words.to_owned());
+    }
     Ok(finish(reader.out, terms))
 }

@@ -44,5 +44,11 @@ pub fn import(directory: &str, library: &mut Library<'_>, terms: &Terms) -> Resu
     restrictions::restrictions(&mut reader);
     checks::checks(&mut reader)?;
     others::others(&mut reader);
+    if !reader.out.relevo.has("[retry]") {
+        let words = "Postfix waits for 300s and at most 4000s between attempts where nothing says otherwise; here it is as deploy/relevo.toml has [retry].";
+        reader.out.notes.push(words.to_owned());
+    }
+    let words = "Limits for large providers that relevo ships hold beside what is here; [shaping] defaults = false leaves them out (docs/shaping.md).";
+    reader.out.notes.push(words.to_owned());
     Ok(finish(reader.out, terms))
 }
