@@ -68,7 +68,11 @@ const EVENTS: [(&str, &str); 16] = [
 const CODE: &str = "code: [[rule]] sets and refuses, [[tenant]] and shaping.toml have what queues ask for, [hook] asks a service of yours";
 
 /// Calls that read or make something for code around them.
-const OF_CODE: [&str; 18] = [
+const OF_CODE: [&str; 22] = [
+    "set_httpinject_recipient_rate_limit",
+    "set_httpinject_threads",
+    "set_readyq_threads",
+    "reject",
     "set_lua_gc_on_put",
     "set_config_monitor_globs",
     "memoize",
@@ -361,6 +365,10 @@ fn log(reader: &mut Reader<'_, '_>, call: &Call, id: Id) -> Result<(), ImportErr
                 }
                 None => reader.out.ledger.none(own, "no time"),
             },
+            "back_pressure" | "per_record" => reader.out.ledger.none(
+                own,
+                "events of the [[log]] choose records; the journal holds what cannot be written yet",
+            ),
             "max_file_size" => {
                 reader.out.ledger.none(own, "rotate = \"1GiB/1d\" of the [[log]] has a size, too")
             }

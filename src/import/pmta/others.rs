@@ -26,7 +26,7 @@ const OFF: &str = "ignore-8bitmime ignore-chunking ignore-pipelining ignore-dsn 
     add-message-id-header add-date-header snmp-enable require-auth";
 
 /// What there is nothing like, and what to do. A name that ends in `*` is a family.
-const NONE: [(&str, &str); 60] = [
+const NONE: [(&str, &str); 63] = [
     (
         "postmaster",
         "notifications come from <> and name postmaster@ of node.hostname; take that address at a mail store",
@@ -67,6 +67,9 @@ const NONE: [(&str, &str); 60] = [
     ("check-spf-outbound", "relevo domain check DOMAIN looks at SPF of all sources"),
     ("disable-acct-records", "events of a [[log]] choose records of all mail"),
     ("max-smtp-out", "of a virtual MTA as a whole: connections are bounded by site (shaping.toml) and shard"),
+    ("<signals", "nothing is sent to Signals: [[webhook]] or [[stream]] has events sent elsewhere"),
+    ("smtp-server-tls-*", "TLS 1.2 and 1.3 with the suites of their own are offered"),
+    ("smtp-max-auth-failure-rate", "guessers are slowed down by themselves (docs/receiving.md)"),
     (
         "max-smtp-msg-rate",
         "of a virtual MTA as a whole: rates are by site (shaping.toml), by tenant and by account",

@@ -27,10 +27,10 @@ const USUAL: &str = "alias_database biff append_dot_mydomain append_at_myorigin 
     smtpd_tls_ask_ccert myorigin smtpd_tls_CAfile smtpd_tls_CApath smtp_line_length_limit smtpd_reject_unlisted_recipient smtpd_reject_unlisted_sender \
     confirm_delay_cleared smtp_connection_cache_reuse_limit smtp_destination_concurrency_failed_cohort_limit default_destination_concurrency_failed_cohort_limit \
     smtp_never_send_ehlo allow_percent_hack smtpd_recipient_overshoot_limit smtpd_client_port_logging \
-    undisclosed_recipients_header rewrite_service_name multi_instance_name multi_instance_enable multi_instance_wrapper authorized_submit_users";
+    undisclosed_recipients_header rewrite_service_name multi_instance_name proxy_read_maps proxy_write_maps plaintext_reject_code recipient_canonical_classes sender_canonical_classes multi_instance_enable multi_instance_wrapper authorized_submit_users";
 
 /// What there is nothing like, and what to do.
-const NONE: [(&str, &str); 49] = [
+const NONE: [(&str, &str); 51] = [
     ("bounce_queue_lifetime", "notifications wait as long as other mail: retry.expire"),
     ("soft_bounce", "no reply is made softer: suspend what you are testing, relevo suspend"),
     (
@@ -47,6 +47,11 @@ const NONE: [(&str, &str); 49] = [
     ),
     ("mynetworks", "no listener here lets networks relay: relay_from of a [[listener]]"),
     ("relay_domains", "no listener here takes mail of strangers: relay_to of a [[listener]]"),
+    ("header_checks", "of one service: a [[rule]] with match.listener, match.header and set or action"),
+    (
+        "tls_server_sni_maps",
+        "certificates = [{ chain, key }, ...] of a [[listener]]: one for each name that clients ask for",
+    ),
     ("maps_rbl_domains", "block lists of clients: put a filter in front, or ask one by [hook]"),
     ("defer_transports", "relevo suspend --domain DOMAIN holds mail of a domain"),
     (
