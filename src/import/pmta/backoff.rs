@@ -37,6 +37,7 @@ pub(super) fn regex(pattern: &str) -> Result<String, String> {
 pub(super) fn backoff(reader: &mut Reader<'_, '_>, scope: &Scope<'_>) {
     let Some(named) = scope.block.last("smtp-pattern-list").cloned() else { return };
     let mode = self::mode(reader, scope);
+    let mut used = false;
     for name in named.words() {
         let Some(list) = reader.lists.get(&name.to_ascii_lowercase()).cloned() else {
             reader.out.ledger.none(named.id, "there is no <smtp-pattern-list> of this name");
@@ -54,14 +55,19 @@ pub(super) fn backoff(reader: &mut Reader<'_, '_>, scope: &Scope<'_>) {
         {
             reader.out.ledger.differs(named.id, "beside the rules of <domain *>, which hold here, too");
         }
-        self::list(reader, scope, &list, &mode);
+        // Several virtual MTAs name the same list for the same domain, and rules of all mail hold for each domain anyway.
+        let what =
+            format!("{} {} {}", list.value.to_ascii_lowercase(), mode.settings.join(" "), mode.duration);
+        let everywhere = reader.taken.contains(&(quoted("default"), what.clone()));
+        let taken = &mut reader.taken;
+        let fresh =
+            scope.spots.iter().filter(|spot| !everywhere && taken.insert((spot.base.clone(), what.clone())));
+        let bases: Vec<String> = fresh.map(|spot| spot.base.clone()).collect();
+        if !bases.is_empty() {
+            self::list(reader, &bases, &list, &mode);
+        }
+        used |= list.children.iter().any(|entry| entry.value.to_ascii_lowercase().contains("mode=backoff"));
     }
-    let used = reader
-        .out
-        .shaping
-        .sections
-        .iter()
-        .any(|one| one.lines.iter().any(|line| line.from.iter().any(|id| mode.from.contains(id))));
     for id in mode.from.iter().filter(|_| used) {
         if !reader.out.ledger.is_marked(*id) {
             reader.out.ledger.translated(*id);
@@ -141,7 +147,7 @@ fn mode(reader: &mut Reader<'_, '_>, scope: &Scope<'_>) -> Mode {
     mode
 }
 
-fn list(reader: &mut Reader<'_, '_>, scope: &Scope<'_>, list: &Node, mode: &Mode) {
+fn list(reader: &mut Reader<'_, '_>, bases: &[String], list: &Node, mode: &Mode) {
     let mut rules: Vec<(Deed, Vec<String>, Vec<Id>)> = Vec::new();
     for entry in &list.children {
         if !matches!(
@@ -180,19 +186,13 @@ fn list(reader: &mut Reader<'_, '_>, scope: &Scope<'_>, list: &Node, mode: &Mode
     if many {
         rules.iter_mut().for_each(|rule| rule.1 = super::merged::together(&rule.1));
     }
-    let what = format!("{} {} {}", list.value.to_ascii_lowercase(), mode.settings.join(" "), mode.duration);
-    for spot in &scope.spots {
-        // Several virtual MTAs name the same list for the same domain, and rules of all mail hold for each domain anyway.
-        let everywhere = reader.taken.contains(&(quoted("default"), what.clone()));
-        if everywhere || !reader.taken.insert((spot.base.clone(), what.clone())) {
-            continue;
-        }
+    for base in bases {
         for (at, (deed, patterns, from)) in rules.iter().enumerate() {
             if at >= limits::SHAPING_RULES_MAX {
                 from.iter().for_each(|id| reader.out.ledger.none(*id, "a section has at most 64 rules"));
                 continue;
             }
-            let section = reader.out.shaping.push(&format!("[[{}.automation]]", spot.base), &[]);
+            let section = reader.out.shaping.push(&format!("[[{base}.automation]]"), &[]);
             section.set("regex", &words::list(patterns), from);
             let of_mode = deed.lines.iter().any(|(_, value)| value.contains("SetConfig"));
             for (key, value) in &deed.lines {

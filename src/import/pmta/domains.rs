@@ -309,15 +309,10 @@ fn login(reader: &mut Reader<'_, '_>, scope: &Scope<'_>, domains: &[String]) {
 /// A line of the route of a domain, which is there once.
 fn route_line(reader: &mut Reader<'_, '_>, domain: &str, key: &str, value: &str, id: Id) {
     let quoted_domain = quoted(domain);
-    let found = reader
-        .out
-        .relevo
-        .sections
-        .iter()
-        .position(|one| one.head == "[[route]]" && one.value("domain") == Some(&quoted_domain));
-    let section = match found {
-        Some(at) => &mut reader.out.relevo.sections[at],
+    let section = match reader.routes.get(domain) {
+        Some(at) => &mut reader.out.relevo.sections[*at],
         None => {
+            reader.routes.insert(domain.to_owned(), reader.out.relevo.sections.len());
             let section = reader.out.relevo.push("[[route]]", &[]);
             section.set("domain", &quoted_domain, &[id]);
             section.set("to", &quoted("mx"), &[id]);

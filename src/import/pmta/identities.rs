@@ -91,6 +91,8 @@ fn sources_of(
         if let Some((ehlo, id)) = by_name.or(by_host) {
             section.set("ehlo", &quoted(&ehlo), &[id]);
         }
+        let both = four.into_iter().chain(six).map(|one| one.ip).collect();
+        reader.addresses.insert(own.clone(), both);
         made.push(own);
     }
     reader.call(name, made.clone());

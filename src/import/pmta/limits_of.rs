@@ -89,7 +89,7 @@ pub(super) fn limit(reader: &mut Reader<'_, '_>, scope: &Scope<'_>, node: &Node)
     let only = words
         .first()
         .filter(|network| by_source && !network.starts_with("0/0"))
-        .map(|one| within(reader, one));
+        .map(|one| within(reader, one, &scope.sources));
     if only.as_ref().is_some_and(Vec::is_empty) {
         reader.out.ledger.none(node.id, "no source has an address in this network");
         return true;
@@ -121,16 +121,16 @@ pub(super) fn limit(reader: &mut Reader<'_, '_>, scope: &Scope<'_>, node: &Node)
 }
 
 /// Sources that have an address in a network.
-fn within(reader: &Reader<'_, '_>, network: &str) -> Vec<String> {
+fn within(reader: &Reader<'_, '_>, network: &str, of: &[String]) -> Vec<String> {
     let network = super::values::network(network).and_then(|one| crate::config::value::network(&one).ok());
     let Some(network) = network else { return Vec::new() };
-    let is_in = |section: &&crate::import::draft::Section| {
-        let addresses = ["address", "address6"].iter().filter_map(|key| section.value(key));
-        let mut addresses = addresses.filter_map(|one| one.trim_matches('"').parse().ok());
-        section.head == "[[source]]" && addresses.any(|address| network.contains(address))
+    let is_in = |name: &&String| {
+        reader.addresses.get(*name).is_some_and(|all| all.iter().any(|address| network.contains(*address)))
     };
-    let sections = reader.out.relevo.sections.iter().filter(is_in);
-    sections.filter_map(|one| Some(one.value("name")?.trim_matches('"').to_owned())).collect()
+    match of {
+        [] => reader.addresses.keys().filter(is_in).cloned().collect(),
+        of => of.iter().filter(is_in).cloned().collect(),
+    }
 }
 
 /// Whether it is a timeout.

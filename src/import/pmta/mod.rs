@@ -45,6 +45,8 @@ pub fn import(file: &str, library: &mut Library<'_>, terms: &Terms) -> Result<Im
         names,
         sources: BTreeMap::new(),
         cold: BTreeMap::new(),
+        routes: BTreeMap::new(),
+        addresses: BTreeMap::new(),
         called: BTreeMap::new(),
         lists,
         taken: BTreeSet::new(),

@@ -23,6 +23,10 @@ pub(super) struct Reader<'a, 'f> {
     pub defaults: Vec<Node>,
     /// Keys that were copied, by domain and selector.
     pub keys: BTreeMap<(String, String), Id>,
+    /// Where the route of a domain stands.
+    pub routes: BTreeMap<String, usize>,
+    /// Addresses of sources.
+    pub addresses: BTreeMap<String, Vec<std::net::IpAddr>>,
     /// Their names in lower case, as they are called.
     pub called: BTreeMap<String, String>,
     pub out: Imported,
