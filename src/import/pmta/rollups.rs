@@ -74,7 +74,7 @@ fn rollup_entry(reader: &mut Reader<'_, '_>, block: &Node, entry: &Node) {
     let plain =
         inner.trim_start_matches('^').trim_end_matches('$').trim_start_matches(".*").to_ascii_lowercase();
     // A pattern is looked for anywhere in a name, unless it says where it begins.
-    let is_end = what.starts_with('/') && !(inner.starts_with('^') && !inner.starts_with("^.*"));
+    let is_end = what.starts_with('/') && (!inner.starts_with('^') || inner.starts_with("^.*"));
     let found = match entry.name.as_str() {
         "mx" => match plain.strip_prefix('*') {
             Some(suffix) => vec![format!("{{ MXSuffix = {} }}", quoted(suffix))],
