@@ -316,10 +316,9 @@ impl Replay {
             Step::Ask(question) => {
                 let (sender, recipient) = self.session.asked();
                 assert_eq!(recipient.is_some(), question == Question::Recipient);
-                let account = self.session.account();
+                let (account, listener, client) = (self.session.account(), Some(0), None);
                 let recipient = recipient.map(|(address, _)| address);
-                let facts =
-                    Facts { account, listener: Some(0), client: None, sender, recipient, fields: None };
+                let facts = Facts { account, listener, client, sender, recipient, fields: None };
                 let answer = self.acceptance.refuses(&facts).map_or(Answer::Proceed, Answer::Refuse);
                 if self.session.answered(answer, &mut self.replies) {
                     self.close();

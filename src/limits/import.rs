@@ -26,5 +26,7 @@ pub const IMPORT_ROUNDS_MAX: usize = 64;
 pub const IMPORT_BLOCKS_MAX: usize = 16;
 /// Places that one directive of a file comes to: a domain of a list, a source of several.
 pub const IMPORT_SECTIONS_MAX: usize = 100_000;
+/// What weights of a pool are multiplied with at most, so that sources of one virtual MTA have equal parts of its share.
+pub const IMPORT_SHARES_MAX: u64 = 100;
 /// Days of a warm-up plan that are taken of a list.
 pub const IMPORT_DAYS_MAX: usize = 365;

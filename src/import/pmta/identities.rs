@@ -244,10 +244,8 @@ fn least_common(one: u64, other: u64) -> u64 {
     while b > 0 {
         (a, b) = (b, a % b);
     }
-    match one / a * other {
-        small @ ..=100 => small,
-        _ => one,
-    }
+    let least = one / a * other;
+    if least <= limits::IMPORT_SHARES_MAX { least } else { one }
 }
 
 fn virtual_pool(reader: &mut Reader<'_, '_>, node: &Node) {
