@@ -27,5 +27,6 @@ pub mod shard;
 pub mod control;
 pub mod lookup;
 pub mod inspect;
+pub mod import;
 pub mod check;
 pub mod node;

@@ -153,6 +153,11 @@ enum Command {
         after_help = "Examples:\n  relevo erase ada@example.org --dry-run\n  relevo erase ada@example.org --suppression\n  relevo erase ada@example.org --json"
     )]
     Erase(commands::erase::Arguments),
+    /// Make a configuration of that of another relay, and say of each of its directives what became of it. Exit 1: it cannot be read, or there are files already.
+    #[command(
+        after_help = "Examples:\n  relevo import postfix /etc/postfix --output /etc/relevo/new\n  relevo import pmta /etc/pmta/config --output new --json\n  relevo import kumo /opt/kumomta/etc/policy --output new --force"
+    )]
+    Import(commands::import::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -188,6 +193,7 @@ fn main() -> ExitCode {
         Command::Man(arguments) => commands::install::man(Arguments::command(), &arguments),
         Command::Top(arguments) => commands::top::run(&arguments),
         Command::Erase(arguments) => commands::erase::run(&arguments),
+        Command::Import(arguments) => commands::import::run(&arguments),
     })
 }
 

@@ -25,7 +25,7 @@ const EVENTS: &str = "{\"time\":\"2026-11-30T05:00:00.500Z\",\"event\":\"bounced
 struct Scratch(tempfile::TempDir);
 
 /// All of which `--help` says something.
-const COMMANDS: [&str; 43] = [
+const COMMANDS: [&str; 47] = [
     "run",
     "check",
     "demo",
@@ -69,6 +69,10 @@ const COMMANDS: [&str; 43] = [
     "upgrade",
     "drain",
     "erase",
+    "import",
+    "import pmta",
+    "import kumo",
+    "import postfix",
 ];
 
 impl Scratch {
@@ -121,6 +125,9 @@ impl Scratch {
             format!("dkim show --keys {}", self.path("keys")),
             format!("dkim show example.com --keys {} --json", self.path("keys")),
             format!("dkim show example.com --config {good}"),
+            format!("import postfix tests/import/postfix --output {} --force", self.path("imported")),
+            format!("import pmta tests/import/pmta/config --output {} --force --json", self.path("imported")),
+            format!("import kumo {} --output {}", self.path("spool"), self.path("imported")),
             format!("log find --config {good}"),
             format!("log find --log {} --json", self.path("events.jsonl")),
             format!("log tail --log {}", self.path("events.jsonl")),

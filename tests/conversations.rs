@@ -316,9 +316,9 @@ impl Replay {
             Step::Ask(question) => {
                 let (sender, recipient) = self.session.asked();
                 assert_eq!(recipient.is_some(), question == Question::Recipient);
-                let account = self.session.account();
+                let (account, listener, client) = (self.session.account(), Some(0), None);
                 let recipient = recipient.map(|(address, _)| address);
-                let facts = Facts { account, listener: Some(0), sender, recipient, fields: None };
+                let facts = Facts { account, listener, client, sender, recipient, fields: None };
                 let answer = self.acceptance.refuses(&facts).map_or(Answer::Proceed, Answer::Refuse);
                 if self.session.answered(answer, &mut self.replies) {
                     self.close();
@@ -355,7 +355,7 @@ impl Replay {
             return Ok(Admitted::default());
         }
         let at = Section { length: summary.header_length as usize, mailbox_line: summary.mailbox_line };
-        let client = Submitter { account, listener: Some(0), trusted };
+        let client = Submitter { account, listener: Some(0), address: None, trusted };
         let mut deciding =
             pin!(admit(self.acceptance.rules(), client, envelope, body, (at, &|_| false), async || ()));
         match deciding.as_mut().poll(&mut Context::from_waker(Waker::noop())) {

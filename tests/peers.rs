@@ -543,3 +543,7 @@ stories!("drain.py", None;
     it_is_ended_in_the_middle,
     a_kill_in_the_middle_loses_nothing,
 );
+
+stories!("imported.py", None;
+    mail_flows_as_postfix_had_it,
+);

@@ -40,7 +40,7 @@ pub fn admit(data: &[u8]) {
     let (flags, length) = (input.byte(), usize::from(input.word()));
     let length = length.min(input.0.len());
     let at = Section { length, mailbox_line: flags & 1 == 1 };
-    let client = Submitter { account: None, listener: Some(0), trusted: flags & 2 == 0 };
+    let client = Submitter { account: None, listener: Some(0), address: None, trusted: flags & 2 == 0 };
     let (mut message, mut envelope) = (input.0.to_vec(), envelope());
     let Ok(Admitted { grown, eight_bit, expire: _, unsubscribe: _ }) =
         run(&rules, client, &mut envelope, &mut message, at)

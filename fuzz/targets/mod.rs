@@ -12,6 +12,7 @@ mod dkim;
 mod dns;
 mod fold;
 mod hook;
+mod import;
 mod incoming;
 mod input;
 mod lane;
@@ -39,6 +40,7 @@ pub use dkim::dkim;
 pub use dns::{cache, dns};
 pub use fold::fold;
 pub use hook::hook;
+pub use import::{import_kumo, import_pmta, import_postfix};
 pub use incoming::incoming;
 pub use lines::lines;
 pub use mail::{address, bounce};
@@ -61,7 +63,7 @@ pub type Target = (&'static str, fn(&[u8]), u32);
 
 /// All targets.
 #[allow(dead_code, reason = "the binaries name their one target; the table is for tests/corpora.rs")]
-pub const ALL: [Target; 27] = [
+pub const ALL: [Target; 30] = [
     ("record", record, 2000),
     ("fold", fold, 400),
     ("command", command, 4000),
@@ -89,4 +91,7 @@ pub const ALL: [Target; 27] = [
     ("rolled", rolled, 1000),
     ("hook", hook, 3000),
     ("policy", policy, 3000),
+    ("import_postfix", import_postfix, 400),
+    ("import_pmta", import_pmta, 400),
+    ("import_kumo", import_kumo, 400),
 ];

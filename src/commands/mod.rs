@@ -10,6 +10,7 @@ pub mod drain;
 pub mod log;
 pub mod erase;
 mod export;
+pub mod import;
 pub mod install;
 pub mod output;
 pub mod password;

@@ -7,10 +7,11 @@ use regex::{Regex, RegexBuilder};
 use toml::de::DeValue;
 
 use crate::config::ListenAddress;
+use crate::config::guess;
 use crate::config::literal::{Fix, Wrong, boolean, list, quoted, span, text};
 use crate::config::retry::Schedule;
 use crate::config::section::Section;
-use crate::config::value::{self, BadValue};
+use crate::config::value::{self, BadValue, Network};
 use crate::limits;
 use crate::mail::address;
 use crate::mail::duties::Duty;
@@ -31,6 +32,8 @@ pub struct RuleConfig {
     pub account: Option<String>,
     /// The listener, by its place in [`listeners`](super::Config::listeners).
     pub listener: Option<usize>,
+    /// Networks that clients come from. Empty: from anywhere, or from nowhere, as over HTTP.
+    pub clients: Vec<Network>,
     /// Reverse paths.
     pub sender: Option<AddressPattern>,
     /// Forward paths: with it a rule is about these recipients, not about the message.
@@ -129,6 +132,8 @@ fn rule(section: &Section<'_>, listeners: &[ListenAddress]) -> RuleConfig {
             Ok(Some(text(value, "shop")?).filter(|name| !name.is_empty()).map(str::to_owned))
         }),
         listener: matched.read("listener", None, |value| listener(value, listeners)),
+        clients: matched
+            .read("clients", Vec::new(), |value| list(value, value::network, guess::network, "10.0.0.0/8")),
         sender: matched.read("sender", None, address),
         recipient: matched.read("recipient", None, address),
         header: header(&matched),
@@ -492,6 +497,8 @@ pub(super) fn describe(rule: &RuleConfig, listeners: &[ListenAddress]) -> String
     whose.extend(rule.account.as_ref().map(|account| format!("of account {account}")));
     let listener = rule.listener.and_then(|place| listeners.get(place));
     whose.extend(listener.map(|listener| format!("that comes to {listener}")));
+    let clients: Vec<String> = rule.clients.iter().map(ToString::to_string).collect();
+    whose.extend((!clients.is_empty()).then(|| format!("of clients in {}", clients.join(" or "))));
     whose.extend(rule.sender.as_ref().map(|sender| format!("from {sender}")));
     whose.extend(rule.recipient.as_ref().map(|recipient| format!("to {recipient}")));
     let header = rule.header.as_ref();

@@ -13,6 +13,8 @@ use crate::config::nearest::nearest;
 /// The file being read, and what was found wrong in it.
 pub(super) struct Reader<'a> {
     text: &'a str,
+    /// Where its lines end.
+    ends: Vec<usize>,
     file: &'a Path,
     errors: RefCell<Vec<ConfigError>>,
     places: RefCell<BTreeMap<String, (usize, String)>>,
@@ -35,8 +37,10 @@ struct Unknown {
 impl<'a> Reader<'a> {
     /// Of the text of a file.
     pub(super) fn new(text: &'a str, file: &'a Path) -> Reader<'a> {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
         Reader {
             text,
+            ends,
             file,
             errors: RefCell::default(),
             places: RefCell::default(),
@@ -53,7 +57,7 @@ impl<'a> Reader<'a> {
     }
 
     fn line(&self, at: usize) -> usize {
-        self.text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1
+        self.ends.partition_point(|end| *end < at) + 1
     }
 
     /// Something is wrong at this place of the text.

@@ -2,6 +2,7 @@
 //! refused.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub struct Submitter<'a> {
     pub account: Option<&'a str>,
     /// The listener, by its place in the configuration. None: it came by none.
     pub listener: Option<usize>,
+    /// Where it is. None: it came by no session.
+    pub address: Option<IpAddr>,
     /// Its instructions are obeyed: an account, or a network that may relay.
     pub trusted: bool,
 }
@@ -82,8 +85,9 @@ pub async fn admit(
     heed_mail(envelope, &mut set.parameters);
     let instructed = set.parameters.clone();
     let fields = rules.fields(Judged { section, mailbox_line, sender: &envelope.sender, is_signed });
-    let (account, listener) = (client.account, client.listener);
-    let facts = Facts { account, listener, sender: &envelope.sender, recipient: None, fields: Some(&fields) };
+    let Submitter { account, listener, address, trusted: _ } = client;
+    let sender = &envelope.sender[..];
+    let facts = Facts { account, listener, client: address, sender, recipient: None, fields: Some(&fields) };
     let mut judgement = Judgement::default();
     while rules.judge(&facts, &mut judgement) {
         pause().await;

@@ -6,9 +6,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::rule::{RuleAction, RuleConfig, RuleSet, Template};
+use crate::config::value::Network;
 use crate::limits;
 use crate::mail::address;
 use crate::mail::author::Author;
@@ -47,6 +49,8 @@ pub struct Facts<'a> {
     pub account: Option<&'a str>,
     /// The listener, by its place in the configuration. None: it came by none.
     pub listener: Option<usize>,
+    /// Where the client is. None: it came by no session.
+    pub client: Option<IpAddr>,
     /// The reverse path.
     pub sender: &'a [u8],
     /// The forward path it is asked about.
@@ -338,12 +342,17 @@ impl<'r> From<&'r RuleAction> for Action<'r> {
 fn matches(rule: &RuleConfig, facts: &Facts<'_>) -> bool {
     rule.account.as_deref().is_none_or(|account| facts.account == Some(account))
         && rule.listener.is_none_or(|listener| facts.listener == Some(listener))
+        && (rule.clients.is_empty() || facts.client.is_some_and(|client| comes_from(&rule.clients, client)))
         && rule.sender.as_ref().is_none_or(|pattern| pattern.matches(facts.sender))
         && rule.header.as_ref().is_none_or(|header| {
             let value = facts.fields.and_then(|fields| fields.get(&header.name));
             value.is_some_and(|value| header.pattern.is_match(value))
         })
         && (rule.lacks.is_empty() || facts.fields.is_some_and(|fields| fields.lacks(&rule.lacks).is_some()))
+}
+
+fn comes_from(networks: &[Network], client: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(client))
 }
 
 /// Whether a recipient is one that a rule is about. A rule about some is not about a message as a whole.

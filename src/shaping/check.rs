@@ -356,12 +356,17 @@ fn suffix(key: &str, entry: &Match, found: &mut Findings) {
         let problem = format!("{what} = {} has {why}: KumoMTA matches nothing by it", quoted(written));
         warn(problem, format!("write {}, which is how it is taken here", quoted(&canonical)));
     }
-    let alone = *what != MatchKind::HostName && !canonical.starts_with('.') && canonical.contains('.');
-    if alone {
+    let one = match what {
+        MatchKind::MxSuffix => Some("HostName"),
+        MatchKind::DomainSuffix => Some("Domain"),
+        MatchKind::HostName | MatchKind::Domain => None,
+    };
+    let one = one.filter(|_| !canonical.starts_with('.') && canonical.contains('.'));
+    if let Some(one) = one {
         let problem =
             format!("{what} = {} is the end of other names too, as of not{canonical}", quoted(written));
         let fix = format!(
-            "write {} for all names below it, or HostName for this one",
+            "write {} for all names below it, or {one} for this one",
             quoted(&format!(".{canonical}"))
         );
         warn(problem, fix);

@@ -273,7 +273,8 @@ fn matches(reading: &Reading<'_>, section: &str, value: &Spanned<DeValue<'_>>) -
     }
     let entry = |one: &Spanned<DeValue<'_>>| {
         let (what, name) = reading.value(one, section, "match", |value| {
-            let wrong = || Wrong::write("an entry has one of MXSuffix, DomainSuffix, HostName", SHAPE, "");
+            let wrong =
+                || Wrong::write("an entry has one of MXSuffix, DomainSuffix, HostName, Domain", SHAPE, "");
             let table = value.as_table().filter(|table| table.len() == 1).ok_or_else(wrong)?;
             let (word, name) = table.iter().next().ok_or_else(wrong)?;
             let known = MatchKind::ALL.iter().find(|(known, _)| known == word.get_ref());

@@ -27,15 +27,23 @@ pub enum MatchKind {
     DomainSuffix,
     /// `HostName`: the name of an MX host.
     HostName,
+    /// `Domain`: the domain itself. Ours.
+    Domain,
 }
 
 impl MatchKind {
     /// Its name in the file, and what it is.
-    pub const ALL: [(&'static str, MatchKind); 3] = [
+    pub const ALL: [(&'static str, MatchKind); 4] = [
         ("MXSuffix", MatchKind::MxSuffix),
         ("DomainSuffix", MatchKind::DomainSuffix),
         ("HostName", MatchKind::HostName),
+        ("Domain", MatchKind::Domain),
     ];
+
+    /// Whether it is about the domain, and not about its hosts.
+    fn is_of_domain(self) -> bool {
+        matches!(self, MatchKind::DomainSuffix | MatchKind::Domain)
+    }
 }
 
 impl fmt::Display for MatchKind {
@@ -52,18 +60,17 @@ impl Match {
     /// Whether a name is meant, which is in lower case and without a dot at its end.
     fn fits(&self, name: &str) -> bool {
         match self.what {
-            MatchKind::HostName => name == &*self.name,
+            MatchKind::HostName | MatchKind::Domain => name == &*self.name,
             MatchKind::MxSuffix | MatchKind::DomainSuffix => name.ends_with(&*self.name),
         }
     }
 
     /// Whether each name that fits this one fits that one too.
     pub fn is_within(&self, other: &Match) -> bool {
-        let of_hosts = |what| matches!(what, MatchKind::MxSuffix | MatchKind::HostName);
-        match (self.what, other.what) {
-            (MatchKind::DomainSuffix, MatchKind::DomainSuffix) => other.fits(&self.name),
-            (one, another) => of_hosts(one) && of_hosts(another) && other.fits(&self.name),
-        }
+        let is_one = |what| matches!(what, MatchKind::HostName | MatchKind::Domain);
+        self.what.is_of_domain() == other.what.is_of_domain()
+            && (is_one(self.what) || !is_one(other.what))
+            && other.fits(&self.name)
     }
 
     /// Why no name can ever fit, if none can.
@@ -94,7 +101,8 @@ impl Match {
         {
             return Some("no name in the DNS ends so");
         }
-        (self.what == MatchKind::HostName && name.starts_with('.')).then_some("no name begins with a dot")
+        (matches!(self.what, MatchKind::HostName | MatchKind::Domain) && name.starts_with('.'))
+            .then_some("no name begins with a dot")
     }
 }
 
@@ -105,7 +113,7 @@ pub fn canonical(name: &str) -> String {
 
 /// Whether a domain, led to these MX hosts, is a provider's: its own name fits, or each of its hosts does. Names are canonical.
 pub fn is_of(entries: &[Match], domain: &str, hosts: &[String]) -> bool {
-    let of_domain = |entry: &&Match| entry.what == MatchKind::DomainSuffix;
+    let of_domain = |entry: &&Match| entry.what.is_of_domain();
     if entries.iter().filter(of_domain).any(|entry| entry.fits(domain)) {
         return true;
     }
@@ -144,6 +152,19 @@ mod tests {
         assert!(is_of(&entries, "navy.mil", &hosts(&["mx.a.example"])));
         assert!(is_of(&entries, "a.example", &hosts(&["mx.b.example"])));
         assert!(!is_of(&entries, "mil", &hosts(&["mx.mil"])));
+        let entries = [entry(MatchKind::Domain, "A.example."), entry(MatchKind::Domain, "b.example")];
+        assert!(
+            is_of(&entries, "a.example", &hosts(&["mx.other.example"])) && is_of(&entries, "b.example", &[])
+        );
+        assert!(
+            !is_of(&entries, "not-a.example", &[]) && !is_of(&entries, "x.a.example", &hosts(&["a.example"]))
+        );
+        let within = |one: (MatchKind, &str), other: (MatchKind, &str)| {
+            entry(one.0, one.1).is_within(&entry(other.0, other.1))
+        };
+        assert!(within((MatchKind::Domain, "a.example"), (MatchKind::DomainSuffix, ".example")));
+        assert!(!within((MatchKind::DomainSuffix, "a.example"), (MatchKind::Domain, "a.example")));
+        assert!(!within((MatchKind::Domain, "a.example"), (MatchKind::HostName, "a.example")));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::config::rule::addresses::is_below;
 use crate::config::rule::{AddressPattern, RuleAction, RuleConfig};
+use crate::config::value::Network;
 use crate::mail::duties::Duty;
 
 /// What is doubtful about a rule because of an earlier one.
@@ -41,6 +42,7 @@ fn wider<T>(ours: Option<&T>, theirs: Option<&T>, covers: impl Fn(&T, &T) -> boo
 fn covers(wide: &RuleConfig, narrow: &RuleConfig) -> bool {
     wider(wide.account.as_ref(), narrow.account.as_ref(), PartialEq::eq)
         && wider(wide.listener.as_ref(), narrow.listener.as_ref(), PartialEq::eq)
+        && (wide.clients.is_empty() || covers_networks(&wide.clients, &narrow.clients))
         && wider(wide.sender.as_ref(), narrow.sender.as_ref(), covers_addresses)
         && wider(wide.recipient.as_ref(), narrow.recipient.as_ref(), covers_addresses)
         && wider(wide.header.as_ref(), narrow.header.as_ref(), |wide, narrow| {
@@ -52,6 +54,17 @@ fn covers(wide: &RuleConfig, narrow: &RuleConfig) -> bool {
 /// A rule is about messages that lack any of what it names.
 fn covers_duties(wide: &[Duty], narrow: &[Duty]) -> bool {
     !narrow.is_empty() && narrow.iter().all(|duty| wide.contains(duty))
+}
+
+/// Networks lie one in the other, or apart.
+fn covers_networks(wide: &[Network], narrow: &[Network]) -> bool {
+    let is_in = |one: &Network, other: &Network| one.bits >= other.bits && other.contains(one.address);
+    !narrow.is_empty() && narrow.iter().all(|one| wide.iter().any(|other| is_in(one, other)))
+}
+
+fn networks_meet(one: &[Network], other: &[Network]) -> bool {
+    let meet = |a: &Network, b: &Network| a.contains(b.address) || b.contains(a.address);
+    one.is_empty() || other.is_empty() || one.iter().any(|a| other.iter().any(|b| meet(a, b)))
 }
 
 fn covers_addresses(wide: &AddressPattern, narrow: &AddressPattern) -> bool {
@@ -94,6 +107,7 @@ fn refuses_all(rule: &RuleConfig, earlier: &RuleConfig) -> bool {
 fn may_hold_together(rule: &RuleConfig, earlier: &RuleConfig) -> bool {
     may_meet(rule.account.as_ref(), earlier.account.as_ref(), PartialEq::eq)
         && may_meet(rule.listener.as_ref(), earlier.listener.as_ref(), PartialEq::eq)
+        && networks_meet(&rule.clients, &earlier.clients)
         && may_meet(rule.sender.as_ref(), earlier.sender.as_ref(), addresses_meet)
         && may_meet(rule.recipient.as_ref(), earlier.recipient.as_ref(), addresses_meet)
 }

@@ -57,6 +57,24 @@ fn a_rule_as_the_manual_has_it() {
 }
 
 #[test]
+fn clients_are_networks() {
+    let text = "[[rule]]\nmatch = { clients = [\"10.0.0.0/8\", \"192.0.2.1\"] }\nset = { pool = \"bulk\" }\n";
+    let words = describe::describe(&Config::parse(text, Path::new("x")).unwrap());
+    assert!(words.contains("  mail of clients in 10.0.0.0/8 or 192.0.2.1/32: pool bulk\n"), "{words}");
+    let wrong = errors(&text.replace("192.0.2.1", "192.0.2"));
+    assert!(wrong[0].starts_with("relevo.toml:2: rule[0].match.clients"), "{wrong:?}");
+    let of = |clients: &str, action: &str| {
+        format!("[[rule]]\nmatch = {{ clients = [{clients}] }}\naction = \"{action}\"\n")
+    };
+    let doubts = |first: &str, second: &str| {
+        order::doubts(&rules(&(of(first, "reject 550 5.7.1 no") + &of(second, "discard")))).len()
+    };
+    assert_eq!(doubts("\"10.0.0.0/8\"", "\"10.2.0.0/16\""), 1, "the second is never reached");
+    assert_eq!(doubts("\"10.2.0.0/16\"", "\"10.0.0.0/8\""), 0);
+    assert_eq!(doubts("\"10.2.0.0/16\"", "\"10.2.0.0/16\", \"::1\""), 0);
+}
+
+#[test]
 fn what_is_wrong_is_named_with_its_line() {
     let rule = |text: &str| format!("[[rule]]\n{text}\naction = \"discard\"\n");
     for (text, words) in [

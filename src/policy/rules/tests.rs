@@ -3,6 +3,8 @@ use std::path::Path;
 use super::*;
 use crate::config::Config;
 
+const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 2, 3));
+
 fn rules(text: &str) -> Rules {
     let config = Config::parse(text, Path::new("test")).unwrap_or_else(|errors| panic!("{text}: {errors:?}"));
     Rules::new(&config.rules)
@@ -10,7 +12,14 @@ fn rules(text: &str) -> Rules {
 
 fn facts<'a>(account: Option<&'a str>, sender: &'a str, recipient: Option<&'a str>) -> Facts<'a> {
     let recipient = recipient.map(str::as_bytes);
-    Facts { account, listener: Some(0), sender: sender.as_bytes(), recipient, fields: None }
+    Facts {
+        account,
+        listener: Some(0),
+        client: Some(CLIENT),
+        sender: sender.as_bytes(),
+        recipient,
+        fields: None,
+    }
 }
 
 fn judgement<'r>(rules: &'r Rules, facts: &Facts<'_>) -> Judgement<'r> {
@@ -39,6 +48,19 @@ fn judged(rules: &Rules, header: &str, facts: &Facts<'_>, recipients: &[&str]) -
         format!("{recipient} {:?} {action:?}", own.named())
     }));
     found
+}
+
+#[test]
+fn a_client_is_known_by_its_network() {
+    let rules = rules(
+        "[[rule]]\nmatch = { clients = [\"10.1.0.0/16\", \"2001:db8::/32\"], sender = \"@bad.example\" }\naction = \"reject 550 5.7.1 no\"\n",
+    );
+    let refuses = |client: Option<&str>| {
+        let client = client.map(|client| client.parse().expect("an address"));
+        rules.refuses(&Facts { client, ..facts(None, "a@bad.example", None) }).is_some()
+    };
+    assert!(refuses(Some("10.1.2.3")) && refuses(Some("2001:db8::9")) && refuses(Some("::ffff:10.1.0.1")));
+    assert!(!refuses(Some("10.2.2.3")) && !refuses(Some("2001:db9::9")) && !refuses(None));
 }
 
 #[test]

@@ -15,7 +15,8 @@ pub(super) fn answer<R: Runtime>(connection: &mut Connection<R>, question: Quest
     let (sender, recipient) = session.asked();
     let asked = recipient.filter(|_| question == Question::Recipient);
     let recipient = asked.map(|(address, _)| address);
-    let facts = Facts { account, listener: place, sender, recipient, fields: None };
+    let client = Some(session.peer().ip());
+    let facts = Facts { account, listener: place, client, sender, recipient, fields: None };
     let live = &listener.live;
     let refused = live.acceptance.refuses(&facts);
     let refused = refused.or_else(|| asked.and_then(|asked| suppress::refuses(shard, live, account, asked)));

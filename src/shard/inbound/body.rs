@@ -127,9 +127,10 @@ async fn admit<R: Runtime>(connection: &mut Connection<R>, upload: &mut Upload, 
     let section =
         connection.session.scanner().map(|scanner| (scanner.summary(), !goes_on || !scanner.is_in_header()));
     let (shard, listener) = (&connection.shard, &connection.listener);
+    let address = Some(connection.session.peer().ip());
     let admission = match (section, connection.session.open()) {
         (Some((mut summary, is_whole)), Some(OpenTransaction { account, trusted, envelope })) => {
-            let client = Submitter { account, listener: Some(listener.place.into()), trusted };
+            let client = Submitter { account, listener: Some(listener.place.into()), address, trusted };
             let by = (&listener.live.acceptance, client);
             let (before, body) = (summary.header_length, &mut upload.body);
             let begun = (!trusted && verify::is_wanted(listener, envelope))

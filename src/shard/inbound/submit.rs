@@ -82,7 +82,7 @@ pub async fn submit<R: Runtime>(
     let live = shard.live.get();
     let SubmittedMessage { mut envelope, message, size_max, trusted } = incoming;
     let account = envelope.account.clone();
-    let client = Submitter { account: account.as_deref(), listener: None, trusted };
+    let client = Submitter { account: account.as_deref(), listener: None, address: None, trusted };
     let count = envelope.recipients.len();
     if count == 0 || count > limits::RECIPIENTS_MAX {
         let reply = if count == 0 { words::NO_VALID_RECIPIENTS } else { words::TOO_MANY_RECIPIENTS };
@@ -146,9 +146,9 @@ async fn unwelcome<'a, R: Runtime>(
     envelope: &Envelope,
 ) -> Option<Refused<'a>> {
     let acceptance = &live.acceptance;
-    let Submitter { account, listener, trusted: _ } = client;
+    let Submitter { account, listener, address, trusted: _ } = client;
     let (stages, sender) = (acceptance.stages(), &envelope.sender[..]);
-    let facts = Facts { account, listener, sender, recipient: None, fields: None };
+    let facts = Facts { account, listener, client: address, sender, recipient: None, fields: None };
     if let Some(refused) = acceptance.refuses(&facts).filter(|_| stages.sender) {
         return Some(refused);
     }
