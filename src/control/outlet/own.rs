@@ -85,7 +85,7 @@ impl Own {
 }
 
 fn bit_of(name: &str) -> u128 {
-    1 << name.len().min(limits::LOCAL_PART_MAX)
+    1 << (name.len() as u32 % u128::BITS)
 }
 
 fn is_of_one(letter: char) -> bool {
