@@ -6,6 +6,7 @@
 mod acme;
 mod analytics;
 mod bounce;
+mod cluster;
 mod content;
 mod control;
 mod decisions;
@@ -42,6 +43,7 @@ pub mod server;
 pub use acme::*;
 pub use analytics::*;
 pub use bounce::*;
+pub use cluster::*;
 pub use content::*;
 pub use control::*;
 pub use decisions::*;

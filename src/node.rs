@@ -105,6 +105,7 @@ impl Node {
         let bells: Vec<_> = (0..shards).map(|_| Arc::new(Bell::new())).collect();
         let particulars = fitted(&settings, shards)?;
         let mesh = Arc::new(mesh(&bells, &particulars, &data_dir));
+        settings.cluster.iter().for_each(|cluster| mesh.cluster.join(cluster.share));
         let health = Arc::new(Health::default());
         let reloader = Arc::new(Reloader::new(Started {
             boot: boot.clone(),
@@ -408,6 +409,7 @@ fn control_setup(
         sent: control::outward::Sent::default(),
         reporting: Some(Arc::new(sts::Settings(reloader.clone()))),
         reported: control::tls_rpt::Counts::default(),
+        cluster: settings.cluster.clone(),
     }
 }
 

@@ -275,6 +275,12 @@ stories!("streams.py", None;
     a_stream_has_every_event_at_least_once,
 );
 
+stories!("cluster.py", None;
+    three_relays_share_a_rate,
+    a_server_that_fails_holds_up_no_mail,
+    what_is_too_small_for_all_goes_round,
+);
+
 stories!("journal.py", None;
     a_command_is_answered_where_the_journal_cannot_be_written,
     a_log_without_room_misses_nothing,

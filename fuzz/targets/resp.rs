@@ -1,6 +1,6 @@
 //! What a server of Redis answers, and what is said to it.
 
-use relevo::control::stream::resp::{Replies, command};
+use relevo::control::redis::resp::{Replies, command};
 use relevo::limits;
 
 use super::input::{Input, splits};

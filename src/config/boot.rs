@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use crate::config::{
-    Config, Control, LogConfig, Node, ShardConfig, SpoolConfig, StreamConfig, Tuning, WebhookConfig,
+    ClusterConfig, Config, Control, LogConfig, Node, ShardConfig, SpoolConfig, StreamConfig, Tuning,
+    WebhookConfig,
 };
 
 /// The sections that only a start reads.
@@ -19,6 +20,8 @@ pub struct Boot {
     pub webhooks: Vec<WebhookConfig>,
     /// Each `[[stream]]`.
     pub streams: Vec<StreamConfig>,
+    /// `[cluster]`
+    pub cluster: Option<ClusterConfig>,
     /// `[control]`
     pub control: Control,
     /// `https` and `http` of `[public]`.
@@ -38,6 +41,7 @@ impl Boot {
             logs: config.logs.clone(),
             webhooks: config.webhooks.clone(),
             streams: config.streams.clone(),
+            cluster: config.cluster.clone(),
             control: config.control.clone(),
             public: [config.public.https, config.public.http],
             tuning: config.tuning.clone(),
@@ -47,8 +51,9 @@ impl Boot {
 
     /// Puts these sections in place of what a configuration says, which waits for a restart. But `[[shard]]`: which listeners a shard opens does not.
     pub fn put_into(&self, config: &mut Config) {
-        let Boot { node, spool, logs, webhooks, streams, control, public, tuning, shards: _ } = self.clone();
-        config.streams = streams;
+        let Boot { node, spool, logs, webhooks, streams, cluster, control, public, tuning, shards: _ } =
+            self.clone();
+        (config.streams, config.cluster) = (streams, cluster);
         [config.public.https, config.public.http] = public;
         (config.node, config.spool, config.logs) = (node, spool, logs);
         (config.control, config.tuning, config.webhooks) = (control, tuning, webhooks);
@@ -69,6 +74,7 @@ impl Boot {
             logs,
             webhooks,
             streams,
+            cluster,
             control,
             public: [https, http_page],
             tuning,
@@ -92,6 +98,7 @@ impl Boot {
             // A secret that was read is none of what the file says.
             ("webhook", format!("{webhooks:?}") == format!("{:?}", other.webhooks)),
             ("stream", format!("{streams:?}") == format!("{:?}", other.streams)),
+            ("cluster", format!("{cluster:?}") == format!("{:?}", other.cluster)),
             ("control.journal_size_max", *journal_size_max == other.control.journal_size_max),
             ("control.analytics", *analytics == other.control.analytics),
             ("control.http", *http == other.control.http),

@@ -86,7 +86,7 @@ pub(crate) fn kind(value: &DeValue<'_>) -> &'static str {
 }
 
 /// A number as it stands there, for what wants a text.
-fn bare(value: &DeValue<'_>) -> Option<String> {
+pub(super) fn bare(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_owned()),
         DeValue::Float(number) => Some(number.as_str().to_owned()),

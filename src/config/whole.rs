@@ -15,11 +15,12 @@ use crate::config::shard::{self, Particulars, ShardConfig};
 use crate::config::shards::Shards;
 use crate::config::tuning::{self, Tuning};
 use crate::config::{
-    AcmeConfig, Blocklists, Bounces, Control, Credentials, Delivery, DkimConfig, DnsConfig, FeedbackConfig,
-    ListenAddress, ListenerConfig, LogConfig, Node, PoolConfig, PublicConfig, Retry, RouteConfig, RuleConfig,
-    SourceConfig, SpoolConfig, StreamConfig, SuppressionConfig, TenantConfig, TlsConfig, WarmupConfig,
-    WebhookConfig, acme, blocklists, bounces, credentials, dkim, feedback, hook, listener, log, outbound_tls,
-    public, read, retry, rule, shaping, sources, stream, suppression, syntax, tenant, warmup, webhook,
+    AcmeConfig, Blocklists, Bounces, ClusterConfig, Control, Credentials, Delivery, DkimConfig, DnsConfig,
+    FeedbackConfig, ListenAddress, ListenerConfig, LogConfig, Node, PoolConfig, PublicConfig, Retry,
+    RouteConfig, RuleConfig, SourceConfig, SpoolConfig, StreamConfig, SuppressionConfig, TenantConfig,
+    TlsConfig, WarmupConfig, WebhookConfig, acme, blocklists, bounces, cluster, credentials, dkim, feedback,
+    hook, listener, log, outbound_tls, public, read, retry, rule, shaping, sources, stream, suppression,
+    syntax, tenant, warmup, webhook,
 };
 use crate::limits;
 
@@ -80,6 +81,8 @@ pub struct Config {
     pub webhooks: Vec<WebhookConfig>,
     /// Each `[[stream]]`.
     pub streams: Vec<StreamConfig>,
+    /// `[cluster]`; None: the node is on its own.
+    pub cluster: Option<ClusterConfig>,
     /// `[control]`
     pub control: Control,
     /// `tokens`, `names` and `redact` of `[control]`, which a reload reads again.
@@ -224,6 +227,7 @@ fn read(root: &Section<'_>) -> Config {
         logs: log::read(root),
         webhooks: webhook::read(root),
         streams: stream::read(root),
+        cluster: cluster::read(&root.section("cluster")),
         control,
         access,
         tuning: tuning::read(&root.section("tuning")),

@@ -19,6 +19,7 @@ use tokio::task::AbortHandle;
 
 use crate::control::Showing;
 use crate::control::api::answers::Problem;
+use crate::control::cluster_gauges::OfCluster;
 use crate::control::health::Health;
 use crate::control::journal::Shared;
 use crate::control::metrics::{self, Form};
@@ -134,6 +135,7 @@ fn router(served: Served) -> Router {
     } = served;
     let mut registry =
         metrics::registry((instruments, counted, listed), journal, runtime, certificates, reload);
+    registry.register_collector(Box::new(OfCluster(mesh.clone())));
     registry.register_collector(Box::new(OfQuotas(mesh)));
     let registry = Arc::new(registry);
     let metrics = move |fields: HeaderMap| {

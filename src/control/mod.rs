@@ -11,8 +11,11 @@ mod admin;
 pub mod analytics;
 pub mod api;
 mod asker;
+mod askers;
 mod blocklists;
 mod certificates;
+mod cluster;
+mod cluster_gauges;
 mod decisions;
 pub mod erase;
 mod error;
@@ -33,9 +36,11 @@ pub(crate) mod notices;
 mod page;
 mod say;
 mod reader;
+mod redis;
 mod room;
 mod search;
 mod service;
+mod setup;
 mod spare;
 mod supervise;
 mod public;
@@ -55,14 +60,12 @@ mod words;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::config;
 use crate::limits;
 use crate::observe::Instruments;
 use crate::observe::diagnostics::Level;
@@ -70,7 +73,6 @@ use crate::observe::families::Family;
 use crate::runtime::files::Reserve;
 use crate::runtime::given::{self, At, Listed};
 use crate::runtime::{local, process};
-use crate::shard::mesh::Mesh;
 use crate::time::Instant;
 
 use accounting::Accounting;
@@ -78,6 +80,7 @@ pub use certificates::{Showing, ShownCertificate};
 pub use error::StartError;
 pub use health::Health;
 pub use say::say;
+pub use setup::{Public, Setup};
 use thread::Worker;
 pub use upgrade::Upgrade;
 pub(crate) use watch::exact;
@@ -103,85 +106,14 @@ pub fn unsubscribed() -> Arc<Family> {
     Arc::new(Family::new(&unsubscribe::UNSUBSCRIBED))
 }
 
-/// Pages for anybody.
-#[derive(Clone)]
-pub struct Public {
-    /// Where they are served.
-    pub https: Option<SocketAddr>,
-    /// The same without TLS.
-    pub http: Option<SocketAddr>,
-    /// By what; None: by nothing.
-    pub settings: Option<Arc<dyn unsubscribe::PublicSettings>>,
-    /// Who unsubscribed.
-    pub counts: Arc<Family>,
-}
-
-/// What control is given.
-pub struct Setup {
-    /// `[control]`
-    pub section: config::Control,
-    /// The way to the shards.
-    pub mesh: Arc<Mesh>,
-    /// Instruments of each shard.
-    pub instruments: Vec<Arc<Instruments>>,
-    /// The accounting logs and their journal, opened. None: nobody reads what shards tell.
-    pub accounting: Option<accounting::Opened>,
-    /// The certificates that listeners show, one for each file.
-    pub certificates: Showing,
-    /// What `/healthz` and `/readyz` say.
-    pub health: Arc<Health>,
-    /// What the shards run on.
-    pub runtime: &'static str,
-    /// Plans of sources in warm-up, as they are at the start.
-    pub warmups: Vec<config::WarmupConfig>,
-    /// `[suppression]`, as it is at the start.
-    pub suppression: config::SuppressionConfig,
-    /// How large the suppression list is.
-    pub listed: Arc<suppression::ListNumbers>,
-    /// The node's id.
-    pub node: u64,
-    /// The node's name.
-    pub hostname: String,
-    /// Where its lanes are.
-    pub data_dir: PathBuf,
-    /// The machine's files of names, where they are looked at.
-    pub names: Option<names::Current>,
-    /// How often rules for replies did something.
-    pub fired: Arc<Family>,
-    /// Reads the configuration again.
-    pub reload: Option<Arc<dyn reload::Reload>>,
-    /// By what policies of domains are fetched; None: they are not.
-    pub policies: Option<Arc<dyn sts::FetchSettings>>,
-    /// By what mail of strangers is verified; None: it is not.
-    pub verifies: Option<Arc<dyn verifier::ResolveSettings>>,
-    /// Which service is asked about messages; None: nobody asks one.
-    pub hook: Option<Arc<dyn hook::HookSettings>>,
-    /// What came of policies.
-    pub fetches: Arc<Family>,
-    /// Pages for anybody.
-    pub public: Public,
-    /// By what certificates are asked for; None: they are not.
-    pub acme: Option<Arc<dyn acme::AcmeSettings>>,
-    /// What came of that.
-    pub acme_orders: Arc<Family>,
-    /// How webhooks are reached; None: there are none.
-    pub webhooks: Option<Arc<dyn webhook::WebhookSettings>>,
-    /// What came of their batches.
-    pub sent: outward::Sent,
-    /// By what domains are told of TLS to their hosts; None: they are not.
-    pub reporting: Option<Arc<dyn tls_rpt::ReportSettings>>,
-    /// What came of that.
-    pub reported: tls_rpt::Counts,
-}
-
 /// The running threads.
 pub struct Control {
     control: Worker,
     service: Option<(Worker, Option<local::File>)>,
     decisions: Worker,
     blocklists: Option<Worker>,
-    /// Who fetches policies, reports of TLS, orders certificates, and asks others about mail that comes in.
-    askers: [Option<Worker>; 5],
+    /// Who fetches policies, reports of TLS, orders certificates, asks others about mail that comes in, and keeps leases.
+    askers: [Option<Worker>; 6],
     reader: Worker,
     pages: Option<Worker>,
     log: Option<Accounting>,
@@ -268,7 +200,7 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let (passing, passed) = http.map(|_| mpsc::channel(limits::API_PASSED)).unzip();
     let service =
         serve_commands(&setup, (http, passed), (&reserve, (&journal, counted)), (orders, &mut listed))?;
-    let askers = ask_others(&setup, challenges).map_err(StartError::Thread)?;
+    let askers = askers::start(&setup, challenges).map_err(StartError::Thread)?;
     let control = Worker::start("relevo-control", move |turn| {
         run(setup, journal, listener.map(|listener| (listener, passing)), &reserve, turn)
     })
@@ -325,15 +257,6 @@ fn watch_blocklists(setup: &Setup, desk: &decisions::Desk) -> io::Result<Option<
     Worker::start("relevo-lists", move |turn| watch.run(turn)).map(Some)
 }
 
-/// Starts the threads that ask others; the last two verify mail of strangers, and ask a service about each message.
-fn ask_others(setup: &Setup, challenges: Arc<acme::Challenges>) -> io::Result<[Option<Worker>; 5]> {
-    let reports = report_tls(setup)?;
-    let orders = order_certificates(setup, challenges)?;
-    let verifier = setup.verifies.clone().map(|settings| verifier::start(&setup.mesh, settings));
-    let hook = setup.hook.clone().map(|settings| hook::start(&setup.mesh, settings));
-    Ok([fetch_policies(setup)?, reports, orders, verifier.transpose()?, hook.transpose()?])
-}
-
 /// Who puts on the suppression list whoever unsubscribes.
 fn unsubscriber(
     setup: &Setup,
@@ -361,36 +284,6 @@ fn pages(setup: &Setup) -> Result<Vec<(TcpListener, bool)>, StartError> {
     let wanted = [(setup.public.https, true), (setup.public.http, false)];
     let wanted = wanted.into_iter().filter_map(|(address, has_tls)| Some((address?, has_tls)));
     wanted.map(|(address, has_tls)| Ok((listen(address)?, has_tls))).collect()
-}
-
-/// Starts the thread that has policies of domains fetched.
-fn fetch_policies(setup: &Setup) -> io::Result<Option<Worker>> {
-    let Some(settings) = setup.policies.clone() else { return Ok(None) };
-    let (mesh, data_dir, counts) = (setup.mesh.clone(), setup.data_dir.clone(), setup.fetches.clone());
-    let work = move |turn: &thread::Turn| sts::run(&mesh, &settings, (&data_dir, &counts), turn);
-    Worker::start("relevo-policies", work).map(Some)
-}
-
-/// Starts the thread that has an authority give certificates.
-fn order_certificates(setup: &Setup, challenges: Arc<acme::Challenges>) -> io::Result<Option<Worker>> {
-    let Some(settings) = setup.acme.clone() else { return Ok(None) };
-    let orders = acme::Orders {
-        settings,
-        data_dir: setup.data_dir.clone(),
-        counts: setup.acme_orders.clone(),
-        challenges,
-        showing: setup.certificates.clone(),
-    };
-    Worker::start("relevo-acme", move |turn| acme::run(&orders, turn)).map(Some)
-}
-
-/// Starts the thread that has domains told of TLS to their hosts.
-fn report_tls(setup: &Setup) -> io::Result<Option<Worker>> {
-    let Some(settings) = setup.reporting.clone() else { return Ok(None) };
-    let (mesh, data_dir) = (setup.mesh.clone(), setup.data_dir.clone());
-    let (counts, node) = (setup.reported.clone(), setup.node);
-    let work = move |turn: &thread::Turn| tls_rpt::run(&mesh, &settings, (&data_dir, &counts, node), turn);
-    Worker::start("relevo-reports", work).map(Some)
 }
 
 /// Opens the socket, and starts the thread that answers commands there and what is asked over HTTP. None: nobody can ask.

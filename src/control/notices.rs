@@ -17,12 +17,14 @@ pub(crate) enum Concern {
     Certificates,
     /// Our addresses on lists of others.
     Blocklists,
+    /// Nodes that limits are shared with.
+    Cluster,
 }
 
 /// All of it.
 #[derive(Debug, Default)]
 pub(crate) struct Notices {
-    standing: Mutex<[Arc<[String]>; Concern::Blocklists as usize + 1]>,
+    standing: Mutex<[Arc<[String]>; Concern::Cluster as usize + 1]>,
     lately: Mutex<VecDeque<Diagnostic>>,
 }
 

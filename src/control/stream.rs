@@ -3,10 +3,7 @@
 //! What goes at once is one transaction (MULTI, an XADD each, EXEC): all of it is in the stream, or nothing. The cursor moves when the server has answered
 //! that; where an answer is lost the same events are added again, so a consumer drops repeats by `id`.
 
-pub mod resp;
-
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,12 +12,12 @@ use crate::control::journal::Journal;
 use crate::control::outlet::Shape;
 use crate::control::outlet::line::Line;
 use crate::control::outward::{Addressee, Batch, Counts, Outward};
+use crate::control::redis::{Broken, Login, connect, replies, resp};
 use crate::control::thread::{Turn, Worker};
 use crate::control::webhook::WebhookSettings;
 use crate::limits;
 use crate::runtime::exchange::wire::Wire;
 use crate::runtime::process;
-use resp::Replies;
 
 /// One of them.
 pub(super) struct Stream {
@@ -142,99 +139,15 @@ impl Link {
         Ok(())
     }
 
-    /// Connects to the first address that takes it, and logs in.
     fn connect(&self, settings: &dyn WebhookSettings, turn: &Turn) -> Result<Wire, String> {
-        let url = &self.config.url;
-        let addresses = match url.host.parse::<IpAddr>() {
-            Ok(address) => vec![address],
-            Err(_) => settings.addresses(&url.host)?,
+        let config = &self.config;
+        let login = Login {
+            url: &config.url,
+            user: config.user.as_deref(),
+            password: config.password_file.is_some().then(|| config.password.secret()),
+            key: &format!("{}.url", config.section),
         };
-        let mut last = format!("{} has no address", url.host);
-        for address in addresses.into_iter().take(limits::WEBHOOK_ADDRESSES_MAX) {
-            if turn.is_over() {
-                break;
-            }
-            let server = SocketAddr::new(address.to_canonical(), url.port);
-            if !url.tls && settings.is_public(server) {
-                last = format!(
-                    "{server} is on the public Internet, and events name people: write rediss:// in {}.url",
-                    self.config.section
-                );
-                continue;
-            }
-            match self.log_in(server, settings) {
-                Ok(wire) => return Ok(wire),
-                Err(error) => last = format!("[{server}] {error}"),
-            }
-        }
-        Err(last)
-    }
-
-    fn log_in(&self, server: SocketAddr, settings: &dyn WebhookSettings) -> Result<Wire, String> {
-        let url = &self.config.url;
-        let tls = match url.tls {
-            true => {
-                let tls = settings.tls().ok_or("this machine trusts no authority")?;
-                Some(tls.waiting(&url.host).map_err(|error| error.to_string())?)
-            }
-            false => None,
-        };
-        let until = process::since_boot() + limits::STREAM_TIME;
-        let mut wire = Wire::open(server, tls, until).map_err(|error| error.to_string())?;
-        let (mut commands, mut wanted) = (Vec::new(), 0);
-        if self.config.password_file.is_some() {
-            let password = self.config.password.secret().as_bytes();
-            match &self.config.user {
-                Some(user) => resp::command(&[b"AUTH", user.as_bytes(), password], &mut commands),
-                None => resp::command(&[b"AUTH", password], &mut commands),
-            }
-            wanted += 1;
-        }
-        if url.database > 0 {
-            resp::command(&[b"SELECT", url.database.to_string().as_bytes()], &mut commands);
-            wanted += 1;
-        }
-        if wanted > 0 {
-            replies(&mut wire, &commands, wanted).map_err(|why| why.to_string())?;
-        }
-        Ok(wire)
-    }
-}
-
-/// Why something was not answered.
-enum Broken {
-    /// Nothing came back at all.
-    Quiet(io::Error),
-    /// Not all did, or it is no answer.
-    Half(io::Error),
-    /// It is refused, in the server's words.
-    Refused(String),
-}
-
-impl std::fmt::Display for Broken {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Broken::Quiet(error) | Broken::Half(error) => write!(formatter, "{error}"),
-            Broken::Refused(words) => write!(formatter, "it says {words:?}"),
-        }
-    }
-}
-
-/// Sends commands, and waits for so many replies: none of them a refusal.
-fn replies(wire: &mut Wire, commands: &[u8], wanted: usize) -> Result<(), Broken> {
-    let until = process::since_boot() + limits::STREAM_TIME;
-    let mut replies = Replies::new(wanted);
-    let mut heard = false;
-    let asked = wire.ask(commands, until, &mut |bytes| {
-        heard = true;
-        replies.take(bytes)
-    });
-    match (asked, replies.refused()) {
-        // What it says of it tells more than that it hung up.
-        (_, Some(words)) => Err(Broken::Refused(words.to_owned())),
-        (Ok(()), None) => Ok(()),
-        (Err(error), None) if heard => Err(Broken::Half(error)),
-        (Err(error), None) => Err(Broken::Quiet(error)),
+        connect(&login, settings, turn)
     }
 }
 

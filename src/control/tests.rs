@@ -6,12 +6,13 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 
-use crate::config::LogConfig;
+use crate::config::{self, LogConfig};
 use crate::id::MessageId;
 use crate::observe::accounting::EventQueue;
 use crate::observe::event::{Arrival, Encoder, Event, Mail};
 use crate::observe::journaled::Readers;
 use crate::shard::assignment::Assignment;
+use crate::shard::mesh::Mesh;
 use crate::time::UnixMillis;
 
 #[expect(clippy::disallowed_methods, reason = "a test client")]
@@ -72,6 +73,7 @@ fn setup(instruments: Vec<Arc<Instruments>>, log: Option<(&Path, &Path)>, health
         sent: outward::Sent::default(),
         reporting: None,
         reported: tls_rpt::Counts::default(),
+        cluster: None,
         suppression: Default::default(),
         listed: Arc::default(),
         data_dir: data_dir.into(),

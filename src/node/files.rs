@@ -231,7 +231,8 @@ fn verifying(config: &Config, shaping: &Shaping) -> Result<Option<tls::Client>, 
     let line = shaping.asks_to_verify();
     let hook = config.hook.as_ref().is_some_and(|hook| hook.url.tls)
         || config.webhooks.iter().any(|webhook| webhook.url.tls)
-        || config.streams.iter().any(|stream| stream.url.tls);
+        || config.streams.iter().any(|stream| stream.url.tls)
+        || config.cluster.as_ref().is_some_and(|cluster| cluster.redis.tls);
     let asked = route.is_some() || line.is_some() || hook;
     if !asked && !config.tls.mta_sts {
         return Ok(None);
@@ -256,6 +257,7 @@ fn verifying(config: &Config, shaping: &Shaping) -> Result<Option<tls::Client>, 
                 let key = match (&config.hook, config.webhooks.is_empty()) {
                     (Some(_), _) => "hook.url",
                     (None, false) => "webhook[0].url",
+                    (None, true) if config.streams.is_empty() => "cluster.redis",
                     (None, true) => "stream[0].url",
                 };
                 config.places.remark(key, problem, fix)
@@ -402,7 +404,12 @@ fn find_passwords(config: &mut Config) -> Vec<(String, FileFlaw)> {
         let key = format!("{}.password_file", stream.section);
         Some((key, stream.password_file.as_ref()?, &mut stream.password))
     });
-    for (key, file, place) in of_credentials.chain(of_hook).chain(of_webhooks).chain(of_streams) {
+    let of_cluster = config.cluster.iter_mut().filter_map(|cluster| {
+        let file = cluster.password_file.as_ref()?;
+        Some(("cluster.password_file".to_owned(), file, &mut cluster.password))
+    });
+    let all = of_credentials.chain(of_hook).chain(of_webhooks).chain(of_streams).chain(of_cluster);
+    for (key, file, place) in all {
         let read = files::read_whole(file, limits::PASSWORD_FILE_MAX)
             .map_err(PasswordFlaw::Unreadable)
             .and_then(|bytes| Password::of_file(bytes).map_err(PasswordFlaw::Bad));
@@ -432,7 +439,11 @@ fn open_passwords(config: &Config) -> Vec<ConfigError> {
     let of_streams = config.streams.iter().filter_map(|stream| {
         Some((format!("{}.password_file", stream.section), stream.password_file.as_ref()?))
     });
-    all.chain(of_hook).chain(of_webhooks).chain(of_streams).filter_map(doubt).collect()
+    let of_cluster = config
+        .cluster
+        .iter()
+        .filter_map(|cluster| Some(("cluster.password_file".to_owned(), cluster.password_file.as_ref()?)));
+    all.chain(of_hook).chain(of_webhooks).chain(of_streams).chain(of_cluster).filter_map(doubt).collect()
 }
 
 /// The machine's name servers, unless others are configured. Whether they are the machine's.

@@ -5,6 +5,7 @@ pub mod accounts;
 pub mod admit;
 pub mod certificate;
 pub mod clients;
+pub mod cluster;
 pub mod dane;
 pub mod descriptors;
 pub mod failures;

@@ -5,6 +5,7 @@ pub mod egress;
 pub mod gate;
 pub mod hop;
 pub mod silence;
+mod shared;
 pub mod site;
 
 use std::collections::HashMap;

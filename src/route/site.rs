@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::config::{Config, Credentials, Retry, TlsLevel};
 use crate::limits;
+use crate::policy::cluster::SharedLimits;
 use crate::shaping::answers::Answers;
 use crate::shaping::automation::Automation;
 use crate::shaping::key::Key;
@@ -15,6 +16,8 @@ use crate::shaping::pace::Pace;
 use crate::shaping::rated::{EachRate, Rated};
 use crate::shaping::value::{Tls, Value};
 use crate::smtp::client::Timeouts;
+
+use super::shared::{LocalLimits, is_local};
 
 /// The level that a shaping file names.
 fn level(tls: Tls) -> TlsLevel {
@@ -65,6 +68,8 @@ pub struct SitePolicy {
     pub provider: Option<Box<str>>,
     /// Those whose site it is, as far as they have limits.
     pub providers: Box<[ProviderPolicy]>,
+    /// Which of its limits no other node has a part in.
+    pub local: LocalLimits,
 }
 
 /// What holds for all sites of a provider together.
@@ -76,9 +81,16 @@ pub struct ProviderPolicy {
     pub connections: Option<usize>,
     /// How often each may be.
     pub rates: EachRate<Option<Pace>>,
+    /// Which of these no other node has a part in.
+    pub local: LocalLimits,
 }
 
 impl ProviderPolicy {
+    /// What all nodes of a cluster share.
+    pub fn shared(&self) -> SharedLimits {
+        self.local.shared(self.connections, &self.rates)
+    }
+
     /// None: it has no limits.
     fn of(provided: &Provided<'_>) -> Option<ProviderPolicy> {
         let value = |key| provided.limits.get(&key).map(|held| &held.setting.value);
@@ -92,7 +104,11 @@ impl ProviderPolicy {
         });
         let name = provided.block.name.clone();
         let limited = connections.is_some() || rates.set().next().is_some();
-        limited.then_some(ProviderPolicy { name, connections, rates })
+        let local = LocalLimits {
+            connections: value(Key::ProviderConnectionLimit).is_some_and(is_local),
+            rates: EachRate::of(|of| of.key_of_provider().and_then(value).is_some_and(is_local)),
+        };
+        limited.then_some(ProviderPolicy { name, connections, rates, local })
     }
 }
 
@@ -119,6 +135,7 @@ impl SitePolicy {
             adaptive: true,
             provider: None,
             providers: Box::default(),
+            local: LocalLimits::default(),
         })
     }
 
@@ -134,6 +151,8 @@ impl SitePolicy {
         let mut retry = self.retry.clone();
         retry.first = held.time(Key::RetryInterval).unwrap_or(retry.first);
         retry.max = held.time(Key::MaxRetryInterval).unwrap_or(retry.max).max(retry.first);
+        let is_local_key = |key| held.settings.get(&key).is_some_and(|held| is_local(&held.setting.value));
+        let rates = EachRate::of(|of: Rated| is_local_key(of.key()));
         // It is over what holds for all, and its waits grow.
         if held.time(Key::RetryInterval).or(held.time(Key::MaxRetryInterval)).is_some() {
             retry.schedule = None;
@@ -162,9 +181,15 @@ impl SitePolicy {
             adaptive: held.adaptive(),
             provider: held.providers.first().map(|provided| provided.block.name.clone()),
             providers: held.providers.iter().filter_map(ProviderPolicy::of).collect(),
+            local: LocalLimits { connections: is_local_key(Key::ConnectionLimit), rates },
         };
         // Nearly all sites have what all have: one value for them.
         if own == **self { self.clone() } else { Arc::new(own) }
+    }
+
+    /// What all nodes of a cluster share.
+    pub fn shared(&self) -> SharedLimits {
+        self.local.shared(Some(self.connections), &self.rates)
     }
 
     /// The same, with these values of keys in place of what holds otherwise.
@@ -179,7 +204,9 @@ impl SitePolicy {
     fn set(&mut self, key: Key, value: &Value) {
         let most = |most: u64| usize::try_from(most).unwrap_or(usize::MAX);
         match (key, value) {
-            (Key::ConnectionLimit, Value::Limit(limit)) => self.connections = most(limit.most).max(1),
+            (Key::ConnectionLimit, Value::Limit(limit)) => {
+                (self.connections, self.local.connections) = (most(limit.most).max(1), limit.local);
+            }
             (Key::MaxDeliveriesPerConnection, Value::Count(count)) => {
                 self.messages_per_connection = most(*count);
             }
@@ -188,10 +215,12 @@ impl SitePolicy {
             }
             (Key::EnableTls, Value::Tls(tls)) => self.tls = level(*tls),
             (Key::ProviderConnectionLimit, Value::Limit(limit)) => {
-                self.providers.iter_mut().for_each(|of| of.connections = Some(most(limit.most).max(1)));
+                for of in &mut self.providers {
+                    (of.connections, of.local.connections) = (Some(most(limit.most).max(1)), limit.local);
+                }
             }
             (Key::Adaptive, Value::Flag(flag)) => self.adaptive = *flag,
-            (key, Value::Rate(rate)) => self.set_rate(key, Pace::of(rate)),
+            (key, Value::Rate(rate)) => self.set_rate(key, Pace::of(rate), rate.local),
             (Key::FallbackSource, Value::Source(name)) => self.sent_by = Some(name.clone()),
             (key, Value::Time(time)) => self.set_time(key, *time),
             // Nothing goes by the others yet.
@@ -199,12 +228,14 @@ impl SitePolicy {
         }
     }
 
-    fn set_rate(&mut self, key: Key, pace: Pace) {
+    fn set_rate(&mut self, key: Key, pace: Pace, local: bool) {
         for of in Rated::ALL {
             if of.key() == key {
-                self.rates[of] = Some(pace);
+                (self.rates[of], self.local.rates[of]) = (Some(pace), local);
             } else if of.key_of_provider() == Some(key) {
-                self.providers.iter_mut().for_each(|provider| provider.rates[of] = Some(pace));
+                for provider in &mut self.providers {
+                    (provider.rates[of], provider.local.rates[of]) = (Some(pace), local);
+                }
             }
         }
     }
@@ -253,6 +284,7 @@ impl SitePolicy {
             adaptive: _,
             provider: _,
             providers,
+            local: _,
         } = self;
         // Each has its place at all that limit it now.
         let counted = |of: &ProviderPolicy| {
@@ -338,6 +370,7 @@ mod tests {
             adaptive: _,
             provider: _,
             providers: _,
+            local: _,
         } = &*own;
         assert_eq!((*connections, *named, *messages_per_connection, *recipients), (7, false, 9, 5));
         assert_eq!((*pipeline, *tls), (of_all.pipeline, TlsLevel::Off));

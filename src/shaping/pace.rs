@@ -42,6 +42,22 @@ impl Pace {
         Pace { each, room: each + late.min(limits::RATE_LATE_MAX.as_nanos() as u64) }
     }
 
+    /// What belongs to one, in nanoseconds.
+    pub fn each(self) -> u64 {
+        self.each
+    }
+
+    /// So many parts of it; None: there are none. What may begin at once is a part, too, but for what makes up for being late.
+    pub fn part(self, parts: u64, of: u64) -> Option<Pace> {
+        if parts >= of {
+            return Some(self);
+        }
+        let each = (u128::from(self.each) * u128::from(of)).checked_div(u128::from(parts))?;
+        let each = u64::try_from(each).unwrap_or(u64::MAX / 4);
+        let room = self.room.max(each.saturating_add(self.late().min(each / 2)));
+        Some(Pace { each, room })
+    }
+
     /// How many a second.
     pub fn a_second(self) -> f64 {
         1e9 / self.each as f64
@@ -162,6 +178,20 @@ mod tests {
         // One was not used.
         assert!(pace.can_undo(now, Instant(when.0 - 1)) && !pace.can_undo(now, when));
         assert!(pace.take(pace.undo(full_at), now).is_ok());
+    }
+
+    /// Parts of a rate are together no more than the rate, and hardly more at once.
+    #[test]
+    fn parts_of_a_rate_are_a_rate() {
+        for text in ["1000/s", "7/s", "100/s,max_burst=30", "1/min"] {
+            let whole = pace(text);
+            let parts: Vec<Pace> = (0..4).filter_map(|_| whole.part(2_500, 10_000)).collect();
+            let sum: f64 = parts.iter().map(|part| part.a_second()).sum();
+            assert!((0.999..=1.0001).contains(&(sum / whole.a_second())), "{text}");
+            let at_once: usize = parts.iter().map(|part| part.free(0, Instant(0))).sum();
+            assert!(at_once <= whole.free(0, Instant(0)) + 4, "{text}: {at_once}");
+        }
+        assert_eq!((pace("7/s").part(0, 9), pace("7/s").part(9, 9)), (None, Some(pace("7/s"))));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::policy::clients::{Client, Clients};
 use crate::policy::reason::Refused;
 use crate::queue::node_shares::NodeShares;
 use crate::shaping::rated::EachRate;
+use crate::shard::cluster_part::ClusterPart;
 use crate::shard::rate_count::RateCount;
 use crate::shard::window::SiteWindow;
 use crate::time::Instant;
@@ -90,6 +91,8 @@ pub struct ConnectionCount {
     waiting: [AtomicU64; limits::SHARDS_MAX / 64],
     /// Shards with a connection that has nothing to do.
     idle: [AtomicU64; limits::SHARDS_MAX / 64],
+    /// What this node has of it, where it shares it with others.
+    part: OnceLock<Arc<ClusterPart>>,
     /// Domains that lead there, of those whose section in a shaping file is said for all that do. Locked when one is found, or was.
     beside: Mutex<Vec<Box<str>>>,
     /// How many they are.
@@ -140,6 +143,26 @@ impl ConnectionCount {
     /// The same, as one of so many shards waits.
     pub fn share(&self, shards: usize) -> &Arc<NodeShares> {
         self.shares.get_or_init(|| Arc::new(NodeShares::new(shards)))
+    }
+
+    /// What this node has of it; None: all.
+    pub fn part(&self) -> Option<&Arc<ClusterPart>> {
+        self.part.get()
+    }
+
+    /// The same, as it is shared with other nodes.
+    pub fn share_with_nodes(&self) -> &Arc<ClusterPart> {
+        self.part.get_or_init(Arc::default)
+    }
+
+    /// How many of so many connections this node may have.
+    pub fn on_node(&self, limit: usize) -> usize {
+        self.part().map_or(limit, |part| part.connections(limit))
+    }
+
+    /// Whether there are more than this node has of it now.
+    pub fn is_over_part(&self) -> bool {
+        self.part().is_some_and(|part| self.exceeds(part.connections(usize::MAX)))
     }
 
     /// Shards that wait for a connection; they stay on the list.
@@ -253,12 +276,13 @@ impl ConnectionCount {
         }
     }
 
-    /// Whether another shard waits for a connection.
+    /// Whether another shard waits for a connection, or another node.
     pub fn wanted_by_others(&self, own: usize) -> bool {
-        self.waiting.iter().enumerate().any(|(word, waiting)| {
-            let own = if own / 64 == word { 1 << (own % 64) } else { 0 };
-            waiting.load(Ordering::SeqCst) & !own != 0
-        })
+        self.is_over_part()
+            || self.waiting.iter().enumerate().any(|(word, waiting)| {
+                let own = if own / 64 == word { 1 << (own % 64) } else { 0 };
+                waiting.load(Ordering::SeqCst) & !own != 0
+            })
     }
 
     /// Shards with a connection that has nothing to do.

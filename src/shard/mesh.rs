@@ -22,6 +22,7 @@ use crate::shaping::window::Window;
 use crate::shard::account_counts::AccountCount;
 use crate::shard::ask::Asks;
 use crate::shard::assignment::Assignment;
+use crate::shard::cluster::Cluster;
 use crate::shard::counts::{ClientCounts, ConnectionCount, Counts, FarEnd};
 use crate::shard::hooking::Hooking;
 use crate::shard::memory::Pool;
@@ -108,6 +109,8 @@ pub struct Mesh {
     accounts: Counts<Box<str>, AccountCount>,
     /// What clients bring to each listener, where that has rates for them.
     client_rates: ClientRates,
+    /// Limits that are shared with other nodes.
+    pub cluster: Cluster,
     memory: Pool,
     session_memory: Pool,
     /// Jobs that wait for a connection on each shard, about a quarter of a second ago; the lowest bit: it is busy.
@@ -200,6 +203,7 @@ impl Mesh {
             clients: Counts::default(),
             accounts: Counts::default(),
             client_rates: ClientRates::default(),
+            cluster: Cluster::default(),
             memory: Pool::new(room.memory / 2),
             session_memory: Pool::new(room.memory / 2),
             loads: (0..shards).map(|_| AtomicU32::new(0)).collect(),

@@ -30,6 +30,8 @@ pub mod reading;
 pub mod verifying;
 pub mod hooking;
 mod rate_count;
+pub mod cluster;
+mod cluster_part;
 mod tenant_rates;
 mod count_guard;
 mod counts;

@@ -253,6 +253,7 @@ async fn replay<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<LaneWriter<R>>) {
 pub(super) fn open<R: Runtime>(runtime: R, setup: &ShardSetup) -> Result<Rc<Shard<R>>, StartError> {
     let live = InForce::new(setup.live.clone());
     let mesh = setup.mesh.clone();
+    mesh.cluster.desk().into_iter().for_each(|desk| live.tenant_rates.share_with_nodes(desk));
     let mut writers = Vec::new();
     for lane in mesh.assignment().kept(setup.index) {
         writers.push(Rc::new(open_lane(&runtime, setup, lane)?));

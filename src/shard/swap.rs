@@ -135,6 +135,7 @@ fn take_up<R: Runtime>(shard: &Rc<Shard<R>>, live: Rc<InForce>, listeners: Prepa
         return;
     }
     shard.mesh.quotas().put_in_force(live.generation, &live.quotas);
+    shard.mesh.cluster.desk().into_iter().for_each(|desk| live.tenant_rates.share_with_nodes(desk));
     let before = shard.live.set(live.clone());
     shard.outbound.resolver.take_up(live.clone());
     shard.outbound.addresses.set_limit(live.config.delivery.connections_per_address);

@@ -85,7 +85,7 @@ def relay_with_all(sink):
     return Relay(
         BINARY,
         sink,
-        more='[[tenant]]\nname = "shop"\nquota = ["1000/d"]\n',
+        more='[[tenant]]\nname = "shop"\nquota = ["1000/d"]\n[cluster]\nredis = "redis://127.0.0.1:1"\n',
         listener=f'tls_certificate = "{directory}/chain.pem"\ntls_key = "{directory}/key.pem"\n',
     )
 

@@ -8,6 +8,7 @@ use crate::limits;
 use crate::runtime::{Defect, Runtime};
 use crate::shaping::pace::Pace;
 use crate::shaping::rated::Rated;
+use crate::shard::cluster_part::ClusterPart;
 use crate::shard::counts::ConnectionCount;
 use crate::shard::mesh::Mesh;
 use crate::shard::rate_count::RateCount;
@@ -58,11 +59,42 @@ impl Bucket {
     fn level(&self) -> Option<(&RateCount, Pace)> {
         let Bucket::Rate { count, of, pace } = self else { return None };
         match *pace {
-            Some(pace) => Some((&count.rates[*of], pace)),
+            Some(pace) => {
+                let part = self.part().and_then(|part| part.pace(*of, pace));
+                Some((&count.rates[*of], part.unwrap_or(pace)))
+            }
             None => {
                 let window = count.window()?;
                 Some((&window.messages, window.pace()?))
             }
+        }
+    }
+
+    /// What this node has of it, where other nodes share it.
+    fn part(&self) -> Option<&ClusterPart> {
+        match self {
+            Bucket::Rate { count, pace: Some(_), .. } => count.part().map(|part| &**part),
+            _ => None,
+        }
+    }
+
+    /// Other nodes have all of it.
+    fn is_theirs(&self) -> bool {
+        let Bucket::Rate { of, pace: Some(pace), .. } = self else { return false };
+        self.part().is_some_and(|part| part.pace(*of, *pace).is_none())
+    }
+
+    /// It is empty until then: where other nodes share it the node may have more of it before that.
+    fn empty_until(&self, (when, pace): (Instant, Pace), now: Instant) -> (Instant, Pace) {
+        let (Some(part), Bucket::Rate { of, .. }) = (self.part(), self) else { return (when, pace) };
+        part.wants(Some(*of));
+        (when.min(now + limits::CLUSTER_LOOK), pace)
+    }
+
+    /// One was taken of it.
+    fn took(&self) {
+        if let (Some(part), Bucket::Rate { of, .. }) = (self.part(), self) {
+            part.took(*of);
         }
     }
 
@@ -120,7 +152,13 @@ fn today<R: Runtime>(runtime: &R, buckets: &[Bucket]) -> u32 {
 }
 
 fn give_back(buckets: &[Bucket], times: (Instant, Instant), day: u32) {
-    buckets.iter().filter_map(Bucket::level).for_each(|(level, pace)| level.give_back(pace, times));
+    for bucket in buckets {
+        let Some((level, pace)) = bucket.level() else { continue };
+        level.give_back(pace, times);
+        if let (Some(part), Bucket::Rate { of, .. }) = (bucket.part(), bucket) {
+            part.gave_back(*of);
+        }
+    }
     warm(buckets).for_each(|(_, count)| count.give_back(day));
 }
 
@@ -131,6 +169,11 @@ fn again(empty: Empty, now: Instant) -> (Instant, Pace) {
         Empty::Over => limits::WARMUP_OVER_LOOK,
     };
     (now + span, Pace::every(limits::WARMUP_LOOK.as_nanos() as u64))
+}
+
+/// When to look again whether other nodes have left something of a limit.
+fn again_of_nodes(now: Instant) -> (Instant, Pace) {
+    (now + limits::CLUSTER_LOOK, Pace::every(limits::CLUSTER_LOOK.as_nanos() as u64))
 }
 
 /// How late one may be taken of the slowest of these with none lost; None: nothing bounds it.
@@ -152,9 +195,12 @@ pub(super) fn free<R: Runtime>(runtime: &R, buckets: &[Bucket]) -> Result<usize,
             least = least.min(mesh.warm().free(count, day).map_err(|empty| again(empty, now))?);
         }
         let Some((level, pace)) = bucket.level() else { continue };
+        if bucket.is_theirs() {
+            return Err(bucket.empty_until(again_of_nodes(now), now));
+        }
         least = least.min(level.free(pace, now));
         if least == 0 {
-            return Err((level.next(pace, now), pace));
+            return Err(bucket.empty_until((level.next(pace, now), pace), now));
         }
     }
     Ok(least)
@@ -164,7 +210,11 @@ fn take_of(buckets: &[Bucket], (now, day): (Instant, u32)) -> Result<(), (Instan
     for (place, bucket) in buckets.iter().enumerate() {
         let taken = match (bucket.warm(), bucket.level()) {
             (Some((mesh, count)), _) => mesh.warm().take(count, day).map_err(|empty| again(empty, now)),
-            (None, Some((level, pace))) => level.take(pace, now).map_err(|when| (when, pace)),
+            (None, Some(_)) if bucket.is_theirs() => Err(bucket.empty_until(again_of_nodes(now), now)),
+            (None, Some((level, pace))) => {
+                let taken = level.take(pace, now).inspect(|()| bucket.took());
+                taken.map_err(|when| bucket.empty_until((when, pace), now))
+            }
             (None, None) if matches!(bucket, Bucket::Elsewhere) => Err(again(Empty::Over, now)),
             (None, None) => Ok(()),
         };

@@ -95,7 +95,8 @@ impl ConnectionPlaces {
     ) -> Result<ConnectionPlaces, WaitingSite> {
         let mut places = ConnectionPlaces { mesh: mesh.clone(), shares: shares.clone(), taken: 0 };
         for Share { provider, connections } in shares.iter() {
-            if connections.is_some_and(|most| !provider.count.take(most, shard)) {
+            if connections.is_some_and(|most| !provider.count.take(provider.count.on_node(most), shard)) {
+                provider.count.part().inspect(|part| part.wants(None));
                 provider.waiting.set(provider.waiting.get() + 1);
                 // Whoever holds one for nothing is asked for it.
                 mesh.ask_for_connection(shard, &provider.count);

@@ -14,6 +14,7 @@ use crate::shard::outbound::opening::OpeningConnection;
 use crate::shard::outbound::provider::ConnectionPlaces;
 use crate::shard::outbound::site::{Site, Work};
 use crate::shard::outbound::{borrow, node_order, rates, sites, spare, tenants};
+use crate::shard::window::SiteWindow;
 
 /// Sees to it that somebody works on what the site has ready. True: a connection was begun.
 pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
@@ -86,7 +87,13 @@ fn begin<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: Rc<Site>) -> bool
         };
     let room = node_order::room(shard, &site, site.connections_max());
     if !site.count.take(room, shard.index) {
-        site.count.window().inspect(|window| window.wants(Narrows::Connections));
+        // Where other nodes have the rest, a wider window would change nothing, and learn nothing.
+        let narrow = |window: &&SiteWindow| {
+            let of_window = window.connections(usize::MAX);
+            of_window <= site.count.on_node(usize::MAX)
+        };
+        site.count.window().filter(narrow).inspect(|window| window.wants(Narrows::Connections));
+        site.count.part().inspect(|part| part.wants(None));
         shard.mesh.ask_for_connection(shard.index, &site.count);
         node_order::refused(shard, key, &site);
         refused();

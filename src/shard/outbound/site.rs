@@ -178,15 +178,18 @@ impl Site {
         true
     }
 
-    /// How many connections the node may have to it: what the operator allows, and no more than it has shown to take.
+    /// How many connections the node may have to it: what the operator allows, its part of that where other nodes share it, and no more than it has
+    /// shown to take.
     pub(super) fn connections_max(&self) -> usize {
         let policy = self.policy.borrow();
-        if policy.adaptive { self.count.most(policy.connections) } else { policy.connections }
+        let most = self.count.on_node(policy.connections);
+        if policy.adaptive { self.count.most(most) } else { most }
     }
 
     /// Whether there are more than that, since it was narrowed.
     pub(super) fn is_over(&self) -> bool {
-        self.count.window().is_some() && self.count.exceeds(self.connections_max())
+        (self.count.window().is_some() || self.count.part().is_some())
+            && self.count.exceeds(self.connections_max())
     }
 
     /// The buckets of the rates that bound this; None: there are none.

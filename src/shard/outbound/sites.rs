@@ -161,7 +161,13 @@ fn share<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site, policy: &SiteP
         let count = || shard.mesh.provider_count((source, &of.name), shard.runtime.now());
         let provider = shard.outbound.providers.get((source, &of.name), count);
         add(&mut buckets, &provider.count, &of.rates);
+        if let Some(desk) = shard.mesh.cluster.desk() {
+            desk.limited(&format!("p {source} {}", of.name), &provider.count, of.shared());
+        }
         shares.push(Share { provider, connections: of.connections });
+    }
+    if let Some(desk) = shard.mesh.cluster.desk() {
+        desk.limited(&format!("s {}", hop.site), &site.count, policy.shared());
     }
     site.set_buckets(buckets);
     *site.providers.borrow_mut() = (!shares.is_empty()).then(|| shares.into());

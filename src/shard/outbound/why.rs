@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::limits;
 use crate::queue::destinations::SiteKey;
 use crate::queue::destinations::known::{DomainState, has_credit, site_named};
 use crate::route::egress::EgressKey;
@@ -100,10 +101,11 @@ fn no_connection<R: Runtime>(shard: &Shard<R>, site: &Site) -> (Cause, Option<Un
     }
     let policy = site.policy.borrow();
     let shares = site.providers.borrow();
-    let full = shares
-        .iter()
-        .flat_map(|shares| shares.iter())
-        .position(|share| share.connections.is_some_and(|most| share.provider.count.used() >= most));
+    let full = shares.iter().flat_map(|shares| shares.iter()).position(|share| {
+        share
+            .connections
+            .is_some_and(|most| share.provider.count.used() >= share.provider.count.on_node(most))
+    });
     if let Some(place) = full {
         return (Cause::ProviderConnections(place), None);
     }
@@ -154,7 +156,12 @@ fn held_by(
     now: Instant,
 ) -> Option<(Rated, Instant)> {
     let mut bounds = rates.set().filter(|(of, _)| RateKind::of(*of) == what);
-    bounds.find_map(|(of, pace)| Some((of, empty(&count.rates[of], *pace, now)?)))
+    bounds.find_map(|(of, pace)| {
+        let part = count.part().map_or(Some(*pace), |part| part.pace(of, *pace));
+        // Other nodes have all of it.
+        let Some(pace) = part else { return Some((of, now + limits::CLUSTER_LOOK)) };
+        Some((of, empty(&count.rates[of], pace, now)?))
+    })
 }
 
 /// When one may be taken, where none may now.
@@ -207,6 +214,7 @@ pub(in crate::shard) fn site_state<R: Runtime>(shard: &Shard<R>, hop: &Hop) -> S
     let limit = line(Key::ConnectionLimit)
         .map(|words| if set(&words) { words } else { overruled() })
         .unwrap_or_else(|| format!("delivery.connections_per_destination = {}", policy.connections).into());
+    let limit = of_nodes(&count, policy.connections, limit);
     let destinations = shard.outbound.destinations.borrow();
     let ready = key.map_or(0, |key| destinations.ready(key, shard.seconds()));
     drop(destinations);
@@ -215,7 +223,7 @@ pub(in crate::shard) fn site_state<R: Runtime>(shard: &Shard<R>, hop: &Hop) -> S
         route: hop.route().to_owned(),
         hosts: hop.hosts.iter().map(|host| host_name(host, hop.is_of_dns())).collect(),
         used: count.used(),
-        most: if policy.adaptive { count.most(policy.connections) } else { policy.connections },
+        most: most_on_node(&count, &policy),
         limit: Limit { most: policy.connections, words: limit },
         window_rate: window_rate(&count, &policy),
         rates: EachRate::of(|of| policy.rates[of].and_then(|_| line(of.key()))),
@@ -223,6 +231,19 @@ pub(in crate::shard) fn site_state<R: Runtime>(shard: &Shard<R>, hop: &Hop) -> S
         closed: known.as_ref().and_then(|(key, site)| closed(shard, *key, site)),
         providers: providers(shard, hop, &policy, &said),
     }
+}
+
+/// What says so, and how much of it this node has where other nodes share it.
+fn of_nodes(count: &ConnectionCount, most: usize, words: Box<str>) -> Box<str> {
+    match count.on_node(most) {
+        part if part < most => format!("{words}, of which this node has {part} in its cluster").into(),
+        _ => words,
+    }
+}
+
+fn most_on_node(count: &ConnectionCount, policy: &SitePolicy) -> usize {
+    let most = count.on_node(policy.connections);
+    if policy.adaptive { count.most(most) } else { most }
 }
 
 fn window_rate(count: &ConnectionCount, policy: &Arc<SitePolicy>) -> Option<f64> {

@@ -97,6 +97,89 @@ impl Replies {
     }
 }
 
+/// What is answered, where it is looked into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// A number.
+    Number(i64),
+    /// A text; None: there is none.
+    Text(Option<Vec<u8>>),
+    /// Several.
+    List(Vec<Reply>),
+    /// It is refused, in the server's words.
+    Refused(String),
+}
+
+impl Reply {
+    /// The numbers of a list of nothing else.
+    pub fn numbers(&self) -> Option<Vec<i64>> {
+        let Reply::List(list) = self else { return None };
+        let number = |one: &Reply| if let Reply::Number(number) = one { Some(*number) } else { None };
+        list.iter().map(number).collect()
+    }
+
+    /// A text in UTF-8.
+    pub fn text(&self) -> Option<&str> {
+        let Reply::Text(Some(text)) = self else { return None };
+        std::str::from_utf8(text).ok()
+    }
+}
+
+/// So many replies, and what is behind them; `Ok(None)`: they are not whole yet.
+pub fn replies(bytes: &[u8], wanted: usize) -> io::Result<Option<Vec<Reply>>> {
+    let (mut rest, mut all) = (bytes, Vec::new());
+    for _ in 0..wanted {
+        match reply(rest, limits::CLUSTER_DEPTH)? {
+            Some((one, behind)) => {
+                all.push(one);
+                rest = behind;
+            }
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(all))
+}
+
+fn reply(bytes: &[u8], depth: usize) -> io::Result<Option<(Reply, &[u8])>> {
+    let strange = || io::Error::other("it does not speak the protocol of Redis");
+    let Some(end) = memchr::memchr(b'\n', bytes) else {
+        return if bytes.len() > limits::STREAM_LINE_MAX { Err(strange()) } else { Ok(None) };
+    };
+    let (line, mut rest) = (bytes[..end].trim_ascii_end(), &bytes[end + 1..]);
+    let (kind, words) = line.split_first().ok_or_else(strange)?;
+    let number = || std::str::from_utf8(words).ok()?.parse::<i64>().ok();
+    let one = match kind {
+        b'+' => Reply::Text(Some(words.to_vec())),
+        b'-' => Reply::Refused(String::from_utf8_lossy(words).into_owned()),
+        b':' => Reply::Number(number().ok_or_else(strange)?),
+        b'$' => match usize::try_from(number().ok_or_else(strange)?) {
+            Err(_) => Reply::Text(None),
+            Ok(length) if length > limits::CLUSTER_ANSWER_MAX => return Err(strange()),
+            Ok(length) if rest.len() < length + 2 => return Ok(None),
+            Ok(length) => {
+                let text = rest[..length].to_vec();
+                rest = &rest[length + 2..];
+                Reply::Text(Some(text))
+            }
+        },
+        b'*' => {
+            let count = usize::try_from(number().ok_or_else(strange)?).unwrap_or(0);
+            if depth == 0 || count > limits::CLUSTER_ANSWER_MAX {
+                return Err(strange());
+            }
+            let mut list = Vec::new();
+            for _ in 0..count {
+                let Some((one, behind)) = reply(rest, depth - 1)? else { return Ok(None) };
+                list.push(one);
+                rest = behind;
+            }
+            Reply::List(list)
+        }
+        _ => return Err(strange()),
+    };
+    Ok(Some((one, rest)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +208,21 @@ mod tests {
             assert!(Replies::new(1).take(bad).is_err());
         }
         assert!(Replies::new(1).take(&vec![b'+'; 2 * limits::STREAM_LINE_MAX]).is_err());
+    }
+
+    #[test]
+    fn answers_are_looked_into_wherever_they_are_cut() {
+        let whole = b"*3\r\n:5\r\n$2\r\nab\r\n*2\r\n:-1\r\n$-1\r\n-NOSCRIPT No\r\n";
+        for cut in 0..whole.len() {
+            assert_eq!(replies(&whole[..cut], 2).unwrap(), None, "{cut}");
+        }
+        let all = replies(whole, 2).unwrap().expect("two");
+        let inner = Reply::List(vec![Reply::Number(-1), Reply::Text(None)]);
+        assert_eq!(all[0], Reply::List(vec![Reply::Number(5), Reply::Text(Some(b"ab".to_vec())), inner]));
+        assert_eq!(all[1], Reply::Refused("NOSCRIPT No".to_owned()));
+        for bad in [&b"HTTP/1.1\r\n"[..], b"$9999999999\r\n", b"*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n", b"\r\n"] {
+            assert!(replies(bad, 1).is_err());
+        }
     }
 
     #[test]

@@ -1,0 +1,181 @@
+//! Limits that are shared with other nodes: a thread that looks at what is used of each, and one that asks the server.
+//!
+//! Nothing that is slow, full or gone there holds up more than the second of these: leases end by the clock of the first, and what a node may use then
+//! is its share. What is asked for is decided in `policy::cluster`.
+
+mod link;
+mod words;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+
+use crate::config::ClusterConfig;
+use crate::control::health::Health;
+use crate::control::notices::Concern;
+use crate::control::say::say;
+use crate::control::setup::Setup;
+use crate::control::thread::{Turn, Worker};
+use crate::limits;
+use crate::observe::diagnostics::Level;
+use crate::policy::cluster::ledger::Ledger;
+use crate::shard::cluster::ClusterNews;
+use crate::shard::mesh::Mesh;
+use crate::time::Instant;
+use link::{Answered, Job, Link, now};
+
+/// Starts them, where the node is in a cluster.
+pub(super) fn start(setup: &Setup) -> io::Result<Option<Worker>> {
+    let (Some(config), Some(settings)) = (setup.cluster.clone(), setup.webhooks.clone()) else {
+        return Ok(None);
+    };
+    let (jobs, todo) = sync_channel(1);
+    let (done, answers) = sync_channel(limits::CLUSTER_BATCHES + 1);
+    let mut node = ClusterNode {
+        ledger: Ledger::new(config.share),
+        mesh: setup.mesh.clone(),
+        health: setup.health.clone(),
+        jobs,
+        answers,
+        busy: false,
+        here: Instant(0),
+        news: ClusterNews::default(),
+        said: false,
+        config: config.clone(),
+    };
+    let link = Link::new(config, (setup.node, setup.hostname.clone()), settings);
+    Worker::start("relevo-cluster", move |turn| {
+        let asker = Worker::start("relevo-leases", move |turn| link.run(&todo, &done, turn));
+        match asker {
+            Ok(asker) => {
+                node.run(turn);
+                drop(node);
+                asker.stop(limits::CLUSTER_TIME);
+            }
+            Err(error) => {
+                say(Level::Error, format_args!("no limit is shared: its thread does not start: {error}"));
+                while !turn.is_over() {
+                    turn.pause(limits::CLUSTER_AGAIN);
+                }
+            }
+        }
+    })
+    .map(Some)
+}
+
+/// This node's part.
+struct ClusterNode {
+    config: ClusterConfig,
+    ledger: Ledger,
+    mesh: Arc<Mesh>,
+    health: Arc<Health>,
+    jobs: SyncSender<Job>,
+    answers: Receiver<Answered>,
+    /// Something was asked that is not answered yet.
+    busy: bool,
+    /// When it is next said that the node is there.
+    here: Instant,
+    news: ClusterNews,
+    /// Its trouble was said.
+    said: bool,
+}
+
+impl ClusterNode {
+    fn run(&mut self, turn: &Turn) {
+        while !turn.is_over() {
+            self.hear();
+            self.look(now());
+            self.ask(now());
+            self.tell(now());
+            turn.pause(limits::CLUSTER_ROUND);
+        }
+    }
+
+    /// Takes what was answered.
+    fn hear(&mut self) {
+        loop {
+            match self.answers.try_recv() {
+                Ok(Answered::Leases(asks, sent, Ok((grace, grants)))) => {
+                    self.news.commands[0] += 1;
+                    self.ledger.answer(&asks, (grace, &grants), (sent, now()));
+                    self.well();
+                }
+                Ok(Answered::Nodes(Ok(nodes))) => {
+                    self.news.commands[0] += 1;
+                    self.ledger.nodes(nodes.len());
+                    self.news.nodes = nodes;
+                }
+                Ok(Answered::Leases(.., Err(why)) | Answered::Nodes(Err(why))) => {
+                    self.news.commands[1] += 1;
+                    self.news.trouble = Some(why);
+                    self.ledger.fails(now());
+                }
+                Ok(Answered::All) => self.busy = false,
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn well(&mut self) {
+        self.news.trouble = None;
+        if std::mem::take(&mut self.said) {
+            say(
+                Level::Info,
+                format_args!("{} is asked again: limits are leased", words::place(&self.config)),
+            );
+        }
+    }
+
+    /// Looks at what is used, and says what may be.
+    fn look(&mut self, now: Instant) {
+        let ClusterNode { ledger, mesh, .. } = self;
+        let Some(desk) = mesh.cluster.desk() else { return };
+        desk.cut_off(ledger.is_cut_off(now));
+        let mut wake = |count: &_| {
+            mesh.widened(count);
+            // Whoever has a connection for nothing gives it back, if there are too many.
+            mesh.ask_for_connection(usize::MAX, count);
+        };
+        desk.look(now, &mut |key, limit, reading| ledger.observe(key, limit, reading, now), &mut wake);
+    }
+
+    /// Asks for what is due, unless an answer is still waited for.
+    fn ask(&mut self, now: Instant) {
+        let Some(desk) = self.mesh.cluster.desk() else { return };
+        if self.busy {
+            return;
+        }
+        let used = desk.used();
+        let mut batches = Vec::new();
+        while batches.len() < limits::CLUSTER_BATCHES {
+            let batch = self.ledger.ask(now, |key| used.get(key).copied().unwrap_or(0));
+            if batch.is_empty() {
+                break;
+            }
+            batches.push(batch);
+        }
+        let here = now >= self.here;
+        if batches.is_empty() && !here {
+            return;
+        }
+        if self.jobs.try_send(Job { batches, here }).is_ok() {
+            self.busy = true;
+            if here {
+                self.here = now + limits::CLUSTER_HERE;
+            }
+        }
+    }
+
+    fn tell(&mut self, now: Instant) {
+        self.news.standing = self.ledger.standing(now);
+        let trouble = self.news.trouble.clone().filter(|_| self.ledger.is_silent(now));
+        let words = trouble.map(|why| words::trouble(&self.config, &why, self.news.standing));
+        if let Some(words) = words.iter().find(|_| !std::mem::replace(&mut self.said, true)) {
+            say(Level::Warning, format_args!("{words}"));
+        }
+        self.health.notices.stand(Concern::Cluster, words.into_iter().collect());
+        if let Some(desk) = self.mesh.cluster.desk() {
+            desk.tell(self.news.clone());
+        }
+    }
+}

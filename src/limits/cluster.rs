@@ -1,0 +1,53 @@
+//! Limits that several nodes share.
+
+use std::time::Duration;
+
+/// How long a lease lasts: so long nodes go on when nobody can be asked, and so long the part of a node that died is nobody's.
+pub const CLUSTER_LEASE: Duration = Duration::from_secs(15);
+/// A lease ends here so much earlier than there: clocks do not run alike.
+pub const CLUSTER_MARGIN: Duration = Duration::from_millis(100);
+/// How often it is seen whether a lease is to be asked for: what is new waits so long for more than it begins with.
+pub const CLUSTER_ROUND: Duration = Duration::from_millis(500);
+/// A lease is asked for anew after this where it is not what the node should have.
+pub const CLUSTER_SOON: Duration = Duration::from_secs(1);
+/// And after this where it is: what another node begins to want it has so much later at the latest.
+pub const CLUSTER_RENEW: Duration = Duration::from_secs(5);
+/// How long after a failure it is tried again.
+pub const CLUSTER_AGAIN: Duration = Duration::from_secs(1);
+/// So long after the last answer nobody is waited for: what has no lease has the node's share.
+pub const CLUSTER_SILENCE: Duration = Duration::from_secs(2);
+/// How long one batch may take.
+pub const CLUSTER_TIME: Duration = Duration::from_secs(2);
+/// Keys of a batch: it is worked on in a millisecond or two, and whoever else asks waits no longer.
+pub const CLUSTER_BATCH: usize = 256;
+/// Batches of a round. What is beyond is asked for in the next; until then it has what it begins with.
+pub const CLUSTER_BATCHES: usize = 16;
+/// Limits that are leased at one time; of others a node has its share.
+pub const CLUSTER_KEYS_MAX: usize = 50_000;
+/// Bytes of a key.
+pub const CLUSTER_KEY_MAX: usize = 256;
+/// A rate is leased in so many parts.
+pub const CLUSTER_PARTS: u64 = 10_000;
+/// A key that is new begins with one part in so many of the node's share, until that is answered.
+pub const CLUSTER_START: u64 = 10;
+/// A site whose rate is bounded by a lease looks again after this: the lease may be larger by then.
+pub const CLUSTER_LOOK: Duration = Duration::from_millis(250);
+/// A node is leased one part in so many more than it used last, where others want the rest.
+pub const CLUSTER_SPARE: u64 = 32;
+/// Who had his turn of what is too small for all leaves it to others for so long.
+pub const CLUSTER_REST: Duration = Duration::from_secs(3);
+/// Bytes that are answered to a batch.
+pub const CLUSTER_ANSWER_MAX: usize = 1024 * 1024;
+/// Lists in lists of it.
+pub const CLUSTER_DEPTH: usize = 4;
+/// How often a node says that it is there.
+pub const CLUSTER_HERE: Duration = Duration::from_secs(5);
+/// Nodes that are told of.
+pub const CLUSTER_NODES_MAX: usize = 1_024;
+/// Bytes of a cluster's name.
+pub const CLUSTER_NAME_MAX: usize = 64;
+
+const _: () = assert!(
+    CLUSTER_RENEW.as_millis() * 3 <= CLUSTER_LEASE.as_millis(),
+    "two may fail before a lease has ended"
+);

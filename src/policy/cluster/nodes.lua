@@ -1,0 +1,28 @@
+-- KEYS: a hash of nodes, and that of leases. ARGV: the node, milliseconds after which one that said nothing is gone, its words (none: it leaves), and
+-- where the look through the leases goes on for those that nobody has any more.
+-- Answers where that goes on, then of those nodes that are there number and words in turn.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if ARGV[3] == '' then redis.call('HDEL', KEYS[1], ARGV[1]) else
+  redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f %s', now, ARGV[3]))
+end
+-- Nobody gets more than he had for as long as a lease lasts since leases were forgotten: that begins as soon as a node comes.
+if redis.call('HEXISTS', KEYS[2], '=') == 0 then redis.call('HSET', KEYS[2], '=', string.format('%.0f', now)) end
+local all, answer, gone = redis.call('HGETALL', KEYS[1]), {}, {}
+for at = 1, #all, 2 do
+  local said, words = string.match(all[at + 1], '^(%d+) (.*)$')
+  if said and tonumber(said) + tonumber(ARGV[2]) > now then
+    answer[#answer + 1], answer[#answer + 2] = all[at], words
+  elseif #gone < 1000 and (not said or tonumber(said) + 86400000 < now) then
+    gone[#gone + 1] = all[at]
+  end
+end
+if #gone > 0 then redis.call('HDEL', KEYS[1], unpack(gone)) end
+local looked, dead = redis.call('HSCAN', KEYS[2], ARGV[4], 'COUNT', '200'), {}
+for at = 1, #looked[2], 2 do
+  local alive = looked[2][at] == '='
+  for ends in string.gmatch(looked[2][at + 1], '(%d+);') do alive = alive or tonumber(ends) > now end
+  if not alive and #dead < 1000 then dead[#dead + 1] = looked[2][at] end
+end
+if #dead > 0 then redis.call('HDEL', KEYS[2], unpack(dead)) end
+return {looked[1], answer}

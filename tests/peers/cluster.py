@@ -1,0 +1,238 @@
+"""Relays that share limits through a Redis, counted by the hop: `cluster.py STORY BINARY`. Called by tests/peers.rs."""
+import atexit
+import os
+import shutil
+import signal
+import smtplib
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from ports import free_port
+from relay import Relay
+from sink import Sink
+
+BINARY = os.path.abspath(sys.argv[2])
+TEXT = b"Subject: hello\r\n\r\nA line.\r\n"
+# Of src/limits/cluster.rs: how long a lease lasts, and so how long nobody gets what he had not after the server forgot.
+LEASE = 15
+
+
+class Redis:
+    """Debian's server, which keeps nothing."""
+
+    def __init__(self, *more):
+        self.port, self.directory, self.more = free_port(), tempfile.mkdtemp(prefix="relevo-redis-"), more
+        self.start()
+
+    def start(self):
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.directory, "--save", "", "--appendonly", "no", *self.more]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # A story that fails must not leave it behind.
+        atexit.register(self.process.kill)
+        self.began = time.monotonic()
+        end = time.monotonic() + 20
+        while self.ask("PING") != "PONG":
+            assert time.monotonic() < end, "redis does not start"
+            time.sleep(0.05)
+
+    def ask(self, *words):
+        command = ["redis-cli", "-p", str(self.port), "-a", "sesame", "--no-auth-warning", "--raw", *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.strip()
+
+    def pause(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        self.kill()
+        shutil.rmtree(self.directory)
+
+
+class Counting(Sink):
+    """When each message ended, and how many connections there were at the most since that was asked last."""
+
+    def __init__(self):
+        self.ends = []
+        super().__init__(self.count)
+
+    def count(self, point, data):
+        if point == "dot":
+            self.ends.append(time.monotonic())
+
+    def most(self):
+        with self.lock:
+            most, self.most_open = self.most_open, self.open
+        return most
+
+    def since(self, begun, until=None):
+        return [end for end in list(self.ends) if end >= begun and (until is None or end < until)]
+
+    def most_in_a_second(self, begun, until=None):
+        ends, most, first = sorted(self.since(begun, until)), 0, 0
+        for last, end in enumerate(ends):
+            while ends[first] <= end - 1:
+                first += 1
+            most = max(most, last - first + 1)
+        return most
+
+
+def relays(redis, sink, many, shaping, share):
+    """Relays of one cluster, that say who they are by a password of a file."""
+    directory = tempfile.mkdtemp(prefix="relevo-test-")
+    for name, text in (("shaping.toml", shaping), ("password", "sesame\n")):
+        with open(f"{directory}/{name}", "w") as file:
+            file.write(text)
+        os.chmod(f"{directory}/{name}", 0o600)
+    more = (
+        f'[cluster]\nredis = "redis://127.0.0.1:{redis.port}"\npassword_file = "{directory}/password"\nshare = {share}\n'
+        f'[shaping]\ndefaults = false\nfiles = ["{directory}/shaping.toml"]\n[retry]\nfirst = "1s"\nmax = "1s"\n'
+    )
+    return [Relay(BINARY, sink, more) for _ in range(many)]
+
+
+class Senders:
+    """Bring mail to each of these relays, as much as they take, and keep it waiting."""
+
+    def __init__(self, relays, each):
+        self.threads = [threading.Thread(target=self.send, args=(relay, each), daemon=True) for relay in relays]
+        for thread in self.threads:
+            thread.start()
+
+    def send(self, relay, each):
+        try:
+            client = relay.client()
+            for number in range(each):
+                client.sendmail("a@b.example", [f"r{number}@a.example"], TEXT)
+            client.quit()
+        except (OSError, smtplib.SMTPException):
+            # The story is over.
+            pass
+
+
+def metric(relay, line):
+    with urllib.request.urlopen(f"http://127.0.0.1:{relay.http}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    found = [float(one.rsplit(" ", 1)[1]) for one in text.splitlines() if one.startswith(line)]
+    assert found, (line, text)
+    return sum(found)
+
+
+def until(is_so, words, seconds=30):
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, words
+        time.sleep(0.1)
+
+
+def settled(redis):
+    """Nobody knows what was leased before the server began."""
+    time.sleep(max(0, redis.began + LEASE + 2 - time.monotonic()))
+
+
+def three_relays_share_a_rate():
+    """All have mail: together they send at the rate, and never faster. One alone has all of it; the others that come have their parts of it."""
+    redis, sink = Redis("--requirepass", "sesame"), Counting()
+    nodes = relays(redis, sink, 3, '[default]\nmax_message_rate = "30/s"\nconnection_limit = 6\n', 0.33)
+    settled(redis)
+    until(lambda: metric(nodes[0], "relevo_cluster_nodes") == 3, "they know of each other")
+    Senders(nodes[:1], 1_200)
+    begun = time.monotonic() + 4
+    time.sleep(12)
+    alone = len(sink.since(begun, begun + 8)) / 8
+    assert alone >= 28, f"{alone} a second of 30"
+    sink.most()
+    Senders(nodes[1:], 900)
+    # Who had all hears of the others when he renews his lease.
+    time.sleep(14)
+    begun = time.monotonic()
+    sink.most()
+    time.sleep(10)
+    together, most, connections = len(sink.since(begun, begun + 10)) / 10, sink.most_in_a_second(begun), sink.most()
+    # What each has more at once, and what Python's threads are late by.
+    print(f"{alone} a second alone, {together} together, at most {most} in a second over {connections} connections")
+    assert together >= 28 and most <= 36, (together, most)
+    assert connections <= 6, connections
+    of_redis = int([line for line in redis.ask("INFO", "stats").splitlines() if line.startswith("total_commands_processed")][0].split(":")[1])
+    print(f"{of_redis / (time.monotonic() - redis.began) / 3} commands a second and node")
+    for node in nodes:
+        node.stop()
+    redis.stop()
+
+
+def a_server_that_fails_holds_up_no_mail():
+    """It stands still, is full, and is started again with nothing: mail goes on, by leases and then by shares, which is said; nothing is exceeded."""
+    redis, sink = Redis("--requirepass", "sesame"), Counting()
+    nodes = relays(redis, sink, 2, '[default]\nmax_message_rate = "30/s"\nconnection_limit = 6\n', 0.25)
+    settled(redis)
+    Senders(nodes, 1_500)
+    time.sleep(5)
+    redis.pause()
+    begun = time.monotonic()
+    time.sleep(LEASE - 3)
+    by_leases = len(sink.since(begun, begun + LEASE - 3)) / (LEASE - 3)
+    assert by_leases >= 27, f"{by_leases} a second by leases"
+    assert all(node.told("cluster relays", "cannot be asked", seconds=10) for node in nodes), nodes[0].words
+    time.sleep(8)
+    begun = time.monotonic()
+    time.sleep(5)
+    by_shares = len(sink.since(begun, begun + 5)) / 5
+    assert 11 <= by_shares <= 17, f"{by_shares} a second by shares of 7.5 each"
+    assert metric(nodes[0], 'relevo_cluster_limits{held="share"}') == 2, "rate and connections"
+    redis.go_on()
+    assert all(node.told("is asked again", seconds=10) for node in nodes), nodes[0].words
+    time.sleep(8)
+    begun = time.monotonic()
+    time.sleep(5)
+    again = len(sink.since(begun, begun + 5)) / 5
+    assert again >= 27, f"{again} a second again"
+    # Full.
+    redis.ask("CONFIG", "SET", "maxmemory", "1")
+    until(lambda: metric(nodes[0], 'relevo_cluster_questions_total{result="failed"}') > 10 or nodes[0].told("OOM", seconds=1), "it is full", 15)
+    redis.ask("CONFIG", "SET", "maxmemory", "0")
+    time.sleep(3)
+    # Gone, and back with nothing: who had something has it again.
+    begun = time.monotonic()
+    redis.kill()
+    time.sleep(2)
+    redis.start()
+    time.sleep(LEASE + 5)
+    most = sink.most_in_a_second(begun)
+    print(f"{by_leases} by leases, {by_shares} by shares, {again} again, at most {most} in a second while it forgot")
+    assert most <= 36, most
+    assert sink.most() <= 6
+    for node in nodes:
+        node.kill()
+    redis.stop()
+
+
+def what_is_too_small_for_all_goes_round():
+    """One connection, two nodes: there is never another, and both send."""
+    redis, sink = Redis("--requirepass", "sesame"), Counting()
+    nodes = relays(redis, sink, 2, "[default]\nconnection_limit = 1\nmax_deliveries_per_connection = 20\n", 0.5)
+    settled(redis)
+    Senders(nodes, 3_000)
+    end = time.monotonic() + 60
+    delivered = [0, 0]
+    while min(delivered) < 20:
+        delivered = [metric(node, 'relevo_recipients_delivered_total') for node in nodes]
+        assert time.monotonic() < end, delivered
+        time.sleep(1)
+    assert sink.most() <= 1
+    for node in nodes:
+        node.kill()
+    redis.stop()
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]]()
