@@ -74,7 +74,7 @@ fn url(words: &str) -> Result<(RedisUrl, Option<Login>), Wrong> {
     let (user, password) = (decoded(user).ok_or_else(wrong)?, decoded(password).ok_or_else(wrong)?);
     let password = Password::of_file(password.into_bytes()).map_err(|bad| {
         Wrong::act(
-            &format!("its password cannot be used: {bad}"),
+            format!("its password cannot be used: {bad}"),
             "write it into a file, and name that in password_file",
         )
     })?;

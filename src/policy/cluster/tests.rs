@@ -11,6 +11,9 @@ use crate::time::Instant;
 
 const MS: u64 = 1_000_000;
 
+/// An answer: when it comes, when it was asked, what, and for how long nobody gets more.
+type Coming = (u64, u64, Vec<Ask>, u64, Vec<Grant>);
+
 /// A node, and what it would use of each limit if it were let.
 struct Node {
     ledger: Ledger,
@@ -18,7 +21,7 @@ struct Node {
     used: HashMap<usize, u64>,
     taken: HashMap<usize, Instant>,
     /// Answers that are on their way, and when they come.
-    coming: Vec<(u64, u64, Vec<Ask>, u64, Vec<Grant>)>,
+    coming: Vec<Coming>,
 }
 
 /// Nodes, limits, and the store between them.
