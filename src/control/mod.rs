@@ -36,7 +36,7 @@ pub(crate) mod notices;
 mod page;
 mod say;
 mod reader;
-mod redis;
+pub mod redis;
 mod room;
 mod search;
 mod service;
