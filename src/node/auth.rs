@@ -27,8 +27,8 @@ fn salt(logins: &mut Logins, config: &Config) -> io::Result<()> {
 }
 
 /// The same, of accounts that are read by themselves.
-pub(super) fn salted(mut logins: Logins, config: &Config) -> Result<Logins, ConfigError> {
-    salt(&mut logins, config).map_err(|error| told(config, &error))?;
+pub(super) fn salted(mut logins: Logins, config: &Config) -> Result<Logins, Box<ConfigError>> {
+    salt(&mut logins, config).map_err(|error| Box::new(told(config, &error)))?;
     Ok(logins)
 }
 

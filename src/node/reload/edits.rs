@@ -14,6 +14,7 @@ use crate::node::{auth, files, tokens};
 use crate::policy::accounts::{self, Accounts, AccountsError};
 use crate::policy::tokens::edit::NoEdit;
 use crate::policy::tokens::{Tokens, TokensError};
+use crate::runtime::files::read_whole;
 use crate::runtime::replace::{self, Unchanged};
 
 /// The right to change them.
@@ -101,7 +102,7 @@ impl Edits for Reloader {
 /// Why accounts that are in the file are not in force.
 enum NotLoggedIn {
     Accounts(AccountsError),
-    Configuration(ConfigError),
+    Configuration(Box<ConfigError>),
 }
 
 impl fmt::Display for NotLoggedIn {
@@ -127,10 +128,10 @@ fn log_in_by(
     let live = state.live.with_accounts(Arc::new(logins));
     let live = live.after(&state.live, state.last + 1, (by, &["auth"]));
     let done = reloader.put_in_force(state, Arc::new(live));
-    done.map_err(|why| NotLoggedIn::Configuration(why.told(&config)))
+    done.map_err(|why| NotLoggedIn::Configuration(Box::new(why.told(&config))))
 }
 
 /// Whether a file has this text.
 fn says(path: &Path, text: &str) -> bool {
-    std::fs::read(path).is_ok_and(|there| there == text.as_bytes())
+    read_whole(path, limits::TOKENS_FILE_MAX).is_ok_and(|there| there == text.as_bytes())
 }
