@@ -197,7 +197,7 @@ fn limits_of_process(config: &Config, cores: &[usize], found: &mut Findings) {
     if let Err(refusal) = probe::check_files() {
         found.errors.push(places.remark("", refusal.problem, refusal.fix));
     } else {
-        match node::fitting(config, config.shard_count(cores.len())) {
+        match node::room::fitting(config, config.shard_count(cores.len())) {
             Ok((_, Some(words))) => found.warnings.push(config.places.told("", &words)),
             Ok((_, None)) => {}
             Err(few) => found.errors.push(config.places.told("node.data_dir", &few.to_string())),

@@ -55,7 +55,6 @@ mod verp;
 mod webhook;
 
 use engine::{Engine, choose};
-use error::FewFiles;
 pub use error::StartError;
 use files::{Filled, Known};
 use handover::Predecessor;
@@ -427,23 +426,11 @@ fn judge(config: &Config, shards: usize, cores: &[usize]) -> Result<Engine, Star
 
 /// What holds for each shard, as far as there are open files for it.
 fn fitted(config: &Config, shards: usize) -> Result<Vec<Particulars>, StartError> {
-    let (particulars, words) = fitting(config, shards)?;
+    let (particulars, words) = room::fitting(config, shards)?;
     if let Some(words) = words {
         say(Level::Warning, format_args!("{words}"));
     }
     Ok(particulars)
-}
-
-/// The same, with words about what had to be made smaller.
-pub(crate) fn fitting(
-    config: &Config,
-    shards: usize,
-) -> Result<(Vec<Particulars>, Option<String>), FewFiles> {
-    let allowed = room::files_allowed();
-    let shares = room::share(&config.node.data_dir, (shards, config.listeners.len()), allowed)?;
-    let mut particulars = config.particulars(shards);
-    let words = room::fit(&mut particulars, shares, allowed);
-    Ok((particulars, words))
 }
 
 /// What shards share, and what may wait between them.

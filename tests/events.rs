@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use relevo::id::MessageId;
 use relevo::names::ends::End;
 use relevo::observe::event::{
-    Admin, Arrival, Attempt, CameBack, Change, Encoder, Event, Kind, ListChange, Listed, Mail, Notice,
-    QuotaUse, Rejected, Suspended,
+    Admin, Arrival, Attempt, CameBack, Change, Edit, Edited, Encoder, Event, Kind, ListChange, Listed, Mail,
+    Notice, QuotaUse, Rejected, Suspended,
 };
 use relevo::observe::journaled::Readers;
 use relevo::time::UnixMillis;
@@ -31,6 +31,10 @@ const NAMES: [(&str, &str); 8] = [
     ("send_at", "2026-12-01T08:00:00Z"),
     ("metadata", "{\"a\": [1]}"),
 ];
+
+fn edited(edited: Edited) -> Notice<'static> {
+    Notice::Admin(Admin::Edit(Edit { edited, by: "token ops", filter: "name=shop role=read" }))
+}
 
 fn bare() -> Mail<'static> {
     Mail::new(ID, b"", (0, &RECIPIENTS[..1]))
@@ -175,6 +179,11 @@ fn of_others() -> Vec<Notice<'static>> {
         Notice::Admin(Admin::Delisted(blocked)),
         Notice::Admin(Admin::Quota(quota)),
         Notice::Admin(Admin::Upgrade { by: "token ops" }),
+        edited(Edited::AddToken),
+        edited(Edited::RemoveToken),
+        edited(Edited::AddAccount),
+        edited(Edited::SetPassword),
+        edited(Edited::RemoveAccount),
         Notice::Admin(Admin::Reload { by: "user 0", changed: &["retry.first", "log"] }),
     ]
 }

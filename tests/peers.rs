@@ -108,6 +108,13 @@ stories!("http_api.py", None;
     without_a_socket_http_answers,
 );
 
+stories!("files_api.py", None;
+    tokens_come_and_go_at_once,
+    the_log_is_asked_page_by_page,
+    what_holds_and_what_is_on_disk_is_told,
+    accounts_come_and_go_at_once,
+);
+
 stories!("openapi.py", None;
     the_document_says_what_is_answered,
 );

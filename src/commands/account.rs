@@ -4,11 +4,11 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use relevo::control::api::shape::accounts::{AccountEntry, AccountRights};
 use relevo::limits;
-use relevo::policy::accounts::edit::{self, NewAccount, RightValue};
-use relevo::policy::accounts::{self, Accounts, Rights};
+use relevo::policy::accounts::edit::{self, NewAccount};
+use relevo::policy::accounts::{self, Accounts};
 use relevo::runtime::process;
-use serde::Serialize;
 
 use super::edited;
 use super::output::{Failure, say};
@@ -129,109 +129,63 @@ fn add(arguments: Add) -> Result<(), Failure> {
     let scram =
         iterations.map(|iterations| accounts::verifier(&password, process::random_bytes(), iterations));
     let text = |error: accounts::PasswordError| error.to_string();
-    let one = |key, value: Option<String>| value.map(|value| (key, RightValue::Text(value)));
-    let list = |key, all: Vec<String>| (!all.is_empty()).then_some((key, RightValue::List(all)));
-    let rights = [
-        one("tenant", arguments.tenant),
-        one("pool", arguments.pool),
-        list("senders", arguments.senders),
-        list("recipients", arguments.recipients),
-        list("networks", arguments.networks),
-        arguments.connections_max.map(|most| ("connections_max", RightValue::Number(most))),
-        one("rate", arguments.rate),
-        one("recipients_rate", arguments.recipients_rate),
-        list("quota", arguments.quotas),
-    ];
+    let rights = AccountRights {
+        tenant: arguments.tenant,
+        pool: arguments.pool,
+        senders: arguments.senders,
+        recipients: arguments.recipients,
+        networks: arguments.networks,
+        connections_max: arguments.connections_max,
+        rate: arguments.rate,
+        recipients_rate: arguments.recipients_rate,
+        quota: arguments.quotas,
+    };
     let account = NewAccount {
         name: arguments.name,
         password: hash.transpose().map_err(text)?,
         scram: scram.transpose().map_err(text)?,
-        rights: rights.into_iter().flatten().collect(),
+        rights: rights.values(),
     };
     edited::change(&path, limits::ACCOUNTS_FILE_MAX, |text| edit::add(text, &account))?;
     say!("{}: {} is added; `relevo reload` puts it in force", path.display(), account.name);
     Ok(())
 }
 
-/// One account, as it is listed.
-#[derive(Serialize)]
-struct Listed<'a> {
-    name: &'a str,
-    password: bool,
-    scram: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tenant: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pool: Option<&'a str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    networks: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    senders: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    recipients: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    connections_max: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rate: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    recipients_rate: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    quota: Vec<String>,
-}
-
 fn list(place: &Place, json: bool) -> Result<(), Failure> {
     let path = place.path()?;
     let all = edited::read(&path, limits::ACCOUNTS_FILE_MAX, Accounts::parse)?;
-    let none = Rights::default();
-    for (name, [password, scram]) in all.names() {
-        let own = all.own(name).unwrap_or(&none);
-        let many = |count: usize| (count > 0).then_some(count);
-        let listed = Listed {
-            name,
-            password,
-            scram,
-            tenant: own.tenant.as_deref(),
-            pool: own.pool.as_ref().map(|(pool, _)| &**pool),
-            networks: own.networks.iter().map(ToString::to_string).collect(),
-            senders: many(own.senders.len()),
-            recipients: many(own.recipients.len()),
-            connections_max: own.connections_max,
-            rate: own.rate.map(|rate| rate.to_string()),
-            recipients_rate: own.recipients_rate.map(|rate| rate.to_string()),
-            quota: own.quota.each().map(|(period, most)| format!("{most}/{}", period.unit())).collect(),
-        };
+    for (name, how) in all.names() {
+        let listed = AccountEntry::of(name, how, all.own(name));
         match json {
             true => say!("{}", serde_json::to_string(&listed).map_err(|error| error.to_string())?),
-            false => say!("{}", listed.line()),
+            false => say!("{}", line(&listed)),
         }
     }
     Ok(())
 }
 
-impl Listed<'_> {
-    fn line(&self) -> String {
-        let by = match (self.password, self.scram) {
-            (true, true) => "password, SCRAM",
-            (false, true) => "SCRAM",
-            _ => "password",
-        };
-        let mut line = format!("{:<24} {by:<15}", self.name);
-        let number = |count: Option<usize>| count.map(|count| count.to_string());
-        let quota = (!self.quota.is_empty()).then(|| self.quota.join(","));
-        let networks = (!self.networks.is_empty()).then(|| self.networks.join(" "));
-        for (what, value) in [
-            ("tenant", self.tenant.map(str::to_owned)),
-            ("pool", self.pool.map(str::to_owned)),
-            ("senders", number(self.senders)),
-            ("recipients", number(self.recipients)),
-            ("from", networks),
-            ("connections", self.connections_max.map(|most| most.to_string())),
-            ("rate", self.rate.clone()),
-            ("recipients_rate", self.recipients_rate.clone()),
-            ("quota", quota),
-        ] {
-            value.iter().for_each(|value| line += &format!(" {what}={value}"));
-        }
-        line.trim_end().to_owned()
+fn line(listed: &AccountEntry) -> String {
+    let by = match (listed.password, listed.scram) {
+        (true, true) => "password, SCRAM",
+        (false, true) => "SCRAM",
+        _ => "password",
+    };
+    let mut line = format!("{:<24} {by:<15}", listed.name);
+    let number = |count: Option<usize>| count.map(|count| count.to_string());
+    let quota = (!listed.quota.is_empty()).then(|| listed.quota.join(","));
+    let networks = (!listed.networks.is_empty()).then(|| listed.networks.join(" "));
+    for (what, value) in [
+        ("tenant", listed.tenant.clone()),
+        ("pool", listed.pool.clone()),
+        ("senders", number(listed.senders)),
+        ("recipients", number(listed.recipients)),
+        ("from", networks),
+        ("connections", listed.connections_max.map(|most| most.to_string())),
+        ("rate", listed.rate.clone()),
+        ("recipients_rate", listed.recipients_rate.clone()),
+        ("quota", quota),
+    ] {
+        value.iter().for_each(|value| line += &format!(" {what}={value}"));
     }
+    line.trim_end().to_owned()
 }

@@ -1,11 +1,11 @@
 //! Files that a command lists and changes, and a reload puts in force: accounts, tokens.
 
 use std::fmt::Display;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use relevo::config::Config;
-use relevo::runtime::{files, replace};
+use relevo::runtime::files;
+use relevo::runtime::replace::{self, Unchanged};
 
 use super::output::{Failure, NO, WRONG_USE};
 
@@ -26,34 +26,16 @@ pub fn path(
     named(config).ok_or_else(|| Failure(WRONG_USE, words()))
 }
 
-/// Why the file is as it was.
-enum Unchanged<E> {
-    File(io::Error),
-    Text,
-    Edit(E),
-}
-
-impl<E> From<io::Error> for Unchanged<E> {
-    fn from(error: io::Error) -> Unchanged<E> {
-        Unchanged::File(error)
-    }
-}
-
 /// Writes the file anew, at most so many bytes, or leaves it as it was.
 pub fn change<E: Display>(
     path: &Path,
     most: u64,
     edit: impl FnOnce(&str) -> Result<String, E>,
 ) -> Result<(), Failure> {
-    let changed = replace::change_whole(path, most, |bytes| {
-        let text = String::from_utf8(bytes).map_err(|_| Unchanged::Text)?;
-        edit(&text).map(String::into_bytes).map_err(Unchanged::Edit)
-    });
-    let words = |words: String| format!("{}: {words}", path.display());
-    changed.map_err(|unchanged| match unchanged {
-        Unchanged::File(error) => Failure(WRONG_USE, words(error.to_string())),
-        Unchanged::Text => Failure(NO, words("it is no UTF-8".to_owned())),
-        Unchanged::Edit(no) => Failure(NO, words(no.to_string())),
+    let changed = replace::change_text(path, most, edit);
+    changed.map(drop).map_err(|unchanged| {
+        let code = if matches!(unchanged, Unchanged::File(_)) { WRONG_USE } else { NO };
+        Failure(code, format!("{}: {unchanged}", path.display()))
     })
 }
 

@@ -1,17 +1,17 @@
 //! `relevo shaping`: what shaping files say, and what is wrong with them. No relay is asked.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use relevo::check::{DEFAULT_PATH, JsonFinding};
 use relevo::config::value::show_duration;
+use relevo::control::api::shape::shaping::ShapingShown;
 use relevo::limits;
 use relevo::node::shaping::{Shaped, read};
-use relevo::shaping::layers::{Effective, EffectiveSetting, Shaping, ShapingQuery};
+use relevo::shaping::layers::{EffectiveSetting, Shaping, ShapingQuery};
 use relevo::shaping::provider::canonical;
 use relevo::shaping::rule::{Rule, Trigger};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::check::load;
 use super::output::{Failure, NO, WRONG_USE, complain, say};
@@ -160,7 +160,7 @@ fn show(shown: &ShowArguments) -> Result<(), Failure> {
     let shaping = usable(shown)?;
     let held = shaping.effective(ShapingQuery { domain, hosts: &hosts, source, beside: &[] });
     if shown.json {
-        say!("{:#}", as_json(&held, domain, &hosts, source));
+        say!("{:#}", json!(ShapingShown::of(&held, domain, &hosts, source)));
         return Ok(());
     }
     let of_source =
@@ -214,41 +214,4 @@ fn cut(text: &str) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
-}
-
-fn as_json(held: &Effective<'_>, domain: &str, hosts: &[String], source: &str) -> Value {
-    let one = |held: &EffectiveSetting<'_>| {
-        let EffectiveSetting { setting, layer } = held;
-        json!({
-            "value": setting.value.to_string(), "file": setting.place.file.display().to_string(),
-            "line": setting.place.line, "section": layer.to_string(), "of_source": layer.of_source,
-        })
-    };
-    let all = |settings: &BTreeMap<_, EffectiveSetting<'_>>| {
-        let named = settings.values().map(|held| (held.setting.key.name().to_owned(), one(held)));
-        Value::Object(named.collect())
-    };
-    let providers: Vec<Value> = held
-        .providers
-        .iter()
-        .map(|provider| json!({ "name": provider.block.name, "limits": all(&provider.limits) }))
-        .collect();
-    let rules: Vec<Value> = held
-        .rules
-        .iter()
-        .map(|(layer, rule)| {
-            json!({
-                "section": layer.to_string(), "file": rule.place.file.display().to_string(), "line": rule.place.line,
-                "regex": rule.patterns.iter().map(|pattern| pattern.written()).collect::<Vec<_>>(),
-                "trigger": rule.trigger.to_string(),
-                "action": rule.actions.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                "duration_s": rule.duration.map(|duration| duration.as_secs()),
-                "class": rule.class.map(|class| class.word()), "permanent": rule.permanent,
-                "fallback_source": rule.fallback_source,
-            })
-        })
-        .collect();
-    json!({
-        "domain": domain, "hosts": hosts, "source": source, "settings": all(&held.settings), "providers": providers, "rules": rules,
-    })
 }

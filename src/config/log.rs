@@ -64,6 +64,12 @@ impl LogConfig {
         }
     }
 
+    /// The file of the first of these that has JSON in it: the one that is asked what became of mail.
+    pub fn first_json(logs: &[LogConfig]) -> Option<&Path> {
+        let is_json = |log: &&LogConfig| log.format == LogFormat::Json && !log.is_nowhere();
+        logs.iter().filter(is_json).find_map(|log| log.path.as_deref())
+    }
+
     /// Whether what is written there is thrown away: then it need not be written.
     pub fn is_nowhere(&self) -> bool {
         self.path.as_deref() == Some(Path::new("/dev/null"))

@@ -20,11 +20,13 @@ mod decisions;
 pub mod erase;
 mod error;
 mod guests;
+pub mod edits;
 mod health;
 pub mod hook;
 mod http;
 pub(crate) mod journal;
 mod log;
+pub mod logged;
 mod metrics;
 pub mod outlet;
 pub mod outward;
@@ -366,6 +368,7 @@ fn maker(
             analytics: counted.as_ref().and_then(|(analytics, _)| analytics.clone()),
             eraser: counted.map(|(_, eraser)| eraser),
             searches: Arc::new(search::Searches::new(data_dir, mesh.lanes())),
+            file_readers: Arc::new(Semaphore::new(limits::FILE_READERS)),
             watchers: Arc::new(Semaphore::new(limits::TRACES_MAX)),
             asker: asker::Asker::new(mesh.clone(), health.clone(), start),
             mesh,

@@ -1,13 +1,17 @@
 //! What may be asked about the configuration of the running node; the node answers.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::access::Access;
 use crate::config::{Blocklists, Config, DnsConfig, SourceConfig, SuppressionConfig};
+use crate::control::api::shape::check::CheckReport;
 use crate::control::api::shape::{ConfigStatus, Reloaded};
+use crate::control::edits::Edits;
 use crate::observe::families::{Family, FamilyInfo};
 use crate::policy::tokens::Tokens;
 use crate::queue::select::{BadFilter, Filter, PlacePredicate};
+use crate::shaping::layers::Shaping;
 
 /// Reloads by what came of them; one that only asked what would change is none.
 pub const RELOADS: FamilyInfo = FamilyInfo {
@@ -51,7 +55,7 @@ pub struct AccessInForce {
 }
 
 /// Whoever reads the configuration again.
-pub trait Reload: Send + Sync {
+pub trait Reload: Edits + Send + Sync {
     /// Reads it, and puts it in force on all shards or changes nothing. Takes as long as files and shards take, within a bound but for a file system
     /// that hangs; another that is asked for meanwhile is refused. `by`: who asks.
     fn reload(&self, dry_run: bool, by: &str) -> Reloaded;
@@ -82,6 +86,15 @@ pub trait Reload: Send + Sync {
 
     /// Who comes on the suppression list by what is in force.
     fn suppression(&self) -> SuppressionConfig;
+
+    /// The log that is asked what became of mail; None: no log has JSON in it.
+    fn json_log(&self) -> Option<PathBuf>;
+
+    /// What the shaping files say that are in force.
+    fn shaping(&self) -> Arc<Shaping>;
+
+    /// What is said of the configuration on disk. Nothing of it is put in force. Takes as long as files do.
+    fn check(&self) -> CheckReport;
 
     /// Says which domains a filter means by its provider and its source, as what is in force knows them.
     fn judge(&self, filter: &Filter) -> Result<PlacePredicate, BadFilter>;

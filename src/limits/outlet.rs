@@ -34,6 +34,24 @@ pub const PACK_BUFFER: usize = 256 * 1024;
 
 /// Bytes of a log that a command reads at once: a gigabyte takes a few seconds, most of it in looking for what is meant.
 pub const LOG_READ: usize = 1024 * 1024;
+/// Bytes of its beginning that are looked at for what a file of a log is known by: the first fields of its first event.
+pub const LOG_HEAD: usize = 4 * 1024;
+/// And of those where that is no event.
+pub const LOG_HEAD_PLAIN: usize = 64;
+/// Bytes of logs, unpacked, that one answer of the API reads at the most; and for how long: then it says where to go on.
+pub const LOG_PART: u64 = 512 * 1024 * 1024;
+/// See there.
+pub const LOG_PART_TIME: Duration = Duration::from_secs(2);
+/// Events of a page where nothing is said.
+pub const LOG_PAGE: usize = 100;
+/// And at the most.
+pub const LOG_PAGE_MAX: usize = 1000;
+/// Bytes of events after which a page ends.
+pub const LOG_PAGE_BYTES: usize = 1024 * 1024;
+/// Answers of the API that read logs, or what a configuration names, at one time: each has a thread of those that wait for files.
+pub const FILE_READERS: usize = 2;
+/// Files that cannot be read of which one answer tells.
+pub const LOG_TROUBLES_TOLD: usize = 8;
 /// Bytes at the end of a log among which its last events are looked for.
 pub const LOG_TAIL: u64 = 4 * 1024 * 1024;
 /// Events that are shown of the end of a log where nothing is said.

@@ -385,9 +385,14 @@ pub enum AccountsFlaw {
 
 impl fmt::Display for BadAccounts {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.path.display(), self.flaw)
+    }
+}
+
+impl fmt::Display for AccountsFlaw {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         const FIX: &str = "set auth.accounts to a readable file";
-        write!(formatter, "{}: ", self.path.display())?;
-        match &self.flaw {
+        match self {
             AccountsFlaw::Unreadable(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 write!(formatter, "{error}; let the relay's user read it, and nobody else but root")
             }

@@ -270,7 +270,8 @@ fn verifying(config: &Config, shaping: &Shaping) -> Result<Option<tls::Client>, 
     })
 }
 
-fn logins(accounts: Accounts, known: Option<&Logins>) -> Logins {
+/// Accounts as those who log in meet them. Who guesses passwords is known as before.
+pub(crate) fn logins(accounts: Accounts, known: Option<&Logins>) -> Logins {
     match known {
         Some(known) => known.again(accounts, &process::random_bytes()),
         None => Logins::new(accounts, &[process::random_bytes(), process::random_bytes()]),
@@ -379,7 +380,8 @@ impl Pems {
     }
 }
 
-fn read_accounts(path: &Path) -> Result<Accounts, BadAccounts> {
+/// Reads a file of accounts.
+pub(crate) fn read_accounts(path: &Path) -> Result<Accounts, BadAccounts> {
     let bad = |flaw| BadAccounts { path: path.to_owned(), flaw };
     let bytes = files::read_whole(path, limits::ACCOUNTS_FILE_MAX)
         .map_err(|error| bad(AccountsFlaw::Unreadable(error)))?;

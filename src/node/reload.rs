@@ -11,7 +11,8 @@ use crossbeam::channel::{Receiver, unbounded};
 
 use crate::config::differences::differences;
 use crate::config::judge::{clashes, judge};
-use crate::config::{Boot, Config, ConfigError, ListenAddress, SuppressionConfig};
+use crate::config::{Boot, Config, ConfigError, ListenAddress, LogConfig, SuppressionConfig};
+use crate::control::api::shape::check::CheckReport;
 use crate::control::api::shape::{ConfigStatus, Finding, Reloaded};
 use crate::control::names::{Current, Files, RESOLV_CONF};
 use crate::control::notices::Concern;
@@ -24,8 +25,10 @@ use crate::node::sts::InForce;
 use crate::node::{auth, public, source, verp};
 use crate::observe::diagnostics::Level;
 use crate::observe::families::Family;
+use crate::policy::tokens::Tokens;
 use crate::queue::select::{BadFilter, Filter, PlacePredicate};
 use crate::runtime::{notify, process};
+use crate::shaping::layers::Shaping;
 use crate::shard::ask::{Ask, Reply};
 use crate::shard::inbound::listener::ListenError;
 use crate::shard::inbound::logins::Logins;
@@ -33,6 +36,8 @@ use crate::shard::live::LiveConfig;
 use crate::shard::mesh::Mesh;
 
 mod changes;
+mod checked;
+mod edits;
 mod elsewhere;
 mod judge;
 mod ports;
@@ -56,6 +61,8 @@ pub(super) struct Reloader {
     standing: Mutex<ConfigStatus>,
     /// What is in force, for those who may not wait for a reload.
     in_force: Mutex<Arc<LiveConfig>>,
+    /// Who is let in over HTTP: changed by reloads, and by itself.
+    tokens: Mutex<Option<Arc<Tokens>>>,
     journaled: bool,
     room: ListenerRoom,
     /// Counted by [`Reloader::count`] alone.
@@ -116,6 +123,7 @@ impl Reloader {
         let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
         let logins = live.accounts.clone();
         let in_force = Mutex::new(live.clone());
+        let tokens = Mutex::new(live.tokens.clone());
         let state = CurrentConfig { live, written, last: 0, logins, replaced: VecDeque::new() };
         let (state, standing) = (Mutex::new(state), Mutex::default());
         Reloader {
@@ -128,6 +136,7 @@ impl Reloader {
             state,
             standing,
             in_force,
+            tokens,
             journaled,
             room,
             counts: Family::new(&RELOADS),
@@ -310,20 +319,34 @@ impl Reloader {
             Err(refused) => return *refused,
         };
         let NewConfig { written, live, shown, own_servers, needs_restart, .. } = found;
-        let (live, asker) = (Arc::new(live), Arc::new(()));
+        let (config, generation, tokens) = (live.config.clone(), live.generation, live.tokens.clone());
+        let late = match self.put_in_force(state, Arc::new(live)) {
+            Ok(late) => late,
+            Err(why) => return Reloaded { errors: told(&[why.told(&config)]), ..done },
+        };
+        self.names.replace(names_of(&config, own_servers));
+        self.shown.replace(shown);
+        let keys = needs_restart.into_iter().map(|waits| waits.key).collect();
+        *lock(&self.standing) = ConfigStatus { generation, needs_restart: keys, ..ConfigStatus::default() };
+        *lock(&self.tokens) = tokens;
+        state.written = written;
+        Reloaded { ok: true, generation, late, ..done }
+    }
+
+    /// Has all shards prepare it, and go by it. Those that do not say in time that they do; an error: nothing has changed.
+    fn put_in_force(
+        &self,
+        state: &mut CurrentConfig,
+        live: Arc<LiveConfig>,
+    ) -> Result<Vec<usize>, NotPrepared> {
+        let asker = Arc::new(());
         state.last = live.generation;
-        if let Err(why) = self.prepare(&asker, &live) {
-            return Reloaded { errors: told(&[why.told(&live.config)]), ..done };
-        }
+        self.prepare(&asker, &live)?;
         // From here on it is in force, whatever happens: a process that is killed starts with it.
         self.mesh.quotas().put_in_force(live.generation, &live.quotas);
         self.mesh.put_in_force(live.generation);
         let late = self.late(asker, live.generation);
-        self.names.replace(names_of(&live.config, own_servers));
-        self.shown.replace(shown);
-        let keys = needs_restart.into_iter().map(|waits| waits.key).collect();
-        let generation = live.generation;
-        *lock(&self.standing) = ConfigStatus { generation, needs_restart: keys, ..ConfigStatus::default() };
+        lock(&self.standing).generation = live.generation;
         lock(&self.in_force).clone_from(&live);
         state.logins = live.accounts.clone().or(state.logins.take());
         state.replaced.push_back(std::mem::replace(&mut state.live, live));
@@ -331,8 +354,7 @@ impl Reloader {
         while state.replaced.len() > limits::POLICIES_KEPT {
             state.replaced.pop_front();
         }
-        state.written = written;
-        Reloaded { ok: true, generation, late, ..done }
+        Ok(late)
     }
 }
 
@@ -387,7 +409,7 @@ impl Reload for Reloader {
 
     fn access(&self) -> AccessInForce {
         let live = lock(&self.in_force).clone();
-        AccessInForce { settings: live.config.access.clone(), tokens: live.tokens.clone() }
+        AccessInForce { settings: live.config.access.clone(), tokens: lock(&self.tokens).clone() }
     }
 
     fn suppression(&self) -> SuppressionConfig {
@@ -400,6 +422,18 @@ impl Reload for Reloader {
 
     fn has_pool(&self, name: &str) -> bool {
         lock(&self.in_force).egresses.knows(name)
+    }
+
+    fn json_log(&self) -> Option<PathBuf> {
+        LogConfig::first_json(&lock(&self.in_force).config.logs).map(PathBuf::from)
+    }
+
+    fn shaping(&self) -> Arc<Shaping> {
+        lock(&self.in_force).table.shaping().clone()
+    }
+
+    fn check(&self) -> CheckReport {
+        checked::report(&self.file)
     }
 
     fn judge(&self, filter: &Filter) -> Result<PlacePredicate, BadFilter> {
@@ -477,112 +511,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Particulars;
-    use crate::control::api::shape::LedElsewhere;
-    use crate::queue::select::ScanPosition;
-    use crate::runtime::Bell;
-    use crate::shard::assignment::Assignment;
-    use crate::shard::live::Contents;
-
-    /// With the configuration in this file, of one shard that nobody runs.
-    fn reloader(file: &Path, text: &str) -> Reloader {
-        std::fs::write(file, text).unwrap();
-        let config = Config::parse(text, file).unwrap();
-        let greedy = Particulars { connections_inbound_max: 1 << 30, ..config.particulars(1).remove(0) };
-        let mesh = Arc::new(Mesh::new(vec![Arc::new(Bell::new())], Assignment::in_turn(1, 1)));
-        Reloader::new(Started {
-            boot: Arc::new(Boot::of(&config)),
-            written: addresses(&config),
-            live: Arc::new(LiveConfig::new(Arc::new(config), Contents::default(), 1)),
-            mesh,
-            health: Arc::default(),
-            own_servers: false,
-            shown: Vec::new(),
-            journaled: true,
-            room: ListenerRoom::beside(&[greedy], 1),
-        })
-    }
-
-    const TEXT: &str = "[node]\nhostname = \"mx1.example.net\"\ndata_dir = \"/nowhere\"\nshards = 1\n\
-                        [[listener]]\naddress = \"127.0.0.1:0\"\n[dns]\nservers = [\"127.0.0.1\"]\nhosts = \"\"\n";
-
-    #[test]
-    fn one_that_finds_another_under_way_is_refused_and_counts() {
-        let scratch = tempfile::tempdir().unwrap();
-        let reloader = reloader(&scratch.path().join("relevo.toml"), TEXT);
-        let counts = || (reloader.counts.get(0), reloader.counts.get(1));
-        let other = lock(&reloader.state);
-        let refused = reloader.reload(false, "test");
-        assert!(!refused.ok && refused.errors[0].problem.contains("already"), "{refused:?}");
-        assert_eq!(counts(), (0, 1));
-        assert!(!reloader.reload(true, "test").ok);
-        assert_eq!(counts(), (0, 1), "it only asked");
-        drop(other);
-        assert!(reloader.reload(true, "test").ok);
-        assert_eq!(counts(), (0, 1));
-    }
-
-    #[test]
-    fn a_shaping_file_that_is_wrong_is_refused_with_its_line() {
-        let scratch = tempfile::tempdir().unwrap();
-        let (file, shaping) = (scratch.path().join("relevo.toml"), scratch.path().join("shaping.toml"));
-        let reloader = reloader(&file, TEXT);
-        std::fs::write(&file, format!("{TEXT}[shaping]\nfiles = [{shaping:?}]\n")).unwrap();
-        let with = |text: &str| {
-            std::fs::write(&shaping, text).unwrap();
-            reloader.reload(true, "test")
-        };
-        let refused = with("[default]\nmax_ready = 1\nconection_limit = 3\n");
-        let [Finding { file, line, fix, .. }] = &refused.errors[..] else { panic!("{refused:?}") };
-        assert!(!refused.ok && *file == shaping.display().to_string() && *line == Some(3), "{refused:?}");
-        assert_eq!(fix, "did you mean connection_limit = 3?");
-        let done = with("[default]\nmax_ready = 1\nconnection_limit = 3\n");
-        assert!(done.ok && done.changes == ["shaping changed"], "{done:?}");
-        assert_eq!(done.warnings.last().map(|warning| &*warning.key), Some("default.max_ready"));
-    }
-
-    #[test]
-    fn listeners_that_there_are_no_files_for_are_refused() {
-        let scratch = tempfile::tempdir().unwrap();
-        let file = scratch.path().join("relevo.toml");
-        let reloader = reloader(&file, TEXT);
-        let with = |more: u64| {
-            let all: String = (0..more)
-                .map(|at| format!("[[listener]]\naddress = \"127.0.0.2:{}\"\n", 40_000 + at))
-                .collect();
-            std::fs::write(&file, format!("{TEXT}{all}")).unwrap();
-            reloader.reload(true, "test").errors
-        };
-        assert_eq!(with(limits::DESCRIPTORS_LISTENERS), []);
-        let refused = with(limits::DESCRIPTORS_LISTENERS + 1);
-        assert_eq!(refused.len(), 1, "{refused:?}");
-        let Finding { key, problem, fix, .. } = &refused[0];
-        assert!(
-            key == "listener[9].address" && problem.starts_with("10 listeners on 1 shards"),
-            "{refused:?}"
-        );
-        assert!(fix.contains("LimitNOFILE=") && fix.contains("restart"), "{fix}");
-    }
-
-    #[test]
-    fn mail_is_counted_where_routes_differ() {
-        let scratch = tempfile::tempdir().unwrap();
-        let file = scratch.path().join("relevo.toml");
-        let reloader = reloader(&file, TEXT);
-        assert_eq!(reloader.reload(true, "test").led_elsewhere, None, "all routes are as they were");
-        std::fs::write(&file, format!("{TEXT}[[route]]\ndomain = \"*\"\nto = \"smtp://a.example\"\n"))
-            .unwrap();
-        let not_counted = Some(LedElsewhere { recipients: 0, counted: false });
-        assert_eq!(reloader.reload(true, "test").led_elsewhere, not_counted, "the relay does not serve");
-        reloader.health.open();
-        let asker = Arc::new(());
-        for _ in 0..limits::ASKS_MAX {
-            let reply = Reply::new(&asker, |_| ());
-            reloader.mesh.asks().ask(0, Ask::Count(Arc::default(), ScanPosition::default(), reply)).unwrap();
-        }
-        let done = reloader.reload(true, "test");
-        assert_eq!((done.ok, done.led_elsewhere), (true, not_counted), "too much is asked already");
-    }
-}
+mod tests;

@@ -3,12 +3,24 @@
 use std::path::Path;
 
 use super::directory;
-use crate::config::Particulars;
+use crate::config::{Config, Particulars};
 use crate::limits;
 use crate::node::error::{FewFiles, ManyListeners, more_files};
 use crate::policy::descriptors::{self, FixedDescriptors, Shares};
 use crate::runtime::{files, process};
 use crate::spool::layout;
+
+/// What holds for each shard, as far as there are open files for it, with words about what had to be made smaller.
+pub(crate) fn fitting(
+    config: &Config,
+    shards: usize,
+) -> Result<(Vec<Particulars>, Option<String>), FewFiles> {
+    let allowed = files_allowed();
+    let shares = share(&config.node.data_dir, (shards, config.listeners.len()), allowed)?;
+    let mut particulars = config.particulars(shards);
+    let words = fit(&mut particulars, shares, allowed);
+    Ok((particulars, words))
+}
 
 /// What each shard may have of so many open files. Segments stay open for the life of the process.
 pub fn share(data_dir: &Path, (shards, listeners): (usize, usize), allowed: u64) -> Result<Shares, FewFiles> {

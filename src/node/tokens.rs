@@ -30,9 +30,14 @@ pub enum TokensFlaw {
 
 impl fmt::Display for BadTokens {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.path.display(), self.flaw)
+    }
+}
+
+impl fmt::Display for TokensFlaw {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         const FIX: &str = "set control.tokens to a readable file, as `relevo token add` makes it";
-        write!(formatter, "{}: ", self.path.display())?;
-        match &self.flaw {
+        match self {
             TokensFlaw::Unreadable(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 write!(formatter, "{error}; let the relay's user read it, and nobody else but root")
             }

@@ -45,6 +45,47 @@ pub enum Admin<'a> {
     Delisted(Listed<'a>),
     /// Much of a quota is used, or all of it.
     Quota(QuotaUse<'a>),
+    /// A file of those who may ask, or send, says something else.
+    Edit(Edit<'a>),
+}
+
+/// What was done in such a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edited {
+    /// Somebody may ask control over HTTP.
+    AddToken,
+    /// He may not any more.
+    RemoveToken,
+    /// Somebody may send.
+    AddAccount,
+    /// He logs in by another password.
+    SetPassword,
+    /// He may not any more.
+    RemoveAccount,
+}
+
+impl Edited {
+    /// Its name in events.
+    pub fn word(self) -> &'static str {
+        match self {
+            Edited::AddToken => "add_token",
+            Edited::RemoveToken => "remove_token",
+            Edited::AddAccount => "add_account",
+            Edited::SetPassword => "set_password",
+            Edited::RemoveAccount => "remove_account",
+        }
+    }
+}
+
+/// A change of such a file.
+#[derive(Clone, Copy, Debug)]
+pub struct Edit<'a> {
+    /// What was done.
+    pub edited: Edited,
+    /// Who asked for it.
+    pub by: &'a str,
+    /// Whose, and what he may; never a secret.
+    pub filter: &'a str,
 }
 
 /// How much of a quota is used.

@@ -13,7 +13,7 @@ use crate::limits;
 use crate::names::CHECKS;
 use crate::names::ends::End;
 pub use crate::names::events::Kind;
-pub use crate::observe::admin::{Admin, Change, ListChange, Listed, QuotaUse, Suspended};
+pub use crate::observe::admin::{Admin, Change, Edit, Edited, ListChange, Listed, QuotaUse, Suspended};
 use crate::time::{UnixMillis, write_decimal};
 
 pub(super) use json::message;

@@ -203,6 +203,12 @@ impl Accounts {
         own.zip(other).is_some_and(|(own, other)| own.password == other.password && own.scram == other.scram)
     }
 
+    /// Whether the account may what it may among others.
+    pub fn may_as_in(&self, others: &Accounts, name: &str) -> bool {
+        let none = Rights::default();
+        self.own(name).unwrap_or(&none).say_as(others.own(name).unwrap_or(&none))
+    }
+
     fn account(&self, name: &str) -> Option<&Account> {
         self.all.get(*self.places.get(name)?)
     }

@@ -163,6 +163,11 @@ impl Table {
         self.shaping.is_rolled_up(domain)
     }
 
+    /// What the shaping files say.
+    pub fn shaping(&self) -> &Arc<Shaping> {
+        &self.shaping
+    }
+
     /// What a provider of the shaping files is known by.
     pub fn provider(&self, name: &str) -> Option<Vec<Match>> {
         let known = self.shaping.providers.iter().find(|known| *known.name == *name)?;

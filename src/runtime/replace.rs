@@ -1,5 +1,6 @@
 //! Small files that are changed as a whole: whoever reads one meanwhile has all of it, as it was or as it is.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
@@ -34,6 +35,48 @@ pub fn change_whole<E: From<io::Error>>(
     }
     put(&fresh, &path, &file, &changed).inspect_err(|_| _ = fs::remove_file(&fresh))?;
     Ok(())
+}
+
+/// Why a text is as it was.
+#[derive(Debug)]
+pub enum Unchanged<E> {
+    /// The file cannot be read, or not be written.
+    File(io::Error),
+    /// It is no UTF-8.
+    Text,
+    /// The change is not to be made.
+    Refused(E),
+}
+
+impl<E> From<io::Error> for Unchanged<E> {
+    fn from(error: io::Error) -> Unchanged<E> {
+        Unchanged::File(error)
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for Unchanged<E> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unchanged::File(error) => write!(formatter, "{error}"),
+            Unchanged::Text => formatter.write_str("it is no UTF-8"),
+            Unchanged::Refused(no) => write!(formatter, "{no}"),
+        }
+    }
+}
+
+/// The same of a text. What it is now.
+pub fn change_text<E>(
+    path: &Path,
+    most: u64,
+    edit: impl FnOnce(&str) -> Result<String, E>,
+) -> Result<String, Unchanged<E>> {
+    let mut now = String::new();
+    change_whole::<Unchanged<E>>(path, most, |bytes| {
+        let text = String::from_utf8(bytes).map_err(|_| Unchanged::Text)?;
+        now = edit(&text).map_err(Unchanged::Refused)?;
+        Ok(now.clone().into_bytes())
+    })?;
+    Ok(now)
 }
 
 fn put(fresh: &Path, path: &Path, before: &File, text: &[u8]) -> io::Result<()> {

@@ -83,7 +83,7 @@ pub struct LiveConfig {
 }
 
 /// What there is to a listener beside what the configuration says of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LiveListener {
     /// The certificate and its key.
     pub certificate: Option<Arc<rustls::ServerConfig>>,
@@ -199,6 +199,36 @@ impl LiveConfig {
     pub fn same_routes_as(&self, other: &LiveConfig) -> bool {
         self.table.same_routes_as(&other.table)
             && self.config.delivery.mx_port == other.config.delivery.mx_port
+    }
+
+    /// The same with other accounts, and what follows from these.
+    pub fn with_accounts(&self, accounts: Arc<Logins>) -> LiveConfig {
+        let config = &self.config;
+        LiveConfig {
+            generation: self.generation,
+            routing: self.routing,
+            by: String::new(),
+            changed: Vec::new(),
+            config: config.clone(),
+            longest_wait: self.longest_wait,
+            tenants: self.tenants.clone(),
+            tenant_rates: TenantRates::new(&config.tenants),
+            quotas: Arc::new(QuotaTable::new(&config.tenants, Some(accounts.accounts()))),
+            listeners: self.listeners.clone(),
+            table: self.table.clone(),
+            egresses: self.egresses.clone(),
+            warmups: self.warmups.clone(),
+            gate: self.gate.clone(),
+            accounts: Some(accounts),
+            verifying: self.verifying.clone(),
+            signing: self.signing.clone(),
+            returns: self.returns.clone(),
+            links: self.links.clone(),
+            tokens: self.tokens.clone(),
+            public_tls: self.public_tls.clone(),
+            tickets: self.tickets.clone(),
+            renewed: self.renewed.clone(),
+        }
     }
 
     /// The same, of this generation, in place of another: who asked for it, and which sections say something else.

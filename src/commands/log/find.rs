@@ -4,13 +4,14 @@ use std::io::{self, BufWriter, Write};
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
+use relevo::control::logged::files;
 use relevo::control::outlet::line::Line;
 
 use super::super::output::{Failure, NO};
 use super::super::table;
 use super::super::words::plain;
-use super::files::{self, Place};
 use super::filter::Filters;
+use super::place::{self, Place};
 
 /// `relevo log find`
 #[derive(Args)]
@@ -93,7 +94,7 @@ pub(super) fn run(arguments: &FindArguments) -> Result<(), Failure> {
     }
     let mut printer = Printer::new(BufWriter::new(io::stdout().lock()), arguments.json);
     let most = if arguments.limit == 0 { u64::MAX } else { arguments.limit };
-    files::each(&files, &wanted, &mut |raw, line| {
+    place::each(&files, &wanted, &mut |raw, line| {
         printer.print(raw, line)?;
         Ok(printer.count < most)
     })?;

@@ -1,8 +1,8 @@
 //! `relevo log`: what the log says of mail, over all of its files, whether a rotation moved or compressed them. No relay is asked.
 
-mod files;
 mod filter;
 mod find;
+mod place;
 mod stats;
 mod tail;
 

@@ -7,14 +7,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use clap::Args;
+use relevo::control::logged::files::{Lines, Take};
+use relevo::control::logged::filter::Wanted;
+use relevo::control::outlet::line::Line;
 use relevo::limits;
 use relevo::runtime::process;
 
 use super::super::output::{Failure, NO, WRONG_USE};
-use super::files::{Lines, Place, Take};
-use super::filter::{Filters, Wanted};
+use super::filter::Filters;
 use super::find::Printer;
-use relevo::control::outlet::line::Line;
+use super::place::Place;
 
 /// `relevo log tail`
 #[derive(Args)]
@@ -89,7 +91,12 @@ fn was_moved(log: &Path, mut file: &File) -> bool {
         || file.stream_position().is_ok_and(|at| at > named.len())
 }
 
-fn read(file: &mut File, lines: &mut Lines, wanted: &Wanted, take: &mut Take<'_>) -> Result<(), Failure> {
+fn read(
+    file: &mut File,
+    lines: &mut Lines,
+    wanted: &Wanted,
+    take: &mut Take<'_, Failure>,
+) -> Result<(), Failure> {
     while lines.fill(file).map_err(|error| Failure(NO, format!("the log cannot be read: {error}")))? > 0 {
         lines.each(wanted, take)?;
     }

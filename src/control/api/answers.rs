@@ -14,6 +14,7 @@ use crate::control::admin::{JournalBarrier, Teller};
 use crate::control::analytics::Analytics;
 use crate::control::asker::{AskFailure, Asker};
 use crate::control::decisions::{Desk, ListDesk};
+use crate::control::edits::NotEdited;
 use crate::control::erase::Eraser;
 use crate::control::overview::Overviews;
 use crate::control::reload::Reload;
@@ -49,6 +50,8 @@ pub(in crate::control) struct Api {
     /// Who watches.
     pub streams: Arc<Streams>,
     pub searches: Arc<Searches>,
+    /// Held by each answer that reads files for long.
+    pub file_readers: Arc<Semaphore>,
     /// Held by each who watches sessions.
     pub watchers: Arc<Semaphore>,
     pub instruments: Vec<Arc<Instruments>>,
@@ -125,6 +128,12 @@ pub(in crate::control) enum Problem {
     TooLarge,
     /// The name by which this node is asked, or how that is said.
     Host(StatusCode, &'static str),
+    /// A file is as it was.
+    Edit(NotEdited),
+    /// What is there is in the way of it.
+    Conflict(String),
+    /// What a cursor goes on from is not there any more.
+    Gone(String),
     /// There is no such path, or it has no such method.
     NoSuchQuestion(StatusCode),
 }
@@ -193,6 +202,9 @@ impl IntoResponse for Problem {
                 );
                 (StatusCode::PAYLOAD_TOO_LARGE, "too_large", words)
             }
+            Problem::Edit(why) => edit(&why),
+            Problem::Conflict(words) => (StatusCode::CONFLICT, "conflict", words),
+            Problem::Gone(words) => (StatusCode::GONE, "old_cursor", words),
             Problem::Host(status, words) => (status, "host", words.trim_end().to_owned()),
             Problem::NoSuchQuestion(status) => {
                 (status, "no_such_question", "there is nothing to ask here".to_owned())
@@ -232,6 +244,18 @@ fn not_let_in(problem: &Problem) -> (StatusCode, &'static str, String) {
         _ => (StatusCode::UNAUTHORIZED, "no_token", "who asks? give a token: Authorization: Bearer TOKEN"),
     };
     (status, code, words.to_owned())
+}
+
+/// Why a file is as it was.
+fn edit(why: &NotEdited) -> (StatusCode, &'static str, String) {
+    let (status, code) = match why {
+        NotEdited::NoFile(_) | NotEdited::NotThere(_) => (StatusCode::NOT_FOUND, "not_found"),
+        NotEdited::UnderWay => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+        NotEdited::Unusable(..) => (StatusCode::INTERNAL_SERVER_ERROR, "not_kept"),
+        NotEdited::There(_) => (StatusCode::CONFLICT, "conflict"),
+        NotEdited::Unsound(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+    };
+    (status, code, why.to_string())
 }
 
 fn list(why: &KeepError) -> (StatusCode, &'static str, String) {
@@ -285,18 +309,21 @@ pub(super) fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Pro
 }
 
 pub(super) fn json(value: &impl serde::Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(text) => written(text),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// An answer that is JSON already.
+pub(super) fn written(mut text: Vec<u8>) -> Response {
     let kind = [
         (header::CONTENT_TYPE, "application/json"),
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
-    match serde_json::to_vec(value) {
-        Ok(mut text) => {
-            text.push(b'\n');
-            (kind, text).into_response()
-        }
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
+    text.push(b'\n');
+    (kind, text).into_response()
 }
 
 pub(super) fn iso(at: UnixMillis) -> String {

@@ -5,7 +5,8 @@ use utoipa::OpenApi;
 
 use super::routes::{ROUTES, Route};
 use super::shape::{
-    self, analytics, drain, erase, me, overview, quota, suppression, trace, upgrade, warmup, why,
+    self, accounts, analytics, check, drain, erase, logged, me, overview, quota, shaping, suppression,
+    tokens, trace, upgrade, warmup, why,
 };
 use super::told::{self, Answer, Body, Document, Parameter};
 use crate::limits;
@@ -47,6 +48,19 @@ mod tests;
     suppression::SuppressionImported,
     upgrade::UpgradeStatus,
     drain::Drain,
+    tokens::TokenList,
+    tokens::NewToken,
+    tokens::TokenAdded,
+    tokens::TokenRemoved,
+    logged::LogPage,
+    logged::LogCounts,
+    shaping::ShapingShown,
+    check::CheckReport,
+    accounts::AccountPage,
+    accounts::NewAccount,
+    accounts::NewPassword,
+    accounts::AccountsChanged,
+    drain::DrainState,
 )))]
 struct Shapes;
 
@@ -82,9 +96,10 @@ fn operation(route: &Route) -> Value {
     let told = (route.told)();
     let name = route.path.trim_start_matches("/control/v1/").replace(['/', '{', '}', '.'], "_");
     let mut parameters: Vec<Value> = told.query.iter().map(parameter).collect();
-    if route.path.contains("{id}") {
-        let id = json!({ "type": "string", "pattern": "^[0-9A-Za-z]{16}$" });
-        parameters.push(json!({ "name": "id", "in": "path", "required": true, "schema": id, "description": "The message." }));
+    for (name, help, schema) in of_path() {
+        if route.path.contains(&format!("{{{name}}}")) {
+            parameters.push(json!({ "name": name, "in": "path", "required": true, "schema": schema, "description": help }));
+        }
     }
     let mut responses = Map::new();
     let (kind, shape) = match told.answer {
@@ -125,6 +140,16 @@ fn operation(route: &Route) -> Value {
     operation
 }
 
+/// What may stand in a path.
+fn of_path() -> [(&'static str, &'static str, Value); 3] {
+    let pattern = |pattern| json!({ "type": "string", "pattern": pattern });
+    [
+        ("id", "The message.", pattern("^[0-9A-Za-z]{16}$")),
+        ("name", "Whose.", pattern("^[0-9A-Za-z._-]{1,64}$")),
+        ("account", "Whose.", pattern("^[!-.0-9:-~]{1,255}$")),
+    ]
+}
+
 fn parameter(of: &Parameter) -> Value {
     json!({ "name": of.name, "in": "query", "required": of.required, "description": of.help, "schema": of.schema })
 }
@@ -147,6 +172,7 @@ fn refused(status: u16) -> &'static str {
         403 => "Whoever asks may not: the role, the tenant or the origin is another.",
         404 => "There is nothing of that.",
         405 => "The path is asked in another way.",
+        409 => "There is one of that name already, or it would be the one that this is asked with.",
         410 => "The cursor is of an earlier start: begin with the first page.",
         413 => "The body is too long.",
         421 => "The node does not go by that name.",

@@ -69,7 +69,7 @@ pub(super) async fn erase(
 }
 
 /// Does something that waits for disks, however long that takes.
-async fn patiently<T: Send + 'static>(
+pub(super) async fn patiently<T: Send + 'static>(
     working: &Working,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Problem> {

@@ -7,22 +7,22 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 
 use super::actor::Actor;
 use super::answers::{Api, Problem};
 use super::tenancy::Tenants;
 use super::told::{self, Told};
 use super::{
-    analytics, change, content, drain, erase, events, gate, import, me, overview, queue, quotas, reload,
-    status, suppression, suspend, trace, upgrade, warmup, why,
+    accounts, analytics, change, check, content, drain, erase, events, gate, import, logged, me, overview,
+    queue, quotas, reload, shaping, status, suppression, suspend, tokens, trace, upgrade, warmup, why,
 };
 use crate::limits;
 use crate::policy::tokens::Role;
 
 /// A question.
 pub(super) struct Route {
-    /// `get` or `post`.
+    /// `get`, `post` or `delete`.
     pub method: &'static str,
     pub path: &'static str,
     /// Who may ask it.
@@ -48,6 +48,16 @@ const fn write(
     told: fn() -> Told,
 ) -> Route {
     Route { method: "post", path, role, tenants, answer, told }
+}
+
+/// One of the files of those who may ask, or send: nobody of a tenant sees it.
+const fn file(
+    method: &'static str,
+    path: &'static str,
+    answer: fn() -> MethodRouter<Arc<Api>>,
+    told: fn() -> Told,
+) -> Route {
+    Route { method, path, role: Role::Admin, tenants: Tenants::No, answer, told }
 }
 
 /// All of them.
@@ -98,6 +108,18 @@ pub(super) const ROUTES: &[Route] = {
         write("/control/v1/drain", (Admin, No), || post(drain::drain), drain::told),
         read("/control/v1/upgrade", No, || get(upgrade::show), upgrade::told),
         write("/control/v1/upgrade", (Admin, No), || post(upgrade::upgrade), upgrade::told_begun),
+        file("get", "/control/v1/tokens", || get(tokens::list), tokens::told_list),
+        file("post", "/control/v1/tokens", || post(tokens::add), tokens::told_add),
+        file("delete", "/control/v1/tokens/{name}", || delete(tokens::remove), tokens::told_remove),
+        file("get", "/control/v1/accounts", || get(accounts::list), accounts::told_list),
+        file("post", "/control/v1/accounts", || post(accounts::add), accounts::told_add),
+        file("post", "/control/v1/accounts/{account}", || post(accounts::set), accounts::told_set),
+        file("delete", "/control/v1/accounts/{account}", || delete(accounts::remove), accounts::told_remove),
+        read("/control/v1/drain", No, || get(drain::show), drain::told_state),
+        read("/control/v1/shaping", No, || get(shaping::show), shaping::told),
+        write("/control/v1/check", (Operate, No), || post(check::check), check::told),
+        read("/control/v1/log", Query, || get(logged::find), logged::told_find),
+        read("/control/v1/log/stats", Query, || get(logged::stats), logged::told_stats),
     ]
 };
 
@@ -142,9 +164,14 @@ mod tests {
     fn asked(route: &'static Route, tenant: Option<&str>) -> StatusCode {
         let told = get(|| async { "told" })
             .post(|| async { "told" })
+            .delete(|| async { "told" })
             .route_layer(middleware::from_fn_with_state(route, permit));
         let router = TowerToHyperService::new(Router::new().route(route.path, told));
-        let path = route.path.replace("{id}", "00000000G0000102");
+        let path = route
+            .path
+            .replace("{id}", "00000000G0000102")
+            .replace("{name}", "ops")
+            .replace("{account}", "shop");
         let body = r#"{"filter":{"domain":"x.example"}}"#;
         let asked = http::Request::builder().method(&*route.method.to_ascii_uppercase()).uri(path);
         let mut asked = asked.body(Body::from(body)).expect("a request");
@@ -170,6 +197,8 @@ mod tests {
             "/control/v1/queue/redirect",
             "/control/v1/trace",
             "/control/v1/queue/message/{id}/content",
+            "/control/v1/tokens",
+            "/control/v1/accounts",
         ] {
             let route = ROUTES.iter().find(|route| route.path == path).expect("a route");
             assert_eq!(asked(route, Some("shop")), StatusCode::FORBIDDEN, "{path}");

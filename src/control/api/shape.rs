@@ -8,13 +8,18 @@ use utoipa::ToSchema;
 
 use crate::config::ConfigError;
 
+pub mod accounts;
 pub mod analytics;
+pub mod check;
 pub mod drain;
 pub mod erase;
+pub mod logged;
 pub mod me;
 pub mod overview;
 pub mod quota;
+pub mod shaping;
 pub mod suppression;
+pub mod tokens;
 pub mod trace;
 pub mod upgrade;
 pub mod warmup;

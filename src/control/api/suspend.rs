@@ -136,7 +136,7 @@ fn answer(done: &OrderResult) -> Response {
     json(&Suspensions { suspensions: done.all.iter().map(told).collect(), unkept: !done.kept })
 }
 
-fn told(one: &Suspension) -> SuspensionEntry {
+pub(super) fn told(one: &Suspension) -> SuspensionEntry {
     let Suspension { id, effect, scope, since, until, by, reason } = one;
     let Scope { domain, site, provider, tenant, campaign, source, pool } = scope;
     let text = |name: &Option<Box<str>>| name.as_deref().map(str::to_owned);

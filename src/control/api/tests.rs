@@ -9,6 +9,8 @@ use crate::policy::tokens::Role;
 fn each_route_has_its_role() {
     let wanted = |method: &str, path: &str| match (method, path) {
         ("get", path) if path.ends_with("/content") => Role::Admin,
+        (_, path) if path.starts_with("/control/v1/tokens") => Role::Admin,
+        (_, path) if path.starts_with("/control/v1/accounts") => Role::Admin,
         ("get", "/control/v1/trace") => Role::Operate,
         ("get", _) => Role::Read,
         (_, "/control/v1/reload" | "/control/v1/erase" | "/control/v1/drain" | "/control/v1/upgrade") => {

@@ -69,11 +69,11 @@ pub(super) fn of(summary: &'static str, answer: &'static str) -> Told {
     Told { summary, query: Vec::new(), body: None, answer: Answer::Shape(answer), refusals: &[] }
 }
 
-fn optional(name: &'static str, help: &str, schema: Value) -> Parameter {
+pub(super) fn optional(name: &'static str, help: &str, schema: Value) -> Parameter {
     Parameter { name, help: help.to_owned(), schema, required: false }
 }
 
-fn text() -> Value {
+pub(super) fn text() -> Value {
     json!({ "type": "string", "minLength": 1, "maxLength": limits::FILTER_TEXT_MAX })
 }
 
@@ -81,11 +81,11 @@ fn any_text() -> Value {
     json!({ "type": "string" })
 }
 
-fn limit(most: usize) -> Parameter {
+pub(super) fn limit(most: usize) -> Parameter {
     optional("limit", "Rows of a page.", json!({ "type": "integer", "minimum": 1, "maximum": most }))
 }
 
-fn cursor() -> Parameter {
+pub(super) fn cursor() -> Parameter {
     optional("cursor", "`next` of the page before.", json!({ "type": "string" }))
 }
 
@@ -383,6 +383,20 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("Told", r#"{"dropped":17}"#),
     ("Told", r#"{"ended":"the relay stops"}"#),
     ("Resume", r#"{"filter":{"domain":"example.org"}}"#),
+    ("NewToken", r#"{"name":"night","role":"operate","tenant":"shop"}"#),
+    (
+        "TokenAdded",
+        r#"{"name":"night","role":"operate","tenant":"shop","token":"relevo_…","file":"/var/lib/relevo/tokens","in_force":true,"others":[]}"#,
+    ),
+    (
+        "NewAccount",
+        r#"{"name":"shop","password":"…","rights":{"tenant":"shop","senders":["@shop.example"],"rate":"50000/d"}}"#,
+    ),
+    ("NewPassword", r#"{"password":"…","logs_in":"scram"}"#),
+    (
+        "LogCounts",
+        r#"{"by":"domain","rows":[{"name":"example.org","received":9,"delivered":7,"deferred":1,"bounced":1,"expired":0,"feedback":0,"delay_ms":812,"text":"550 5.1.1 no such user"}],"next":null,"bytes":4096,"unreadable":0,"troubles":[]}"#,
+    ),
     ("Reload", r#"{"dry_run":true}"#),
     ("Erase", r#"{"address":"ada@example.org","dry_run":true,"suppression":false}"#),
     (

@@ -22,6 +22,7 @@ pub(super) fn encode(admin: &Admin<'_>, out: &mut Vec<u8>) {
         Admin::Listed(listed) => ("listed", listed.by),
         Admin::Delisted(listed) => ("delisted", listed.by),
         Admin::Quota(_) => ("quota", "quota"),
+        Admin::Edit(edit) => (edit.edited.word(), edit.by),
     };
     text("action", action, out);
     text("by", by, out);
@@ -59,6 +60,7 @@ pub(super) fn encode(admin: &Admin<'_>, out: &mut Vec<u8>) {
             }
             until(quota.until, out);
         }
+        Admin::Edit(edit) => text("filter", edit.filter, out),
         Admin::Reload { changed, .. } => {
             out.extend_from_slice(b",\"changed\":[");
             for (place, key) in changed.iter().enumerate() {

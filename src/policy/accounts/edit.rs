@@ -136,6 +136,43 @@ pub fn remove(text: &str, name: &str) -> Result<String, NoEdit> {
     if is_one_less { Ok(rest) } else { Err(NoEdit::NotThere) }
 }
 
+/// The text with another password, and another verifier, of an account that there is. What else is said of it stays.
+pub fn set_password(text: &str, account: &NewAccount) -> Result<String, NoEdit> {
+    let NewAccount { name, password, scram, rights: _ } = account;
+    let before = Accounts::parse(text).map_err(NoEdit::Unread)?;
+    let (from, to) = place_of(text, name).filter(|_| before.has(name)).ok_or(NoEdit::NotThere)?;
+    let line = end_of_line(text);
+    let mut changed = text[..from].to_owned();
+    if sections::is_meant(text) {
+        let is_old = |line: &str| {
+            let key = line.split_once('=').map(|(key, _)| key.trim().trim_matches(['"', '\'']));
+            matches!(key, Some("password" | "scram"))
+        };
+        let mut own = text[from..to].split_inclusive('\n');
+        let header = own.next().unwrap_or_default();
+        changed.push_str(header);
+        for (key, value) in [("password", password), ("scram", scram)] {
+            value.iter().for_each(|value| _ = write!(changed, "{key} = {}{line}", quoted(value)));
+        }
+        changed.extend(own.filter(|line| !is_old(line)));
+    } else {
+        let hash = password.as_deref().filter(|_| scram.is_none()).ok_or(NoEdit::Lines)?;
+        let _ = write!(changed, "{name}:{hash}{line}");
+    }
+    changed.push_str(&text[to..]);
+    let after = Accounts::parse(&changed).map_err(|error| NoEdit::Unsound(error.problem))?;
+    // Nothing else may come of it, whatever the section looks like.
+    let logs_in = [password.is_some(), scram.is_some()];
+    let others = |all: &Accounts| -> Vec<String> {
+        all.names().filter(|(other, _)| other != name).map(|(other, _)| other.to_owned()).collect()
+    };
+    let is_meant = after.names().any(|(other, how)| other == name && how == logs_in)
+        && others(&after) == others(&before)
+        && others(&after).iter().all(|other| after.is_as_in(&before, other))
+        && after.may_as_in(&before, name);
+    if is_meant { Ok(changed) } else { Err(NoEdit::Unsound(Problem::Name)) }
+}
+
 /// Where its lines begin and end.
 fn place_of(text: &str, name: &str) -> Option<(usize, usize)> {
     let mut at = 0;
@@ -236,6 +273,37 @@ mod tests {
             (own.tenant.as_deref(), own.senders.len(), own.connections_max),
             (Some("shop"), 2, Some(5))
         );
+    }
+
+    #[test]
+    fn another_password_leaves_all_else_as_it_is() {
+        let hash = cheap("secret", 8);
+        let body = |name: &str| {
+            format!(
+                "[[account]] # {name}\nname = \"{name}\"\n# inside\npassword = '{hash}'\npool = \"p{name}\"\n"
+            )
+        };
+        let text = format!("# first\n{}\n# second\n{}# end\n", body("a"), body("b"));
+        let other = NewAccount { password: Some(cheap("other", 8)), ..account("a") };
+        let changed = set_password(&text, &other).expect("it is there");
+        let (old, new) = (body("a"), cheap("other", 8));
+        let lines: Vec<&str> = old.lines().filter(|line| !line.starts_with("password")).collect();
+        let there = lines.iter().all(|line| changed.contains(line));
+        assert!(
+            there && changed.contains(&new) && changed.ends_with(&format!("# second\n{}# end\n", body("b"))),
+            "{changed}"
+        );
+        assert_eq!(changed.matches(&hash).count(), 1, "{changed}");
+        let accounts = Accounts::parse(&changed).expect("sound");
+        assert_eq!(accounts.own("a").and_then(|own| own.pool.clone()).map(|pool| pool.0), Some("pa".into()));
+        // In lines too, which have room for a hash alone.
+        let lines = format!("a:{hash}\n# more\nb:{hash}\n");
+        assert_eq!(set_password(&lines, &other), Ok(format!("a:{new}\n# more\nb:{hash}\n")));
+        let scram = NewAccount { scram: Some("SCRAM-SHA-256$".into()), ..account("a") };
+        assert_eq!(set_password(&lines, &scram), Err(NoEdit::Lines));
+        assert_eq!(set_password(&text, &account("c")), Err(NoEdit::NotThere));
+        let crlf = set_password(&text.replace('\n', "\r\n"), &other).expect("it is there");
+        assert_eq!(crlf.matches("\r\n").count(), crlf.matches('\n').count());
     }
 
     #[test]

@@ -30,6 +30,13 @@ pub struct Rights {
 }
 
 impl Rights {
+    /// Whether both say the same, on whatever lines.
+    pub fn say_as(&self, other: &Rights) -> bool {
+        let but_line =
+            |of: &Rights| Rights { pool: of.pool.clone().map(|(pool, _)| (pool, 0)), ..of.clone() };
+        but_line(self) == but_line(other)
+    }
+
     /// Whether it may send as this address.
     pub fn may_send_as(&self, address: &[u8]) -> bool {
         self.senders.is_empty() || self.senders.iter().any(|sender| sender.matches(address))

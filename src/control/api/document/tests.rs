@@ -66,6 +66,11 @@ fn examples_are_what_is_read() {
             "SuppressionChanged" => reads::<suppression::SuppressionChanged>(text),
             "CountPage" => reads::<shape::CountPage>(text),
             "Page" => reads::<shape::Page>(text),
+            "NewToken" => reads::<shape::tokens::NewToken>(text),
+            "TokenAdded" => reads::<shape::tokens::TokenAdded>(text),
+            "NewAccount" => reads::<shape::accounts::NewAccount>(text),
+            "NewPassword" => reads::<shape::accounts::NewPassword>(text),
+            "LogCounts" => reads::<shape::logged::LogCounts>(text),
             other => Err(format!("nobody reads {other}")),
         };
         assert_eq!(read, Ok(()), "{name}");

@@ -1,50 +1,17 @@
 //! The files of a log: the one that is written, and what rotations made of it.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use clap::Args;
 use flate2::read::MultiGzDecoder;
-use relevo::check::DEFAULT_PATH;
-use relevo::config::{LogConfig, LogFormat};
-use relevo::control::outlet::line::Line;
-use relevo::limits;
-use relevo::runtime::beside;
+use ring::digest::{SHA256, digest};
 
-use super::super::check::load;
-use super::super::output::{Failure, WRONG_USE, complain};
 use super::filter::Wanted;
-
-/// Which log.
-#[derive(Args, Clone, Debug)]
-pub struct Place {
-    /// The configuration whose first [log] in JSON is meant.
-    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH, conflicts_with = "log")]
-    config: PathBuf,
-    /// A log, in place of that of a configuration.
-    #[arg(long, value_name = "FILE")]
-    log: Option<PathBuf>,
-}
-
-impl Place {
-    /// Its file.
-    pub fn log(&self) -> Result<PathBuf, Failure> {
-        if let Some(log) = &self.log {
-            return Ok(log.clone());
-        }
-        let config = load(&self.config).map_err(|error| Failure(WRONG_USE, error.to_string()))?;
-        let is_json = |log: &&LogConfig| log.format == LogFormat::Json && !log.is_nowhere();
-        let path = config.logs.iter().filter(is_json).find_map(|log| log.path.clone());
-        path.ok_or_else(|| {
-            let file = self.config.display();
-            let words =
-                format!("{file}: no [log] there writes JSON to a file: name one by --log, or give it one");
-            Failure(WRONG_USE, words)
-        })
-    }
-}
+use crate::control::outlet::line::Line;
+use crate::limits;
+use crate::runtime::beside;
 
 /// All files of a log that may have something since then, the oldest first. The one that is written is the last.
 pub fn all(log: &Path, since: Option<SystemTime>) -> Vec<PathBuf> {
@@ -73,55 +40,47 @@ fn plain(path: &Path) -> Option<PathBuf> {
     Some(PathBuf::from(plain))
 }
 
-/// Opens one, whatever it was compressed by.
-fn open(path: &Path) -> io::Result<Box<dyn Read>> {
-    let file = File::open(path)?;
-    Ok(match path.extension().and_then(|end| end.to_str()) {
+/// Opens one, whatever it was compressed by, so many bytes behind its beginning. Whoever waits for what is packed is asked now and then whether he still does.
+pub fn open(path: &Path, from: u64, waits: &mut dyn FnMut() -> bool) -> io::Result<Box<dyn Read>> {
+    let mut file = File::open(path)?;
+    let mut packed: Box<dyn Read> = match path.extension().and_then(|end| end.to_str()) {
         Some("zst") => Box::new(zstd::stream::read::Decoder::new(file)?),
         Some("gz") => Box::new(MultiGzDecoder::new(file)),
         Some(other @ ("xz" | "bz2" | "lz4" | "lzma" | "Z")) => {
             return Err(io::Error::other(format!("files compressed as .{other} are not read")));
         }
-        _ => Box::new(file),
-    })
+        _ => {
+            file.seek(SeekFrom::Start(from))?;
+            return Ok(Box::new(file));
+        }
+    };
+    let mut left = from;
+    while left > 0 && waits() {
+        let step = left.min(limits::LOG_READ as u64);
+        let read = io::copy(&mut Read::by_ref(&mut packed).take(step), &mut io::sink())?;
+        if read == 0 {
+            break;
+        }
+        left -= read;
+    }
+    Ok(packed)
+}
+
+/// What a file is known by, whatever it is called and however it is packed: its first event, in which nothing names anybody. None: it has none, or cannot be read.
+pub fn known_by(path: &Path) -> Option<u64> {
+    let mut head = Vec::with_capacity(limits::LOG_HEAD);
+    open(path, 0, &mut || true).ok()?.take(limits::LOG_HEAD as u64).read_to_end(&mut head).ok()?;
+    let line = head.split(|byte| *byte == b'\n').find(|line| !line.is_empty())?;
+    const ID: &[u8] = b"\"event_id\":\"";
+    let behind = memchr::memmem::find(line, ID).map(|at| at + ID.len());
+    let end = behind.and_then(|at| memchr::memchr(b'"', &line[at..]).map(|more| at + more));
+    // What is no event of ours is known by how it begins.
+    let told = &line[..end.unwrap_or(line.len().min(limits::LOG_HEAD_PLAIN))];
+    digest(&SHA256, told).as_ref().first_chunk().copied().map(u64::from_le_bytes)
 }
 
 /// What is done with a line and its event. Whether more are wanted.
-pub type Take<'a> = dyn FnMut(&[u8], &Line<'_>) -> Result<bool, Failure> + 'a;
-
-/// Gives every line of these files that is wanted to `take`, until that says that it has enough (false).
-pub fn each(files: &[PathBuf], wanted: &Wanted, take: &mut Take<'_>) -> Result<(), Failure> {
-    for path in files {
-        let mut lines = Lines::default();
-        let mut reader = match open(path) {
-            Ok(reader) => reader,
-            // Removed, or compressed, in this moment.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => {
-                complain!("{}: {error}", path.display());
-                continue;
-            }
-        };
-        loop {
-            match lines.fill(&mut *reader) {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(error) => {
-                    // What is whole before that counts.
-                    complain!("{}: {error}; what is behind that is not read", path.display());
-                    break;
-                }
-            }
-            if !lines.each(wanted, take)? {
-                return Ok(());
-            }
-        }
-        if lines.long > 0 {
-            complain!("{}: {} lines are too long for events", path.display(), lines.long);
-        }
-    }
-    Ok(())
-}
+pub type Take<'a, E> = dyn FnMut(&[u8], &Line<'_>) -> Result<bool, E> + 'a;
 
 /// Whole lines of what is read, as much at once as is quick.
 #[derive(Default)]
@@ -133,9 +92,21 @@ pub struct Lines {
     pub long: u64,
     /// It is in the middle of one.
     skips: bool,
+    /// Where what is in the buffer begins.
+    base: u64,
 }
 
 impl Lines {
+    /// Of a file of which this much was read, to the end of a line. The byte before is to come again, so that a line that is there by now is not cut.
+    pub fn behind(at: u64) -> Lines {
+        Lines { base: at.saturating_sub(1), skips: at > 0, ..Lines::default() }
+    }
+
+    /// How far whole lines of the file were given, or passed over.
+    pub fn place(&self) -> u64 {
+        self.base
+    }
+
     /// Reads on. How much came.
     pub fn fill(&mut self, reader: &mut dyn Read) -> io::Result<usize> {
         if self.buffer.is_empty() {
@@ -145,6 +116,7 @@ impl Lines {
             if self.buffer.len() < limits::EVENT_MAX {
                 self.buffer.resize(limits::EVENT_MAX, 0);
             } else {
+                self.base += self.filled as u64;
                 (self.filled, self.skips) = (0, true);
                 self.long += 1;
             }
@@ -162,7 +134,7 @@ impl Lines {
     }
 
     /// Gives those that are wanted. Whether more is.
-    pub fn each(&mut self, wanted: &Wanted, take: &mut Take<'_>) -> Result<bool, Failure> {
+    pub fn each<E>(&mut self, wanted: &Wanted, take: &mut Take<'_, E>) -> Result<bool, E> {
         let Some(end) = memchr::memrchr(b'\n', &self.buffer[..self.filled]).map(|end| end + 1) else {
             return Ok(true);
         };
@@ -180,20 +152,27 @@ impl Lines {
             if let Some(event) = wanted.of(raw)
                 && !take(raw, &event)?
             {
+                self.passed(line);
                 return Ok(false);
             }
             at = line;
         }
+        self.passed(end);
+        Ok(true)
+    }
+
+    /// So much of what is in the buffer is done with.
+    fn passed(&mut self, end: usize) {
         self.buffer.copy_within(end..self.filled, 0);
         self.filled -= end;
-        Ok(true)
+        self.base += end as u64;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::log::filter::Filters;
+    use crate::control::logged::filter::LogFilters;
 
     /// However much comes at once, lines are whole and each comes once.
     #[test]
@@ -209,13 +188,13 @@ mod tests {
         }
         let text: String =
             (0..50).map(|at| format!("{{\"event\":\"bounced\",\"id\":\"{at}\"}}\nx\n")).collect();
-        let wanted = Filters::default().wanted().unwrap();
+        let wanted = LogFilters::default().wanted().unwrap();
         for step in [1, 7, 64, 100_000] {
             let (mut lines, mut reader, mut found) =
                 (Lines::default(), Slow(text.as_bytes(), step), Vec::new());
             while lines.fill(&mut reader).unwrap() > 0 {
                 lines
-                    .each(&wanted, &mut |_, line| {
+                    .each::<io::Error>(&wanted, &mut |_, line| {
                         Ok({
                             found.push(line.text("id").into_owned());
                             true
@@ -256,14 +235,20 @@ mod tests {
         }
         let found = |since| {
             let mut found = Vec::new();
-            let wanted = Filters::default().wanted().unwrap();
-            each(&all(&at("log"), since), &wanted, &mut |_, line| {
-                Ok({
-                    found.push(line.text("id").into_owned());
-                    true
-                })
-            })
-            .unwrap();
+            let wanted = LogFilters::default().wanted().unwrap();
+            for path in all(&at("log"), since) {
+                let (mut lines, mut reader) = (Lines::default(), open(&path, 0, &mut || true).unwrap());
+                while lines.fill(&mut *reader).unwrap() > 0 {
+                    lines
+                        .each::<io::Error>(&wanted, &mut |_, line| {
+                            Ok({
+                                found.push(line.text("id").into_owned());
+                                true
+                            })
+                        })
+                        .unwrap();
+                }
+            }
             found.concat()
         };
         assert_eq!(found(None), "0123");
