@@ -43,9 +43,9 @@ fn sound(imported: &Imported) {
     for one in all.iter().filter(|one| one.outcome != Some(Outcome::Translated)) {
         assert!(!one.words.is_empty(), "nothing is said of {one:?}");
     }
+    let both = imported.relevo_toml() + &imported.shaping_toml();
     for one in all.iter().filter(|one| matches!(one.outcome, Some(Outcome::Translated))) {
         let origin = format!("{}:{}: {}", one.file, one.line, one.text);
-        let both = imported.relevo_toml() + &imported.shaping_toml();
         let accounts = imported.accounts.iter().flatten().any(|account| !account.from.is_empty());
         assert!(both.contains(&origin) || accounts || one.words.is_empty(), "{origin}");
     }

@@ -57,6 +57,12 @@ fn domain(reader: &mut Reader<'_, '_>, block: &Node, sources: Vec<String>) {
     if sources.is_empty() && name != "*" {
         self::at_hosts(block, &mut spots);
     }
+    let (sources, none_left) = self::with_room(reader, &spots, sources);
+    if none_left {
+        let words = "a section tells at most 1000 sources apart: say it of all, or of those that differ";
+        reader.out.ledger.withdraw(block.id, words);
+        return block.children.iter().for_each(|one| reader.out.ledger.none(one.id, words));
+    }
     let scope = Scope { block, spots, sources };
     let moved = block.last("queue-to").is_some();
     if !moved {
@@ -78,6 +84,24 @@ fn domain(reader: &mut Reader<'_, '_>, block: &Node, sources: Vec<String>) {
         self::route(reader, &scope);
         super::backoff::backoff(reader, &scope);
     }
+}
+
+/// Sources that the sections have room for; whether there was none for any.
+fn with_room(reader: &mut Reader<'_, '_>, spots: &[Spot], sources: Vec<String>) -> (Vec<String>, bool) {
+    let any = !sources.is_empty() && !spots.is_empty();
+    let fits = |source: &String| {
+        spots.iter().all(|spot| {
+            let all = reader.apart.entry(spot.base.clone()).or_default();
+            let room = all.contains(source) || all.len() < limits::SHAPING_SOURCES_MAX;
+            if room {
+                all.insert(source.clone());
+            }
+            room
+        })
+    };
+    let sources: Vec<String> = sources.into_iter().filter(fits).collect();
+    let none = any && sources.is_empty();
+    (sources, none)
 }
 
 /// Mail that goes by a route is limited by the host that it goes to, and not by its domain.

@@ -46,6 +46,7 @@ pub fn import(file: &str, library: &mut Library<'_>, terms: &Terms) -> Result<Im
         sources: BTreeMap::new(),
         cold: BTreeMap::new(),
         routes: BTreeMap::new(),
+        apart: BTreeMap::new(),
         addresses: BTreeMap::new(),
         called: BTreeMap::new(),
         lists,

@@ -25,6 +25,8 @@ pub(super) struct Reader<'a, 'f> {
     pub keys: BTreeMap<(String, String), Id>,
     /// Where the route of a domain stands.
     pub routes: BTreeMap<String, usize>,
+    /// Sources that sections of the shaping file tell apart.
+    pub apart: BTreeMap<String, BTreeSet<String>>,
     /// Addresses of sources.
     pub addresses: BTreeMap<String, Vec<std::net::IpAddr>>,
     /// Their names in lower case, as they are called.

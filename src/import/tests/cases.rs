@@ -179,6 +179,24 @@ fn categories_are_of_what_failed() {
 }
 
 #[test]
+fn a_section_tells_so_many_sources_apart_and_no_more() {
+    let one = |number| {
+        format!(
+            "<virtual-mta v{number}>\nsmtp-source-host 10.1.0.1\n<domain *>\nmax-smtp-out 5\n</domain>\n</virtual-mta>\n"
+        )
+    };
+    let made = from_pmta(&(0..1_002).map(one).collect::<String>());
+    assert_eq!(made.shaping.matches("[\"default\".sources.").count(), 1_000);
+    lacks(&made.shaping, &["left out"]);
+    assert_eq!(
+        made.report.matches("a section tells at most 1000 sources apart").count(),
+        4,
+        "{}",
+        made.report
+    );
+}
+
+#[test]
 fn limits_of_addresses_are_of_their_sources() {
     let made = from_pmta(
         "<virtual-mta a>\nsmtp-source-host 192.0.2.1\n</virtual-mta>\n<virtual-mta b>\nsmtp-source-host 198.51.100.1\n</virtual-mta>\n\
