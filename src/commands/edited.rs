@@ -32,7 +32,7 @@ pub fn change<E: Display>(
     most: u64,
     edit: impl FnOnce(&str) -> Result<String, E>,
 ) -> Result<(), Failure> {
-    let changed = replace::change_text(path, most, edit);
+    let changed = replace::change_text(path, (most, replace::Missing::Made), edit);
     changed.map(drop).map_err(|unchanged| {
         let code = if matches!(unchanged, Unchanged::File(_)) { WRONG_USE } else { NO };
         Failure(code, format!("{}: {unchanged}", path.display()))

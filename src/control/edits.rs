@@ -105,9 +105,9 @@ impl NotEdited {
     pub fn of_tokens(path: PathBuf, why: Unchanged<NoEdit>) -> NotEdited {
         let words = why.to_string();
         match why {
-            Unchanged::File(_) | Unchanged::Text | Unchanged::Refused(NoEdit::Unread(_)) => {
-                NotEdited::Unusable(path, words)
-            }
+            Unchanged::File(_)
+            | Unchanged::Text
+            | Unchanged::Refused(NoEdit::Unread(_) | NoEdit::Empty(_)) => NotEdited::Unusable(path, words),
             Unchanged::Refused(NoEdit::There) => NotEdited::There(words),
             Unchanged::Refused(NoEdit::NotThere) => NotEdited::NotThere(words),
             Unchanged::Refused(NoEdit::Unsound(_)) => NotEdited::Unsound(words),
@@ -119,9 +119,9 @@ impl NotEdited {
         use accounts::edit::NoEdit;
         let words = why.to_string();
         match why {
-            Unchanged::File(_) | Unchanged::Text | Unchanged::Refused(NoEdit::Unread(_)) => {
-                NotEdited::Unusable(path, words)
-            }
+            Unchanged::File(_)
+            | Unchanged::Text
+            | Unchanged::Refused(NoEdit::Unread(_) | NoEdit::Empty(_)) => NotEdited::Unusable(path, words),
             Unchanged::Refused(NoEdit::There) => NotEdited::There(words),
             Unchanged::Refused(NoEdit::NotThere) => NotEdited::NotThere(words),
             Unchanged::Refused(NoEdit::Unsound(_) | NoEdit::Lines) => NotEdited::Unsound(words),

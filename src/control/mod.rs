@@ -368,6 +368,7 @@ fn maker(
             analytics: counted.as_ref().and_then(|(analytics, _)| analytics.clone()),
             eraser: counted.map(|(_, eraser)| eraser),
             searches: Arc::new(search::Searches::new(data_dir, mesh.lanes())),
+            log_readers: Arc::new(Semaphore::new(limits::LOG_READERS)),
             file_readers: Arc::new(Semaphore::new(limits::FILE_READERS)),
             watchers: Arc::new(Semaphore::new(limits::TRACES_MAX)),
             asker: asker::Asker::new(mesh.clone(), health.clone(), start),

@@ -48,7 +48,11 @@ pub const LOG_PAGE: usize = 100;
 pub const LOG_PAGE_MAX: usize = 1000;
 /// Bytes of events after which a page ends.
 pub const LOG_PAGE_BYTES: usize = 1024 * 1024;
-/// Answers of the API that read logs, or what a configuration names, at one time: each has a thread of those that wait for files.
+/// How long such an answer unpacks what it passes over, to go on behind it; what is longer is told as unread.
+pub const LOG_SKIP_TIME: Duration = Duration::from_secs(15);
+/// Answers of the API that read logs at one time: each has a thread of those that wait for files.
+pub const LOG_READERS: usize = 2;
+/// The same of those that read what a configuration names, or change accounts.
 pub const FILE_READERS: usize = 2;
 /// Files that cannot be read of which one answer tells.
 pub const LOG_TROUBLES_TOLD: usize = 8;

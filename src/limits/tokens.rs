@@ -37,8 +37,8 @@ pub const API_READ: Duration = Duration::from_secs(2);
 pub const HTTP_STALL: Duration = Duration::from_secs(10);
 /// Searches of HTTP's clients that are kept at one time, beside those of commands.
 pub const API_SEARCHES_MAX: usize = 2;
-/// Threads of the service that wait for files: a search each, a reload, an import, and those that read logs and accounts.
-pub const SERVICE_BLOCKING: usize = 8;
+/// Threads of the service that wait for files: a search each, a reload, an import, those that read logs, and those that read other files.
+pub const SERVICE_BLOCKING: usize = 10;
 /// Accounts of a page of the API where nothing is said.
 pub const ACCOUNTS_PAGE: usize = 100;
 /// And at the most.

@@ -18,13 +18,23 @@ pub fn change_whole<E: From<io::Error>>(
     most: u64,
     change: impl FnOnce(Vec<u8>) -> Result<Vec<u8>, E>,
 ) -> Result<(), E> {
-    let (path, mut file) = locked(path)?;
+    change_locked(locked(path, Missing::Made)?, most, change)
+}
+
+fn change_locked<E: From<io::Error>>(
+    (path, mut file): (PathBuf, File),
+    most: u64,
+    change: impl FnOnce(Vec<u8>) -> Result<Vec<u8>, E>,
+) -> Result<(), E> {
+    let fits = |text: &[u8]| match text.len() as u64 > most {
+        true => Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {most} bytes"))),
+        false => Ok(()),
+    };
     let mut text = Vec::new();
     Read::by_ref(&mut file).take(most + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > most {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {most} bytes")).into());
-    }
+    fits(&text)?;
     let changed = change(text)?;
+    fits(&changed)?;
     let mut name = path.clone().into_os_string();
     name.push(SUFFIX);
     let fresh = PathBuf::from(name);
@@ -64,14 +74,23 @@ impl<E: fmt::Display> fmt::Display for Unchanged<E> {
     }
 }
 
+/// What becomes of a file that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// It is made.
+    Made,
+    /// That is an error: somebody may be about to put it there, and it would be taken for all there is.
+    Refused,
+}
+
 /// The same of a text. What it is now.
 pub fn change_text<E>(
     path: &Path,
-    most: u64,
+    (most, missing): (u64, Missing),
     edit: impl FnOnce(&str) -> Result<String, E>,
 ) -> Result<String, Unchanged<E>> {
     let mut now = String::new();
-    change_whole::<Unchanged<E>>(path, most, |bytes| {
+    change_locked::<Unchanged<E>>(locked(path, missing)?, most, |bytes| {
         let text = String::from_utf8(bytes).map_err(|_| Unchanged::Text)?;
         now = edit(&text).map_err(Unchanged::Refused)?;
         Ok(now.clone().into_bytes())
@@ -95,11 +114,12 @@ fn put(fresh: &Path, path: &Path, before: &File, text: &[u8]) -> io::Result<()> 
 }
 
 /// The file under its name, which nobody else changes until this is dropped.
-fn locked(path: &Path) -> io::Result<(PathBuf, File)> {
+fn locked(path: &Path, missing: Missing) -> io::Result<(PathBuf, File)> {
+    let mut options = OpenOptions::new();
+    // Made, if it is to be: what is locked must be the same for all.
+    options.read(true).write(true).create(missing == Missing::Made).truncate(false).mode(0o600);
     loop {
-        // Made if it is not there: what is locked must be the same for all.
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let file = options.open(path)?;
         let path = fs::canonicalize(path)?;
         flock(&file, FlockOperation::LockExclusive)?;
         // Whoever had it before may have put another in its place.
@@ -146,6 +166,11 @@ mod tests {
         let refused = change_whole::<io::Error>(&path, 1000, |_| Err(io::Error::other("no")));
         assert!(refused.is_err() && fs::read(&path).expect("it is there") == text);
         assert!(change_whole::<io::Error>(&path, 10, |_| Ok(Vec::new())).is_err(), "too long");
+        assert!(change_whole::<io::Error>(&path, 200, |_| Ok(vec![b'x'; 201])).is_err(), "it would be");
+        assert!(fs::read(&path).expect("it is there") == text);
+        let gone = scratch.path().join("gone");
+        let refused = change_text(&gone, (10, Missing::Refused), |_| Ok::<_, io::Error>(String::new()));
+        assert!(matches!(refused, Err(Unchanged::File(_))) && !gone.exists());
         assert_eq!(fs::read_dir(scratch.path()).expect("it is there").count(), 2);
     }
 }

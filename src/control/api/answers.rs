@@ -50,7 +50,9 @@ pub(in crate::control) struct Api {
     /// Who watches.
     pub streams: Arc<Streams>,
     pub searches: Arc<Searches>,
-    /// Held by each answer that reads files for long.
+    /// Held by each answer that reads logs.
+    pub log_readers: Arc<Semaphore>,
+    /// Held by each that reads other files for long, or changes accounts.
     pub file_readers: Arc<Semaphore>,
     /// Held by each who watches sessions.
     pub watchers: Arc<Semaphore>,

@@ -173,7 +173,7 @@ fn refused(status: u16) -> &'static str {
         404 => "There is nothing of that.",
         405 => "The path is asked in another way.",
         409 => "There is one of that name already, or it would be the one that this is asked with.",
-        410 => "The cursor is of an earlier start: begin with the first page.",
+        410 => "The cursor is of an earlier start, or of a file that is gone: begin with the first page.",
         413 => "The body is too long.",
         421 => "The node does not go by that name.",
         429 => "Too many wrong tokens come from there.",

@@ -33,7 +33,11 @@ struct Asked {
     by: By,
 }
 
-fn asked(query: Option<&str>, (usual, most): (usize, usize), counts: bool) -> Result<Asked, Problem> {
+fn asked(
+    query: Option<&str>,
+    (usual, most): (usize, usize),
+    (counts, veil): (bool, Veil),
+) -> Result<Asked, Problem> {
     let wrong = |bad: BadLogFilter| Problem::Wrong(bad.told());
     let (mut filters, mut from, mut limit, mut by) = (LogFilters::default(), None, usual, By::Provider);
     for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
@@ -50,6 +54,11 @@ fn asked(query: Option<&str>, (usual, most): (usize, usize), counts: bool) -> Re
             "by" if counts => {
                 let all = || By::ALL.map(By::name).join(", ");
                 by = By::named(&value).ok_or_else(|| Problem::Wrong(format!("by is one of {}", all())))?;
+            }
+            // By a hit or none of parts of a text the whole of it would be found out.
+            "reply" if veil.is_on() => {
+                let words = "replies are not searched for who sees addresses shortened";
+                return Err(Problem::Forbidden(words.to_owned()));
             }
             _ if filters.set(&name, &value).map_err(wrong)? => {}
             _ => {
@@ -68,7 +77,7 @@ pub(super) async fn find(
     Extension(working): Extension<Working>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let asked = asked(query.as_deref(), (limits::LOG_PAGE, limits::LOG_PAGE_MAX), false)?;
+    let asked = asked(query.as_deref(), (limits::LOG_PAGE, limits::LOG_PAGE_MAX), (false, veil))?;
     let (out, read) = by_files(&api, &working, move |part| {
         let mut page = Page { out: b"{\"events\":[".to_vec(), rows: 0, broken: 0 };
         let read = part(&asked, &mut |raw, _| {
@@ -120,7 +129,7 @@ pub(super) async fn stats(
     Extension(working): Extension<Working>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let asked = asked(query.as_deref(), (limits::LOG_STATS_SHOWN, limits::LOG_STATS_ROWS), true)?;
+    let asked = asked(query.as_deref(), (limits::LOG_STATS_SHOWN, limits::LOG_STATS_ROWS), (true, veil))?;
     let counts = by_files(&api, &working, move |part| {
         let mut table = Table::default();
         let read = part(&asked, &mut |raw, line| {
@@ -164,7 +173,7 @@ async fn by_files<T: Send + 'static>(
     let no_log = || Problem::NotFound("no [[log]] writes JSON to a file, so there is none to ask".to_owned());
     let log = log.ok_or_else(no_log)?;
     let busy = |_| Problem::Busy("as many read logs as may; ask again in a moment");
-    let place = api.file_readers.clone().try_acquire_owned().map_err(busy)?;
+    let place = api.log_readers.clone().try_acquire_owned().map_err(busy)?;
     let wanted = Arc::new(());
     let asks = Arc::downgrade(&wanted);
     let done = patiently(working, move || {
@@ -230,7 +239,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_is_one_of_the_filters() {
-        let of = |query: &str| asked(Some(query), (100, 1000), false).map(|asked| asked.limit);
+        let of = |query: &str| asked(Some(query), (100, 1000), (false, Veil::default())).map(|asked| asked.limit);
         assert_eq!(of("").expect("all"), 100);
         assert_eq!(
             of("event=bounced,expired&domain=*.y.example&since=2h&limit=7&tenant=a+b").expect("read"),
@@ -255,8 +264,8 @@ mod tests {
         ] {
             assert!(of(wrong).is_err(), "{wrong}");
         }
-        assert!(asked(Some("by=domain"), (20, 100), true).expect("read").by == By::Domain);
-        assert!(asked(Some("by=x"), (20, 100), true).is_err());
+        assert!(asked(Some("by=domain"), (20, 100), (true, Veil::default())).expect("read").by == By::Domain);
+        assert!(asked(Some("by=x"), (20, 100), (true, Veil::default())).is_err());
     }
 
     #[test]

@@ -117,7 +117,7 @@ pub(super) const ROUTES: &[Route] = {
         file("delete", "/control/v1/accounts/{account}", || delete(accounts::remove), accounts::told_remove),
         read("/control/v1/drain", No, || get(drain::show), drain::told_state),
         read("/control/v1/shaping", No, || get(shaping::show), shaping::told),
-        write("/control/v1/check", (Operate, No), || post(check::check), check::told),
+        write("/control/v1/check", (Admin, No), || post(check::check), check::told),
         read("/control/v1/log", Query, || get(logged::find), logged::told_find),
         read("/control/v1/log/stats", Query, || get(logged::stats), logged::told_stats),
     ]

@@ -55,7 +55,12 @@ pub fn open(path: &Path, from: u64, waits: &mut dyn FnMut() -> bool) -> io::Resu
         }
     };
     let mut left = from;
-    while left > 0 && waits() {
+    while left > 0 {
+        if !waits() {
+            return Err(io::Error::other(
+                "it takes too long to unpack it to where this goes on; `relevo log` does",
+            ));
+        }
         let step = left.min(limits::LOG_READ as u64);
         let read = io::copy(&mut Read::by_ref(&mut packed).take(step), &mut io::sink())?;
         if read == 0 {

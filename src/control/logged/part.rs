@@ -76,6 +76,8 @@ pub enum NoPart {
 pub fn read(part: PartWanted<'_>, take: &mut Take<'_, NoPart>) -> Result<PartRead, NoPart> {
     let PartWanted { log, wanted, since, from, waits } = part;
     let since = since.map(|since| SystemTime::UNIX_EPOCH + Duration::from_millis(since.0));
+    // Where to go on was in time when it was told.
+    let since = since.filter(|_| from.is_none());
     let files = all(log, since);
     if files.is_empty() {
         return Err(NoPart::NoFile);
@@ -89,19 +91,28 @@ pub fn read(part: PartWanted<'_>, take: &mut Take<'_, NoPart>) -> Result<PartRea
         }
     };
     let mut done = PartRead::default();
-    let until = process::since_boot() + limits::LOG_PART_TIME;
+    let mut until = process::since_boot() + limits::LOG_PART_TIME;
+    let mut behind = None;
     for path in &files[first..] {
+        // What a rotation moved meanwhile has another name by now.
+        if behind.is_some() && all(log, since) != files {
+            done.next = behind;
+            return Ok(done);
+        }
         let mut lines = Lines::behind(offset);
         let begun = lines.place();
         offset = 0;
         let file = known_by(path).unwrap_or_default();
-        let mut reader = match open(path, begun, waits) {
+        let skipped = process::since_boot();
+        let mut may = || waits() && process::since_boot() < skipped + limits::LOG_SKIP_TIME;
+        let mut reader = match open(path, begun, &mut may) {
             Ok(reader) => reader,
             Err(error) => {
                 done.trouble(path, &error);
                 continue;
             }
         };
+        until += process::since_boot() - skipped;
         loop {
             match lines.fill(&mut *reader) {
                 Ok(0) => break,
@@ -120,6 +131,7 @@ pub fn read(part: PartWanted<'_>, take: &mut Take<'_, NoPart>) -> Result<PartRea
             }
         }
         done.long += lines.long;
+        behind = Some(LogPlace { file, offset: lines.place() });
     }
     Ok(done)
 }

@@ -15,7 +15,7 @@ use crate::policy::accounts::{self, Accounts, AccountsError};
 use crate::policy::tokens::edit::NoEdit;
 use crate::policy::tokens::{Tokens, TokensError};
 use crate::runtime::files::read_whole;
-use crate::runtime::replace::{self, Unchanged};
+use crate::runtime::replace::{self, Missing, Unchanged};
 
 /// The right to change them.
 fn turn(reloader: &Reloader) -> Result<MutexGuard<'_, CurrentConfig>, NotEdited> {
@@ -48,7 +48,12 @@ impl Edits for Reloader {
         let file = state.live.config.access.tokens.clone().ok_or(NotEdited::NoFile("control.tokens"))?;
         let before = let_in(self);
         let mut wanted = None;
-        let changed = replace::change_text(&file, limits::TOKENS_FILE_MAX, |text| {
+        let had = before.all().len();
+        let bounds = (limits::TOKENS_FILE_MAX, Missing::Refused);
+        let changed = replace::change_text(&file, bounds, |text| {
+            if is_cut(text, had) {
+                return Err(NoEdit::Empty(had));
+            }
             let text = edit(text)?;
             wanted = Some(text.clone());
             Ok(text)
@@ -86,8 +91,24 @@ impl Edits for Reloader {
             return Err(NotEdited::UnderWay);
         }
         let file = state.live.config.accounts.clone().ok_or(NotEdited::NoFile("auth.accounts"))?;
-        let changed = replace::change_text(&file, limits::ACCOUNTS_FILE_MAX, edit);
-        let text = changed.map_err(|why| NotEdited::of_accounts(file.clone(), why))?;
+        let had = state.live.accounts.as_ref().map_or(0, |logins| logins.accounts().len());
+        let (mut wanted, bounds) = (None, (limits::ACCOUNTS_FILE_MAX, Missing::Refused));
+        let changed = replace::change_text(&file, bounds, |text| {
+            if is_cut(text, had) {
+                return Err(accounts::edit::NoEdit::Empty(had));
+            }
+            let text = edit(text)?;
+            wanted = Some(text.clone());
+            Ok(text)
+        });
+        // As with tokens.
+        let text = match changed {
+            Ok(text) => text,
+            Err(why) => {
+                let there = wanted.filter(|text| matches!(why, Unchanged::File(_)) && says(&file, text));
+                there.ok_or_else(|| NotEdited::of_accounts(file.clone(), why))?
+            }
+        };
         Ok(match log_in_by(self, &mut state, &text, by) {
             Ok(late) if late.is_empty() => EditedAccounts { file, why: None, in_force: true },
             Ok(late) => {
@@ -131,7 +152,13 @@ fn log_in_by(
     done.map_err(|why| NotLoggedIn::Configuration(Box::new(why.told(&config))))
 }
 
+/// A file that is being written anew is empty for a moment: nobody is to be shut out by that.
+fn is_cut(text: &str, had: usize) -> bool {
+    text.trim().is_empty() && had > 0
+}
+
 /// Whether a file has this text.
 fn says(path: &Path, text: &str) -> bool {
-    read_whole(path, limits::TOKENS_FILE_MAX).is_ok_and(|there| there == text.as_bytes())
+    read_whole(path, limits::ACCOUNTS_FILE_MAX.max(limits::TOKENS_FILE_MAX))
+        .is_ok_and(|there| there == text.as_bytes())
 }

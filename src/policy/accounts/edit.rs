@@ -36,6 +36,8 @@ pub enum RightValue {
 pub enum NoEdit {
     /// It cannot be read as it is.
     Unread(AccountsError),
+    /// It is empty, and so many are in force: whoever writes it anew may be about to.
+    Empty(usize),
     /// What would be written is no account.
     Unsound(Problem),
     /// There is an account of this name.
@@ -50,6 +52,10 @@ impl fmt::Display for NoEdit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NoEdit::Unread(error) => write!(formatter, "{error}"),
+            NoEdit::Empty(number) => write!(
+                formatter,
+                "it is empty, and {number} accounts are in force: if all of these are to go, reload first"
+            ),
             NoEdit::Unsound(problem) => write!(formatter, "{problem}"),
             NoEdit::There => formatter.write_str("there is an account of this name already"),
             NoEdit::NotThere => formatter.write_str("there is no account of this name"),

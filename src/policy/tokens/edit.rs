@@ -9,6 +9,8 @@ use super::{Problem, Role, Tokens, TokensError};
 pub enum NoEdit {
     /// It cannot be read as it is.
     Unread(TokensError),
+    /// It is empty, and so many are in force: whoever writes it anew may be about to.
+    Empty(usize),
     /// What would be written is no token.
     Unsound(Problem),
     /// There is a token of this name.
@@ -21,6 +23,10 @@ impl fmt::Display for NoEdit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NoEdit::Unread(error) => write!(formatter, "{error}"),
+            NoEdit::Empty(number) => write!(
+                formatter,
+                "it is empty, and {number} tokens are in force: if all of these are to go, reload first"
+            ),
             NoEdit::Unsound(problem) => write!(formatter, "{problem}"),
             NoEdit::There => formatter.write_str("there is a token of this name already"),
             NoEdit::NotThere => formatter.write_str("there is no token of this name"),
