@@ -198,7 +198,7 @@ def what_holds_and_what_is_on_disk_is_told():
     for by in ("shop", "spy"):
         relay.refused("GET", "shaping?domain=d.example", by=by, code="403 tenant")
         relay.refused("GET", "drain", by=by, code="403 tenant")
-    relay.refused("POST", "check", by="shop", code="403 tenant")
+    relay.refused("POST", "check", by="shop", code="403 role")
     for query in ("", "?domain=", "?domain=d.example&mail=x"):
         relay.refused("GET", f"shaping{query}", code="400 bad_request")
     # A check leaves the relay as it is: it takes mail, and keeps its ports.
