@@ -124,7 +124,10 @@ def the_log_is_asked_page_by_page():
         client.sendmail(f"a@{'shop' if number % 2 else 'other'}.example", [f"later{number}@d{number % 3}.example"], TEXT)
     client.quit()
     relay.wait(20)
-    time.sleep(0.5)
+    end = time.monotonic() + 20
+    while relay.text("log.jsonl").count('"event":"deferred"') < 20:
+        assert time.monotonic() < end, relay.text("log.jsonl")
+        time.sleep(0.1)
     asked = lambda *words: [json.loads(line) for line in relay.command("log", "find", "--json", *words, where=("--log", f"{relay.directory}/log.jsonl")).splitlines()]
     for words in ([], ["--event", "deferred"], ["--event", "received,deferred", "--domain", "d1.example"], ["--recipient", "later3@d0.example"], ["--tenant", "shop", "--since", "1h"], ["--reply", "NOT y"]):
         query = "&".join(f"{name[2:]}={urllib.parse.quote(value)}" for name, value in zip(words[::2], words[1::2]))
