@@ -239,7 +239,8 @@ mod tests {
 
     #[test]
     fn what_is_asked_is_one_of_the_filters() {
-        let of = |query: &str| asked(Some(query), (100, 1000), (false, Veil::default())).map(|asked| asked.limit);
+        let of =
+            |query: &str| asked(Some(query), (100, 1000), (false, Veil::default())).map(|asked| asked.limit);
         assert_eq!(of("").expect("all"), 100);
         assert_eq!(
             of("event=bounced,expired&domain=*.y.example&since=2h&limit=7&tenant=a+b").expect("read"),

@@ -13,9 +13,14 @@ fn each_route_has_its_role() {
         (_, path) if path.starts_with("/control/v1/accounts") => Role::Admin,
         ("get", "/control/v1/trace") => Role::Operate,
         ("get", _) => Role::Read,
-        (_, "/control/v1/reload" | "/control/v1/erase" | "/control/v1/drain" | "/control/v1/upgrade") => {
-            Role::Admin
-        }
+        (
+            _,
+            "/control/v1/check"
+            | "/control/v1/reload"
+            | "/control/v1/erase"
+            | "/control/v1/drain"
+            | "/control/v1/upgrade",
+        ) => Role::Admin,
         _ => Role::Operate,
     };
     for route in ROUTES {
