@@ -1,4 +1,4 @@
-//! Limits that this node shares with others: where control finds what is used of each, and puts what may be ([`ClusterPart`]).
+//! Limits that this node shares with others: where control finds what is used of each, and puts what may be (`ClusterPart`).
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

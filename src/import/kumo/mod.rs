@@ -1,6 +1,6 @@
 //! KumoMTA: the helper files that a policy loads, in TOML or JSON, and what init.lua says in plain words.
 //!
-//! [`values`] reads both formats; [`shaping`], [`queues`], [`sources`], [`domains`] and [`keys`] a helper file each, [`lua`] the policy.
+//! `values` reads both formats; `shaping`, `queues`, `sources`, `domains` and `keys` a helper file each, `lua` the policy.
 
 mod reader;
 mod values;

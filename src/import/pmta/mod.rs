@@ -1,7 +1,7 @@
 //! PowerMTA: its configuration, with what it includes.
 //!
-//! [`parse`] makes a tree of directives and blocks. [`names`] knows macros and roll-ups, [`identities`] virtual MTAs, [`domains`] what
-//! `<domain>` says, [`patterns`] what replies do, [`intake`] who may send, [`logs`] what is written; [`others`] speaks of the rest.
+//! `parse` makes a tree of directives and blocks. `names` knows macros and roll-ups, `identities` virtual MTAs, `domains` what
+//! `<domain>` says, `patterns` what replies do, `intake` who may send, `logs` what is written; `others` speaks of the rest.
 
 mod reader;
 mod parse;

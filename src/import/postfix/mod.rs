@@ -1,7 +1,7 @@
 //! Postfix: main.cf, master.cf and the maps that they name.
 //!
-//! [`parameters`] and [`services`] read the two files, [`maps`] the maps. Then each part of what we can say takes what it needs of them:
-//! [`listeners`], [`routes`], [`senders`], [`settings`]; [`others`] says what is to be said of the rest.
+//! `parameters` and `services` read the two files, `maps` the maps. Then each part of what we can say takes what it needs of them:
+//! `listeners`, `routes`, `senders`, `settings`; `others` says what is to be said of the rest.
 
 mod reader;
 mod parameters;
