@@ -24,3 +24,12 @@ pub const SEND: Duration = Duration::from_secs(60);
 /// A whole session. It ends where a message would begin, so that no mail is lost by it; a client that delivers all day connects
 /// again, and meets what changed meanwhile.
 pub const SESSION: Duration = Duration::from_secs(4 * 3600);
+/// Bytes of a read that ends no line and brings no more than this: one that drips. A client that types, or sends each line of a body by itself,
+/// brings more sooner or later.
+pub const DRIP: usize = 64;
+/// Reads of that kind in a row before the next one waits.
+pub const DRIPS_AT_ONCE: u8 = 4;
+/// Connections that drip of which a shard reads in a second. The others wait for their turn, and what they sent meanwhile is read at once.
+pub const DRIPS_READ: u64 = 500;
+/// What one of them waits at least, as a client that types does not notice it, and at most.
+pub const DRIP_WAIT: std::ops::Range<Duration> = Duration::from_millis(100)..Duration::from_secs(10);

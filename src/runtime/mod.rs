@@ -220,6 +220,8 @@ pub trait Stream: 'static {
     fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()>;
     /// Ready when `try_send` may take bytes, or the connection attempt ended.
     fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()>;
+    /// Whether what comes is to wake anybody. What came while it was not is told when it is again.
+    fn listen(&self, _on: bool) {}
     /// Takes the socket's pending error (the result of a connection attempt).
     fn take_error(&self) -> io::Result<()>;
     /// Closes one or both directions.

@@ -11,6 +11,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use crate::limits;
 use crate::runtime::Runtime;
@@ -32,6 +33,8 @@ struct Inner {
     ends: Vec<EndedBy>,
     stopping: bool,
     free_deadlines: Vec<u32>,
+    /// Connections whose peers drip, and that are not read from now.
+    resting: u32,
     next_sweep: Instant,
     now: Instant,
 }
@@ -127,6 +130,18 @@ impl Timers {
         Sleep { timers: self.clone(), slot }
     }
 
+    /// How long one more connection whose peer drips is not read from: the longer, the more there are.
+    pub fn rest(&self) -> Rest {
+        let most = limits::server::DRIP_WAIT;
+        let resting = {
+            let mut inner = self.0.borrow_mut();
+            inner.resting += 1;
+            u64::from(inner.resting)
+        };
+        let span = Duration::from_millis(resting * 1000 / limits::server::DRIPS_READ);
+        Rest(self.sleep_until(self.recent() + span.clamp(most.start, most.end)))
+    }
+
     /// A deadline for one connection, far away at first.
     pub fn deadline(&self) -> Deadline {
         let mut inner = self.0.borrow_mut();
@@ -212,6 +227,23 @@ impl Drop for Sleep {
     }
 }
 
+/// See [`Timers::rest`].
+#[derive(Debug)]
+pub struct Rest(Sleep);
+
+impl Future for Rest {
+    type Output = ();
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(context)
+    }
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        self.0.timers.0.borrow_mut().resting -= 1;
+    }
+}
+
 /// The deadline of one connection: see [`Timers::deadline`].
 #[derive(Debug)]
 pub struct Deadline {
@@ -220,6 +252,11 @@ pub struct Deadline {
 }
 
 impl Deadline {
+    /// Where it hangs.
+    pub fn timers(&self) -> &Timers {
+        &self.timers
+    }
+
     /// Moves the deadline.
     pub fn set(&self, at: Instant) {
         self.put(at, EndedBy::Nothing);
@@ -267,5 +304,32 @@ impl Drop for Deadline {
         inner.ends[self.slot as usize] = EndedBy::Nothing;
         inner.deadline_wakers[self.slot as usize] = None;
         inner.free_deadlines.push(self.slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_drip_the_longer_each_rests() {
+        let timers = Timers::new();
+        let spans = |many: usize| {
+            let rests: Vec<Rest> = (0..many).map(|_| timers.rest()).collect();
+            let inner = timers.0.borrow();
+            assert_eq!(inner.resting as usize, many);
+            let due = |rest: &Rest| {
+                let slot = rest.0.slot;
+                inner.heap.iter().find(|Reverse((_, at, _))| *at == slot).map(|Reverse((due, ..))| *due)
+            };
+            rests.last().and_then(due).map(|at| at.since(Instant(0)))
+        };
+        let most = limits::server::DRIP_WAIT;
+        assert_eq!(spans(1), Some(most.start));
+        assert_eq!(timers.0.borrow().resting, 0);
+        timers.0.borrow_mut().heap.clear();
+        assert_eq!(spans(1000), Some(Duration::from_secs(1000 / limits::server::DRIPS_READ)));
+        timers.0.borrow_mut().heap.clear();
+        assert_eq!(spans(9000), Some(most.end));
     }
 }

@@ -7,6 +7,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, Shutdown};
 use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -54,6 +55,8 @@ pub struct Wire<R: Runtime> {
     deadline: Deadline,
     /// Times in a row that something was there at once.
     streak: u32,
+    /// Reads in a row that brought next to nothing, where that counts.
+    drips: Option<u8>,
 }
 
 /// The layer of TLS.
@@ -80,7 +83,31 @@ impl DerefMut for Tls {
 impl<R: Runtime> Wire<R> {
     /// A plain connection without a deadline yet.
     pub fn new(stream: R::Stream, timers: &Timers) -> Wire<R> {
-        Wire { stream, tls: None, ended: false, deadline: timers.deadline(), streak: 0 }
+        Wire { stream, tls: None, ended: false, deadline: timers.deadline(), streak: 0, drips: None }
+    }
+
+    /// A peer that sends its bytes one by one is read from less often, the less the more of them there are.
+    pub fn slows_who_drips(&mut self) {
+        self.drips = Some(0);
+    }
+
+    /// What came made sense by itself: its peer does not drip.
+    pub fn went_on(&mut self) {
+        self.drips = self.drips.and(Some(0));
+    }
+
+    /// Listens to nobody for a while, or until the deadline passes.
+    async fn rest(stream: &R::Stream, deadline: &Deadline) {
+        let mut rest = deadline.timers().rest();
+        stream.listen(false);
+        poll_fn(|context| {
+            // Both are polled, so that either wakes.
+            let rested = Pin::new(&mut rest).poll(context).is_ready();
+            let passed = deadline.poll_passed(context).is_ready();
+            if rested || passed { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        stream.listen(true);
     }
 
     /// Every wait from now on ends `span` after the last tick.
@@ -126,15 +153,17 @@ impl<R: Runtime> Wire<R> {
     /// What is there now, at most `buffer.len()` bytes; Ok(0) is the end. `WouldBlock`: wait for [`Wire::readable`]. Under TLS the buffer
     /// must be of [`limits::SCRATCH`] bytes at least.
     pub fn try_recv(&mut self, buffer: &mut [u8]) -> Result<usize, WireError> {
-        match &mut self.tls {
-            None => Ok(self.stream.try_recv(buffer)?),
+        let received = match &mut self.tls {
+            None => self.stream.try_recv(buffer).map_err(WireError::Lost),
             Some(tls) => {
                 let received = CIPHERTEXT
                     .with_borrow_mut(|scratch| recv_tls(tls, &self.stream, &mut self.ended, scratch, buffer));
                 self.streak += tls.records.take_cost();
                 received
             }
-        }
+        };
+        count_drip(&mut self.drips, *received.as_ref().unwrap_or(&0));
+        received
     }
 
     /// Bytes that TLS holds, as far as the peer decides it.
@@ -160,6 +189,10 @@ impl<R: Runtime> Wire<R> {
                 .map_or(true, |state| state.plaintext_bytes_to_read() > 0 || self.ended)
         {
             return Ok(());
+        }
+        if self.drips.is_some_and(|drips| drips >= limits::server::DRIPS_AT_ONCE) {
+            // In memory of its own, as few do.
+            Box::pin(Wire::<R>::rest(&self.stream, &self.deadline)).await;
         }
         poll_fn(|context| {
             if self.stream.poll_readable(context).is_ready() {
@@ -297,6 +330,7 @@ impl<R: Runtime> Wire<R> {
             match connection.read_tls(&mut RecordReader(&self.stream, records)) {
                 Ok(0) => return Err(WireError::Lost(io::ErrorKind::UnexpectedEof.into())),
                 Ok(came) => {
+                    count_drip(&mut self.drips, came);
                     let turn = turn().await;
                     shake(tls, &self.stream)?;
                     drop(turn);
@@ -386,6 +420,12 @@ const _: () = assert!(limits::CIPHERTEXT + 17 * 1024 <= limits::SCRATCH);
 thread_local! {
     /// Where it lies until rustls has taken it, a few kilobytes at a time: to ask the socket for these would be a system call each.
     static CIPHERTEXT: RefCell<Box<[u8]>> = RefCell::new(vec![0; limits::CIPHERTEXT].into_boxed_slice());
+}
+
+fn count_drip(drips: &mut Option<u8>, came: usize) {
+    if let Some(drips) = drips {
+        *drips = if came > limits::server::DRIP { 0 } else { drips.saturating_add(1) };
+    }
 }
 
 fn recv_tls(

@@ -517,3 +517,64 @@ fn small_bodies_that_come_slowly_stay_within_the_bound() {
     assert_eq!(*taken.borrow(), [250; CLIENTS as usize]);
     assert_eq!(relay.sum(|of| &of.client_memory), 0);
 }
+
+/// Who types byte by byte waits for no answer longer than he notices, in a line as in a body.
+#[test]
+fn who_types_is_answered() {
+    let world = World::new(1);
+    let _relay = relay_of(&world);
+    let waits = play(&world, 9, async |mut talk| {
+        greeted(&mut talk).await;
+        let mut waits = Vec::new();
+        for line in [
+            "MAIL FROM:<a@b.example>\r\n",
+            "RCPT TO:<x@y.example>\r\n",
+            "DATA\r\n",
+            "Subject: x\r\n\r\nbody\r\n.\r\n",
+        ] {
+            for byte in line.as_bytes() {
+                talk.send(&[*byte]).await.expect("sent");
+                talk.pause(Duration::from_millis(70)).await;
+            }
+            let typed = talk.runtime.now();
+            let code = talk.reply().await.expect("an answer");
+            assert!([250, 354].contains(&code), "{code}");
+            waits.push(talk.runtime.now().since(typed));
+        }
+        waits
+    });
+    assert!(waits.iter().all(|wait| *wait < server::DRIP_WAIT.start * 3), "{waits:?}");
+}
+
+/// Reading from many that drip takes turns: nobody waits for his longer than the bound, and none of what they send is lost.
+#[test]
+fn who_drips_among_many_has_his_turn() {
+    let world = World::new(1);
+    let _relay = relay_of(&world);
+    let left = Rc::new(RefCell::new(Vec::new()));
+    for number in 0..1500u32 {
+        let runtime = world.shard(300 + number / 100, (number % 100) as u16);
+        let (own, left) = (runtime.clone(), left.clone());
+        runtime.spawn(async move {
+            let stream = own.connect(None, RELAY.parse().expect("an address")).expect("a socket");
+            let mut talk = Talk::new(own, stream, Duration::from_secs(3600));
+            talk.connected().await.expect("a connection");
+            greeted(&mut talk).await;
+            for byte in b"MAIL FROM:<dripping@b.example>" {
+                talk.send(&[*byte]).await.expect("sent");
+                talk.pause(Duration::from_secs(1)).await;
+            }
+            let began = talk.runtime.now();
+            let code = talk.ask("\r\n").await.expect("an answer");
+            left.borrow_mut().push((code, talk.runtime.now().since(began)));
+        });
+    }
+    let all = || left.borrow().len() == 1500;
+    assert!(run_until_true(&world, Duration::from_secs(300), all), "{} of them", left.borrow().len());
+    let left = left.borrow();
+    assert!(left.iter().all(|(code, _)| *code == 250));
+    let longest = left.iter().map(|(_, wait)| *wait).max().unwrap_or_default();
+    // A shard reads of five hundred a second.
+    let turn = Duration::from_secs(1500 / server::DRIPS_READ);
+    assert!((turn / 2..turn + SLACK).contains(&longest), "{longest:?}");
+}

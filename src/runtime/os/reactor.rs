@@ -58,8 +58,10 @@ impl Direction {
     }
 
     fn set(&self) {
-        self.ready.set(true);
-        if let Some(waker) = &*self.waker.borrow() {
+        // Who was told already has nothing to learn.
+        if !self.ready.replace(true)
+            && let Some(waker) = &*self.waker.borrow()
+        {
             waker.wake_by_ref();
         }
     }
@@ -155,6 +157,13 @@ impl Reactor {
         if epoll::delete(&self.epoll, &source.fd).is_ok() {
             let _ = epoll::add(&self.epoll, &source.fd, data, interest | EventFlags::ET);
         }
+    }
+
+    /// What is told of a socket from now on. What is ready is told at once.
+    pub(in crate::runtime) fn listen(&self, source: &Source, interest: EventFlags) {
+        let data = EventData::new_u64(source.slot.get() as u64);
+        // It is in the set, so that there is room for it.
+        let _ = epoll::modify(&self.epoll, &source.fd, data, interest | EventFlags::ET);
     }
 
     /// Takes what is ready and wakes its tasks; waits for it no longer than `timeout`, without one for ever.

@@ -158,6 +158,10 @@ impl Stream for SocketStream {
         self.0.source.poll_writable(context)
     }
 
+    fn listen(&self, on: bool) {
+        self.0.reactor.listen(&self.0.source, if on { duplex() } else { EventFlags::empty() });
+    }
+
     fn take_error(&self) -> io::Result<()> {
         match sockopt::socket_error(&self.0.source.fd)? {
             Ok(()) => Ok(()),

@@ -1,5 +1,6 @@
 //! The handles of the simulated network, and a few words of comfort for scripted peers.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, Shutdown, SocketAddr};
@@ -18,6 +19,8 @@ fn os(code: i32) -> io::Error {
 pub struct SimStream {
     state: Rc<WorldState>,
     end: EndId,
+    /// It listens to nobody.
+    deaf: Cell<bool>,
 }
 
 impl SimStream {
@@ -27,7 +30,8 @@ impl SimStream {
         source: Option<IpAddr>,
         to: SocketAddr,
     ) -> io::Result<SimStream> {
-        Ok(SimStream { end: state.network().connect(node, source, to, state.base())?, state: state.clone() })
+        let end = state.network().connect(node, source, to, state.base())?;
+        Ok(SimStream { end, state: state.clone(), deaf: Cell::new(false) })
     }
 
     /// Asks the connection something, if it is still known.
@@ -104,11 +108,18 @@ impl Stream for SimStream {
     }
 
     fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.deaf.get() {
+            return Poll::Pending;
+        }
         ready(self.on_connection(|one, side, at| one.poll_readable(side, context, at)).unwrap_or(true))
     }
 
     fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
         ready(self.on_connection(|one, side, at| one.poll_writable(side, context, at)).unwrap_or(true))
+    }
+
+    fn listen(&self, on: bool) {
+        self.deaf.set(!on);
     }
 
     fn take_error(&self) -> io::Result<()> {
@@ -165,7 +176,7 @@ impl Listener for SimListener {
     fn try_accept(&self) -> io::Result<(SimStream, SocketAddr)> {
         self.state.charge(0);
         let (end, peer) = self.state.network().accept(self.id, self.state.base())?;
-        Ok((SimStream { state: self.state.clone(), end }, peer))
+        Ok((SimStream { state: self.state.clone(), end, deaf: Cell::new(false) }, peer))
     }
 
     fn poll_acceptable(&self, context: &mut Context<'_>) -> Poll<()> {

@@ -91,7 +91,8 @@ impl<R: Runtime> Connection<R> {
     ) -> Connection<R> {
         let way = if listener.config.proxy.is_at(peer.ip()) { Way::Unnamed } else { Way::Direct };
         let may_relay = way.may_relay(&listener.config.relay_from, peer.ip());
-        let wire = Wire::new(stream, &shard.timers);
+        let mut wire = Wire::new(stream, &shard.timers);
+        wire.slows_who_drips();
         let mut session = Session::new(listener.session.clone(), peer, may_relay);
         session.begins(shard.runtime.wall());
         let now = shard.timers.recent();
@@ -248,6 +249,9 @@ impl<R: Runtime> Connection<R> {
         let (lines, within) = (self.session.lines(), !self.input.is_empty() || self.session.is_skipping());
         if lines != self.since.lines || (within && !self.since.within) {
             self.since.line = self.seconds();
+        }
+        if lines != self.since.lines {
+            self.wire.went_on();
         }
         (self.since.lines, self.since.within) = (lines, within);
         if self.upload.is_some()
