@@ -279,6 +279,7 @@ stories!("erase.py", None;
 );
 
 stories!("streams.py", None;
+    a_stream_of_nats_has_every_event_at_least_once,
     a_stream_has_every_event_at_least_once,
 );
 

@@ -75,7 +75,7 @@ pub use rule::{AddressPattern, RuleConfig};
 pub use shaping::ShapingConfig;
 pub use shard::{Particulars, ShardConfig};
 pub use sources::{PoolConfig, Proxy, ProxyKind, SourceConfig};
-pub use stream::{RedisUrl, StreamConfig};
+pub use stream::{NatsUrl, RedisUrl, StreamConfig, StreamUrl};
 pub use suppression::SuppressionConfig;
 pub use target::{Choice, RouteTarget, Scheme};
 pub use tenant::TenantConfig;

@@ -1,13 +1,13 @@
-//! `[[stream]]`: events for a stream of Redis, at least once and in order. A thread for each.
+//! `[[stream]]`: events for a stream of Redis or of NATS ([`nats`]), at least once and in order. A thread for each.
 //!
-//! What goes at once is one transaction (MULTI, an XADD each, EXEC): all of it is in the stream, or nothing. The cursor moves when the server has answered
+//! What goes to Redis at once is one transaction (MULTI, an XADD each, EXEC): all of it is in the stream, or nothing. The cursor moves when the server has answered
 //! that; where an answer is lost the same events are added again, so a consumer drops repeats by `id`.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::StreamConfig;
+use crate::config::{RedisUrl, StreamConfig, StreamUrl};
 use crate::control::journal::Journal;
 use crate::control::outlet::Shape;
 use crate::control::outlet::line::Line;
@@ -18,16 +18,22 @@ use crate::control::webhook::WebhookSettings;
 use crate::limits;
 use crate::runtime::exchange::wire::Wire;
 use crate::runtime::process;
+use nats::{Messages, NatsLink};
+
+pub mod nats;
 
 /// One of them.
-pub(super) struct Stream {
-    out: Outward<Commands>,
-    link: Link,
+pub(super) enum Stream {
+    /// Of Redis.
+    Redis(Outward<Commands>, Link),
+    /// Of NATS.
+    Nats(Outward<Messages>, NatsLink),
 }
 
-/// How its server is spoken to.
-struct Link {
+/// How a Redis is spoken to.
+pub(super) struct Link {
     config: StreamConfig,
+    url: RedisUrl,
     wire: Option<Wire>,
 }
 
@@ -86,33 +92,58 @@ impl Batch for Commands {
 impl Stream {
     /// Begins where it was, or with what is told from now on.
     pub fn open(config: &StreamConfig, journal: &Journal) -> io::Result<Stream> {
-        let batch = Commands::new(&config.key, config.length);
         let addressee = Addressee {
             name: config.name(),
             again: limits::STREAM_FAILED_AGAIN,
             again_most: limits::STREAM_AGAIN_MAX,
         };
-        let out = Outward::open(addressee, Shape::plain(config.events.clone()), batch, journal)?;
-        Ok(Stream { out, link: Link { config: config.clone(), wire: None } })
+        let (shape, config) = (Shape::plain(config.events.clone()), config.clone());
+        Ok(match config.url.clone() {
+            StreamUrl::Redis(url) => {
+                let batch = Commands::new(&config.key, config.length);
+                let out = Outward::open(addressee, shape, batch, journal)?;
+                Stream::Redis(out, Link { config, url, wire: None })
+            }
+            StreamUrl::Nats(url) => {
+                let out = Outward::open(addressee, shape, Messages::new(&config.key), journal)?;
+                Stream::Nats(out, NatsLink::new(config, url))
+            }
+        })
     }
 
     /// The name of its cursor's file.
     pub fn cursor_name(&self) -> &str {
-        self.out.cursor_name()
+        match self {
+            Stream::Redis(out, _) => out.cursor_name(),
+            Stream::Nats(out, _) => out.cursor_name(),
+        }
     }
 
     /// Starts its thread.
     pub fn start(self, settings: Arc<dyn WebhookSettings>, counts: Counts) -> io::Result<Worker> {
-        let Stream { mut out, mut link } = self;
         Worker::start("relevo-stream", move |turn| {
             process::stand_back();
-            let clock = turn.clock();
-            while !turn.is_over() {
-                if !out.round(clock(), &counts, |batch| link.send(batch, &*settings, turn)) {
-                    turn.pause(limits::STREAM_OUT_ROUND);
+            match self {
+                Stream::Redis(out, mut link) => {
+                    run(out, &counts, turn, |batch| link.send(batch, &*settings, turn));
                 }
+                Stream::Nats(out, mut link) => run(out, &counts, turn, |batch| link.send(batch, &*settings)),
             }
         })
+    }
+}
+
+fn run<B: Batch>(
+    mut out: Outward<B>,
+    counts: &Counts,
+    turn: &Turn,
+    mut send: impl FnMut(&B) -> Result<(), String>,
+) {
+    let clock = turn.clock();
+    while !turn.is_over() {
+        if !out.round(clock(), counts, &mut send) {
+            turn.pause(limits::STREAM_OUT_ROUND);
+        }
     }
 }
 
@@ -142,7 +173,7 @@ impl Link {
     fn connect(&self, settings: &dyn WebhookSettings, turn: &Turn) -> Result<Wire, String> {
         let config = &self.config;
         let login = Login {
-            url: &config.url,
+            url: &self.url,
             user: config.user.as_deref(),
             password: config.password_file.is_some().then(|| config.password.secret()),
             key: &format!("{}.url", config.section),

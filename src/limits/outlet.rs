@@ -117,5 +117,7 @@ pub const STREAM_OUT_ROUND: Duration = Duration::from_millis(200);
 pub const STREAM_FAILED_AGAIN: Duration = Duration::from_millis(500);
 /// And at the latest after this.
 pub const STREAM_AGAIN_MAX: Duration = Duration::from_secs(60);
+/// A connection to NATS that was quiet for so long is not used again.
+pub const NATS_IDLE: Duration = Duration::from_secs(10);
 /// Bytes of one line that a server answers.
 pub const STREAM_LINE_MAX: usize = 64 * 1024;

@@ -231,7 +231,7 @@ fn verifying(config: &Config, shaping: &Shaping) -> Result<Option<tls::Client>, 
     let line = shaping.asks_to_verify();
     let hook = config.hook.as_ref().is_some_and(|hook| hook.url.tls)
         || config.webhooks.iter().any(|webhook| webhook.url.tls)
-        || config.streams.iter().any(|stream| stream.url.tls)
+        || config.streams.iter().any(|stream| stream.url.tls())
         || config.cluster.as_ref().is_some_and(|cluster| cluster.redis.tls);
     let asked = route.is_some() || line.is_some() || hook;
     if !asked && !config.tls.mta_sts {
