@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::literal::{Fix, Wrong, bare, kind, path, quoted, text};
+use crate::config::literal::{Fix, Wrong, bare, boolean, kind, path, quoted, text};
 use crate::config::section::Section;
 use crate::config::{Password, RedisUrl};
 use crate::limits;
@@ -17,6 +17,8 @@ pub struct ClusterConfig {
     pub name: Box<str>,
     /// What a node has of each limit while the server cannot be asked, as a part of one.
     pub share: f64,
+    /// Nodes tell each other what changes in their suppression lists.
+    pub suppression: bool,
     /// Who we are there; None: the server asks for nobody, or for a password alone.
     pub user: Option<Box<str>>,
     /// Where the password stands.
@@ -39,9 +41,11 @@ pub(super) fn read(section: &Section<'_>) -> Option<ClusterConfig> {
     });
     let name = section.read("name", "relays".into(), name);
     let share = section.read("share", 0.2, share);
+    let suppression = section.read("suppression", true, boolean);
     let user = section.read("user", None, |value| text(value, "relevo").map(|name| Some(name.into())));
     let password_file = section.read("password_file", None, |value| path(value, FILE));
-    let named = ["name", "share", "user", "password_file"].into_iter().find(|key| !section.lacks(key));
+    let named =
+        ["name", "share", "suppression", "user", "password_file"].into_iter().find(|key| !section.lacks(key));
     if let Some(key) = named.filter(|_| section.lacks("redis")) {
         let fix = Fix::Do(format!("say where it is: redis = {}, or remove the section", quoted(USUAL)));
         section.fail(key, "", "a cluster has a server, and none is named", fix);
@@ -57,7 +61,15 @@ pub(super) fn read(section: &Section<'_>) -> Option<ClusterConfig> {
         section.fail("user", "", "who logs in has a password", fix);
     }
     let (of_url_user, password) = of_url.unwrap_or_default();
-    Some(ClusterConfig { redis, name, share, user: user.or(of_url_user), password_file, password })
+    Some(ClusterConfig {
+        redis,
+        name,
+        share,
+        suppression,
+        user: user.or(of_url_user),
+        password_file,
+        password,
+    })
 }
 
 /// Who logs in, as a URL says it.

@@ -3,12 +3,16 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::control::decisions::ListDesk;
 use crate::control::setup::Setup;
 use crate::control::thread::{Turn, Worker};
 use crate::control::{acme, cluster, hook, sts, tls_rpt, verifier};
 
-/// Starts them; the last three verify mail of strangers, ask a service about each message, and keep leases of limits.
-pub(super) fn start(setup: &Setup, challenges: Arc<acme::Challenges>) -> io::Result<[Option<Worker>; 6]> {
+/// Starts them; the last four verify mail of strangers, ask a service about each message, keep leases of limits, and tell other nodes who is suppressed.
+pub(super) fn start(
+    setup: &Setup,
+    (challenges, lists): (Arc<acme::Challenges>, &ListDesk),
+) -> io::Result<[Option<Worker>; 7]> {
     let reports = report_tls(setup)?;
     let orders = order_certificates(setup, challenges)?;
     let verifier = setup.verifies.clone().map(|settings| verifier::start(&setup.mesh, settings));
@@ -20,6 +24,7 @@ pub(super) fn start(setup: &Setup, challenges: Arc<acme::Challenges>) -> io::Res
         verifier.transpose()?,
         hook.transpose()?,
         cluster::start(setup)?,
+        cluster::start_list(setup, lists)?,
     ])
 }
 

@@ -114,8 +114,8 @@ pub struct Control {
     service: Option<(Worker, Option<local::File>)>,
     decisions: Worker,
     blocklists: Option<Worker>,
-    /// Who fetches policies, reports of TLS, orders certificates, asks others about mail that comes in, and keeps leases.
-    askers: [Option<Worker>; 6],
+    /// Who fetches policies, reports of TLS, orders certificates, asks others about mail that comes in, keeps leases, and tells others who is suppressed.
+    askers: [Option<Worker>; 7],
     reader: Worker,
     pages: Option<Worker>,
     log: Option<Accounting>,
@@ -198,11 +198,12 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let pages = unsubscriber.filter(|_| !listeners.is_empty());
     let pages = pages.map(|by| public::start(listeners, by, reserve.clone()));
     let pages = pages.transpose().map_err(StartError::Thread)?;
+    let told = lists.clone();
     let orders = (desk, lists, barrier());
     let (passing, passed) = http.map(|_| mpsc::channel(limits::API_PASSED)).unzip();
     let service =
         serve_commands(&setup, (http, passed), (&reserve, (&journal, counted)), (orders, &mut listed))?;
-    let askers = askers::start(&setup, challenges).map_err(StartError::Thread)?;
+    let askers = askers::start(&setup, (challenges, &told)).map_err(StartError::Thread)?;
     let control = Worker::start("relevo-control", move |turn| {
         run(setup, journal, listener.map(|listener| (listener, passing)), &reserve, turn)
     })

@@ -42,11 +42,18 @@ pub const CLUSTER_ANSWER_MAX: usize = 1024 * 1024;
 pub const CLUSTER_DEPTH: usize = 4;
 /// How often a node says that it is there.
 pub const CLUSTER_HERE: Duration = Duration::from_secs(5);
+/// How often other nodes are told what changed in the suppression list, and what they tell is heard: all of it is to be so within a second.
+pub const CLUSTER_LIST_ROUND: Duration = Duration::from_millis(300);
+/// Changes that are told, or heard, at once.
+pub const CLUSTER_LIST_BATCH: usize = 250;
+/// Changes that the server keeps, about: a node that was away for longer than these took has missed some.
+pub const CLUSTER_LIST_LENGTH: &str = "1000000";
 /// Nodes that are told of.
 pub const CLUSTER_NODES_MAX: usize = 1_024;
 /// Bytes of a cluster's name.
 pub const CLUSTER_NAME_MAX: usize = 64;
 
+const _: () = assert!(CLUSTER_LIST_BATCH <= super::STREAM_EVENTS, "they are one transaction");
 const _: () = assert!(
     CLUSTER_RENEW.as_millis() * 3 <= CLUSTER_LEASE.as_millis(),
     "two may fail before a lease has ended"

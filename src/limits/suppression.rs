@@ -67,6 +67,8 @@ pub const SUPPRESSION_FED_ENTRIES: usize = 1_000;
 pub const SUPPRESSION_PLACE_SAVED: Duration = Duration::from_secs(5);
 /// What the thread has to do that makes and reads files of the list.
 pub const SUPPRESSION_TASKS: usize = 4;
+/// Changes that are kept for other nodes of a cluster while these cannot be told.
+pub const SUPPRESSION_UNTOLD_MAX: usize = 1_000_000;
 /// Orders of commands to the list that wait.
 pub const SUPPRESSION_ORDERS_MAX: usize = 64;
 /// Bytes of a list that is imported by one command.

@@ -137,6 +137,65 @@ def until(is_so, words, seconds=30):
         time.sleep(0.1)
 
 
+def suppress(relay, *words):
+    command = [BINARY, "suppress", *words, "--socket", f"{relay.data_dir}/control.sock"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+def who_is_suppressed_is_so_on_all_nodes():
+    """Within a second; where the server was away, or a node, as soon as it is there again, also over a kill; and what an emptied server forgot is said."""
+    redis = Redis("--requirepass", "sesame", "--appendonly", "yes", "--appendfsync", "always")
+    one, other = relays(redis, Sink(), 2, "", 0.5)
+
+    def is_listed(relay, address):
+        return suppress(relay, "check", address)[0] == 1
+
+    until(lambda: metric(one, "relevo_cluster_nodes ") == 2, "both are there")
+    begun = time.monotonic()
+    code, said = suppress(one, "add", "ada@a.example")
+    assert code == 0, said
+    until(lambda: is_listed(other, "ada@a.example"), "the other node heard it")
+    took = time.monotonic() - begun
+    assert took < 5, took
+    print(f"{took:.2f} s, commands included")
+    try:
+        other.client().sendmail("a@b.example", ["ada@a.example"], TEXT)
+        raise AssertionError("it was taken")
+    except smtplib.SMTPRecipientsRefused:
+        pass
+    assert suppress(other, "remove", "ada@a.example")[0] == 0
+    until(lambda: not is_listed(one, "ada@a.example"), "and the first that it is none any more")
+    # Nobody is held up by a server that is gone, and nothing is forgotten.
+    redis.kill()
+    assert suppress(one, "add", "bob@a.example")[0] == 0
+    assert one.told("is not told to the other nodes", seconds=20), one.words
+    one.kill()
+    one.start()
+    assert is_listed(one, "bob@a.example") and not is_listed(other, "bob@a.example")
+    redis.start()
+    until(lambda: is_listed(other, "bob@a.example"), "it was told in the end")
+    assert other.told("tell each other again", seconds=20), other.words
+    # A node that was away hears all of it.
+    other.kill()
+    for number in range(600):
+        if number % 100 == 0:
+            addresses = [f"u{one}@c.example" for one in range(number, number + 100)]
+            assert suppress(one, "add", *addresses)[0] == 0
+    other.start()
+    until(lambda: is_listed(other, "u599@c.example") and is_listed(other, "u0@c.example"), "it caught up")
+    # Emptied behind their backs.
+    redis.ask("DEL", "relevo:{relays}:suppressed")
+    other.kill()
+    other.start()
+    assert other.told("was emptied", seconds=20), other.words
+    assert suppress(one, "add", "eve@a.example")[0] == 0
+    until(lambda: is_listed(other, "eve@a.example"), "and it goes on")
+    for relay in (one, other):
+        relay.stop()
+    redis.stop()
+
+
 def settled(redis):
     """Nobody knows what was leased before the server began."""
     time.sleep(max(0, redis.began + LEASE + 2 - time.monotonic()))

@@ -59,6 +59,28 @@ pub(super) fn now() -> Instant {
     Instant(1) + process::since_boot()
 }
 
+/// The name there of what a cluster keeps.
+pub(super) fn key(config: &ClusterConfig, what: &str) -> String {
+    // The braces keep all of a cluster on one server, where there are several.
+    format!("relevo:{{{}}}:{what}", config.name)
+}
+
+/// Connects to the server.
+pub(super) fn reach(
+    config: &ClusterConfig,
+    settings: &dyn WebhookSettings,
+    turn: &Turn,
+) -> Result<Wire, String> {
+    let password = config.password.secret();
+    let login = Login {
+        url: &config.redis,
+        user: config.user.as_deref(),
+        password: (!password.is_empty()).then_some(password),
+        key: "cluster.redis",
+    };
+    connect(&login, settings, turn)
+}
+
 impl Link {
     pub fn new(
         config: ClusterConfig,
@@ -95,8 +117,7 @@ impl Link {
     }
 
     fn key(&self, what: &str) -> String {
-        // The braces keep all of a cluster on one server, where there are several.
-        format!("relevo:{{{}}}:{what}", self.config.name)
+        key(&self.config, what)
     }
 
     fn leases(&mut self, batch: &[Ask], turn: &Turn) -> Result<(u64, Vec<Grant>), String> {
@@ -198,15 +219,7 @@ impl Link {
     }
 
     fn connect(&self, turn: &Turn) -> Result<Open, String> {
-        let config = &self.config;
-        let password = config.password.secret();
-        let login = Login {
-            url: &config.redis,
-            user: config.user.as_deref(),
-            password: (!password.is_empty()).then_some(password),
-            key: "cluster.redis",
-        };
-        let mut wire = connect(&login, &*self.settings, turn)?;
+        let mut wire = reach(&self.config, &*self.settings, turn)?;
         let mut load = |script: &str| {
             let mut command = Vec::new();
             resp::command(&[b"SCRIPT", b"LOAD", script.as_bytes()], &mut command);

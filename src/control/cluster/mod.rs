@@ -4,6 +4,7 @@
 //! is its share. What is asked for is decided in `policy::cluster`.
 
 mod link;
+mod listed;
 mod words;
 
 use std::io;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
 use crate::config::ClusterConfig;
+use crate::control::decisions::ListDesk;
 use crate::control::health::Health;
 use crate::control::notices::Concern;
 use crate::control::say::say;
@@ -23,6 +25,14 @@ use crate::shard::cluster::ClusterNews;
 use crate::shard::mesh::Mesh;
 use crate::time::Instant;
 use link::{Answered, Job, Link, now};
+
+/// Starts the thread by which the nodes of a cluster tell each other what changes in their suppression lists.
+pub(super) fn start_list(setup: &Setup, lists: &ListDesk) -> io::Result<Option<Worker>> {
+    let config = setup.cluster.clone().filter(|config| config.suppression);
+    let Some((config, settings)) = config.zip(setup.webhooks.clone()) else { return Ok(None) };
+    let listed = listed::Listed::new(config, settings, lists.clone());
+    Worker::start("relevo-listed", move |turn| listed.run(turn)).map(Some)
+}
 
 /// Starts them, where the node is in a cluster.
 pub(super) fn start(setup: &Setup) -> io::Result<Option<Worker>> {

@@ -14,7 +14,7 @@ use crate::control::StartError;
 use crate::control::journal::{Shared, Tap};
 use crate::control::reload::Reload;
 use crate::control::say::say;
-use crate::control::store::{EventPlace, Store};
+use crate::control::store::{EventPlace, Store, UntoldChange};
 use crate::control::suppression::feed::{self, Told};
 use crate::control::suppression::{Added, KeepError, Keeper, ListNumbers, Page, Runs};
 use crate::limits;
@@ -42,6 +42,12 @@ pub(super) enum ListOrder {
     Merge(Runs, Reply<Counts>),
     /// What is counted of an address is forgotten: of how many tenants.
     Forget(String, Reply<u64>),
+    /// Other nodes are told of all changes up to this one: which others are to be told, and whether some could not be kept for that.
+    Untold(u64, Reply<(Vec<UntoldChange>, bool)>),
+    /// How far what other nodes tell was heard.
+    Heard(Reply<Option<String>>),
+    /// They tell this (listed, or not any more), up to there.
+    Hear(Vec<(bool, OwnedEntry)>, String, Reply<Added>),
 }
 
 /// The list, and what feeds it.
@@ -215,6 +221,20 @@ impl Suppressions {
                 _ = reply.send(store.forget_bounces(&address).map_err(KeepError::Store));
             }
             ListOrder::Sort(reply) => _ = reply.send(keeper.runs()),
+            ListOrder::Untold(told, reply) => {
+                _ = reply.send(keeper.told(store, told).and_then(|()| keeper.untold(store)));
+            }
+            ListOrder::Heard(reply) => {
+                let told = keeper.tell_others(store);
+                _ = reply.send(told.and_then(|()| Ok(store.heard()?)));
+            }
+            ListOrder::Hear(heard, place, reply) => {
+                let added = keeper.hear(store, (&heard, &place));
+                if let Ok(added) = &added {
+                    self.numbers.added(Reason::Imported, added.changed);
+                }
+                _ = reply.send(added);
+            }
             ListOrder::Merge(runs, reply) => {
                 if self.next.is_some() {
                     _ = reply.send(Err(KeepError::Busy));
@@ -380,6 +400,9 @@ fn refuse(order: ListOrder) {
         ListOrder::Sort(reply) => _ = reply.send(Err(none())),
         ListOrder::Merge(_, reply) => _ = reply.send(Err(none())),
         ListOrder::Forget(_, reply) => _ = reply.send(Err(none())),
+        ListOrder::Untold(_, reply) => _ = reply.send(Err(none())),
+        ListOrder::Heard(reply) => _ = reply.send(Err(none())),
+        ListOrder::Hear(.., reply) => _ = reply.send(Err(none())),
     }
 }
 
@@ -446,6 +469,36 @@ impl ListDesk {
         self.orders.try_send(ListOrder::Merge(runs, reply)).ok()?;
         self.thread.unpark();
         Some(told)
+    }
+
+    /// Changes that other nodes are to be told of, which were told of all up to `told`; and whether some could not be kept for that. For a thread that may
+    /// wait, as the next two. None: there is nobody who does it.
+    pub(in crate::control) fn untold(
+        &self,
+        told: u64,
+    ) -> Option<Result<(Vec<UntoldChange>, bool), KeepError>> {
+        self.wait_for(|reply| ListOrder::Untold(told, reply))
+    }
+
+    /// How far what other nodes tell was heard. From now on changes are kept for them.
+    pub(in crate::control) fn heard(&self) -> Option<Result<Option<String>, KeepError>> {
+        self.wait_for(ListOrder::Heard)
+    }
+
+    /// They tell this, up to there.
+    pub(in crate::control) fn hear(
+        &self,
+        heard: Vec<(bool, OwnedEntry)>,
+        place: String,
+    ) -> Option<Result<Added, KeepError>> {
+        self.wait_for(|reply| ListOrder::Hear(heard, place, reply))
+    }
+
+    fn wait_for<T>(&self, order: impl FnOnce(Reply<T>) -> ListOrder) -> Option<Result<T, KeepError>> {
+        let (reply, told) = oneshot::channel();
+        self.orders.try_send(order(reply)).ok()?;
+        self.thread.unpark();
+        told.blocking_recv().ok()
     }
 
     async fn order<T>(&self, order: impl FnOnce(Reply<T>) -> ListOrder) -> Option<Result<T, KeepError>> {

@@ -29,7 +29,7 @@ use crate::shard::quota::ledger::QuotaRows;
 pub use bounces::{BounceCount, EventPlace};
 pub use error::StoreError;
 pub use schema::FILE;
-pub use suppression::{KnownFile, SuppressionRow};
+pub use suppression::{KnownFile, SuppressionRow, UntoldChange};
 pub use window::Window;
 
 /// The file.
@@ -168,9 +168,34 @@ impl Store {
         suppression::at(self.connection()?, place, key)
     }
 
-    /// Writes such changes: all of them, or none.
-    pub fn suppress(&mut self, rows: &[SuppressionRow]) -> Result<(), StoreError> {
-        suppression::save(self.connection()?, rows)
+    /// Writes such changes: all of them, or none. `tell`: they are kept for other nodes, too.
+    pub fn suppress(&mut self, rows: &[SuppressionRow], tell: bool) -> Result<(), StoreError> {
+        suppression::save(self.connection()?, rows, tell)
+    }
+
+    /// Changes of the suppression list that other nodes are not told of yet, the first so many of them.
+    pub fn untold(&mut self, most: usize) -> Result<Vec<UntoldChange>, StoreError> {
+        suppression::untold(self.connection()?, most)
+    }
+
+    /// How many these are.
+    pub fn count_untold(&mut self) -> Result<usize, StoreError> {
+        suppression::count_untold(self.connection()?)
+    }
+
+    /// They are told of all up to this one.
+    pub fn told(&mut self, to: u64) -> Result<(), StoreError> {
+        suppression::told(self.connection()?, to)
+    }
+
+    /// How far what other nodes tell of the suppression list was heard. None: nothing was.
+    pub fn heard(&mut self) -> Result<Option<String>, StoreError> {
+        suppression::heard(self.connection()?)
+    }
+
+    /// It was heard up to here.
+    pub fn save_heard(&mut self, place: &str) -> Result<(), StoreError> {
+        suppression::save_heard(self.connection()?, place)
     }
 
     /// How far the reader of events is that feeds the list. None: it never read.

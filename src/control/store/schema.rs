@@ -22,7 +22,7 @@ pub(super) const BESIDE: [&str; 1] = ["-journal"];
 pub(super) const APPLICATION: [u8; 4] = *b"RLVO";
 
 /// What each version adds to the one before; an empty file has version 0. None of these is ever changed.
-pub(super) const MIGRATIONS: [&str; 7] = ["
+pub(super) const MIGRATIONS: [&str; 8] = ["
     CREATE TABLE suspension (
         id INTEGER PRIMARY KEY,
         effect TEXT NOT NULL,
@@ -103,6 +103,18 @@ pub(super) const MIGRATIONS: [&str; 7] = ["
         told INTEGER NOT NULL,
         PRIMARY KEY (owner, name, period, number)
     ) STRICT;
+", "
+    CREATE TABLE suppression_untold (
+        number INTEGER PRIMARY KEY,
+        listed INTEGER NOT NULL,
+        tenant TEXT NOT NULL,
+        address TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        added INTEGER NOT NULL,
+        expires INTEGER NOT NULL,
+        note TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE suppression_heard (id INTEGER PRIMARY KEY CHECK (id = 1), place TEXT NOT NULL) STRICT;
 "];
 
 /// Opens it as one of this version.

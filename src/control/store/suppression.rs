@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::error::StoreError;
 use super::rows::number;
 use crate::limits;
-use crate::policy::suppression::entry::{self, Entry, Place, Reason};
+use crate::policy::suppression::entry::{self, Entry, OwnedEntry, Place, Reason};
 use crate::policy::suppression::fingerprint::Key;
 use crate::policy::suppression::merge::{Change, Record};
 use crate::time::UnixMillis;
@@ -28,6 +28,66 @@ pub struct SuppressionRow {
     pub record: Record,
     /// The number of the change: later ones have larger ones.
     pub number: u64,
+}
+
+/// A change that other nodes are not told of yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UntoldChange {
+    /// Its number.
+    pub number: u64,
+    /// It is listed; else it is not any more.
+    pub listed: bool,
+    /// What.
+    pub entry: OwnedEntry,
+}
+
+/// Changes that other nodes are not told of yet, the first so many of them.
+pub(super) fn untold(connection: &Connection, most: usize) -> Result<Vec<UntoldChange>, StoreError> {
+    let sql = "SELECT number, listed, tenant, address, reason, added, expires, note FROM suppression_untold \
+               ORDER BY number LIMIT ?1";
+    let mut statement = connection.prepare(sql)?;
+    let mut found = statement.query([number(most as u64)])?;
+    let mut all = Vec::new();
+    while let Some(row) = found.next()? {
+        let unsigned =
+            |place: usize| row.get::<_, i64>(place).map(|number| u64::try_from(number).unwrap_or(0));
+        let (tenant, reason): (String, String) = (row.get(2)?, row.get(4)?);
+        let entry = OwnedEntry {
+            tenant: Some(tenant).filter(|tenant| !tenant.is_empty()),
+            address: row.get(3)?,
+            reason: Reason::named(&reason).unwrap_or(Reason::Imported),
+            added: UnixMillis(unsigned(5)?),
+            expires: Some(unsigned(6)?).filter(|at| *at != 0).map(UnixMillis),
+            note: row.get(7)?,
+        };
+        all.push(UntoldChange { number: unsigned(0)?, listed: row.get(1)?, entry });
+    }
+    Ok(all)
+}
+
+/// How many these are.
+pub(super) fn count_untold(connection: &Connection) -> Result<usize, StoreError> {
+    let count =
+        connection.query_row("SELECT count(*) FROM suppression_untold", [], |row| row.get::<_, i64>(0))?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// They are told of all up to this one.
+pub(super) fn told(connection: &Connection, to: u64) -> Result<(), StoreError> {
+    connection.execute("DELETE FROM suppression_untold WHERE number <= ?1", [number(to)])?;
+    Ok(())
+}
+
+/// How far what other nodes tell was heard. None: nothing was.
+pub(super) fn heard(connection: &Connection) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT place FROM suppression_heard WHERE id = 1";
+    Ok(connection.query_row(sql, [], |row| row.get(0)).optional()?)
+}
+
+/// It was heard up to here.
+pub(super) fn save_heard(connection: &Connection, place: &str) -> Result<(), StoreError> {
+    connection.execute("INSERT OR REPLACE INTO suppression_heard (id, place) VALUES (1, ?1)", [place])?;
+    Ok(())
 }
 
 pub(super) fn known(connection: &Connection) -> Result<Option<KnownFile>, StoreError> {
@@ -124,8 +184,30 @@ fn read(row: &Row<'_>, key: &Key) -> Result<Option<SuppressionRow>, StoreError> 
     Ok(Some(SuppressionRow { record: Record::new(place, change, &entry), number: unsigned(9)? }))
 }
 
-pub(super) fn save(connection: &mut Connection, rows: &[SuppressionRow]) -> Result<(), StoreError> {
+/// `tell`: other nodes are to be told of them.
+pub(super) fn save(
+    connection: &mut Connection,
+    rows: &[SuppressionRow],
+    tell: bool,
+) -> Result<(), StoreError> {
     let transaction = connection.transaction()?;
+    if tell {
+        let sql = "INSERT INTO suppression_untold (listed, tenant, address, reason, added, expires, note) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        let mut insert = transaction.prepare(sql)?;
+        for entry in rows.iter().filter_map(|row| Some((row.record.change, row.record.entry()?))) {
+            let (change, entry) = entry;
+            insert.execute(params![
+                change != Change::Remove,
+                entry.tenant.unwrap_or_default(),
+                entry.address,
+                entry.reason.word(),
+                number(entry.added.0),
+                number(entry.expires.map_or(0, |at| at.0)),
+                entry.note,
+            ])?;
+        }
+    }
     {
         let values = "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10";
         let sql = format!("INSERT OR REPLACE INTO suppression ({COLUMNS}) VALUES ({values})");

@@ -23,6 +23,9 @@ use crate::policy::suppression::recent::{Recent, bit};
 use crate::policy::suppression::shared::Shared;
 use crate::runtime::files;
 use crate::time::UnixMillis;
+use others::{By, Untold};
+
+mod others;
 
 /// Why the list does not do what was asked.
 #[derive(Debug)]
@@ -158,6 +161,7 @@ pub struct Keeper {
     rows: usize,
     /// A new file is being made.
     merging: bool,
+    untold: Untold,
 }
 
 impl Keeper {
@@ -214,8 +218,18 @@ impl Keeper {
         }
         let (recent, shared) = (Arc::default(), shared.clone());
         let base = opened.as_ref().map(|file| file.base().clone());
-        let mut keeper =
-            Keeper { directory, key, file: opened, base, recent, shared, change, rows: 0, merging: false };
+        let mut keeper = Keeper {
+            directory,
+            key,
+            file: opened,
+            base,
+            recent,
+            shared,
+            change,
+            rows: 0,
+            merging: false,
+            untold: Untold::default(),
+        };
         let senseless = keeper.load(store)?;
         if senseless > 0 {
             words = Some(format!(
@@ -332,23 +346,23 @@ impl Keeper {
 
     /// Adds entries. On return they are on disk, and in force on all shards.
     pub fn add(&mut self, store: &mut Store, entries: &[Entry<'_>]) -> Result<Added, KeepError> {
-        self.change(store, entries, Change::Put)
+        self.change(store, entries, (Change::Put, By::Here))
     }
 
     /// Removes entries, of which only tenant and address count. The same holds.
     pub fn remove(&mut self, store: &mut Store, entries: &[Entry<'_>]) -> Result<Added, KeepError> {
-        self.change(store, entries, Change::Remove)
+        self.change(store, entries, (Change::Remove, By::Here))
     }
 
     fn change(
         &mut self,
         store: &mut Store,
         entries: &[Entry<'_>],
-        change: Change,
+        what: (Change, By),
     ) -> Result<Added, KeepError> {
         let mut all = Added::default();
         for entries in entries.chunks(limits::SUPPRESSION_BATCH_MAX) {
-            let Added { changed, known } = self.change_some(store, entries, change)?;
+            let Added { changed, known } = self.change_some(store, entries, what)?;
             all = Added { changed: all.changed + changed, known: all.known + known };
         }
         Ok(all)
@@ -358,7 +372,7 @@ impl Keeper {
         &mut self,
         store: &mut Store,
         entries: &[Entry<'_>],
-        change: Change,
+        (change, by): (Change, By),
     ) -> Result<Added, KeepError> {
         // By place and name: what a batch says twice is written once.
         let mut wanted: BTreeMap<(Place, Option<String>, String), (Record, bool)> = BTreeMap::new();
@@ -405,7 +419,11 @@ impl Keeper {
         }
         self.make_directory()?;
         // On disk, then seen.
-        store.suppress(&rows)?;
+        let tell = by == By::Here && self.untold.has_room(rows.len());
+        store.suppress(&rows, tell)?;
+        if tell {
+            self.untold.add(rows.len());
+        }
         self.change = number;
         self.rows += new;
         self.show(wanted.values());
