@@ -102,6 +102,9 @@ impl fmt::Display for NatsUrl {
 
 /// A host and its port, or the usual one.
 fn authority_of(text: &str, usual: u16) -> Option<(Box<str>, u16)> {
+    if text.contains(['/', '?', '#']) {
+        return None;
+    }
     let has_port = text
         .rsplit_once(':')
         .is_some_and(|(before, _)| !text.ends_with(']') && (!before.contains(':') || before.ends_with(']')));
@@ -327,6 +330,7 @@ mod tests {
             ("url = \"http://a\"\n", "no URL of Redis"),
             ("url = \"redis://u:p@a\"\n", "password_file"),
             ("url = \"redis://a/x\"\n", "no URL of Redis"),
+            ("url = \"redis://a?x\"\n", "no URL of Redis"),
             ("url = \"redis://a\"\nlength = -1\n", "length"),
             ("url = \"redis://a\"\nevents = [\"bounce\"]\n", "bounced"),
             ("url = \"redis://a\"\nuser = \"u\"\n", "password"),

@@ -105,7 +105,7 @@ pub(super) const MIGRATIONS: [&str; 8] = ["
     ) STRICT;
 ", "
     CREATE TABLE suppression_untold (
-        number INTEGER PRIMARY KEY,
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
         listed INTEGER NOT NULL,
         tenant TEXT NOT NULL,
         address TEXT NOT NULL,

@@ -235,7 +235,7 @@ mod tests {
         add(b"{\"time\":\"2026-12-01T08:00:00.000Z\",\"event\":\"bounced\",\"event_id\":\"A-1\"}\n");
         add(b"nonsense\n");
         let told: Vec<_> = batch.all.iter().map(|one| (&*one.subject, &*one.id, one.event.len())).collect();
-        assert_eq!(told, [("mail.relays.bounced", "A-1", 73), ("mail.relays.other", "", 8)]);
+        assert_eq!(told, [("mail.relays.bounced", "A-1", 70), ("mail.relays.other", "", 8)]);
         assert!(!batch.is_full());
         batch.add(&vec![b'x'; limits::STREAM_BYTES], Duration::ZERO);
         assert!(batch.is_full());

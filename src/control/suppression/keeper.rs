@@ -391,6 +391,7 @@ impl Keeper {
             let before = before.unwrap_or_else(|| known.entry(entry.name()));
             let is_so = match change {
                 Change::Remove => before.is_none(),
+                _ if by == By::OthersAnew => before.is_some_and(|before| before.expires == entry.expires),
                 _ => before.is_some_and(|before| !entry.lasts_longer(&before)),
             };
             if is_so {

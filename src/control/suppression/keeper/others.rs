@@ -2,6 +2,7 @@
 //! lists come to the same, whoever changed what at the same time.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Slot;
 
 use super::{Added, KeepError, Keeper};
 use crate::control::store::{Store, UntoldChange};
@@ -17,6 +18,8 @@ pub(super) enum By {
     Here,
     /// Another node, which tells of it.
     Others,
+    /// The same behind a removal: what was listed before, and for how long, counts no more.
+    OthersAnew,
 }
 
 /// Changes that other nodes are not told of yet.
@@ -39,6 +42,26 @@ impl Untold {
     /// They are kept.
     pub fn add(&mut self, more: usize) {
         self.count = self.count.map(|count| count + more);
+    }
+}
+
+/// What is said of a name.
+struct Word<'a> {
+    listed: bool,
+    /// It was removed before.
+    is_anew: bool,
+    entry: &'a OwnedEntry,
+}
+
+impl<'a> Word<'a> {
+    /// And then this.
+    fn then(&mut self, listed: bool, entry: &'a OwnedEntry) {
+        let is_longer = || entry.entry().lasts_longer(&self.entry.entry());
+        if !listed || !self.listed || is_longer() {
+            self.entry = entry;
+        }
+        self.is_anew |= !self.listed;
+        self.listed = listed;
     }
 }
 
@@ -71,25 +94,26 @@ impl Keeper {
         (heard, place): (&[(bool, OwnedEntry)], &str),
     ) -> Result<Added, KeepError> {
         // The last word about each counts: nobody is let go of for a moment in between.
-        let mut last: BTreeMap<(Option<&str>, String), (bool, &OwnedEntry)> = BTreeMap::new();
+        let mut last: BTreeMap<(Option<&str>, String), Word<'_>> = BTreeMap::new();
         for (listed, entry) in heard {
             let Ok(address) = canonical(&entry.address) else { continue };
-            let known = last.get(&(entry.tenant.as_deref(), address.clone()));
-            let longer = known.is_none_or(|(before, other)| {
-                !(*listed && *before) || entry.entry().lasts_longer(&other.entry())
-            });
-            if longer {
-                last.insert((entry.tenant.as_deref(), address), (*listed, entry));
+            match last.entry((entry.tenant.as_deref(), address)) {
+                Slot::Vacant(slot) => _ = slot.insert(Word { listed: *listed, is_anew: false, entry }),
+                Slot::Occupied(mut slot) => slot.get_mut().then(*listed, entry),
             }
         }
         let mut all = Added::default();
-        for wanted in [true, false] {
-            let change = if wanted { Change::Put } else { Change::Remove };
-            let of_kind = last.iter().filter(|(_, (listed, _))| *listed == wanted);
-            let entries = of_kind.map(|((_, address), (_, entry))| Entry { address, ..entry.entry() });
+        for (wanted, is_anew, what) in [
+            (true, false, (Change::Put, By::Others)),
+            (true, true, (Change::Put, By::OthersAnew)),
+            (false, true, (Change::Remove, By::Others)),
+            (false, false, (Change::Remove, By::Others)),
+        ] {
+            let of_kind = last.iter().filter(|(_, word)| (word.listed, word.is_anew) == (wanted, is_anew));
+            let entries = of_kind.map(|((_, address), word)| Entry { address, ..word.entry.entry() });
             let entries: Vec<Entry<'_>> =
                 entries.filter(|entry| entry.is_sound() && entry.place(&self.key).is_some()).collect();
-            let Added { changed, known } = self.change(store, &entries, (change, By::Others))?;
+            let Added { changed, known } = self.change(store, &entries, what)?;
             all = Added { changed: all.changed + changed, known: all.known + known };
         }
         store.save_heard(place)?;
