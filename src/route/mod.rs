@@ -276,11 +276,16 @@ pub fn order_mx(
     usable.truncate(limits::MX_HOSTS_KEPT);
     let hosts: Vec<Host> =
         usable.iter().map(|(rank, _, name)| stranger(name.to_ascii_lowercase(), port, *rank)).collect();
-    let mut names: Vec<String> =
-        usable.iter().map(|(rank, _, host)| format!("{rank} {}", host.to_ascii_lowercase())).collect();
+    let mut ranks: Vec<u16> = usable.iter().map(|(rank, ..)| *rank).collect();
+    ranks.dedup();
+    let mut names: Vec<(usize, String)> = usable
+        .iter()
+        .map(|(rank, _, host)| (ranks.partition_point(|one| one < rank) + 1, host.to_ascii_lowercase()))
+        .collect();
     names.sort_unstable();
     names.dedup();
-    // Ranks belong to the name: the same hosts in another order are tried in another order.
+    // Their order belongs to the name, and not the numbers that each domain writes it with: customers of a provider have these from everywhere.
+    let names: Vec<String> = names.into_iter().map(|(place, host)| format!("{place} {host}")).collect();
     let site = format!("mx:{}:{port}", names.join(","));
     Ok(to_strangers(site, hosts, domain))
 }
@@ -427,6 +432,19 @@ mod tests {
         let both = [(1, "a".into()), (1, "b".into())];
         let site = |random| order_mx("d", &both, "r", (25, random)).unwrap().site;
         assert!((0..20).all(|random| site(random) == site(0)), "one site however they are shuffled");
+    }
+
+    #[test]
+    fn a_site_is_hosts_and_their_order_and_no_numbers() {
+        let site = |answers: &[(u16, &str)]| {
+            let answers: Vec<_> = answers.iter().map(|(rank, host)| (*rank, (*host).to_owned())).collect();
+            order_mx("d", &answers, "r.example", (25, 7)).unwrap().site
+        };
+        assert_eq!(site(&[(10, "a"), (20, "b"), (20, "C")]), "mx:1 a,2 b,2 c:25");
+        assert_eq!(site(&[(5, "c"), (1, "a"), (5, "b")]), "mx:1 a,2 b,2 c:25");
+        assert_eq!(site(&[(10, "a"), (20, "r.example")]), "mx:1 a:25", "behind us there is nobody");
+        assert_eq!(site(&[(1, "b"), (2, "a"), (3, "c")]), "mx:1 b,2 a,3 c:25");
+        assert_eq!(site(&[]), "mx:1 d:25");
     }
 
     #[test]

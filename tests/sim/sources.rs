@@ -195,7 +195,7 @@ fn stands_in(world: &World, relay: &Relay<'_>, pairs: &[(&str, &str)]) {
         for to in 0..5 {
             let effect = Effect::Set(Key::FallbackSource, Value::Source((*by).into()));
             let mut one = suspension(world, all.len() as u64 + 1, effect, "site=x 3600");
-            one.scope.site = Some(Pattern::Whole(format!("{source} mx:10 mx.d{to}.test:25").into()));
+            one.scope.site = Some(Pattern::Whole(format!("{source} mx:1 mx.d{to}.test:25").into()));
             all.push(one);
         }
     }
