@@ -409,6 +409,8 @@ fn control_setup(
         reporting: Some(Arc::new(sts::Settings(reloader.clone()))),
         reported: control::tls_rpt::Counts::default(),
         cluster: settings.cluster.clone(),
+        fleet: settings.fleet.clone(),
+        nodes_asked: control::nodes_asked(),
     }
 }
 

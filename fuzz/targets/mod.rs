@@ -5,6 +5,7 @@
 
 mod accounts;
 mod admit;
+mod cluster;
 mod command;
 mod config;
 mod data;
@@ -33,6 +34,7 @@ mod tokens;
 
 pub use accounts::accounts;
 pub use admit::admit;
+pub use cluster::cluster;
 pub use command::command;
 pub use config::config;
 pub use data::data;
@@ -63,7 +65,7 @@ pub type Target = (&'static str, fn(&[u8]), u32);
 
 /// All targets.
 #[allow(dead_code, reason = "the binaries name their one target; the table is for tests/corpora.rs")]
-pub const ALL: [Target; 30] = [
+pub const ALL: [Target; 31] = [
     ("record", record, 2000),
     ("fold", fold, 400),
     ("command", command, 4000),
@@ -91,6 +93,7 @@ pub const ALL: [Target; 30] = [
     ("rolled", rolled, 1000),
     ("hook", hook, 3000),
     ("policy", policy, 3000),
+    ("cluster", cluster, 3000),
     ("import_postfix", import_postfix, 400),
     ("import_pmta", import_pmta, 400),
     ("import_kumo", import_kumo, 400),

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::config::fleet::FleetConfig;
 use crate::config::{
     ClusterConfig, Config, Control, LogConfig, Node, ShardConfig, SpoolConfig, StreamConfig, Tuning,
     WebhookConfig,
@@ -22,6 +23,8 @@ pub struct Boot {
     pub streams: Vec<StreamConfig>,
     /// `[cluster]`
     pub cluster: Option<ClusterConfig>,
+    /// Its keys by which nodes look at each other.
+    pub fleet: Option<FleetConfig>,
     /// `[control]`
     pub control: Control,
     /// `https` and `http` of `[public]`.
@@ -42,6 +45,7 @@ impl Boot {
             webhooks: config.webhooks.clone(),
             streams: config.streams.clone(),
             cluster: config.cluster.clone(),
+            fleet: config.fleet.clone(),
             control: config.control.clone(),
             public: [config.public.https, config.public.http],
             tuning: config.tuning.clone(),
@@ -51,9 +55,9 @@ impl Boot {
 
     /// Puts these sections in place of what a configuration says, which waits for a restart. But `[[shard]]`: which listeners a shard opens does not.
     pub fn put_into(&self, config: &mut Config) {
-        let Boot { node, spool, logs, webhooks, streams, cluster, control, public, tuning, shards: _ } =
+        let Boot { node, spool, logs, webhooks, streams, cluster, fleet, control, public, tuning, shards: _ } =
             self.clone();
-        (config.streams, config.cluster) = (streams, cluster);
+        (config.streams, config.cluster, config.fleet) = (streams, cluster, fleet);
         [config.public.https, config.public.http] = public;
         (config.node, config.spool, config.logs) = (node, spool, logs);
         (config.control, config.tuning, config.webhooks) = (control, tuning, webhooks);
@@ -75,6 +79,7 @@ impl Boot {
             webhooks,
             streams,
             cluster,
+            fleet,
             control,
             public: [https, http_page],
             tuning,
@@ -98,7 +103,7 @@ impl Boot {
             // A secret that was read is none of what the file says.
             ("webhook", format!("{webhooks:?}") == format!("{:?}", other.webhooks)),
             ("stream", format!("{streams:?}") == format!("{:?}", other.streams)),
-            ("cluster", format!("{cluster:?}") == format!("{:?}", other.cluster)),
+            ("cluster", format!("{cluster:?}{fleet:?}") == format!("{:?}{:?}", other.cluster, other.fleet)),
             ("control.journal_size_max", *journal_size_max == other.control.journal_size_max),
             ("control.analytics", *analytics == other.control.analytics),
             ("control.http", *http == other.control.http),

@@ -1,7 +1,8 @@
-//! `[cluster]`: nodes that share limits through a Redis.
+//! `[cluster]`: nodes that share limits through a Redis, and that look at each other.
 
 use std::path::PathBuf;
 
+use crate::config::fleet::{self, FleetConfig};
 use crate::config::literal::{Fix, Wrong, bare, boolean, kind, path, quoted, text};
 use crate::config::section::Section;
 use crate::config::{Password, RedisUrl};
@@ -30,8 +31,8 @@ pub struct ClusterConfig {
 const USUAL: &str = "redis://127.0.0.1:6379/0";
 const FILE: &str = "/etc/relevo/redis.password";
 
-/// None: the node is on its own.
-pub(super) fn read(section: &Section<'_>) -> Option<ClusterConfig> {
+/// What is shared, and who looks at whom. None: nothing, nobody.
+pub(super) fn read(section: &Section<'_>) -> (Option<ClusterConfig>, Option<FleetConfig>) {
     let redis = section.read("redis", None, |value| {
         let words = text(value, USUAL)?;
         if words.is_empty() {
@@ -44,14 +45,32 @@ pub(super) fn read(section: &Section<'_>) -> Option<ClusterConfig> {
     let suppression = section.read("suppression", true, boolean);
     let user = section.read("user", None, |value| text(value, "relevo").map(|name| Some(name.into())));
     let password_file = section.read("password_file", None, |value| path(value, FILE));
-    let named =
-        ["name", "share", "suppression", "user", "password_file"].into_iter().find(|key| !section.lacks(key));
+    let fleet = fleet::read(section, &name);
+    let has_nodes = !section.lacks("nodes");
+    let of_redis = ["share", "suppression", "user", "password_file"];
+    let of_all = ["name", "networks", "token_file"].into_iter().filter(|_| !has_nodes);
+    let named = of_redis.into_iter().chain(of_all).find(|key| !section.lacks(key));
     if let Some(key) = named.filter(|_| section.lacks("redis")) {
-        let fix = Fix::Do(format!("say where it is: redis = {}, or remove the section", quoted(USUAL)));
-        section.fail(key, "", "a cluster has a server, and none is named", fix);
+        let fix = Fix::Do(format!(
+            "say where it is: redis = {}, or who is in the cluster in nodes, or remove the section",
+            quoted(USUAL)
+        ));
+        section.fail(key, "", "a cluster has a server or a list of nodes, and none is named", fix);
     }
+    fleet::judge(section, &fleet, !section.lacks("redis"));
     section.finish();
-    let (redis, of_url) = redis?;
+    let shared = redis.and_then(|redis| shared(section, redis, (name, share, suppression), (user, password_file)));
+    let is_one = shared.is_some() || !fleet.nodes.is_empty();
+    (shared, is_one.then_some(fleet))
+}
+
+/// What is shared by this server.
+fn shared(
+    section: &Section<'_>,
+    (redis, of_url): (RedisUrl, Option<Login>),
+    (name, share, suppression): (Box<str>, f64, bool),
+    (user, password_file): (Option<Box<str>>, Option<PathBuf>),
+) -> Option<ClusterConfig> {
     if of_url.is_some() && (user.is_some() || password_file.is_some()) {
         let fix = Fix::Do("leave it in one of the two: the file, with the user in user, is not shown to whoever reads this one".to_owned());
         section.fail("redis", "", "who logs in stands here and in a key of its own", fix);
@@ -159,8 +178,22 @@ mod tests {
             (one.redis.to_string(), one.user, one.password.secret()),
             ("redis://[::1]:6379/0".into(), None, "p")
         );
+        let fleet = |text: &str| {
+            Config::parse(text, Path::new("a.toml")).map(|config| config.fleet).expect("a configuration")
+        };
+        assert_eq!(fleet(""), None);
+        let one = fleet("[cluster]\nredis = \"redis://a\"\nadvertise = \"http://10.0.0.5:8025\"\n").unwrap();
+        assert_eq!(
+            (one.advertise.map(|url| url.authority()), &*one.name),
+            (Some("10.0.0.5:8025".into()), "relays")
+        );
+        let text = "[cluster]\nname = \"eu\"\nnodes = [\"https://a\", \"http://10.0.0.6:8025/\", \"http://127.0.0.1:8026\"]\nnetworks = [\"10.0.0.0/24\"]\ntoken_file = \"/t\"\n";
+        let one = fleet(text).unwrap();
+        assert_eq!((one.nodes.len(), &*one.name, one.names("10.0.0.9".parse().unwrap())), (3, "eu", true));
+        assert_eq!(read(text).unwrap(), None, "no limits are shared");
         for (text, words) in [
             ("name = \"a\"\n", "none is named"),
+            ("networks = [\"10.0.0.0/8\"]\n", "none is named"),
             ("redis = \"http://a\"\n", "no URL of Redis"),
             ("redis = \"redis://u@a\"\n", "no URL of Redis"),
             ("redis = \"redis://a\"\nuser = \"u\"\n", "password"),
@@ -169,6 +202,23 @@ mod tests {
             ("redis = \"redis://a\"\nshare = \"much\"\n", "not a number"),
             ("redis = \"redis://a\"\nname = \"a b\"\n", "no name"),
             ("redis = \"redis://a\"\nnodes = 5\n", "nodes"),
+            ("nodes = [\"10.0.0.5:8025\"]\ntoken_file = \"/t\"\n", "\"http://10.0.0.5:8025\""),
+            ("nodes = [\"https://a/control\"]\ntoken_file = \"/t\"\n", "nodes"),
+            ("nodes = [\"https://a\"]\n", "relevo token add"),
+            ("nodes = [\"http://10.0.0.5\"]\ntoken_file = \"/t\"\n", "without TLS"),
+            ("nodes = [\"http://a\"]\ntoken_file = \"/t\"\n", "without TLS"),
+            (
+                "nodes = [\"http://10.0.0.5\"]\nnetworks = [\"10.1.0.0/16\"]\ntoken_file = \"/t\"\n",
+                "without TLS",
+            ),
+            ("nodes = [\"https://a\", \"https://A:443/\"]\ntoken_file = \"/t\"\n", "twice"),
+            ("nodes = [\"https://a\"]\nadvertise = \"https://b\"\ntoken_file = \"/t\"\n", "nobody is told"),
+            (
+                "redis = \"redis://a\"\nadvertise = \"10.0.0.5:8025\"\n",
+                "write advertise = \"http://10.0.0.5:8025\"",
+            ),
+            ("redis = \"redis://a\"\nnetworks = [\"10.0.0.0/8\"]\n", "relevo token add"),
+            ("nodes = [\"https://a\"]\nshare = 0.5\ntoken_file = \"/t\"\n", "none is named"),
         ] {
             let errors = read(&format!("[cluster]\n{text}")).unwrap_err();
             assert!(errors.contains(words), "{text}: {errors}");

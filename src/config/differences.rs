@@ -40,6 +40,7 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         webhooks: _,
         streams: _,
         cluster: _,
+        fleet: _,
         control: _,
         tuning: _,
         shards: _,

@@ -20,6 +20,7 @@ pub(crate) mod error;
 pub mod feedback;
 pub mod gateway;
 mod guess;
+pub mod fleet;
 pub mod hook;
 pub mod judge;
 mod listener;

@@ -7,6 +7,7 @@ use toml::de::DeTable;
 
 use crate::config::access::Access;
 use crate::config::error::{ConfigError, KeyLines};
+use crate::config::fleet::FleetConfig;
 use crate::config::hook::HookConfig;
 use crate::config::literal::path;
 use crate::config::section::{Reader, Section};
@@ -83,6 +84,8 @@ pub struct Config {
     pub streams: Vec<StreamConfig>,
     /// `[cluster]`; None: the node is on its own.
     pub cluster: Option<ClusterConfig>,
+    /// Its keys by which nodes look at each other; None: the node is on its own.
+    pub fleet: Option<FleetConfig>,
     /// `[control]`
     pub control: Control,
     /// `tokens`, `names` and `redact` of `[control]`, which a reload reads again.
@@ -198,6 +201,7 @@ fn read(root: &Section<'_>) -> Config {
     let of_bounces = root.section("bounces");
     let public = public::read(&root.section("public"), &node.hostname, &node.data_dir);
     let uses_acme = public.acme || listeners.iter().any(|listener| listener.acme);
+    let (cluster, fleet) = cluster::read(&root.section("cluster"));
     let config = Config {
         node,
         shards: shard::read(&root.sections("shard"), &addresses),
@@ -227,7 +231,8 @@ fn read(root: &Section<'_>) -> Config {
         logs: log::read(root),
         webhooks: webhook::read(root),
         streams: stream::read(root),
-        cluster: cluster::read(&root.section("cluster")),
+        cluster,
+        fleet,
         control,
         access,
         tuning: tuning::read(&root.section("tuning")),

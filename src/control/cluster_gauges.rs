@@ -28,9 +28,15 @@ impl Collector for OfCluster {
             }
             Ok::<_, fmt::Error>(())
         };
-        let up = usize::from(news.trouble.is_none() && !news.nodes.is_empty());
+        let here = news.nodes.iter().filter(|node| node.is_here).count();
+        let up = usize::from(news.trouble.is_none() && here > 0);
         gauge("cluster_up", "Whether the server that keeps the leases of [cluster] answers", &[(None, up)])?;
-        gauge("cluster_nodes", "Nodes of the cluster that are there", &[(None, news.nodes.len())])?;
+        gauge("cluster_nodes", "Nodes of the cluster that are there", &[(None, here)])?;
+        gauge(
+            "cluster_nodes_silent",
+            "Nodes of the cluster that said within a day that they are there, and have not for 15 s",
+            &[(None, news.nodes.len() - here)],
+        )?;
         let of = news.standing;
         let held = [(Some("lease"), of.leased), (Some("share"), of.shared), (Some("nothing"), of.closed)];
         gauge(

@@ -19,6 +19,7 @@ mod cluster_gauges;
 mod decisions;
 pub mod erase;
 mod error;
+mod fleet;
 mod guests;
 pub mod edits;
 mod health;
@@ -101,6 +102,11 @@ pub fn acme_orders() -> Arc<Family> {
 /// What rules for replies did, as it is counted.
 pub fn fired() -> Arc<Family> {
     Arc::new(Family::new(&decisions::FIRED))
+}
+
+/// What came of questions to other nodes, as it is counted.
+pub fn nodes_asked() -> Arc<Family> {
+    Arc::new(Family::new(&fleet::ASKED))
 }
 
 /// Who unsubscribed, as it is counted.
@@ -350,6 +356,7 @@ fn maker(
         (setup.instruments.clone(), setup.health.clone(), setup.hostname.clone());
     let (runtime, node) = (setup.runtime, setup.node);
     let (mesh, reload) = (setup.mesh.clone(), setup.reload.clone());
+    let fleet = fleet(setup);
     let data_dir = setup.data_dir.clone();
     let start = u32::from_le_bytes(process::random_bytes());
     move |turn| {
@@ -368,7 +375,11 @@ fn maker(
             overviews,
             analytics: counted.as_ref().and_then(|(analytics, _)| analytics.clone()),
             eraser: counted.map(|(_, eraser)| eraser),
-            searches: Arc::new(search::Searches::new(data_dir, mesh.lanes())),
+            searches: Arc::new(search::Searches::new(data_dir.clone(), mesh.lanes())),
+            data_dir,
+            id: format!("{node:016x}"),
+            room: Arc::default(),
+            fleet,
             log_readers: Arc::new(Semaphore::new(limits::LOG_READERS)),
             file_readers: Arc::new(Semaphore::new(limits::FILE_READERS)),
             watchers: Arc::new(Semaphore::new(limits::TRACES_MAX)),
@@ -387,6 +398,14 @@ fn maker(
             second: Arc::new(move || clock().as_secs()),
         }
     }
+}
+
+/// The way to the other nodes.
+fn fleet(setup: &Setup) -> Option<Arc<fleet::Fleet>> {
+    let (config, settings) = (setup.fleet.clone()?, setup.webhooks.clone()?);
+    let own = fleet::Own { id: format!("{:016x}", setup.node), name: setup.hostname.clone() };
+    let fleet = fleet::Fleet::new(own, config, (settings, setup.mesh.clone(), setup.nodes_asked.clone()));
+    Some(Arc::new(fleet))
 }
 
 fn run(
@@ -419,6 +438,7 @@ fn run(
                     setup.acme_orders.clone(),
                     setup.sent.webhooks.clone(),
                     setup.sent.streams.clone(),
+                    setup.nodes_asked.clone(),
                 ]
                 .into_iter()
                 .chain(setup.reported.families())

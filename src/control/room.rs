@@ -43,6 +43,20 @@ impl RoomProbe {
         let _ = tokio::time::timeout(limits::CONTROL_ROUND, asked).await;
     }
 
+    /// Bytes that are free there: asked anew, or as last known where the disk does not say at once.
+    pub(super) async fn free(self: &Arc<RoomProbe>, data_dir: &Path) -> Option<u64> {
+        if !self.asking.swap(true, Ordering::SeqCst) {
+            let (answer, data_dir) = (self.clone(), data_dir.to_owned());
+            let asked = tokio::task::spawn_blocking(move || {
+                let bytes = files::free_bytes(&data_dir).map_or(0, |(ours, _)| ours.saturating_add(1));
+                answer.bytes.store(bytes, Ordering::SeqCst);
+                answer.asking.store(false, Ordering::SeqCst);
+            });
+            let _ = tokio::time::timeout(limits::CONTROL_ROUND, asked).await;
+        }
+        self.there().map(|room| room.bytes)
+    }
+
     pub(super) fn there(&self) -> Option<watch::DiskRoom> {
         let bytes = self.bytes.load(Ordering::SeqCst).checked_sub(1)?;
         Some(watch::DiskRoom { bytes, spare: self.spare.load(Ordering::SeqCst) })

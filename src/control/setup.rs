@@ -85,4 +85,8 @@ pub struct Setup {
     pub reported: tls_rpt::Counts,
     /// Nodes that limits are shared with; None: there are none.
     pub cluster: Option<config::ClusterConfig>,
+    /// How they are looked at; None: they are not.
+    pub fleet: Option<config::fleet::FleetConfig>,
+    /// What came of that.
+    pub nodes_asked: Arc<Family>,
 }

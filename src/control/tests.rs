@@ -74,6 +74,8 @@ fn setup(instruments: Vec<Arc<Instruments>>, log: Option<(&Path, &Path)>, health
         reporting: None,
         reported: tls_rpt::Counts::default(),
         cluster: None,
+        fleet: None,
+        nodes_asked: crate::control::nodes_asked(),
         suppression: Default::default(),
         listed: Arc::default(),
         data_dir: data_dir.into(),

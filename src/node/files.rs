@@ -232,7 +232,8 @@ fn verifying(config: &Config, shaping: &Shaping) -> Result<Option<tls::Client>, 
     let hook = config.hook.as_ref().is_some_and(|hook| hook.url.tls)
         || config.webhooks.iter().any(|webhook| webhook.url.tls)
         || config.streams.iter().any(|stream| stream.url.tls())
-        || config.cluster.as_ref().is_some_and(|cluster| cluster.redis.tls);
+        || config.cluster.as_ref().is_some_and(|cluster| cluster.redis.tls)
+        || config.fleet.as_ref().is_some_and(|fleet| fleet.nodes.iter().any(|url| url.tls));
     let asked = route.is_some() || line.is_some() || hook;
     if !asked && !config.tls.mta_sts {
         return Ok(None);
@@ -257,8 +258,9 @@ fn verifying(config: &Config, shaping: &Shaping) -> Result<Option<tls::Client>, 
                 let key = match (&config.hook, config.webhooks.is_empty()) {
                     (Some(_), _) => "hook.url",
                     (None, false) => "webhook[0].url",
-                    (None, true) if config.streams.is_empty() => "cluster.redis",
-                    (None, true) => "stream[0].url",
+                    (None, true) if !config.streams.is_empty() => "stream[0].url",
+                    (None, true) if config.cluster.as_ref().is_some_and(|of| of.redis.tls) => "cluster.redis",
+                    (None, true) => "cluster.nodes",
                 };
                 config.places.remark(key, problem, fix)
             }
@@ -410,8 +412,11 @@ fn find_passwords(config: &mut Config) -> Vec<(String, FileFlaw)> {
         let file = cluster.password_file.as_ref()?;
         Some(("cluster.password_file".to_owned(), file, &mut cluster.password))
     });
-    let all = of_credentials.chain(of_hook).chain(of_webhooks).chain(of_streams).chain(of_cluster);
-    for (key, file, place) in all {
+    let of_fleet = config.fleet.iter_mut().filter_map(|fleet| {
+        Some(("cluster.token_file".to_owned(), fleet.token_file.as_ref()?, &mut fleet.token))
+    });
+    let all = of_credentials.chain(of_hook).chain(of_webhooks).chain(of_streams);
+    for (key, file, place) in all.chain(of_cluster).chain(of_fleet) {
         let read = files::read_whole(file, limits::PASSWORD_FILE_MAX)
             .map_err(PasswordFlaw::Unreadable)
             .and_then(|bytes| Password::of_file(bytes).map_err(PasswordFlaw::Bad));
@@ -445,7 +450,12 @@ fn open_passwords(config: &Config) -> Vec<ConfigError> {
         .cluster
         .iter()
         .filter_map(|cluster| Some(("cluster.password_file".to_owned(), cluster.password_file.as_ref()?)));
-    all.chain(of_hook).chain(of_webhooks).chain(of_streams).chain(of_cluster).filter_map(doubt).collect()
+    let of_fleet = config
+        .fleet
+        .iter()
+        .filter_map(|fleet| Some(("cluster.token_file".to_owned(), fleet.token_file.as_ref()?)));
+    let all = all.chain(of_hook).chain(of_webhooks).chain(of_streams);
+    all.chain(of_cluster).chain(of_fleet).filter_map(doubt).collect()
 }
 
 /// The machine's name servers, unless others are configured. Whether they are the machine's.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::policy::cluster::ledger::{Reading, Standing, beginning};
+use crate::policy::cluster::nodes::RegisteredNode;
 use crate::policy::cluster::{Limit, SharedLimits, script};
 use crate::shaping::pace::Pace;
 use crate::shaping::rated::{EachRate, Rated};
@@ -32,8 +33,8 @@ pub struct ClusterNews {
     pub trouble: Option<String>,
     /// Limits, by how they are held.
     pub standing: Standing,
-    /// Nodes that are there: their numbers and names.
-    pub nodes: Vec<(String, String)>,
+    /// Nodes that are there, or were a day ago.
+    pub nodes: Vec<RegisteredNode>,
     /// Commands that were sent, and those that failed.
     pub commands: [u64; 2],
 }

@@ -1,5 +1,6 @@
 //! What handlers are given, and how they answer.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -16,8 +17,10 @@ use crate::control::asker::{AskFailure, Asker};
 use crate::control::decisions::{Desk, ListDesk};
 use crate::control::edits::NotEdited;
 use crate::control::erase::Eraser;
+use crate::control::fleet::Fleet;
 use crate::control::overview::Overviews;
 use crate::control::reload::Reload;
+use crate::control::room::RoomProbe;
 use crate::control::say::say;
 use crate::control::search::{NoSearch, Searches, Unfinished};
 use crate::control::streams::Streams;
@@ -65,6 +68,13 @@ pub(in crate::control) struct Api {
     pub reload: Option<Arc<dyn Reload>>,
     pub runtime: &'static str,
     pub hostname: String,
+    /// The node's number, of 16 digits.
+    pub id: String,
+    /// Where its spool is, and how much room there is.
+    pub data_dir: PathBuf,
+    pub room: Arc<RoomProbe>,
+    /// The way to the other nodes of its cluster. None: it is in none.
+    pub fleet: Option<Arc<Fleet>>,
     /// The second of control's clock.
     pub second: Arc<dyn Fn() -> u64 + Send + Sync>,
 }

@@ -5,8 +5,8 @@ use utoipa::OpenApi;
 
 use super::routes::{ROUTES, Route};
 use super::shape::{
-    self, accounts, analytics, check, drain, erase, logged, me, overview, quota, shaping, suppression,
-    tokens, trace, upgrade, warmup, why,
+    self, accounts, analytics, check, cluster, drain, erase, logged, me, overview, quota, shaping,
+    suppression, tokens, trace, upgrade, warmup, why,
 };
 use super::told::{self, Answer, Body, Document, Parameter};
 use crate::limits;
@@ -23,6 +23,11 @@ mod tests;
     overview::Overview,
     overview::History,
     overview::SitesPage,
+    cluster::NodeSummary,
+    cluster::ClusterNodes,
+    cluster::ClusterPage,
+    cluster::ClusterCount,
+    cluster::ClusterWhy,
     shape::Page,
     shape::CountPage,
     shape::Message,

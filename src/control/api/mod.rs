@@ -22,6 +22,7 @@ pub(super) mod actor;
 mod analytics;
 pub(super) mod answers;
 mod change;
+mod cluster;
 mod check;
 mod content;
 mod document;

@@ -28,7 +28,7 @@ use crate::time::UnixMillis;
 pub(super) struct QueueQuery {
     pub filter: Filter,
     pub cursor: Option<String>,
-    limit: usize,
+    pub limit: usize,
 }
 
 /// Reads it.
@@ -54,11 +54,16 @@ pub(super) async fn list(
     Extension(veil): Extension<Veil>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let QueueQuery { filter, cursor, limit } = asked(query)?;
-    let question = match ready(&api, filter, cursor.as_deref()).await? {
-        PreparedQuestion::Nothing => return Ok(json(&Page::default())),
+    Ok(json(&veil.page(page(&api, asked(query)?).await?)))
+}
+
+/// The same before addresses are shortened.
+pub(super) async fn page(api: &Api, asked: QueueQuery) -> Result<Page, Problem> {
+    let QueueQuery { filter, cursor, limit } = asked;
+    let question = match ready(api, filter, cursor.as_deref()).await? {
+        PreparedQuestion::Nothing => return Ok(Page::default()),
         PreparedQuestion::Searching(scanned, next) => {
-            return Ok(json(&Page { next: Some(next), scanned: Some(scanned), ..Page::default() }));
+            return Ok(Page { next: Some(next), scanned: Some(scanned), ..Page::default() });
         }
         PreparedQuestion::Go(question) => question,
     };
@@ -78,15 +83,15 @@ pub(super) async fn list(
         under_way += part.tally.under_way;
         next = api.asker.follow(shard, part.next);
     }
-    let details = details(&api, filter, &rows).await?;
+    let details = details(api, filter, &rows).await?;
     let suspensions = api.mesh.suspensions();
     let told = |(row, detail)| {
         let why = why(&suspensions, row, &detail);
         told(row, filter, detail).map(|told| Row { suspended: why, ..told })
     };
     let rows = rows.iter().zip(details).filter_map(told).collect();
-    let next = question.next(&api, next);
-    Ok(json(&veil.page(Page { rows, under_way, next, scanned: question.scanned })))
+    let next = question.next(api, next);
+    Ok(Page { rows, under_way, next, scanned: question.scanned })
 }
 
 /// What the lanes know of these rows, in their order.
@@ -179,11 +184,16 @@ pub(super) async fn count(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let QueueQuery { filter, cursor, .. } = asked(query)?;
-    let question = match ready(&api, filter, cursor.as_deref()).await? {
-        PreparedQuestion::Nothing => return Ok(json(&CountPage::default())),
+    Ok(json(&counted(&api, asked(query)?).await?))
+}
+
+/// The same, to be put together with others.
+pub(super) async fn counted(api: &Api, asked: QueueQuery) -> Result<CountPage, Problem> {
+    let QueueQuery { filter, cursor, .. } = asked;
+    let question = match ready(api, filter, cursor.as_deref()).await? {
+        PreparedQuestion::Nothing => return Ok(CountPage::default()),
         PreparedQuestion::Searching(scanned, next) => {
-            return Ok(json(&CountPage { next: Some(next), scanned: Some(scanned), ..CountPage::default() }));
+            return Ok(CountPage { next: Some(next), scanned: Some(scanned), ..CountPage::default() });
         }
         PreparedQuestion::Go(question) => question,
     };
@@ -205,7 +215,7 @@ pub(super) async fn count(
         groups: tally.groups,
         under_way: tally.under_way,
     };
-    Ok(json(&CountPage { count, next: question.next(&api, next), scanned: question.scanned }))
+    Ok(CountPage { count, next: question.next(api, next), scanned: question.scanned })
 }
 
 /// One message.

@@ -14,9 +14,11 @@ use super::answers::{Api, Problem};
 use super::tenancy::Tenants;
 use super::told::{self, Told};
 use super::{
-    accounts, analytics, change, check, content, drain, erase, events, gate, import, logged, me, overview,
-    queue, quotas, reload, shaping, status, suppression, suspend, tokens, trace, upgrade, warmup, why,
+    accounts, analytics, change, check, cluster, content, drain, erase, events, gate, import, logged, me,
+    overview, queue, quotas, reload, shaping, status, suppression, suspend, tokens, trace, upgrade, warmup,
+    why,
 };
+use crate::control::fleet;
 use crate::limits;
 use crate::policy::tokens::Role;
 
@@ -72,6 +74,11 @@ pub(super) const ROUTES: &[Route] = {
         read("/control/v1/history", No, || get(overview::history), told::history),
         read("/control/v1/sites", No, || get(overview::sites), told::sites),
         read(events::PATH, No, events::route, told::events),
+        read(fleet::SUMMARY, No, || get(cluster::node), told::node),
+        read("/control/v1/cluster", No, || get(cluster::nodes), told::cluster),
+        read("/control/v1/cluster/queue", No, || get(cluster::list), told::cluster_queue),
+        read("/control/v1/cluster/queue/count", No, || get(cluster::count), told::cluster_count),
+        read("/control/v1/cluster/why", No, || get(cluster::why), told::cluster_why),
         read("/control/v1/queue", Query, || get(queue::list), told::queue),
         read("/control/v1/queue/count", Query, || get(queue::count), told::count),
         read("/control/v1/queue/message/{id}", No, || get(queue::show), told::message),
@@ -191,6 +198,11 @@ mod tests {
         }
         for path in [
             "/control/v1/overview",
+            "/control/v1/node",
+            "/control/v1/cluster",
+            "/control/v1/cluster/queue",
+            "/control/v1/cluster/queue/count",
+            "/control/v1/cluster/why",
             "/control/v1/history",
             "/control/v1/sites",
             "/events",

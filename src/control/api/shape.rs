@@ -11,6 +11,7 @@ use crate::config::ConfigError;
 pub mod accounts;
 pub mod analytics;
 pub mod check;
+pub mod cluster;
 pub mod drain;
 pub mod erase;
 pub mod logged;

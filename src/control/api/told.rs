@@ -183,6 +183,29 @@ pub(super) fn why() -> Told {
     Told { query, refusals: &[404, 410], ..of(summary, "Why") }
 }
 
+pub(super) fn node() -> Told {
+    of("This node in a few numbers, for the others of its cluster.", "NodeSummary")
+}
+
+pub(super) fn cluster() -> Told {
+    of("The nodes of the cluster: who answers, and how each is.", "ClusterNodes")
+}
+
+pub(super) fn cluster_queue() -> Told {
+    let summary = "What waits at all nodes of the cluster; nodes that did not answer are named.";
+    Told { summary, answer: Answer::Shape("ClusterPage"), refusals: &[404, 410], ..queue() }
+}
+
+pub(super) fn cluster_count() -> Told {
+    let summary = "How much waits at all nodes of the cluster.";
+    Told { summary, answer: Answer::Shape("ClusterCount"), refusals: &[404, 410], ..count() }
+}
+
+pub(super) fn cluster_why() -> Told {
+    let summary = "What mail waits for, at each node of the cluster that has it.";
+    Told { summary, answer: Answer::Shape("ClusterWhy"), ..why() }
+}
+
 pub(super) fn suspensions() -> Told {
     of("What is suspended.", "Suspensions")
 }
@@ -355,7 +378,7 @@ pub(super) fn erase() -> Told {
 /// What shapes look like.
 pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("Refusal", r#"{"error":"who asks? give a token: Authorization: Bearer TOKEN","code":"no_token"}"#),
-    ("Me", r#"{"who":"token ops","role":"operate","tenant":null,"redacts":false}"#),
+    ("Me", r#"{"who":"token ops","role":"operate","tenant":null,"redacts":false,"cluster":null}"#),
     ("Change", r#"{"filter":{"domain":"example.org","state":"deferred"},"reason":"their MX moved"}"#),
     (
         "Changed",
@@ -404,6 +427,10 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
         r#"{"addresses":["ada@example.org"],"tenant":"shop","reason":"complaint","note":"by phone"}"#,
     ),
     ("SuppressionChanged", r#"{"changed":1,"known":0}"#),
+    (
+        "ClusterNodes",
+        r#"{"cluster":"relays","as_of":"2026-11-30T05:00:00.000Z","trouble":null,"nodes":[{"node":"mx2.example.net","id":"00000000000000ab","url":"http://10.0.0.6:8025","own":false,"reach":"away","words":"[10.0.0.6]:8025: Connection refused (os error 111)","since":"2026-11-30T04:58:12.000Z","answered":"2026-11-30T04:58:07.000Z","registered":null,"version":"0.1.0","summary":null}],"more":0}"#,
+    ),
     (
         "CountPage",
         r#"{"recipients":412,"deferred":400,"ready":12,"suspended":0,"held":0,"groups":400,"under_way":2,"next":null}"#,

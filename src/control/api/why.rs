@@ -11,7 +11,7 @@ use axum::response::Response;
 use tokio::time::Instant;
 
 use super::answers::{Api, Problem, iso, json};
-use super::queue::{asked, details, hold, why as suspended_by};
+use super::queue::{QueueQuery, asked, details, hold, why as suspended_by};
 use super::quotas;
 use super::searching::{PreparedQuestion, Question, ready};
 use super::shape::why::{Because, Domain, LastReply, Provider, RateLines, Share, Site, Why};
@@ -84,7 +84,11 @@ pub(super) async fn why(
     Extension(veil): Extension<Veil>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let asked = asked(query)?;
+    Ok(json(&veil.why(of(&api, asked(query)?).await?)))
+}
+
+/// The same before addresses are shortened.
+pub(super) async fn of(api: &Api, asked: QueueQuery) -> Result<Why, Problem> {
     let whole = match &asked.filter.domain {
         Some(Pattern::Whole(name)) => Some(name.to_ascii_lowercase()),
         Some(Pattern::Below(_)) => return Err(Problem::Wrong("why wants one domain".to_owned())),
@@ -94,21 +98,21 @@ pub(super) async fn why(
         return Err(Problem::Wrong("why wants an id, a domain, a recipient or an account".to_owned()));
     }
     let words = asked.filter.to_string();
-    let quotas = quotas::of(&api, &asked.filter);
+    let quotas = quotas::of(api, &asked.filter);
     let gone = || Problem::NotFound(format!("nothing of {words} waits; the log tells what became of it"));
-    let question = match ready(&api, asked.filter, asked.cursor.as_deref()).await? {
+    let question = match ready(api, asked.filter, asked.cursor.as_deref()).await? {
         PreparedQuestion::Nothing if quotas.is_empty() => return Err(gone()),
         PreparedQuestion::Nothing => {
             let now = iso(process::wall());
-            return Ok(json(&Why { asked: words, now, complete: true, quotas, ..Why::default() }));
+            return Ok(Why { asked: words, now, complete: true, quotas, ..Why::default() });
         }
         PreparedQuestion::Searching(scanned, next) => {
-            return Ok(json(&Why { next: Some(next), scanned: Some(scanned), ..Why::default() }));
+            return Ok(Why { next: Some(next), scanned: Some(scanned), ..Why::default() });
         }
         PreparedQuestion::Go(question) => question,
     };
-    let (rows, complete) = rows(&api, &question, whole.as_deref()).await?;
-    question.next(&api, None);
+    let (rows, complete) = rows(api, &question, whole.as_deref()).await?;
+    question.next(api, None);
     let filter = &question.filter;
     let of_domain = filter.is_of_domains();
     let mut meant: BTreeMap<String, Meant> = BTreeMap::new();
@@ -119,7 +123,7 @@ pub(super) async fn why(
         meant.entry(name).or_default();
     }
     let mut told = Why { asked: words.clone(), complete: complete || of_domain, ..Why::default() };
-    let heard = replies(&api, filter, &rows).await?;
+    let heard = replies(api, filter, &rows).await?;
     for (name, words) in heard.by {
         meant.entry(name).or_default().by = Some(words);
     }
@@ -130,11 +134,11 @@ pub(super) async fn why(
         meant.entry(name).or_default().due = due;
     }
     told.replies = heard.replies;
-    told.under_way = under_way(&api, filter, &meant, complete).await?;
-    tell(&api, meant, of_domain, &mut told).await?;
+    told.under_way = under_way(api, filter, &meant, complete).await?;
+    tell(api, meant, of_domain, &mut told).await?;
     told.quotas = quotas;
     let is_nothing = told.recipients == 0 && told.under_way == 0 && told.quotas.is_empty();
-    if is_nothing { Err(gone()) } else { Ok(json(&veil.why(told))) }
+    if is_nothing { Err(gone()) } else { Ok(told) }
 }
 
 /// The first groups that are meant, and whether these are all.

@@ -5,11 +5,13 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Duration;
 
 use crate::config::ClusterConfig;
+use crate::control::health::Health;
 use crate::control::redis::resp::{self, Reply};
 use crate::control::redis::{Login, ask, connect};
 use crate::control::thread::Turn;
 use crate::control::webhook::WebhookSettings;
 use crate::limits;
+use crate::policy::cluster::nodes::RegisteredNode;
 use crate::policy::cluster::script::{self, Ask, Grant, LEASES, NODES};
 use crate::runtime::exchange::wire::Wire;
 use crate::runtime::process;
@@ -27,8 +29,8 @@ pub(super) struct Job {
 pub(super) enum Answered {
     /// Of a batch that was sent then.
     Leases(Vec<Ask>, Instant, Result<(u64, Vec<Grant>), String>),
-    /// Nodes that are there.
-    Nodes(Result<Vec<(String, String)>, String>),
+    /// Nodes that are there, or were a day ago.
+    Nodes(Result<Vec<RegisteredNode>, String>),
     /// That was all.
     All,
 }
@@ -36,9 +38,11 @@ pub(super) enum Answered {
 /// The way to the server.
 pub(super) struct Link {
     config: ClusterConfig,
-    /// This node, as the server knows it, and its name.
+    /// This node, as the server knows it, and what it says of itself.
     node: (String, String),
     settings: Arc<dyn WebhookSettings>,
+    /// Whether another process takes over.
+    health: Arc<Health>,
     open: Option<Open>,
     /// Nothing is tried before.
     again: Instant,
@@ -84,13 +88,14 @@ pub(super) fn reach(
 impl Link {
     pub fn new(
         config: ClusterConfig,
-        (node, hostname): (u64, String),
-        settings: Arc<dyn WebhookSettings>,
+        (node, said): (u64, String),
+        (settings, health): (Arc<dyn WebhookSettings>, Arc<Health>),
     ) -> Link {
         Link {
             config,
-            node: (format!("{node:016x}"), hostname),
+            node: (format!("{node:016x}"), said),
             settings,
+            health,
             open: None,
             again: Instant(0),
             why: String::new(),
@@ -98,7 +103,7 @@ impl Link {
         }
     }
 
-    /// Asks what is to be asked, until nobody has anything more to ask.
+    /// Asks what is to be asked, until nobody has anything more to ask. A node that stops leaves, unless another process of it goes on.
     pub fn run(mut self, todo: &Receiver<Job>, done: &SyncSender<Answered>, turn: &Turn) {
         process::stand_back();
         while !turn.is_over() {
@@ -113,6 +118,11 @@ impl Link {
                 let _ = done.send(Answered::Nodes(answer));
             }
             let _ = done.send(Answered::All);
+        }
+        if self.open.is_some() && !self.health.upgrade().is_under_way() {
+            self.node.1.clear();
+            // If nobody hears it, others see by themselves that it is silent.
+            let _ = self.nodes(turn);
         }
     }
 
@@ -137,10 +147,10 @@ impl Link {
         read.ok_or_else(|| "its answer is none that was asked for".to_owned())
     }
 
-    fn nodes(&mut self, turn: &Turn) -> Result<Vec<(String, String)>, String> {
+    fn nodes(&mut self, turn: &Turn) -> Result<Vec<RegisteredNode>, String> {
         let keys = [self.key("nodes"), self.key("leases")];
         let gone = (limits::CLUSTER_HERE * 3).as_millis().to_string();
-        let ((node, hostname), cursor) = (self.node.clone(), self.cursor.clone());
+        let ((node, said), cursor) = (self.node.clone(), self.cursor.clone());
         let reply = self.call(turn, |open| {
             let words: [&[u8]; 9] = [
                 b"EVALSHA",
@@ -150,7 +160,7 @@ impl Link {
                 keys[1].as_bytes(),
                 node.as_bytes(),
                 gone.as_bytes(),
-                hostname.as_bytes(),
+                said.as_bytes(),
                 cursor.as_bytes(),
             ];
             let mut command = Vec::new();
@@ -163,9 +173,13 @@ impl Link {
             return Err("it names no nodes".to_owned());
         };
         self.cursor = cursor.to_owned();
-        let text = |reply: &Reply| reply.text().map(str::to_owned);
-        let nodes = all.chunks_exact(2).take(limits::CLUSTER_NODES_MAX);
-        Ok(nodes.filter_map(|two| Some((text(&two[0])?, text(&two[1])?))).collect())
+        let now = process::wall();
+        let read = |three: &[Reply]| {
+            let [id, ago, said] = three else { return None };
+            let ago = ago.text()?.parse().unwrap_or(u64::MAX);
+            RegisteredNode::read(id.text()?, ago, said.text()?, now)
+        };
+        Ok(all.chunks_exact(3).filter_map(read).take(limits::CLUSTER_NODES_MAX).collect())
     }
 
     /// Sends a command, over the connection that there is, or another.

@@ -21,6 +21,7 @@ use crate::control::thread::{Turn, Worker};
 use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::policy::cluster::ledger::Ledger;
+use crate::policy::cluster::nodes::said;
 use crate::shard::cluster::ClusterNews;
 use crate::shard::mesh::Mesh;
 use crate::time::Instant;
@@ -53,7 +54,9 @@ pub(super) fn start(setup: &Setup) -> io::Result<Option<Worker>> {
         said: false,
         config: config.clone(),
     };
-    let link = Link::new(config, (setup.node, setup.hostname.clone()), settings);
+    let url = setup.fleet.as_ref().and_then(|fleet| fleet.advertise.as_ref());
+    let said = said(&setup.hostname, env!("RELEVO_VERSION"), url);
+    let link = Link::new(config, (setup.node, said), (settings, setup.health.clone()));
     Worker::start("relevo-cluster", move |turn| {
         let asker = Worker::start("relevo-leases", move |turn| link.run(&todo, &done, turn));
         match asker {
@@ -112,7 +115,7 @@ impl ClusterNode {
                 }
                 Ok(Answered::Nodes(Ok(nodes))) => {
                     self.news.commands[0] += 1;
-                    self.ledger.nodes(nodes.len());
+                    self.ledger.nodes(nodes.iter().filter(|node| node.is_here).count());
                     self.news.nodes = nodes;
                 }
                 Ok(Answered::Leases(.., Err(why)) | Answered::Nodes(Err(why))) => {

@@ -44,6 +44,16 @@ impl Points {
         }
     }
 
+    /// What was accepted and delivered a second, over the last minute.
+    pub(super) fn last_minute(&self) -> (Option<f64>, Option<f64>) {
+        let mean = |kind: usize| {
+            let known = self.seconds.iter().rev().take(MINUTE.into()).filter_map(|point| point[kind]);
+            let (sum, count) = known.fold((0.0, 0u16), |(sum, count), value| (sum + value, count + 1));
+            (count > 0).then(|| rounded(sum / f32::from(count)))
+        };
+        (mean(0), mean(1))
+    }
+
     /// All of them, by the step in seconds: 1 or 60. None: there is no such step.
     pub(super) fn series(&self, step: u64) -> Option<Series> {
         let points = match step {
@@ -80,6 +90,9 @@ mod tests {
             let known = (second >= 30).then_some(4.0);
             points.add([known, Some(second as f32), None, Some(0.26), None, Some(1.0)]);
         }
+        let last = (2 * limits::HISTORY_SECONDS) as f64;
+        assert_eq!(points.last_minute(), (Some(4.0), Some(last - 30.5)));
+        assert_eq!(Points::default().last_minute(), (None, None));
         let seconds = points.series(1).unwrap();
         assert_eq!(seconds.accepted.len(), limits::HISTORY_SECONDS);
         assert_eq!(seconds.delivered.last(), Some(&Some((2 * limits::HISTORY_SECONDS - 1) as f64)));

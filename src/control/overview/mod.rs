@@ -119,6 +119,11 @@ impl Overviews {
         Some(History { step_seconds: step, until: iso(process::wall()), series })
     }
 
+    /// Recipients a second that were accepted and delivered: means of the last minute.
+    pub(super) fn last_minute(&self) -> (Option<f64>, Option<f64>) {
+        lock(&self.points).last_minute()
+    }
+
     fn is_asked(&self) {
         self.asked.store((self.of.clock)().as_secs() + 1, Ordering::Relaxed);
     }

@@ -6,6 +6,7 @@
 
 pub mod fair;
 pub mod ledger;
+pub mod nodes;
 pub mod script;
 #[cfg(test)]
 mod store;

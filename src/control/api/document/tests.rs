@@ -70,6 +70,7 @@ fn examples_are_what_is_read() {
             "TokenAdded" => reads::<shape::tokens::TokenAdded>(text),
             "NewAccount" => reads::<shape::accounts::NewAccount>(text),
             "NewPassword" => reads::<shape::accounts::NewPassword>(text),
+            "ClusterNodes" => reads::<shape::cluster::ClusterNodes>(text),
             "LogCounts" => reads::<shape::logged::LogCounts>(text),
             other => Err(format!("nobody reads {other}")),
         };

@@ -14,4 +14,7 @@ pub struct Me {
     pub tenant: Option<String>,
     /// Addresses are shortened for him.
     pub redacts: bool,
+    /// The cluster of this node, all nodes of which he may look at; none: it is in none, or that is not told him.
+    #[serde(default)]
+    pub cluster: Option<String>,
 }
