@@ -49,7 +49,9 @@ enum Command {
         stay: bool,
     },
     /// Show the status of the running relay. Exit 1: it takes no mail, or there is none.
-    #[command(after_help = "Examples:\n  relevo status\n  relevo status --config my.toml --json")]
+    #[command(
+        after_help = "Examples:\n  relevo status\n  relevo status --cluster\n  relevo status --config my.toml --json"
+    )]
     Status(commands::status::Arguments),
     /// Have the running relay read its configuration again. Exit 1: it is refused, and nothing changed.
     #[command(

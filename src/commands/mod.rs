@@ -3,6 +3,7 @@
 pub mod account;
 pub mod check;
 mod client;
+mod cluster;
 pub mod dkim;
 pub mod domain;
 mod edited;
@@ -10,6 +11,7 @@ pub mod drain;
 pub mod log;
 pub mod erase;
 mod export;
+mod filters;
 pub mod import;
 pub mod install;
 pub mod output;

@@ -4,20 +4,21 @@ use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 use std::time::Duration;
 
-use clap::{Arg, ArgMatches, Args, FromArgMatches, Subcommand};
+use clap::{Args, Subcommand};
 use relevo::config::value;
 use relevo::control::api::shape::{
     Change, Changed, Count, CountPage, Message, Page, Redirect, Row, ScanProgress, Suspensions,
 };
 use relevo::limits;
-use relevo::queue::select::{self, Filter};
+use relevo::queue::select::Filter;
 use serde::Serialize;
 
 use super::client::{Client, Relay};
+use super::filters::Filters;
 use super::output::{Failure, NO, WRONG_USE, complain, say};
 use super::progress::Progress;
 use super::words::{count as counted, plain};
-use super::{export, suspend, table};
+use super::{cluster, export, suspend, table};
 
 /// `relevo queue …`
 #[derive(Args)]
@@ -30,7 +31,7 @@ pub struct Arguments {
 enum Tool {
     /// List what waits, page by page: a row for the recipients of one message in one domain.
     #[command(
-        after_help = "Examples:\n  relevo queue list --domain example.org\n  relevo queue list --older 2h --state deferred --limit 0 --json\n  relevo queue list --sender @news.example.com --reply '4\\.7\\.'"
+        after_help = "Examples:\n  relevo queue list --domain example.org\n  relevo queue list --older 2h --state deferred --limit 0 --json\n  relevo queue list --cluster --recipient ada@example.org\n  relevo queue list --sender @news.example.com --reply '4\\.7\\.'"
     )]
     List {
         #[command(flatten)]
@@ -40,6 +41,9 @@ enum Tool {
         /// At most so many rows; 0 is all of them.
         #[arg(long, default_value_t = 100, value_name = "ROWS")]
         limit: u64,
+        /// Of all nodes of the cluster. Exit 1: one did not answer, and its mail is missing.
+        #[arg(long)]
+        cluster: bool,
         /// One JSON object a row.
         #[arg(long)]
         json: bool,
@@ -53,6 +57,9 @@ enum Tool {
         relay: Relay,
         #[command(flatten)]
         filters: Box<Filters>,
+        /// At all nodes of the cluster. Exit 1: one did not answer, and its mail is missing.
+        #[arg(long)]
+        cluster: bool,
         /// As a JSON object.
         #[arg(long)]
         json: bool,
@@ -225,62 +232,15 @@ impl Rebinding {
     }
 }
 
-/// Which mail: that of which all holds. An option for each filter of [`select`].
-struct Filters(Vec<(&'static str, String)>);
-
-impl Args for Filters {
-    fn augment_args(command: clap::Command) -> clap::Command {
-        command.args(select::FILTERS.iter().map(|filter| {
-            let heading = if filter.reads { READ } else { "Filters" };
-            let option = Arg::new(filter.name).long(filter.name).value_name(filter.value);
-            option.help(filter.help).help_heading(heading)
-        }))
-    }
-
-    fn augment_args_for_update(command: clap::Command) -> clap::Command {
-        Filters::augment_args(command)
-    }
-}
-
-impl FromArgMatches for Filters {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Filters, clap::Error> {
-        let given = |name| matches.get_one::<String>(name).map(|value| (name, value.clone()));
-        Ok(Filters(select::FILTERS.iter().map(|filter| filter.name).filter_map(given).collect()))
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Filters::from_arg_matches(matches)?;
-        Ok(())
-    }
-}
-
-const READ: &str = "Filters that read mail (50,000/s)";
-
-impl Filters {
-    /// By their names. What is wrong in them, or not built, is told without asking the relay.
-    fn by_name(&self) -> Result<BTreeMap<String, String>, Failure> {
-        let mut filter = Filter::default();
-        let mut by_name = BTreeMap::new();
-        for (name, value) in &self.0 {
-            filter.set(name, value).map_err(|bad| Failure(WRONG_USE, format!("--{name}: {bad}")))?;
-            by_name.insert((*name).to_owned(), value.clone());
-        }
-        Ok(by_name)
-    }
-
-    /// As a question has them behind its `?`.
-    fn query(&self) -> Result<form_urlencoded::Serializer<'static, String>, Failure> {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.extend_pairs(self.by_name()?);
-        Ok(query)
-    }
-}
-
 /// Exit 0: done; 1: nothing of that, or no relay; 2: wrong use, or a filter that is not built yet.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.tool {
-        Tool::List { relay, filters, limit, json } => list(&relay, &filters, limit, json),
-        Tool::Count { relay, filters, json } => count(&relay, &filters, json),
+        Tool::List { relay, filters, limit, cluster: true, json } => {
+            cluster::list(&relay, &filters, limit, json)
+        }
+        Tool::List { relay, filters, limit, cluster: false, json } => list(&relay, &filters, limit, json),
+        Tool::Count { relay, filters, cluster: true, json } => cluster::count(&relay, &filters, json),
+        Tool::Count { relay, filters, cluster: false, json } => count(&relay, &filters, json),
         Tool::Show { id, relay, json } => show(&relay, &id, json),
         Tool::Retry { relay, change } => {
             self::change(&relay, &change, ("retry", "tried now"), Change::default())
@@ -326,7 +286,7 @@ fn list(relay: &Relay, filters: &Filters, limit: u64, json: bool) -> Result<(), 
                 serde_json::to_writer(&mut out, row).map_err(io::Error::from)?;
                 writeln!(out)?;
             } else {
-                writeln!(out, "{}", lines(row, columns))?;
+                writeln!(out, "{}", lines(row, None, columns))?;
             }
         }
         out.flush()?;
@@ -352,12 +312,13 @@ fn list(relay: &Relay, filters: &Filters, limit: u64, json: bool) -> Result<(), 
     Ok(())
 }
 
-fn head() -> &'static str {
+/// Over the columns of [`lines`].
+pub(super) fn head() -> &'static str {
     "ID               STATE     COUNT TRIES NEXT              DOMAIN"
 }
 
-/// A line of columns, and below it from whom, and what was said last: each in so many columns.
-fn lines(row: &Row, columns: usize) -> String {
+/// A line of columns, and below it at which node, from whom, and what was said last: each in so many columns.
+pub(super) fn lines(row: &Row, node: Option<&str>, columns: usize) -> String {
     let next = match (&row.next_attempt, &row.site_closed_until) {
         (Some(next), _) if row.state != "ready" => table::to_the_minute(next),
         (None, _) if row.state == "held" => "when released".to_owned(),
@@ -380,7 +341,8 @@ fn lines(row: &Row, columns: usize) -> String {
         row.attempts,
         plain(row.domain.as_bytes())
     );
-    let second = format!("{sender}{}", reply.unwrap_or_default());
+    let node = node.map(|node| format!("{}  ", plain(node.as_bytes()))).unwrap_or_default();
+    let second = format!("{node}{sender}{}", reply.unwrap_or_default());
     format!("{}\n  {}", table::fit(&first, columns), table::fit(&second, columns - 2))
 }
 
@@ -390,18 +352,34 @@ fn count(relay: &Relay, filters: &Filters, json: bool) -> Result<(), Failure> {
         let all = AllCounted { count: all, scanned };
         say!("{}", serde_json::to_string(&all).map_err(|error| error.to_string())?);
     } else {
-        say!(
-            "{} in {}: {} deferred, {} ready{}{}; {} under way besides",
-            counted(all.recipients, "recipient"),
-            counted(all.groups, "group"),
-            all.deferred,
-            all.ready,
-            if all.suspended > 0 { format!(", {} suspended", all.suspended) } else { String::new() },
-            if all.held > 0 { format!(", {} held", all.held) } else { String::new() },
-            counted(all.under_way, "group")
-        );
+        say!("{}", amount(&all));
     }
     Ok(())
+}
+
+/// A count in words.
+pub(super) fn amount(all: &Count) -> String {
+    format!(
+        "{} in {}: {} deferred, {} ready{}{}; {} under way besides",
+        counted(all.recipients, "recipient"),
+        counted(all.groups, "group"),
+        all.deferred,
+        all.ready,
+        if all.suspended > 0 { format!(", {} suspended", all.suspended) } else { String::new() },
+        if all.held > 0 { format!(", {} held", all.held) } else { String::new() },
+        counted(all.under_way, "group")
+    )
+}
+
+/// A part of a count more.
+pub(super) fn add(all: &mut Count, part: &Count) {
+    all.recipients = all.recipients.saturating_add(part.recipients);
+    all.deferred = all.deferred.saturating_add(part.deferred);
+    all.ready = all.ready.saturating_add(part.ready);
+    all.suspended = all.suspended.saturating_add(part.suspended);
+    all.held = all.held.saturating_add(part.held);
+    all.groups = all.groups.saturating_add(part.groups);
+    all.under_way = all.under_way.saturating_add(part.under_way);
 }
 
 /// How much of that waits, and how far records were looked through for it.
@@ -412,13 +390,7 @@ pub(super) fn count_all(client: &Client, query: &str) -> Result<(Count, Option<S
         query.append_pair("cursor", &cursor);
         let part: CountPage = client.get(&format!("/control/v1/queue/count?{}", query.finish()))?;
         progress.show(part.scanned);
-        all.recipients += part.count.recipients;
-        all.deferred += part.count.deferred;
-        all.ready += part.count.ready;
-        all.suspended += part.count.suspended;
-        all.held += part.count.held;
-        all.groups += part.count.groups;
-        all.under_way += part.count.under_way;
+        add(&mut all, &part.count);
         match part.next {
             Some(next) => cursor = next,
             None => break,

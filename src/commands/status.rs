@@ -5,6 +5,7 @@ use relevo::control::api::shape::Status;
 use relevo::limits;
 
 use super::client::Relay;
+use super::cluster;
 use super::output::{Failure, NO, say};
 use super::words::{count, plain};
 
@@ -13,13 +14,19 @@ use super::words::{count, plain};
 pub struct Arguments {
     #[command(flatten)]
     relay: Relay,
+    /// All nodes of its `[cluster]`. Exit 1: one does not answer, or takes no mail.
+    #[arg(long)]
+    cluster: bool,
     /// As a JSON object.
     #[arg(long)]
     json: bool,
 }
 
-/// Exit 0: it runs and takes mail; 1: it does not.
+/// Exit 0: it runs and takes mail, or all nodes do; 1: it does not, or one does not.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if arguments.cluster {
+        return cluster::status(&arguments.relay, arguments.json);
+    }
     let status: Status = arguments.relay.client()?.get("/control/v1/status")?;
     if arguments.json {
         say!("{}", serde_json::to_string_pretty(&status).map_err(|error| error.to_string())?);

@@ -1,12 +1,14 @@
 //! `relevo why`: what mail waits for.
 
 use clap::Args;
+use relevo::control::api::shape::cluster::ClusterWhy;
 use relevo::control::api::shape::why::{Because, Domain, Site, Why};
 use relevo::id::MessageId;
 use relevo::limits;
 
-use super::client::Relay;
-use super::output::{Failure, say};
+use super::client::{Client, Relay};
+use super::cluster;
+use super::output::{Failure, NO, say};
 use super::progress::Progress;
 use super::table;
 use super::words::{count, plain};
@@ -19,6 +21,9 @@ pub struct Arguments {
     what: String,
     #[command(flatten)]
     relay: Relay,
+    /// At all nodes of the cluster. Exit 1 also where one did not answer.
+    #[arg(long)]
+    cluster: bool,
     /// All that is known, as a JSON object.
     #[arg(long)]
     json: bool,
@@ -41,10 +46,13 @@ fn filters(what: &str) -> Vec<(&'static str, String)> {
 
 /// Exit 0: something waits; 1: nothing of that, or no relay; 2: wrong use.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Arguments { what, relay, json } = arguments;
+    let Arguments { what, relay, cluster, json } = arguments;
     let client = relay.client()?;
     let mut query = form_urlencoded::Serializer::new(String::new());
     let query = query.extend_pairs(filters(what)).finish();
+    if *cluster {
+        return at_all(what, &client, (&query, *json));
+    }
     let (mut cursor, mut progress) = (String::new(), Progress::default());
     let why = loop {
         let mut query = form_urlencoded::Serializer::new(query.clone());
@@ -65,6 +73,25 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// The same at each node that has such mail.
+fn at_all(what: &str, client: &Client, (query, json): (&str, bool)) -> Result<(), Failure> {
+    let (nodes, missing) = cluster::why(client, query)?;
+    if json {
+        let all = ClusterWhy { nodes, missing: missing.clone(), next: None };
+        say!("{}", serde_json::to_string_pretty(&all).map_err(|error| error.to_string())?);
+        return cluster::told_missing(missing);
+    }
+    for one in &nodes {
+        say!("{}", plain(one.node.as_bytes()));
+        for line in lines(what, &one.why, table::columns()) {
+            say!("{line}");
+        }
+    }
+    cluster::told_missing(missing)?;
+    let nothing = || Failure(NO, format!("nothing of {} waits at any node", plain(what.as_bytes())));
+    if nodes.is_empty() { Err(nothing()) } else { Ok(()) }
 }
 
 /// What a person reads.
