@@ -21,7 +21,7 @@ const STYLES: [&str; 2] =
     [include_str!("../../loadtest/src/report/style.css"), include_str!("page/page.css")];
 
 /// In the order in which they need each other.
-const SCRIPTS: [&str; 15] = [
+const SCRIPTS: [&str; 16] = [
     include_str!("page/base.js"),
     include_str!("page/net.js"),
     include_str!("page/parts.js"),
@@ -34,6 +34,7 @@ const SCRIPTS: [&str; 15] = [
     include_str!("page/queue.js"),
     include_str!("page/suspensions.js"),
     include_str!("page/warmup.js"),
+    include_str!("page/cluster.js"),
     include_str!("page/suppressions.js"),
     include_str!("page/log.js"),
     include_str!("page/main.js"),

@@ -54,6 +54,8 @@ class Answers:
         self.asked = []
         self.changes = []
         self.ready = True
+        self.in_cluster = "relays"
+        self.is_well = False
         self.began = time.time() - 200000
 
     def wave(self, at, base, swing):
@@ -149,6 +151,39 @@ class Answers:
         if any(query.get(name) for name in ("domain", "site", "provider", "id", "sender", "recipient")):
             return {"recipients": 602, "deferred": 600, "ready": 2, "suspended": 0, "held": 0, "groups": 600, "under_way": 1, "next": None}
         return {**part, "next": None if query.get("cursor") else "b"}
+
+    def summary(self, n, **more):
+        now = time.time()
+        return {"id": f"{n:016x}", "node": f"mx{n}.example.net", "version": "0.1.0", "uptime_seconds": int(now - self.began), "state": "ready", "words": None, "queued": 0 if self.empty else 1000000 // n, "deferred": 0 if self.empty else 983580 // n, "oldest_seconds": None if self.empty else 86400 // n,
+                "accepted": 0.0 if self.empty else 4212.4 / n, "delivered": 0.0 if self.empty else 3911.7 / n, "disk_free": 812 << 30, "redis": "leased", "warnings": 0, **more}
+
+    def cluster(self):
+        """Six nodes, each of which is another way; or three that are well, or none besides."""
+        def node(n, summary=None, **more):
+            return {"node": f"mx{n}.example.net", "id": f"{n:016x}", "url": None if n == 1 else f"http://10.0.0.{n}:8025", "own": n == 1, "reach": "answers", "words": None, "since": None, "answered": iso(-1), "registered": iso(-3), "version": "0.1.0", "summary": summary or self.summary(n), **more}
+        silent = {"since": iso(-212), "answered": iso(-215), "registered": iso(-214)}
+        nodes = [node(n) for n in (1, 2, 3)]
+        if not self.empty and not self.is_well:
+            nodes[1] = node(2, self.summary(2, state="draining", words="draining", warnings=2, redis="kept"))
+            nodes += [{**node(4, **silent), "reach": "away", "words": "[10.0.0.4]:8025: Connection refused (os error 111)", "summary": None}, {**node(5, **silent), "reach": "slow", "words": "no answer within 2 s", "summary": None},
+                      {**node(6), "reach": "refuses", "words": f"it refuses the token (401): that is no token {HOSTILE}", "summary": None, "since": iso(-86000), "answered": None}, {**node(7), "node": TURNED, "reach": "unasked", "words": "Redis alone says that it is there, and 192.0.2.66 is in no network of cluster.networks", "url": "http://evil.example", "summary": None, "id": None, "answered": None},
+                      node(8, self.summary(8, version="0.0.9", node=LONG, redis="share"), version="0.0.9", node=LONG)]
+        return {"cluster": self.in_cluster, "as_of": iso(-1), "trouble": None if self.is_well or self.empty else "[10.0.0.5] Connection refused (os error 111)", "nodes": nodes if self.in_cluster else nodes[:1], "more": 0}
+
+    def missing(self):
+        return [] if self.is_well or self.empty else [{"node": one["node"], "url": one["url"], "words": one["words"]} for one in self.cluster()["nodes"] if not one["summary"]]
+
+    def cluster_queue(self, query):
+        """Rows of three nodes in turn."""
+        page = self.queue(query)
+        if isinstance(page, tuple):
+            return page
+        rows = [{"node": f"mx{n % 3 + 1}.example.net", "url": [None, "http://10.0.0.2:8025", "javascript:alert(1)"][n % 3], **row} for n, row in enumerate(page["rows"])]
+        return {**page, "rows": sorted(rows, key=lambda row: row["node"]), "missing": self.missing()}
+
+    def cluster_count(self, query):
+        part = self.count(query)
+        return {**part, "nodes": [{"node": f"mx{n}.example.net", **{name: value // 3 for name, value in part.items() if name != "next"}} for n in (1, 2, 3)], "missing": self.missing()}
 
     def message(self, id):
         if id.endswith("9999"):

@@ -12,7 +12,7 @@ import answers
 
 BY_ROLE = ["read", "operate", "admin"]
 # What is made up also where a relay stands behind.
-OURS = ("me", "overview", "history", "sites")
+OURS = ("me", "overview", "history", "sites", "cluster", "cluster/queue", "cluster/queue/count")
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -47,8 +47,8 @@ class Handler(BaseHTTPRequestHandler):
         name = url.path.removeprefix("/control/v1/")
         if self.server.behind and name not in OURS:
             return self.give(*self.passed())
-        plain = {"me": lambda: {"who": "token ops" if node.token else "this machine, without a token", "role": node.role, "tenant": None, "redacts": False}, "overview": node.overview, "history": lambda: node.history(int(query["step"])), "sites": lambda: node.sites(query), "queue": lambda: node.queue(query),
-                 "queue/count": lambda: node.count(query), "why": lambda: node.why(query), "suspensions": node.suspensions, "warmup": node.warmup, "analytics": lambda: node.analytics(query), "quotas": node.quotas, "suppressions": lambda: node.suppressions(query), "suppressions/check": lambda: node.suppressions(query)}
+        plain = {"me": lambda: {"who": "token ops" if node.token else "this machine, without a token", "role": node.role, "tenant": None, "redacts": False, "cluster": node.in_cluster}, "overview": node.overview, "history": lambda: node.history(int(query["step"])), "sites": lambda: node.sites(query), "queue": lambda: node.queue(query),
+                 "queue/count": lambda: node.count(query), "cluster": node.cluster, "cluster/queue": lambda: node.cluster_queue(query), "cluster/queue/count": lambda: node.cluster_count(query), "why": lambda: node.why(query), "suspensions": node.suspensions, "warmup": node.warmup, "analytics": lambda: node.analytics(query), "quotas": node.quotas, "suppressions": lambda: node.suppressions(query), "suppressions/check": lambda: node.suppressions(query)}
         if self.command == "POST":
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             node.changes.append((name, body))

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import time
+from urllib.parse import urlsplit
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "../peers")]
@@ -25,7 +26,7 @@ from sink import Sink
 
 BINARY = os.path.abspath(sys.argv[2])
 AXE = os.path.join(HERE, "../../target/clients/node_modules/axe-core/axe.min.js")
-VIEWS = ["overview", "deliverability", "deliverability?by=class&span=31d&tenant=shop", "sites", "sites?provider=google", "queue", "queue?q=domain%3Agmail.com", "message/00000000G0000001", "suspensions", "warmup", "quotas", "suppressions", "log"]
+VIEWS = ["overview", "cluster", "queue?nodes=all", "deliverability", "deliverability?by=class&span=31d&tenant=shop", "sites", "sites?provider=google", "queue", "queue?q=domain%3Agmail.com", "message/00000000G0000001", "suspensions", "warmup", "quotas", "suppressions", "log"]
 
 
 class Browser:
@@ -237,6 +238,61 @@ def a_change_asks_first():
         button.click()
         browser.says("needs the role operate", "#notice")
         assert not browser.driver.find_elements(By.TAG_NAME, "dialog") and not node.changes
+
+
+def nodes_of_a_cluster_are_looked_at():
+    """Who answers and who does not, with why; the queue of all nodes, where nobody is left out in silence; nothing of it while nobody looks, or for a tenant."""
+    node = answers.Answers()
+    asked = lambda path: len([one for one in node.asked if urlsplit(one[1]).path == f"/control/v1/{path}"])
+    with Browser(node) as browser:
+        browser.go("cluster")
+        browser.says("4 of 8 nodes do not answer", ".verdict")
+        for words in ("Redis cannot be asked which nodes there are", "Connection refused", "no answer within 2 s", "it refuses the token (401)", "in no network of cluster.networks"):
+            browser.says(words, ".verdict")
+        rows = dict(browser.run("return [...document.querySelectorAll('.nodes tbody tr')].map((row) => [row.querySelector('td bdi').innerText, row.innerText])"))
+        assert len(rows) == 8 and "draining" in rows["mx2.example.net"] and "on last leases" in rows["mx2.example.net"] and "500,000" in rows["mx2.example.net"], rows
+        assert "away" in rows["mx4.example.net"] and "answered 4 min ago" in rows["mx4.example.net"] and "runs relevo 0.0.9, not 0.1.0" in rows[answers.LONG], rows
+        assert browser.run("return [...document.querySelectorAll('.nodes td:first-child a')].map((link) => link.getAttribute('href'))")[:2] == ["#/overview", "http://10.0.0.2:8025/"]
+        assert asked("cluster") <= 2, node.asked
+        before = asked("cluster")
+        end = time.monotonic() + 20
+        while asked("cluster") == before:
+            assert time.monotonic() < end, "it is asked again while it is looked at"
+            time.sleep(0.2)
+        # And not from elsewhere.
+        browser.go("queue")
+        before = asked("cluster")
+        time.sleep(6)
+        assert asked("cluster") == before and asked("cluster/queue") == 0, node.asked
+        browser.button("All nodes").click()
+        browser.until("location.hash.includes('nodes=all')", "it is in the address")
+        browser.says("The mail of 4 nodes is missing here", "main")
+        browser.until("document.querySelectorAll('.queue tbody tr').length === 100", "rows are shown")
+        browser.says("1,000,000", ".numbers")
+        links = browser.run("return [...document.querySelectorAll('.queue tbody tr')].map((row) => [row.querySelector('td').innerText.split('\\n').pop(), (row.querySelector('td a') || {href: null}).href])")
+        by_node = {name: link for name, link in links}
+        assert set(by_node) == {f"mx{n}.example.net" for n in (1, 2, 3)}, by_node
+        assert "#/message/" in by_node["mx1.example.net"] and by_node["mx2.example.net"].startswith("http://10.0.0.2:8025/#/message/") and by_node["mx3.example.net"] is None, by_node
+        button = browser.button("Bounce …")
+        assert button.get_attribute("aria-disabled") == "true" and "on its node" in button.get_attribute("title")
+        browser.run("document.querySelector('#search').focus()")
+        browser.press("domain:gmail.com", Keys.ENTER)
+        browser.until("location.hash.includes('gmail') && location.hash.includes('nodes=all')", "the search stays with all nodes")
+        browser.button("This node").click()
+        browser.until("!location.hash.includes('nodes=all') && location.hash.includes('gmail')", "and comes back")
+        browser.until("!document.querySelector('.verdict.warn')", "nothing is missing of this node")
+        node.is_well = True
+        browser.go("cluster")
+        browser.says("All 3 nodes answer and take mail", ".verdict")
+        assert not browser.errors(), browser.errors()
+    alone = answers.Answers()
+    alone.in_cluster = None
+    with Browser(alone) as browser:
+        browser.go("queue?nodes=all")
+        assert "Cluster" not in browser.text("nav") and "All nodes" not in browser.text("main")
+        browser.until("document.querySelectorAll('.queue tbody tr').length === 100", "its own queue")
+        browser.go("cluster")
+        browser.says("This node is in no cluster", ".verdict")
 
 
 def a_stream_that_breaks_comes_back():

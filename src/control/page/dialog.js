@@ -101,7 +101,7 @@ function change(what, filters, then) {
   open(dialog, () => given.abort());
   (words.to ? to : reason).focus();
   tell();
-  countAll(filters, (_, part) => { state.counted = part; tell(); }, given.signal)
+  countAll("/control/v1/queue/count", filters, (_, part) => { state.counted = part; tell(); }, given.signal)
     .then((counted) => { state.counted = counted; tell(); })
     .catch((error) => { if (error.code !== "left") { state.error = error; tell(); } });
 }

@@ -1,10 +1,12 @@
 // The frame: who asks, which view is shown, whether what is shown is live.
 
-const VIEWS = { overview, deliverability, sites, queue, message, suspensions, warmup, quotas, suppressions, log };
-const NAV = [["overview", "Overview"], ["deliverability", "Deliverability"], ["sites", "Providers"], ["queue", "Queue"], ["suspensions", "Suspensions"], ["warmup", "Warm-up"], ["quotas", "Quotas"], ["suppressions", "Suppression list"], ["log", "Log"]];
+const VIEWS = { overview, cluster, deliverability, sites, queue, message, suspensions, warmup, quotas, suppressions, log };
+const NAV = [["overview", "Overview"], ["cluster", "Cluster"], ["deliverability", "Deliverability"], ["sites", "Providers"], ["queue", "Queue"], ["suspensions", "Suspensions"], ["warmup", "Warm-up"], ["quotas", "Quotas"], ["suppressions", "Suppression list"], ["log", "Log"]];
 // What is told by tenant. The rest is of the whole node, and the relay tells a tenant's token nothing of it.
 const BY_TENANT = new Set([deliverability, queue, message, suppressions]);
 const isOpen = (view) => !session.tenant || BY_TENANT.has(view);
+// What has a place in the navigation: nodes are looked at together where there are several.
+const isNamed = ([name]) => isOpen(VIEWS[name]) && (name !== "cluster" || Boolean(session.me.cluster));
 const THEMES = ["auto", "light", "dark"];
 const THEME = "relevo.theme";
 
@@ -108,7 +110,7 @@ function drawFrame() {
   const menu = () => { app.isMenuOpen = !app.isMenuOpen; drawFrame(); };
   show(bar,
     h("div", { class: "top" }, brand(), liveness(), h("button", { type: "button", class: "menu", "aria-expanded": String(app.isMenuOpen), "aria-controls": "nav", onclick: menu }, "Menu")),
-    h("nav", { id: "nav", class: app.isMenuOpen ? "open" : "", "aria-label": "Views" }, h("div", { class: "links" }, NAV.filter(([name]) => isOpen(VIEWS[name])).map(link)),
+    h("nav", { id: "nav", class: app.isMenuOpen ? "open" : "", "aria-label": "Views" }, h("div", { class: "links" }, NAV.filter(isNamed).map(link)),
       h("div", { class: "who" }, h("p", {}, foreign(session.me.who), h("span", { class: "badge" }, session.me.role), session.me.tenant ? ["of tenant ", foreign(session.me.tenant)] : "", session.me.redacts ? h("small", {}, "addresses are shortened") : ""),
         h("div", { class: "acts" }, h("button", { type: "button", class: "small", "aria-label": `Colours: ${theme}; change to ${next}`, onclick: () => setTheme(next) }, `Colours: ${theme}`),
           session.token ? h("button", { type: "button", class: "small", onclick: signOut }, "Sign out") : h("button", { type: "button", class: "small", onclick: () => login() }, "Sign in")))));

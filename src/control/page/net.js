@@ -101,8 +101,8 @@ const summed = (names) => (all, part) => {
   return sum;
 };
 const COUNTED = ["recipients", "deferred", "ready", "suspended", "held", "groups", "under_way"];
-const countAll = (filters, told, signal) =>
-  whole((cursor) => get("/control/v1/queue/count", { ...filters, cursor }, signal), summed(COUNTED), told, signal);
+const countAll = (path, filters, told, signal) =>
+  whole((cursor) => get(path, { ...filters, cursor }, signal), summed(COUNTED), told, signal);
 
 // The stream: one a tab, whatever the view. It ends while the tab is hidden, as a browser has few connections to one host.
 const live = {

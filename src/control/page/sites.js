@@ -4,10 +4,10 @@ const EVERY = 5000;
 
 // A page of rows that is asked for again now and then, its rows in the order in which they were first seen: nothing jumps.
 class Pages {
-  constructor(path, name, changed) { Object.assign(this, { path, name, changed, cursors: [""], rows: null, next: null, error: null, query: {} }); }
+  constructor(path, name, changed) { Object.assign(this, { path, name, changed, cursors: [""], rows: null, next: null, error: null, query: {}, missing: new Map() }); }
   begin(query) {
     this.stop();
-    Object.assign(this, { query, cursors: [""], rows: null, next: null, error: null });
+    Object.assign(this, { query, cursors: [""], rows: null, next: null, error: null, missing: new Map() });
     return this.load();
   }
   stop() { if (this.given) this.given.abort(); clearTimeout(this.timer); }
@@ -18,6 +18,7 @@ class Pages {
     const given = new AbortController();
     this.given = given;
     this.busy = true;
+    if (this.cursors.length < 2) this.missing = new Map();
     this.changed();
     try {
       let cursor = this.cursor;
@@ -27,6 +28,8 @@ class Pages {
         this.rows = told[this.name] || [];
         this.next = told.next;
         this.scanned = told.scanned || null;
+        // Of a cluster: who did not answer, on any page.
+        for (const one of told.missing || []) this.missing.set(`${one.node} ${one.url}`, one);
         this.error = null;
         if (this.rows.length || !told.next) break;
         cursor = told.next;
