@@ -290,6 +290,12 @@ stories!("cluster.py", None;
     who_is_suppressed_is_so_on_all_nodes,
 );
 
+stories!("fleet.py", None;
+    nodes_that_are_listed_look_at_each_other,
+    a_search_finds_what_waits_at_all_nodes,
+    nodes_that_say_so_to_redis_are_found,
+);
+
 stories!("journal.py", None;
     a_command_is_answered_where_the_journal_cannot_be_written,
     a_log_without_room_misses_nothing,
@@ -456,6 +462,7 @@ stories!("../page/page.py", None;
     a_node_is_watched,
     the_relay_serves_it,
     what_became_of_mail_is_told,
+    nodes_of_a_cluster_are_looked_at,
 );
 
 stories!("metrics.py", None;
