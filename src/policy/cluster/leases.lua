@@ -1,24 +1,33 @@
--- The only authority over leases. KEYS[1]: a hash, of each limit who has how much of it, needs how much, and until when.
+-- The only authority over leases. KEYS[1]: a hash, of each limit who has how much of it, needs how much, and until when; = since when it knows
+-- that, ~ when somebody came last, - when somebody came again after all leases had ended.
 -- ARGV: the node, milliseconds of a lease; then of each limit its name, all of it, what is wanted, what is needed, the level that others
 -- are told by, what the node says that it has, and how many milliseconds it wants that for.
--- Answers milliseconds for which nobody gets more than he had, as this forgot; then of each limit what is given, what others have, what those need
--- together who need no more than the level, how many need more, and how many there are.
+-- Answers milliseconds for which nobody gets more than he had, as this forgot or all had ended; then of each limit what is given, what others have,
+-- what those need together who need no more than the level, how many need more, and how many there are.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local node, lease = ARGV[1], tonumber(ARGV[2])
-local names = {'='}
+local names = {'=', '~', '-'}
 for at = 3, #ARGV, 7 do names[#names + 1] = ARGV[at] end
 local held = redis.call('HMGET', KEYS[1], unpack(names))
 local set, gone, answer = {}, {}, {}
-local began = tonumber(held[1] or '')
+local stamp = string.format('%.0f', now)
+local began, last, ended = tonumber(held[1] or ''), tonumber(held[2] or ''), tonumber(held[3] or '')
 if not began or began > now + lease then
   began = now
-  set[1], set[2] = '=', string.format('%.0f', now)
+  set[1], set[2] = '=', stamp
 end
-local grace = math.max(began + lease - now, 0)
+-- Each has his share then, of what is not too small for that.
+if last and last + lease < now then
+  ended = now
+  set[#set + 1], set[#set + 2] = '-', stamp
+end
+set[#set + 1], set[#set + 2] = '~', stamp
+local forgot = math.max(began + lease - now, 0)
+local grace = math.max((ended or 0) + lease - now, forgot)
 answer[1] = grace
-for place = 2, #names do
-  local at = 3 + (place - 2) * 7
+for place = 4, #names do
+  local at = 3 + (place - 4) * 7
   local most, want, need = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
   local level, mine, lasts = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6])
   local leased, small, large, others, kept = 0, 0, 0, 0, {}
@@ -30,7 +39,7 @@ for place = 2, #names do
     end
   end
   local given = math.min(want, math.max(most - leased, 0))
-  if grace > 0 then given = math.min(given, mine) end
+  if forgot > 0 or (grace > 0 and mine > 0) then given = math.min(given, mine) end
   if want > 0 or need > 0 then
     kept[#kept + 1] = string.format('%s %.0f %.0f %.0f;', node, given, need, now + lasts)
   end
@@ -41,6 +50,6 @@ for place = 2, #names do
   end
   for _, number in ipairs({given, leased, small, large, others}) do answer[#answer + 1] = number end
 end
-if #set > 0 then redis.call('HSET', KEYS[1], unpack(set)) end
+redis.call('HSET', KEYS[1], unpack(set))
 if #gone > 0 then redis.call('HDEL', KEYS[1], unpack(gone)) end
 return answer

@@ -55,6 +55,8 @@ struct Held {
     others: Others,
     /// Whether it was ever answered.
     known: bool,
+    /// The latest answer came while leases were forgotten: that it gave nothing says nothing of who has what.
+    forgot: bool,
     reading: Reading,
     idle: Option<Instant>,
     /// When it was looked at last.
@@ -123,8 +125,7 @@ impl Ledger {
         let (held, share) = (self.held.get(key), self.share_of(limit));
         let is_full = held.is_none() && self.held.len() >= limits::CLUSTER_KEYS_MAX;
         // Where leases were forgotten, who had none has his share, as if nobody could be asked.
-        let says = |held: &&Held| held.until > now && (held.units > 0 || self.grace <= now);
-        match held.filter(says) {
+        match held.filter(|held| held.says(now)) {
             Some(held) => held.aim.min(held.units),
             None if share == 0 => 0,
             None if self.is_cut_off(now) || is_full => share,
@@ -155,6 +156,9 @@ impl Ledger {
     pub fn ask(&mut self, now: Instant, used: impl Fn(&str) -> u64) -> Vec<Ask> {
         // What nobody looks at holds no more here, and its lease runs out.
         self.held.retain(|_, held| now.since(held.seen) < limits::CLUSTER_LEASE * 2);
+        // Whoever could ask nobody, or nobody who knew, has his share, and says so. Where leases were forgotten that becomes a lease, as far as others
+        // have not said that they have it.
+        let share = if self.is_cut_off(now) { self.share_of_node() } else { 0.0 };
         let mut due: Vec<_> = self
             .held
             .iter_mut()
@@ -165,7 +169,8 @@ impl Ledger {
             due.select_nth_unstable_by_key(limits::CLUSTER_BATCH, |(at, ..)| *at);
             due.truncate(limits::CLUSTER_BATCH);
         }
-        let asks: Vec<Ask> = due.into_iter().map(|(_, key, held)| held.ask(key, now, used(key))).collect();
+        let asks: Vec<Ask> =
+            due.into_iter().map(|(_, key, held)| held.ask(key, (now, share), used(key))).collect();
         if !asks.is_empty() {
             self.silent.get_or_insert(now);
         }
@@ -185,6 +190,7 @@ impl Ledger {
         for (ask, grant) in asked.iter().zip(grants) {
             let Some(held) = self.held.get_mut(&ask.key) else { continue };
             held.answer(ask, *grant, (sent, now));
+            held.forgot = !grace.is_zero();
             if ask.want == 0 && ask.need == 0 && held.idle.is_some() {
                 self.held.remove(&ask.key);
             }
@@ -196,7 +202,7 @@ impl Ledger {
         let mut standing = Standing { keys: self.held.len(), ..Standing::default() };
         let cut_off = self.is_cut_off(now);
         for held in self.held.values() {
-            if held.until > now {
+            if held.says(now) {
                 standing.leased += usize::from(held.units > 0);
             } else if cut_off {
                 let has = self.share_of(held.limit) > 0;
@@ -220,6 +226,7 @@ impl Held {
             level: limit.most,
             others: Others::default(),
             known: false,
+            forgot: false,
             reading: Reading::default(),
             idle: None,
             seen: now,
@@ -257,6 +264,11 @@ impl Held {
         self.aim = self.aim.min(self.wanted(now).1);
     }
 
+    /// Whether the latest answer holds.
+    fn says(&self, now: Instant) -> bool {
+        self.until > now && (self.units > 0 || !self.forgot)
+    }
+
     /// Whether what was taken of a slow rate lets another node begin.
     fn is_over(&self, now: Instant) -> bool {
         self.reading.taken == Instant(0) || now.since(self.reading.taken) >= self.limit.each
@@ -286,9 +298,10 @@ impl Held {
         (fair.level, part)
     }
 
-    fn ask(&mut self, key: &str, now: Instant, used: u64) -> Ask {
+    fn ask(&mut self, key: &str, (now, share): (Instant, f64), used: u64) -> Ask {
         let (level, part) = self.wanted(now);
         let has = if self.until > now { self.units } else { 0 };
+        let held = if has > 0 { has } else { beginning(self.limit, share, true) };
         if part < self.aim {
             self.aim = part;
         }
@@ -318,7 +331,7 @@ impl Held {
             want,
             need,
             level: self.level,
-            held: has,
+            held,
             lasts: lease.max(rest.saturating_add(1)),
         }
     }

@@ -6,8 +6,14 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if ARGV[3] == '' then redis.call('HDEL', KEYS[1], ARGV[1]) else
   redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f %s', now, ARGV[3]))
 end
--- Nobody gets more than he had for as long as a lease lasts since leases were forgotten: that begins as soon as a node comes.
-if redis.call('HEXISTS', KEYS[2], '=') == 0 then redis.call('HSET', KEYS[2], '=', string.format('%.0f', now)) end
+-- Nobody gets more than he had for as long as a lease lasts since leases were forgotten, or all had ended: that begins as soon as a node comes.
+local stamp, set = string.format('%.0f', now), {}
+local known = redis.call('HMGET', KEYS[2], '=', '~')
+local last = tonumber(known[2] or '')
+if not known[1] then set[1], set[2] = '=', stamp end
+if last and last + tonumber(ARGV[2]) < now then set[#set + 1], set[#set + 2] = '-', stamp end
+set[#set + 1], set[#set + 2] = '~', stamp
+redis.call('HSET', KEYS[2], unpack(set))
 local all, here, away, gone = redis.call('HGETALL', KEYS[1]), {}, {}, {}
 for at = 1, #all, 2 do
   local said, words = string.match(all[at + 1], '^(%d+) (.*)$')
@@ -25,7 +31,7 @@ end
 if #gone > 0 then redis.call('HDEL', KEYS[1], unpack(gone)) end
 local looked, dead = redis.call('HSCAN', KEYS[2], ARGV[4], 'COUNT', '200'), {}
 for at = 1, #looked[2], 2 do
-  local alive = looked[2][at] == '='
+  local alive = #looked[2][at] == 1
   for ends in string.gmatch(looked[2][at + 1], '(%d+);') do alive = alive or tonumber(ends) > now end
   if not alive and #dead < 1000 then dead[#dead + 1] = looked[2][at] end
 end

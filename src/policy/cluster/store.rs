@@ -10,6 +10,10 @@ use crate::limits;
 pub struct Store {
     /// When it began to remember.
     began: Option<u64>,
+    /// When somebody came last.
+    last: Option<u64>,
+    /// When somebody came again after all leases had ended.
+    ended: Option<u64>,
     held: HashMap<Box<str>, Vec<Entry>>,
 }
 
@@ -26,10 +30,19 @@ impl Store {
         *self = Store::default();
     }
 
+    /// A node says that it is there. For how long nobody gets more than he had, as leases were forgotten, and as all had ended or were.
+    pub fn here(&mut self, now: u64) -> (u64, u64) {
+        let lease = limits::CLUSTER_LEASE.as_millis() as u64;
+        if self.last.replace(now).is_some_and(|last| last + lease < now) {
+            self.ended = Some(now);
+        }
+        let forgot = (*self.began.get_or_insert(now) + lease).saturating_sub(now);
+        (forgot, forgot.max((self.ended.unwrap_or(0) + lease).saturating_sub(now)))
+    }
+
     /// A batch of a node, at this millisecond.
     pub fn ask(&mut self, node: u64, asks: &[Ask], now: u64) -> (u64, Vec<Grant>) {
-        let began = *self.began.get_or_insert(now);
-        let grace = (began + limits::CLUSTER_LEASE.as_millis() as u64).saturating_sub(now);
+        let (forgot, grace) = self.here(now);
         let grant = |ask: &Ask| {
             let entries = self.held.entry(ask.key.clone()).or_default();
             entries.retain(|entry| entry.node != node && entry.ends > now);
@@ -43,7 +56,7 @@ impl Store {
                 }
             }
             let mut units = ask.want.min(ask.limit.most.saturating_sub(others.leased));
-            if grace > 0 {
+            if forgot > 0 || grace > 0 && ask.held > 0 {
                 units = units.min(ask.held);
             }
             if ask.want > 0 || ask.need > 0 {

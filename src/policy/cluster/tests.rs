@@ -34,6 +34,8 @@ struct Play {
     store: Store,
     /// How long an answer takes; None: nobody answers.
     delay: Option<u64>,
+    /// Nodes that are not answered, though others are.
+    cut_off: Vec<usize>,
     random: u64,
     asked: usize,
 }
@@ -56,6 +58,7 @@ impl Play {
             limits: all,
             store: Store::default(),
             delay: Some(5),
+            cut_off: Vec::new(),
             random: 7,
             asked: 0,
         }
@@ -76,6 +79,10 @@ impl Play {
         let mut sums = vec![0; self.limits.len()];
         for place in 0..self.nodes.len() {
             let (now, at) = (self.now, self.at());
+            let delay = self.delay.filter(|_| !self.cut_off.contains(&place));
+            if delay.is_some() {
+                self.store.here(now);
+            }
             let nodes = self.nodes.len();
             let node = &mut self.nodes[place];
             if now == 1_000_000 {
@@ -124,7 +131,7 @@ impl Play {
                 .ask(at, |key| places.get(key).and_then(|at| node.used.get(at)).copied().unwrap_or(0));
             if !asks.is_empty() {
                 self.asked += 1;
-                if let Some(delay) = self.delay {
+                if let Some(delay) = delay {
                     let (grace, grants) = self.store.ask(place as u64 + 1, &asks, now + delay / 2);
                     node.coming.push((now + delay, now, asks, grace, grants));
                 }
@@ -183,6 +190,40 @@ fn nodes_share_a_rate_and_it_is_used_up() {
     play.need(0, 0, 10_000);
     play.seconds(12);
     assert!(play.used(0, 0) >= 2_200, "{}", play.used(0, 0));
+}
+
+/// While a store that was started anew gives nobody more than he had, as that ends, and where it is gone before.
+#[test]
+fn a_store_that_forgot_stops_nothing() {
+    for gone_after in [u64::MAX, 1, 8, 14] {
+        let mut play = Play::new(3, 0.34, vec![Limit::rate(1_000_000)]);
+        (0..3).for_each(|node| play.need(node, 0, 10_000));
+        // Who is new begins with little.
+        play.seconds(1);
+        for round in 2..100 {
+            if round == gone_after.saturating_mul(2) {
+                play.delay = None;
+            }
+            let used = play.round()[0];
+            assert!((9_900..=10_000).contains(&used), "{used} in round {round}, gone after {gone_after} s");
+        }
+    }
+}
+
+/// All are cut off from a store that goes on: who is back first finds that no lease is left, and has not all of it.
+#[test]
+fn who_is_back_first_has_no_more_than_he_had() {
+    let mut play = Play::new(3, 0.34, vec![Limit::rate(1_000_000)]);
+    (0..3).for_each(|node| play.need(node, 0, 10_000));
+    play.seconds(30);
+    play.cut_off = vec![0, 1, 2];
+    for round in 0..200 {
+        if round > 40 && round % 3 == 0 {
+            play.cut_off.pop();
+        }
+        let used = play.round()[0];
+        assert!((9_900..=10_000).contains(&used), "{used} in round {round}");
+    }
 }
 
 #[test]
