@@ -95,6 +95,7 @@ impl Node {
         let data_dir = config.node.data_dir.clone();
         let written = config.listeners.iter().map(|listener| listener.address.clone()).collect();
         let boot = Arc::new(Boot::of(&config));
+        let health = handover::health(before.is_some());
         let (filled, lock, (id, origins)) = filled_and_locked(&mut config, shards, before)?;
         let (shown, own_servers) = (filled.each_shown(), filled.own_servers);
         let settings = Arc::new(config);
@@ -105,7 +106,6 @@ impl Node {
         let particulars = fitted(&settings, shards)?;
         let mesh = Arc::new(mesh(&bells, &particulars, &data_dir));
         settings.cluster.iter().for_each(|cluster| mesh.cluster.join(cluster.share));
-        let health = Arc::new(Health::default());
         let reloader = Arc::new(Reloader::new(Started {
             boot: boot.clone(),
             live: live.clone(),

@@ -39,7 +39,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             Err(failure) if process::since_boot() >= until => return Err(failure),
             Err(_) => continue,
         };
-        if now.process != begun.process || now.stage == "failed" || now.stage == "done" {
+        // The next process answers before it takes mail, and may fail until then. One that took over from nobody was started by somebody else.
+        let is_another = now.process != begun.process && now.stage == "none";
+        if is_another || now.stage == "failed" || now.stage == "done" {
             return tell(&now, arguments.json);
         }
         if now.stage != last && !arguments.json {

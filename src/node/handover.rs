@@ -1,9 +1,10 @@
 //! One process takes over from another: what the newer does before it has the spool, and how the older lets go of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::control::say;
+use crate::control::{Health, say};
 use crate::limits;
 use crate::node::error::StartError;
 use crate::observe::diagnostics::Level;
@@ -88,6 +89,15 @@ impl Predecessor {
         given::take_over();
         waited
     }
+}
+
+/// What tells how this node is. Whoever asks before it takes mail hears that taking over is not done yet.
+pub(super) fn health(takes_over: bool) -> Arc<Health> {
+    let health = Health::default();
+    if takes_over {
+        health.upgrade().stage("handing_over");
+    }
+    Arc::new(health)
 }
 
 /// Says which sockets of a supervisor nobody listens to.
