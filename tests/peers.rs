@@ -367,6 +367,19 @@ stories!("balancer.py", None;
     who_comes_in_a_drain_is_told_so,
 );
 
+stories!("fleet_balanced.py", None;
+    two_relays_are_restarted_and_upgraded_in_turn,
+    three_relays_are_restarted_and_upgraded_in_turn,
+    a_relay_comes_and_one_goes,
+    each_relay_is_killed_in_turn,
+    each_relay_is_cut_off_in_turn,
+    redis_is_killed_and_comes_back_empty,
+    redis_stands_still,
+    redis_is_cut_off,
+    one_relay_cannot_reach_redis,
+    what_a_dead_relay_has_is_anothers,
+);
+
 stories!("clients.py", None;
     curl,
     msmtp,

@@ -67,24 +67,24 @@ class Balancer:
 
 
 class Shipped(Balancer):
-    """HAProxy with deploy/haproxy.cfg, whose two relays listen at these ports of this machine: for mail, for its checks."""
+    """HAProxy with deploy/haproxy/haproxy.cfg, whose two relays listen at these ports of this machine: for mail, for its checks."""
 
     def __init__(self, *relays):
-        self.directory, self.ports = tempfile.mkdtemp(prefix="relevo-test-"), [free_port(), free_port()]
-        with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../deploy/haproxy.cfg")) as file:
+        self.directory, self.ports = tempfile.mkdtemp(prefix="relevo-test-"), [free_port() for _ in range(3)]
+        with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../deploy/haproxy/haproxy.cfg")) as file:
             text = file.read()
         here = [
             ("    user haproxy\n    group haproxy\n", ""),
             # This machine may not open files for more.
             ("maxconn 60000", "maxconn 1000"),
             ("/run/haproxy/admin.sock", f"{self.directory}/stats"),
-            ("bind :25\n", f"bind 0.0.0.0:{self.ports[0]}\n"),
-            ("bind :587\n", f"bind 0.0.0.0:{self.ports[1]}\n"),
-            (" port 8025 inter 2s fall 2 rise 2", " inter 200ms fall 2 rise 2"),
+            ("bind 127.0.0.1:8404\n", f"bind 127.0.0.1:{free_port()}\n"),
+            ("default-server send-proxy-v2 check port 8025 inter 2s", "default-server send-proxy-v2 check inter 200ms"),
         ]
+        for named, port in zip((25, 587, 465), self.ports):
+            here.append((f"bind :{named}\n", f"bind 0.0.0.0:{port}\n"))
         for at, (port, http) in enumerate(relays, 1):
-            for named in (25, 587):
-                here.append((f"server mx{at} 10.0.0.1{at}:{named}\n", f"server mx{at} 127.0.0.1:{port} port {http}\n"))
+            here.append((f"server mx{at} 10.0.0.1{at}\n", f"server mx{at} 127.0.0.1:{port} port {http}\n"))
         for shipped, ours in here:
             assert text.count(shipped) == 1, shipped
             text = text.replace(shipped, ours)

@@ -25,14 +25,15 @@ RENEW = 5
 
 
 class Redis:
-    """Debian's server, which keeps nothing."""
+    """Debian's server, which keeps nothing; `wrap`: what begins a command where it is."""
 
-    def __init__(self, *more):
-        self.port, self.directory, self.more = free_port(), tempfile.mkdtemp(prefix="relevo-redis-"), more
+    def __init__(self, *more, wrap=(), address="127.0.0.1", port=None):
+        self.port, self.directory, self.more = port or free_port(), tempfile.mkdtemp(prefix="relevo-redis-"), more
+        self.wrap, self.address = wrap, address
         self.start()
 
     def start(self):
-        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.directory, "--save", "", "--appendonly", "no", *self.more]
+        command = [*self.wrap, "redis-server", "--port", str(self.port), "--bind", self.address, "--dir", self.directory, "--save", "", "--appendonly", "no", *self.more]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         # A story that fails must not leave it behind.
         atexit.register(self.process.kill)
@@ -43,7 +44,7 @@ class Redis:
             time.sleep(0.05)
 
     def ask(self, *words):
-        command = ["redis-cli", "-p", str(self.port), "-a", "sesame", "--no-auth-warning", "--raw", *words]
+        command = [*self.wrap, "redis-cli", "-h", self.address, "-p", str(self.port), "-a", "sesame", "--no-auth-warning", "--raw", *words]
         return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.strip()
 
     def pause(self):
@@ -64,9 +65,9 @@ class Redis:
 class Counting(Sink):
     """When each message ended, and how many connections there were at the most since that was asked last."""
 
-    def __init__(self):
+    def __init__(self, **more):
         self.ends = []
-        super().__init__(self.count)
+        super().__init__(self.count, **more)
 
     def count(self, point, data):
         if point == "dot":

@@ -5,18 +5,18 @@ import time
 
 
 class Sink:
-    """Listens on a free port of 127.0.0.1.
+    """Listens on a free port of 127.0.0.1, or as it is said.
 
     `behave(point, data)` is asked at each point of the dialogue (connect, the verbs, body, dot) and may answer None (go on), bytes
     (the reply to give), "drop" (close at once), "lose" (take the message, close before the 250) or "hang".
     """
 
-    def __init__(self, behave=None, extensions=("PIPELINING", "8BITMIME", "SIZE 0"), tls=None, port=0, tls_first=None):
+    def __init__(self, behave=None, extensions=("PIPELINING", "8BITMIME", "SIZE 0"), tls=None, port=0, tls_first=None, address="127.0.0.1"):
         self.behave = behave or (lambda point, data: None)
         self.extensions, self.tls, self.tls_first = extensions, tls, tls_first
         self.taken, self.open, self.most_open = [], 0, 0
         self.lock = threading.Lock()
-        self.listener = socket.create_server(("127.0.0.1", port), backlog=200)
+        self.listener = socket.create_server((address, port), backlog=200)
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
 
