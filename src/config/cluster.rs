@@ -59,7 +59,8 @@ pub(super) fn read(section: &Section<'_>) -> (Option<ClusterConfig>, Option<Flee
     }
     fleet::judge(section, &fleet, !section.lacks("redis"));
     section.finish();
-    let shared = redis.and_then(|redis| shared(section, redis, (name, share, suppression), (user, password_file)));
+    let shared =
+        redis.and_then(|redis| shared(section, redis, (name, share, suppression), (user, password_file)));
     let is_one = shared.is_some() || !fleet.nodes.is_empty();
     (shared, is_one.then_some(fleet))
 }

@@ -29,7 +29,7 @@ pub const SESSION: Duration = Duration::from_secs(4 * 3600);
 pub const DRIP: usize = 64;
 /// Reads of that kind in a row before the next one waits.
 pub const DRIPS_AT_ONCE: u8 = 4;
-/// Connections that drip of which a shard reads in a second. The others wait for their turn, and what they sent meanwhile is read at once.
-pub const DRIPS_READ: u64 = 500;
-/// What one of them waits at least, as a client that types does not notice it, and at most.
-pub const DRIP_WAIT: std::ops::Range<Duration> = Duration::from_millis(100)..Duration::from_secs(10);
+/// Connections that drip of which a shard reads in a second, one after the other. What each sent meanwhile is read at once.
+pub const DRIPS_READ: u64 = 1_000;
+/// What one of them waits for its turn: at least what a client that types does not notice, and at most as many as there can be need.
+pub const DRIP_WAIT: std::ops::Range<Duration> = Duration::from_millis(100)..Duration::from_secs(60);

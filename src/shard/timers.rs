@@ -33,8 +33,8 @@ struct Inner {
     ends: Vec<EndedBy>,
     stopping: bool,
     free_deadlines: Vec<u32>,
-    /// Connections whose peers drip, and that are not read from now.
-    resting: u32,
+    /// When the last of those whose peers drip has its turn.
+    next_turn: Instant,
     next_sweep: Instant,
     now: Instant,
 }
@@ -130,16 +130,16 @@ impl Timers {
         Sleep { timers: self.clone(), slot }
     }
 
-    /// How long one more connection whose peer drips is not read from: the longer, the more there are.
-    pub fn rest(&self) -> Rest {
-        let most = limits::server::DRIP_WAIT;
-        let resting = {
+    /// Until when one more connection whose peer drips is not read from: they have turns, one after the other.
+    pub fn rest(&self) -> Sleep {
+        let (soon, late) = (limits::server::DRIP_WAIT.start, limits::server::DRIP_WAIT.end);
+        let at = {
             let mut inner = self.0.borrow_mut();
-            inner.resting += 1;
-            u64::from(inner.resting)
+            let next = inner.next_turn + Duration::from_micros(1_000_000 / limits::server::DRIPS_READ);
+            inner.next_turn = next.clamp(inner.now + soon, inner.now + late);
+            inner.next_turn
         };
-        let span = Duration::from_millis(resting * 1000 / limits::server::DRIPS_READ);
-        Rest(self.sleep_until(self.recent() + span.clamp(most.start, most.end)))
+        self.sleep_until(at)
     }
 
     /// A deadline for one connection, far away at first.
@@ -227,23 +227,6 @@ impl Drop for Sleep {
     }
 }
 
-/// See [`Timers::rest`].
-#[derive(Debug)]
-pub struct Rest(Sleep);
-
-impl Future for Rest {
-    type Output = ();
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.0).poll(context)
-    }
-}
-
-impl Drop for Rest {
-    fn drop(&mut self) {
-        self.0.timers.0.borrow_mut().resting -= 1;
-    }
-}
-
 /// The deadline of one connection: see [`Timers::deadline`].
 #[derive(Debug)]
 pub struct Deadline {
@@ -312,24 +295,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_more_drip_the_longer_each_rests() {
+    fn who_drips_has_a_turn_after_the_others() {
         let timers = Timers::new();
-        let spans = |many: usize| {
-            let rests: Vec<Rest> = (0..many).map(|_| timers.rest()).collect();
+        timers.0.borrow_mut().now = Instant(7_000_000_000);
+        let due = |sleep: &Sleep| {
             let inner = timers.0.borrow();
-            assert_eq!(inner.resting as usize, many);
-            let due = |rest: &Rest| {
-                let slot = rest.0.slot;
-                inner.heap.iter().find(|Reverse((_, at, _))| *at == slot).map(|Reverse((due, ..))| *due)
-            };
-            rests.last().and_then(due).map(|at| at.since(Instant(0)))
+            let own = inner.heap.iter().find(|Reverse((_, slot, _))| *slot == sleep.slot);
+            own.map(|Reverse((due, ..))| due.since(inner.now))
         };
         let most = limits::server::DRIP_WAIT;
-        assert_eq!(spans(1), Some(most.start));
-        assert_eq!(timers.0.borrow().resting, 0);
+        let rests: Vec<Sleep> = (0..70_000).map(|_| timers.rest()).collect();
+        assert_eq!(due(&rests[0]), Some(most.start));
+        let second = rests[limits::server::DRIPS_READ as usize..].first().and_then(due);
+        assert_eq!(second, Some(most.start + Duration::from_secs(1)));
+        assert_eq!(due(&rests[69_999]), Some(most.end), "nobody waits longer than that");
+        drop(rests);
         timers.0.borrow_mut().heap.clear();
-        assert_eq!(spans(1000), Some(Duration::from_secs(1000 / limits::server::DRIPS_READ)));
-        timers.0.borrow_mut().heap.clear();
-        assert_eq!(spans(9000), Some(most.end));
+        timers.0.borrow_mut().now = Instant(900_000_000_000);
+        assert_eq!(due(&timers.rest()), Some(most.start), "turns that are over are nobody's");
     }
 }

@@ -187,7 +187,9 @@ pub(super) async fn list(
 fn is_row(row: &mut Row) -> bool {
     let is_state = GroupState::ALL.iter().any(|state| state.name() == row.state);
     let times = [&mut row.next_attempt, &mut row.site_closed_until].into_iter().flatten();
-    times.chain([&mut row.accepted, &mut row.expires]).for_each(|time| *time = tidy(time, limits::FLEET_WORD_MAX));
+    times
+        .chain([&mut row.accepted, &mut row.expires])
+        .for_each(|time| *time = tidy(time, limits::FLEET_WORD_MAX));
     is_state && row.id.parse::<MessageId>().is_ok_and(|id| id.to_string() == row.id)
 }
 
