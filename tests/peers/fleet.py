@@ -86,6 +86,8 @@ def nodes_that_are_listed_look_at_each_other():
     cluster = Cluster(4)
     one, killed, stopped, closed = cluster.nodes
     one.fill(7)
+    # Shards count once a second.
+    until(lambda: one.seen()["mx1.example"]["summary"]["deferred"] == 7, "all are counted", 30)
     all_well = one.seen(code=0)
     assert set(all_well) == {f"mx{n}.example" for n in (1, 2, 3, 4)} and one.view["cluster"] == "relays", one.view
     assert [node["own"] for node in one.view["nodes"]] == [True, False, False, False]
@@ -93,13 +95,14 @@ def nodes_that_are_listed_look_at_each_other():
     own = all_well["mx1.example"]["summary"]
     assert (own["queued"], own["state"], own["redis"]) == (7, "ready", None) and own["disk_free"] > 0 and own["accepted"] > 0, own
     # Who is asked asks nobody, and while nobody looks nobody is asked.
-    assert one.asked() == 4 and killed.asked() == 0, (one.asked(), killed.asked())
+    assert one.asked() >= 4 and killed.asked() == 0, (one.asked(), killed.asked())
+    asked = one.asked()
     time.sleep(FRESH + 1)
-    assert one.asked() == 4
+    assert one.asked() == asked
     # However many look, it is asked once.
     looks = [threading.Thread(target=one.over_http, args=("GET", "/control/v1/cluster"), kwargs={"by": "read"}) for _ in range(8)]
     [look.start() for look in looks], [look.join() for look in looks]
-    assert one.asked() == 8, one.asked()
+    assert one.asked() == asked + 4, (one.asked(), asked)
     text = one.command("status", "--cluster")
     assert re.search(r"^mx1\.example +ready +7 ", text, re.M), text
     killed.kill()
@@ -165,10 +168,10 @@ def a_search_finds_what_waits_at_all_nodes():
     text = one.command("queue", "list", "--cluster", "--domain", "d4.example", "--limit", "0")
     assert "mx2.example  <a@b.example>  450 4.2.0 not yet" in text, text
     # Why: of a message that another node has.
-    id = two.rows("--limit", "1")[0]["id"]
+    id = two.rows()[0]["id"]
     why = json.loads(one.command("why", id, "--cluster", "--json"))
     assert "mx2.example" in [of["node"] for of in why["nodes"]] and why["missing"] == [], why
-    one.command("why", "nobody.example", "--cluster")
+    one.command("why", "nobody.example", "--cluster", code=1)
     one.command("why", "00000000ZZZZZZZZ", "--cluster", code=1)
     # Who may not: a token of a tenant, in any way.
     for path in ("node", "cluster", "cluster/queue", "cluster/queue?tenant=shop", "cluster/queue/count?tenant=shop", "cluster/why?domain=d1.example"):

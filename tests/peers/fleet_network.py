@@ -156,8 +156,14 @@ class Node(Relay):
         if self.process.pid == self.pid:
             self.process.wait(seconds)
         else:
-            # Whose parent has ended is a child of process 1, which this is. Only who is waited for has ended with all of its threads.
-            until(lambda: os.waitpid(self.pid, os.WNOHANG)[0] == self.pid, f"{self.name} does not end", seconds)
+            until(self.is_gone, f"{self.name} does not end", seconds)
+
+    def is_gone(self):
+        """Who took over is a child of process 1, which this is, once the one before has ended. Only who is waited for has ended with all of its threads."""
+        try:
+            return os.waitpid(self.pid, os.WNOHANG)[0] == self.pid
+        except ChildProcessError:
+            return False
 
     def upgrade(self):
         found = json.loads(self.command("upgrade", "--json"))

@@ -17,14 +17,15 @@ if not began or began > now + lease then
   began = now
   set[1], set[2] = '=', stamp
 end
--- Each has his share then, of what is not too small for that.
+-- Each has his share then, of what is not too small for that, and says so as soon as he is back: they are waited for as long as it takes to ask
+-- again, a third of a lease.
 if last and last + lease < now then
   ended = now
   set[#set + 1], set[#set + 2] = '-', stamp
 end
 set[#set + 1], set[#set + 2] = '~', stamp
 local forgot = math.max(began + lease - now, 0)
-local grace = math.max((ended or 0) + lease - now, forgot)
+local grace = math.max((ended or 0) + lease / 3 - now, forgot)
 answer[1] = grace
 for place = 4, #names do
   local at = 3 + (place - 4) * 7

@@ -37,7 +37,7 @@ impl Store {
             self.ended = Some(now);
         }
         let forgot = (*self.began.get_or_insert(now) + lease).saturating_sub(now);
-        (forgot, forgot.max((self.ended.unwrap_or(0) + lease).saturating_sub(now)))
+        (forgot, forgot.max((self.ended.unwrap_or(0) + lease / 3).saturating_sub(now)))
     }
 
     /// A batch of a node, at this millisecond.
