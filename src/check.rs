@@ -106,6 +106,7 @@ fn look(config: &Config, (cores, with_ports): (&[usize], bool), found: &mut Find
     warmups(config, found);
     named_files(config, found);
     config.logs.iter().for_each(|one| places::log(config, one, found));
+    places::pickup(config, found);
 }
 
 /// Bounds that are larger than the file system which they are to keep some of: they bound nothing.

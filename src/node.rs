@@ -408,6 +408,8 @@ fn control_setup(
         sent: control::outward::Sent::default(),
         reporting: Some(Arc::new(sts::Settings(reloader.clone()))),
         reported: control::tls_rpt::Counts::default(),
+        pickup: settings.pickup.clone(),
+        picked: control::picked(),
         cluster: settings.cluster.clone(),
         fleet: settings.fleet.clone(),
         nodes_asked: control::nodes_asked(),

@@ -119,6 +119,13 @@ stories!("openapi.py", None;
     the_document_says_what_is_answered,
 );
 
+stories!("pickup.py", None;
+    files_become_mail,
+    what_cannot_be_taken_is_put_aside,
+    what_is_refused_for_now_waits,
+    a_kill_repeats_no_more_than_was_under_way,
+);
+
 stories!("portions.py", None;
     messages_in_portions_arrive_as_they_were,
     no_ending_smuggles_by_bdat,

@@ -20,6 +20,7 @@ mod lane;
 mod lines;
 mod mail;
 mod needle;
+mod pickup;
 mod policy;
 mod proxy;
 mod record;
@@ -47,6 +48,7 @@ pub use incoming::incoming;
 pub use lines::lines;
 pub use mail::{address, bounce};
 pub use needle::needle;
+pub use pickup::pickup;
 pub use policy::policy;
 pub use proxy::proxy;
 pub use record::record;
@@ -65,7 +67,7 @@ pub type Target = (&'static str, fn(&[u8]), u32);
 
 /// All targets.
 #[allow(dead_code, reason = "the binaries name their one target; the table is for tests/corpora.rs")]
-pub const ALL: [Target; 31] = [
+pub const ALL: [Target; 32] = [
     ("record", record, 2000),
     ("fold", fold, 400),
     ("command", command, 4000),
@@ -94,6 +96,7 @@ pub const ALL: [Target; 31] = [
     ("hook", hook, 3000),
     ("policy", policy, 3000),
     ("cluster", cluster, 3000),
+    ("pickup", pickup, 3000),
     ("import_postfix", import_postfix, 400),
     ("import_pmta", import_pmta, 400),
     ("import_kumo", import_kumo, 400),

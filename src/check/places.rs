@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::findings::Findings;
 use crate::config::literal::quoted;
-use crate::config::{Config, LogConfig};
+use crate::config::{Config, LogConfig, PickupConfig};
 use crate::control;
 use crate::inspect::barred::{barred, decisions, shut_off};
 use crate::inspect::{self, state};
@@ -216,6 +216,45 @@ fn memory(config: &Config, directory: &Path, found: &mut Findings) {
             config.places.propose("node.data_dir", problem, "\"/var/lib/relevo\"", ", a directory on a disk");
         found.warnings.retain(|other| other.key != "node.data_dir");
         found.warnings.push(warning);
+    }
+}
+
+/// Whether files could be taken out of the directory of a pickup. A start waits for it, so none of that keeps one from being.
+pub(super) fn pickup(config: &Config, found: &mut Findings) {
+    const KEY: &str = "pickup.directory";
+    let Some(PickupConfig { directory, bad, .. }) = &config.pickup else { return };
+    let (places, at) = (&config.places, directory.display());
+    let mut warn = |key, problem: String, fix: &str| found.warnings.push(places.remark(key, problem, fix));
+    let of = match std::fs::symlink_metadata(directory) {
+        Ok(of) if of.is_dir() => of,
+        Ok(_) => {
+            let fix = "name a directory, and not a link to one";
+            return warn(KEY, format!("{at}: it is no directory, so no mail is taken there"), fix);
+        }
+        Err(error) => {
+            let fix = "make it, writable for this user and for those who may send";
+            return warn(KEY, format!("{at}: {error}, so no mail is taken there"), fix);
+        }
+    };
+    if let Err(error) = process::may_write(directory) {
+        let fix = "let this user write there, or check as the user that runs the relay";
+        warn(KEY, format!("{at}: {error}, so no mail is taken there"), fix);
+    }
+    if of.mode() & 0o002 != 0 {
+        let fix = "chmod o-w it, and give it to a group of those who may send";
+        warn(KEY, format!("{at}: everybody on this machine may send mail by it"), fix);
+    }
+    match std::fs::symlink_metadata(bad) {
+        Ok(other) if !other.is_dir() || other.dev() != of.dev() => {
+            let problem = format!("{}: it is no directory in the file system of {at}", bad.display());
+            warn("pickup.bad", problem, "name one that is");
+        }
+        Ok(_) => {}
+        Err(_) => {
+            if let Err(error) = may_be_made(bad) {
+                warn("pickup.bad", error.to_string(), "make it, writable for this user");
+            }
+        }
     }
 }
 

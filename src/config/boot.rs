@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use crate::config::fleet::FleetConfig;
 use crate::config::{
-    ClusterConfig, Config, Control, LogConfig, Node, ShardConfig, SpoolConfig, StreamConfig, Tuning,
-    WebhookConfig,
+    ClusterConfig, Config, Control, LogConfig, Node, PickupConfig, ShardConfig, SpoolConfig, StreamConfig,
+    Tuning, WebhookConfig,
 };
 
 /// The sections that only a start reads.
@@ -21,6 +21,8 @@ pub struct Boot {
     pub webhooks: Vec<WebhookConfig>,
     /// Each `[[stream]]`.
     pub streams: Vec<StreamConfig>,
+    /// `[pickup]`
+    pub pickup: Option<PickupConfig>,
     /// `[cluster]`
     pub cluster: Option<ClusterConfig>,
     /// Its keys by which nodes look at each other.
@@ -44,6 +46,7 @@ impl Boot {
             logs: config.logs.clone(),
             webhooks: config.webhooks.clone(),
             streams: config.streams.clone(),
+            pickup: config.pickup.clone(),
             cluster: config.cluster.clone(),
             fleet: config.fleet.clone(),
             control: config.control.clone(),
@@ -55,9 +58,22 @@ impl Boot {
 
     /// Puts these sections in place of what a configuration says, which waits for a restart. But `[[shard]]`: which listeners a shard opens does not.
     pub fn put_into(&self, config: &mut Config) {
-        let Boot { node, spool, logs, webhooks, streams, cluster, fleet, control, public, tuning, shards: _ } =
-            self.clone();
-        (config.streams, config.cluster, config.fleet) = (streams, cluster, fleet);
+        let Boot {
+            node,
+            spool,
+            logs,
+            webhooks,
+            streams,
+            pickup,
+            cluster,
+            fleet,
+            control,
+            public,
+            tuning,
+            shards: _,
+        } = self.clone();
+        (config.streams, config.pickup) = (streams, pickup);
+        (config.cluster, config.fleet) = (cluster, fleet);
         [config.public.https, config.public.http] = public;
         (config.node, config.spool, config.logs) = (node, spool, logs);
         (config.control, config.tuning, config.webhooks) = (control, tuning, webhooks);
@@ -78,6 +94,7 @@ impl Boot {
             logs,
             webhooks,
             streams,
+            pickup,
             cluster,
             fleet,
             control,
@@ -103,6 +120,7 @@ impl Boot {
             // A secret that was read is none of what the file says.
             ("webhook", format!("{webhooks:?}") == format!("{:?}", other.webhooks)),
             ("stream", format!("{streams:?}") == format!("{:?}", other.streams)),
+            ("pickup", *pickup == other.pickup),
             ("cluster", format!("{cluster:?}{fleet:?}") == format!("{:?}{:?}", other.cluster, other.fleet)),
             ("control.journal_size_max", *journal_size_max == other.control.journal_size_max),
             ("control.analytics", *analytics == other.control.analytics),
@@ -163,6 +181,7 @@ mod tests {
             ["spool.size_max", "public.http", "tuning.spin"]
         );
         assert_eq!(differences("node.shards = 2\n", "node.shards = 4\n"), ["node.shards"]);
+        assert_eq!(differences("", "[pickup]\ndirectory = \"/drop\"\n"), ["pickup"]);
         assert_eq!(differences("", "[control]\nhttp = \"\"\n[log]\npath = \"-\"\n"), ["log", "control.http"]);
         let shard = |more: &str| format!("node.shards = 2\n[[shard]]\nindex = 1\n{more}");
         assert_eq!(differences(&shard(""), &shard("core = 1\n")), ["shard"]);

@@ -39,6 +39,7 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         logs: _,
         webhooks: _,
         streams: _,
+        pickup: _,
         cluster: _,
         fleet: _,
         control: _,

@@ -17,11 +17,11 @@ use crate::config::shards::Shards;
 use crate::config::tuning::{self, Tuning};
 use crate::config::{
     AcmeConfig, Blocklists, Bounces, ClusterConfig, Control, Credentials, Delivery, DkimConfig, DnsConfig,
-    FeedbackConfig, ListenAddress, ListenerConfig, LogConfig, Node, PoolConfig, PublicConfig, Retry,
-    RouteConfig, RuleConfig, SourceConfig, SpoolConfig, StreamConfig, SuppressionConfig, TenantConfig,
+    FeedbackConfig, ListenAddress, ListenerConfig, LogConfig, Node, PickupConfig, PoolConfig, PublicConfig,
+    Retry, RouteConfig, RuleConfig, SourceConfig, SpoolConfig, StreamConfig, SuppressionConfig, TenantConfig,
     TlsConfig, WarmupConfig, WebhookConfig, acme, blocklists, bounces, cluster, credentials, dkim, feedback,
-    hook, listener, log, outbound_tls, public, read, retry, rule, shaping, sources, stream, suppression,
-    syntax, tenant, warmup, webhook,
+    hook, listener, log, outbound_tls, pickup, public, read, retry, rule, shaping, sources, stream,
+    suppression, syntax, tenant, warmup, webhook,
 };
 use crate::limits;
 
@@ -82,6 +82,8 @@ pub struct Config {
     pub webhooks: Vec<WebhookConfig>,
     /// Each `[[stream]]`.
     pub streams: Vec<StreamConfig>,
+    /// `[pickup]`; None: no directory is watched.
+    pub pickup: Option<PickupConfig>,
     /// `[cluster]`; None: the node is on its own.
     pub cluster: Option<ClusterConfig>,
     /// Its keys by which nodes look at each other; None: the node is on its own.
@@ -231,6 +233,7 @@ fn read(root: &Section<'_>) -> Config {
         logs: log::read(root),
         webhooks: webhook::read(root),
         streams: stream::read(root),
+        pickup: pickup::read(&root.section("pickup")),
         cluster,
         fleet,
         control,

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use crate::control::decisions::ListDesk;
 use crate::control::setup::Setup;
 use crate::control::thread::{Turn, Worker};
-use crate::control::{acme, cluster, hook, sts, tls_rpt, verifier};
+use crate::control::{acme, cluster, hook, pickup, sts, tls_rpt, verifier};
 
-/// Starts them; the last four verify mail of strangers, ask a service about each message, keep leases of limits, and tell other nodes who is suppressed.
+/// Starts them; the last five verify mail of strangers, ask a service about each message, keep leases of limits, tell other nodes who is suppressed, and take files that are dropped.
 pub(super) fn start(
     setup: &Setup,
     (challenges, lists): (Arc<acme::Challenges>, &ListDesk),
-) -> io::Result<[Option<Worker>; 7]> {
+) -> io::Result<[Option<Worker>; 8]> {
     let reports = report_tls(setup)?;
     let orders = order_certificates(setup, challenges)?;
     let verifier = setup.verifies.clone().map(|settings| verifier::start(&setup.mesh, settings));
@@ -25,6 +25,7 @@ pub(super) fn start(
         hook.transpose()?,
         cluster::start(setup)?,
         cluster::start_list(setup, lists)?,
+        pick_up(setup)?,
     ])
 }
 
@@ -56,4 +57,12 @@ fn report_tls(setup: &Setup) -> io::Result<Option<Worker>> {
     let (counts, node) = (setup.reported.clone(), setup.node);
     let work = move |turn: &Turn| tls_rpt::run(&mesh, &settings, (&data_dir, &counts, node), turn);
     Worker::start("relevo-reports", work).map(Some)
+}
+
+/// Starts the thread that takes mail out of a directory.
+fn pick_up(setup: &Setup) -> io::Result<Option<Worker>> {
+    let Some(config) = setup.pickup.clone() else { return Ok(None) };
+    let (mesh, health, counts) = (setup.mesh.clone(), setup.health.clone(), setup.picked.clone());
+    let source = pickup::Source { config, mesh, health, counts };
+    Worker::start("relevo-pickup", move |turn| pickup::run(source, turn)).map(Some)
 }

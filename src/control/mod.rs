@@ -37,6 +37,7 @@ pub mod reload;
 pub(crate) mod names;
 pub(crate) mod notices;
 mod page;
+mod pickup;
 mod say;
 mod reader;
 pub mod redis;
@@ -109,6 +110,11 @@ pub fn nodes_asked() -> Arc<Family> {
     Arc::new(Family::new(&fleet::ASKED))
 }
 
+/// What came of files that were dropped, as it is counted.
+pub fn picked() -> Arc<Family> {
+    Arc::new(Family::new(&pickup::PICKED))
+}
+
 /// Who unsubscribed, as it is counted.
 pub fn unsubscribed() -> Arc<Family> {
     Arc::new(Family::new(&unsubscribe::UNSUBSCRIBED))
@@ -121,7 +127,7 @@ pub struct Control {
     decisions: Worker,
     blocklists: Option<Worker>,
     /// Who fetches policies, reports of TLS, orders certificates, asks others about mail that comes in, keeps leases, and tells others who is suppressed.
-    askers: [Option<Worker>; 7],
+    askers: [Option<Worker>; 8],
     reader: Worker,
     pages: Option<Worker>,
     log: Option<Accounting>,
@@ -436,6 +442,7 @@ fn run(
                     setup.fetches.clone(),
                     setup.public.counts.clone(),
                     setup.acme_orders.clone(),
+                    setup.picked.clone(),
                     setup.sent.webhooks.clone(),
                     setup.sent.streams.clone(),
                     setup.nodes_asked.clone(),

@@ -83,6 +83,10 @@ pub struct Setup {
     pub reporting: Option<Arc<dyn tls_rpt::ReportSettings>>,
     /// What came of that.
     pub reported: tls_rpt::Counts,
+    /// Which directory mail is taken out of; None: none is.
+    pub pickup: Option<config::PickupConfig>,
+    /// What came of its files.
+    pub picked: Arc<Family>,
     /// Nodes that limits are shared with; None: there are none.
     pub cluster: Option<config::ClusterConfig>,
     /// How they are looked at; None: they are not.

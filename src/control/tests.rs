@@ -73,6 +73,8 @@ fn setup(instruments: Vec<Arc<Instruments>>, log: Option<(&Path, &Path)>, health
         sent: outward::Sent::default(),
         reporting: None,
         reported: tls_rpt::Counts::default(),
+        pickup: None,
+        picked: picked(),
         cluster: None,
         fleet: None,
         nodes_asked: crate::control::nodes_asked(),

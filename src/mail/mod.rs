@@ -15,6 +15,7 @@ pub mod header;
 pub mod instructions;
 pub mod notify;
 pub mod parameters;
+pub mod pickup;
 pub mod release;
 pub mod results;
 pub mod seven_bit;

@@ -122,6 +122,14 @@ async fn answer_one<R: Runtime>(shard: &Rc<Shard<R>>, ask: Ask) {
             let stored = submit::own(shard, *letter).await;
             reply.answer(stored.map(|_| ()));
         }
+        Ask::Submit(parcel, reply) => {
+            // Others are taken meanwhile, and are in one commit with it.
+            let own = shard.clone();
+            shard.runtime.spawn(async move {
+                let taken = submit::parcel(&own, *parcel).await;
+                reply.answer(taken);
+            });
+        }
         Ask::Show(lane, key, id, reply) => {
             let shown = detail::show(shard, lane, key, id).await;
             reply.answer(shown);

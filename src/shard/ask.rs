@@ -17,6 +17,7 @@ use crate::queue::select::{Filter, ScanPosition, Tally, WaitingGroup};
 use crate::runtime::Bell;
 use crate::shard::inbound::listener::ListenError;
 use crate::shard::live::LiveConfig;
+use crate::shard::parcel::{NotTaken, Parcel};
 use crate::shard::trace::Tracing;
 use crate::spool::rebind::Changes;
 use crate::time::UnixMillis;
@@ -106,6 +107,8 @@ pub enum Ask {
     Forget(Meant, bool, Reply<usize>),
     /// To store a message of the node's own. Why it did not, in words.
     Store(Box<Letter>, Reply<Result<(), Box<str>>>),
+    /// To take a message as one of a client is taken: its id, when it is on stable storage.
+    Submit(Box<Parcel>, Reply<Result<MessageId, NotTaken>>),
     /// All that waits there, and the sites of it, summed up.
     Summary(Reply<Summary>),
     /// Some of its sites, in the order of their names.
@@ -127,6 +130,7 @@ impl Ask {
                 | Ask::Show(..)
                 | Ask::Share(..)
                 | Ask::Store(..)
+                | Ask::Submit(..)
                 | Ask::Trace(..)
         ) || matches!(self, Ask::Dialogues(..) | Ask::Forget(..))
             || self.is_urgent()
@@ -151,6 +155,7 @@ impl Ask {
             Ask::Dialogues(_, reply) => reply.is_wanted(),
             Ask::Forget(.., reply) => reply.is_wanted(),
             Ask::Store(_, reply) => reply.is_wanted(),
+            Ask::Submit(_, reply) => reply.is_wanted(),
             Ask::Summary(reply) => reply.is_wanted(),
             Ask::Sites(_, reply) => reply.is_wanted(),
         }

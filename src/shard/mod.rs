@@ -41,6 +41,7 @@ mod window;
 pub mod warm;
 pub mod quota;
 pub mod assignment;
+pub mod parcel;
 pub mod ask;
 pub mod trace;
 pub mod answer;

@@ -1,8 +1,8 @@
-//! Who is told of events.
+//! Who is told of events, and what is taken without a listener.
 
 use std::fmt::Write;
 
-use crate::config::{Config, Keep, LogConfig, LogFormat, value};
+use crate::config::{Config, Keep, LogConfig, LogFormat, PickupConfig, value};
 
 /// Logs and webhooks.
 pub(super) fn write(config: &Config, out: &mut String) -> std::fmt::Result {
@@ -31,6 +31,19 @@ pub(super) fn write(config: &Config, out: &mut String) -> std::fmt::Result {
         writeln!(out, "what becomes of mail is counted")?;
     }
     if config.logs.is_empty() { writeln!(out, "no accounting") } else { Ok(()) }
+}
+
+/// The directory that mail is dropped into.
+pub(super) fn write_pickup(config: &Config, out: &mut String) -> std::fmt::Result {
+    let Some(PickupConfig { directory, bad, account, message_size_max }) = &config.pickup else {
+        return Ok(());
+    };
+    write!(out, "files dropped into {} are taken as mail", directory.display())?;
+    if let Some(account) = account {
+        write!(out, " of the account {account}")?;
+    }
+    let most = value::show_size(*message_size_max);
+    writeln!(out, ", up to {most} each; what cannot be goes to {}", bad.display())
 }
 
 /// How a log is written, where that is not as usual.

@@ -1,7 +1,7 @@
 //! PowerMTA: its configuration, with what it includes.
 //!
 //! `parse` makes a tree of directives and blocks. `names` knows macros and roll-ups, `identities` virtual MTAs, `domains` what
-//! `<domain>` says, `patterns` what replies do, `intake` who may send, `logs` what is written; `others` speaks of the rest.
+//! `<domain>` says, `patterns` what replies do, `intake` and `pickup` who may send, `logs` what is written; `others` speaks of the rest.
 
 mod reader;
 mod parse;
@@ -19,6 +19,7 @@ mod intake;
 mod clients;
 mod signing;
 mod logs;
+mod pickup;
 mod others;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,6 +60,7 @@ pub fn import(file: &str, library: &mut Library<'_>, terms: &Terms) -> Result<Im
     rollups::rollups(&mut reader, &tree);
     domains::domains(&mut reader, &tree);
     intake::intake(&mut reader, &tree);
+    pickup::pickup(&mut reader, &tree);
     patterns::patterns(&mut reader, &tree);
     signing::signing(&mut reader, &tree);
     logs::logs(&mut reader, &tree);

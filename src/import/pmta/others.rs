@@ -26,7 +26,7 @@ const OFF: &str = "ignore-8bitmime ignore-chunking ignore-pipelining ignore-dsn 
     add-message-id-header add-date-header snmp-enable require-auth";
 
 /// What there is nothing like, and what to do. A name that ends in `*` is a family.
-const NONE: [(&str, &str); 63] = [
+const NONE: [(&str, &str); 64] = [
     (
         "postmaster",
         "notifications come from <> and name postmaster@ of node.hostname; take that address at a mail store",
@@ -100,7 +100,8 @@ const NONE: [(&str, &str); 63] = [
     ("<local-domain", "a [[route]] to a mail store (lmtp://) and relay_to"),
     ("name-server*", "dns.servers, addresses of resolvers"),
     ("dns*", "[dns] has servers, timeout and attempts"),
-    ("pickup*", "no directory is watched: hand messages in by SMTP or HTTP"),
+    ("pickup-retry-interval", "a file that is written to is looked at again twice a second"),
+    ("pickup-remove-dot", "files are taken as they are: have the program write one dot (docs/pickup.md)"),
     ("pipe-*", "no command is run for mail: a [[route]] to lmtp:/path hands it to a program"),
     ("snmp-*", "metrics are at /metrics of control.http (docs/metrics.md)"),
     ("<snmp", "metrics are at /metrics of control.http (docs/metrics.md)"),

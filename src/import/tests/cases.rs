@@ -53,6 +53,16 @@ fn lacks(text: &str, unwanted: &[&str]) {
 }
 
 #[test]
+fn files_are_dropped_where_they_were() {
+    let made = from_pmta("pickup /opt/pickup/new/  \"/opt/bad files\"\npickup-remove-dot yes\n");
+    has(&made.relevo, &["[pickup]\n", "directory = \"/opt/pickup/new\"\n", "bad = \"/opt/bad files\"\n"]);
+    has(&made.report, &["pickup-remove-dot yes", "have the program write one dot", "BSMTP"]);
+    let made = from_pmta("pickup c:\\Inetpub\\Pickup c:\\Inetpub\\BadMail\n");
+    lacks(&made.relevo, &["[pickup]"]);
+    has(&made.report, &["is a path that begins with /"]);
+}
+
+#[test]
 fn who_has_to_log_in_may_not_relay_by_network() {
     let made = from_pmta(
         "<source 0/0>\nalways-allow-relaying yes\nrequire-auth true\n</source>\n<source 10.0.0.0/8>\nalways-allow-relaying yes\n</source>\n",

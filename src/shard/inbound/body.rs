@@ -12,7 +12,7 @@ use crate::shard::inbound::admit::Admission;
 use crate::shard::inbound::connection::Connection;
 use crate::shard::inbound::quota::{self, MessageQuota};
 use crate::shard::inbound::upload::{Upload, Whole};
-use crate::shard::inbound::{duties, fold, verify};
+use crate::shard::inbound::{duties, fold, mend, verify};
 use crate::shard::trace::Said;
 use crate::shard::wire::WireError;
 use crate::smtp::data::Scanner;
@@ -115,7 +115,7 @@ async fn admit<R: Runtime>(connection: &mut Connection<R>, upload: &mut Upload, 
         Box::pin(fold::fold(connection, upload, summary, !goes_on)).await;
     }
     let mut unfit = None;
-    let has_duties = duties::are_any(connection.listener.config.duties);
+    let has_duties = mend::are_any(connection.listener.config.duties);
     if has_duties
         && let Some(summary) = connection.session.scanner().filter(header_is_whole).map(Scanner::summary)
     {

@@ -15,6 +15,7 @@ mod introduce;
 mod ask;
 mod encode;
 mod fold;
+mod mend;
 mod duties;
 mod body;
 pub mod receive;

@@ -5,12 +5,13 @@
 //! (`Summary::refusal`); its envelope is completed (`Envelope::complete`); it is stored ([`Upload::store`]). A session takes the same steps as
 //! commands and bytes come (`receive`); [`submit`] takes them at once. Our own mail is stored with what it is about: `Submission::of_ours`.
 
-use crate::config::BareNewlines;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use crate::config::{BareNewlines, Duties};
 use crate::id::{Durable, MessageId};
 use crate::limits;
-use crate::mail::envelope::Envelope;
+use crate::mail::envelope::{Envelope, Origin, WithProtocol};
 use crate::mail::tls_report::Letter;
-use crate::policy::acceptance::Acceptance;
 use crate::policy::admit::Submitter;
 use crate::policy::reason::{Reason, Refused};
 use crate::policy::rules::Facts;
@@ -20,11 +21,12 @@ use crate::shard::inbound::admit::{self, Admission};
 use crate::shard::inbound::quota::{self, MessageQuota};
 use crate::shard::inbound::submission::Submission;
 use crate::shard::inbound::upload::{Upload, Whole};
-use crate::shard::inbound::{reject, sign};
+use crate::shard::inbound::{mend, reject, sign};
 use crate::shard::live::InForce;
+use crate::shard::parcel::{NotTaken, Parcel};
 use crate::smtp::client::stuff;
 use crate::smtp::data::Scanner;
-use crate::smtp::server::{Intake, NotStored};
+use crate::smtp::server::Intake;
 use crate::smtp::words;
 
 /// Whether mail may come in to this shard, by whatever way.
@@ -46,28 +48,8 @@ pub struct SubmittedMessage<'a> {
     pub size_max: u64,
     /// Its instructions are obeyed.
     pub trusted: bool,
-}
-
-/// Why it is not taken. What was refused is recorded, where somebody brought it.
-#[derive(Debug)]
-pub enum NotTaken {
-    /// No mail is taken now.
-    Closed(Intake),
-    /// It is refused, with this reply.
-    Refused(Box<str>),
-    /// It was to be stored, and could not be.
-    NotStored(NotStored),
-}
-
-impl NotTaken {
-    /// What a session would say, line end included.
-    pub fn reply(&self) -> &str {
-        match self {
-            NotTaken::Closed(gate) => gate.refusal().map_or(words::NOT_STORED, |(reply, _)| reply),
-            NotTaken::Refused(reply) => reply,
-            NotTaken::NotStored(why) => why.words(),
-        }
-    }
+    /// What is done for it, if it is trusted.
+    pub duties: Duties,
 }
 
 /// Takes a message in: its id, when it is on stable storage. To be waited for to its end: what it holds in memory is counted.
@@ -80,7 +62,7 @@ pub async fn submit<R: Runtime>(
         return Err(NotTaken::Closed(gate));
     }
     let live = shard.live.get();
-    let SubmittedMessage { mut envelope, message, size_max, trusted } = incoming;
+    let SubmittedMessage { mut envelope, message, size_max, trusted, duties } = incoming;
     let account = envelope.account.clone();
     let client = Submitter { account: account.as_deref(), listener: None, address: None, trusted };
     let count = envelope.recipients.len();
@@ -91,15 +73,14 @@ pub async fn submit<R: Runtime>(
     if let Some(Refused { reply, reason }) = unwelcome(shard, &live, client, &envelope).await {
         return Err(refuse(shard, &envelope, (reply, Some(reason))));
     }
-    let by = (&live.acceptance, client);
+    let duties = if trusted { duties } else { Duties::NONE };
+    let judging = Judging { live: &live, client, duties };
     let mut upload = Upload::new(BareNewlines::Refuse);
-    let scanner = take_in(shard, &mut upload, by, (&mut envelope, message, size_max)).await;
-    let summary = scanner.summary();
+    let mut scanner = take_in(shard, &mut upload, &judging, (&mut envelope, message, size_max)).await;
     if upload.admission.is_none() {
-        let section = (summary, true);
-        let admission = Admission::decide(shard, by, &mut envelope, section, &mut upload.body).await;
-        upload.admission = Some(admission);
+        judging.decide(shard, &mut upload, &mut envelope, &mut scanner, true).await;
     }
+    let summary = scanner.summary();
     if let Some(fault) = summary.refusal() {
         upload.abandon(shard);
         return Err(refuse(shard, &envelope, (&fault.reply(), Some(fault.reason()))));
@@ -166,11 +147,59 @@ async fn unwelcome<'a, R: Runtime>(
     None
 }
 
+/// Takes in a message of a program of this machine: its id, when it is on stable storage. Its client is this machine, as it is over a Unix socket.
+pub async fn parcel<R: Runtime>(shard: &Shard<R>, parcel: Parcel) -> Result<MessageId, NotTaken> {
+    let Parcel { sender, recipients, account, message, size_max, duties, by } = parcel;
+    let mut envelope = shard.inbound.envelopes.take();
+    (envelope.sender, envelope.recipients) = (sender, recipients);
+    envelope.account = account.map(Into::into);
+    let client = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    envelope.origin = Origin { client, helo: by.into(), protocol: WithProtocol::Smtp, tls: None };
+    let incoming = SubmittedMessage { envelope, message: &message, size_max, trusted: true, duties };
+    submit(shard, incoming).await.map(|id| *id.get())
+}
+
+/// By what a message is judged while its header section is in memory.
+struct Judging<'a> {
+    live: &'a InForce,
+    client: Submitter<'a>,
+    duties: Duties,
+}
+
+impl Judging<'_> {
+    /// Duties, rules and instructions have their say.
+    async fn decide<R: Runtime>(
+        &self,
+        shard: &Shard<R>,
+        upload: &mut Upload,
+        envelope: &mut Envelope,
+        scanner: &mut Scanner,
+        is_whole: bool,
+    ) {
+        let Judging { live, client, duties } = self;
+        let has_duties = mend::are_any(*duties);
+        let mut unfit = None;
+        if has_duties && is_whole {
+            let of = (client.account, &envelope.sender[..]);
+            match mend::mend(shard, (&***live, *duties), of, (&scanner.summary(), &mut upload.body)) {
+                Ok(grown) => scanner.header_grew(grown),
+                Err(why) => unfit = Some(why),
+            }
+        }
+        let (by, section) = ((&live.acceptance, *client), (scanner.summary(), is_whole));
+        let mut admission = Admission::decide(shard, by, envelope, section, &mut upload.body).await;
+        if has_duties {
+            admission.has_duties(unfit);
+        }
+        upload.admission = Some(admission);
+    }
+}
+
 /// Scans it as DATA would have brought it, into memory that is counted, and stores the first of it as it grows.
 async fn take_in<R: Runtime>(
     shard: &Shard<R>,
     upload: &mut Upload,
-    by: (&Acceptance, Submitter<'_>),
+    judging: &Judging<'_>,
     (envelope, message, size_max): (&mut Envelope, &[u8], u64),
 ) -> Scanner {
     let mut scanner = Scanner::new(size_max, BareNewlines::Refuse);
@@ -185,9 +214,8 @@ async fn take_in<R: Runtime>(
         upload.push(shard, scanned.body(&fresh));
         if upload.wants_chunk(shard) {
             if upload.admission.is_none() {
-                let section = (scanner.summary(), scanned.done || !scanner.is_in_header());
-                let admission = Admission::decide(shard, by, envelope, section, &mut upload.body).await;
-                upload.admission = Some(admission);
+                let is_whole = scanned.done || !scanner.is_in_header();
+                judging.decide(shard, upload, envelope, &mut scanner, is_whole).await;
             }
             upload.store_chunk(shard).await;
         }

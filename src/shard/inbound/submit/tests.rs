@@ -30,13 +30,17 @@ fn incoming<'a>(sender: &str, recipients: &[&str], message: &'a [u8]) -> Submitt
     }
     envelope.origin.client = Some("192.0.2.9:7".parse::<SocketAddr>().expect("an address"));
     envelope.origin.protocol = WithProtocol::Esmtpa;
-    SubmittedMessage { envelope, message, size_max: 2_000_000, trusted: true }
+    SubmittedMessage { envelope, message, size_max: 2_000_000, trusted: true, duties: Duties::NONE }
 }
 
 fn place(shard: &Shard<SimRuntime>, id: &Durable<MessageId>) -> Location {
+    place_of(shard, *id.get())
+}
+
+fn place_of(shard: &Shard<SimRuntime>, id: MessageId) -> Location {
     let writer = shard.own();
     let lane = writer.lane();
-    let found = lane.entries().find(|(key, _)| lane.id(*key) == Some(*id.get()));
+    let found = lane.entries().find(|(key, _)| lane.id(*key) == Some(id));
     let (_, entry) = found.expect("it is in the lane");
     Location { lane: lane.number(), slot: entry.slot, offset: entry.offset }
 }
@@ -160,6 +164,52 @@ fn a_message_of_our_own_is_stored() {
     assert_eq!(shard.inbound.gathered.get(), 0);
     let nowhere = Letter { to: "nobody".to_owned(), ..letter };
     assert!(world.block_on(own(&shard, nowhere)).is_err());
+}
+
+/// A program of this machine is trusted, and what it leaves out is put in.
+#[test]
+fn a_parcel_is_taken_as_mail_that_is_submitted() {
+    let world = World::new(7);
+    let rules = "[[rule]]\nmatch = { account = \"app\" }\nset = { tenant = \"shop\" }\n";
+    let shard = alone::serving(&world, rules);
+    let take = |text: &str| {
+        let recipients = incoming("a@b.example", &["c@d.example"], b"").envelope.recipients.clone();
+        let parcel = Parcel {
+            sender: b"a@b.example".to_vec(),
+            recipients,
+            account: Some("app".into()),
+            message: text.as_bytes().to_vec(),
+            size_max: 2_000_000,
+            duties: Duties::SUBMISSION,
+            by: "pickup",
+        };
+        world.block_on(super::parcel(&shard, parcel))
+    };
+    let large = format!(
+        "X-Job: spring\r\nBcc: x@y.example\r\nFrom: <q@r.example>\r\n\r\n{}",
+        "0123456789\r\n".repeat(60_000)
+    );
+    for text in ["X-Job: spring\r\nBcc: x@y.example\r\nFrom: <q@r.example>\r\n\r\nhello\r\n", &large] {
+        let id = take(text).expect("it is taken");
+        let source = StoredRecord::read_now(&shard, place_of(&shard, id)).expect("a record");
+        let view = source.view().expect("a message");
+        let body = world.block_on(source.body_prefix(&shard, id.lane, &view, 2_000_000)).expect("its body");
+        let body = String::from_utf8(body).unwrap();
+        let (header, rest) = body.split_once("From: <q@r.example>\r\n\r\n").expect("as it was");
+        assert!(header.starts_with("Date: ") && header.contains("\r\nMessage-ID: <"), "{header}");
+        assert_eq!((header.lines().count(), view.size), (2, body.len() as u64));
+        assert!(text.ends_with(rest));
+        assert_eq!(view.header_length as usize, header.len() + "From: <q@r.example>\r\n\r\n".len());
+        let parameters = view.parameters();
+        assert_eq!(
+            (parameters.get(Key::Tenant), parameters.get(Key::Campaign)),
+            (Some("shop"), Some("spring"))
+        );
+        assert_eq!(view.client.map(|client| client.to_string()).as_deref(), Some("127.0.0.1:0"));
+    }
+    let refused = take("From: <q@r.example>\r\nFrom: <s@t.example>\r\n\r\n").expect_err("it has two");
+    assert!(refused.reply().starts_with("554 5.6.0 There is a second From field at line 2"));
+    assert_eq!(shard.inbound.gathered.get(), 0, "nothing is counted any more");
 }
 
 /// RFC 8689 section 5: the field counts where it says No, and not where MAIL requires TLS.
