@@ -443,14 +443,22 @@ impl ActiveSuspensions {
 
     /// What is set of a site that this domain leads to; of several values of a key the one that was set last.
     pub fn settings(&self, place: Place<'_>) -> Vec<(Key, &Value)> {
+        self.setters(place).into_iter().map(|(key, value, _)| (key, value)).collect()
+    }
+
+    /// The same, with who set it.
+    pub fn setters(&self, place: Place<'_>) -> Vec<(Key, &Value, &Suspension)> {
         if !self.all.sets {
             return Vec::new();
         }
         let mut found = self.places(place);
         found.sort_by_key(|at| self.all.all[*at].id);
-        let set = |at: usize| match &self.all.all[at].effect {
-            Effect::Set(key, value) => Some((*key, value)),
-            Effect::Wait | Effect::Return | Effect::Redirect(_) | Effect::Drain(_) => None,
+        let set = |at: usize| {
+            let one = &self.all.all[at];
+            match &one.effect {
+                Effect::Set(key, value) => Some((*key, value, one)),
+                Effect::Wait | Effect::Return | Effect::Redirect(_) | Effect::Drain(_) => None,
+            }
         };
         found.into_iter().filter_map(set).collect()
     }

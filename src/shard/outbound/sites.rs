@@ -192,7 +192,8 @@ pub(super) fn heed_source<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Sit
     }
 }
 
-fn policy<R: Runtime>(
+/// What holds for the site of a hop, with what rules for replies set there.
+pub(super) fn policy<R: Runtime>(
     shard: &Shard<R>,
     live: &LiveConfig,
     hop: &Hop,

@@ -1,11 +1,14 @@
 //! Beside pump: why what is ready is not under way. It is looked at in the order in which `pump` would, and nothing is changed.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::limits;
 use crate::queue::destinations::SiteKey;
 use crate::queue::destinations::known::{DomainState, has_credit, site_named};
+use crate::queue::select::Place;
+use crate::queue::suspension::Suspension;
 use crate::route::egress::EgressKey;
 use crate::route::site::ProviderPolicy;
 use crate::route::{Hop, Host, SitePolicy};
@@ -14,12 +17,14 @@ use crate::shaping::key::Key;
 use crate::shaping::layers::{Effective, EffectiveSetting};
 use crate::shaping::pace::Pace;
 use crate::shaping::rated::{EachRate, Rated};
+use crate::shaping::value::Value;
 use crate::shaping::warmup::WarmupStage;
 use crate::shard::Shard;
 use crate::shard::ask::why::{Cause, Limit, ProviderState, RateOf, SiteShare, SiteState};
 use crate::shard::counts::ConnectionCount;
 use crate::shard::outbound::bucket::RateKind;
 use crate::shard::outbound::site::Site;
+use crate::shard::outbound::sites;
 use crate::shard::rate_count::RateCount;
 use crate::time::{Instant, UnixMillis};
 
@@ -202,18 +207,17 @@ pub(in crate::shard) fn site_state<R: Runtime>(shard: &Shard<R>, hop: &Hop) -> S
         Some((_, site)) => (site.count.clone(), site.policy.borrow().clone()),
         None => {
             let count = shard.mesh.site_count(&hop.site, shard.runtime.now());
-            let policy = live.table.policy_for(hop, &count.beside());
+            let policy = sites::policy(shard, &live, hop, &count.beside());
             (count, policy)
         }
     };
     let beside = count.beside();
+    let place = Place { domain: &hop.label, site: Some(&hop.site) };
+    let by_rules = by_rules(&shard.outbound.destinations.borrow().held().setters(place));
     let said = live.table.shaped(hop, &beside);
-    let line = |key: Key| said.settings.get(&key).map(line_of);
-    let set = |words: &str| words.ends_with(&format!(" = {}", policy.connections));
-    let overruled = || format!("{}, by a rule: `relevo suspend --list`", policy.connections).into();
-    let limit = line(Key::ConnectionLimit)
-        .map(|words| if set(&words) { words } else { overruled() })
-        .unwrap_or_else(|| format!("delivery.connections_per_destination = {}", policy.connections).into());
+    let line = |key: Key| by_rules.get(&key).cloned().or_else(|| said.settings.get(&key).map(line_of));
+    let usual = || format!("delivery.connections_per_destination = {}", policy.connections).into();
+    let limit = line(Key::ConnectionLimit).unwrap_or_else(usual);
     let limit = of_nodes(&count, policy.connections, limit);
     let destinations = shard.outbound.destinations.borrow();
     let ready = key.map_or(0, |key| destinations.ready(key, shard.seconds()));
@@ -229,7 +233,7 @@ pub(in crate::shard) fn site_state<R: Runtime>(shard: &Shard<R>, hop: &Hop) -> S
         rates: EachRate::of(|of| policy.rates[of].and_then(|_| line(of.key()))),
         ready,
         closed: known.as_ref().and_then(|(key, site)| closed(shard, *key, site)),
-        providers: providers(shard, hop, &policy, &said),
+        providers: providers(shard, hop, &policy, (&said, &by_rules)),
     }
 }
 
@@ -255,11 +259,12 @@ fn providers<R: Runtime>(
     shard: &Shard<R>,
     hop: &Hop,
     policy: &SitePolicy,
-    said: &Effective<'_>,
+    (said, by_rules): (&Effective<'_>, &RuleLines),
 ) -> Vec<ProviderState> {
     let one = |of: &ProviderPolicy| {
         let lines = said.providers.iter().find(|other| other.block.name == of.name);
-        let line = |key: Key| lines.and_then(|lines| lines.limits.get(&key)).map(line_of);
+        let in_file = |key: Key| lines.and_then(|lines| lines.limits.get(&key)).map(line_of);
+        let line = |key: Key| by_rules.get(&key).cloned().or_else(|| in_file(key));
         let count = shard.mesh.provider_count((hop.source(), &of.name), shard.runtime.now());
         let words = line(Key::ProviderConnectionLimit).unwrap_or_default();
         ProviderState {
@@ -278,6 +283,18 @@ fn line_of(held: &EffectiveSetting<'_>) -> Box<str> {
     format!("{} {} = {}", setting.place, setting.key.name(), setting.value).into()
 }
 
+/// By key the words for what a rule sets now, over what files say.
+type RuleLines = BTreeMap<Key, Box<str>>;
+
+/// Of several rules that set a key the last holds: `shaping.toml:20 max_message_rate = 1/s, by a rule …`
+fn by_rules(set: &[(Key, &Value, &Suspension)]) -> RuleLines {
+    let words = |(key, value, one): &(Key, &Value, &Suspension)| {
+        let by = &one.by;
+        (*key, format!("{by} {} = {value}, by a rule: `relevo suspend --list`", key.name()).into())
+    };
+    set.iter().map(words).collect()
+}
+
 fn host_name(host: &Host, of_dns: bool) -> String {
     let port = if host.port == 0 { String::new() } else { format!(":{}", host.port) };
     let rank = if of_dns { format!("{} ", host.rank) } else { String::new() };
@@ -290,4 +307,41 @@ pub(in crate::shard) fn share<R: Runtime>(shard: &Shard<R>, name: &str) -> SiteS
     let sites = shard.outbound.sites.borrow();
     let Some(site) = key.and_then(|key| sites.get(&key)) else { return SiteShare::default() };
     SiteShare { connections: site.connections.get(), idle: site.idle.borrow().len() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::select::Pattern;
+    use crate::queue::suspension::{ActiveSuspensions, Effect, Scope, Suspensions};
+    use crate::shaping::value::rate;
+
+    #[test]
+    fn the_rule_that_set_a_key_last_is_named() {
+        let site = "mx:10 mx.a.example:25,";
+        let by_rule = |id, line: u32, effect| Suspension {
+            id,
+            effect,
+            scope: Scope { site: Some(Pattern::Whole(site.into())), ..Scope::default() },
+            since: UnixMillis(0),
+            until: UnixMillis(1_000_000),
+            by: format!("a.toml:{line}").into(),
+            reason: "421 slow down".into(),
+        };
+        let paced = |text| Effect::Set(Key::MaxMessageRate, Value::Rate(rate(text).unwrap()));
+        let of_provider = Effect::Set(Key::ProviderMaxMessageRate, Value::Rate(rate("2/s").unwrap()));
+        let all = vec![
+            by_rule(3, 9, paced("1/s")),
+            by_rule(1, 5, paced("7/s")),
+            by_rule(2, 7, of_provider),
+            by_rule(4, 8, Effect::Wait),
+        ];
+        let held = ActiveSuspensions::new(Arc::new(Suspensions::new(all)), |_| 1_000);
+        let lines = |site| by_rules(&held.setters(Place { domain: "a.example", site: Some(site) }));
+        let told: Vec<String> = lines(site).into_values().map(String::from).collect();
+        let end = "by a rule: `relevo suspend --list`";
+        let of_site = format!("a.toml:9 max_message_rate = 1/s, {end}");
+        assert_eq!(told, [of_site, format!("a.toml:7 provider_max_message_rate = 2/s, {end}")]);
+        assert!(lines("mx:10 mx.b.example:25,").is_empty());
+    }
 }

@@ -128,8 +128,8 @@ pub(super) fn ready(
             Some(provider) => {
                 let (most, line) =
                     provider.limit.as_ref().map(|of| (of.most, &*of.words)).unwrap_or_default();
-                let (name, used) = (&provider.name, provider.used);
-                let words = format!("{used} of {most} connections to provider {name} are in use ({line})");
+                let (name, used, by) = (&provider.name, provider.used, by(line));
+                let words = format!("{used} of {most} connections to provider {name} are in use{by}");
                 ("provider_connections", words)
             }
             None => ("provider_connections", "all connections to its provider are in use".to_owned()),
@@ -177,18 +177,24 @@ fn connections(site: &SiteState) -> String {
     format!("{used} of {most} connections to the site are in use ({})", limit.words)
 }
 
+/// Who says so, behind what is said. It may be known no more, where that was a rule for a time.
+fn by(line: &str) -> String {
+    if line.is_empty() { String::new() } else { format!(" ({line})") }
+}
+
 fn rate(of: RateOf, line: &str, until: &str, site: &SiteState) -> (&'static str, String) {
     let until = format!("the next may go {until}");
+    let by = by(line);
     match of {
-        RateOf::Site(rated) => (rated.cause(), format!("held to {rated}: {until} ({line})")),
-        RateOf::Tenant => ("tenant_rate", format!("held to the rate of its tenant: {until} ({line})")),
+        RateOf::Site(rated) => (rated.cause(), format!("held to {rated}: {until}{by}")),
+        RateOf::Tenant => ("tenant_rate", format!("held to the rate of its tenant: {until}{by}")),
         RateOf::Window => (
             "window",
             format!("held to {line} messages a second: {until}; the site refused more (adaptive window)"),
         ),
         RateOf::Provider(place) => {
             let name = site.providers.get(place).map_or("", |provider| &provider.name);
-            ("provider_rate", format!("held to the rate of provider {name}: {until} ({line})"))
+            ("provider_rate", format!("held to the rate of provider {name}: {until}{by}"))
         }
     }
 }
@@ -278,6 +284,8 @@ mod tests {
                 "warm-up: its source has used 50 of the 50 messages of today at big (a kill uses up some that did not leave); the next at 2026-11-29 00:00:00Z (in 12h)"
             )
         );
+        let told = said(Cause::Rate { of, words: Box::default() }, Some(at(5))).1;
+        assert_eq!(told, "held to the rate of the site: the next may go at 12:00:05Z (in 5s)");
         assert_eq!(said(Cause::Turn, None), named("turn", "next in line: 7 ready for 20 of 20 connections"));
         let narrow = SiteState { most: 3, used: 3, ..site.clone() };
         let told = ready((&Cause::Connections, None), Some(&narrow), 1, NOW).words;
