@@ -466,6 +466,7 @@ stories!("why.py", None;
     a_site_that_rests_is_tried_when_it_says,
     who_has_all_connections_is_told,
     what_a_rate_holds_up_goes_when_it_says,
+    a_rule_that_sets_a_rate_is_named,
     a_suspended_tenant_goes_on_when_it_says,
     what_is_suspended_beyond_its_next_try_says_so,
     a_domain_that_does_not_resolve_is_asked_for_when_it_says,

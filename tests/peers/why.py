@@ -185,6 +185,28 @@ def what_a_rate_holds_up_goes_when_it_says():
     relay.stop()
 
 
+def a_rule_that_sets_a_rate_is_named():
+    port = free_port()
+    slow = lambda talk, verb, line: b"451 4.7.1 slow down\r\n" if verb == "RCPT" and b"first" in line else None
+    for said in ('max_message_rate = "50/s"\n', ""):
+        Hop(slow, host="127.0.0.2", port=port)
+        shaping = f'["d.example"]\nadaptive = false\n{said}[["d.example".automation]]\nregex = "slow down"\nduration = "1h"\n'
+        shaping += 'action = [{SetConfig = {name = "max_message_rate", value = "10/min"}}, {SetConfig = {name = "connection_limit", value = 1}}]\n'
+        relay = relay_of(led_to("d.example"), port, retry(600), shaping)
+        relay.send("a@b.example", ["first@d.example"], TEXT)
+        list_of = [BINARY, "suspend", "--list", "--json", "--config", f"{relay.directory}/relevo.toml"]
+        wait(lambda: b"max_message_rate" in subprocess.run(list_of, capture_output=True).stdout)
+        for number in range(5):
+            relay.send("a@b.example", [f"u{number}@d.example"], TEXT)
+        why, cause = until(relay, "d.example", "rate")
+        line = 4 if said else 3
+        assert f"shaping.toml:{line} max_message_rate = 10/min, by a rule: " in cause["words"], cause
+        [domain] = why["domains"]
+        assert f"shaping.toml:{line} connection_limit = 1, by a rule: " in domain["site"]["limit"], domain
+        relay.stop()
+        port = free_port()
+
+
 def a_suspended_tenant_goes_on_when_it_says():
     port, times = free_port(), []
     Hop(lambda talk, verb, line: times.append(time.time()) if verb == "MAIL" else None, host="127.0.0.2", port=port)
