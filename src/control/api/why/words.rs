@@ -16,9 +16,11 @@ pub(super) fn when(at: UnixMillis, now: UnixMillis) -> String {
     }
     let civil = at.civil();
     let clock = format!("{:02}:{:02}:{:02}Z", civil.hour, civil.minute, civil.second);
-    let day = match (civil.day, now.civil().day) {
-        (day, today) if day == today => String::new(),
-        _ => format!("{:04}-{:02}-{:02} ", civil.year, civil.month, civil.day),
+    let today = now.civil();
+    let day = if (civil.year, civil.month, civil.day) == (today.year, today.month, today.day) {
+        String::new()
+    } else {
+        format!("{:04}-{:02}-{:02} ", civil.year, civil.month, civil.day)
     };
     format!("at {day}{clock} (in {})", show_duration(left))
 }
@@ -216,6 +218,13 @@ mod tests {
         assert_eq!(when(at(0), NOW), "now");
         assert_eq!(when(at(190), NOW), "at 12:03:10Z (in 3m10s)");
         assert_eq!(when(at(86_400), NOW), "at 2026-11-29 12:00:00Z (in 1d)");
+        assert_eq!(
+            when(at(30 * 86_400), NOW),
+            "at 2026-12-28 12:00:00Z (in 30d)",
+            "the same day of the month"
+        );
+        let words = held(1, Some(at(365 * 86_400)), NOW).words;
+        assert!(words.starts_with("held until its send_at at 2027-11-28 12:00:00Z"), "{words}");
         assert_eq!(next_try(1, Some(at(190)), NOW).words, "waiting for the next try at 12:03:10Z (in 3m10s)");
         let words = suspended(2, Some(at(190)), Some("3 by user 0: MX moves"), NOW).words;
         assert_eq!(words, "suspended until 12:03:10Z (in 3m10s): 3 by user 0: MX moves");
