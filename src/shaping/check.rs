@@ -351,7 +351,8 @@ fn suffix(key: &str, entry: &Match, found: &mut Findings) {
         return;
     }
     let canonical = super::provider::canonical(written);
-    if *canonical != **written {
+    let capital = written.bytes().any(|byte| byte.is_ascii_uppercase());
+    if written.ends_with('.') || capital {
         let why = if written.ends_with('.') { "a dot at its end" } else { "capital letters" };
         let problem = format!("{what} = {} has {why}: KumoMTA matches nothing by it", quoted(written));
         warn(problem, format!("write {}, which is how it is taken here", quoted(&canonical)));

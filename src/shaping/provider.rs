@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::FileLine;
 use crate::limits;
+use crate::mail::address::international;
 
 /// One entry of `match`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +13,7 @@ pub struct Match {
     pub what: MatchKind,
     /// As it stands in the file.
     pub written: Box<str>,
-    /// In lower case, without the dot at the end.
+    /// [`canonical`].
     name: Box<str>,
     /// Where it stands.
     pub place: FileLine,
@@ -93,7 +94,7 @@ impl Match {
         }
         let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         if !name.bytes().all(is_of_name) {
-            return Some("it has letters that no name in the DNS has: write xn-- labels for others");
+            return Some("it has letters that no name in the DNS has");
         }
         if name.contains("..")
             || name.len() > limits::DOMAIN_MAX
@@ -106,9 +107,15 @@ impl Match {
     }
 }
 
-/// A name as it is compared: in lower case, without the dot at its end.
+/// A name, or its end, as it is compared: in lower case and A-labels, without the dot at its end. What is no name stays as it is.
 pub fn canonical(name: &str) -> String {
-    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+    let name = name.strip_suffix('.').unwrap_or(name);
+    // The end of a name begins with a dot, and a name does not.
+    let (dot, labels) = name.strip_prefix('.').map_or(("", name), |labels| (".", labels));
+    match international::of_name(labels) {
+        Some(labels) => format!("{dot}{}", labels.to_ascii_lowercase()),
+        None => name.to_ascii_lowercase(),
+    }
 }
 
 /// Whether a domain, led to these MX hosts, is a provider's: its own name fits, or each of its hosts does. Names are canonical.
@@ -168,6 +175,30 @@ mod tests {
     }
 
     #[test]
+    fn names_are_written_in_letters_or_in_a_labels() {
+        for (written, wanted) in [
+            ("münchen.test", "xn--mnchen-3ya.test"),
+            ("MÜNCHEN.Test.", "xn--mnchen-3ya.test"),
+            (".münchen.test", ".xn--mnchen-3ya.test"),
+            ("XN--mnchen-3ya.test", "xn--mnchen-3ya.test"),
+            (".Google.com.", ".google.com"),
+            ("_x.example", "_x.example"),
+            ("[IPv6:2001:DB8::1]", "[ipv6:2001:db8::1]"),
+            ("*.ä.example", "*.ä.example"),
+            ("", ""),
+            (".", ""),
+        ] {
+            assert_eq!(canonical(written), wanted, "{written}");
+        }
+        let entries =
+            [entry(MatchKind::Domain, "münchen.test"), entry(MatchKind::MxSuffix, ".bücher.example")];
+        assert!(entries.iter().all(|entry| entry.cannot_match().is_none()));
+        assert!(is_of(&entries, "xn--mnchen-3ya.test", &[]));
+        assert!(is_of(&entries, "a.example", &hosts(&["mx.xn--bcher-kva.example"])));
+        assert!(!is_of(&entries, "x.xn--mnchen-3ya.test", &hosts(&["xn--bcher-kva.example"])));
+    }
+
+    #[test]
     fn what_can_match_nothing_is_known() {
         for wrong in [
             "",
@@ -176,7 +207,9 @@ mod tests {
             "a example",
             "*.a.example",
             "@a.example",
-            "ä.example",
+            "\u{202e}ä.example",
+            "*.ä.example",
+            "ä.a b.example",
             "a..b",
             ".a/b",
         ] {
