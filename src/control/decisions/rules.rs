@@ -72,14 +72,17 @@ pub(super) fn wanted(
     all
 }
 
-/// What an action does to which mail; None: it is of a message, and there was none yet.
+/// What an action does to which mail; None: it is of a tenant or campaign, and the message has none, or there was none yet.
 fn meant(noticed: &Noticed, action: &Action) -> Option<(usize, Effect, Scope)> {
     let site = || Scope { site: Some(Pattern::Whole(noticed.site.clone())), ..Scope::default() };
     let domain = || Scope { domain: Some(Pattern::Whole(noticed.domain.clone())), ..Scope::default() };
-    let whose = || noticed.whose.clone();
-    let tenant = || whose().map(|(tenant, _)| Scope { tenant: Some(tenant), ..domain() });
+    // An empty name in a scope means all mail that has none: no reply is about that.
+    let of_tenant = || noticed.whose.clone().filter(|(tenant, _)| !tenant.is_empty());
+    let of_campaign = || noticed.whose.clone().filter(|(_, campaign)| !campaign.is_empty());
+    let tenant = || of_tenant().map(|(tenant, _)| Scope { tenant: Some(tenant), ..domain() });
     let campaign = || {
-        whose().map(|(tenant, campaign)| Scope { tenant: Some(tenant), campaign: Some(campaign), ..domain() })
+        let (tenant, campaign) = of_campaign()?;
+        Some(Scope { tenant: Some(tenant), campaign: Some(campaign), ..domain() })
     };
     let (effect, scope) = match action {
         Action::Suspend => {
@@ -121,7 +124,7 @@ mod tests {
             rule: Arc::clone(held.rules[0].1),
             domain: "a.example".into(),
             site: "mx:10 mx.a.example:25,".into(),
-            whose: Some(("shop".into(), "".into())),
+            whose: Some(("shop".into(), "sale".into())),
             reply: "421 no".into(),
             fallback: held.rules[0].1.fallback_source.clone(),
         }
@@ -144,10 +147,16 @@ mod tests {
         for (action, wanted) in [
             ("'Suspend'", format!("Suspend: wait {site}")),
             ("'SuspendTenant'", "SuspendTenant: wait domain=a.example tenant=shop".to_owned()),
-            ("'SuspendCampaign'", "SuspendCampaign: wait domain=a.example tenant=shop campaign=".to_owned()),
+            (
+                "'SuspendCampaign'",
+                "SuspendCampaign: wait domain=a.example tenant=shop campaign=sale".to_owned(),
+            ),
             ("'Bounce'", "Bounce: return domain=a.example".to_owned()),
             ("'BounceTenant'", "BounceTenant: return domain=a.example tenant=shop".to_owned()),
-            ("'BounceCampaign'", "BounceCampaign: return domain=a.example tenant=shop campaign=".to_owned()),
+            (
+                "'BounceCampaign'",
+                "BounceCampaign: return domain=a.example tenant=shop campaign=sale".to_owned(),
+            ),
             (
                 "{SetConfig={name='connection_limit',value=1}}",
                 format!("SetConfig: connection_limit = 1 {site}"),
@@ -161,9 +170,21 @@ mod tests {
         ] {
             let noticed = noticed(&format!("action = {action}"));
             assert_eq!(all(&noticed, &mut Thresholds::default(), 0), [wanted]);
-            let before = Noticed { whose: None, ..noticed };
-            let of_message = action.contains("Tenant") || action.contains("Campaign");
-            assert_eq!(all(&before, &mut Thresholds::default(), 0).is_empty(), of_message, "{action}");
+            let (of_tenant, of_campaign) = (action.contains("Tenant"), action.contains("Campaign"));
+            for (whose, nothing) in [
+                (None, of_tenant || of_campaign),
+                (Some(("", "")), of_tenant || of_campaign),
+                (Some(("shop", "")), of_campaign),
+                (Some(("", "sale")), of_tenant),
+            ] {
+                let whose = whose.map(|(tenant, campaign): (&str, &str)| (tenant.into(), campaign.into()));
+                let other = Noticed { whose, ..noticed.clone() };
+                assert_eq!(
+                    all(&other, &mut Thresholds::default(), 0).is_empty(),
+                    nothing,
+                    "{action} {other:?}"
+                );
+            }
         }
     }
 
