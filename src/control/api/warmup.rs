@@ -38,7 +38,8 @@ fn told(count: &WarmCount, today: u32) -> Warming {
         (WarmupStage::Warm, _) => "warm",
         (_, Complaint::Blocked) => "blocked",
         (_, Complaint::Throttled) => "throttled",
-        _ if count.is_over(today) => "used up",
+        // Where no mail asked since the last block was given, or since a start, nobody was told yet that there is no more.
+        _ if count.is_over(today) || volume.is_some_and(|volume| used >= volume) => "used up",
         _ => "warming",
     };
     let name = hosts(&count.provider).next().filter(|_| count.provider.contains(':'));
@@ -54,5 +55,34 @@ fn told(count: &WarmCount, today: u32) -> Warming {
         used,
         overflowed: day.overflowed,
         state: state.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::WarmupConfig;
+    use crate::config::warmup::Step;
+
+    #[test]
+    fn a_day_is_used_up_as_soon_as_its_volume_is() {
+        let plan = vec![Step { day: 1, volume: 20 }, Step { day: 9, volume: 40 }];
+        let plan = Arc::new(WarmupConfig { source: "ip9".into(), start: 100, plan, overflow: None });
+        let counts = crate::shard::warm::WarmCounts::default();
+        let count = counts.get(("ip9", "big"), &plan);
+        let state = |used, complaint| {
+            let day = Day { day: 100, used, complaint, ..Day::default() };
+            count.tell(AnnouncedStage { day, standing: Some(WarmupStage::of(&plan, 100, 0)) });
+            let told = told(&count, 100);
+            (told.used, told.state)
+        };
+        // As after a kill: all of it was given out, and nothing of that is left.
+        assert_eq!(state(20, Complaint::None), (20, "used up".to_owned()));
+        assert_eq!(state(19, Complaint::None), (19, "warming".to_owned()));
+        assert_eq!(state(20, Complaint::Throttled), (20, "throttled".to_owned()));
+        count.give(100, 1);
+        assert_eq!(state(20, Complaint::None), (19, "warming".to_owned()), "one is left of what was given");
+        assert_eq!(counts.take(&count, 100), Ok(()));
+        assert_eq!(state(20, Complaint::None), (20, "used up".to_owned()));
     }
 }
