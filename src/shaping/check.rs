@@ -153,6 +153,14 @@ fn patterns(key: &str, rule: &Rule, found: &mut Findings) {
                 let fix = "write the code too, or leave the ^ out";
                 warn(format!("{shown} never matches: a reply begins with its code, as in 421 4.7.0"), fix);
             }
+            if begins_with_no_failure(written) && !rule.match_internal {
+                let fix = "write a code that begins with 4 or 5";
+                warn(format!("{shown} never matches: rules are for replies that refuse something"), fix);
+            }
+            if wants_a_line_break(written) {
+                let fix = "write a blank where a line ends, or two patterns";
+                warn(format!("{shown} never matches: the lines of a reply are joined by blanks"), fix);
+            }
         }
         if rule.match_internal && written.contains("KumoMTA internal") {
             let fix = "write what this relay says itself: events and `relevo queue list` show it";
@@ -173,6 +181,40 @@ fn begins_without_a_code(pattern: &str) -> bool {
     // A choice may have other beginnings.
     let plain = pattern.strip_prefix("(?i)").unwrap_or(pattern);
     plain.strip_prefix('^').is_some_and(behind) && !pattern.contains('|')
+}
+
+/// Whether a pattern wants a code that is neither 4yz nor 5yz.
+fn begins_with_no_failure(pattern: &str) -> bool {
+    let plain = pattern.strip_prefix("(?i)").unwrap_or(pattern);
+    let code = plain.strip_prefix('^').unwrap_or_default();
+    // A quantifier may make the digit one of several, or none.
+    let mut letters = code.chars();
+    let first = letters.next().is_some_and(|first| first.is_ascii_digit() && first != '4' && first != '5');
+    first && !letters.next().is_some_and(|next| "?*{".contains(next)) && !pattern.contains('|')
+}
+
+/// Whether a pattern wants the end of a line, for sure: outside of classes, where there is no choice and nothing may be left out.
+fn wants_a_line_break(pattern: &str) -> bool {
+    const MAY_BE_LEFT_OUT: [&str; 6] = ["|", ")?", ")*", "){", "(?x", "(?!"];
+    if MAY_BE_LEFT_OUT.iter().any(|sign| pattern.contains(sign)) {
+        return false;
+    }
+    let mut letters = pattern.chars().peekable();
+    let mut in_class = false;
+    while let Some(letter) = letters.next() {
+        let is_break = match letter {
+            '\\' => letters.next().is_some_and(|escaped| matches!(escaped, 'n' | 'r')),
+            letter => {
+                in_class = letter == '[' || in_class && letter != ']';
+                matches!(letter, '\n' | '\r')
+            }
+        };
+        let optional = letters.peek().is_some_and(|next| "?*{".contains(*next));
+        if is_break && !in_class && !optional {
+            return true;
+        }
+    }
+    false
 }
 
 /// What a rule changes that was so before.
@@ -212,6 +254,17 @@ fn exceeds(one: &Value, other: &Value) -> bool {
     }
 }
 
+/// Whether one acts no later than the other: so many come no sooner than fewer do, or than as many do in a longer time.
+fn acts_as_soon(one: &Trigger, other: &Trigger) -> bool {
+    match (one, other) {
+        (Trigger::Immediate, _) => true,
+        (Trigger::Threshold(one), Trigger::Threshold(other)) => {
+            one.count <= other.count && one.period >= other.period
+        }
+        (Trigger::Threshold(_), Trigger::Immediate) => false,
+    }
+}
+
 /// A rule that does nothing which an earlier one of its section, or one for all destinations, does not do.
 fn shadowed(
     key: &str,
@@ -220,7 +273,7 @@ fn shadowed(
     found: &mut Findings,
 ) {
     let does_all = |other: &&Arc<Rule>| {
-        let as_soon = other.trigger == Trigger::Immediate || other.trigger == rule.trigger;
+        let as_soon = acts_as_soon(&other.trigger, &rule.trigger);
         let as_long = other.duration >= rule.duration;
         let same_words = rule.patterns.iter().all(|pattern| other.patterns.contains(pattern));
         let same_deeds = rule.actions.iter().all(|action| other.actions.contains(action));

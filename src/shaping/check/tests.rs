@@ -34,6 +34,12 @@ fn examples_hold_rules_to_what_they_say() {
     assert!(errors[0].contains("\"fast\" matches none of its examples"), "{errors:?}");
 }
 
+/// Two rules for the same words, each from a threshold on.
+fn thresholds(first: &str, second: &str) -> String {
+    let rule = |rate| format!("{RULE}regex = 'slow'\ntrigger = {{Threshold = '{rate}'}}\n");
+    rule(first) + &rule(second)
+}
+
 #[test]
 fn what_can_never_take_effect_is_told() {
     let twice =
@@ -42,6 +48,13 @@ fn what_can_never_take_effect_is_told() {
         (format!("{RULE}regex = '''\\\\\\\\[HCM1\\\\\\\\] Your'''\n").replace("\\\\\\\\", "\\\\"), "wants a backslash in the reply"),
         (format!("{RULE}regex = '^Too many'\n"), "never matches: a reply begins with its code"),
         (format!("{RULE}regex = '.*'\n"), "\".*\" matches every reply"),
+        (format!("{RULE}regex = '^250 ok'\n"), "never matches: rules are for replies that refuse something"),
+        (format!("{RULE}regex = '(?i)^3'\n"), "never matches: rules are for replies that refuse something"),
+        (format!("{RULE}regex = 'a\\nb'\n"), "never matches: the lines of a reply are joined by blanks"),
+        (format!("{RULE}regex = '^421 a\\r+b'\n"), "the lines of a reply are joined by blanks"),
+        (format!("{RULE}regex = \"a\\nb\"\n"), "the lines of a reply are joined by blanks"),
+        (thresholds("10/h", "20/h"), "default.automation[1]: the rule at shaping.toml:1 does all of this already"),
+        (thresholds("10/h", "10/min"), "default.automation[1]: the rule at shaping.toml:1 does all of this already"),
         (twice, "5: default.automation[1]: the rule at shaping.toml:1 does all of this already"),
         ("[provider.gmail]\nconnection_limit = 1\n".to_owned(), "1: provider.\"gmail\": nobody is this provider"),
         ("[provider.\"gmail.com\"]\n[provider.atmail]\nmatch = [{MXSuffix='.x.example'}]\n[provider.google]\nmatch = [{MXSuffix='.g.example'}]\n".to_owned(), "did you mean [provider.\"google\"]?"),
@@ -94,6 +107,19 @@ fn what_looks_alike_and_acts_is_not_told() {
         format!("{RULE}regex = 'slow'\n{RULE}regex = 'slow'\nclass = 'throttled'\n"),
         format!("{RULE}regex = '^connection refused'\nmatch_internal = true\n"),
         format!("{RULE}regex = '^(?:421|slow)'\n"),
+        thresholds("20/h", "10/h"),
+        thresholds("10/min", "20/h"),
+        format!("{RULE}regex = '^(?:250|450)'\n"),
+        format!("{RULE}regex = '^2?45'\n"),
+        format!("{RULE}regex = 'a\\n?b'\n"),
+        format!("{RULE}regex = 'a[ \\n]b'\n"),
+        format!("{RULE}regex = 'a(?:\\r\\n)?b'\n"),
+        format!("{RULE}regex = 'a\\n|b'\n"),
+        format!("{RULE}regex = '^[^\\n]+slow'\n"),
+        format!("{RULE}regex = 'a\\\\node'\nexample = '450 a\\node'\n"),
+        // Letters, as a configuration may have them.
+        "['münchen.test']\nconnection_limit = 3\n".to_owned(),
+        "[provider.a]\nmatch = [{Domain='münchen.test'}, {MXSuffix='.bücher.example'}]\n".to_owned(),
         // Below what holds by default, on purpose.
         "[default]\nconnection_limit = 20\n[provider.a]\nmatch = [{MXSuffix='.a.example'}]\nprovider_connection_limit = 5\n".to_owned(),
     ] {
