@@ -115,15 +115,19 @@ pub(super) fn ended<R: Runtime>(
     })
 }
 
-/// When a group is given up that is deferred now: at its end or as its site wants it, and a moment from now where that was before.
+/// When a group is given up that is deferred now: at its end or as its site wants it, and at the next whole second where that was before.
 pub(super) fn given_up_at<R: Runtime>(
     shard: &Shard<R>,
     max_age: Option<u32>,
     group: &Group,
     now: u32,
 ) -> u32 {
-    let end = too_old_at(shard, max_age, group);
-    end.map_or(group.expiry, |end| end.max(now.saturating_add(1)).min(group.expiry))
+    end_of(too_old_at(shard, max_age, group), group.expiry, now)
+}
+
+/// The same: `now` is rounded up, so that an end in the second that runs is not put off to the one behind the next.
+fn end_of(too_old_at: Option<u32>, expiry: u32, now: u32) -> u32 {
+    too_old_at.map_or(expiry, |end| end.max(now).min(expiry))
 }
 
 /// When a group is given up as its site wants it, if it does.
@@ -150,5 +154,17 @@ fn same(one: &Ended, other: &Ended) -> bool {
             Ended::Deferred(Deferral { attempts: b, reply: y, .. }),
         ) => a == b && x == y,
         _ => one == other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mail_is_given_up_in_the_second_in_which_it_is_too_old() {
+        // Deferred in the second before it, in its second, and long after it: `now` is that moment, rounded up.
+        assert_eq!([25, 26, 40].map(|now| end_of(Some(26), 900, now)), [26, 26, 40]);
+        assert_eq!((end_of(Some(26), 20, 15), end_of(None, 900, 15)), (20, 900), "its own end is sooner");
     }
 }
