@@ -156,7 +156,7 @@ fn domain(one: &Domain, columns: usize, lines: &mut Vec<String>) {
     };
     lines.push(table::fit(&format!("{}{}", plain(one.domain.as_bytes()), plain(source.as_bytes())), columns));
     let mut line = |name: &str, text: &str| {
-        wrap(&format!("  {name:<8}"), &plain(text.as_bytes()), columns, lines);
+        wrap(&format!("  {name:<7} "), &plain(text.as_bytes()), columns, lines);
     };
     if let Some(why) = &one.source_down {
         let look = one.source_next_look.as_deref().unwrap_or_default();
