@@ -16,7 +16,7 @@ use super::filters::Filters;
 use super::output::{Failure, NO, complain, say};
 use super::progress::Progress;
 use super::words::{count as counted, plain};
-use super::{queue, table};
+use super::{rows, table};
 
 /// Exit 0: all answer and take mail; 1: one does not.
 pub fn status(relay: &Relay, json: bool) -> Result<(), Failure> {
@@ -196,7 +196,7 @@ pub fn list(relay: &Relay, filters: &Filters, limit: u64, json: bool) -> Result<
     let (mut cursor, mut under_way, mut rows) = (String::new(), 0u64, 0u64);
     let (mut progress, mut missing, columns) = (Progress::default(), Missing::default(), table::columns());
     if !json {
-        writeln!(out, "{}", queue::head())?;
+        writeln!(out, "{}", rows::head())?;
     }
     loop {
         let most = left.min(limits::PAGE_ROWS as u64).to_string();
@@ -209,7 +209,7 @@ pub fn list(relay: &Relay, filters: &Filters, limit: u64, json: bool) -> Result<
                 serde_json::to_writer(&mut out, row).map_err(io::Error::from)?;
                 writeln!(out)?;
             } else {
-                writeln!(out, "{}", queue::lines(&row.row, Some(&row.node), columns))?;
+                writeln!(out, "{}", rows::lines(&row.row, Some(&row.node), columns))?;
             }
         }
         out.flush()?;
@@ -260,7 +260,7 @@ pub fn count(relay: &Relay, filters: &Filters, json: bool) -> Result<(), Failure
             client.get(&format!("/control/v1/cluster/queue/count?{}", query.finish()))?;
         progress.show(part.scanned);
         for one in part.nodes {
-            queue::add(nodes.entry(one.node).or_default(), &one.count);
+            rows::add(nodes.entry(one.node).or_default(), &one.count);
         }
         missing.add(part.missing);
         match part.next {
@@ -270,16 +270,16 @@ pub fn count(relay: &Relay, filters: &Filters, json: bool) -> Result<(), Failure
     }
     let scanned = progress.end();
     let mut all = Count::default();
-    nodes.values().for_each(|one| queue::add(&mut all, one));
+    nodes.values().for_each(|one| rows::add(&mut all, one));
     if json {
         let nodes = nodes.into_iter().map(|(node, count)| NodeCount { node, count }).collect();
         let all = AllCounted { count: all, nodes, missing: missing.all(), scanned };
         say!("{}", serde_json::to_string(&all).map_err(|error| error.to_string())?);
     } else {
         for (node, count) in &nodes {
-            say!("{}: {}", plain(node.as_bytes()), queue::amount(count));
+            say!("{}: {}", plain(node.as_bytes()), rows::amount(count));
         }
-        say!("all: {}", queue::amount(&all));
+        say!("all: {}", rows::amount(&all));
     }
     missing.end()
 }

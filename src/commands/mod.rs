@@ -19,6 +19,7 @@ pub mod password;
 mod progress;
 pub mod queue;
 pub mod reload;
+mod rows;
 pub mod shaping;
 pub mod spool;
 pub mod status;

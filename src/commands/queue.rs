@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use relevo::config::value;
 use relevo::control::api::shape::{
-    Change, Changed, Count, CountPage, Message, Page, Redirect, Row, ScanProgress, Suspensions,
+    Change, Changed, Count, CountPage, Message, Page, Redirect, ScanProgress, Suspensions,
 };
 use relevo::limits;
 use relevo::queue::select::Filter;
@@ -18,7 +18,7 @@ use super::filters::Filters;
 use super::output::{Failure, NO, WRONG_USE, complain, say};
 use super::progress::Progress;
 use super::words::{count as counted, plain};
-use super::{cluster, export, suspend, table};
+use super::{cluster, export, rows, suspend, table};
 
 /// `relevo queue …`
 #[derive(Args)]
@@ -273,7 +273,7 @@ fn list(relay: &Relay, filters: &Filters, limit: u64, json: bool) -> Result<(), 
     let (mut cursor, mut under_way, mut rows) = (String::new(), 0, 0u64);
     let (mut progress, columns) = (Progress::default(), table::columns());
     if !json {
-        writeln!(out, "{}", head())?;
+        writeln!(out, "{}", rows::head())?;
     }
     loop {
         let most = left.min(limits::PAGE_ROWS as u64).to_string();
@@ -286,7 +286,7 @@ fn list(relay: &Relay, filters: &Filters, limit: u64, json: bool) -> Result<(), 
                 serde_json::to_writer(&mut out, row).map_err(io::Error::from)?;
                 writeln!(out)?;
             } else {
-                writeln!(out, "{}", lines(row, None, columns))?;
+                writeln!(out, "{}", rows::lines(row, None, columns))?;
             }
         }
         out.flush()?;
@@ -312,74 +312,15 @@ fn list(relay: &Relay, filters: &Filters, limit: u64, json: bool) -> Result<(), 
     Ok(())
 }
 
-/// Over the columns of [`lines`].
-pub(super) fn head() -> &'static str {
-    "ID               STATE     COUNT TRIES NEXT              DOMAIN"
-}
-
-/// A line of columns, and below it at which node, from whom, and what was said last: each in so many columns.
-pub(super) fn lines(row: &Row, node: Option<&str>, columns: usize) -> String {
-    let next = match (&row.next_attempt, &row.site_closed_until) {
-        (Some(next), _) if row.state != "ready" => table::to_the_minute(next),
-        (None, _) if row.state == "held" => "when released".to_owned(),
-        (_, Some(closed)) => table::to_the_minute(closed),
-        _ => "at once".to_owned(),
-    };
-    let said = row.suspended.as_ref().map(|why| format!("suspended: {why}"));
-    let said = said.or_else(|| row.hold.as_ref().map(|why| format!("held {why}")));
-    let reply =
-        said.as_deref().or(row.last_reply.as_deref()).map(|reply| format!("  {}", plain(reply.as_bytes())));
-    let sender = match row.damaged {
-        true => "its record cannot be read".to_owned(),
-        false => table::fit(&format!("<{}>", plain(row.sender.as_bytes())), columns / 2),
-    };
-    let first = format!(
-        "{:<16} {:<9} {:>5} {:>5} {next:<17} {}",
-        row.id,
-        row.state,
-        row.count,
-        row.attempts,
-        plain(row.domain.as_bytes())
-    );
-    let node = node.map(|node| format!("{}  ", plain(node.as_bytes()))).unwrap_or_default();
-    let second = format!("{node}{sender}{}", reply.unwrap_or_default());
-    format!("{}\n  {}", table::fit(&first, columns), table::fit(&second, columns - 2))
-}
-
 fn count(relay: &Relay, filters: &Filters, json: bool) -> Result<(), Failure> {
     let (all, scanned) = count_all(&relay.client()?, &filters.query()?.finish())?;
     if json {
         let all = AllCounted { count: all, scanned };
         say!("{}", serde_json::to_string(&all).map_err(|error| error.to_string())?);
     } else {
-        say!("{}", amount(&all));
+        say!("{}", rows::amount(&all));
     }
     Ok(())
-}
-
-/// A count in words.
-pub(super) fn amount(all: &Count) -> String {
-    format!(
-        "{} in {}: {} deferred, {} ready{}{}; {} under way besides",
-        counted(all.recipients, "recipient"),
-        counted(all.groups, "group"),
-        all.deferred,
-        all.ready,
-        if all.suspended > 0 { format!(", {} suspended", all.suspended) } else { String::new() },
-        if all.held > 0 { format!(", {} held", all.held) } else { String::new() },
-        counted(all.under_way, "group")
-    )
-}
-
-/// A part of a count more.
-pub(super) fn add(all: &mut Count, part: &Count) {
-    all.recipients = all.recipients.saturating_add(part.recipients);
-    all.deferred = all.deferred.saturating_add(part.deferred);
-    all.ready = all.ready.saturating_add(part.ready);
-    all.suspended = all.suspended.saturating_add(part.suspended);
-    all.held = all.held.saturating_add(part.held);
-    all.groups = all.groups.saturating_add(part.groups);
-    all.under_way = all.under_way.saturating_add(part.under_way);
 }
 
 /// How much of that waits, and how far records were looked through for it.
@@ -390,7 +331,7 @@ pub(super) fn count_all(client: &Client, query: &str) -> Result<(Count, Option<S
         query.append_pair("cursor", &cursor);
         let part: CountPage = client.get(&format!("/control/v1/queue/count?{}", query.finish()))?;
         progress.show(part.scanned);
-        add(&mut all, &part.count);
+        rows::add(&mut all, &part.count);
         match part.next {
             Some(next) => cursor = next,
             None => break,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::fleet::{FLEET_ANSWER, FLEET_AT_ONCE, FLEET_NODES_MAX, FLEET_SEARCH};
 use super::tokens::API_CONNECTIONS_MAX;
 
 /// Bytes of a configuration file: a few thousand routes, and not whatever `--config /dev/zero` would give.
@@ -405,3 +406,9 @@ pub const PUBLIC_PER_CLIENT: usize = 16;
 pub const PUBLIC_REQUEST: Duration = Duration::from_secs(20);
 /// Bytes of what is posted to a page.
 pub const PUBLIC_BODY_MAX: usize = 8 * 1024;
+
+const _: () = assert!(
+    FLEET_NODES_MAX.div_ceil(FLEET_AT_ONCE) as u64 * FLEET_ANSWER.as_secs() < HTTP_REQUEST.as_secs(),
+    "all may be slow, and whoever looks is answered"
+);
+const _: () = assert!(FLEET_SEARCH.as_secs() + 5 < HTTP_REQUEST.as_secs(), "and whoever searches");

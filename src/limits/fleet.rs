@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use super::control::HTTP_REQUEST;
-
 /// Other nodes that are listed, or asked at one look.
 pub const FLEET_NODES_MAX: usize = 256;
 /// Networks in which they are.
 pub const FLEET_NETWORKS_MAX: usize = 64;
-/// Those that are asked at one time.
+/// Those that are asked at one time; and as many more are asked for pages of their queues, by however many who search.
 pub const FLEET_AT_ONCE: usize = 32;
 /// How long each is waited for: a node that takes longer for a few numbers is in trouble.
 pub const FLEET_ANSWER: Duration = Duration::from_secs(2);
@@ -38,9 +36,3 @@ pub const FLEET_WORD_MAX: usize = 64;
 pub const FLEET_WORDS_MAX: usize = 400;
 /// Bytes of what a node says of itself to Redis.
 pub const FLEET_SAID_MAX: usize = 700;
-
-const _: () = assert!(
-    FLEET_NODES_MAX.div_ceil(FLEET_AT_ONCE) as u64 * FLEET_ANSWER.as_secs() < HTTP_REQUEST.as_secs(),
-    "all may be slow, and whoever looks is answered"
-);
-const _: () = assert!(FLEET_SEARCH.as_secs() + 5 < HTTP_REQUEST.as_secs(), "and whoever searches");

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::control::{HTTP_CONNECTIONS_MAX, LOCAL_CONNECTIONS_MAX, LOCAL_REFUSALS_MAX};
+use super::fleet::FLEET_AT_ONCE;
 use super::tokens::{API_CONNECTIONS_MAX, API_PASSED, API_REFUSALS_MAX};
 
 /// Credentials for smart hosts that a configuration may have.
@@ -131,7 +132,8 @@ pub const AUTH_WAIT_MAX: Duration = Duration::from_secs(30);
 /// are read for a moment.
 pub const DESCRIPTORS_OF_CONTROL: u64 = 40
     + (HTTP_CONNECTIONS_MAX + LOCAL_CONNECTIONS_MAX + LOCAL_REFUSALS_MAX) as u64
-    + (API_CONNECTIONS_MAX + API_PASSED + API_REFUSALS_MAX) as u64;
+    + (API_CONNECTIONS_MAX + API_PASSED + API_REFUSALS_MAX) as u64
+    + 2 * FLEET_AT_ONCE as u64;
 /// Of each shard: rings, bells, sets, questions to name servers; each listener has one more.
 pub const DESCRIPTORS_OF_SHARD: u64 = 24;
 /// Listeners that a reload may add where open files are short, each with a socket in every shard: what more there are needs files that connections do

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::fleet::FLEET_LOOKUPS;
+
 /// Tokens of a file: operators and programs of a node, not its users. Each question is compared with all of them.
 pub const TOKENS_MAX: usize = 256;
 /// Bytes of such a file.
@@ -37,8 +39,9 @@ pub const API_READ: Duration = Duration::from_secs(2);
 pub const HTTP_STALL: Duration = Duration::from_secs(10);
 /// Searches of HTTP's clients that are kept at one time, beside those of commands.
 pub const API_SEARCHES_MAX: usize = 2;
-/// Threads of the service that wait for files: a search each, a reload, an import, those that read logs, and those that read other files.
-pub const SERVICE_BLOCKING: usize = 10;
+/// Threads of the service that wait for files: a search each, a reload, an import, those that read logs, those that read other files; and
+/// for names of other nodes, and for how much room a disk has.
+pub const SERVICE_BLOCKING: usize = 10 + FLEET_LOOKUPS + 1;
 /// Accounts of a page of the API where nothing is said.
 pub const ACCOUNTS_PAGE: usize = 100;
 /// And at the most.

@@ -12,6 +12,7 @@ const COMPARED: u64 = 1_000;
 const MAY: &[(&str, &[u64], &str)] = &[
     ("src/runtime/os/probe.rs", &[120], "a structure of the kernel's"),
     ("src/commands/domain/sources.rs", &[64, 128], "a network: RFC 6598"),
+    ("src/commands/cluster.rs", &[119, 120, 7_199, 7_200, 172_799, 10_240], "units for eyes"),
     ("src/commands/words.rs", &[10_240, 10_485_760], "units for eyes"),
     ("src/commands/top/draw.rs", &[3_600, 86_400], "units for eyes"),
     ("src/commands/top/rows.rs", &[10_000, 1_000_000], "units for eyes"),

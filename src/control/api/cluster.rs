@@ -20,7 +20,7 @@ use super::shape::{Count, CountPage, Page, Row, ScanProgress};
 use super::veil::Veil;
 use super::why;
 use crate::control::fleet::Fleet;
-use crate::control::fleet::search::{Part, Question, Round};
+use crate::control::fleet::search::{Part, Question, Round, round};
 use crate::id::MessageId;
 use crate::limits;
 use crate::queue::select::GroupState;
@@ -164,12 +164,11 @@ pub(super) async fn list(
     let asked = asked(query)?;
     let (node, query) = (&*api, &*asked.query);
     let question = asked.of("/control/v1/queue", true);
-    let round: Round<Page> = fleet(&api)?
-        .round(question, |cursor, limit| async move {
-            queue::page(node, own(query, (cursor, limit))?).await.map(Some)
-        })
-        .await
-        .ok_or_else(no_cursor)??;
+    let round: Round<Page> = round(fleet(&api)?, question, |cursor, limit| async move {
+        queue::page(node, own(query, (cursor, limit))?).await.map(Some)
+    })
+    .await
+    .ok_or_else(no_cursor)??;
     let mut told = ClusterPage { missing: round.missing, next: round.next, ..ClusterPage::default() };
     for (who, mut page) in round.answers {
         page.rows.truncate(limits::PAGE_ROWS);
@@ -217,12 +216,11 @@ pub(super) async fn count(
     let asked = asked(query)?;
     let (node, query) = (&*api, &*asked.query);
     let question = asked.of("/control/v1/queue/count", false);
-    let round: Round<CountPage> = fleet(&api)?
-        .round(question, |cursor, limit| async move {
-            queue::counted(node, own(query, (cursor, limit))?).await.map(Some)
-        })
-        .await
-        .ok_or_else(no_cursor)??;
+    let round: Round<CountPage> = round(fleet(&api)?, question, |cursor, limit| async move {
+        queue::counted(node, own(query, (cursor, limit))?).await.map(Some)
+    })
+    .await
+    .ok_or_else(no_cursor)??;
     let mut told = ClusterCount { missing: round.missing, next: round.next, ..ClusterCount::default() };
     for (who, part) in round.answers {
         told.count = plus(told.count, part.count);
@@ -252,8 +250,8 @@ pub(super) async fn why(
 ) -> Result<Response, Problem> {
     let asked = asked(query)?;
     let (node, query) = (&*api, &*asked.query);
-    let round: Round<Why> = fleet(&api)?
-        .round(asked.of("/control/v1/why", false), |cursor, limit| async move {
+    let round: Round<Why> =
+        round(fleet(&api)?, asked.of("/control/v1/why", false), |cursor, limit| async move {
             match why::of(node, own(query, (cursor, limit))?).await {
                 Ok(why) => Ok(Some(why)),
                 Err(Problem::NotFound(_)) => Ok(None),

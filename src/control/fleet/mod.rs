@@ -54,6 +54,8 @@ pub(super) struct Fleet {
     /// Where Redis is heard.
     mesh: Arc<Mesh>,
     counted: Arc<Family>,
+    /// Held by each question for a page of a queue.
+    searching: Arc<Semaphore>,
     /// Whoever looks first asks, and those who look meanwhile wait for that.
     seen: Mutex<Seen>,
 }
@@ -108,7 +110,8 @@ impl Fleet {
     ) -> Fleet {
         let lookups = Arc::new(Semaphore::new(limits::FLEET_LOOKUPS));
         let wire = Arc::new(Wire { config, settings, lookups });
-        Fleet { own, wire, mesh, counted, seen: Mutex::default() }
+        let searching = Arc::new(Semaphore::new(limits::FLEET_AT_ONCE));
+        Fleet { own, wire, mesh, counted, searching, seen: Mutex::default() }
     }
 
     /// The cluster.

@@ -203,8 +203,8 @@ fn judge(status: StatusCode, body: &[u8]) -> Option<Unreached> {
         401 | 403 | 429 => Unreached::Refuses(format!("it refuses the token ({}){said}", status.as_u16())),
         404 if code == "not_found" => Unreached::Nothing,
         404 => Unreached::Unfit("it does not know the question: its version is another".to_owned()),
-        status if (300..400).contains(&status) => {
-            Unreached::Unfit(format!("it answers {status}, and redirects are not followed"))
+        code if status.is_redirection() => {
+            Unreached::Unfit(format!("it answers {code}, and redirects are not followed"))
         }
         status => Unreached::Unfit(format!("it answers {status}{said}")),
     })

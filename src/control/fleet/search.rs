@@ -63,74 +63,77 @@ struct Target {
     place: Option<Place>,
 }
 
-impl Fleet {
-    /// Asks some nodes for a page each; `own` is what this one answers, with its cursor and its rows: None where it has nothing of that. An error of its
-    /// own ends the question. `None`: that is no cursor.
-    pub(in crate::control) async fn round<T, E, F>(
-        &self,
-        question: Question<'_>,
-        own: impl FnOnce(Option<String>, Option<usize>) -> F,
-    ) -> Option<Result<Round<T>, E>>
-    where
-        T: Part,
-        F: Future<Output = Result<Option<T>, E>>,
-    {
-        let mut position = Position::read(question.cursor.unwrap_or_default())?;
-        let view = self.view().await;
-        let mut targets = self.targets(&view);
-        let mut missing = silent(&view);
-        let more = position.begin(targets.keys());
-        let share = question.limit.map(|limit| (limit / position.open.len().max(1)).max(1));
-        let (mut asked, mut of_own) = (JoinSet::new(), None);
-        for (id, cursor) in std::mem::take(&mut position.open) {
-            let Some(Target { asked: who, place }) = targets.remove(&id) else {
-                let words = "it answered before, and is no node that answers any more".to_owned();
-                let is_told = missing.iter().any(|one| one.node == id);
-                missing.extend((!is_told).then(|| MissingNode { node: id, url: None, words }));
-                continue;
+/// Asks some nodes for a page each; `own` is what this one answers, with its cursor and its rows: None where it has nothing of that. An error of its
+/// own ends the question. `None`: that is no cursor.
+pub(in crate::control) async fn round<T, E, F>(
+    fleet: &Fleet,
+    question: Question<'_>,
+    own: impl FnOnce(Option<String>, Option<usize>) -> F,
+) -> Option<Result<Round<T>, E>>
+where
+    T: Part,
+    F: Future<Output = Result<Option<T>, E>>,
+{
+    let mut position = Position::read(question.cursor.unwrap_or_default())?;
+    let view = fleet.view().await;
+    let mut targets = targets(fleet, &view);
+    let mut missing = silent(&view);
+    let more = position.begin(targets.keys());
+    let share = question.limit.map(|limit| (limit / position.open.len().max(1)).max(1));
+    let (mut asked, mut of_own) = (JoinSet::new(), None);
+    for (id, cursor) in std::mem::take(&mut position.open) {
+        let Some(Target { asked: who, place }) = targets.remove(&id) else {
+            let words = "it answered before, and is no node that answers any more".to_owned();
+            let is_told = missing.iter().any(|one| one.node == id);
+            missing.extend((!is_told).then(|| MissingNode { node: id, url: None, words }));
+            continue;
+        };
+        let Some(place) = place else {
+            of_own = Some((id, who, (!cursor.is_empty()).then_some(cursor)));
+            continue;
+        };
+        let (wire, path) = (fleet.wire.clone(), question.of(&cursor, share));
+        let searching = fleet.searching.clone();
+        asked.spawn(async move {
+            let text = async {
+                let _turn = searching.acquire_owned().await;
+                wire.get(&place, &path, (limits::FLEET_PAGE_MAX, limits::FLEET_SEARCH)).await
             };
-            let Some(place) = place else {
-                of_own = Some((id, who, (!cursor.is_empty()).then_some(cursor)));
-                continue;
-            };
-            let (wire, path) = (self.wire.clone(), question.of(&cursor, share));
-            asked.spawn(async move {
-                let bounds = (limits::FLEET_PAGE_MAX, limits::FLEET_SEARCH);
-                let text = wire.get(&place, &path, bounds).await;
-                (id, who, text.and_then(|text| read::<T>(&text)))
-            });
-        }
-        let mut all = BTreeMap::new();
-        if let Some((id, who, cursor)) = of_own {
-            match own(cursor, share).await {
-                Ok(answer) => drop(all.insert(id, (who, Ok(answer)))),
-                Err(error) => return Some(Err(error)),
-            }
-        }
-        while let Some(done) = asked.join_next().await {
-            if let Ok((id, who, answer)) = done {
-                let answer = match answer {
-                    Err(Unreached::Nothing) => Ok(None),
-                    answer => answer.map(Some),
-                };
-                all.insert(id, (who, answer));
-            }
-        }
-        Some(Ok(position.after(all, missing, more)))
+            let text = tokio::time::timeout(limits::FLEET_SEARCH, text).await;
+            let text = text.unwrap_or(Err(Unreached::Slow(limits::FLEET_SEARCH)));
+            (id, who, text.and_then(|text| read::<T>(&text)))
+        });
     }
+    let mut all = BTreeMap::new();
+    if let Some((id, who, cursor)) = of_own {
+        match own(cursor, share).await {
+            Ok(answer) => drop(all.insert(id, (who, Ok(answer)))),
+            Err(error) => return Some(Err(error)),
+        }
+    }
+    while let Some(done) = asked.join_next().await {
+        if let Ok((id, who, answer)) = done {
+            let answer = match answer {
+                Err(Unreached::Nothing) => Ok(None),
+                answer => answer.map(Some),
+            };
+            all.insert(id, (who, answer));
+        }
+    }
+    Some(Ok(position.after(all, missing, more)))
+}
 
-    /// Those that answer, by their numbers.
-    fn targets(&self, view: &View) -> BTreeMap<String, Target> {
-        let own = Target { asked: Asked { node: self.own.name.clone(), url: None }, place: None };
-        let mut all = BTreeMap::from([(self.own.id.clone(), own)]);
-        for found in view.nodes.iter().filter(|found| found.node.reach == ANSWERS) {
-            let asked = Asked { node: found.node.node.clone(), url: found.node.url.clone() };
-            if let (Some(id), Some(place)) = (&found.node.id, &found.place) {
-                all.entry(id.clone()).or_insert(Target { asked, place: Some(place.clone()) });
-            }
+/// Those that answer, by their numbers.
+fn targets(fleet: &Fleet, view: &View) -> BTreeMap<String, Target> {
+    let own = Target { asked: Asked { node: fleet.own.name.clone(), url: None }, place: None };
+    let mut all = BTreeMap::from([(fleet.own.id.clone(), own)]);
+    for found in view.nodes.iter().filter(|found| found.node.reach == ANSWERS) {
+        let asked = Asked { node: found.node.node.clone(), url: found.node.url.clone() };
+        if let (Some(id), Some(place)) = (&found.node.id, &found.place) {
+            all.entry(id.clone()).or_insert(Target { asked, place: Some(place.clone()) });
         }
-        all
     }
+    all
 }
 
 impl Question<'_> {
