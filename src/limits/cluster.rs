@@ -53,7 +53,6 @@ pub const CLUSTER_NODES_MAX: usize = 1_024;
 /// Bytes of a cluster's name.
 pub const CLUSTER_NAME_MAX: usize = 64;
 
-const _: () = assert!(CLUSTER_LIST_BATCH <= super::STREAM_EVENTS, "they are one transaction");
 const _: () = assert!(
     CLUSTER_RENEW.as_millis() * 3 <= CLUSTER_LEASE.as_millis(),
     "two may fail before a lease has ended"

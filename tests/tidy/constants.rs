@@ -32,7 +32,7 @@ const MAY: &[(&str, &[&str], &str)] = &[
     ("src/runtime/succession.rs", &["ROOM"], "how the kernel lays out a message"),
     ("src/runtime/terminal.rs", &["CTRL_C", "CTRL_D", "CTRL_U"], "keys"),
     ("src/run.rs", &["STARTING", "RUNNING", "STOPPING"], "states in an atomic"),
-    ("src/config/stream.rs", &["PORT"], "that of Redis"),
+    ("src/config/stream.rs", &["PORT", "NATS_PORT"], "those of Redis and NATS"),
     ("src/control/analytics/roll.rs", &["MINUTE"], "how long a text is"),
     ("src/control/analytics/store.rs", &["APPLICATION", "VERSION"], "layout on the disk"),
     ("src/control/overview/", &["KINDS", "GROWING", "MINUTE"], "how many kinds there are, and a unit"),

@@ -209,6 +209,7 @@ impl Listed {
     }
 }
 
+const _: () = assert!(limits::CLUSTER_LIST_BATCH <= limits::STREAM_EVENTS, "they are one transaction");
 /// What the stream is called.
 const STREAM: &str = "suppressed";
 const NOBODY: &str = "this node does not keep its list now";

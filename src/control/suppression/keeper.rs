@@ -23,9 +23,10 @@ use crate::policy::suppression::recent::{Recent, bit};
 use crate::policy::suppression::shared::Shared;
 use crate::runtime::files;
 use crate::time::UnixMillis;
-use others::{By, Untold};
+use untold::{By, Untold};
 
 mod others;
+mod untold;
 
 /// Why the list does not do what was asked.
 #[derive(Debug)]
@@ -218,18 +219,8 @@ impl Keeper {
         }
         let (recent, shared) = (Arc::default(), shared.clone());
         let base = opened.as_ref().map(|file| file.base().clone());
-        let mut keeper = Keeper {
-            directory,
-            key,
-            file: opened,
-            base,
-            recent,
-            shared,
-            change,
-            rows: 0,
-            merging: false,
-            untold: Untold::default(),
-        };
+        let (rows, merging, untold, file) = (0, false, Untold::default(), opened);
+        let mut keeper = Keeper { directory, key, file, base, recent, shared, change, rows, merging, untold };
         let senseless = keeper.load(store)?;
         if senseless > 0 {
             words = Some(format!(

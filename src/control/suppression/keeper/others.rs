@@ -4,46 +4,13 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 
+use super::untold::By;
 use super::{Added, KeepError, Keeper};
 use crate::control::store::{Store, UntoldChange};
 use crate::limits;
 use crate::policy::suppression::canonical::canonical;
 use crate::policy::suppression::entry::{Entry, OwnedEntry};
 use crate::policy::suppression::merge::Change;
-
-/// Who makes a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum By {
-    /// Somebody of this node.
-    Here,
-    /// Another node, which tells of it.
-    Others,
-    /// The same behind a removal: what was listed before, and for how long, counts no more.
-    OthersAnew,
-}
-
-/// Changes that other nodes are not told of yet.
-#[derive(Debug, Default)]
-pub(super) struct Untold {
-    /// How many; None: nobody is told.
-    count: Option<usize>,
-    /// There was no room to keep one.
-    lost: bool,
-}
-
-impl Untold {
-    /// Whether so many more are kept.
-    pub fn has_room(&mut self, more: usize) -> bool {
-        let has_room = self.count.is_some_and(|count| count + more <= limits::SUPPRESSION_UNTOLD_MAX);
-        self.lost |= self.count.is_some() && !has_room;
-        has_room
-    }
-
-    /// They are kept.
-    pub fn add(&mut self, more: usize) {
-        self.count = self.count.map(|count| count + more);
-    }
-}
 
 /// What is said of a name.
 struct Word<'a> {
