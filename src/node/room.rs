@@ -120,11 +120,11 @@ mod tests {
         for slot in 0..20 {
             std::fs::write(layout::segment_path(&lane, slot), b"").unwrap();
         }
-        share(scratch.path(), (1, 1), 397).unwrap();
-        let words = share(scratch.path(), (1, 1), 396).unwrap_err().to_string();
+        share(scratch.path(), (1, 1), 461).unwrap();
+        let words = share(scratch.path(), (1, 1), 460).unwrap_err().to_string();
         assert!(
             words.contains("20 spool segments")
-                && words.contains("1 listener need 397")
+                && words.contains("1 listener need 461")
                 && words.contains("LimitNOFILE"),
             "{words}"
         );

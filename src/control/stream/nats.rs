@@ -123,7 +123,8 @@ impl NatsLink {
         let mut last = format!("{} has no address", self.url.host);
         for server in self.servers(settings)? {
             let connected = self.options(settings)?.connect(&server);
-            match runtime.block_on(tokio::time::timeout(limits::STREAM_TIME, connected)) {
+            // Its timer is one of the runtime's, within which it is made.
+            match runtime.block_on(async { tokio::time::timeout(limits::STREAM_TIME, connected).await }) {
                 Ok(Ok(client)) => {
                     let context = ContextBuilder::new()
                         .timeout(limits::STREAM_TIME)
