@@ -75,7 +75,7 @@ def tokens_come_and_go_at_once():
     added = relay.curl("POST", "tokens", {"name": "night", "role": "operate", "tenant": "shop"})
     assert (added["name"], added["role"], added["tenant"], added["in_force"], added["others"]) == ("night", "operate", "shop", True, []), added
     relay.secrets["night"] = added["token"]
-    assert relay.curl("GET", "me", by="night") == {"who": "token night", "role": "operate", "tenant": "shop", "redacts": False}
+    assert relay.curl("GET", "me", by="night") == {"who": "token night", "role": "operate", "tenant": "shop", "redacts": False, "cluster": None}
     relay.refused("POST", "tokens", {"name": "night", "role": "read"}, code="409 conflict")
     for body in ({"name": "a b", "role": "read"}, {"name": "x", "role": "root"}, {"name": "x", "role": "read", "tenant": "a b"}, {"name": "x:y", "role": "read"}, {"name": "x\n", "role": "read"}, {"role": "read"}, {"name": "x", "role": "read", "more": 1}, []):
         relay.refused("POST", "tokens", body, code="400 bad_request")

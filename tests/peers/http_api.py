@@ -83,7 +83,7 @@ def each_role_may_what_it_may():
             assert status == 200 or path.startswith("why") and status == 404, (name, path, status, words)
             assert answer.getheader("Access-Control-Allow-Origin") is None
         status, words, _ = relay.over_http("GET", "/control/v1/me", by=name)
-        assert words == {"who": f"token {name}", "role": name, "tenant": None, "redacts": False}, words
+        assert words == {"who": f"token {name}", "role": name, "tenant": None, "redacts": False, "cluster": None}, words
     writes = {
         "suspend": SUSPEND, "resume": {"all": True}, "queue/retry": {"all": True}, "queue/bounce": {"filter": {"domain": "d.example"}},
         "suppressions": {"addresses": ["a@b.example"]}, "suppressions/remove": {"addresses": ["a@b.example"]}, "suppressions/import": b"c@d.example\n",
@@ -224,7 +224,7 @@ def without_tokens_this_machine_reads():
     assert (row["recipients"], row["sender"]) == (["l…@d.example"], "a…@b.example"), row
     shown = relay.over_http("GET", f"/control/v1/queue/message/{row['id']}")[1]
     assert (shown["sender"], shown["live"][0]["address"]) == ("a…@b.example", "l…@d.example"), shown
-    assert relay.over_http("GET", "/control/v1/me")[1] == {"who": "somebody at this machine", "role": "read", "tenant": None, "redacts": True}
+    assert relay.over_http("GET", "/control/v1/me")[1] == {"who": "somebody at this machine", "role": "read", "tenant": None, "redacts": True, "cluster": None}
     assert relay.rows()[0]["recipients"] == ["later-bob@d.example"], "a command has all of it"
     for path, body in (("suspend", SUSPEND), ("reload", {}), ("queue/retry", {"all": True})):
         assert relay.code("POST", f"/control/v1/{path}", body) == (403, "role"), path
