@@ -120,16 +120,19 @@ impl NatsLink {
     fn connect(&self, settings: &dyn WebhookSettings) -> Result<Open, String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
+        let servers = self.servers(settings)?;
         let mut last = format!("{} has no address", self.url.host);
-        for server in self.servers(settings)? {
+        // Timers and tasks of the client are made within it.
+        let within = runtime.enter();
+        for server in servers {
             let connected = self.options(settings)?.connect(&server);
-            // Its timer is one of the runtime's, within which it is made.
-            match runtime.block_on(async { tokio::time::timeout(limits::STREAM_TIME, connected).await }) {
+            match runtime.block_on(tokio::time::timeout(limits::STREAM_TIME, connected)) {
                 Ok(Ok(client)) => {
                     let context = ContextBuilder::new()
                         .timeout(limits::STREAM_TIME)
                         .max_ack_inflight(limits::STREAM_EVENTS)
                         .build(client);
+                    drop(within);
                     return Ok(Open { runtime, context, used: Duration::ZERO });
                 }
                 Ok(Err(error)) => last = format!("[{server}] {}", whole(&error)),
