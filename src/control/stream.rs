@@ -25,9 +25,9 @@ pub mod nats;
 /// One of them.
 pub(super) enum Stream {
     /// Of Redis.
-    Redis(Outward<Commands>, Link),
+    Redis(Box<Outward<Commands>>, Link),
     /// Of NATS.
-    Nats(Outward<Messages>, NatsLink),
+    Nats(Box<Outward<Messages>>, NatsLink),
 }
 
 /// How a Redis is spoken to.
@@ -102,11 +102,11 @@ impl Stream {
             StreamUrl::Redis(url) => {
                 let batch = Commands::new(&config.key, config.length);
                 let out = Outward::open(addressee, shape, batch, journal)?;
-                Stream::Redis(out, Link { config, url, wire: None })
+                Stream::Redis(Box::new(out), Link { config, url, wire: None })
             }
             StreamUrl::Nats(url) => {
                 let out = Outward::open(addressee, shape, Messages::new(&config.key), journal)?;
-                Stream::Nats(out, NatsLink::new(config, url))
+                Stream::Nats(Box::new(out), NatsLink::new(config, url))
             }
         })
     }
@@ -125,9 +125,9 @@ impl Stream {
             process::stand_back();
             match self {
                 Stream::Redis(out, mut link) => {
-                    run(out, &counts, turn, |batch| link.send(batch, &*settings, turn));
+                    run(*out, &counts, turn, |batch| link.send(batch, &*settings, turn));
                 }
-                Stream::Nats(out, mut link) => run(out, &counts, turn, |batch| link.send(batch, &*settings)),
+                Stream::Nats(out, mut link) => run(*out, &counts, turn, |batch| link.send(batch, &*settings)),
             }
         })
     }

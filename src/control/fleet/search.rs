@@ -85,7 +85,7 @@ where
         let Some(Target { asked: who, place }) = targets.remove(&id) else {
             let words = "it answered before, and is no node that answers any more".to_owned();
             let is_told = missing.iter().any(|one| one.node == id);
-            missing.extend((!is_told).then(|| MissingNode { node: id, url: None, words }));
+            missing.extend((!is_told).then_some(MissingNode { node: id, url: None, words }));
             continue;
         };
         let Some(place) = place else {
