@@ -27,7 +27,7 @@ pub(super) enum Stream {
     /// Of Redis.
     Redis(Box<Outward<Commands>>, Link),
     /// Of NATS.
-    Nats(Box<Outward<Messages>>, NatsLink),
+    Nats(Box<Outward<Messages>>, Box<NatsLink>),
 }
 
 /// How a Redis is spoken to.
@@ -106,7 +106,7 @@ impl Stream {
             }
             StreamUrl::Nats(url) => {
                 let out = Outward::open(addressee, shape, Messages::new(&config.key), journal)?;
-                Stream::Nats(Box::new(out), NatsLink::new(config, url))
+                Stream::Nats(Box::new(out), Box::new(NatsLink::new(config, url)))
             }
         })
     }
