@@ -25,7 +25,7 @@ pub mod nats;
 /// One of them.
 pub(super) enum Stream {
     /// Of Redis.
-    Redis(Box<Outward<Commands>>, Link),
+    Redis(Box<Outward<Commands>>, Box<Link>),
     /// Of NATS.
     Nats(Box<Outward<Messages>>, Box<NatsLink>),
 }
@@ -102,7 +102,7 @@ impl Stream {
             StreamUrl::Redis(url) => {
                 let batch = Commands::new(&config.key, config.length);
                 let out = Outward::open(addressee, shape, batch, journal)?;
-                Stream::Redis(Box::new(out), Link { config, url, wire: None })
+                Stream::Redis(Box::new(out), Box::new(Link { config, url, wire: None }))
             }
             StreamUrl::Nats(url) => {
                 let out = Outward::open(addressee, shape, Messages::new(&config.key), journal)?;
