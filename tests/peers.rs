@@ -11,7 +11,7 @@ use std::process::Command;
 fn tell(book: &str, story: &str, runtime: Option<&str>) {
     let book = format!("peers/{book}");
     let mut bound = Command::new("timeout");
-    bound.envs(runtime.map(|name| ("RELEVO_RUNTIME", name))).args(["--kill-after=5", "300"]);
+    bound.envs(runtime.map(|name| ("RELEVO_RUNTIME", name))).args(["--kill-after=5", "600"]);
     stories::tell(&mut bound, &book, &[story, &stories::relay(env!("CARGO_BIN_EXE_relevo"))]);
 }
 

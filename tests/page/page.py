@@ -330,7 +330,7 @@ def a_stream_that_breaks_comes_back():
         browser.button("Pause").click()
         browser.says("Paused; 1,000 came since or more.", ".log-state")
         # Of a machine that does four other things meanwhile.
-        assert time.monotonic() - begun < 30, "it is slow"
+        assert time.monotonic() - begun < 60, "it is slow"
 
 
 def who_is_not_known_signs_in():

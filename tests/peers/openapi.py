@@ -37,7 +37,7 @@ def the_document_says_what_is_answered():
         ],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=560,
         cwd=relay.directory,
     )
     assert done.returncode == 0, done.stdout[-12000:] + done.stderr[-2000:]
