@@ -16,7 +16,7 @@ use crate::control::reload::Reload;
 use crate::control::say::say;
 use crate::control::store::{EventPlace, Store, UntoldChange};
 use crate::control::suppression::feed::{self, Told};
-use crate::control::suppression::{Added, KeepError, Keeper, ListNumbers, Page, Runs};
+use crate::control::suppression::{Added, KeepError, Keeper, ListNumbers, Page, Runs, others};
 use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::policy::suppression::entry::{Entry, OwnedEntry, Place, Reason};
@@ -222,14 +222,15 @@ impl Suppressions {
             }
             ListOrder::Sort(reply) => _ = reply.send(keeper.runs()),
             ListOrder::Untold(told, reply) => {
-                _ = reply.send(keeper.told(store, told).and_then(|()| keeper.untold(store)));
+                _ = reply
+                    .send(others::told(keeper, store, told).and_then(|()| others::untold(keeper, store)));
             }
             ListOrder::Heard(reply) => {
-                let told = keeper.tell_others(store);
+                let told = others::tell_others(keeper, store);
                 _ = reply.send(told.and_then(|()| Ok(store.heard()?)));
             }
             ListOrder::Hear(heard, place, reply) => {
-                let added = keeper.hear(store, (&heard, &place));
+                let added = others::hear(keeper, store, (&heard, &place));
                 if let Ok(added) = &added {
                     self.numbers.added(Reason::Imported, added.changed);
                 }

@@ -25,7 +25,7 @@ use crate::runtime::files;
 use crate::time::UnixMillis;
 use untold::{By, Untold};
 
-mod others;
+pub mod others;
 mod untold;
 
 /// Why the list does not do what was asked.

@@ -13,7 +13,7 @@ mod trouble;
 mod write;
 
 pub use book::{Book, ListFile};
-pub use keeper::{Added, KeepError, Keeper, Page};
+pub use keeper::{Added, KeepError, Keeper, Page, others};
 pub use numbers::{ADDED, ListNumbers};
 pub use runs::Runs;
 pub use trouble::Trouble;

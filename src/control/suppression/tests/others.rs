@@ -11,7 +11,7 @@ fn lists_of_a_cluster_come_to_the_same() {
         let mut stream: Vec<(bool, OwnedEntry)> = Vec::new();
         let mut heard = [0; 3];
         for (keeper, store) in nodes.iter_mut().map(Story::parts) {
-            keeper.tell_others(store).unwrap();
+            keeper::others::tell_others(keeper, store).unwrap();
         }
         for step in 0..200 {
             // At the end nothing changes any more, and all is heard.
@@ -22,27 +22,27 @@ fn lists_of_a_cluster_come_to_the_same() {
             match kind {
                 0 => {
                     let (keeper, store) = story.parts();
-                    let (untold, lost) = keeper.untold(store).unwrap();
+                    let (untold, lost) = keeper::others::untold(keeper, store).unwrap();
                     assert!(!lost);
                     // Where the answer is lost they are told twice.
                     let is_twice = story.random(4) == 0;
                     stream.extend(untold.iter().map(|change| (change.listed, change.entry.clone())));
                     if let Some(last) = untold.last().filter(|_| !is_twice) {
                         let (keeper, store) = story.parts();
-                        keeper.told(store, last.number).unwrap();
+                        keeper::others::told(keeper, store, last.number).unwrap();
                     }
                 }
                 1 => {
                     let some = (story.random(40) as usize + 1).min(stream.len() - heard[node]);
                     let to = heard[node] + some;
                     let (keeper, store) = story.parts();
-                    keeper.hear(store, (&stream[heard[node]..to], &to.to_string())).unwrap();
+                    keeper::others::hear(keeper, store, (&stream[heard[node]..to], &to.to_string())).unwrap();
                     heard[node] = to;
                 }
                 2 => {
                     story.start();
                     let (keeper, store) = story.parts();
-                    keeper.tell_others(store).unwrap();
+                    keeper::others::tell_others(keeper, store).unwrap();
                     assert_eq!(store.heard().unwrap().map_or(0, |place| place.parse().unwrap()), heard[node]);
                 }
                 3 | 4 => story.remove(10),
@@ -60,7 +60,7 @@ fn lists_of_a_cluster_come_to_the_same() {
         for (story, heard) in nodes.iter_mut().zip(heard) {
             let (keeper, store) = story.parts();
             for piece in stream[heard..].chunks(7) {
-                keeper.hear(store, (piece, "end")).unwrap();
+                keeper::others::hear(keeper, store, (piece, "end")).unwrap();
             }
         }
         let lists: Vec<_> = nodes.iter_mut().map(list).collect();
@@ -74,10 +74,10 @@ fn lists_of_a_cluster_come_to_the_same() {
 fn tell_all(story: &mut Story, stream: &mut Vec<(bool, OwnedEntry)>) {
     let (keeper, store) = story.parts();
     loop {
-        let (untold, _) = keeper.untold(store).unwrap();
+        let (untold, _) = keeper::others::untold(keeper, store).unwrap();
         let Some(last) = untold.last() else { return };
         stream.extend(untold.iter().map(|change| (change.listed, change.entry.clone())));
-        keeper.told(store, last.number).unwrap();
+        keeper::others::told(keeper, store, last.number).unwrap();
     }
 }
 
@@ -88,13 +88,13 @@ fn a_change_that_comes_later_has_a_later_number() {
     let mut last = 0;
     for number in 0..5 {
         let (keeper, store) = story.parts();
-        keeper.tell_others(store).unwrap();
+        keeper::others::tell_others(keeper, store).unwrap();
         keeper.add(store, &[entry(None, &format!("u{number}@example.org"), None)]).unwrap();
-        keeper.told(store, last).unwrap();
-        let (untold, _) = keeper.untold(store).unwrap();
+        keeper::others::told(keeper, store, last).unwrap();
+        let (untold, _) = keeper::others::untold(keeper, store).unwrap();
         assert!(untold.len() == 1 && untold[0].number > last, "{untold:?}");
         last = untold[0].number;
-        keeper.told(store, last).unwrap();
+        keeper::others::told(keeper, store, last).unwrap();
         story.start();
     }
 }
@@ -119,7 +119,7 @@ fn list(story: &mut Story) -> Vec<(Option<String>, String, Option<UnixMillis>)> 
 fn what_no_list_can_have_is_not_heard() {
     let mut story = Story::new(1);
     let (keeper, store) = story.parts();
-    keeper.tell_others(store).unwrap();
+    keeper::others::tell_others(keeper, store).unwrap();
     let of = |address: &str, note: &str| OwnedEntry {
         tenant: None,
         address: address.to_owned(),
@@ -136,9 +136,9 @@ fn what_no_list_can_have_is_not_heard() {
         (true, of("bob@example.org", &long)),
         (false, of("nobody@example.org", "")),
     ];
-    let added = keeper.hear(store, (&heard, "5-0")).unwrap();
+    let added = keeper::others::hear(keeper, store, (&heard, "5-0")).unwrap();
     assert_eq!((added.changed, added.known), (1, 1));
-    assert_eq!(keeper.untold(store).unwrap(), (Vec::new(), false));
+    assert_eq!(keeper::others::untold(keeper, store).unwrap(), (Vec::new(), false));
     assert_eq!(store.heard().unwrap().as_deref(), Some("5-0"));
     assert_eq!(list(&mut story), [(None, "ada@example.org".to_owned(), None)]);
 }
