@@ -129,7 +129,9 @@ def init(scratch):
     kept = {"/etc", "/run", "/run/scratch"}
     with open("/proc/self/mounts") as file:
         places = {line.split()[1].encode().decode("unicode_escape") for line in file}
-    for place in sorted(places - kept):
+    # What was mounted below the two that are covered now cannot be reached any more, as networks with a name in /run/netns.
+    covered = {place for place in places if place.startswith(("/etc/", "/run/")) and place != "/run/prefix"}
+    for place in sorted(places - kept - covered):
         if not place.startswith((hold, "/proc")):
             mount("-o", "remount,bind,ro", place)
     mount("--bind", "/proc/sys", "/proc/sys")
