@@ -166,7 +166,9 @@ def hosts_of_a_provider_share_its_connections():
     one, two = Counted("127.0.0.2", port), Counted("127.0.0.3", port)
     # Both count together.
     two.comes, two.goes = one.comes, one.goes
-    settings = mx(("a.example", "mx1.big.example", "127.0.0.2"), ("b.example", "mx2.big.example", "127.0.0.3"), ("c.example", "mx2.big.example", "127.0.0.3"))
+    # Of both shards, so that each has one connection there.
+    many = [f"a{number}.example" for number in range(8)]
+    settings = mx(*((name, "mx1.big.example", "127.0.0.2") for name in many), ("b.example", "mx2.big.example", "127.0.0.3"), ("c.example", "mx2.big.example", "127.0.0.3"))
     shaping = """
         [provider.big]
         match = [{ MXSuffix = ".big.example" }]
@@ -175,7 +177,7 @@ def hosts_of_a_provider_share_its_connections():
     relay, _ = relay_with(shaping, settings, port)
     # Slow enough that it has much left when the others come, however slowly they are sent.
     one.pause = 0.2
-    send(relay, ["a.example"], 200)
+    send(relay, many, 200)
     send(relay, ["b.example", "c.example"], 4)
     one.pause = 0.03
     two.wait(4, 30)

@@ -347,11 +347,13 @@ fn gives_up<R: Runtime>(
     if spare::is_it(shard, site, resting) {
         return false;
     }
-    let long = || shard.timers.recent().since(idle_since) >= spare::idle_kept(shard, site);
-    let wanted = resting.places.as_ref().is_some_and(|places| site.must_share(places, shard.index));
-    (wanted && long())
+    let idle_for = shard.timers.recent().since(idle_since);
+    // Another site of a provider may have none at all: it does not wait for one that is kept here in case.
+    let must_share = || resting.places.as_ref().is_some_and(|places| site.must_share(places, shard.index));
+    (idle_for >= limits::IDLE_KEPT && must_share())
         || site.count.wanted_by_others(shard.index)
-            && (site.connections.get() > borrow::share(shard, site) || long())
+            && (site.connections.get() > borrow::share(shard, site)
+                || idle_for >= spare::idle_kept(shard, site))
 }
 
 /// Waits for work. False: the hop closed, or nothing came for long.
