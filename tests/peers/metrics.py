@@ -228,6 +228,14 @@ def alerts():
         "RelevoSourceSuspended": case({}, "20m", {"relevo_sources_suspended{%s}" % shard: "1x30"}, {"relevo_sources_suspended{%s}" % shard: "0x30"}),
         "RelevoClientsTurnedAway": rate(f"connections_refused_total{{{shard}}}", "0+6x60", "6x60"),
         "RelevoPasswordsGuessed": rate(f"auth_failures_total{{{shard}}}", "0+600x60", "0+60x60"),
+        "RelevoClusterStore": case({}, "20m", {'relevo_cluster_up{instance="a"}': "0x30"}, {'relevo_cluster_up{instance="a"}': "1x30"}),
+        # Of the cluster, and so without a node.
+        "RelevoClusterNodeSilent": case(
+            {"instance": None},
+            "20m",
+            {'relevo_cluster_nodes_silent{instance="a"}': "1x30"},
+            {'relevo_cluster_nodes_silent{instance="a"}': "0x30"},
+        ),
     }
 
 
@@ -241,6 +249,7 @@ def each_alert_fires_when_it_should():
     tests = []
     for name, of in cases.items():
         labels = {"instance": "a", "severity": severities[name], **of["labels"]}
+        labels = {label: value for label, value in labels.items() if value is not None}
         for kind, wanted in (("loud", [{"exp_labels": labels}]), ("quiet", [])):
             series = [{"series": series, "values": values} for series, values in of[kind].items()]
             fires = [{"eval_time": of["at"], "alertname": name, "exp_alerts": wanted}]
