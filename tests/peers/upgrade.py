@@ -444,13 +444,17 @@ def sockets_of_a_supervisor_outlive_the_process():
     print(f"{len(clients.taken)} and {len(others.taken)} messages, {clients.told + others.told} told 421, the longest wait {max(clients.waits):.2f} s")
     wanted = {f"r{sender[1:].split('@')[0]}@{domain}.example" for sender in clients.taken + others.taken for domain in ("one", "two")}
     until(lambda: wanted <= set(sink.recipients()), "mail is missing", 60)
-    # Shards take turns at one socket.
-    for _ in range(30):
-        relay.send("a@b.example", ["c@d.example"], TEXT)
-    with urllib.request.urlopen(f"http://127.0.0.1:{relay.http}/metrics", timeout=10) as answer:
-        lines = [line for line in answer.read().decode().splitlines() if line.startswith("relevo_connections_accepted_total{")]
-    took = [float(line.rsplit(" ", 1)[1]) for line in lines]
-    assert len(took) == 3 and min(took) >= 5, lines
+    # Each shard takes of the one socket. Whose turn it is the kernel says, which asks who waits: on a busy machine it takes more of them until all had theirs.
+    end = time.monotonic() + 60
+    while True:
+        for _ in range(30):
+            relay.send("a@b.example", ["c@d.example"], TEXT)
+        with urllib.request.urlopen(f"http://127.0.0.1:{relay.http}/metrics", timeout=10) as answer:
+            lines = [line for line in answer.read().decode().splitlines() if line.startswith("relevo_connections_accepted_total{")]
+        took = [float(line.rsplit(" ", 1)[1]) for line in lines]
+        assert len(took) == 3 and time.monotonic() < end, lines
+        if min(took) >= 5:
+            break
     # What is wrong with it is told before anything is opened.
     relay.process.terminate()
     relay.process.wait(45)
