@@ -13,6 +13,7 @@ sys.path[:0] = [HERE, os.path.join(HERE, "../peers")]
 sys.path.append("/usr/lib/python3/dist-packages")
 
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
@@ -69,10 +70,22 @@ class Browser:
         self.until(f"(document.querySelector({json.dumps(of)})?.innerText || '').includes({json.dumps(words)})", f"{of} says {words!r}")
 
     def button(self, words):
-        """Those that can be seen."""
-        found = [one for one in self.driver.find_elements(By.TAG_NAME, "button") if one.is_displayed() and (one.text == words or one.get_attribute("aria-label") == words)]
-        assert found, f"no button {words!r}: {self.text()[:2000]}"
-        return found[0]
+        """One that can be seen. Looked for in one step, as the page may be drawn anew between two."""
+        script = "return [...document.querySelectorAll('button')].find((one) => one.getClientRects().length && (one.innerText.trim() === arguments[0] || one.getAttribute('aria-label') === arguments[0]))"
+        end = time.monotonic() + 5
+        while not (found := self.run(script, words)):
+            assert time.monotonic() < end, f"no button {words!r}: {self.text()[:2000]}"
+            time.sleep(0.1)
+        return found
+
+    def click(self, words):
+        """On a button. One that was drawn anew just then was not hit."""
+        for _ in range(20):
+            try:
+                return self.button(words).click()
+            except StaleElementReferenceException:
+                time.sleep(0.1)
+        raise AssertionError(f"{words!r} is drawn anew all the time")
 
     def press(self, *keys):
         ActionChains(self.driver).send_keys(*keys).perform()
@@ -118,7 +131,7 @@ def every_view_is_for_everybody():
                     wide = browser.run("return document.documentElement.scrollWidth")
                     assert wide <= width, (view, width, wide)
             browser.go("queue")
-            browser.button("Bounce …").click()
+            browser.click("Bounce …")
             assert not (found := browser.axe()), found
             assert not browser.errors()
             asked = browser.requests()
@@ -180,10 +193,10 @@ def a_change_asks_first():
     node = answers.Answers()
     with Browser(node) as browser:
         browser.go("queue?q=domain%3Agmail.com")
-        browser.button("Bounce …").click()
+        browser.click("Bounce …")
         browser.says("602 recipients wait there now", "dialog")
         browser.says("domain:gmail.com", "dialog")
-        browser.button("Bounce them").click()
+        browser.click("Bounce them")
         browser.says("A reason is needed", "#notice")
         assert not node.changes, "nothing was done"
         browser.press("they moved")
@@ -191,42 +204,42 @@ def a_change_asks_first():
         browser.says("602 recipients were bounced. 2 under way were left alone.", "dialog")
         asked = {"filter": {"domain": "gmail.com"}, "reason": "they moved"}
         assert node.changes == [("queue/bounce", asked), ("queue/bounce", {**asked, "cursor": "c"})], node.changes
-        browser.button("Close").click()
+        browser.click("Close")
         # All mail wants one more word.
         node.changes.clear()
         browser.go("queue?q=")
         browser.until("!location.hash.includes('gmail')", "all")
-        browser.button("Hold …").click()
+        browser.click("Hold …")
         browser.says("1,000,000 recipients wait there now", "dialog")
         browser.run("document.querySelector('dialog [name=reason]').focus()")
         browser.press("legal", Keys.ENTER)
         browser.says("Say that all mail is meant", "#notice")
         assert not node.changes
         browser.driver.find_element(By.CSS_SELECTOR, "dialog [name=all]").click()
-        browser.button("Hold them").click()
+        browser.click("Hold them")
         browser.says("are held", "dialog")
         assert node.changes[0] == ("queue/hold", {"all": True, "reason": "legal"}), node.changes
-        browser.button("Close").click()
+        browser.click("Close")
         # A suspension has an end.
         node.changes.clear()
         browser.go("sites?provider=google")
-        browser.button("Suspend …").click()
+        browser.click("Suspend …")
         browser.run("const of = document.querySelector('dialog [name=for]'); of.value = 'soon'; document.querySelector('dialog [name=reason]').focus()")
         browser.press("they asked", Keys.ENTER)
         browser.says("Write it as 30m, 2h or 3d", "dialog")
         assert not node.changes
         browser.run("document.querySelector('dialog [name=for]').value = '90m'")
-        browser.button("Suspend").click()
+        browser.click("Suspend")
         browser.says("Suspended until", "dialog")
         assert node.changes == [("suspend", {"filter": {"provider": "google"}, "reason": "they asked", "seconds": 5400})], node.changes
-        browser.button("Close").click()
+        browser.click("Close")
         node.changes.clear()
-        browser.button("Redirect …").click()
+        browser.click("Redirect …")
         browser.press("backup", Keys.TAB, Keys.TAB, "their MX burns", Keys.ENTER)
         browser.says("Write it as smtp://host:25", "dialog")
         assert not node.changes
         browser.run("document.querySelector('dialog [name=to]').value = 'smtp://backup.example.net:25'")
-        browser.button("Redirect").click()
+        browser.click("Redirect")
         browser.says("Redirected until", "dialog")
         assert node.changes == [("queue/redirect", {"filter": {"provider": "google"}, "reason": "their MX burns", "seconds": 7200, "to": "smtp://backup.example.net:25"})], node.changes
     # Who may only read finds the same, and why not.
@@ -268,7 +281,7 @@ def nodes_of_a_cluster_are_looked_at():
         before = asked("cluster")
         time.sleep(6)
         assert asked("cluster") == before and asked("cluster/queue") == 0, node.asked
-        browser.button("All nodes").click()
+        browser.click("All nodes")
         browser.until("location.hash.includes('nodes=all')", "it is in the address")
         browser.says("The mail of 4 nodes is missing here", "main")
         browser.until("document.querySelectorAll('.queue tbody tr').length === 100", "rows are shown")
@@ -282,7 +295,7 @@ def nodes_of_a_cluster_are_looked_at():
         browser.run("document.querySelector('#search').focus()")
         browser.press("domain:gmail.com", Keys.ENTER)
         browser.until("location.hash.includes('gmail') && location.hash.includes('nodes=all')", "the search stays with all nodes")
-        browser.button("This node").click()
+        browser.click("This node")
         browser.until("!location.hash.includes('nodes=all') && location.hash.includes('gmail')", "and comes back")
         browser.until("!document.querySelector('.verdict.warn')", "nothing is missing of this node")
         node.is_well = True
@@ -318,12 +331,12 @@ def a_stream_that_breaks_comes_back():
         # The log keeps to its bound, and stands while it is paused.
         browser.go("log")
         browser.until("document.querySelectorAll('ol.log > li').length > 3", "events come")
-        browser.button("Pause").click()
+        browser.click("Pause")
         shown = browser.run("return document.querySelectorAll('ol.log > li').length")
         time.sleep(2.5)
         assert browser.run("return document.querySelectorAll('ol.log > li').length") == shown
         browser.says("Paused", ".log-state")
-        browser.button("Go on").click()
+        browser.click("Go on")
         browser.until(f"document.querySelectorAll('ol.log > li').length > {shown}", "it goes on")
         # A flood fills what there is room for, and the page still answers.
         node.burst = 4000
@@ -331,7 +344,7 @@ def a_stream_that_breaks_comes_back():
         time.sleep(3)
         assert browser.run("return document.querySelectorAll('ol.log > li').length") == 1000
         begun = time.monotonic()
-        browser.button("Pause").click()
+        browser.click("Pause")
         browser.says("Paused; 1,000 came since or more.", ".log-state")
         # Of a machine that does four other things meanwhile.
         assert time.monotonic() - begun < 60, "it is slow"
@@ -352,7 +365,7 @@ def who_is_not_known_signs_in():
         assert browser.run("return [sessionStorage.length, document.cookie, location.href.includes('secret')]") == [1, "", False]
         # What it knew is good no more.
         node.token = "another"
-        browser.button("Load anew").click()
+        browser.click("Load anew")
         browser.says("Sign in")
         browser.says("This token is not known here")
         assert browser.run("return sessionStorage.length") == 0
@@ -360,10 +373,10 @@ def who_is_not_known_signs_in():
         browser.says("602", ".numbers")
         # Errors are told in the relay's words.
         node.refuse["/control/v1/queue"] = (503, "another request goes on with that search, or too many are under way; ask again in a moment", [])
-        browser.button("Load anew").click()
+        browser.click("Load anew")
         browser.says("Another request goes on with that search", "main")
         node.refuse.clear()
-        browser.button("Ask again").click()
+        browser.click("Ask again")
         browser.until("document.querySelectorAll('.queue tbody tr').length === 100", "rows are back")
         browser.go("queue?q=older%3Asoon")
         browser.says("Older is a time, as 30m, 2h or 3d; soon is none", "main")
@@ -381,7 +394,7 @@ def who_is_not_known_signs_in():
         browser.says("A token of a tenant sees no overview of the node", "main")
         browser.go("queue?q=domain%3Agmail.com")
         browser.says("602", ".numbers")
-        browser.button("Sign out").click()
+        browser.click("Sign out")
         browser.says("Sign in")
         assert browser.run("return sessionStorage.length") == 0
 
@@ -400,14 +413,14 @@ def a_queue_is_searched_and_changed():
         while "30\nrecipients" not in browser.text(".numbers"):
             assert time.monotonic() < end, browser.text(".numbers")
             time.sleep(0.5)
-            browser.button("Load anew").click()
+            browser.click("Load anew")
         browser.go("queue?q=domain%3Ad1.example")
         browser.until("document.querySelectorAll('.queue tbody tr').length === 10", "rows of one domain")
         # What was said last is known when it is on disk.
         time.sleep(0.5)
-        browser.button("Load anew").click()
+        browser.click("Load anew")
         browser.says("450 4.2.0 not <b>yet</b>", ".queue")
-        browser.button("Why?").click()
+        browser.click("Why?")
         browser.says("10 recipients: waiting for the next try", ".why")
         browser.says("450 4.2.0 not <b>yet</b>", ".why")
         browser.go("queue?q=reply%3Anot")
@@ -416,7 +429,7 @@ def a_queue_is_searched_and_changed():
         browser.says("color", ".verdict")
         # Suspended, listed, resumed.
         browser.go("queue?q=domain%3Ad1.example")
-        browser.button("Suspend …").click()
+        browser.click("Suspend …")
         browser.says("10 recipients wait there now", "dialog")
         browser.press("they asked", Keys.ENTER)
         browser.says("Suspended until", "dialog")
@@ -434,7 +447,7 @@ def a_queue_is_searched_and_changed():
         browser.run("document.querySelector('.queue tbody a').click()")
         browser.says("1 of 1 left", "main")
         browser.says("waiting for the next try", ".why")
-        browser.button("Bounce …").click()
+        browser.click("Bounce …")
         browser.says("1 recipient waits there now", "dialog")
         browser.press("no such list", Keys.ENTER)
         browser.says("1 recipient was bounced", "dialog")
@@ -442,7 +455,7 @@ def a_queue_is_searched_and_changed():
         browser.says("is settled", "main")
         # The suppression list.
         browser.go("suppressions")
-        browser.button("Add …").click()
+        browser.click("Add …")
         browser.press("ada@example.org", Keys.TAB, Keys.TAB, Keys.TAB)
         browser.run("document.querySelector('dialog [name=note]').focus()")
         browser.press("she asked", Keys.ENTER)
@@ -474,11 +487,11 @@ def what_became_of_mail_is_told():
         assert "by=tenant" in asked[-1] and "provider=google" in asked[-1], asked
         browser.run("document.querySelector('.sifted a.badge').click()")
         browser.until("!location.hash.includes('provider=google')", "all again")
-        browser.button("Campaign").click()
+        browser.click("Campaign")
         browser.until("document.querySelectorAll(\"section[aria-label='By campaign'] tbody tr\").length === 200", "a page")
-        browser.button("7 days").click()
+        browser.click("7 days")
         browser.until("location.hash.includes('span=7d') && document.querySelectorAll(\"section[aria-label='By campaign'] tbody tr\").length === 200", "a week")
-        browser.button("More").click()
+        browser.click("More")
         browser.until("document.querySelectorAll(\"section[aria-label='By campaign'] tbody tr\").length === 253", "all rows")
         assert not browser.axe() and not browser.errors()
         # Where nothing is counted that is said.
