@@ -294,6 +294,7 @@ stories!("cluster.py", None;
     three_relays_share_a_rate,
     a_server_that_fails_holds_up_no_mail,
     what_is_too_small_for_all_goes_round,
+    what_one_node_found_others_begin_with,
     who_is_suppressed_is_so_on_all_nodes,
 );
 

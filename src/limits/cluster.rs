@@ -48,6 +48,14 @@ pub const CLUSTER_LIST_ROUND: Duration = Duration::from_millis(300);
 pub const CLUSTER_LIST_BATCH: usize = 250;
 /// Changes that the server keeps, about: a node that was away for longer than these took has missed some.
 pub const CLUSTER_LIST_LENGTH: &str = "1000000";
+/// How often other nodes are told what sites take, and what they tell is heard.
+pub const CLUSTER_WINDOWS_ROUND: Duration = Duration::from_secs(5);
+/// Windows that are told in a round: a fifth of a second's commands where all sites change theirs.
+pub const CLUSTER_WINDOWS_TOLD: usize = 50;
+/// Batches of windows that are heard in a round.
+pub const CLUSTER_WINDOWS_BATCHES: usize = 64;
+/// Windows that the server keeps, about.
+pub const CLUSTER_WINDOWS_LENGTH: &str = "10000";
 /// Nodes that are told of.
 pub const CLUSTER_NODES_MAX: usize = 1_024;
 /// Bytes of a cluster's name.

@@ -10,8 +10,9 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::limits;
 use crate::runtime::given::{self, At, Taken};
+use crate::runtime::os::clock::Clock;
 use crate::runtime::{files, output};
-use crate::time::UnixMillis;
+use crate::time::{Instant, UnixMillis};
 
 /// A directory that is ours until this is dropped.
 #[derive(Debug)]
@@ -411,6 +412,11 @@ pub fn wall() -> UnixMillis {
 pub fn since_boot() -> std::time::Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     std::time::Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+/// The time by which shards count.
+pub fn shard_time() -> Instant {
+    Clock::start().now()
 }
 
 /// Ends the process now, with these words if anybody listens: nothing is waited for, flushed or dropped.

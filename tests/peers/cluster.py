@@ -1,5 +1,6 @@
 """Relays that share limits through a Redis, counted by the hop: `cluster.py STORY BINARY`. Called by tests/peers.rs."""
 import atexit
+import json
 import os
 import shutil
 import signal
@@ -295,6 +296,50 @@ def what_is_too_small_for_all_goes_round():
     assert sink.most() <= 1
     for node in nodes:
         node.kill()
+    redis.stop()
+
+
+class Narrow(Counting):
+    """Takes three connections and refuses any more."""
+
+    def __init__(self):
+        self.refused = 0
+        super().__init__()
+
+    def count(self, point, data):
+        if point == "EHLO" and self.open > 3:
+            with self.lock:
+                self.refused += 1
+            return b"421 4.7.0 Too many concurrent connections from your address\r\n"
+        if point == "dot":
+            time.sleep(0.03)
+        return super().count(point, data)
+
+
+def what_one_node_found_others_begin_with():
+    """A site takes three connections of the twenty that the operator allows. One node is refused until it knows; the other begins there."""
+    redis, sink = Redis("--requirepass", "sesame"), Narrow()
+    nodes = relays(redis, sink, 2, "[default]\nconnection_limit = 20\n", 0.5)
+    settled(redis)
+    Senders(nodes[:1], 500)
+    sink.wait(500, 60)
+    found = sink.refused
+    assert found >= 1, found
+    until(lambda: int(redis.ask("XLEN", "relevo:{relays}:windows") or 0) > 0, "it is told")
+    # It is heard in the next round of the other.
+    time.sleep(7)
+    # What it has open counts at the site.
+    nodes[0].stop()
+    until(lambda: sink.open == 0, "it has left")
+    nodes[1].send("a@b.example", ["first@a.example"], TEXT)
+    sink.wait(501)
+    with urllib.request.urlopen(f"http://127.0.0.1:{nodes[1].http}/control/v1/sites", timeout=10) as answer:
+        sites = json.load(answer)["rows"]
+    assert len(sites) == 1 and 1 <= sites[0]["window"] <= 4 and sink.refused == found, sites
+    Senders(nodes[1:], 500)
+    sink.wait(1_001, 60)
+    print(f"{found} refused to the one, {sink.refused - found} to the other, which began with {sites[0]['window']} connections")
+    nodes[1].stop()
     redis.stop()
 
 

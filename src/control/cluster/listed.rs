@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::link::{key, reach};
+use super::place::Place;
 use crate::config::ClusterConfig;
 use crate::control::decisions::ListDesk;
 use crate::control::redis::resp::{self, Reply};
@@ -35,23 +36,6 @@ pub(super) struct Listed {
     told: u64,
     /// Its trouble was said.
     said: bool,
-}
-
-/// A place in a stream of Redis: the id of an entry. They are in order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Place(u64, u64);
-
-impl Place {
-    fn read(text: &str) -> Option<Place> {
-        let (milli, number) = text.split_once('-')?;
-        Some(Place(milli.parse().ok()?, number.parse().ok()?))
-    }
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}-{}", self.0, self.1)
-    }
 }
 
 /// Something of the stream: where it is, and what is listed, or is not any more. None: it makes no sense.

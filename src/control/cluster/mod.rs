@@ -5,6 +5,8 @@
 
 mod link;
 mod listed;
+mod place;
+mod windows;
 mod words;
 
 use std::io;
@@ -33,6 +35,13 @@ pub(super) fn start_list(setup: &Setup, lists: &ListDesk) -> io::Result<Option<W
     let Some((config, settings)) = config.zip(setup.webhooks.clone()) else { return Ok(None) };
     let listed = listed::Listed::new(config, settings, lists.clone());
     Worker::start("relevo-listed", move |turn| listed.run(turn)).map(Some)
+}
+
+/// Starts the thread by which they tell each other what sites take.
+pub(super) fn start_windows(setup: &Setup) -> io::Result<Option<Worker>> {
+    let Some((config, settings)) = setup.cluster.clone().zip(setup.webhooks.clone()) else { return Ok(None) };
+    let hints = windows::Hints::new(config, settings, setup.mesh.clone());
+    Worker::start("relevo-windows", move |turn| hints.run(turn)).map(Some)
 }
 
 /// Starts them, where the node is in a cluster.

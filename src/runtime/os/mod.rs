@@ -17,7 +17,7 @@ use crate::limits;
 use crate::runtime::{Bell, Priority, Runtime, SegmentMap, Uncomputed, Workspace, ending, files, output};
 use crate::time::{Instant, UnixMillis};
 
-mod clock;
+pub(in crate::runtime) mod clock;
 mod compute;
 mod effort;
 mod engine;
