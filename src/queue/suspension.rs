@@ -12,7 +12,7 @@ use crate::limits;
 use crate::queue::select::{BadFilter, Filter, Pattern, Place, hosts};
 use crate::shaping::key::Key;
 use crate::shaping::provider::Match;
-use crate::shaping::value::Value;
+use crate::shaping::value::{Overrule, Value};
 use crate::time::UnixMillis;
 
 /// What a suspension does.
@@ -79,6 +79,7 @@ pub struct Scope {
     /// Its campaign; empty: it has none.
     pub campaign: Option<Box<str>>,
     /// The source that it leaves by, of a configuration. It is said alone: queues hold nothing back for it, the source sends nothing (`route::egress`).
+    /// But where a rule sets something of all sites of a provider, those of this source are meant.
     pub source: Option<Box<str>>,
     /// Its pool; empty: it has none.
     pub pool: Option<Box<str>>,
@@ -141,6 +142,7 @@ impl Scope {
     fn holds_at(&self, place: Place<'_>, providers: &Providers) -> bool {
         self.domain.as_ref().is_none_or(|domain| domain.matches(place.domain))
             && self.site.as_ref().is_none_or(|site| place.site.is_some_and(|name| site.matches_site(name)))
+            && self.source.as_ref().is_none_or(|source| place.site.is_some_and(|site| is_by(source, site)))
             && self.provider.as_ref().is_none_or(|provider| providers.runs(provider, place))
     }
 
@@ -148,6 +150,12 @@ impl Scope {
         let is = |wanted: &Option<Box<str>>, value: &str| wanted.as_ref().is_none_or(|name| **name == *value);
         is(&self.tenant, whose.tenant) && is(&self.campaign, whose.campaign) && is(&self.pool, whose.pool)
     }
+}
+
+/// Whether a site is that of a source: it is named before its hosts, and perhaps behind the TLS that is asked for.
+fn is_by(source: &str, site: &str) -> bool {
+    let mut words = site.split(' ').filter(|word| !word.starts_with("tls="));
+    words.next() == Some(source)
 }
 
 impl fmt::Display for Scope {
@@ -239,7 +247,7 @@ impl Suspensions {
     pub fn new(all: Vec<Suspension>) -> Suspensions {
         let mut suspensions = Suspensions::default();
         for (at, Suspension { scope, effect, .. }) in (0u32..).zip(&all) {
-            if scope.source.is_some() {
+            if scope.source.is_some() && !matches!(effect, Effect::Set(..)) {
                 continue;
             }
             let places = match (&scope.domain, &scope.site) {
@@ -442,8 +450,10 @@ impl ActiveSuspensions {
     }
 
     /// What is set of a site that this domain leads to; of several values of a key the one that was set last.
-    pub fn settings(&self, place: Place<'_>) -> Vec<(Key, &Value)> {
-        self.setters(place).into_iter().map(|(key, value, _)| (key, value)).collect()
+    pub fn settings(&self, place: Place<'_>) -> Vec<(Key, Overrule<'_>)> {
+        let set = self.setters(place).into_iter();
+        set.map(|(key, value, one)| (key, Overrule { value, provider: one.scope.provider.as_deref() }))
+            .collect()
     }
 
     /// The same, with who set it.

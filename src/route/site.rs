@@ -14,7 +14,7 @@ use crate::shaping::key::Key;
 use crate::shaping::layers::{Effective, Provided, Scope};
 use crate::shaping::pace::Pace;
 use crate::shaping::rated::{EachRate, Rated};
-use crate::shaping::value::{Tls, Value};
+use crate::shaping::value::{Overrule, Tls, Value};
 use crate::smtp::client::Timeouts;
 
 use super::shared::{LocalLimits, is_local};
@@ -89,6 +89,26 @@ impl ProviderPolicy {
     /// What all nodes of a cluster share.
     pub fn shared(&self) -> SharedLimits {
         self.local.shared(self.connections, &self.rates)
+    }
+
+    fn without_limits(name: &str) -> ProviderPolicy {
+        let (rates, local) = (EachRate::default(), LocalLimits::default());
+        ProviderPolicy { name: name.into(), connections: None, rates, local }
+    }
+
+    fn set(&mut self, key: Key, value: &Value) {
+        match value {
+            Value::Limit(limit) if key == Key::ProviderConnectionLimit => {
+                let most = usize::try_from(limit.most).unwrap_or(usize::MAX).max(1);
+                (self.connections, self.local.connections) = (Some(most), limit.local);
+            }
+            Value::Rate(rate) => {
+                for of in Rated::ALL.into_iter().filter(|of| of.key_of_provider() == Some(key)) {
+                    (self.rates[of], self.local.rates[of]) = (Some(Pace::of(rate)), rate.local);
+                }
+            }
+            _ => {}
+        }
     }
 
     /// None: it has no limits.
@@ -193,12 +213,26 @@ impl SitePolicy {
     }
 
     /// The same, with these values of keys in place of what holds otherwise.
-    pub fn overruled(&self, settings: &[(Key, &Value)]) -> Arc<SitePolicy> {
+    pub fn overruled(&self, settings: &[(Key, Overrule<'_>)]) -> Arc<SitePolicy> {
         let mut own = self.clone();
-        for (key, value) in settings {
-            own.set(*key, value);
+        for (key, Overrule { value, provider }) in settings {
+            if key.is_of_providers() {
+                own.providers_meant(*provider).for_each(|provider| provider.set(*key, value));
+            } else {
+                own.set(*key, value);
+            }
         }
         Arc::new(own)
+    }
+
+    /// The provider of a name, whether or not a file limits it; without a name all that are limited.
+    fn providers_meant(&mut self, name: Option<&str>) -> impl Iterator<Item = &mut ProviderPolicy> {
+        if let Some(name) = name.filter(|name| self.providers.iter().all(|known| *known.name != **name)) {
+            let mut all = std::mem::take(&mut self.providers).into_vec();
+            all.push(ProviderPolicy::without_limits(name));
+            self.providers = all.into();
+        }
+        self.providers.iter_mut().filter(move |of| name.is_none_or(|name| *of.name == *name))
     }
 
     fn set(&mut self, key: Key, value: &Value) {
@@ -214,29 +248,18 @@ impl SitePolicy {
                 self.recipients = most(*count).clamp(1, limits::TRANSACTION_RECIPIENTS_MAX);
             }
             (Key::EnableTls, Value::Tls(tls)) => self.tls = level(*tls),
-            (Key::ProviderConnectionLimit, Value::Limit(limit)) => {
-                for of in &mut self.providers {
-                    (of.connections, of.local.connections) = (Some(most(limit.most).max(1)), limit.local);
-                }
-            }
             (Key::Adaptive, Value::Flag(flag)) => self.adaptive = *flag,
             (key, Value::Rate(rate)) => self.set_rate(key, Pace::of(rate), rate.local),
             (Key::FallbackSource, Value::Source(name)) => self.sent_by = Some(name.clone()),
             (key, Value::Time(time)) => self.set_time(key, *time),
-            // Nothing goes by the others yet.
+            // A key has a value of its kind, or the file is refused.
             _ => {}
         }
     }
 
     fn set_rate(&mut self, key: Key, pace: Pace, local: bool) {
-        for of in Rated::ALL {
-            if of.key() == key {
-                (self.rates[of], self.local.rates[of]) = (Some(pace), local);
-            } else if of.key_of_provider() == Some(key) {
-                for provider in &mut self.providers {
-                    (provider.rates[of], provider.local.rates[of]) = (Some(pace), local);
-                }
-            }
+        for of in Rated::ALL.into_iter().filter(|of| of.key() == key) {
+            (self.rates[of], self.local.rates[of]) = (Some(pace), local);
         }
     }
 
@@ -244,10 +267,15 @@ impl SitePolicy {
         match key {
             Key::MaxAge => self.max_age = Some(u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1)),
             Key::RetryInterval => {
+                // As where a file says so: it is over the waits that hold for all.
+                self.retry.schedule = None;
                 self.retry.first = time;
                 self.retry.max = self.retry.max.max(time);
             }
-            Key::MaxRetryInterval => self.retry.max = time.max(self.retry.first),
+            Key::MaxRetryInterval => {
+                self.retry.schedule = None;
+                self.retry.max = time.max(self.retry.first);
+            }
             Key::ConnectTimeout => self.timeouts.connect = time,
             Key::BannerTimeout => self.timeouts.greeting = time,
             Key::EhloTimeout => self.timeouts.hello = time,
@@ -441,10 +469,55 @@ mod tests {
             let (of_all, own) = shaped(&format!("[default]\n{} = {written}\n", key.name()));
             let value =
                 crate::shaping::value::parse(written.trim_matches('\''), key.kind()).expect("a value");
-            let set = of_all.overruled(&[(key, &value)]);
+            let set = of_all.overruled(&[(key, Overrule { value: &value, provider: None })]);
             assert_eq!((set.named, own.named), (of_all.named, of_all.named));
             assert_eq!(*set, *own, "{}", key.name());
             assert_ne!(*set, *of_all, "{}", key.name());
+        }
+    }
+
+    #[test]
+    fn what_is_set_of_a_provider_holds_whether_or_not_a_file_limits_it() {
+        let provider = |limits: &str| {
+            format!(
+                "[provider.a]\nmatch = [{{MXSuffix='.a.example'}}]\n{limits}\n[provider.b]\nmatch = [{{HostName='mx.a.example'}}]\nprovider_connection_limit = 9\n"
+            )
+        };
+        for (key, written) in [(Key::ProviderConnectionLimit, "2"), (Key::ProviderMaxMessageRate, "'3/min'")]
+        {
+            let value =
+                crate::shaping::value::parse(written.trim_matches('\''), key.kind()).expect("a value");
+            let said = shaped(&provider(&format!("{} = {written}", key.name()))).1;
+            for before in ["", "provider_connection_limit = 7\n"] {
+                let own = shaped(&provider(before)).1;
+                let set = own.overruled(&[(key, Overrule { value: &value, provider: Some("a") })]);
+                let of = |policy: &SitePolicy, name: &str| {
+                    policy.providers.iter().find(|of| *of.name == *name).cloned().expect("it is limited")
+                };
+                let mut wanted = of(&said, "a");
+                wanted.connections = wanted.connections.or((!before.is_empty()).then_some(7));
+                assert_eq!((of(&set, "a"), of(&set, "b")), (wanted, of(&own, "b")), "{}", key.name());
+            }
+        }
+    }
+
+    #[test]
+    fn waits_that_a_rule_sets_are_over_a_schedule() {
+        let config = "[retry]\nschedule = ['10m', '30m']\n".replace('\'', "\"");
+        let config = format!(
+            "[node]\nhostname = \"a.example\"\ndata_dir = \"/spool\"\n[[listener]]\naddress = \"127.0.0.1:25\"\n{config}"
+        );
+        let of_all = SitePolicy::of(&Config::parse(&config, Path::new("a.toml")).expect("a configuration"));
+        assert!(of_all.retry.schedule.is_some());
+        for key in [Key::RetryInterval, Key::MaxRetryInterval] {
+            let value = Value::Time(Duration::from_secs(7_200));
+            let set = of_all.overruled(&[(key, Overrule { value: &value, provider: None })]);
+            assert_eq!(
+                (&set.retry.schedule, set.retry.max),
+                (&None, Duration::from_secs(7_200)),
+                "{}",
+                key.name()
+            );
         }
     }
 

@@ -43,6 +43,8 @@ pub struct Noticed {
     pub domain: Box<str>,
     /// The site.
     pub site: Box<str>,
+    /// The source that sent; empty: none has a name.
+    pub source: Box<str>,
     /// Tenant and campaign of the message; None: it was said before there was one.
     pub whose: Option<(Box<str>, Box<str>)>,
     /// The reply.

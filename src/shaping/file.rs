@@ -178,7 +178,10 @@ fn block(
             "replace_base" => block.replace_base = flag(value, key).unwrap_or_default(),
             "mx_rollup" if of == SectionKind::Domain => block.mx_rollup = flag(value, key).unwrap_or(true),
             "match" if of == SectionKind::Provider => block.matches = matches(reading, section, value),
-            "automation" => block.rules = rules(reading, section, value),
+            "automation" => {
+                let provider = (of == SectionKind::Provider).then_some(name);
+                block.rules = rules(reading, (section, provider), value);
+            }
             "sources" => block.sources = sources(reading, section, value, of),
             _ => block.settings.extend(setting(reading, section, key, at, value, of)),
         }
@@ -323,7 +326,11 @@ fn sources(
     sources
 }
 
-fn rules(reading: &Reading<'_>, section: &str, value: &Spanned<DeValue<'_>>) -> Vec<Arc<Rule>> {
+fn rules(
+    reading: &Reading<'_>,
+    (section, provider): (&str, Option<&str>),
+    value: &Spanned<DeValue<'_>>,
+) -> Vec<Arc<Rule>> {
     let path = format!("{section}.automation");
     let tables = value.get_ref().as_array().map(|all| all.iter().collect::<Vec<_>>()).unwrap_or_default();
     if tables.is_empty() || tables.iter().any(|table| !table.get_ref().is_table()) {
@@ -337,7 +344,7 @@ fn rules(reading: &Reading<'_>, section: &str, value: &Spanned<DeValue<'_>>) -> 
     }
     let read = |one: &Spanned<DeValue<'_>>| {
         let table = one.get_ref().as_table()?;
-        rule::read(reading, &path, table, one.span()).map(Arc::new)
+        rule::read(reading, (&path, provider), table, one.span()).map(Arc::new)
     };
     let rules: Vec<Arc<Rule>> = tables.into_iter().filter_map(read).collect();
     let patterns: usize = rules.iter().map(|rule| rule.patterns.len()).sum();

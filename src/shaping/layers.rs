@@ -107,15 +107,28 @@ pub struct Effective<'a> {
 }
 
 impl Shaping {
-    /// The longest wait before a retry that any of them asks for.
+    /// The longest wait before a retry that any of them asks for, or a rule may.
     pub fn longest_wait(&self) -> Duration {
-        let blocks = self.default.iter().chain(&self.providers).chain(&self.domains);
-        let settings = blocks.flat_map(|block| {
-            block.settings.iter().chain(block.sources.iter().flat_map(|(_, settings)| settings))
-        });
-        let waits = settings.filter(|set| matches!(set.key, Key::RetryInterval | Key::MaxRetryInterval));
-        let waits = waits.filter_map(|set| if let Value::Time(wait) = set.value { Some(wait) } else { None });
+        let waits = self.times(|key| matches!(key, Key::RetryInterval | Key::MaxRetryInterval));
         waits.max().unwrap_or_default()
+    }
+
+    /// What sections set these keys to, and rules may.
+    fn times(&self, wanted: impl Fn(Key) -> bool) -> impl Iterator<Item = Duration> {
+        let blocks = self.default.iter().chain(&self.providers).chain(&self.domains);
+        let all = blocks.flat_map(|block| {
+            let of_sources = block.sources.iter().flat_map(|(_, settings)| settings);
+            let said = block.settings.iter().chain(of_sources).map(|set| (set.key, &set.value));
+            let actions = block.rules.iter().flat_map(|rule| &rule.actions);
+            said.chain(actions.filter_map(|action| match action {
+                Action::Set { key, value, .. } => Some((*key, value)),
+                _ => None,
+            }))
+        });
+        all.filter_map(move |(key, value)| match value {
+            Value::Time(time) if wanted(key) => Some(*time),
+            _ => None,
+        })
     }
 
     /// The first line, if any, by which the certificate of some host must be valid.
@@ -480,6 +493,13 @@ mod tests {
         assert_eq!(held.time(Key::MaxAge), Some(Duration::from_secs(3_600)));
         assert!(held.tls() == Some(Tls::Required) && held.adaptive());
         assert_eq!((held.limit(Key::MaxRecipientsPerBatch), held.rate(Key::ConnectionLimit)), (None, None));
+    }
+
+    #[test]
+    fn the_longest_wait_is_one_that_a_rule_may_set_too() {
+        let rule = "[[default.automation]]\nregex = 'a'\nduration = '1h'\naction = {SetConfig={name='retry_interval', value='9h'}}\n";
+        let text = format!("[default]\nretry_interval = '1h'\nmax_age = '5d'\n{rule}");
+        assert_eq!(shaping(&[&text]).longest_wait(), Duration::from_secs(9 * 3_600));
     }
 
     #[test]

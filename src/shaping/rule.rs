@@ -23,6 +23,8 @@ use crate::mail::classify::{CLASSES, Class};
 pub struct Rule {
     /// Where it stands.
     pub place: FileLine,
+    /// In whose section, if that is a provider's.
+    pub provider: Option<Box<str>>,
     /// `regex`: a reply that one of them matches.
     pub patterns: Vec<Pattern>,
     /// When it acts.
@@ -130,15 +132,15 @@ const KEYS: [&str; 9] = [
     "fallback_source",
 ];
 
-/// Reads one, at its place in `section`. None: it is told what is wrong with it.
+/// Reads one, at its place in `section`, which may be a provider's. None: it is told what is wrong with it.
 pub(super) fn read(
     reading: &Reading<'_>,
-    section: &str,
+    (section, provider): (&str, Option<&str>),
     table: &DeTable<'_>,
     span: Range<usize>,
 ) -> Option<Rule> {
     explain_unknown(reading, section, table);
-    let of = RuleKeys { reading, section, table };
+    let of = RuleKeys { reading, section, provider, table };
     let patterns = of.patterns(span.clone());
     let trigger = of.get("trigger", trigger);
     let actions = of.actions();
@@ -151,6 +153,7 @@ pub(super) fn read(
     let fallback_source = of.get("fallback_source", value::source);
     let rule = Rule {
         place: reading.place(span.start),
+        provider: provider.map(Box::from),
         patterns: patterns?,
         trigger: trigger?.unwrap_or(Trigger::Immediate),
         actions: actions?,
@@ -206,6 +209,7 @@ fn explain_unknown(reading: &Reading<'_>, section: &str, table: &DeTable<'_>) {
 struct RuleKeys<'a, 'b> {
     reading: &'a Reading<'b>,
     section: &'a str,
+    provider: Option<&'a str>,
     table: &'a DeTable<'a>,
 }
 
@@ -324,10 +328,33 @@ impl RuleKeys<'_, '_> {
                 close.map_or("name a key of a section".to_owned(), |close| format!("did you mean {close}?"));
             return Err(Wrong::act(format!("there is no key {}", quoted(name)), fix));
         };
+        if let Some(wrong) = self.cannot_be_set(key) {
+            return Err(wrong);
+        }
         let value = value::read(value.get_ref(), key.kind()).map_err(|wrong| {
             Wrong::act(format!("{name}: {}", wrong.problem), format!("write it as {shape}"))
         })?;
         Ok(Some(Action::Set { key, value, domain }))
+    }
+
+    /// What would have no effect here, or not the one that its name says.
+    fn cannot_be_set(&self, key: Key) -> Option<Wrong> {
+        if key == Key::FallbackSource {
+            let problem = "fallback_source is a key of a rule and of a section, and not one to set";
+            let fix = "write fallback_source = \"name\" in the rule, beside its duration, and leave this action out";
+            return Some(Wrong::act(problem, fix));
+        }
+        if key.is_of_providers() && self.provider.is_none() {
+            let site = match key {
+                Key::ProviderConnectionLimit => Key::ConnectionLimit,
+                _ => Key::MaxMessageRate,
+            };
+            let problem = format!("{} is a limit of a whole provider, and this rule is of none", key.name());
+            let fix =
+                format!("set {} here, or move the rule to [[provider.\"name\".automation]]", site.name());
+            return Some(Wrong::act(problem, fix));
+        }
+        None
     }
 }
 

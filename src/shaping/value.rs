@@ -11,6 +11,15 @@ use crate::config::nearest::nearest;
 use crate::config::value::show_duration;
 use crate::limits;
 
+/// What a key is set to for a while, over what files say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overrule<'a> {
+    /// This.
+    pub value: &'a Value,
+    /// Of this provider, where the key is of one.
+    pub provider: Option<&'a str>,
+}
+
 /// So many at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {

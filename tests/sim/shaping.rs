@@ -6,14 +6,17 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use relevo::queue::suspension::Effect;
 use relevo::runtime::sim::{SimRuntime, World};
 use relevo::runtime::{Defect, Runtime};
+use relevo::shaping::key::Key;
+use relevo::shaping::value::{Limit, Value};
 use relevo::time::Instant;
 
 use super::day::talk::Talk;
 use super::floods::{launch, names};
 use super::peers::hand_in_some;
-use super::relay::run_until_true;
+use super::relay::{run_until_true, suspension};
 use super::story;
 
 /// A hop that counts.
@@ -223,6 +226,7 @@ fn connected(seed: u64, shards: usize, limit: &str, plant: Option<Defect>) -> (u
     if let Some(defect) = plant {
         world.plant(defect, 1.0);
     }
+    let set = limit.strip_prefix("set ").and_then(|most| most.parse().ok());
     let watch = world.watch_connections(1, ["10.0.0.2:25".parse().expect("an address")]);
     names(&world, &Rc::default(), |_| Some([10, 0, 0, 2]));
     let hop = Hop::start(&world, "10.0.0.2:25", "");
@@ -231,9 +235,15 @@ fn connected(seed: u64, shards: usize, limit: &str, plant: Option<Defect>) -> (u
         &world,
         shards,
         &format!(
-            "#: [provider.big]\n#: match = [{{ MXSuffix = '.test' }}]\n#: connection_limit = 50\n#: {limit}\n"
+            "#: [provider.big]\n#: match = [{{ MXSuffix = '.test' }}]\n#: connection_limit = 50\n#: {}\n",
+            if set.is_some() { "" } else { limit }
         ),
     );
+    if let Some(most) = set {
+        let effect = Effect::Set(Key::ProviderConnectionLimit, Value::Limit(Limit { most, local: false }));
+        relay.suspend(vec![suspension(&world, 1, effect, "provider=big 3600")]);
+        world.run_for(Duration::from_secs(1));
+    }
     for number in 0..DOMAINS {
         let messages = if number == 0 { 400 } else { 5 };
         hand_in_some(&world, 100 + number, 0..messages, vec![format!("u@d{number}.test")]);
@@ -261,6 +271,9 @@ fn sites_of_a_provider_share_its_connections() {
     story(2, |seed| {
         for shards in [1, 3] {
             let (most, _) = connected(seed, shards, "provider_connection_limit = 3", None);
+            assert_eq!(most, 3, "{shards} shards");
+            // The same where no file limits it, and a rule does for a while.
+            let (most, _) = connected(seed, shards, "set 3", None);
             assert_eq!(most, 3, "{shards} shards");
         }
     });

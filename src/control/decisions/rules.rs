@@ -98,8 +98,14 @@ fn meant(noticed: &Noticed, action: &Action) -> Option<(usize, Effect, Scope)> {
         Action::Bounce => (Effect::Return, domain()),
         Action::BounceTenant => (Effect::Return, tenant()?),
         Action::BounceCampaign => (Effect::Return, campaign()?),
-        // Limits are of sites, whichever of their domains a reply is about.
-        Action::Set { key, value, .. } => (Effect::Set(*key, value.clone()), site()),
+        Action::Set { key, value, .. } => {
+            // Other limits are of sites, whichever of their domains a reply is about.
+            let whole = noticed.rule.provider.as_ref().filter(|_| key.is_of_providers());
+            let source = (!noticed.source.is_empty()).then(|| noticed.source.clone());
+            let of_provider =
+                |name: &Box<str>| Scope { provider: Some(name.clone()), source, ..Scope::default() };
+            (Effect::Set(*key, value.clone()), whole.map_or_else(site, of_provider))
+        }
     };
     Some((place(action), effect, scope))
 }
@@ -123,7 +129,8 @@ mod tests {
         Noticed {
             rule: Arc::clone(held.rules[0].1),
             domain: "a.example".into(),
-            site: "mx:10 mx.a.example:25,".into(),
+            site: "ip1 mx:10 mx.a.example:25,".into(),
+            source: "ip1".into(),
             whose: Some(("shop".into(), "sale".into())),
             reply: "421 no".into(),
             fallback: held.rules[0].1.fallback_source.clone(),
@@ -143,7 +150,7 @@ mod tests {
 
     #[test]
     fn each_action_means_its_mail() {
-        let site = "site=mx:10 mx.a.example:25,";
+        let site = "site=ip1 mx:10 mx.a.example:25,";
         for (action, wanted) in [
             ("'Suspend'", format!("Suspend: wait {site}")),
             ("'SuspendTenant'", "SuspendTenant: wait domain=a.example tenant=shop".to_owned()),
@@ -186,6 +193,32 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_a_rule_sets_of_a_provider_is_set_of_all_its_sites() {
+        let rule = |key: &str, value: &str| {
+            let text = format!(
+                "[provider.big]\nmatch = [{{MXSuffix='.a.example'}}]\n[[provider.big.automation]]\nregex = '^4'\nduration = '1h'\n\
+                 action = {{SetConfig={{name='{key}',value='{value}'}}}}\n"
+            );
+            let (file, findings) = File::read(&text, Path::new("a.toml"));
+            assert!(findings.errors.is_empty(), "{findings:?}");
+            file.providers[0].rules[0].clone()
+        };
+        let told = |key: &str, value: &str, source: &str| {
+            let other = noticed("action = 'Suspend'");
+            let noticed = Noticed { rule: rule(key, value), source: source.into(), ..other };
+            let found = wanted(&noticed, &mut Thresholds::default(), Default::default());
+            found.into_iter().map(|(_, _, one)| format!("{} {}", one.effect, one.scope)).collect::<Vec<_>>()
+        };
+        let limit = "provider_connection_limit";
+        assert_eq!(told(limit, "2", "ip1"), [format!("{limit} = 2 provider=big source=ip1")]);
+        assert_eq!(told(limit, "2", ""), [format!("{limit} = 2 provider=big")]);
+        let rate = "provider_max_message_rate";
+        assert_eq!(told(rate, "3/min", "ip1"), [format!("{rate} = 3/min provider=big source=ip1")]);
+        let of_site = told("connection_limit", "2", "ip1");
+        assert_eq!(of_site, ["connection_limit = 2 site=ip1 mx:10 mx.a.example:25,"]);
     }
 
     #[test]

@@ -62,7 +62,7 @@ fn suspension(row: &Row<'_>) -> Result<Option<Suspension>, StoreError> {
         source: name("source")?,
         pool: name("pool")?,
     };
-    if scope.mixes() {
+    if scope.mixes() && !matches!(effect, Some(Effect::Set(..))) {
         return Ok(None);
     }
     let time = |name| row.get::<_, i64>(name).map(|at| UnixMillis(u64::try_from(at).unwrap_or(0)));

@@ -34,6 +34,11 @@ fn some() -> Vec<Suspension> {
             Effect::Set(Key::ConnectionLimit, Value::Limit(Limit { most: 1, local: true })),
             Scope { pool: Some("bulk".into()), provider: Some("big".into()), ..Scope::default() },
         ),
+        suspension(
+            10,
+            Effect::Set(Key::ProviderConnectionLimit, Value::Limit(Limit { most: 2, local: false })),
+            Scope { provider: Some("big".into()), source: Some("ip1".into()), ..Scope::default() },
+        ),
     ]
 }
 
@@ -144,7 +149,7 @@ fn a_row_nobody_understands_is_counted_and_kept() {
          UPDATE suspension SET domain = 'd.example' WHERE id = 4";
     store.connection().unwrap().execute_batch(change).unwrap();
     let (found, senseless) = store.suspensions().unwrap();
-    assert_eq!((found.iter().map(|one| one.id).collect::<Vec<_>>(), senseless), (vec![2, 3], 3));
+    assert_eq!((found.iter().map(|one| one.id).collect::<Vec<_>>(), senseless), (vec![2, 3, 10], 3));
 }
 
 /// A full disk, as SQLite sees it.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::shaping::file::File;
 use crate::shaping::value::Limit;
 
 fn scope(words: &str) -> Scope {
@@ -101,9 +102,39 @@ fn the_last_setting_of_a_key_comes_last() {
     let all = [("site=mx1.example.org", set(5)), ("domain=d.example", set(1)), ("domain=x.example", set(9))];
     let held = held(&all);
     let found = held.settings(Place { domain: "d.example", site: Some("mx:10 mx1.example.org:25,") });
-    let values: Vec<_> = found.iter().map(|(key, value)| (key.name(), value.to_string())).collect();
+    let values: Vec<_> = found.iter().map(|(key, set)| (key.name(), set.value.to_string())).collect();
     assert_eq!(values, [("connection_limit", "5".to_owned()), ("connection_limit", "1".to_owned())]);
     assert!(held.at(Place { domain: "d.example", site: None }, 5).is_none(), "nothing waits for it");
+}
+
+#[test]
+fn what_is_set_of_a_provider_is_set_of_the_sites_of_a_source() {
+    let set = Effect::Set(Key::ProviderConnectionLimit, Value::Limit(Limit { most: 2, local: false }));
+    let all = held(&[("provider=big source=ip1", set), ("source=ip1", Effect::Wait)]);
+    let file = "[provider.big]\nmatch = [{MXSuffix = '.example.org'}]\n";
+    let file = File::read(file, std::path::Path::new("a.toml")).0;
+    let matches = |_: &str| Some(file.providers[0].matches.clone());
+    let held = all.clone().with(Providers::of(&all.all, matches));
+    let of = |site: &str| {
+        let found = held.settings(Place { domain: "d.example", site: Some(site) });
+        found.iter().map(|(key, set)| (key.name(), set.provider.map(str::to_owned))).collect::<Vec<_>>()
+    };
+    let set = [("provider_connection_limit", Some("big".to_owned()))];
+    for site in [
+        "ip1 mx:10 mx.example.org:25",
+        "tls=verify ip1 mx:10 mx.example.org:25",
+        "ip1 tls=require mx:1 a.example.org:25",
+    ] {
+        assert_eq!(of(site), set, "{site}");
+    }
+    for site in [
+        "ip2 mx:10 mx.example.org:25",
+        "mx:10 mx.example.org:25",
+        "ip1 mx:10 mx.example.net:25",
+        "ip11 mx:10 mx.example.org:25",
+    ] {
+        assert_eq!(of(site), [], "{site}");
+    }
 }
 
 #[test]

@@ -176,6 +176,18 @@ fn every_error_of_a_rule_does_too() {
             "connection_limit: \"x\" is no number",
         ),
         (
+            "[[default.automation]]\nregex = 'a'\naction = {SetConfig={name='provider_connection_limit', value=1}}\nduration = '1h'",
+            "set connection_limit here, or move the rule to [[provider.\"name\".automation]]",
+        ),
+        (
+            "[['a.example'.automation]]\nregex = 'a'\naction = {SetDomainConfig={name='provider_max_message_rate', value='1/s'}}\nduration = '1h'",
+            "provider_max_message_rate is a limit of a whole provider, and this rule is of none",
+        ),
+        (
+            "[[provider.a.automation]]\nregex = 'a'\naction = {SetConfig={name='fallback_source', value='ip2'}}\nduration = '1h'",
+            "write fallback_source = \"name\" in the rule",
+        ),
+        (
             "[[default.automation]]\nregex = 'a'\naction = 'Suspend'\nduration = '1h'\ntrigger = {Threshold='2'}",
             "write trigger = {Threshold = \"10/h\"}",
         ),

@@ -86,6 +86,7 @@ fn heard<R: Runtime>(
             rule: rule.clone(),
             domain: domain.into(),
             site: site.hop.borrow().site.as_str().into(),
+            source: site.hop.borrow().source().into(),
             whose: whose.map(|whose| (whose.tenant.into(), whose.campaign.into())),
             reply: reply[..cut].into(),
             fallback: rule.fallback_source.as_ref().or(policy.fallback.as_ref()).cloned(),

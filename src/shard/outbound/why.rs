@@ -215,7 +215,8 @@ pub(in crate::shard) fn site_state<R: Runtime>(shard: &Shard<R>, hop: &Hop) -> S
     let place = Place { domain: &hop.label, site: Some(&hop.site) };
     let by_rules = by_rules(&shard.outbound.destinations.borrow().held().setters(place));
     let said = live.table.shaped(hop, &beside);
-    let line = |key: Key| by_rules.get(&key).cloned().or_else(|| said.settings.get(&key).map(line_of));
+    let by_rule = |key: Key| by_rules.get(&(key, "".into())).cloned();
+    let line = |key: Key| by_rule(key).or_else(|| said.settings.get(&key).map(line_of));
     let usual = || format!("delivery.connections_per_destination = {}", policy.connections).into();
     let limit = line(Key::ConnectionLimit).unwrap_or_else(usual);
     let limit = of_nodes(&count, policy.connections, limit);
@@ -264,7 +265,8 @@ fn providers<R: Runtime>(
     let one = |of: &ProviderPolicy| {
         let lines = said.providers.iter().find(|other| other.block.name == of.name);
         let in_file = |key: Key| lines.and_then(|lines| lines.limits.get(&key)).map(line_of);
-        let line = |key: Key| by_rules.get(&key).cloned().or_else(|| in_file(key));
+        let by_rule = |key: Key| by_rules.get(&(key, of.name.clone())).cloned();
+        let line = |key: Key| by_rule(key).or_else(|| in_file(key));
         let count = shard.mesh.provider_count((hop.source(), &of.name), shard.runtime.now());
         let words = line(Key::ProviderConnectionLimit).unwrap_or_default();
         ProviderState {
@@ -283,14 +285,18 @@ fn line_of(held: &EffectiveSetting<'_>) -> Box<str> {
     format!("{} {} = {}", setting.place, setting.key.name(), setting.value).into()
 }
 
-/// By key the words for what a rule sets now, over what files say.
-type RuleLines = BTreeMap<Key, Box<str>>;
+/// By key, and by provider where the key is of one, the words for what a rule sets now, over what files say.
+type RuleLines = BTreeMap<(Key, Box<str>), Box<str>>;
 
 /// Of several rules that set a key the last holds: `shaping.toml:20 max_message_rate = 1/s, by a rule …`
 fn by_rules(set: &[(Key, &Value, &Suspension)]) -> RuleLines {
     let words = |(key, value, one): &(Key, &Value, &Suspension)| {
         let by = &one.by;
-        (*key, format!("{by} {} = {value}, by a rule: `relevo suspend --list`", key.name()).into())
+        let provider = one.scope.provider.clone().filter(|_| key.is_of_providers()).unwrap_or_default();
+        (
+            (*key, provider),
+            format!("{by} {} = {value}, by a rule: `relevo suspend --list`", key.name()).into(),
+        )
     };
     set.iter().map(words).collect()
 }
