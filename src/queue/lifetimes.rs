@@ -70,9 +70,14 @@ impl Times<'_> {
     /// When a group is so old, if it is given up then: not if it is tried for the last time, nor if it was so old before `begun`, when this
     /// process had its queues, and was not put off since. It is to be tried once more then.
     pub fn too_old_at(&self, group: &Group, most: u32, begun: u32) -> Option<u32> {
-        let lives = self.lifetimes.seconds(group.life).filter(|_| !group.is_last_try())?;
-        let at = group.expiry.saturating_sub(lives).saturating_add(most);
+        let at = self.end_at(group, most)?;
         (at > begun || group.not_before > begun).then_some(at)
+    }
+
+    /// When a group is so old. It was tried now: that was the attempt that it was to have, if it was so old before.
+    pub fn end_at(&self, group: &Group, most: u32) -> Option<u32> {
+        let lives = self.lifetimes.seconds(group.life).filter(|_| !group.is_last_try())?;
+        Some(group.expiry.saturating_sub(lives).saturating_add(most))
     }
 
     /// The same where the record of the message says how long it lives, for groups whose lifetime found no room.
@@ -125,6 +130,8 @@ mod tests {
         assert_eq!(at(&Group { not_before: 1_300, ..group }, 1_200), Some(1_100), "it was put off since");
         assert_eq!(at(&Group { standing: GroupPhase::LastTry, ..group }, 900), None);
         assert_eq!(at(&Group { life: ANY_LIFETIME, ..group }, 900), None, "nobody knows");
+        let times = Times { now: 0, lifetimes: &lifetimes };
+        assert_eq!(times.end_at(&group, 100), Some(1_100), "however long it was down");
     }
 
     #[test]

@@ -109,26 +109,9 @@ pub struct Effective<'a> {
 impl Shaping {
     /// The longest wait before a retry that any of them asks for, or a rule may.
     pub fn longest_wait(&self) -> Duration {
-        let waits = self.times(|key| matches!(key, Key::RetryInterval | Key::MaxRetryInterval));
-        waits.max().unwrap_or_default()
-    }
-
-    /// What sections set these keys to, and rules may.
-    fn times(&self, wanted: impl Fn(Key) -> bool) -> impl Iterator<Item = Duration> {
         let blocks = self.default.iter().chain(&self.providers).chain(&self.domains);
-        let all = blocks.flat_map(|block| {
-            let of_sources = block.sources.iter().flat_map(|(_, settings)| settings);
-            let said = block.settings.iter().chain(of_sources).map(|set| (set.key, &set.value));
-            let actions = block.rules.iter().flat_map(|rule| &rule.actions);
-            said.chain(actions.filter_map(|action| match action {
-                Action::Set { key, value, .. } => Some((*key, value)),
-                _ => None,
-            }))
-        });
-        all.filter_map(move |(key, value)| match value {
-            Value::Time(time) if wanted(key) => Some(*time),
-            _ => None,
-        })
+        let waits = times(blocks, |key| matches!(key, Key::RetryInterval | Key::MaxRetryInterval));
+        waits.max().unwrap_or_default()
     }
 
     /// The first line, if any, by which the certificate of some host must be valid.
@@ -241,6 +224,26 @@ impl Shaping {
         }
         held
     }
+}
+
+/// What sections set such keys to, and their rules may.
+pub(super) fn times<'a>(
+    blocks: impl Iterator<Item = &'a Block>,
+    wanted: impl Fn(Key) -> bool,
+) -> impl Iterator<Item = Duration> {
+    let all = blocks.flat_map(|block| {
+        let of_sources = block.sources.iter().flat_map(|(_, settings)| settings);
+        let said = block.settings.iter().chain(of_sources).map(|set| (set.key, &set.value));
+        let actions = block.rules.iter().flat_map(|rule| &rule.actions);
+        said.chain(actions.filter_map(|action| match action {
+            Action::Set { key, value, .. } => Some((*key, value)),
+            _ => None,
+        }))
+    });
+    all.filter_map(move |(key, value)| match value {
+        Value::Time(time) if wanted(key) => Some(*time),
+        _ => None,
+    })
 }
 
 /// How much all files have so far.

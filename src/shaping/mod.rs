@@ -14,6 +14,7 @@ pub mod provider;
 pub mod rule;
 pub mod file;
 pub mod layers;
+pub mod ages;
 pub mod answers;
 pub mod automation;
 pub mod warmup;

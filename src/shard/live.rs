@@ -26,6 +26,7 @@ use crate::policy::tokens::Tokens;
 use crate::route::egress::Egresses;
 use crate::route::gate::Gate;
 use crate::route::{Route, Table};
+use crate::shaping::ages::Ages;
 use crate::shaping::layers::Shaping;
 use crate::shard::inbound::logins::Logins;
 use crate::shard::inbound::signers::Signers;
@@ -46,6 +47,8 @@ pub struct LiveConfig {
     pub config: Arc<Config>,
     /// The longest wait before a retry that anything asks for.
     pub longest_wait: Duration,
+    /// When mail may be given up for its age, by its domain.
+    pub ages: Ages,
     /// `[[tenant]]`
     pub tenants: Tenants,
     /// How fast their mail may go.
@@ -145,6 +148,7 @@ impl LiveConfig {
             by: String::new(),
             changed: Vec::new(),
             longest_wait: config.longest_wait().max(shaping.longest_wait()),
+            ages: Ages::of(&shaping),
             tenants: Tenants::new(&config.tenants),
             tenant_rates: TenantRates::new(&config.tenants),
             quotas: Arc::new(QuotaTable::new(
@@ -211,6 +215,7 @@ impl LiveConfig {
             changed: Vec::new(),
             config: config.clone(),
             longest_wait: self.longest_wait,
+            ages: self.ages.clone(),
             tenants: self.tenants.clone(),
             tenant_rates: TenantRates::new(&config.tenants),
             quotas: Arc::new(QuotaTable::new(&config.tenants, Some(accounts.accounts()))),

@@ -15,7 +15,7 @@ use relevo::time::Instant;
 
 use super::day::talk::Talk;
 use super::floods::{launch, names};
-use super::peers::hand_in_some;
+use super::peers::{hand_in_some, hand_in_text};
 use super::relay::{run_until_true, suspension};
 use super::story;
 
@@ -354,6 +354,47 @@ fn steps_and_mail_last_as_long_as_a_file_says() {
         assert!(end.is_some_and(|end| (89..=98).contains(&end)), "{end:?}");
         let (apart, end) = unanswered(seed, Some(Defect::ShapingIgnored));
         assert!(apart.iter().all(|apart| *apart > 200) && end.is_none(), "{apart:?} {end:?}");
+    });
+}
+
+/// Who is tried in the first seconds of a start, of mail that a hop put off for four hours two hours before, and how many are given up then.
+fn tried_at_a_start(seed: u64) -> (Vec<String>, u64) {
+    let world = World::new(seed);
+    names(&world, &Rc::default(), |_| Some([10, 0, 0, 2]));
+    let hop = Hop::start(&world, "10.0.0.2:25", "");
+    hop.busy.set(true);
+    let more = "[retry]\nfirst = \"4h\"\nmax = \"4h\"\n\
+         [[rule]]\nmatch = { sender = \"<>\" }\nset = { expire = \"1h\" }\n";
+    let relay = launch(&world, 2, more);
+    for (number, domain) in ["old.test", "young.test"].into_iter().enumerate() {
+        hand_in_some(&world, 100 + number as u16, 0..1, vec![format!("u@{domain}")]);
+    }
+    hand_in_text(&world, 102, "u@ended.test", "Subject: x\r\n\r\nx\r\n".to_owned());
+    world.run_for(Duration::from_secs(10));
+    assert_eq!(hop.heard.take().len(), 3);
+    world.kill(1);
+    drop(relay);
+    world.move_wall(2 * 3_600_000);
+    // It was put off when nobody gave it up for its age.
+    let ages = "#: ['old.test']\n#: max_age = '1h'\n#: ['young.test']\n#: max_age = '3h'\n";
+    let relay = launch(&world, 2, &format!("{more}{ages}"));
+    world.run_for(Duration::from_secs(10));
+    let expired = relay.sum(|of| &of.recipients_expired);
+    drop(relay);
+    let mut heard: Vec<String> = hop.heard.take().into_iter().map(|(line, _)| line).collect();
+    heard.sort_unstable();
+    (heard, expired)
+}
+
+#[test]
+fn mail_that_is_too_old_at_a_start_is_tried_once_more_at_once() {
+    story(2, |seed| {
+        let (heard, expired) = tried_at_a_start(seed);
+        assert!(
+            heard.len() == 2 && heard[0].contains("u@ended.test") && heard[1].contains("u@old.test"),
+            "{heard:?}"
+        );
+        assert_eq!(expired, 2);
     });
 }
 

@@ -115,6 +115,7 @@ pub(in crate::shard) fn recovered<R: Runtime>(
                 let times = (view.arrival, view.expiry);
                 let (not_before, expiry) =
                     Clock::found(now, range.next, times, shard.live.get().longest_wait, random);
+                let not_before = if is_old(shard, domain, view.arrival) { 0 } else { not_before };
                 let held = release.filter(|at| range.attempts == 0 && *at > now.max(not_before));
                 let kept = range.held && range.next > now && !shard.runtime.planted(Defect::HoldForgotten);
                 let overdue = expiry <= now && !shard.runtime.planted(Defect::ExpiredUntried);
@@ -142,6 +143,19 @@ pub(in crate::shard) fn recovered<R: Runtime>(
             }
         }
     }
+}
+
+/// Whether the site of a domain may be one that gives this mail up for its age, and did before this process began: it is tried once more, at once
+/// and not when it was to be tried next, which may be hours from now.
+fn is_old<R: Runtime>(shard: &Shard<R>, domain: &[u8], arrival: UnixMillis) -> bool {
+    let live = shard.live.get();
+    if live.ages.is_empty() {
+        return false;
+    }
+    let mut room = [0; limits::DOMAIN_MAX + 1];
+    let domain = std::str::from_utf8(lower(shard, domain, &mut room)).unwrap_or_default();
+    let age = shard.clock.begun().saturating_sub(arrival.seconds_up());
+    live.ages.least(domain).is_some_and(|most| age >= most)
 }
 
 /// A group left its queue, as its record says something else by now: it goes home again, as it waited there.

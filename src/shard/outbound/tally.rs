@@ -115,14 +115,15 @@ pub(super) fn ended<R: Runtime>(
     })
 }
 
-/// When a group is given up that is deferred now: at its end or as its site wants it, and at the next whole second where that was before.
+/// When a group is given up that was tried and is deferred now: at its end or as its site wants it, and at the next whole second where that was before.
 pub(super) fn given_up_at<R: Runtime>(
     shard: &Shard<R>,
     max_age: Option<u32>,
     group: &Group,
     now: u32,
 ) -> u32 {
-    end_of(too_old_at(shard, max_age, group), group.expiry, now)
+    let times = Times { now: shard.seconds(), lifetimes: shard.mesh.lifetimes() };
+    end_of(max_age.and_then(|most| times.end_at(group, most)), group.expiry, now)
 }
 
 /// The same: `now` is rounded up, so that an end in the second that runs is not put off to the one behind the next.
