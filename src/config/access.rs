@@ -10,7 +10,7 @@ use crate::config::nearest::nearest;
 use crate::config::section::Section;
 use crate::config::value::BadValue;
 use crate::limits;
-use crate::mail::address;
+use crate::mail::address::international;
 
 /// `tokens`, `names` and `redact` of `[control]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,8 +53,8 @@ pub(super) fn read(section: &Section<'_>) -> Access {
 }
 
 fn name(text: &str) -> Result<Box<str>, BadValue> {
-    let is_host = address::is_domain(text.as_bytes()) && text.is_ascii();
-    if is_host { Ok(text.to_ascii_lowercase().into()) } else { Err(BadValue::Syntax("the name of a host")) }
+    let name = international::domain_of(text).map(String::into_boxed_str);
+    name.ok_or(BadValue::Syntax("the name of a host"))
 }
 
 fn redact(value: &DeValue<'_>) -> Result<Redact, Wrong> {

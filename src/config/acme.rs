@@ -10,7 +10,7 @@ use crate::config::section::Section;
 use crate::config::value::BadValue;
 use crate::config::{TlsFiles, guess, value};
 use crate::limits;
-use crate::mail::address;
+use crate::mail::address::international;
 use crate::spool::layout;
 
 /// Let's Encrypt.
@@ -107,10 +107,9 @@ fn contact(text: &str) -> Result<String, BadValue> {
 }
 
 fn name(text: &str) -> Result<String, BadValue> {
-    let name = text.to_ascii_lowercase();
-    let is_name = address::is_domain(name.as_bytes()) && name.is_ascii() && name.contains('.');
+    let name = international::domain_of(text).filter(|name| name.contains('.'));
     // A wildcard has no challenge by HTTP (RFC 8555 section 7.1.3).
-    if is_name { Ok(name) } else { Err(BadValue::Syntax("the name of a host, without a wildcard")) }
+    name.ok_or(BadValue::Syntax("the name of a host, without a wildcard"))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::config::literal::{boolean, list, span};
 use crate::config::section::Section;
 use crate::config::value::BadValue;
 use crate::limits;
-use crate::mail::address;
+use crate::mail::address::international;
 
 /// `[blocklists]`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,9 +22,9 @@ pub struct Blocklists {
 pub(super) fn read(section: &Section<'_>) -> Blocklists {
     let usual = limits::BLOCKLIST_ASKED;
     let zone = |text: &str| {
-        let zone = text.trim_end_matches('.').to_ascii_lowercase();
-        let is_zone = address::is_domain(zone.as_bytes()) && zone.len() <= limits::BLOCKLIST_ZONE_MAX;
-        is_zone.then(|| zone.into()).ok_or(BadValue::Syntax("the domain of a list in the DNS"))
+        let zone = international::domain_of(text.trim_end_matches('.'));
+        let zone = zone.filter(|zone| zone.len() <= limits::BLOCKLIST_ZONE_MAX);
+        zone.map(String::into_boxed_str).ok_or(BadValue::Syntax("the domain of a list in the DNS"))
     };
     let mut zones: Vec<Box<str>> =
         section.read("zones", Vec::new(), |value| list(value, zone, |_| None, "zen.spamhaus.org"));

@@ -6,7 +6,7 @@ use crate::config::literal::{Wrong, list, quoted, text};
 use crate::config::section::Section;
 use crate::config::value::BadValue;
 use crate::limits;
-use crate::mail::address;
+use crate::mail::address::international;
 
 /// Where bounces and complaints come back to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,25 +74,14 @@ fn some(
 
 /// In lower case.
 fn domain_of(name: &str) -> Result<Box<str>, BadValue> {
-    let path = format!("<a@{name}>");
-    match address::parse_path(path.as_bytes(), false) {
-        Ok(parsed)
-            if parsed.address.len() == name.len() + 2 && !name.starts_with('[') && name.contains('.') =>
-        {
-            Ok(name.to_ascii_lowercase().into())
-        }
-        _ => Err(BadValue::Syntax("a domain, as fbl.example.net")),
-    }
+    let domain = international::domain_of(name).filter(|domain| domain.contains('.'));
+    domain.map(String::into_boxed_str).ok_or(BadValue::Syntax("a domain, as fbl.example.net"))
 }
 
 fn address_of(name: &str) -> Result<Box<str>, BadValue> {
-    let path = format!("<{name}>");
-    match address::parse_path(path.as_bytes(), false) {
-        Ok(parsed) if parsed.address.len() == name.len() && !parsed.domain().is_empty() => {
-            Ok(name.to_ascii_lowercase().into())
-        }
-        _ => Err(BadValue::Syntax("an address, as fbl@example.net")),
-    }
+    let address = international::of_address(name).filter(|address| address.contains('@'));
+    let address = address.map(|address| address.to_ascii_lowercase().into());
+    address.ok_or(BadValue::Syntax("an address, as fbl@example.net"))
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ pub mod hook;
 pub mod judge;
 mod listener;
 pub(crate) mod literal;
+#[cfg(test)]
+mod labels;
 mod log;
 mod manner;
 pub mod mechanisms;

@@ -1,5 +1,6 @@
 //! `[tls]`: what domains say of TLS to their hosts, and whether that is obeyed.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use crate::config::section::Section;
 use crate::config::value::BadValue;
 use crate::config::{guess, value};
 use crate::limits;
-use crate::mail::address;
+use crate::mail::address::{self, international};
 
 /// `[tls]`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,13 +83,12 @@ fn reports(section: &Section<'_>) -> Option<ReportsConfig> {
 }
 
 fn address_of(name: &str) -> Result<String, BadValue> {
-    let path = format!("<{name}>");
-    match address::parse_path(path.as_bytes(), false) {
-        Ok(parsed) if parsed.address.len() == name.len() && address::is_domain(parsed.domain()) => {
-            Ok(name.to_owned())
-        }
-        _ => Err(BadValue::Syntax("an address, as tlsrpt@relay.example")),
-    }
+    let address = international::of_address(name).filter(|address| {
+        let domain = address.rsplit_once('@').map_or("", |(_, domain)| domain);
+        // Reports go out in ASCII.
+        address.is_ascii() && address::is_domain(domain.as_bytes())
+    });
+    address.map(Cow::into_owned).ok_or(BadValue::Syntax("an address, as tlsrpt@relay.example"))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::config::listener::tls_files;
 use crate::config::literal::{Fix, Wrong, parsed, quoted, text};
 use crate::config::section::Section;
 use crate::config::{acme, guess, value};
-use crate::mail::address;
+use crate::mail::address::international;
 
 /// `[public]`
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,8 +50,8 @@ pub(super) fn read(section: &Section<'_>, hostname: &str, data_dir: &Path) -> Pu
         http: address("http", "127.0.0.1:8081"),
         host: section.read("host", None, |value| {
             let name = text(value, hostname)?;
-            if is_host(name) {
-                return Ok(Some(name.to_ascii_lowercase().into()));
+            if let Some(host) = host(name) {
+                return Ok(Some(host.into()));
             }
             let problem = format!("{} is no name of a host", quoted(name));
             Err(Wrong::write(problem, quoted(hostname), ", with :port behind it where that is not 443"))
@@ -71,9 +71,13 @@ pub(super) fn read(section: &Section<'_>, hostname: &str, data_dir: &Path) -> Pu
 }
 
 /// A name, perhaps with a port.
-fn is_host(text: &str) -> bool {
-    let (name, port) = text.split_once(':').unwrap_or((text, "443"));
-    address::is_domain(name.as_bytes()) && name.is_ascii() && port.parse::<u16>().is_ok_and(|port| port > 0)
+fn host(text: &str) -> Option<String> {
+    let (name, port) = text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port)));
+    let name = international::domain_of(name)?;
+    match port {
+        Some(port) => port.parse::<u16>().ok().filter(|port| *port > 0).map(|port| format!("{name}:{port}")),
+        None => Some(name),
+    }
 }
 
 #[cfg(test)]

@@ -19,14 +19,14 @@ use crate::config::{
     RouteTarget, Scheme, SourceConfig, SpoolConfig, TlsLevel, guess, sources, value,
 };
 use crate::limits;
-use crate::mail::address;
+use crate::mail::address::{self, international};
 
 pub(super) fn node(section: &Section<'_>) -> Node {
     const USUAL: &str = "relay.example.net";
     let hostname = section.read("hostname", host_name(), |value| {
         let name = text(value, USUAL)?;
-        if address::is_domain(name.as_bytes()) {
-            Ok(name.to_owned())
+        if let Some(name) = international::host_of(name) {
+            Ok(name.into_owned())
         } else {
             let meant = guess::hostname(name).unwrap_or_else(|| USUAL.to_owned());
             let problem = format!("{} is no host name", quoted(name));

@@ -13,7 +13,7 @@ use crate::config::retry::Schedule;
 use crate::config::section::Section;
 use crate::config::value::{self, BadValue, Network};
 use crate::limits;
-use crate::mail::address;
+use crate::mail::address::{self, international};
 use crate::mail::duties::Duty;
 use crate::mail::parameters::{self, Key};
 use crate::names::ends::End;
@@ -342,8 +342,14 @@ fn sender(value: &DeValue<'_>) -> Result<Option<Template>, Wrong> {
     }
     // The null sender.
     let words = if words == "<>" { "" } else { words };
-    let template = Template::parse(words);
-    match template.text().map(address::is_path) {
+    let labels = words.rsplit_once('@').and_then(|(local, domain)| {
+        let domain = international::domain_of(domain).filter(|_| !domain.is_ascii())?;
+        Some(format!("{local}@{domain}"))
+    });
+    let template = Template::parse(labels.as_deref().unwrap_or(words));
+    // What an address has beyond ASCII is in its domain, or a hop must take SMTPUTF8.
+    let is_ascii = labels.as_deref().unwrap_or(words).is_ascii();
+    match template.text().map_or((!is_ascii).then_some(false), |text| Some(address::is_path(text))) {
         Some(false) => {
             let more = ", or \"<>\" for none";
             Err(Wrong::write(format!("{} is no address", quoted(words)), quoted(USUAL), more))

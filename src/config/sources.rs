@@ -10,7 +10,7 @@ use crate::config::nearest::nearest;
 use crate::config::section::Section;
 use crate::config::value::{self, MAPPED, NOBODYS, is_mapped, is_nobodys};
 use crate::limits;
-use crate::mail::address;
+use crate::mail::address::international;
 
 /// `[[source]]`: one identity that mail leaves by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -242,8 +242,11 @@ fn own_address<Of: std::str::FromStr + Into<IpAddr> + Copy>(
 fn ehlo(value: &DeValue<'_>) -> Result<Option<Box<str>>, Wrong> {
     const USUAL: &str = "mta1.example.net";
     let name = text(value, USUAL)?;
-    if name.is_empty() || address::is_domain(name.as_bytes()) {
-        return Ok(Some(name).filter(|name| !name.is_empty()).map(Into::into));
+    if name.is_empty() {
+        return Ok(None);
+    }
+    if let Some(name) = international::host_of(name) {
+        return Ok(Some(name.into()));
     }
     let problem = format!("{} is no host name", quoted(name));
     Err(Wrong::write(problem, quoted(USUAL), ", the name that the address has"))

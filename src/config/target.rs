@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use crate::config::value::{BadValue, MAPPED, NOBODYS, is_mapped, is_nobodys};
 use crate::limits;
-use crate::mail::address;
+use crate::mail::address::{self, international};
 use crate::names::ends::End;
 
 /// What is spoken with a host of a route.
@@ -165,22 +165,21 @@ pub fn target(text: &str) -> Result<RouteTarget, BadValue> {
     if host.parse().is_ok_and(is_nobodys) {
         return Err(NOBODYS);
     }
-    if host.parse::<IpAddr>().is_err() {
-        if address::is_numeric(host) {
-            return Err(BadValue::Unusable(
-                "this is no address and no name; write an IPv4 address as four numbers from 0 to 255",
-            ));
-        }
-        if !address::is_domain(host.as_bytes()) {
-            return Err(syntax());
-        }
+    let host = match host.parse::<IpAddr>() {
+        Ok(_) => host.to_ascii_lowercase(),
+        Err(_) => international::domain_of(host).ok_or_else(syntax)?,
+    };
+    if host.parse::<IpAddr>().is_err() && address::is_numeric(&host) {
+        return Err(BadValue::Unusable(
+            "this is no address and no name; write an IPv4 address as four numbers from 0 to 255",
+        ));
     }
     if scheme == Scheme::Lmtp && port == Scheme::Smtp.port() {
         return Err(BadValue::Unusable(
             "LMTP is never spoken at port 25 (RFC 2033 section 5); name the port of the mail store",
         ));
     }
-    Ok(RouteTarget::Host { scheme, host: host.to_ascii_lowercase(), port })
+    Ok(RouteTarget::Host { scheme, host, port })
 }
 
 /// The path of a Unix socket.

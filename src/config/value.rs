@@ -227,15 +227,14 @@ pub fn network(text: &str) -> Result<Network, BadValue> {
 /// `exact`, `*.suffix`, `*`.
 pub fn pattern(text: &str) -> Result<DomainPattern, BadValue> {
     const FIX: BadValue = BadValue::Syntax("a domain, \"*.domain\" for all below it, or \"*\" for all");
-    let valid =
-        |domain: &str| address::is_domain(domain.as_bytes()) || address::is_literal(domain.as_bytes());
-    let named = |domain| international::of_name(domain).filter(|name| valid(name)).ok_or(FIX);
+    let literal = |text: &str| address::is_literal(text.as_bytes()).then(|| text.to_ascii_lowercase());
+    let named = |domain| international::domain_of(domain).or_else(|| literal(domain)).ok_or(FIX);
     if text == "*" {
         Ok(DomainPattern::Any)
     } else if let Some(suffix) = text.strip_prefix("*.") {
-        Ok(DomainPattern::Suffix(named(suffix)?.to_ascii_lowercase()))
+        Ok(DomainPattern::Suffix(named(suffix)?))
     } else {
-        Ok(DomainPattern::Exact(named(text)?.to_ascii_lowercase()))
+        Ok(DomainPattern::Exact(named(text)?))
     }
 }
 

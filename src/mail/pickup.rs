@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::limits;
-use crate::mail::address::{self, AddressError};
+use crate::mail::address::{self, AddressError, international};
 use crate::mail::envelope::Recipient;
 use crate::mail::header;
 
@@ -202,7 +202,10 @@ fn path(field: &'static str, line: usize, value: &[u8], null: bool) -> Result<(V
         let shown = shown.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect();
         Flaw::Address(field, line, shown, error)
     };
-    let bracketed = [b"<", bare, b">"].concat();
+    let bracketed = match in_a_labels(bare) {
+        Some(address) => [b"<", address.as_bytes(), b">"].concat(),
+        None => [b"<", bare, b">"].concat(),
+    };
     let parsed = address::parse_path(&bracketed, null).map_err(flaw)?;
     if parsed.length != bracketed.len() || parsed.routed {
         return Err(flaw(AddressError::Syntax));
@@ -212,6 +215,13 @@ fn path(field: &'static str, line: usize, value: &[u8], null: bool) -> Result<(V
     }
     let domain_at = u16::try_from(parsed.domain_at).map_err(|_| flaw(AddressError::TooLong))?;
     Ok((parsed.address.to_vec(), domain_at))
+}
+
+/// An address whose domain alone is beyond ASCII, as it is kept.
+fn in_a_labels(address: &[u8]) -> Option<String> {
+    let (local, domain) = std::str::from_utf8(address).ok()?.rsplit_once('@')?;
+    let domain = international::domain_of(domain).filter(|_| local.is_ascii() && !domain.is_ascii())?;
+    Some(format!("{local}@{domain}"))
 }
 
 #[cfg(test)]
@@ -247,6 +257,7 @@ mod tests {
         assert_eq!(sender("X-SENDER: <>\r\n"), "");
         assert_eq!(sender("\u{feff}x-sender: a@b.example\n"), "a@b.example");
         assert_eq!(sender("x-sender:\n \"a b\"@b.example\n"), "\"a b\"@b.example");
+        assert_eq!(sender("x-sender: a@B\u{fc}cher.example\n"), "a@xn--bcher-kva.example");
         let file =
             "x-sender: a@b.example\nx-receiver: c@d.example\nTo: x\nX-Sender-Override: e@f.example\n\n";
         assert_eq!(picked(file).unwrap().0, "e@f.example");

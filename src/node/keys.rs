@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::config::DkimConfig;
 use crate::config::dkim::NamedKey;
 use crate::limits;
-use crate::mail::address;
+use crate::mail::address::{self, international};
 use crate::mail::dkim::key::Algorithm;
 use crate::node::error::{BadFile, BadKey, FileFlaw, KeyTrouble};
 use crate::node::secret;
@@ -161,8 +161,9 @@ impl BadName {
 fn doubt_of_name(name: &str, what: &str) -> Option<BadName> {
     let small = name.to_ascii_lowercase();
     if !address::is_domain(name.as_bytes()) || (what == "domain" && address::is_numeric(name)) {
-        let more = if name.is_ascii() { "" } else { " (write it in A-labels, as xn--...)" };
-        return Some(BadName { problem: format!("its name is no {what}{more}"), instead: None });
+        let labels = international::domain_of(name).filter(|_| !name.is_ascii());
+        let more = if labels.is_some() { " (files have it in A-labels)" } else { "" };
+        return Some(BadName { problem: format!("its name is no {what}{more}"), instead: labels });
     }
     let problem = || format!("its name, a {what}, is to be in small letters");
     (small != name).then(|| BadName { problem: problem(), instead: Some(small) })

@@ -421,6 +421,7 @@ mod tests {
         assert!(wants("192.0.2.7", "[192.0.2.7]:25") && wants("2001:db8::1", "[2001:db8::1]:25"));
         const TWO: &str = "mx:10 mx1.example.org,20 mx2.example.org:25";
         assert!(wants(TWO, TWO) && wants("mx1.example.org", TWO) && wants("mx2.example.org", TWO));
+        assert!(wants("b\u{fc}cher.example", "mx:10 xn--bcher-kva.example:25"));
         assert!(wants("*.example.org", TWO) && !wants("mx3.example.org", TWO) && !wants("org", TWO));
         const LIST: &str = "0*1 smtp://a.example:25,0*2 smtps://c.example:465,";
         assert!(wants("a.example", LIST) && wants("c.example", LIST) && !wants("b.example", LIST));

@@ -3,6 +3,7 @@
 //! Nobody asks most of the time: then a session looks at one flag. While somebody does, what sessions say is kept on their shard, a little of
 //! each, until it is known whether it is meant. Who asks says again and again that he is there: when he is silent the shard forgets him.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -14,6 +15,7 @@ use crossbeam::queue::ArrayQueue;
 use crate::config::AddressPattern;
 use crate::config::value::Network;
 use crate::limits;
+use crate::mail::address::international;
 use crate::queue::select::Pattern;
 use crate::time::UnixMillis;
 
@@ -411,7 +413,9 @@ fn path_behind(line: &[u8], command: &[u8]) -> Option<String> {
     let path = &rest[from..to];
     // Parameters may have brackets of their own.
     let end = memchr::memchr(b'>', path).unwrap_or(path.len());
-    Some(String::from_utf8_lossy(&path[..end]).into_owned())
+    let path = String::from_utf8_lossy(&path[..end]);
+    // As patterns have it: hops may be told a domain in letters, and clients may tell one so.
+    Some(international::of_address(&path).unwrap_or(Cow::Borrowed(&path)).into_owned())
 }
 
 /// Commands that have no secrets, as far as they begin so.

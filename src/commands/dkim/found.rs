@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use relevo::check::DEFAULT_PATH;
 use relevo::config::{Config, DkimConfig, DnsConfig};
-use relevo::mail::address;
+use relevo::mail::address::{self, international};
 use relevo::mail::dkim::key::Failed;
 use relevo::mail::dkim::record;
 use relevo::node::keys::{self, Keys};
@@ -49,14 +49,11 @@ impl Place {
     }
 }
 
-/// A domain as it was given, in lower case.
+/// A domain as it was given, in A-labels and lower case.
 pub fn domain(written: &str) -> Result<String, Failure> {
-    let domain = written.trim().trim_end_matches('.').to_ascii_lowercase();
-    if address::is_domain(domain.as_bytes()) && !address::is_numeric(&domain) {
-        return Ok(domain);
-    }
-    let hint = if domain.is_ascii() { "as example.com" } else { "in A-labels, as xn--..." };
-    Err(Failure(WRONG_USE, format!("{written:?} is no domain; write it {hint}")))
+    let domain = international::domain_of(written.trim().trim_end_matches('.'));
+    let domain = domain.filter(|domain| !address::is_numeric(domain));
+    domain.ok_or_else(|| Failure(WRONG_USE, format!("{written:?} is no domain; write it as example.com")))
 }
 
 /// All keys of a directory, with what is wrong there told on standard error.

@@ -1,7 +1,5 @@
 //! `match.sender` and `match.recipient`: patterns of addresses.
 
-use std::borrow::Cow;
-
 use toml::de::DeValue;
 
 use crate::config::literal::Wrong;
@@ -30,11 +28,9 @@ impl AddressPattern {
             "\"@example.org\", \"*.example.org\" for all below it, \"ada@example.org\", \"*\", or \"<>\" for the null sender",
         );
         let lower = text.to_ascii_lowercase();
-        let domain = |domain| {
-            let valid = |name: &Cow<'_, str>| {
-                address::is_domain(name.as_bytes()) || address::is_literal(name.as_bytes())
-            };
-            international::of_name(domain).filter(valid).map(Cow::into_owned).ok_or(FIX)
+        let domain = |domain: &str| {
+            let literal = || address::is_literal(domain.as_bytes()).then(|| domain.to_owned());
+            international::domain_of(domain).or_else(literal).ok_or(FIX)
         };
         match lower.as_str() {
             "*" => Ok(AddressPattern::Any),

@@ -3,6 +3,7 @@
 use crate::config::value;
 use crate::control::outlet::line::Line;
 use crate::limits;
+use crate::mail::address::international;
 use crate::names::events::Kind;
 use crate::queue::select::Pattern;
 use crate::runtime::process;
@@ -78,7 +79,11 @@ impl Mailbox {
         }
         match text.split_once('@') {
             Some(("", domain)) => Pattern::of_domain(domain).map(Mailbox::Domain),
-            Some(_) => Some(Mailbox::Whole(text.to_ascii_lowercase())),
+            // What is no address may stand in a log all the same.
+            Some(_) => {
+                let whole = international::of_address(text).unwrap_or(text.into());
+                Some(Mailbox::Whole(whole.to_ascii_lowercase()))
+            }
             None => Pattern::of_domain(text).map(Mailbox::Domain),
         }
     }

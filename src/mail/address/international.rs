@@ -118,6 +118,17 @@ pub fn of_name(name: &str) -> Option<Cow<'_, str>> {
     if name.is_ascii() { Some(Cow::Borrowed(name)) } else { to_a_labels(name).map(Cow::Owned) }
 }
 
+/// A domain that somebody names in a configuration, a file or a command, as mail has it: in A-labels and lower case. None: it is none.
+pub fn domain_of(name: &str) -> Option<String> {
+    let labels = of_name(name)?.to_ascii_lowercase();
+    is_domain(labels.as_bytes()).then_some(labels)
+}
+
+/// The name of a host, likewise: one of ASCII stays as it is written.
+pub fn host_of(name: &str) -> Option<Cow<'_, str>> {
+    of_name(name).filter(|name| is_domain(name.as_bytes()))
+}
+
 /// An address without angle brackets that somebody names, as it is kept. None: it is none.
 pub fn of_address(text: &str) -> Option<Cow<'_, str>> {
     if text.is_ascii() {

@@ -36,9 +36,12 @@ pub enum Pattern {
 }
 
 impl Pattern {
-    /// `None`: it is no such text.
+    /// `None`: it is no such text. A name in letters means its A-labels.
     pub fn parse(text: &str) -> Option<Pattern> {
-        let text = text.trim().to_ascii_lowercase();
+        let text = text.trim();
+        let (mark, name) = text.strip_prefix("*.").map_or(("", text), |name| ("*.", name));
+        let text =
+            format!("{mark}{}", international::of_name(name).unwrap_or(name.into())).to_ascii_lowercase();
         let plain =
             |name: &str| !name.is_empty() && name.len() <= limits::FILTER_TEXT_MAX && !name.contains('*');
         match text.strip_prefix('*') {
