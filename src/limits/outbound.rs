@@ -66,6 +66,10 @@ pub const DESTINATION_CONNECTIONS_DEFAULT: usize = 20;
 /// Messages a connection carries before its place goes to another site that waits for the same address.
 pub const ADDRESS_TURN: usize = 20;
 
+/// New sessions in a row that end before anything comes of them, by the hop's doing: then its site rests. One message that a hop chokes on is none, and
+/// what else waits goes by the sessions between.
+pub const SITE_IN_VAIN: u32 = 5;
+
 /// First pause of a site that takes no connection: long enough not to hammer, short enough for a restart over there.
 pub const SITE_PAUSE_MIN: Duration = Duration::from_secs(5);
 /// Longest such pause: a site that came back is found within it.

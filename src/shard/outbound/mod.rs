@@ -2,7 +2,7 @@
 //!
 //! The files stand in message order. Who uses whom is another order, in which none looks back: the states; `borrow`, `warm`, `sites` and `adapt`;
 //! `source`; `egress`; `settle`;
-//! `lend`, `pump`; `tend`, `suspended`, `unanswered`; `asking`, `dispatch`, `overflow`, `handoff` and `loan`; `line`; `session`, `greet`, `connect`, `work`, `transact`,
+//! `lend`, `pump`; `tend`, `suspended`, `unanswered`; `asking`, `dispatch`, `overflow`, `handoff` and `loan`; `line`; `session`, `greet`, `connect`, `work`, `transact`, `trouble`,
 //! `attempt`, `local` and `deliver`. So `pump` only begins a connection, and `deliver` opens what was begun.
 
 pub mod state;
@@ -61,6 +61,7 @@ pub mod attempt;
 pub mod tally;
 mod asked;
 pub mod transact;
+mod trouble;
 pub mod meanings;
 pub mod node_order;
 mod notice;

@@ -18,6 +18,8 @@ pub struct SiteHistory {
     moved: Cell<(u32, Instant)>,
     /// Until when no commands go behind a body.
     alone_until: Cell<Instant>,
+    /// So many new sessions in a row ended before anything came of them; and when it was last said that these are too many.
+    vain: Cell<(u32, Instant)>,
 }
 
 impl Default for SiteHistory {
@@ -28,6 +30,7 @@ impl Default for SiteHistory {
             took_at: Cell::new(None),
             moved: Cell::new((0, Instant(0))),
             alone_until: Cell::new(Instant(0)),
+            vain: Cell::new((0, Instant(0))),
         }
     }
 }
@@ -63,6 +66,26 @@ impl SiteHistory {
         moved < limits::MOVES_MAX
     }
 
+    /// One more new session, begun then, ended before anything came of it. Whether these are too many; those that had begun before that was said are not
+    /// counted again.
+    pub(super) fn in_vain(&self, begun: Instant, now: Instant) -> bool {
+        let (sessions, said) = self.vain.get();
+        if begun < said {
+            return false;
+        }
+        let is_over = sessions + 1 >= limits::SITE_IN_VAIN;
+        // Behind that each is one too many, until something comes of one.
+        self.vain.set(if is_over { (sessions, now) } else { (sessions + 1, said) });
+        is_over
+    }
+
+    /// Something came of a session, or it goes on.
+    pub(super) fn gets_on(&self) {
+        if self.vain.get().0 > 0 {
+            self.vain.set((0, Instant(0)));
+        }
+    }
+
     /// It takes mail, a moment ago at least.
     pub(super) fn takes_mail(&self, now: Instant) -> bool {
         self.took_at.get().is_some_and(|at| now.since(at) < limits::SITE_PAUSE_MIN)
@@ -72,6 +95,19 @@ impl SiteHistory {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sessions_in_vain_are_counted_in_a_row() {
+        let (shown, at) = (SiteHistory::default(), |second| Instant(second * 1_000_000_000));
+        let vain = |begun, now| shown.in_vain(at(begun), at(now));
+        assert!((1..limits::SITE_IN_VAIN).all(|_| !vain(1, 2)));
+        shown.gets_on();
+        assert!((1..limits::SITE_IN_VAIN).all(|_| !vain(1, 2)));
+        assert!(vain(2, 3), "one too many");
+        assert!(!vain(2, 4) && vain(3, 5), "what had begun before is not counted, and then each is");
+        shown.gets_on();
+        assert!(!vain(9, 9));
+    }
 
     #[test]
     fn messages_move_a_bounded_number_of_times() {

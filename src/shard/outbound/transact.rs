@@ -6,7 +6,6 @@ use crate::limits;
 use crate::mail::front::Front;
 use crate::mail::results;
 use crate::mail::seven_bit::Plan;
-use crate::observe::diagnostics::Level;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::outbound::eight_bit::{self, PreparedMessage};
@@ -14,8 +13,9 @@ use crate::shard::outbound::hop_error::HopError;
 use crate::shard::outbound::session::{Behind, Choice, Connection, Starttls};
 use crate::shard::outbound::site::NO_ANSWER;
 use crate::shard::outbound::tally::{Part, Tally, ended};
+use crate::shard::outbound::trouble::{self, host_failed};
 use crate::shard::outbound::work::{After, GroupUnderWay, How, Run, is_resident, recipients_max};
-use crate::shard::outbound::{adapt, asked, body, manners, meanings, notice, pump, return_path, sites, utf8};
+use crate::shard::outbound::{adapt, asked, body, manners, meanings, notice, pump, return_path, utf8};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, StoredRecord};
 use crate::shard::wire::WireError;
@@ -197,6 +197,11 @@ pub(super) async fn transact<R: Runtime>(
     understand(run, connection, &mut transaction).await;
     notice::of_transaction(run, (view, &connection.hop), part, &transaction);
     let got_on = count(run, connection, part, &transaction, tally);
+    if got_on || !transaction.must_close() {
+        run.site.shown.gets_on();
+    } else if !reused && run.done == 1 {
+        trouble::in_vain(run, &transaction);
+    }
     (if transaction.must_close() { After::Close } else { After::Keep }, got_on)
 }
 
@@ -210,7 +215,7 @@ async fn understand<R: Runtime>(
         adapt::refused_by(run, part, &why);
     }
     manners::heed_call_for_tls(run.shard, connection, transaction);
-    refused(run, connection.routed, transaction);
+    trouble::refused(run, connection.routed, transaction);
     // Some receivers' codes say the opposite of their words: a rate that was exceeded is no bad address. Behind that: words about us close
     // the connection and let the site rest, whatever else they mean.
     if !run.shard.runtime.planted(Defect::ClassIgnored) {
@@ -297,83 +302,6 @@ fn break_off<R: Runtime>(
     let answered = transaction.is_decided() && matches!(error, HopError::Wire(_));
     transaction.on_failure(&words);
     !answered && matches!(error, HopError::Wire(_) | HopError::Hostile(_) | HopError::Halting)
-}
-
-/// A host took the session and no mail: the other hosts of its site are asked before it for a while, on other connections (RFC 5321 5.1).
-/// True: they are to be asked for this message at once, with nothing counted against it. Where they were and the last puts MAIL off, or there
-/// is none and the host says 421 to the first MAIL, the site rests: each message would cost a connection.
-fn host_failed<R: Runtime>(
-    run: &Run<'_, R>,
-    connection: &Connection<R>,
-    (reused, in_trouble): (bool, bool),
-    transaction: &mut Transaction<'_>,
-) -> bool {
-    let (shard, site) = (run.shard, run.site);
-    let now = shard.timers.recent();
-    let mut failures = shard.outbound.hosts.hop_failures.borrow_mut();
-    // One MAIL that is put off after others went well says nothing of the host, unless its words do.
-    if reused
-        && !transaction.blames_host()
-        && transaction.is_put_off()
-        && !failures.is_known(&connection.hop, now)
-    {
-        return false;
-    }
-    let news = failures.note(&connection.hop, now);
-    let others = connection.choice != Choice::Only;
-    if others {
-        transaction.close();
-    }
-    let why = || transaction.verdict(0).map(|(_, reply)| reply.describe()).unwrap_or_default();
-    if news && others {
-        let minutes = limits::HOP_FAILURE_KEPT.as_secs() / 60;
-        shard.say(
-            Level::Warning,
-            format_args!(
-                "{}: it takes no mail ({}); the others of its site are asked before it for {minutes} minutes",
-                connection.hop,
-                why()
-            ),
-        );
-    }
-    // Once it is known, mail comes to it when no other is left.
-    let leaves = in_trouble && connection.choice == Choice::First && !transaction.made_progress();
-    if leaves && site.shown.may_move(now) {
-        return true;
-    }
-    if refuses_all(connection.choice, transaction) && !site.shown.takes_mail(now) {
-        let words = format!("the next hop takes no mail: {}", why());
-        *site.last_error.borrow_mut() = (NO_ANSWER, words.clone());
-        sites::rest(shard, run.key, site, Level::Warning, &words);
-    }
-    false
-}
-
-/// Whether a host, and all others of its site, would refuse any other mail as well. What is said at RCPT, DATA or the dot may be about one
-/// recipient or one message, whatever its status says: the mail of others is not to wait for it.
-fn refuses_all(choice: Choice, transaction: &Transaction<'_>) -> bool {
-    match choice {
-        Choice::Only => transaction.is_unbegun(),
-        Choice::First => false,
-        Choice::Last => transaction.is_put_off(),
-    }
-}
-
-/// If the hop refused us rather than the recipients: nobody is returned for it, the operator hears of it, and the site rests unless it
-/// takes other mail, or other recipients of this one.
-fn refused<R: Runtime>(run: &Run<'_, R>, routed: bool, transaction: &mut Transaction<'_>) {
-    let (shard, site) = (run.shard, run.site);
-    let Some(reply) = transaction.forgive(routed) else { return };
-    shard.instruments.counters.relay_refused.add(1);
-    let words = format!("the next hop refuses this relay, not the recipient: {}", reply.describe());
-    *site.last_error.borrow_mut() = (NO_ANSWER, words.clone());
-    let mut verdicts = (0..).map_while(|place| transaction.verdict(place));
-    let takes = verdicts.any(|(verdict, _)| matches!(verdict, Verdict::Delivered(_)));
-    if takes || site.shown.takes_mail(shard.timers.recent()) {
-        shard.say(Level::Error, format_args!("{}: {words}", site.hop.borrow().label));
-    } else {
-        sites::rest(shard, run.key, site, Level::Error, &words);
-    }
 }
 
 /// Notes what became of each recipient. Whether the transaction brought something: an end for somebody, or how many are to be named at once.
