@@ -32,6 +32,8 @@ pub enum ServerError {
     Damaged,
     /// It answers another question.
     OffTheQuestion,
+    /// It names servers that are to be asked in its place.
+    Refers,
     /// The aliases in it run in a circle.
     Circle,
     /// The name is none that can be asked for.
@@ -68,6 +70,9 @@ impl fmt::Display for ServerError {
             ServerError::Damaged => write!(formatter, "the name server's answer is damaged"),
             ServerError::OffTheQuestion => {
                 write!(formatter, "the name server answers another question")
+            }
+            ServerError::Refers => {
+                write!(formatter, "the name server is no resolver: it refers to other name servers")
             }
             ServerError::Circle => write!(formatter, "the name's aliases run in a circle"),
             ServerError::BadName => write!(formatter, "the name is no DNS name"),

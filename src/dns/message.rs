@@ -186,6 +186,7 @@ fn read_records(message: &Message, asked: Name, wanted: RecordType) -> Reading {
             None if !aliased && speaks_of_others(message, &name) => {
                 return Reading::Failed(ServerError::OffTheQuestion);
             }
+            None if refers(message) => return Reading::Failed(ServerError::Refers),
             None => {
                 return Reading::Found(LookupResult {
                     answer: Ok(Answer::NoData),
@@ -207,6 +208,12 @@ fn is_of(record: &Record, name: &Name) -> bool {
 fn speaks_of_others(message: &Message, name: &Name) -> bool {
     let none = !message.answers.iter().any(|record| is_of(record, name));
     !message.answers.is_empty() && none && !has_soa(message)
+}
+
+/// RFC 2308 section 2.2.1: the server does not look further itself, and names others to be asked. That says nothing of what there is.
+fn refers(message: &Message) -> bool {
+    let names = |record: &Record| record.dns_class == DNSClass::IN && matches!(record.data, RData::NS(_));
+    !message.metadata.authoritative && !has_soa(message) && message.authorities.iter().any(names)
 }
 
 fn has_soa(message: &Message) -> bool {
@@ -233,7 +240,7 @@ fn negative_ttl(message: &Message) -> Duration {
 mod tests {
     use super::*;
     use crate::dns::TlsAssociation;
-    use hickory_proto::rr::rdata::{A, CNAME, MX, PTR, TXT};
+    use hickory_proto::rr::rdata::{A, CNAME, MX, NS, PTR, TXT};
 
     fn name(text: &str) -> Name {
         Name::from_ascii(text).unwrap()
@@ -297,6 +304,27 @@ mod tests {
             message.add_authority(soa.clone());
         });
         assert_eq!(read(&empty, QueryType::A), found(Answer::NoData, 60));
+    }
+
+    /// Of a server that does not look further another one is asked: that there is nothing was not said.
+    #[test]
+    fn a_referral_is_no_answer() {
+        let others = Record::from_rdata(name("example."), 900, RData::NS(NS(name("ns1.example."))));
+        let referred = |authoritative: bool, soa: bool| {
+            let bytes = reply(QueryType::Mx, vec![], |message| {
+                message.metadata.authoritative = authoritative;
+                message.add_authority(others.clone());
+                if soa {
+                    let soa = SOA::new(name("ns.example."), name("h.example."), 1, 2, 3, 4, 60);
+                    message.add_authority(Record::from_rdata(name("example."), 900, RData::SOA(soa)));
+                }
+            });
+            read(&bytes, QueryType::Mx)
+        };
+        assert_eq!(referred(false, false), Reading::Failed(ServerError::Refers));
+        assert_eq!(referred(false, true), found(Answer::NoData, 60), "RFC 2308 2.2, type 1");
+        let short = limits::DNS_FAILURE_TTL.as_secs();
+        assert_eq!(referred(true, false), found(Answer::NoData, short), "it is its own");
     }
 
     #[test]

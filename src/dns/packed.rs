@@ -84,6 +84,7 @@ fn pack_trouble(why: &ServerError, out: &mut Vec<u8>) {
         ServerError::Circle => out.push(4),
         ServerError::BadName => out.push(5),
         ServerError::OffTheQuestion => out.push(7),
+        ServerError::Refers => out.push(8),
         ServerError::Io(words) => {
             out.push(6);
             pack_text(words, out);
@@ -155,6 +156,7 @@ fn take_trouble(bytes: &mut &[u8]) -> Option<ServerError> {
         4 => ServerError::Circle,
         5 => ServerError::BadName,
         7 => ServerError::OffTheQuestion,
+        8 => ServerError::Refers,
         _ => ServerError::Io(take_text(bytes)?.into()),
     })
 }
@@ -237,6 +239,8 @@ mod tests {
             server("192.0.2.53:53", ServerError::Damaged),
             server("192.0.2.53:53", ServerError::Circle),
             server("192.0.2.53:53", ServerError::BadName),
+            server("192.0.2.53:53", ServerError::OffTheQuestion),
+            server("192.0.2.53:53", ServerError::Refers),
         ] {
             for secure in [false, true] {
                 let mut bytes = vec![1, 2];

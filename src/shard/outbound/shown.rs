@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn sessions_in_vain_are_counted_in_a_row() {
-        let (shown, at) = (SiteHistory::default(), |second| Instant(second * 1_000_000_000));
+        let (shown, at) = (SiteHistory::default(), |second: u64| Instant(second * 1_000_000_000));
         let vain = |begun, now| shown.in_vain(at(begun), at(now));
         assert!((1..limits::SITE_IN_VAIN).all(|_| !vain(1, 2)));
         shown.gets_on();

@@ -522,6 +522,3 @@ async fn send_body<R: Runtime>(
     connection.body_ends();
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

@@ -103,3 +103,6 @@ pub(super) fn in_vain<R: Runtime>(run: &Run<'_, R>, transaction: &Transaction<'_
     site.proven.set(false);
     sites::rest(shard, run.key, site, Level::Warning, &words);
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 use super::*;
-use crate::smtp::client::{Capabilities, local};
+use crate::smtp::client::{self, Body, Capabilities, local};
+use crate::smtp::reply::Reply;
 
 #[test]
 fn a_site_rests_for_what_is_said_of_any_mail() {
