@@ -16,6 +16,12 @@ pub const CLASS_TURN: u32 = 16;
 pub const STEADY_FROM: u32 = 16;
 /// Tenants of each class that shares over the node tell apart at one site; beyond that two share a part.
 pub const NODE_TENANTS: usize = 64;
+/// Campaigns of one of them that are told apart so, and how many of a tenant each shard looks through for the one that is next.
+pub const NODE_CAMPAIGNS: usize = 32;
+/// Places of these tables that are looked at for one.
+pub const NODE_PROBES: usize = 16;
+/// Tenants that a shard looks at, behind the one that is next, for the one of which other shards are to know.
+pub const NODE_HEADS: usize = 8;
 /// Messages that a tenant of weight 1 may be behind the others over the node: who comes begins there, and further behind nothing is made up for.
 pub const NODE_CREDIT: u64 = 12;
 /// All connections of a site count for its shares over the node as so many messages that a tenant of weight 1 has had: the higher, the longer a

@@ -135,6 +135,8 @@ pub enum Defect {
     FlowForgotten,
     /// Shares of tenants are those of each shard for itself.
     SharesOfShards,
+    /// Shards that wait do not say for which campaign of a tenant.
+    CampaignsOfShards,
     /// No connection is kept free for tenants that send now and then.
     NoSpareConnection,
     /// What a rate lets begin is the first shard's that asks, whoever's turn it is.

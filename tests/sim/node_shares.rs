@@ -25,7 +25,18 @@ fn domains(tenant: &str, shard: usize) -> impl Iterator<Item = String> {
     all.filter(move |domain| tenant > 0 && home_shard(domain.as_bytes(), SHARDS) == shard)
 }
 
-/// A relay whose mail is all for one site with so few connections. `light` and `other` weigh 1, `heavy` 3.
+/// Whose mail is for domains of which name, and how urgent it is.
+const SENDERS: [(&str, &str); 7] = [
+    ("light", "tenant = \"light\""),
+    ("other", "tenant = \"other\""),
+    ("heavy", "tenant = \"heavy\""),
+    ("high", "tenant = \"high\", priority = \"high\""),
+    ("may", "tenant = \"shop\", campaign = \"may\""),
+    ("june", "tenant = \"shop\", campaign = \"june\""),
+    ("july", "tenant = \"shop\", campaign = \"july\""),
+];
+
+/// A relay whose mail is all for one site with so few connections. `heavy` weighs 3, all others 1.
 fn start<'a>(world: &'a World, plant: Option<Defect>, connections: usize) -> (Rc<Hop>, Relay<'a>) {
     start_with(world, plant, &format!("connection_limit = {connections}"))
 }
@@ -40,12 +51,8 @@ fn start_with<'a>(world: &'a World, plant: Option<Defect>, bound: &str) -> (Rc<H
     let mut text = "[[route]]\ndomain = \"*.test\"\nto = \"smtp://mx.big.test\"\n\
                     [[tenant]]\nname = \"heavy\"\nweight = 3\n"
         .to_owned();
-    for (name, priority) in [("light", "normal"), ("other", "normal"), ("heavy", "normal"), ("high", "high")]
-    {
-        text += &format!(
-            "[[rule]]\nmatch = {{ recipient = \"*.{name}.test\" }}\n\
-             set = {{ tenant = \"{name}\", priority = \"{priority}\" }}\n"
-        );
+    for (name, set) in SENDERS {
+        text += &format!("[[rule]]\nmatch = {{ recipient = \"*.{name}.test\" }}\nset = {{ {set} }}\n");
     }
     let relay = launch(world, SHARDS, &format!("{text}#: ['mx.big.test']\n#: {bound}\n"));
     (hop, relay)
@@ -117,27 +124,59 @@ fn rated(seed: u64, parties: &[Party], plant: Option<Defect>) -> (Vec<f64>, f64)
     (parts, 799.0 / came[899].1.since(came[100].1).as_secs_f64())
 }
 
+/// Those of which several are campaigns of one tenant: each has the same part of what the tenant has, on whichever shards its domains are at home.
+const OF_CAMPAIGNS: [Case; 6] = [
+    (&[("may", &[0, 1, 2], 0.5), ("june", &[3], 0.5)], 4, 800),
+    (&[("may", &[0, 1, 2, 3], 0.5), ("june", &[2], 0.5)], 4, 800),
+    (&[("may", &[0, 1, 2], 0.25), ("june", &[3], 0.25), ("light", &[0], 0.5)], 8, 1_600),
+    (&[("may", &[0], 0.25), ("june", &[1], 0.25), ("light", &[1], 0.5)], 4, 800),
+    (&[("may", &[0, 1], 0.333), ("june", &[2], 0.333), ("july", &[2], 0.333)], 4, 1_600),
+    (&[("may", &[0, 1, 2], 0.125), ("june", &[3], 0.125), ("heavy", &[0, 3], 0.75)], 8, 1_600),
+];
+
+const RATED_CAMPAIGNS: [&[Party]; 3] = [
+    &[("may", &[0, 1, 2], 0.5), ("june", &[3], 0.5)],
+    &[("may", &[0, 1, 2, 3], 0.5), ("june", &[2], 0.5)],
+    &[("may", &[0, 1, 2], 0.25), ("june", &[3], 0.25), ("light", &[3], 0.5)],
+];
+
 const RATED: [&[Party]; 3] = [
     &[("light", &[0, 1, 2], 0.5), ("other", &[3], 0.5)],
     &[("light", &[0, 1, 2, 3], 0.25), ("heavy", &[2], 0.75)],
     &[("light", &[0], 0.2), ("other", &[1, 2], 0.2), ("heavy", &[3], 0.6)],
 ];
 
+fn campaigns_of_shards_are_found(defect: Defect) {
+    let (found, _) = parts(1, OF_CAMPAIGNS[0], Some(defect));
+    assert!(!are_right(&found), "all have their parts, and what is planted is not noticed");
+    let (found, _) = rated(1, RATED_CAMPAIGNS[0], Some(defect));
+    assert!(!are_right(&found), "all have their parts of a rate, and what is planted is not noticed");
+}
+
 fn rates_of_shards_are_found(defect: Defect) {
     let (found, _) = rated(1, RATED[0], Some(defect));
     assert!(!are_right(&found), "all have their parts, and what is planted is not noticed");
 }
 
-#[test]
-fn shares_of_a_rate_hold_over_the_node() {
+fn rates_are_shared(all: &[&[Party]]) {
     story(2, |seed| {
-        for parties in RATED {
+        for parties in all {
             let (found, rate) = rated(seed, parties, None);
             println!("{parties:?}: {found:.3?} of their parts, {rate:.1} a second");
             assert!(are_right(&found), "{parties:?}: {found:?}");
             assert!((98.0..=101.0).contains(&rate), "{parties:?}: {rate} a second");
         }
     });
+}
+
+#[test]
+fn shares_of_a_rate_hold_over_the_node() {
+    rates_are_shared(&RATED);
+}
+
+#[test]
+fn campaigns_have_the_same_each_of_a_rate_over_the_node() {
+    rates_are_shared(&RATED_CAMPAIGNS);
 }
 
 fn shares_of_shards_are_found(defect: Defect) {
@@ -148,6 +187,7 @@ fn shares_of_shards_are_found(defect: Defect) {
 pub fn is_found(defect: Defect) {
     match defect {
         Defect::NoSpareConnection => busy_connections_are_found(defect),
+        Defect::CampaignsOfShards => campaigns_of_shards_are_found(defect),
         Defect::RateOfShards => rates_of_shards_are_found(defect),
         _ => shares_of_shards_are_found(defect),
     }
@@ -157,15 +197,24 @@ fn are_right(parts: &[f64]) -> bool {
     parts.iter().all(|part| (0.95..=1.05).contains(part))
 }
 
-#[test]
-fn shares_hold_over_the_node() {
+fn are_shared(all: &[Case]) {
     story(2, |seed| {
-        for case in CASES {
-            let (found, opened) = parts(seed, case, None);
+        for case in all {
+            let (found, opened) = parts(seed, *case, None);
             assert!(are_right(&found), "{case:?}: {found:?}");
             assert!(opened <= 120, "{case:?}: connections go to and fro, {opened} for 1000 messages");
         }
     });
+}
+
+#[test]
+fn shares_hold_over_the_node() {
+    are_shared(&CASES);
+}
+
+#[test]
+fn campaigns_have_the_same_each_over_the_node() {
+    are_shared(&OF_CAMPAIGNS);
 }
 
 /// A flood of so many messages for domains of these shards, at a site with so many connections.

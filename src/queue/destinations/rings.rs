@@ -196,7 +196,7 @@ impl Rings {
 
     /// A message of a flow was taken. True: its tenant has no more of its class, and others have some that is no more urgent.
     pub(super) fn serve(&mut self, flow: Flow, search: &Search, weights: &Weights) -> bool {
-        let pass = self.node.as_ref().map(|node| node.serve(flow.class, flow.tenant));
+        let pass = self.node.as_ref().map(|node| node.serve(flow));
         let Some(several) = &mut self.several else { return false };
         several.shares.serve(flow, weights, pass);
         if search.sweep.is_some() {

@@ -3,6 +3,7 @@
 //! Each tenant has a *pass*, which grows by the inverse of its weight with each message, and the lowest is next (stride scheduling). So shares are
 //! what weights say while all have mail, nobody's turns come in bursts, and what one does not use the others do. Who comes begins at the pass
 //! that is served; who runs out of mail is remembered until that has reached his own, so that a queue that empties now and then gains nothing.
+//! Campaigns take turns; where what is taken counts over the node the one is next that has had least there.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -28,13 +29,13 @@ impl Node {
     }
 
     /// A message of a flow is taken. How far its tenant has come.
-    pub(super) fn serve(&self, class: Priority, tenant: u32) -> u64 {
-        self.shares.serve(class, tenant, self.weight(tenant))
+    pub(super) fn serve(&self, flow: Flow) -> u64 {
+        self.shares.serve(flow, self.weight(flow.tenant))
     }
 
     /// Of a flow that is the only one.
     pub(super) fn head(&self, flow: Flow) -> Head {
-        Head { class: flow.class, tenant: flow.tenant, weight: self.weight(flow.tenant) }
+        Head { flow, weight: self.weight(flow.tenant) }
     }
 }
 
@@ -50,6 +51,18 @@ struct Tenant {
     sits_out: bool,
     /// Messages it had since it last had none waiting.
     served: u32,
+}
+
+impl Tenant {
+    /// The campaign that is next: of few, while what they have counts over the node, the one that had least on all shards.
+    fn first(&self, (class, tenant): (Priority, u32), node: Option<&Node>) -> Option<u32> {
+        let few = 2..=limits::NODE_CAMPAIGNS;
+        let found = node.filter(|_| few.contains(&self.campaigns.len())).and_then(|node| {
+            let flows = self.campaigns.iter().map(|campaign| Flow { class, tenant, campaign: *campaign });
+            node.shares.first(flows)
+        });
+        found.map(|flow| flow.campaign).or(self.campaigns.front().copied())
+    }
 }
 
 #[derive(Debug, Default)]
@@ -104,17 +117,28 @@ impl Class {
                     continue;
                 }
             }
-            match own.campaigns.front() {
-                Some(campaign) if !rests(tenant) => return Some((tenant, *campaign)),
-                Some(_) => own.sits_out = true,
-                None => {
-                    self.reached = pass;
-                    self.tenants.remove(&tenant);
-                }
+            if own.campaigns.is_empty() {
+                self.reached = pass;
+                self.tenants.remove(&tenant);
+            } else if !rests(tenant) {
+                return Some((tenant, own.first((class, tenant), node)?));
+            } else {
+                own.sits_out = true;
             }
             self.order.pop_first();
         }
         None
+    }
+
+    /// What is farthest behind over the node, of the first few in the order that do not rest.
+    fn head(&mut self, class: Priority, rests: Rests<'_>, node: &Node) -> Option<Head> {
+        let first = if self.flows > 0 { self.next(class, rests, Some(node))? } else { return None };
+        let head = |(tenant, campaign)| Head { flow: Flow { class, tenant, campaign }, weight: self.weight };
+        let others = self.order.iter().skip(1).take(limits::NODE_HEADS).filter_map(|(_, tenant)| {
+            let campaign = self.tenants.get(tenant)?.first((class, *tenant), Some(node))?;
+            (!rests(*tenant)).then_some((*tenant, campaign))
+        });
+        std::iter::once(first).chain(others).map(head).min_by_key(|head| node.shares.far(*head))
     }
 
     /// It rests no more: what it had no use of meanwhile the others had.
@@ -158,7 +182,8 @@ impl Class {
         own.campaigns.push_back(campaign);
         own.served = own.served.saturating_add(1);
         let before = own.pass;
-        own.pass = node.unwrap_or(own.pass + STRIDE / u64::from(weight.max(1)));
+        // Behind those that share its place over the node, where there are such.
+        own.pass = node.map_or(own.pass + STRIDE / u64::from(weight.max(1)), |pass| pass + 1);
         let now = own.pass;
         if self.order.remove(&(before, tenant)) {
             self.order.insert((now, tenant));
@@ -188,13 +213,10 @@ impl Shares {
         self.classes.iter_mut().for_each(|class| class.count_for(node));
     }
 
-    /// What is next of the highest class, as far as other shards are to know.
+    /// What is behind of the highest class, as far as other shards are to know.
     pub(super) fn head(&mut self, rests: Rests<'_>, node: &Node) -> Option<Head> {
-        [Priority::High, Priority::Normal, Priority::Low].into_iter().find_map(|class| {
-            let own = self.class(class);
-            let (tenant, _) = if own.flows > 0 { own.next(class, rests, Some(node))? } else { return None };
-            Some(Head { class, tenant, weight: own.weight })
-        })
+        let mut classes = [Priority::High, Priority::Normal, Priority::Low].into_iter();
+        classes.find_map(|class| self.class(class).head(class, rests, node))
     }
 
     /// It has none any more.
@@ -374,5 +396,72 @@ mod tests {
         assert!(near(by[&flow(Priority::Low, 1, 0)]), "{by:?}");
         shares.leave(flow(Priority::Normal, 1, 0));
         assert_eq!(served(&mut shares, &weights, 10).len(), 1, "nobody is waited for");
+    }
+
+    fn over_node(shards: usize) -> Node {
+        Node { shares: Arc::new(NodeShares::new(shards)), weights: Weights::default() }
+    }
+
+    /// So many messages of those of one shard, while what it takes counts for the node.
+    fn served_for(shares: &mut Shares, node: &Node, messages: usize) -> BTreeMap<Flow, usize> {
+        let mut by = BTreeMap::new();
+        for _ in 0..messages {
+            let next = shares.next(&mut |_| false, Some(node)).expect("there is mail");
+            shares.serve(next, &Weights::default(), Some(node.serve(next)));
+            *by.entry(next).or_insert(0) += 1;
+        }
+        by
+    }
+
+    #[test]
+    fn what_a_campaign_has_on_other_shards_is_part_of_its_own() {
+        let node = over_node(2);
+        let [mut shares, mut other] = [(); 2].map(|()| Shares::default());
+        for flow in [normal(1, 7), normal(1, 8), normal(2, 0)] {
+            shares.enter(flow, Some(&node));
+        }
+        other.enter(normal(1, 7), Some(&node));
+        let mut by = BTreeMap::new();
+        for _ in 0..200 {
+            for (flow, had) in
+                served_for(&mut shares, &node, 5).into_iter().chain(served_for(&mut other, &node, 1))
+            {
+                *by.entry(flow).or_insert(0) += had;
+            }
+        }
+        let near = |flow, part: usize| by[&flow as &Flow].abs_diff(part) <= 10;
+        assert!(near(normal(1, 7), 300) && near(normal(1, 8), 300) && near(normal(2, 0), 600), "{by:?}");
+        (0..20).for_each(|_| _ = node.serve(normal(1, 7)));
+        let head =
+            |shares: &mut Shares| shares.head(&mut |_| false, &node).map(|head| (head.flow, head.weight));
+        assert_eq!(shares.next(&mut |_| false, Some(&node)), Some(normal(2, 0)));
+        assert_eq!(head(&mut shares), Some((normal(2, 0), 2)));
+        (0..25).for_each(|_| _ = node.serve(normal(2, 0)));
+        (0..16).for_each(|_| _ = node.serve(normal(1, 7)));
+        assert_eq!(shares.next(&mut |_| false, Some(&node)), Some(normal(2, 0)));
+        assert_eq!(
+            head(&mut shares),
+            Some((normal(1, 8), 2)),
+            "its tenant is ahead, and it is far behind the other campaign"
+        );
+    }
+
+    /// Of more than are told apart some share a pass: who was served goes behind the others of it.
+    #[test]
+    fn none_of_many_starves() {
+        let node = over_node(2);
+        let mut shares = Shares::default();
+        let (tenants, campaigns) = (2 * limits::NODE_TENANTS as u32, 2 * limits::NODE_CAMPAIGNS as u32);
+        for tenant in 1..=tenants {
+            shares.enter(normal(tenant, 0), Some(&node));
+        }
+        let by = served_for(&mut shares, &node, 40 * tenants as usize);
+        assert!(by.len() == tenants as usize && by.values().all(|had| (10..=100).contains(had)), "{by:?}");
+        let mut shares = Shares::default();
+        for campaign in 1..=campaigns {
+            shares.enter(normal(1, campaign), Some(&node));
+        }
+        let by = served_for(&mut shares, &node, 10 * campaigns as usize);
+        assert!(by.len() == campaigns as usize && by.values().all(|had| *had == 10), "{by:?}");
     }
 }

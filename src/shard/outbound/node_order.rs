@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::queue::destinations::SiteKey;
-use crate::queue::node_shares::Place;
+use crate::queue::node_shares::{Head, Place};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::outbound::borrow;
@@ -24,7 +24,7 @@ pub(super) fn refused<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) {
     }
     let shares = site.count.share(shard.mesh.shards());
     count(shard, key, site);
-    if let Some(head) = shard.outbound.destinations.borrow_mut().over_node(key).head() {
+    if let Some(head) = head(shard, key) {
         shares.wait(place(shard, site, limit), head);
         site.waits_at.set(Some(shard.index));
     }
@@ -57,7 +57,7 @@ pub(super) fn must_yield<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site
 pub(super) fn passes_on<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site, turn: bool) -> bool {
     let Some(shares) = site.count.shares() else { return false };
     count(shard, key, site);
-    let Some(head) = shard.outbound.destinations.borrow_mut().over_node(key).head() else { return false };
+    let Some(head) = head(shard, key) else { return false };
     shares.promise(place(shard, site, site.connections_max()), head, turn, shard.timers.recent())
 }
 
@@ -79,7 +79,7 @@ pub(super) fn waits_for_rate<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &
     site.left_rate.set((left, None));
     let shares = site.count.share(shard.mesh.shards());
     count(shard, key, site);
-    let head = shard.outbound.destinations.borrow_mut().over_node(key).head();
+    let head = head(shard, key);
     shares.wait_for_rate(shard.index, head);
     site.waits_for_rate_at.set(head.map(|_| shard.index));
 }
@@ -108,7 +108,7 @@ pub(super) fn leaves_rate<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Sit
         return false;
     }
     count(shard, key, site);
-    let Some(head) = shard.outbound.destinations.borrow_mut().over_node(key).head() else { return false };
+    let Some(head) = head(shard, key) else { return false };
     if !shares.is_for_others(shard.index, head) {
         return false;
     }
@@ -117,6 +117,15 @@ pub(super) fn leaves_rate<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Sit
         site.left_rate.set((left + 1, Some(now + late / 2)));
     }
     until.is_none_or(|until| now < until)
+}
+
+/// Whose mail is behind, as far as other shards are to know.
+fn head<R: Runtime>(shard: &Shard<R>, key: SiteKey) -> Option<Head> {
+    let mut head = shard.outbound.destinations.borrow_mut().over_node(key).head()?;
+    if shard.runtime.planted(Defect::CampaignsOfShards) {
+        head.flow.campaign = 0;
+    }
+    Some(head)
 }
 
 fn place<R: Runtime>(shard: &Shard<R>, site: &Site, limit: usize) -> Place {
