@@ -317,6 +317,7 @@ stories!("shaping.py", None;
     rates_hold_over_all_shards_and_a_reload_changes_them,
     connections_are_opened_at_their_rate,
     hosts_of_a_provider_share_its_connections,
+    all_ways_to_the_same_hosts_share_what_bounds_them,
     what_a_rule_says_of_a_reply_comes_first,
     steps_and_mail_last_as_long_as_a_file_says,
     what_is_given_up_in_a_body_never_arrives,

@@ -122,6 +122,8 @@ pub struct Hop {
     pub by_records: bool,
     /// Its mail goes to nobody but who has proven who he is and says that he asks the same of the next (RFC 8689).
     pub requires_tls: bool,
+    /// It is the domain's alone, whoever else goes to its hosts.
+    pub apart: bool,
     /// Who we are at all of them: one of `[credentials]`.
     pub credentials: Option<Box<str>>,
     /// Who connects to them; None: the node by its own addresses.
@@ -167,6 +169,7 @@ impl Hop {
             by_policy: false,
             by_records: false,
             requires_tls: false,
+            apart: false,
             credentials: None,
             by: None,
         })
@@ -184,6 +187,7 @@ impl Hop {
             by_policy: false,
             by_records: false,
             requires_tls: false,
+            apart: false,
             credentials: None,
             by: None,
         }
@@ -270,8 +274,29 @@ impl Hop {
         }
     }
 
+    /// What its limits are of: its hosts, whatever the way there, for a source. Two hops to the same hosts that differ in TLS, credentials or the order in
+    /// which hosts are tried have connections of their own, and one limit.
+    pub fn receiver(&self) -> String {
+        if self.hosts.is_empty() {
+            return self.site.clone();
+        }
+        let mut hosts: Vec<String> =
+            self.hosts.iter().map(|host| format!("{}:{}", canonical(&host.name), host.port)).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        let mut name = hosts.join(",");
+        if let Some(source) = &self.by {
+            name.insert_str(0, &format!("{} ", source.name()));
+        }
+        if self.apart {
+            name.push_str(&format!(" of {}", self.label));
+        }
+        name
+    }
+
     /// Makes it a site of this domain alone.
     pub fn set_apart(&mut self, domain: &str) {
+        self.apart = true;
         self.site.push_str(" of ");
         self.site.push_str(domain);
     }
@@ -377,6 +402,31 @@ mod tests {
         by_mx.hosts[0].named_by = NamedBy::Stranger;
         assert_eq!(by_mx.route(), "mx");
         assert_eq!(&*hop("\"smtp://a\"").label, "smtp://a:25");
+    }
+
+    /// Limits are of the hosts, connections of the way there.
+    #[test]
+    fn ways_to_the_same_hosts_have_one_receiver() {
+        let two = "[{ to = \"smtp://A.example\" }, { to = \"smtp://b.example:26\", order = 1 }]";
+        let all = "a.example:25,b.example:26";
+        assert_eq!(hop(two).receiver(), all);
+        assert_eq!(hop("[{ to = \"smtp://b.example:26\" }, { to = \"smtp://a.example\" }]").receiver(), all);
+        assert_eq!(hop("\"smtps://a.example:25\"").receiver(), hop("\"smtp://a.example\"").receiver());
+        for change in [
+            (|hop| hop.ask_for_tls(Some(TlsLevel::Off))) as fn(&mut Hop),
+            |hop| hop.log_in_as(Some("smart")),
+            |hop| hop.require_tls(),
+            |hop| hop.obey_records(),
+        ] {
+            let mut other = hop(two);
+            change(&mut other);
+            assert!(other.site != hop(two).site && other.receiver() == all, "{}", other.site);
+        }
+        let mut mx = Hop { label: "d.example".into(), ..hop("\"smtp://B.example:26\"") };
+        mx.set_apart("d.example");
+        assert_eq!(mx.receiver(), "b.example:26 of d.example", "it asked for limits of its own");
+        assert_eq!(hop("\"lmtp:/run/x\"").receiver(), "/run/x:0");
+        assert_eq!(hop("\"discard\"").receiver(), "discard");
     }
 
     /// What came up for mail that asks for less carries none that asks for more.

@@ -221,6 +221,7 @@ fn to_strangers(site: String, hosts: Vec<Host>, domain: &str) -> Hop {
         by_policy: false,
         by_records: false,
         requires_tls: false,
+        apart: false,
         credentials: None,
         by: None,
     }

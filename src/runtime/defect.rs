@@ -133,6 +133,8 @@ pub enum Defect {
     SilenceUncounted,
     /// Whose mail it is is forgotten: all of it is of one flow.
     FlowForgotten,
+    /// Hops to the same hosts have limits of their own.
+    HopsApart,
     /// Shares of tenants are those of each shard for itself.
     SharesOfShards,
     /// Shards that wait do not say for which campaign of a tenant.

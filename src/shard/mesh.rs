@@ -61,6 +61,7 @@ pub struct Mesh {
     asks: Asks,
     lanes: Vec<LaneMaps>,
     places: Vec<Places>,
+    /// Of sites: what leads to the same hosts by the same source has one.
     sites: Counts<Box<str>>,
     /// Those of them that refused something, by their names.
     narrowed: Mutex<Vec<(Box<str>, Weak<ConnectionCount>)>>,
@@ -403,12 +404,12 @@ impl Mesh {
         self.lanes.get(usize::from(lane))?.of(slot)
     }
 
-    /// The counts of a site, by its canonical name.
+    /// The counts of a site, by the name of its receiver.
     pub fn site_count(&self, site: &str, now: Instant) -> Arc<ConnectionCount> {
         self.sites.get(site.into(), now)
     }
 
-    /// The window of a site that refuses something.
+    /// The window of a site that refuses something, by the name of its receiver.
     pub fn narrow<'a>(&self, site: &str, count: &'a Arc<ConnectionCount>) -> &'a SiteWindow {
         if count.window().is_none() {
             let mut narrowed = self.narrowed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -423,7 +424,7 @@ impl Mesh {
         count.narrow()
     }
 
-    /// What is worth keeping of windows over a start, by the names of their sites.
+    /// What is worth keeping of windows over a start, by the names of their receivers.
     pub fn windows(&self) -> Vec<(String, Vec<u8>)> {
         let narrowed = self.narrowed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let kept = |(site, count): (Box<str>, Weak<ConnectionCount>)| {

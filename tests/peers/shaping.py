@@ -192,6 +192,45 @@ def hosts_of_a_provider_share_its_connections():
     relay.stop()
 
 
+def all_ways_to_the_same_hosts_share_what_bounds_them():
+    """Two routes to one host, of which one says how TLS is used, and mail that its MX leads there."""
+    port = free_port()
+    hop = Timed("127.0.0.2", port)
+    hop.pause = 0.1
+    plain, other = [f"d{number}.plain.example" for number in range(6)], [f"d{number}.other.example" for number in range(6)]
+    settings = mx(("big.example", "mx.big.example", "127.0.0.2"))
+    for domain, tls in ("plain", ""), ("other", 'tls = "off"\n'):
+        settings += f'[[route]]\ndomain = "*.{domain}.example"\nto = "smtp://mx.big.example:{port}"\n{tls}'
+    shaping = """
+        ["mx.big.example"]
+        connection_limit = 3
+    """
+    relay, path = relay_with(shaping, settings, port)
+    send(relay, plain, 200)
+    # It is known by now that the host of the routes is where these go.
+    send(relay, [*other, "big.example"], 28)
+    end = time.monotonic() + 60
+    while sum(".plain." not in str(taken[1]) for taken in list(hop.taken)) < 28:
+        assert time.monotonic() < end, f"{len(hop.taken)} came"
+        time.sleep(0.02)
+    assert len(hop.taken) < 228, "who has little waits for the end of who has much"
+    hop.wait(228, 60)
+    assert hop.most == 3, f"{hop.most} connections at one time"
+    # All of them are idle now, and kept for ten seconds where nobody wants them.
+    begun = time.monotonic()
+    send(relay, ["big.example"], 4)
+    hop.wait(232, 30)
+    assert time.monotonic() - begun < 5 and hop.most == 3, f"{time.monotonic() - begun} s, {hop.most} connections"
+    hop.pause = 0
+    reload(relay, path, shaping.replace("connection_limit = 3", 'max_message_rate = "30/s"'))
+    hop.ends.clear()
+    send(relay, [*plain, *other, "big.example"], 104)
+    hop.wait(336, 30)
+    took = max(hop.ends) - min(hop.ends)
+    assert most_in_a_second(hop.ends) <= 33 and took >= 2.9, f"{most_in_a_second(hop.ends)} in a second, {took} s"
+    relay.stop()
+
+
 def what_is_given_up_in_a_body_never_arrives():
     """The kernel has it all by then, and would go on to send it to a hop that begins to read again, beside the next attempt."""
     port, got, over = free_port(), [], []

@@ -279,6 +279,73 @@ fn sites_of_a_provider_share_its_connections() {
     });
 }
 
+/// Mail by three ways to the same host, over some shards: two routes, of which one says how TLS is used, and its MX. The most connections at one time, and
+/// the most messages that began in a second.
+fn by_ways(seed: u64, shards: usize, limit: &str, plant: Option<Defect>) -> (usize, usize) {
+    const DOMAINS: u16 = 6;
+    let world = World::new(seed);
+    if let Some(defect) = plant {
+        world.plant(defect, 1.0);
+    }
+    let watch = world.watch_connections(1, ["10.0.0.2:25".parse().expect("an address")]);
+    names(&world, &Rc::default(), |_| Some([10, 0, 0, 2]));
+    let hop = Hop::start(&world, "10.0.0.2:25", "");
+    hop.takes.set(Duration::from_millis(20));
+    let route = |domain: &str, tls: &str| {
+        format!("[[route]]\ndomain = \"*.{domain}.test\"\nto = \"smtp://mx.big.test\"\n{tls}")
+    };
+    let (plain, other) = (route("plain", ""), route("other", "tls = \"off\"\n"));
+    let relay = launch(
+        &world,
+        shards,
+        &format!(
+            "{plain}{other}#: [provider.big]\n#: match = [{{ HostName = 'mx.big.test' }}]\n#: {limit}\n"
+        ),
+    );
+    let (much, little) = (60, 5);
+    let mut client = 100;
+    for number in 0..DOMAINS {
+        for (domain, messages) in [("plain", much), ("other", little)] {
+            hand_in_some(&world, client, 0..messages, vec![format!("u@d{number}.{domain}.test")]);
+            client += 1;
+        }
+    }
+    hand_in_some(&world, client, 0..little, vec!["u@big.test".to_owned()]);
+    let all = usize::from(DOMAINS) * (much + little) + little;
+    let done = run_until_true(&world, Duration::from_secs(120), || hop.taken.borrow().len() == all);
+    assert!(done, "{} of {all} came", hop.taken.borrow().len());
+    // Whoever has little does not wait for the end of who has much.
+    let last = |domain: &str| {
+        let last = hop.last.borrow();
+        last.iter().filter(|(line, _)| line.contains(domain)).map(|(_, at)| *at).max().expect("some came")
+    };
+    let ends = ["plain.test", "other.test", "@big.test"].map(last);
+    assert!(ends[1] < ends[0] && ends[2] < ends[0], "{ends:?}");
+    assert_eq!(relay.sum(|of| &of.recipients_deferred), 0, "to wait is no failure");
+    relay.drain();
+    let begun = hop.begun.borrow();
+    (world.connections_peak(watch), most_in_a_second(&begun))
+}
+
+#[test]
+fn all_ways_to_the_same_hosts_share_what_bounds_them() {
+    story(2, |seed| {
+        for shards in [1, 3] {
+            let (most, _) = by_ways(seed, shards, "connection_limit = 3", None);
+            assert_eq!(most, 3, "{shards} shards");
+            let (_, most) = by_ways(seed, shards, "max_message_rate = '50/s'", None);
+            assert!((49..=51).contains(&most), "{most} in a second over {shards} shards");
+        }
+    });
+}
+
+fn ways_apart_are_found(defect: Defect) {
+    let (most, _) = by_ways(1, 2, "connection_limit = 3", Some(defect));
+    assert!(most > 3, "what is planted is not noticed: {most} connections");
+    let (_, most) = by_ways(1, 2, "max_message_rate = '50/s'", Some(defect));
+    assert!(most > 51, "what is planted is not noticed: {most} messages in a second");
+}
+
 #[test]
 fn connections_are_opened_at_their_rate() {
     story(2, |seed| {
@@ -465,6 +532,7 @@ pub fn is_found(defect: Defect) {
             let (most, _) = connected(1, 2, "provider_connection_limit = 3", Some(defect));
             assert!(most > 3, "{defect:?}: {most} at one time");
         }
+        Defect::HopsApart => ways_apart_are_found(defect),
         Defect::ScheduleForgotten => {
             let found = put_off(1, Some(defect));
             assert!(are_apart(&found["a.rule.test"], &[40]), "{found:?}");

@@ -57,7 +57,7 @@ fn refused<R: Runtime>(shard: &Rc<Shard<R>>, site: &Site, part: Narrows, begun: 
         return;
     }
     let now = shard.runtime.now();
-    let window = shard.mesh.narrow(&site.hop.borrow().site, &site.count);
+    let window = shard.mesh.narrow(&site.receiver.name, &site.count);
     let narrowed = match part {
         // This one is none of those that it takes.
         Narrows::Connections => {
@@ -89,7 +89,7 @@ pub(super) fn refused_session<R: Runtime>(
         _ => false,
     };
     if of_us && is_adaptive(shard, site) {
-        let window = shard.mesh.narrow(&site.hop.borrow().site, &site.count);
+        let window = shard.mesh.narrow(&site.receiver.name, &site.count);
         let narrowed = window.refused_connection(begun, standing, shard.runtime.now());
         narrowed.inspect(|narrowed| tell(shard, site, narrowed, &error.to_string()));
     }

@@ -78,7 +78,7 @@ async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, begun: OpeningConnection<R>) {
         connected(&shard, key, &site, (&hop, &policy, &lease), token).await
     };
     lease.ended.set(true);
-    let wanted = lease.places.as_ref().is_some_and(|places| site.must_share(places, shard.index));
+    let wanted = site.must_share(lease.places.as_deref(), shard.index);
     if !lease.yields.get() && site.count.wanted_by_others(shard.index) {
         node_order::passes_on(&shard, key, &site, false);
     }
@@ -348,8 +348,8 @@ fn gives_up<R: Runtime>(
         return false;
     }
     let idle_for = shard.timers.recent().since(idle_since);
-    // Another site of a provider may have none at all: it does not wait for one that is kept here in case.
-    let must_share = || resting.places.as_ref().is_some_and(|places| site.must_share(places, shard.index));
+    // Another site of a provider, or of these hosts, may have none at all: it does not wait for one that is kept here in case.
+    let must_share = || site.must_share(resting.places.as_deref(), shard.index);
     (idle_for >= limits::IDLE_KEPT && must_share())
         || site.count.wanted_by_others(shard.index)
             && (site.connections.get() > borrow::share(shard, site)

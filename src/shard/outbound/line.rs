@@ -44,7 +44,7 @@ pub(in crate::shard) fn retry_refused<R: Runtime>(shard: &Rc<Shard<R>>) -> bool 
 /// Who waited and was asked waits no more, unless it was refused again: others would go on to make room for it.
 fn was_asked<R: Runtime>(shard: &Rc<Shard<R>>, site: &Site) {
     if !site.refused.get() {
-        site.waits_for.take();
+        site.waits_no_more();
         node_order::served(shard, site);
     }
 }

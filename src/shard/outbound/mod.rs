@@ -11,6 +11,7 @@ pub mod shown;
 pub mod address;
 pub mod bucket;
 pub mod provider;
+pub mod receiver;
 pub mod opening;
 
 pub mod egress;

@@ -71,7 +71,7 @@ fn begin<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: Rc<Site>) -> bool
             shard.outbound.refused.borrow_mut().push_back(key);
         }
     };
-    site.waits_for.take();
+    site.waits_no_more();
     let shares =
         site.providers.borrow().clone().filter(|_| !shard.runtime.planted(Defect::ProviderUncounted));
     let places =
@@ -95,6 +95,10 @@ fn begin<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: Rc<Site>) -> bool
         site.count.window().filter(narrow).inspect(|window| window.wants(Narrows::Connections));
         site.count.part().inspect(|part| part.wants(None));
         shard.mesh.ask_for_connection(shard.index, &site.count);
+        *site.waits_here.borrow_mut() = Some(site.receiver.wait());
+        if site.has_idle_beside() {
+            shard.outbound.asked.set(true);
+        }
         node_order::refused(shard, key, &site);
         refused();
         return false;

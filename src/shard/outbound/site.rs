@@ -14,6 +14,7 @@ use crate::shard::counts::{ConnectionCount, FarEnd};
 use crate::shard::message::Job;
 use crate::shard::outbound::bucket::{Bucket, RateKind};
 use crate::shard::outbound::provider::{ConnectionPlaces, Share, WaitingSite};
+use crate::shard::outbound::receiver::{Receiver, WaitingForHosts};
 use crate::shard::outbound::shown::SiteHistory;
 use crate::shard::warm::WarmCount;
 use crate::time::Instant;
@@ -47,7 +48,9 @@ pub struct Site {
     pub(super) shaped_by: Cell<(u64, usize, u64)>,
     /// Nothing is begun before this time, as a rule says.
     pub(super) held_until: Cell<Instant>,
-    /// The node's connections to it.
+    /// The hosts it leads to, of whose limits it has a part.
+    pub(super) receiver: Rc<Receiver>,
+    /// The node's connections to them.
     pub count: Arc<ConnectionCount>,
     /// Where attempts are counted by its route, once one was.
     pub(super) counted: Cell<Option<NamePlace>>,
@@ -97,7 +100,11 @@ pub struct Site {
     pub(super) overflows_at: Cell<Instant>,
     /// The provider of which it waits for a place.
     pub(super) waits_for: RefCell<Option<WaitingSite>>,
-    /// It gave a place to another site of a provider, and takes none yet.
+    /// It waits for a connection, as there are all that its hosts may have.
+    pub(super) waits_here: RefCell<Option<WaitingForHosts>>,
+    /// It is known to have connections with nothing to do.
+    shows_idle: Cell<bool>,
+    /// It gave a place to another site of a provider, or a connection to another of its hosts, and takes none yet.
     pub(super) yields: Cell<bool>,
     /// One of its buckets is that of its adaptive window.
     pub(super) paced: Cell<bool>,
@@ -122,9 +129,10 @@ pub(super) const NO_ANSWER: (u8, u16, u16) = (4, 4, 1);
 
 impl Site {
     /// A site no connection goes to yet.
-    pub fn new(hop: Rc<Hop>, policy: Arc<SitePolicy>, count: Arc<ConnectionCount>) -> Site {
+    pub fn new(hop: Rc<Hop>, policy: Arc<SitePolicy>, receiver: Rc<Receiver>) -> Site {
         Site {
-            count,
+            count: receiver.count.clone(),
+            receiver,
             policy: RefCell::new(policy),
             shaped_by: Cell::new((0, 0, 0)),
             held_until: Cell::new(Instant(0)),
@@ -154,6 +162,8 @@ impl Site {
             sent_by: RefCell::default(),
             overflows_at: Cell::new(Instant(0)),
             waits_for: RefCell::default(),
+            waits_here: RefCell::default(),
+            shows_idle: Cell::new(false),
             yields: Cell::new(false),
             paced: Cell::new(false),
             buckets: RefCell::default(),
@@ -232,16 +242,35 @@ impl Site {
         true
     }
 
-    /// Whether a connection that has nothing to do holds a place of a provider that others wait for.
+    /// Whether a connection that has nothing to do holds a place of a provider that others wait for, or another site of this shard waits for one to
+    /// the same hosts.
     pub(super) fn holds_wanted(&self, shard: usize) -> bool {
-        let held =
-            |idle: &Rc<IdleConnection>| idle.places.as_ref().is_some_and(|of| self.must_share(of, shard));
+        let held = |idle: &Rc<IdleConnection>| self.must_share(idle.places.as_deref(), shard);
         self.idle.borrow().iter().any(held)
     }
 
-    /// Whether others than this site wait for one of these places.
-    pub(super) fn must_share(&self, places: &ConnectionPlaces, shard: usize) -> bool {
-        places.are_wanted(self.waits_for.borrow().as_ref(), shard)
+    /// Whether others than this site wait for a connection with these places, or to the same hosts.
+    pub(super) fn must_share(&self, places: Option<&ConnectionPlaces>, shard: usize) -> bool {
+        self.receiver.is_wanted(self.waits_here.borrow().as_ref())
+            || places.is_some_and(|places| places.are_wanted(self.waits_for.borrow().as_ref(), shard))
+    }
+
+    /// It has what it waited for, or needs it no more.
+    pub(super) fn waits_no_more(&self) {
+        self.waits_for.take();
+        self.waits_here.take();
+    }
+
+    /// It has connections with nothing to do that others may ask for, or has none any more.
+    pub(super) fn set_idle(&self, shard: usize, idle: bool) {
+        if self.shows_idle.replace(idle) != idle {
+            self.receiver.set_idle(shard, idle);
+        }
+    }
+
+    /// Whether another site of this shard has such connections to the same hosts.
+    pub(super) fn has_idle_beside(&self) -> bool {
+        !self.shows_idle.get() && self.receiver.has_idle()
     }
 
     pub(super) fn wake_one(&self) -> bool {

@@ -1,5 +1,6 @@
 //! The sites of a shard: which there are, which have connections with nothing to do, and which rest.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use crate::shard::counts::ConnectionCount;
 use crate::shard::live::LiveConfig;
 use crate::shard::outbound::bucket::{Bucket, RateKind};
 use crate::shard::outbound::provider::Share;
+use crate::shard::outbound::receiver::Receiver;
 use crate::shard::outbound::site::{IdleConnection, Site};
 use crate::shard::outbound::{borrow, elsewhere, spare, warm};
 use crate::smtp::client::Timeouts;
@@ -38,7 +40,7 @@ pub(super) fn goes_idle<R: Runtime>(
     }
     idle.push(connection.clone());
     // Nobody is to ask for one that is kept.
-    site.count.set_idle(shard.index, idle.len() > usize::from(spare::is_kept(shard, site)));
+    site.set_idle(shard.index, idle.len() > usize::from(spare::is_kept(shard, site)));
     connection.places.iter().for_each(|places| places.set_idle(shard.index, true));
 }
 
@@ -57,7 +59,7 @@ pub(super) fn goes_on<R: Runtime>(
     }
     if site.idle.borrow().is_empty() {
         shard.outbound.resting.borrow_mut().remove(&key);
-        site.count.set_idle(shard.index, false);
+        site.set_idle(shard.index, false);
     }
 }
 
@@ -66,19 +68,20 @@ pub(super) fn site<R: Runtime>(shard: &Shard<R>, hop: Rc<Hop>) -> (SiteKey, Rc<S
     let key = shard.outbound.destinations.borrow_mut().site(&hop.site);
     let known = shard.outbound.sites.borrow().get(&key).cloned();
     let site = known.unwrap_or_else(|| {
-        let now = shard.runtime.now();
-        let (count, live) = (shard.mesh.site_count(&hop.site, now), shard.live.get());
-        let beside = count.beside();
+        let (receiver, live) = (receiver(shard, &hop), shard.live.get());
+        let beside = receiver.count.beside();
         let policy = policy(shard, &live, &hop, &beside);
-        let site = Rc::new(Site::new(hop.clone(), policy.clone(), count));
+        let site = Rc::new(Site::new(hop.clone(), policy.clone(), receiver));
         warm::take_up(shard, &live, &site, &policy);
         share(shard, key, &site, &policy);
         site.shaped_by.set((live.generation, beside.len(), shard.outbound.suspending.generation.get()));
         shard.outbound.sites.borrow_mut().insert(key, site.clone());
         site
     });
-    if hop.is_of_dns() && shard.live.get().table.is_rolled_up(&hop.label) {
-        site.count.add_beside(&hop.label);
+    // What is said of a domain, or of the host that a route names, is said of all that lead to its hosts.
+    let named = if hop.is_of_dns() { Cow::Borrowed(&*hop.label) } else { Cow::Owned(hop.names().0) };
+    if shard.live.get().table.is_rolled_up(&named) {
+        site.count.add_beside(&named);
     }
     let by = |hop: &Hop| hop.by.as_ref().map(Arc::as_ptr);
     let before = site.hop.replace(hop.clone());
@@ -90,6 +93,12 @@ pub(super) fn site<R: Runtime>(shard: &Shard<R>, hop: Rc<Hop>) -> (SiteKey, Rc<S
     let provider = site.policy.borrow().provider.clone();
     is_run_by(&mut shard.outbound.destinations.borrow_mut(), key, provider.as_deref());
     (key, site)
+}
+
+/// Of whose limits the site of a hop has a part.
+fn receiver<R: Runtime>(shard: &Shard<R>, hop: &Hop) -> Rc<Receiver> {
+    let name = if shard.runtime.planted(Defect::HopsApart) { hop.site.clone() } else { hop.receiver() };
+    shard.outbound.receivers.get(&name, || shard.mesh.site_count(&name, shard.runtime.now()))
 }
 
 /// Takes up what holds for a site, if that may be another: by a reload, or since a domain was found to lead there that has its say.
@@ -167,12 +176,12 @@ fn share<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site, policy: &SiteP
         shares.push(Share { provider, connections: of.connections });
     }
     if let Some(desk) = shard.mesh.cluster.desk() {
-        desk.limited(&format!("s {}", hop.site), &site.count, policy.shared());
+        desk.limited(&format!("s {}", site.receiver.name), &site.count, policy.shared());
     }
     site.set_buckets(buckets);
     *site.providers.borrow_mut() = (!shares.is_empty()).then(|| shares.into());
     // It is asked anew.
-    site.waits_for.take();
+    site.waits_no_more();
     site.wakes_at.set(None);
 }
 
@@ -309,8 +318,8 @@ pub(super) fn later<R: Runtime>(shard: &Shard<R>, sites: impl IntoIterator<Item 
     }
 }
 
-/// The site has given a place of its provider to whoever waits for one, and takes none for a moment: else the shard that has it at hand would
-/// always be first.
+/// The site has given a place of its provider, or a connection to its hosts, to whoever waits for one, and takes none for a moment: else the one that
+/// has it at hand would always be first.
 pub(super) fn give_way<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Site>) {
     if site.yields.replace(true) {
         return;

@@ -72,7 +72,7 @@ pub(super) fn over<R: Runtime>(shard: &Shard<R>) -> Vec<SiteKey> {
         if !goes_on {
             site.spare_until.set(Instant(0));
             if !site.idle.borrow().is_empty() {
-                site.count.set_idle(shard.index, true);
+                site.set_idle(shard.index, true);
                 over.push(*key);
             }
         }

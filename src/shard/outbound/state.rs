@@ -26,6 +26,7 @@ use crate::shard::outbound::asking::pace::AskingPace;
 use crate::shard::outbound::known_keys::KnownKeys;
 use crate::shard::outbound::opening::{OpeningConnection, Openings};
 use crate::shard::outbound::provider::Providers;
+use crate::shard::outbound::receiver::Receivers;
 use crate::shard::outbound::resolve::{Resolver, Unroutable};
 use crate::shard::outbound::site::Site;
 use crate::shard::outbound::tenant_counts::TenantCounts;
@@ -53,6 +54,8 @@ pub(in crate::shard) struct Outbound<R: Runtime> {
     pub suspending: Suspending,
     /// Providers of these that have limits.
     pub providers: Providers,
+    /// What its sites lead to.
+    pub receivers: Receivers,
     /// By which sources mail leaves.
     pub sources: Sources,
     /// Sites of the queues.
@@ -130,6 +133,7 @@ impl<R: Runtime> Outbound<R> {
             tending: Tending::default(),
             suspending: Suspending::default(),
             providers: Providers::default(),
+            receivers: Receivers::default(),
             sources: Sources::default(),
             sites: RefCell::default(),
             resting: RefCell::default(),

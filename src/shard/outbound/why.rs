@@ -206,7 +206,7 @@ pub(in crate::shard) fn site_state<R: Runtime>(shard: &Shard<R>, hop: &Hop) -> S
     let (count, policy) = match &known {
         Some((_, site)) => (site.count.clone(), site.policy.borrow().clone()),
         None => {
-            let count = shard.mesh.site_count(&hop.site, shard.runtime.now());
+            let count = shard.mesh.site_count(&hop.receiver(), shard.runtime.now());
             let policy = sites::policy(shard, &live, hop, &count.beside());
             (count, policy)
         }

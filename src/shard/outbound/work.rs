@@ -72,8 +72,7 @@ impl<'a, R: Runtime> Run<'a, R> {
     /// Whether another transaction may be begun now.
     pub(super) fn goes_on(&self) -> bool {
         let Run { shard, site, most, ends, era, done, .. } = self;
-        let has_turn = *done < limits::ADDRESS_TURN
-            || self.places.is_none_or(|places| !site.must_share(places, shard.index));
+        let has_turn = *done < limits::ADDRESS_TURN || !site.must_share(self.places, shard.index);
         let old = *done > 0 && shard.timers.recent() >= *ends;
         has_turn
             && !shard.draining.get()

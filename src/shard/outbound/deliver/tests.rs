@@ -16,6 +16,7 @@ fn begin(shard: &Rc<Shard<SimRuntime>>, number: usize) {
         by_policy: false,
         by_records: false,
         requires_tls: false,
+        apart: false,
         credentials: None,
         by: None,
     };

@@ -31,6 +31,7 @@ fn hop(name: &str) -> Rc<Hop> {
         by_policy: false,
         by_records: false,
         requires_tls: false,
+        apart: false,
         credentials: None,
         by: None,
     })
@@ -137,6 +138,7 @@ fn a_domain_has_its_say_about_its_site() {
             by_policy: false,
             by_records: false,
             requires_tls: false,
+            apart: false,
             credentials: None,
             by: None,
         })
