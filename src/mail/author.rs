@@ -39,12 +39,20 @@ pub fn authors(value: &[u8]) -> Option<SmallVec<[Author; 1]>> {
         let token = reader.next()?;
         match token {
             Token::Special(b'<') if bracket.is_none() => bracket = Some(reader.bracket()?),
-            Token::Special(b':') if bracket.is_none() && !in_group => {
+            // Some readers take what stands before an at sign in a name for the author.
+            Token::Special(b':') if bracket.is_none() && !in_group && text.domain_at.is_none() => {
                 (in_group, text) = (true, Spelled::default());
             }
             Token::Special(b',' | b';') | Token::End => {
                 match (bracket.take(), std::mem::take(&mut text)) {
-                    (Some(spelled), _) => authors.push(spelled.author()?),
+                    (Some(spelled), text) => {
+                        let author = spelled.author()?;
+                        // `ada@example.org <ada@example.org>` is written by many, though RFC 5322 has it quoted.
+                        if text.domain_at.is_some() && text.author().as_ref() != Some(&author) {
+                            return None;
+                        }
+                        authors.push(author);
+                    }
                     (None, text) if text.is_empty() => {}
                     (None, text) => authors.push(text.author()?),
                 }
@@ -91,7 +99,7 @@ enum Token {
 }
 
 /// Tokens as they follow one another, comments and blanks left out. At most two of a local part and a domain are joined by `.` and `@`; a phrase
-/// in front of a bracket is read into this, too, and forgotten.
+/// in front of a bracket is read into this, too, and forgotten unless an at sign is in it.
 #[derive(Default)]
 struct Spelled {
     bytes: SmallVec<[u8; 62]>,
@@ -273,6 +281,8 @@ mod tests {
             ("J. R. Dobbs\r\n <bob@sub.example.org>", one("bob@sub.example.org")),
             ("(x@evil.example) ada (at) @ (home (or not)) example . org", one("ada@example.org")),
             ("\"a b\"@example.org", one("\"a b\"@example.org")),
+            ("ada@example.org <ada@Example.org>", one("ada@example.org")),
+            ("\"x@evil.example\" <ada@example.org>", one("ada@example.org")),
             ("grüße <ada@example.org>", one("ada@example.org")),
             ("grüße <ada@BÜCHER.example>", one("ada@xn--bcher-kva.example")),
             ("δ@faß.example", one("δ@xn--fa-hia.example")),
@@ -311,6 +321,14 @@ mod tests {
             "g: a@b.example",
             "a\0@b.example",
             "<a@evil.example:b@c.example>",
+            "y@evil.example <ada@example.org>",
+            "y @ evil.example <ada@example.org>",
+            "Ada y@evil.example <ada@example.org>",
+            "y@evil.example Ada <ada@example.org>",
+            "y@evil.example: ada@example.org;",
+            "y @ evil.example: ada@example.org;",
+            "y@evil.example:;",
+            "c@d.example, y@evil.example <ada@example.org>",
             many.as_str(),
         ] {
             assert_eq!(read(value), None, "{value}");

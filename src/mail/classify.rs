@@ -299,7 +299,11 @@ impl Classes {
                 .build()
                 .ok()?;
             let about_us = entry.about == Some(ReplySubject::Us);
-            let judged = Judged { class: entry.class, permanent: entry.permanent, about_us };
+            // What is too much now is not too much for ever, whatever the code.
+            let is_for_now =
+                matches!(entry.class, Class::Throttled | Class::TooManyConnections | Class::Greylisted);
+            let permanent = entry.permanent.or(is_for_now.then_some(false));
+            let judged = Judged { class: entry.class, permanent, about_us };
             entries.push(Compiled { pattern, judged, provider, last_resort: entry.last_resort });
         }
         let numbered = file.provider.iter().zip(0..);

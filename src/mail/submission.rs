@@ -88,10 +88,10 @@ pub fn mend(section: &[u8], mailbox_line: bool, duties: Duties, by: &Submitted<'
     Ok(edit)
 }
 
-/// Whether all authors are addresses that the account may send as. A From that is not there, or cannot be read without a doubt, is nobody's.
+/// Whether all authors are addresses that the account may send as. A From that is not there, is empty, or cannot be read without a doubt, is nobody's.
 fn is_own(from: Option<&[u8]>, second: Option<usize>, by: &Submitted<'_>) -> bool {
     let authors = from.filter(|_| second.is_none()).and_then(author::authors);
-    authors.is_some_and(|all| all.iter().all(|author| (by.may_send_as)(author.address())))
+    authors.is_some_and(|all| !all.is_empty() && all.iter().all(|author| (by.may_send_as)(author.address())))
 }
 
 /// RFC 6409 section 8.1, RFC 5322 section 3.6.2: the reverse path, which the account may send as, in place of whom the message says.
@@ -196,6 +196,8 @@ mod tests {
             "From: \"bob@own.example\" <ann@other.example>\r\n\r\n",
             "From: bob@own.example\r\nFrom: bob@own.example\r\n\r\n",
             "From: <bob@own.example> x\r\n\r\n",
+            "From: ann@other.example <bob@own.example>\r\n\r\n",
+            "From:\r\n\r\n",
             "To: x\r\n\r\n",
         ] {
             assert!(mended(foreign, refuse).unwrap_err().starts_with("550 5.7.1 "), "{foreign}");

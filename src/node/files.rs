@@ -224,8 +224,8 @@ fn strange_pools(config: &Config, logins: Option<&Logins>) -> Vec<ConfigError> {
     told.collect()
 }
 
-/// TLS to hosts that show a certificate of an authority that this machine trusts, where a route or a shaping file asks for that. The authorities
-/// of a usual machine are read in some milliseconds, which nobody spends who needs none.
+/// TLS to hosts that show a certificate of an authority that this machine trusts, where a route or a shaping file asks for that, or a client may
+/// (RFC 8689). The authorities of a usual machine are read in some milliseconds, which nobody spends who needs none.
 fn verifying(config: &Config, shaping: &Shaping) -> Result<Option<tls::Client>, Box<ConfigError>> {
     let route = config.routes.iter().position(|route| route.tls() == Some(TlsLevel::Verified));
     let line = shaping.asks_to_verify();
@@ -235,13 +235,16 @@ fn verifying(config: &Config, shaping: &Shaping) -> Result<Option<tls::Client>, 
         || config.cluster.as_ref().is_some_and(|cluster| cluster.redis.tls)
         || config.fleet.as_ref().is_some_and(|fleet| fleet.nodes.iter().any(|url| url.tls));
     let asked = route.is_some() || line.is_some() || hook;
-    if !asked && !config.tls.mta_sts {
+    // Who brings mail under TLS may say REQUIRETLS.
+    let may_be_asked = config.listeners.iter().any(|one| one.tls.is_some() || one.acme || one.proxy.tls)
+        || config.tls.reports.is_some();
+    if !asked && !config.tls.mta_sts && !may_be_asked {
         return Ok(None);
     }
     let client = authorities::trusted()
         .map_err(|none| none.to_string())
         .and_then(|all| trust::verifying(all).map_err(|NoAuthority| "none of them can be used".to_owned()));
-    if !asked && !config.places.has("tls.mta_sts") {
+    if !asked && !(config.tls.mta_sts && config.places.has("tls.mta_sts")) {
         // Nobody said that there are to be any.
         return Ok(client.ok());
     }

@@ -261,13 +261,31 @@ pub fn memory_max() -> Option<u64> {
     let read = |path: &Path| std::fs::read_to_string(path).ok();
     let number = |text: String| text.trim().parse::<u64>().ok();
     let machine = [Some(memory_of_machine()).filter(|bytes| *bytes > 0), memory_in_table()];
-    let group = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
-    let group = group.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default().to_owned();
+    let groups = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
     let root = Path::new("/sys/fs/cgroup");
-    let of_groups =
-        Path::new(&group).ancestors().filter_map(|group| number(read(&root.join(group).join("memory.max"))?));
-    let older = read(&root.join("memory/memory.limit_in_bytes")).and_then(number);
-    of_groups.chain(older).chain(machine.into_iter().flatten()).min()
+    let (newer, older) = memory_groups(&groups);
+    let newer = Path::new(newer).ancestors().map(|group| root.join(group).join("memory.max"));
+    let root = root.join("memory");
+    let older = Path::new(older).ancestors().map(|group| root.join(group).join("memory.limit_in_bytes"));
+    let of_groups = newer.chain(older).filter_map(|path| number(read(&path)?));
+    of_groups.chain(machine.into_iter().flatten()).min()
+}
+
+/// Where the process is by `/proc/self/cgroup`, below the roots of both versions (cgroups(7)): `0::/system.slice/relevo.service`, `7:memory:/relevo`.
+fn memory_groups(text: &str) -> (&str, &str) {
+    let path = |line: &'_ str, is_it: &dyn Fn(&str) -> bool| -> Option<usize> {
+        let mut words = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (words.next()?, words.next()?);
+        is_it(controllers).then_some(path.trim_start_matches('/').len())
+    };
+    let of = |is_it: &dyn Fn(&str) -> bool| {
+        let found = text.lines().find_map(|line| Some(&line[line.len() - path(line, is_it)?..]));
+        found.unwrap_or_default()
+    };
+    (
+        of(&|controllers| controllers.is_empty()),
+        of(&|controllers| controllers.split(',').any(|one| one == "memory")),
+    )
 }
 
 /// Gives memory that was freed back to the system. The allocator keeps it otherwise, once a small piece that lives lies behind it.
@@ -501,6 +519,15 @@ pub fn stand_back() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_that_of_the_group_of_either_version() {
+        let both = "12:cpu,cpuacct:/a\n7:memory:/relevo/one\n1:name=systemd:/init\n0::/system.slice/relevo.service\n";
+        assert_eq!(memory_groups(both), ("system.slice/relevo.service", "relevo/one"));
+        assert_eq!(memory_groups("0::/\n"), ("", ""));
+        assert_eq!(memory_groups("4:cpu,memory:/x:y\n3:memory_other:/z\nnonsense\n"), ("", "x:y"));
+        assert_eq!(memory_groups(""), ("", ""));
+    }
 
     #[test]
     fn the_table_of_open_files_is_as_large_as_it_becomes() {

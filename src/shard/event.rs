@@ -6,7 +6,7 @@ use crate::queue::outcome::Disposition;
 use crate::runtime::Runtime;
 use crate::shaping::answers::Answers;
 use crate::shard::Shard;
-use crate::shard::outbound::hop_error::SESSION_REFUSED;
+use crate::shard::outbound::hop_error::reply_in;
 use crate::smtp::reply;
 use crate::spool::record::MessageView;
 use crate::time::UnixMillis;
@@ -84,10 +84,10 @@ pub(in crate::shard) fn class_of<R: Runtime, D, B>(
         return None;
     }
     let by_rule = |said: &str, own| answers.and_then(|answers| answers.judge(said.as_bytes(), own).0);
-    let (said, enhanced) = match reply.split_once(SESSION_REFUSED) {
+    let (said, enhanced) = match reply_in(reply) {
         _ if !ours => (reply, enhanced),
         // The words are ours, and what it is about is what the hop said.
-        Some((_, said)) => (said, reply::enhanced(said)),
+        Some(said) => (said, reply::enhanced(said)),
         None => return by_rule(reply, true).or_else(|| Some(Class::of_ours(reply, enhanced))),
     };
     if let Some(class) = by_rule(said, false) {

@@ -179,12 +179,15 @@ fn after_keyword<'a>(rest: &'a [u8], keyword: &[u8]) -> Result<&'a [u8], Command
 fn parse_mail(rest: &[u8]) -> Result<Command<'_>, CommandError> {
     let rest = after_keyword(rest, b"FROM")?;
     let path = international::parse(rest, true).map_err(|error| sender_error(rest, error))?;
+    // Of none there are two: which one counts nobody says.
+    let (mut has_body, mut has_auth) = (false, false);
     let mut parameters = MailParameters::default();
     for word in parameters_of(rest, path.length)? {
         let (key, value) = split_parameter(word);
         if key.eq_ignore_ascii_case(b"SIZE") {
-            parameters.size = Some(value.and_then(octets).ok_or(CommandError::Arguments)?);
-        } else if key.eq_ignore_ascii_case(b"BODY") {
+            let size = value.and_then(octets).filter(|_| parameters.size.is_none());
+            parameters.size = Some(size.ok_or(CommandError::Arguments)?);
+        } else if key.eq_ignore_ascii_case(b"BODY") && !std::mem::replace(&mut has_body, true) {
             match value {
                 Some(value) if value.eq_ignore_ascii_case(b"8BITMIME") => parameters.eight_bit = true,
                 Some(value) if value.eq_ignore_ascii_case(b"BINARYMIME") => parameters.binary = true,
@@ -205,7 +208,10 @@ fn parse_mail(rest: &[u8]) -> Result<Command<'_>, CommandError> {
             parameters.require_tls = true;
         } else if key.eq_ignore_ascii_case(b"SMTPUTF8") && value.is_none() && !parameters.utf8 {
             parameters.utf8 = true;
-        } else if key.eq_ignore_ascii_case(b"AUTH") && value.is_some() {
+        } else if key.eq_ignore_ascii_case(b"AUTH")
+            && value.is_some()
+            && !std::mem::replace(&mut has_auth, true)
+        {
             // RFC 4954 section 5: accepted, and not passed on to servers we do not authenticate to.
         } else {
             return Err(CommandError::Parameter);
@@ -348,6 +354,10 @@ mod tests {
         assert!(matches!(parse(b"MAIL FROM: <a@b>"), Ok(Command::Mail(..))));
         assert_eq!(parse(b"MAIL FROM:<a@b> FOO=1"), Err(CommandError::Parameter));
         assert_eq!(parse(b"MAIL FROM:<a@b> SIZE=x"), Err(CommandError::Arguments));
+        assert_eq!(parse(b"MAIL FROM:<a@b> SIZE=1 size=1"), Err(CommandError::Arguments));
+        for twice in ["BODY=7BIT BODY=8BITMIME", "AUTH=<> AUTH=<>"] {
+            assert_eq!(parse(format!("MAIL FROM:<a@b> {twice}").as_bytes()), Err(CommandError::Parameter));
+        }
         assert_eq!(parse(b"MAIL FROM:<a@b>SIZE=1"), Err(CommandError::Arguments));
         assert_eq!(parse(b"RCPT TO:<a@b> FOO=1"), Err(CommandError::Parameter));
         let none = Asked::default();

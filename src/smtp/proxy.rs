@@ -80,6 +80,8 @@ pub enum Flaw {
     Line,
     /// Neither version 2, nor LOCAL or PROXY.
     Version,
+    /// Its family, or its transport, is none that there is.
+    Family,
     /// Its addresses do not have the length of their family.
     Addresses,
     /// A field behind the addresses goes beyond the header.
@@ -96,6 +98,7 @@ impl Flaw {
             Flaw::TooLong => "421 4.5.0 PROXY header too long\r\n",
             Flaw::Line => "421 4.5.0 PROXY header malformed: not the line of version 1\r\n",
             Flaw::Version => "421 4.5.0 PROXY header malformed: version or command unknown\r\n",
+            Flaw::Family => "421 4.5.0 PROXY header malformed: family or transport unknown\r\n",
             Flaw::Addresses => "421 4.5.0 PROXY header malformed: addresses\r\n",
             Flaw::Field => "421 4.5.0 PROXY header malformed: a field behind the addresses\r\n",
             Flaw::Checksum => "421 4.5.0 PROXY header malformed: checksum\r\n",
@@ -199,7 +202,9 @@ fn passed_on(header: &[u8], family: u8) -> Result<Header<'_>, Flaw> {
             (Some(SocketAddr::new(ip.into(), u16::from_be_bytes([ends[32], ends[33]]))), ends.len())
         }
         // No TCP, a Unix socket, or nothing that is known: how long its addresses are only the proxy knows.
-        _ => return Ok(Header::default()),
+        0x00 | 0x12 | 0x22 | 0x31 | 0x32 => return Ok(Header::default()),
+        // Section 2.2: what is reserved is to be refused.
+        _ => return Err(Flaw::Family),
     };
     let mut found = Header { client, tls: None };
     let mut authority = None;

@@ -120,7 +120,17 @@ impl HopError {
 }
 
 /// What stands before the reply of a hop that refused the session.
-pub const SESSION_REFUSED: &str = "the next hop refused the session: ";
+const SESSION_REFUSED: &str = "the next hop refused the session: ";
+/// And before that of one that is not to be asked for other mail, either.
+pub(super) const TAKES_NO_MAIL: &str = "the next hop takes no mail: ";
+/// And before that of one whose words are about us.
+pub(super) const REFUSES_US: &str = "the next hop refuses this relay, not the recipient: ";
+
+/// The reply of the hop in words of ours that tell it.
+pub fn reply_in(words: &str) -> Option<&str> {
+    let all = [SESSION_REFUSED, TAKES_NO_MAIL, REFUSES_US];
+    all.into_iter().find_map(|before| Some(words.split_once(before)?.1))
+}
 
 /// What is said of mail that would come back.
 pub fn loops(hop: &str) -> String {

@@ -3,6 +3,7 @@
 use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::runtime::Runtime;
+use crate::shard::outbound::hop_error::{REFUSES_US, TAKES_NO_MAIL};
 use crate::shard::outbound::session::{Choice, Connection};
 use crate::shard::outbound::site::NO_ANSWER;
 use crate::shard::outbound::sites;
@@ -52,7 +53,7 @@ pub(super) fn host_failed<R: Runtime>(
         return true;
     }
     if refuses_all(connection.choice, transaction) && !site.shown.takes_mail(now) {
-        let words = format!("the next hop takes no mail: {}", why());
+        let words = format!("{TAKES_NO_MAIL}{}", why());
         *site.last_error.borrow_mut() = (NO_ANSWER, words.clone());
         sites::rest(shard, run.key, site, Level::Warning, &words);
     }
@@ -75,7 +76,7 @@ pub(super) fn refused<R: Runtime>(run: &Run<'_, R>, routed: bool, transaction: &
     let (shard, site) = (run.shard, run.site);
     let Some(reply) = transaction.forgive(routed) else { return };
     shard.instruments.counters.relay_refused.add(1);
-    let words = format!("the next hop refuses this relay, not the recipient: {}", reply.describe());
+    let words = format!("{REFUSES_US}{}", reply.describe());
     *site.last_error.borrow_mut() = (NO_ANSWER, words.clone());
     let mut verdicts = (0..).map_while(|place| transaction.verdict(place));
     let takes = verdicts.any(|(verdict, _)| matches!(verdict, Verdict::Delivered(_)));
@@ -96,9 +97,12 @@ pub(super) fn in_vain<R: Runtime>(run: &Run<'_, R>, transaction: &Transaction<'_
     if rests || !site.shown.in_vain(run.begun_at, now) || site.shown.takes_mail(now) {
         return;
     }
-    let why = transaction.ended_by().map(|reply| reply.describe()).unwrap_or_default();
-    let words =
-        format!("the last {} sessions ended before anything came of them: {why}", limits::SITE_IN_VAIN);
+    let before = format!("the last {} sessions ended before anything came of them", limits::SITE_IN_VAIN);
+    let words = match transaction.ended_by() {
+        Some(reply) if reply.ours => format!("{before}: {}", reply.describe()),
+        Some(reply) => format!("{before}; {TAKES_NO_MAIL}{}", reply.describe()),
+        None => before,
+    };
     *site.last_error.borrow_mut() = (NO_ANSWER, words.clone());
     site.proven.set(false);
     sites::rest(shard, run.key, site, Level::Warning, &words);

@@ -149,10 +149,15 @@ pub fn means_too_many(reply: &Reply) -> bool {
     bare || says_too_many(reply)
 }
 
-/// A 552 to RCPT means too many recipients and is to be taken as 452 (RFC 5321 4.5.3.1.10), where no enhanced code says that it means
-/// another thing than room (RFC 3463: 5.3.4 and 5.2.3 are of the size of a message, which stays as it is).
+/// A 552 to RCPT means too many recipients and is to be taken as 452 (RFC 5321 4.5.3.1.10), where neither an enhanced code nor words say that it
+/// means another thing (RFC 3463: 5.2.2 is a full mailbox, 5.3.4 and 5.2.3 are of the size of a message). A host without room (5.3.1) has some later.
 pub fn is_452_of_old(reply: &Reply) -> bool {
-    reply.code == 552 && matches!(reply.enhanced, None | Some((_, 0 | 5, _) | (_, 2, 2) | (_, 3, 1)))
+    let speaks = || has(&reply.text.to_ascii_lowercase(), &OF_ROOM) && !says_too_many(reply);
+    let may_be = match reply.enhanced {
+        None | Some((_, 0 | 5, _)) => !speaks(),
+        Some(code) => matches!(code, (_, 3, 1)),
+    };
+    reply.code == 552 && may_be
 }
 
 /// What a hop says of a connection that has carried enough.

@@ -60,23 +60,28 @@ fn who_is_to_go_apart_is_named_next() {
     assert_eq!(after("Greylisted"), (false, None));
 }
 
-/// A 552 to RCPT waits only where it may be about room: what is too large stays too large.
+/// A 552 to RCPT waits only where it may be about how many there are: a full mailbox is one, and what is too large stays too large.
 #[test]
 fn a_552_is_a_452_unless_it_says_otherwise() {
-    for (enhanced, waits) in [
-        (None, true),
-        (Some((5, 5, 3)), true),
-        (Some((5, 2, 2)), true),
-        (Some((5, 3, 4)), false),
-        (Some((5, 2, 3)), false),
-        (Some((5, 7, 0)), false),
-        (Some((5, 1, 1)), false),
+    for (enhanced, text, waits) in [
+        (None, "no", true),
+        (None, "Too many recipients, 1 user too many", true),
+        (None, "mailbox full", false),
+        (None, "Requested mail action aborted: exceeded storage allocation", false),
+        (Some((5, 5, 3)), "no", true),
+        (Some((5, 3, 1)), "no", true),
+        (Some((5, 0, 0)), "Quota exceeded", false),
+        (Some((5, 2, 2)), "no", false),
+        (Some((5, 3, 4)), "no", false),
+        (Some((5, 2, 3)), "no", false),
+        (Some((5, 7, 0)), "no", false),
+        (Some((5, 1, 1)), "no", false),
     ] {
         let names = recipients_of(1);
         let mut transaction = begun_for(&names);
         transaction.on_reply(reply(250));
-        transaction.on_reply(Reply { enhanced, text: "no".into(), ..reply(552) });
+        transaction.on_reply(Reply { enhanced, text: text.into(), ..reply(552) });
         let verdict = transaction.verdict(0).expect("decided").0;
-        assert_eq!(matches!(verdict, Verdict::Deferred(_)), waits, "{enhanced:?} {verdict:?}");
+        assert_eq!(matches!(verdict, Verdict::Deferred(_)), waits, "{enhanced:?} {text} {verdict:?}");
     }
 }
