@@ -330,6 +330,7 @@ stories!("suspensions.py", None;
     operators_suspend_and_resume,
     a_reply_suspends_its_site_on_all_shards,
     many_replies_set_a_key_for_a_while,
+    what_a_rule_sets_of_a_provider_holds_at_all_of_its_sites,
     a_tenant_that_is_refused_gets_its_mail_back,
     what_this_relay_says_itself_counts_where_a_rule_wants_it,
 );

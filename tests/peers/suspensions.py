@@ -154,6 +154,42 @@ def many_replies_set_a_key_for_a_while():
     relay.stop()
 
 
+def what_a_rule_sets_of_a_provider_holds_at_all_of_its_sites():
+    """One of them asks for less; no file limits the provider, and all of its sites together have one connection meanwhile."""
+    port, slow = free_port(), [1]
+    hops = [Counted(host, port, pause=0.05) for host in ("127.0.0.2", "127.0.0.4")]
+    taking = hops[0].act
+
+    def slowing(talk, verb, line):
+        if verb == "RCPT" and slow[0] > 0:
+            slow[0] -= 1
+            return b"450 4.7.1 slow down\r\n"
+        return taking(talk, verb, line)
+
+    hops[0].act = slowing
+    action = '{ SetConfig = { name = "provider_connection_limit", value = 1 } }'
+    shaping = rule("slow down", f'action = {action}\nduration = "1h"')
+    sites = [[f"{site}{number}.example" for number in range(3)] for site in "ab"]
+    led = [(domain, f"mx{at}.big.example", f"127.0.0.{2 + 2 * at}") for at, all in enumerate(sites) for domain in all]
+    relay, _ = relay_with(shaping, mx(*led), port)
+    send(relay, sites[0], 1)
+    one = until(lambda: suspended(relay))[0]
+    assert (one["effect"], one["key"], one["value"], one["provider"]) == ("set", "provider_connection_limit", "1", "big"), one
+    assert not one.get("site") and not one.get("source"), one
+    relay.kill()
+    relay.start()
+    assert [one["key"] for one in suspended(relay)] == ["provider_connection_limit"]
+    send(relay, [*sites[0], *sites[1]], 60)
+    most, end = 0, time.monotonic() + 60
+    while sum(len(hop.taken) for hop in hops) < 61:
+        assert time.monotonic() < end, [len(hop.taken) for hop in hops]
+        most = max(most, sum(hop.open for hop in hops))
+        time.sleep(0.002)
+    assert most == 1, f"{most} connections at one time"
+    assert all(len(hop.taken) >= 20 for hop in hops), [len(hop.taken) for hop in hops]
+    relay.stop()
+
+
 def a_tenant_that_is_refused_gets_its_mail_back():
     port = free_port()
 

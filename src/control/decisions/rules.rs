@@ -100,10 +100,9 @@ fn meant(noticed: &Noticed, action: &Action) -> Option<(usize, Effect, Scope)> {
         Action::BounceCampaign => (Effect::Return, campaign()?),
         Action::Set { key, value, .. } => {
             // Other limits are of sites, whichever of their domains a reply is about.
-            let whole = noticed.rule.provider.as_ref().filter(|_| key.is_of_providers());
+            let whole = noticed.rule.provider.clone().filter(|_| key.is_of_providers());
             let source = (!noticed.source.is_empty()).then(|| noticed.source.clone());
-            let of_provider =
-                |name: &Box<str>| Scope { provider: Some(name.clone()), source, ..Scope::default() };
+            let of_provider = |name| Scope { provider: Some(name), source, ..Scope::default() };
             (Effect::Set(*key, value.clone()), whole.map_or_else(site, of_provider))
         }
     };
