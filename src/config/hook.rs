@@ -8,7 +8,7 @@ use crate::config::Password;
 use crate::config::literal::{Wrong, path, quoted, span, text, word};
 use crate::config::section::Section;
 use crate::limits;
-use crate::mail::address;
+use crate::mail::address::international;
 
 /// `[hook]`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub struct HookUrl {
 impl HookUrl {
     /// Reads one.
     pub fn parse(text: &str) -> Option<HookUrl> {
-        if text.len() > limits::HOOK_URL_MAX || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if text.len() > limits::HOOK_URL_MAX {
             return None;
         }
         let (scheme, rest) = text.split_once("://")?;
@@ -62,17 +62,21 @@ impl HookUrl {
         };
         let at = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(at);
+        if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return None;
+        }
         let (host, port) = match authority.strip_prefix('[') {
             Some(rest) => {
                 let (host, behind) = rest.split_once(']')?;
                 host.parse::<std::net::Ipv6Addr>().ok()?;
+                let host = host.to_ascii_lowercase();
                 (host, behind.strip_prefix(':').or(behind.is_empty().then_some("")))
             }
             None => {
                 let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
-                let is_one =
-                    address::is_domain(host.as_bytes()) || host.parse::<std::net::Ipv4Addr>().is_ok();
-                (host, is_one.then_some(port))
+                let named = international::domain_of(host);
+                let address = host.parse::<std::net::Ipv4Addr>().ok().map(|address| address.to_string());
+                (named.or(address)?, Some(port))
             }
         };
         let port = match port? {
@@ -83,12 +87,7 @@ impl HookUrl {
         // What is behind a # is no server's.
         let path = path.split('#').next().unwrap_or_default();
         let slash = if path.starts_with('/') { "" } else { "/" };
-        Some(HookUrl {
-            tls,
-            host: host.to_ascii_lowercase().into(),
-            port,
-            path: format!("{slash}{path}").into(),
-        })
+        Some(HookUrl { tls, host: host.into(), port, path: format!("{slash}{path}").into() })
     }
 
     /// As the field Host has it (RFC 9110 7.2).
@@ -148,6 +147,11 @@ mod tests {
             ("https://hook.example:443/a?b=c#d", "https://hook.example/a?b=c", "hook.example"),
             ("http://hook.example?b", "http://hook.example/?b", "hook.example"),
             ("http://[2001:db8::1]:8025/", "http://[2001:db8::1]:8025/", "2001:db8::1"),
+            (
+                "https://B\u{fc}cher.example:8443/a",
+                "https://xn--bcher-kva.example:8443/a",
+                "xn--bcher-kva.example",
+            ),
         ] {
             let url = HookUrl::parse(text).expect(text);
             assert_eq!((url.to_string(), &*url.host), (wanted.to_owned(), host));

@@ -28,6 +28,11 @@ const KEYS: &[&str] = &[
     "[control]\nnames = [\"NAME\"]\n",
     "[acme]\nnames = [\"NAME\"]\n",
     "[public]\nhost = \"NAME:8443\"\n",
+    "[hook]\nurl = \"https://NAME/a\"\n",
+    "[[webhook]]\nurl = \"https://NAME/a\"\nevents = [\"bounced\"]\nsecret_file = \"/etc/relevo/secret\"\n",
+    "[[stream]]\nkind = \"redis\"\nurl = \"redis://NAME/\"\n",
+    "[[stream]]\nkind = \"nats\"\nurl = \"nats://NAME\"\n",
+    "[cluster]\nredis = \"redis://NAME/\"\nname = \"a\"\n",
 ];
 
 /// The same in letters: in either case, and with the dots of its letter apart from it (NFD).
