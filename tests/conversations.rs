@@ -45,6 +45,8 @@ use relevo::smtp::server::{
 use relevo::smtp::xclient::{Address, Introduction};
 use relevo::time::UnixMillis;
 
+#[path = "conversations/merging.rs"]
+mod merging;
 #[path = "conversations/smuggling.rs"]
 mod smuggling;
 /// The account `user`, whose password is `pencil`, and our nonce (RFC 7677 section 3).
@@ -159,6 +161,7 @@ fn settings(transcript: &mut Transcript, words: &str) -> Result<(), String> {
             "gateway" => transcript.gateway = yes,
             "dsn" => transcript.config.dsn = yes,
             "chunking" => transcript.config.manner.chunking = yes,
+            "merge" => transcript.config.manner.merge = yes,
             "smtputf8" => transcript.config.manner.smtputf8 = yes,
             "limits" => transcript.config.limits = yes,
             "banner" => transcript.config.manner.banner = value.replace('_', " ").into(),
@@ -220,6 +223,7 @@ struct Replay {
     body: Vec<u8>,
     replies: Vec<u8>,
     events: Vec<String>,
+    is_part: bool,
     /// The handshake began in this stretch: plain text behind it reaches nobody.
     shaking: bool,
     closed: bool,
@@ -243,6 +247,7 @@ impl Replay {
             body: Vec::new(),
             replies,
             events: Vec::new(),
+            is_part: false,
             shaking: false,
             closed: false,
         }
@@ -258,16 +263,24 @@ impl Replay {
         self.hear();
     }
 
+    /// More of a body, or of what is like one. False: more input is needed.
+    fn take_body(&mut self) -> bool {
+        let scanned = self.session.scan(&mut self.pending);
+        match self.is_part {
+            true => self.session.part(scanned.body(&self.pending)),
+            false => self.body.extend_from_slice(scanned.body(&self.pending)),
+        }
+        self.pending.drain(..scanned.consumed);
+        if scanned.done {
+            self.part_end();
+        }
+        scanned.done
+    }
+
     /// One step of the driver. False: more input is needed.
     fn turn(&mut self) -> bool {
         if self.session.takes_body() {
-            let scanned = self.session.scan(&mut self.pending);
-            self.body.extend_from_slice(scanned.body(&self.pending));
-            self.pending.drain(..scanned.consumed);
-            if scanned.done {
-                self.part_end();
-            }
-            return scanned.done;
+            return self.take_body();
         }
         let (used, step) = self.session.handle(&self.pending, self.gate, &mut self.replies);
         assert!(used <= self.pending.len());
@@ -278,6 +291,7 @@ impl Replay {
         match step {
             Step::NeedInput => return false,
             Step::Flush | Step::Body | Step::Portion => {}
+            Step::Part => self.is_part = true,
             Step::StartTls => {
                 self.hear();
                 self.events.push("T:".into());
@@ -366,6 +380,9 @@ impl Replay {
 
     /// All of a body is there, or of a portion of it.
     fn part_end(&mut self) {
+        if std::mem::take(&mut self.is_part) {
+            return merging::part_end(self);
+        }
         if self.session.portion_left().is_none() {
             return self.body_end();
         }

@@ -126,6 +126,8 @@ stories!("pickup.py", None;
     a_kill_repeats_no_more_than_was_under_way,
 );
 
+stories!("merge.py", None; each_recipient_gets_a_message_of_its_own, what_is_refused_is_told,);
+
 stories!("portions.py", None;
     messages_in_portions_arrive_as_they_were,
     no_ending_smuggles_by_bdat,

@@ -2,7 +2,7 @@
 
 use relevo::limits;
 use relevo::mail::address::Path;
-use relevo::smtp::command::{self, Command, CommandError, parse};
+use relevo::smtp::command::{self, Command, CommandError, MergeCommand, parse};
 use relevo::smtp::reply;
 use relevo::smtp::xclient;
 
@@ -86,6 +86,10 @@ fn assert_command(line: &[u8], command: Command<'_>) {
             assert_eq!((size, last), (number, words.next().is_some()));
         }
         Command::XClient(said) => assert_introduction(said),
+        Command::Merge(MergeCommand::From(path, _)) => assert_inside(line, path),
+        Command::Merge(MergeCommand::Part(number, _)) => assert!((1..=64).contains(&number)),
+        Command::Merge(MergeCommand::Define(said)) => assert!(said.len() + 4 <= line.len()),
+        Command::Merge(MergeCommand::Acknowledge(..)) => {}
         Command::Data | Command::Rset | Command::Quit | Command::StartTls => assert!(line.len() >= 4),
         Command::Noop | Command::Vrfy | Command::Expn | Command::Help => {}
     }

@@ -19,6 +19,7 @@ mod input;
 mod lane;
 mod lines;
 mod mail;
+mod merge;
 mod needle;
 mod pickup;
 mod policy;
@@ -47,6 +48,7 @@ pub use import::{import_kumo, import_pmta, import_postfix};
 pub use incoming::incoming;
 pub use lines::lines;
 pub use mail::{address, bounce};
+pub use merge::merge;
 pub use needle::needle;
 pub use pickup::pickup;
 pub use policy::policy;
@@ -67,7 +69,7 @@ pub type Target = (&'static str, fn(&[u8]), u32);
 
 /// All targets.
 #[allow(dead_code, reason = "the binaries name their one target; the table is for tests/corpora.rs")]
-pub const ALL: [Target; 32] = [
+pub const ALL: [Target; 33] = [
     ("record", record, 2000),
     ("fold", fold, 400),
     ("command", command, 4000),
@@ -97,6 +99,7 @@ pub const ALL: [Target; 32] = [
     ("policy", policy, 3000),
     ("cluster", cluster, 3000),
     ("pickup", pickup, 3000),
+    ("merge", merge, 3000),
     ("import_postfix", import_postfix, 400),
     ("import_pmta", import_pmta, 400),
     ("import_kumo", import_kumo, 400),

@@ -12,8 +12,10 @@ use relevo::mail::envelope::Envelope;
 use relevo::policy::reason::{Reason, Refused};
 use relevo::smtp::scram::Costs;
 use relevo::smtp::server::{
-    Answer, BodyEnd, Intake, NotStored, PortionEnd, Question, Questions, Session, SessionConfig, Step,
+    Answer, BodyEnd, Intake, NotStored, PartEnd, PortionEnd, Question, Questions, Session, SessionConfig,
+    Step,
 };
+use relevo::smtp::words;
 use relevo::smtp::xclient::{Address, Introduction};
 use relevo::time::UnixMillis;
 
@@ -48,6 +50,8 @@ struct Talk {
     replies: Vec<u8>,
     /// Everything that was said and accepted.
     heard: Vec<u8>,
+    /// What comes in is a part of a merge.
+    is_part: bool,
     shaking: bool,
     protected: bool,
     closed: bool,
@@ -64,6 +68,7 @@ impl Talk {
             manner: Manner {
                 chunking: setting.chunking,
                 smtputf8: setting.chunking,
+                merge: setting.chunking,
                 messages_per_connection: u32::from(setting.chunking) * 2,
                 ..Manner::default()
             },
@@ -89,6 +94,7 @@ impl Talk {
             body: Vec::new(),
             replies,
             heard: Vec::new(),
+            is_part: false,
             shaking: false,
             protected: false,
             closed: false,
@@ -111,17 +117,25 @@ impl Talk {
         assert!(self.pending.len() < limits::AUTH_LINE_MAX, "{} bytes are kept", self.pending.len());
     }
 
+    /// More of a body, or of what is like one. False: more input is needed.
+    fn take_body(&mut self) -> bool {
+        let scanned = self.session.scan(&mut self.pending);
+        match self.is_part {
+            true => self.session.part(scanned.body(&self.pending)),
+            false => self.body.extend_from_slice(scanned.body(&self.pending)),
+        }
+        self.pending.drain(..scanned.consumed);
+        assert!(self.body.len() as u64 <= SIZE_MAX, "more is kept than a message may have");
+        if scanned.done {
+            self.part_end();
+        }
+        scanned.done
+    }
+
     /// One step of the driver. False: more input is needed.
     fn turn(&mut self) -> bool {
         if self.session.takes_body() {
-            let scanned = self.session.scan(&mut self.pending);
-            self.body.extend_from_slice(scanned.body(&self.pending));
-            self.pending.drain(..scanned.consumed);
-            assert!(self.body.len() as u64 <= SIZE_MAX, "more is kept than a message may have");
-            if scanned.done {
-                self.part_end();
-            }
-            return scanned.done;
+            return self.take_body();
         }
         let (used, step) = self.session.handle(&self.pending, self.setting.gate, &mut self.replies);
         assert!(used <= self.pending.len());
@@ -134,6 +148,10 @@ impl Talk {
             Step::NeedInput => return false,
             Step::Flush => self.hear(),
             Step::Body => assert!(self.setting.gate == Intake::Open, "a body through a closed gate"),
+            Step::Part => {
+                assert!(self.setting.gate == Intake::Open, "a part through a closed gate");
+                self.is_part = true;
+            }
             Step::Portion => {} // One that is not wanted comes all the same.
             Step::StartTls => {
                 assert!(self.setting.starttls && !self.protected);
@@ -184,6 +202,17 @@ impl Talk {
 
     /// All of a body is there, or of a portion of it.
     fn part_end(&mut self) {
+        if std::mem::take(&mut self.is_part) {
+            return match self.session.part_end(&mut self.replies) {
+                PartEnd::More => {}
+                PartEnd::Whole(whole) => {
+                    assert!(!whole.envelope.recipients.is_empty());
+                    self.replies.extend_from_slice(words::OK.as_bytes());
+                }
+                PartEnd::Refused { close } if close => self.close(),
+                PartEnd::Refused { .. } => {}
+            };
+        }
         if self.session.portion_left().is_none() {
             return self.body_end();
         }

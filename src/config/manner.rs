@@ -6,13 +6,15 @@ use crate::config::literal::{Wrong, boolean, integer, quoted, text};
 use crate::config::section::Section;
 use crate::limits;
 
-/// `chunking`, `smtputf8`, `messages_per_connection` and `banner` of a listener.
+/// `chunking`, `smtputf8`, `merge`, `messages_per_connection` and `banner` of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manner {
     /// CHUNKING is offered (RFC 3030).
     pub chunking: bool,
     /// SMTPUTF8 is offered (RFC 6531).
     pub smtputf8: bool,
+    /// Clients that may relay merge by PowerMTA's verbs (XMRG).
+    pub merge: bool,
     /// Messages of one connection; 0: no bound.
     pub messages_per_connection: u32,
     /// What stands behind `220 NAME ESMTP`.
@@ -24,7 +26,13 @@ const BANNER: &str = "relevo";
 
 impl Default for Manner {
     fn default() -> Manner {
-        Manner { chunking: true, smtputf8: true, messages_per_connection: 0, banner: BANNER.into() }
+        Manner {
+            chunking: true,
+            smtputf8: true,
+            merge: false,
+            messages_per_connection: 0,
+            banner: BANNER.into(),
+        }
     }
 }
 
@@ -37,6 +45,9 @@ impl fmt::Display for Manner {
         }
         if !self.smtputf8 {
             write!(f, ", no SMTPUTF8")?;
+        }
+        if self.merge {
+            write!(f, ", takes merges")?;
         }
         if self.messages_per_connection > 0 {
             write!(f, ", {} messages a connection", self.messages_per_connection)?;
@@ -54,6 +65,7 @@ pub(super) fn read(section: &Section<'_>) -> Manner {
     Manner {
         chunking: section.read("chunking", true, boolean),
         smtputf8: section.read("smtputf8", true, boolean),
+        merge: section.read("merge", false, boolean),
         messages_per_connection: section.read("messages_per_connection", 0, |value| {
             integer(value, 0..=most, 0).map(|number| u32::try_from(number).unwrap_or(u32::MAX))
         }),

@@ -13,6 +13,7 @@ pub mod fold;
 pub mod front;
 pub mod header;
 pub mod instructions;
+pub mod merge;
 pub mod notify;
 pub mod parameters;
 pub mod pickup;

@@ -369,6 +369,13 @@ impl MessageParameters {
         own.map_or(message, |own| message.with(own.borrowed()))
     }
 
+    /// The same for a message to one alone, before anybody has any of his own; `original` is the number of his.
+    pub fn of_one(&self, original: u16) -> MessageParameters {
+        let originals = self.reports.original(original).map(Box::from).into_iter().collect();
+        let reports = Reports { ret: self.reports.ret, originals };
+        MessageParameters { message: self.message.clone(), recipients: Vec::new(), reports }
+    }
+
     /// The number of these parameters, which are kept once. None: there are too many already.
     pub fn number(&mut self, own: Parameters<&str>) -> Option<u16> {
         if own.is_empty() {

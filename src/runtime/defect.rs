@@ -45,6 +45,8 @@ pub enum Defect {
     ClientRateUncounted,
     /// What mail uses of a quota is not counted.
     QuotaForgotten,
+    /// A merge is answered when the first of its messages is on disk.
+    MergeAnsweredEarly,
     /// Nobody asks the service that is to be asked about each message.
     HookUnasked,
     /// Credits are not counted.

@@ -296,7 +296,8 @@ impl Traced {
             true => hidden(line),
             false => shown_command(line),
         };
-        if let Some(sender) = path_behind(line, b"MAIL FROM:") {
+        let sender = path_behind(line, b"MAIL FROM:").or_else(|| path_behind(line, b"XMRG FROM:"));
+        if let Some(sender) = sender {
             (self.mail, self.mails) = (self.first + self.kept.len() as u64, self.mails.saturating_add(1));
             self.sender = Some(sender);
             self.recipients.clear();
@@ -419,7 +420,7 @@ fn path_behind(line: &[u8], command: &[u8]) -> Option<String> {
 }
 
 /// Commands that have no secrets, as far as they begin so.
-const PLAIN: [&[u8]; 17] = [
+const PLAIN: [&[u8]; 20] = [
     b"EHLO",
     b"HELO",
     b"LHLO",
@@ -435,6 +436,9 @@ const PLAIN: [&[u8]; 17] = [
     b"HELP",
     b"STARTTLS",
     b"XCLIENT",
+    b"XMRG",
+    b"XPRT",
+    b"XACK",
     b"PROXY",
     b"TURN",
 ];

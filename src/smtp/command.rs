@@ -41,6 +41,29 @@ pub enum Command<'a> {
     Auth(&'a str, Option<&'a str>),
     /// XCLIENT with what a gateway says, as it came.
     XClient(&'a [u8]),
+    /// One of PowerMTA's for mail merge.
+    Merge(MergeCommand<'a>),
+}
+
+/// PowerMTA's commands for mail merge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MergeCommand<'a> {
+    /// XMRG FROM, in place of MAIL.
+    From(Path<'a>, MailParameters<'a>),
+    /// XDFN with what it defines, as it came.
+    Define(&'a [u8]),
+    /// XPRT with the number of a part, and whether it is the last.
+    Part(u8, bool),
+    /// XACK: whether RCPT and XDFN are acknowledged.
+    Acknowledge(bool),
+}
+
+impl Command<'_> {
+    /// Whether it brings a message nearer, or ends the session: others have their bound between two messages.
+    pub fn brings_nearer(&self) -> bool {
+        let of_merge = matches!(self, Command::Merge(MergeCommand::Define(..) | MergeCommand::Part(..)));
+        of_merge || matches!(self, Command::Rcpt(..) | Command::Data | Command::Bdat(..) | Command::Quit)
+    }
 }
 
 /// Parameters of MAIL.
@@ -122,9 +145,46 @@ pub fn parse(line: &[u8]) -> Result<Command<'_>, CommandError> {
         Ok(Command::Help)
     } else if verb.eq_ignore_ascii_case(b"XCLIENT") {
         Ok(Command::XClient(rest))
+    } else if let [b'X' | b'x', ..] = verb {
+        parse_merge(verb, rest)
     } else {
         Err(CommandError::Unknown)
     }
+}
+
+/// XMRG, XDFN, XPRT and XACK.
+#[cold]
+fn parse_merge<'a>(verb: &[u8], rest: &'a [u8]) -> Result<Command<'a>, CommandError> {
+    let command = if verb.eq_ignore_ascii_case(b"XDFN") {
+        MergeCommand::Define(rest)
+    } else if verb.eq_ignore_ascii_case(b"XPRT") {
+        let mut words = rest.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+        let number = words.next().and_then(octets).and_then(|number| u8::try_from(number).ok());
+        let number = number.filter(|number| (1..=limits::MERGE_PARTS_MAX).contains(&usize::from(*number)));
+        let last = words.next().map(|word| word.eq_ignore_ascii_case(b"LAST"));
+        match (number, last, words.next()) {
+            (Some(number), None | Some(true), None) => MergeCommand::Part(number, last.is_some()),
+            _ => return Err(CommandError::Arguments),
+        }
+    } else if verb.eq_ignore_ascii_case(b"XACK") {
+        match rest {
+            _ if rest.eq_ignore_ascii_case(b"ON") => MergeCommand::Acknowledge(true),
+            _ if rest.eq_ignore_ascii_case(b"OFF") => MergeCommand::Acknowledge(false),
+            _ => return Err(CommandError::Arguments),
+        }
+    } else if verb.eq_ignore_ascii_case(b"XMRG") {
+        // Whether return paths tell recipients apart is for the configuration to say.
+        let end = rest.len().saturating_sub(5);
+        let rest =
+            if rest[end..].eq_ignore_ascii_case(b" VERP") { rest[..end].trim_ascii_end() } else { rest };
+        match parse_mail(rest)? {
+            Command::Mail(path, parameters) if !parameters.binary => MergeCommand::From(path, parameters),
+            _ => return Err(CommandError::Arguments),
+        }
+    } else {
+        return Err(CommandError::Unknown);
+    };
+    Ok(Command::Merge(command))
 }
 
 /// Whether a line that is no command is one of HTTP. Who sends such a line relays what somebody else wrote (a browser, a server that
@@ -144,7 +204,14 @@ pub fn is_recipient(line: &[u8]) -> bool {
 
 /// Whether a line that is no command was to be a MAIL.
 pub fn is_mail(line: &[u8]) -> bool {
-    line.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"MAIL "))
+    let is = |verb: &[u8]| verb.eq_ignore_ascii_case(b"MAIL ") || verb.eq_ignore_ascii_case(b"XMRG ");
+    line.get(..5).is_some_and(is)
+}
+
+/// Whether a line names or describes a recipient of a merge: XACK says whether it is acknowledged.
+pub fn is_of_merge(line: &[u8]) -> bool {
+    let is = |verb: &[u8]| verb.eq_ignore_ascii_case(b"RCPT") || verb.eq_ignore_ascii_case(b"XDFN");
+    line.get(..4).is_some_and(is)
 }
 
 /// RFC 5321 4.1.1.1 wants a domain or a literal. Printers, Windows hosts and mail programs send what their owner called them, with blanks,
@@ -334,6 +401,33 @@ mod tests {
         assert_eq!(parse(b"EHLO [127.0.0.1]"), Ok(Command::Ehlo(b"[127.0.0.1]")));
         assert_eq!(parse(b"DATA "), Ok(Command::Data));
         assert_eq!(parse(b"DATA x"), Err(CommandError::Arguments));
+        let merge = |command| Ok(Command::Merge(command));
+        assert_eq!(parse(b"xprt 2 last"), merge(MergeCommand::Part(2, true)));
+        assert_eq!(parse(b"XPRT 64"), merge(MergeCommand::Part(64, false)));
+        assert_eq!(parse(b"XACK Off "), merge(MergeCommand::Acknowledge(false)));
+        assert_eq!(parse(b"XDFN a=\"b\" "), merge(MergeCommand::Define(b"a=\"b\"")));
+        for line in ["XMRG FROM:<a@b>", "xmrg from: <a@b> verp", "XMRG FROM:<a@b> SIZE=7 VERP"] {
+            let parsed = parse(line.as_bytes());
+            assert!(
+                matches!(parsed, Ok(Command::Merge(MergeCommand::From(path, _))) if path.address == b"a@b"),
+                "{line}"
+            );
+        }
+        for line in [
+            "XPRT",
+            "XPRT 0",
+            "XPRT 65",
+            "XPRT 1 FIRST",
+            "XPRT 1 LAST x",
+            "XPRT +1",
+            "XACK",
+            "XACK on off",
+            "XMRG <a@b>",
+            "XMRG FROM:<a@b> BODY=BINARYMIME",
+        ] {
+            assert_eq!(parse(line.as_bytes()), Err(CommandError::Arguments), "{line}");
+        }
+        assert_eq!(parse(b"XFOO"), Err(CommandError::Unknown));
         assert_eq!(parse(b"EHLO"), Err(CommandError::Name));
         let long = [b"HELO ", &b"n".repeat(limits::DOMAIN_MAX)[..]].concat();
         assert!(matches!(parse(&long), Ok(Command::Helo(name)) if name.len() == limits::DOMAIN_MAX));

@@ -25,13 +25,15 @@ pub struct Offered {
     pub smtputf8: bool,
     /// LIMITS: messages of a session, 0 if there may be any number, and recipients of a transaction.
     pub limits: Option<(u32, usize)>,
+    /// XMRG
+    pub merge: bool,
     /// XCLIENT
     pub xclient: bool,
 }
 
 /// Writes the EHLO answer (RFC 5321 4.1.1.1) with the extensions this session has.
 pub fn write_ehlo(out: &mut Vec<u8>, hostname: &str, size_max: u64, offered: Offered) {
-    let Offered { starttls, auth, dsn, require_tls, held_from, chunking, smtputf8, limits, xclient } =
+    let Offered { starttls, auth, dsn, require_tls, held_from, chunking, smtputf8, limits, merge, xclient } =
         offered;
     out.extend_from_slice(b"250-");
     out.extend_from_slice(hostname.as_bytes());
@@ -75,6 +77,9 @@ pub fn write_ehlo(out: &mut Vec<u8>, hostname: &str, size_max: u64, offered: Off
         // RFC 9422 section 3
         let messages = if messages > 0 { format!("MAILMAX={messages} ") } else { String::new() };
         out.extend_from_slice(format!("250-LIMITS {messages}RCPTMAX={recipients}\r\n").as_bytes());
+    }
+    if merge {
+        out.extend_from_slice(b"250-XACK\r\n250-XMRG\r\n");
     }
     if xclient {
         out.extend_from_slice(format!("250-XCLIENT {}\r\n", xclient::ATTRIBUTES).as_bytes());

@@ -2,6 +2,8 @@
 //! (RFC 2034, RFC 3463), whose class matches the reply's.
 #![allow(missing_docs, reason = "the text is the documentation")]
 
+use crate::limits;
+
 pub const OK: &str = "250 2.0.0 Ok\r\n";
 pub const SENDER_OK: &str = "250 2.1.0 Ok\r\n";
 pub const RECIPIENT_OK: &str = "250 2.1.5 Ok\r\n";
@@ -90,3 +92,45 @@ pub const AUTH_REQUIRED: &str = "530 5.7.0 Authentication required\r\n";
 pub const STARTTLS_REQUIRED: &str = "530 5.7.0 Must issue a STARTTLS command first\r\n";
 pub const NOT_HTTP: &str = "421 4.7.0 This is not an HTTP server\r\n";
 pub const TOO_MANY_ERRORS: &str = "421 4.7.0 Too many errors\r\n";
+pub const MERGE_DENIED: &str = "550 5.7.1 Merges are taken from clients that may relay: authenticate\r\n";
+pub const NO_MERGE: &str =
+    "503 5.5.1 Bad sequence of commands: XDFN and XPRT are for a transaction that XMRG begins\r\n";
+pub const MERGE_MIXED: &str = "503 5.5.1 Bad sequence of commands: a merge comes by XPRT\r\n";
+pub const MERGE_TWICE: &str = "503 5.5.1 Bad sequence of commands: this part came already\r\n";
+pub const MERGE_ENDLESS: &str = "421 4.7.0 Too many XDFN commands for one merge\r\n";
+pub const MERGE_VALUES_FULL: &str =
+    "452 4.5.3 Too many values for one merge: end this one with XPRT, and begin another\r\n";
+/// Lines were refused that were not to be acknowledged.
+pub fn merge_unsaid(lines: u32, first: &str) -> String {
+    format!(
+        "554 5.5.0 Nothing is sent, as {lines} lines of this merge were refused, the first with: {}; say XACK ON to hear which\r\n",
+        cut(first)
+    )
+}
+pub fn merge_too_large(most: usize) -> String {
+    format!("552 5.3.4 The parts of a merge may have {most} bytes together\r\n")
+}
+pub fn merge_lacks(part: u8) -> String {
+    format!("554 5.5.0 Nothing is sent: part {part}, which a recipient is to get, did not come\r\n")
+}
+pub fn merge_taken(messages: usize) -> String {
+    format!("250 2.0.0 Ok: {messages} messages queued\r\n")
+}
+/// Others of the same merge are taken, and are not to be sent again.
+pub fn merge_refused((refused, all): (usize, usize), first: &str) -> String {
+    format!(
+        "554 5.6.0 {refused} of {all} messages were refused, the first with: {}; the others are queued, send none of them again\r\n",
+        cut(first)
+    )
+}
+pub fn merge_stopped((taken, all): (usize, usize), why: &str) -> String {
+    format!(
+        "451 4.3.0 {taken} of {all} messages are queued, those of the first recipients or nearly; the others are not: {}\r\n",
+        cut(why)
+    )
+}
+/// A reply within another one, whose line has its bound.
+fn cut(reply: &str) -> &str {
+    let reply = reply.trim_end();
+    reply.char_indices().nth(limits::MERGE_REPLY_SHOWN).map_or(reply, |(at, _)| &reply[..at])
+}

@@ -22,6 +22,7 @@ mod holds;
 mod hook;
 mod lend;
 mod lmtp;
+mod merges;
 mod names;
 mod node_shares;
 mod peers;

@@ -15,8 +15,8 @@ use super::day::reloads::{Fate, Reload, Version};
 use super::days::wrong;
 use super::{
     ask, compaction, dsn, fair, feedback, floods, front_door, full_disk, gateway, handovers, held, holds,
-    hook, lmtp, node_shares, portions, quotas, rates, rebinds, reload, require_tls, rules, shaping, signed,
-    sources, suppressed, suspend, warmup, window,
+    hook, lmtp, merges, node_shares, portions, quotas, rates, rebinds, reload, require_tls, rules, shaping,
+    signed, sources, suppressed, suspend, warmup, window,
 };
 
 mod segments;
@@ -131,6 +131,7 @@ found! {
     ToldUnwritten in an_outcome_told_before_it_is_written_is_found,
     VouchedEarly in a_lane_vouched_for_early_is_found,
     OverflowDropped in what_the_journal_has_no_room_for_is_missed,
+    MergeAnsweredEarly in a_merge_answered_before_all_of_it_is_safe_is_found,
     FewForgotten in recipients_forgotten_by_a_hop_that_takes_few_are_found,
     AboutForgotten in forgetting_what_outcomes_are_about_is_found,
     PartsToldLate in parts_told_when_all_is_over_are_found,
@@ -301,6 +302,7 @@ fn is_found(defect: Defect) {
         Defect::RoomUnseen => (no_room_at_first, 1.0, &["refused for want of room"]),
         Defect::MemoryKept => (clients_that_go, 1.0, &["does not end"]),
         Defect::PortionsKept => return portions::is_found(defect),
+        Defect::MergeAnsweredEarly => return merges::is_found(defect),
         Defect::LentDoneTwice => (lent, 0.5, &["delivered again"]),
     };
     Story { days, defect: Some((defect, often)), words, ..PLAIN }.is_found();

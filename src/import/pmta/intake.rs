@@ -21,6 +21,7 @@ pub(super) fn intake(reader: &mut Reader<'_, '_>, tree: &[Node]) {
     self::relaying(reader, tree, &sources, &mut intake);
     relay_domains(reader, tree, &mut intake);
     sizes(reader, tree, &sources, &mut intake);
+    merges(reader, tree, &sources, &mut intake);
     self::certificate(reader, tree, &mut intake);
     super::clients::accounts(reader, tree, &sources, intake.has_certificate);
     let mut by_width = sources.clone();
@@ -142,6 +143,19 @@ fn sizes(reader: &mut Reader<'_, '_>, tree: &[Node], sources: &[&Node], intake: 
             }
             _ => reader.out.ledger.usual(one.id, "connections_max, 30000, holds"),
         }
+    }
+}
+
+/// Whether any source may merge: a listener takes merges of all its clients that may relay.
+fn merges(reader: &mut Reader<'_, '_>, tree: &[Node], sources: &[&Node], intake: &mut Intake) {
+    let own = sources.iter().flat_map(|source| &source.children).chain(tree);
+    let all: Vec<Id> = own
+        .filter(|node| node.is("allow-mailmerge") && words::yes(&node.value))
+        .map(|node| node.id)
+        .collect();
+    all.iter().for_each(|id| reader.out.ledger.translated(*id));
+    if !all.is_empty() {
+        intake.lines.push(("merge", "true".to_owned(), all));
     }
 }
 

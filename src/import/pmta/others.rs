@@ -26,7 +26,7 @@ const OFF: &str = "ignore-8bitmime ignore-chunking ignore-pipelining ignore-dsn 
     add-message-id-header add-date-header snmp-enable require-auth";
 
 /// What there is nothing like, and what to do. A name that ends in `*` is a family.
-const NONE: [(&str, &str); 64] = [
+const NONE: [(&str, &str); 63] = [
     (
         "postmaster",
         "notifications come from <> and name postmaster@ of node.hostname; take that address at a mail store",
@@ -82,7 +82,6 @@ const NONE: [(&str, &str); 64] = [
     ("ip-connection-limit", "delivery.connections_per_address"),
     ("suppression-list*", "relevo suppress import FILE [--tenant NAME] (docs/suppression.md)"),
     ("suppress-local-dsn", "bounces.dsn = false tells no sender"),
-    ("allow-mailmerge", "no merge verbs are spoken: merge in the application, or inject by HTTP"),
     ("smtp-verify*", "no recipient is verified beforehand; [hook] asks about each message"),
     ("rewrite-list", "addresses are not rewritten; a [[rule]] with set.sender gives another reverse path"),
     ("<rewrite-list", "addresses are not rewritten; a [[rule]] with set.sender gives another reverse path"),

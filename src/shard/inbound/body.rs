@@ -16,7 +16,7 @@ use crate::shard::inbound::{duties, fold, mend, verify};
 use crate::shard::trace::Said;
 use crate::shard::wire::WireError;
 use crate::smtp::data::Scanner;
-use crate::smtp::server::{BodyEnd, OpenTransaction, Overdue, PortionEnd};
+use crate::smtp::server::{BodyEnd, OpenTransaction, Overdue, PortionEnd, Session};
 
 /// Takes in one body, or a portion of one (RFC 3030), and answers it. False: close.
 pub(super) async fn take<R: Runtime>(connection: &mut Connection<R>) -> Result<bool, WireError> {
@@ -150,6 +150,33 @@ async fn admit<R: Runtime>(connection: &mut Connection<R>, upload: &mut Upload, 
     upload.admission = Some(admission);
 }
 
+/// Reads a part of a merge to its end: what of it is kept has its bound, and is counted with the session.
+pub(super) async fn take_in_part<R: Runtime>(connection: &mut Connection<R>) -> Result<(), WireError> {
+    let most = connection.shard.timers.recent() + limits::server::DATA;
+    connection.overdue = Some(Overdue::Command);
+    loop {
+        let now = connection.shard.timers.recent();
+        connection.wire.limit_at(most.min(now + limits::server::DATA_BLOCK));
+        let mut keep = |session: &mut Session, bytes: &[u8]| session.part(bytes);
+        let done = if connection.input.is_empty() {
+            connection.wire.readable().await?;
+            scan_received(connection, &mut keep)?
+        } else {
+            Some(scan_pending(connection, &mut keep))
+        };
+        connection.count();
+        if done == Some(true) {
+            return Ok(());
+        }
+        if now > most {
+            return Err(WireError::TimedOut);
+        }
+        if connection.shard.runtime.should_yield() {
+            connection.shard.runtime.yield_now().await;
+        }
+    }
+}
+
 /// Reads a body to its end, in bounded memory.
 async fn take_in<R: Runtime>(connection: &mut Connection<R>, upload: &mut Upload) -> Result<(), WireError> {
     let most = connection.shard.timers.recent() + limits::server::DATA;
@@ -158,18 +185,20 @@ async fn take_in<R: Runtime>(connection: &mut Connection<R>, upload: &mut Upload
         let now = connection.shard.timers.recent();
         let whole = most + Duration::from_secs(upload.size / limits::server::DATA_RATE);
         connection.wire.limit_at(whole.min(now + limits::server::DATA_BLOCK));
+        let shard = connection.shard.clone();
+        let mut keep = |_: &mut Session, bytes: &[u8]| upload.push(&shard, bytes);
         let done = if connection.input.is_empty() && connection.session.portion_left() != Some(0) {
             if connection.wire.is_protected() {
                 connection.count();
             }
             // Mostly nothing is there yet, and a look at what is known costs no system call.
             connection.wire.readable().await?;
-            match scan_received(connection, upload)? {
+            match scan_received(connection, &mut keep)? {
                 Some(done) => done,
                 None => continue,
             }
         } else {
-            scan_pending(connection, upload)
+            scan_pending(connection, &mut keep)
         };
         if upload.wants_chunk(&connection.shard) {
             admit(connection, upload, !done || connection.session.goes_on()).await;
@@ -191,7 +220,7 @@ async fn take_in<R: Runtime>(connection: &mut Connection<R>, upload: &mut Upload
 /// Receives body bytes, scans them where they are and moves them to the upload: their one copy. None: nothing was there.
 fn scan_received<R: Runtime>(
     connection: &mut Connection<R>,
-    upload: &mut Upload,
+    keep: &mut impl FnMut(&mut Session, &[u8]),
 ) -> Result<Option<bool>, WireError> {
     let shard = connection.shard.clone();
     let mut scratch = shard.scratch.borrow_mut();
@@ -206,19 +235,23 @@ fn scan_received<R: Runtime>(
     if let Some(bytes) = traced {
         connection.show(Said::Body(&bytes[..scanned.consumed.min(bytes.len())]));
     }
-    upload.push(&connection.shard, scanned.body(&scratch[..]));
+    keep(&mut connection.session, scanned.body(&scratch[..]));
     connection.input.extend_from_slice(&scratch[scanned.consumed..received]);
     Ok(Some(scanned.done))
 }
 
 /// The same for input that came in one burst with DATA, or BDAT.
-fn scan_pending<R: Runtime>(connection: &mut Connection<R>, upload: &mut Upload) -> bool {
+fn scan_pending<R: Runtime>(
+    connection: &mut Connection<R>,
+    keep: &mut impl FnMut(&mut Session, &[u8]),
+) -> bool {
     let traced = connection.shard.say.trace.is_on().then(|| connection.input.clone());
     let scanned = connection.session.scan(&mut connection.input);
     if let Some(bytes) = traced {
         connection.show(Said::Body(&bytes[..scanned.consumed.min(bytes.len())]));
     }
-    upload.push(&connection.shard, scanned.body(&connection.input));
+    let Connection { session, input, .. } = connection;
+    keep(session, scanned.body(input));
     connection.input.drain(..scanned.consumed);
     scanned.done
 }

@@ -36,3 +36,4 @@ mod hook;
 pub mod admit;
 pub mod submission;
 pub mod submit;
+mod merge;

@@ -14,7 +14,7 @@ use crate::shard::Shard;
 use crate::shard::inbound::connection::Connection;
 use crate::shard::inbound::listener::Listener;
 use crate::shard::inbound::permit::Permit;
-use crate::shard::inbound::{arrive, ask, body, introduce, log_in, secure};
+use crate::shard::inbound::{arrive, ask, body, introduce, log_in, merge, secure};
 use crate::shard::wire::WireError;
 use crate::smtp::server::{Overdue, Step};
 use crate::smtp::words;
@@ -152,6 +152,11 @@ async fn act<R: Runtime>(connection: &mut Connection<R>, step: Step) -> Result<b
                 connection.shard.runtime.yield_now().await;
             }
             return body::take(connection).await;
+        }
+        Step::Part => {
+            connection.flush().await?;
+            // In memory of its own, as what few sessions do.
+            return Box::pin(merge::take(connection)).await;
         }
         Step::Close => return Ok(false),
     }

@@ -52,9 +52,20 @@ pub struct SubmittedMessage<'a> {
     pub duties: Duties,
 }
 
-/// Takes a message in: its id, when it is on stable storage. To be waited for to its end: what it holds in memory is counted.
+/// Takes in a message that no session brings: its id, when it is on stable storage. To be waited for to its end: what it holds in memory is counted.
 pub async fn submit<R: Runtime>(
     shard: &Shard<R>,
+    incoming: SubmittedMessage<'_>,
+) -> Result<Durable<MessageId>, NotTaken> {
+    let (account, trusted) = (incoming.envelope.account.clone(), incoming.trusted);
+    let client = Submitter { account: account.as_deref(), listener: None, address: None, trusted };
+    submit_of(shard, client, incoming).await
+}
+
+/// The same of a client, who is that of a session where one brought what it is made of.
+pub(super) async fn submit_of<R: Runtime>(
+    shard: &Shard<R>,
+    client: Submitter<'_>,
     incoming: SubmittedMessage<'_>,
 ) -> Result<Durable<MessageId>, NotTaken> {
     let gate = gate(shard);
@@ -63,8 +74,6 @@ pub async fn submit<R: Runtime>(
     }
     let live = shard.live.get();
     let SubmittedMessage { mut envelope, message, size_max, trusted, duties } = incoming;
-    let account = envelope.account.clone();
-    let client = Submitter { account: account.as_deref(), listener: None, address: None, trusted };
     let count = envelope.recipients.len();
     if count == 0 || count > limits::RECIPIENTS_MAX {
         let reply = if count == 0 { words::NO_VALID_RECIPIENTS } else { words::TOO_MANY_RECIPIENTS };
@@ -228,7 +237,7 @@ async fn take_in<R: Runtime>(
 
 /// Records that it is refused.
 #[cold]
-fn refuse<R: Runtime>(
+pub(super) fn refuse<R: Runtime>(
     shard: &Shard<R>,
     envelope: &Envelope,
     (reply, given): (&str, Option<Reason>),

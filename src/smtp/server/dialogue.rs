@@ -7,9 +7,7 @@ use std::sync::Arc;
 use crate::config::BareNewlines;
 use crate::limits;
 use crate::mail::address::{AddressError, Path, international};
-use crate::mail::envelope::TlsWish;
 use crate::mail::notify::{self, Asked, Notify};
-use crate::mail::parameters::Key;
 use crate::policy::gateway::Gateway;
 use crate::policy::reason::Reason;
 use crate::policy::returns::Returns;
@@ -41,6 +39,8 @@ pub(super) struct Dialogue {
     pub(super) transaction: Option<Transaction>,
     /// What comes by BDAT.
     pub(super) portions: Option<Box<Portions>>,
+    /// Nobody is to acknowledge recipients of a merge (XACK).
+    pub(super) is_silent: bool,
 }
 
 impl Dialogue {
@@ -52,12 +52,15 @@ impl Dialogue {
             auth: Auth::default(),
             transaction: None,
             portions: None,
+            is_silent: false,
         }
     }
 
     pub(super) fn line_max(&self) -> usize {
         if self.auth.is_awaited() || self.identity.is_protected() {
             limits::AUTH_LINE_MAX
+        } else if self.transaction.as_ref().is_some_and(Transaction::is_merge) {
+            limits::MERGE_LINE_MAX
         } else {
             limits::COMMAND_LINE_MAX
         }
@@ -96,8 +99,7 @@ impl Dialogue {
             Err(CommandError::Portion) => return self.close(reply::of_error(CommandError::Portion), out),
             Err(error) => return self.malformed(line, error, out),
         };
-        let nearer = matches!(command, Command::Rcpt(..) | Command::Data | Command::Bdat(..) | Command::Quit);
-        if !nearer && !self.conduct.may_command() {
+        if !command.brings_nearer() && !self.conduct.may_command() {
             return self.enough(out);
         }
         match command {
@@ -123,11 +125,10 @@ impl Dialogue {
             Command::StartTls => self.starttls(out),
             Command::Auth(mechanism, initial) => self.auth(mechanism, initial, out),
             Command::XClient(said) => {
-                match xclient::read(said, self.identity.may_introduce, self.transaction.is_some()) {
-                    Ok(introduction) => Some(Step::Introduce(Box::new(introduction))),
-                    Err(words) => self.complain(words, out),
-                }
+                let read = xclient::read(said, self.identity.may_introduce, self.transaction.is_some());
+                read.map_or_else(|words| self.complain(words, out), |said| Some(Step::Introduce(said.into())))
             }
+            Command::Merge(_) => self.complain(words::NOT_OFFERED, out),
         }
     }
 
@@ -171,7 +172,7 @@ impl Dialogue {
     }
 
     /// Ends a session that came to no message.
-    fn enough(&mut self, out: &mut Vec<u8>) -> Option<Step> {
+    pub(super) fn enough(&mut self, out: &mut Vec<u8>) -> Option<Step> {
         self.close(self.conduct.end(), out)
     }
 
@@ -188,7 +189,7 @@ impl Dialogue {
     }
 
     /// RCPT or DATA without a transaction.
-    fn need_mail(&mut self, out: &mut Vec<u8>) -> Option<Step> {
+    pub(super) fn need_mail(&mut self, out: &mut Vec<u8>) -> Option<Step> {
         if self.conduct.is_behind_refused_mail() {
             return self.behind_refused_mail(out);
         }
@@ -246,7 +247,7 @@ impl Dialogue {
         None
     }
 
-    fn mail(
+    pub(super) fn mail(
         &mut self,
         path: &Path<'_>,
         parameters: MailParameters<'_>,
@@ -286,21 +287,7 @@ impl Dialogue {
         }
         self.conduct.begin_anew();
         let mut envelope = self.config.envelopes.take();
-        if parameters.require_tls {
-            envelope.needs.tls = TlsWish::Required;
-        }
-        if let Some(hold) = parameters.hold {
-            let all = envelope.parameters.get_or_insert_default();
-            all.message.put(Key::SendAt, hold.text().into());
-        }
-        if parameters.ret.is_some() || parameters.envid.is_some() {
-            let all = envelope.parameters.get_or_insert_default();
-            // Strangers get nothing sent, to whomever they name, but the header section.
-            all.reports.ret = parameters.ret.filter(|_| self.identity.may_relay());
-            if let Some(envid) = parameters.envid.and_then(notify::parse_envid) {
-                all.message.put(Key::Envid, envid.into());
-            }
-        }
+        parameters::put(&mut envelope, &parameters, self.identity.may_relay());
         self.portions = Portions::of_body(parameters.binary);
         let kept = if parameters.utf8 { parameters::begin_utf8(&mut envelope, path) } else { None };
         self.transaction = Some(Transaction::new(envelope, kept.as_deref().unwrap_or(path.address)));
@@ -380,8 +367,9 @@ impl Dialogue {
         if transaction.envelope.recipients.is_empty() {
             return self.need_recipients(out);
         }
-        if self.portions.is_some() {
-            return self.complain(words::BDAT_MIXED, out);
+        if self.portions.is_some() || transaction.is_merge() {
+            let words = if self.portions.is_some() { words::BDAT_MIXED } else { words::MERGE_MIXED };
+            return self.complain(words, out);
         }
         let scanner = body::scanner(&self.config, transaction, self.config.bare_newlines);
         transaction.scanner = Some(self.config.scanners.put(scanner));
@@ -390,9 +378,16 @@ impl Dialogue {
     }
 
     /// DATA or BDAT in a transaction without a recipient.
-    fn need_recipients(&mut self, out: &mut Vec<u8>) -> Option<Step> {
+    pub(super) fn need_recipients(&mut self, out: &mut Vec<u8>) -> Option<Step> {
         let (offered, listed, refused) =
             self.transaction.as_ref().map(|open| (open.offered, open.listed(), open.refused))?;
+        if self
+            .transaction
+            .as_ref()
+            .is_some_and(|open| open.is_merge() && !open.envelope.recipients.is_empty())
+        {
+            return self.complain(words::MERGE_MIXED, out);
+        }
         if self.transaction.as_ref().is_some_and(Transaction::is_put_off) {
             return self.offered(words::PUT_OFF, out);
         }
@@ -412,7 +407,7 @@ impl Dialogue {
     fn bdat(&mut self, portion: (u64, bool), out: &mut Vec<u8>) -> Option<Step> {
         let config = &self.config;
         let open = self.transaction.as_mut().filter(|open| !open.envelope.recipients.is_empty());
-        let open = open.filter(|_| config.manner.chunking);
+        let open = open.filter(|open| config.manner.chunking && !open.is_merge());
         let begun =
             self.portions.get_or_insert_default().begin(portion, config.message_size_max, open.is_some());
         match begun {

@@ -11,6 +11,7 @@ use crate::id::{Durable, MessageId};
 use crate::limits;
 use crate::mail::envelope::Envelope;
 use crate::policy::reason::Refused;
+use crate::smtp::command;
 use crate::smtp::data::{Scanned, Scanner};
 use crate::smtp::reply;
 use crate::smtp::scram::Costs;
@@ -27,6 +28,8 @@ mod auth;
 mod transaction;
 mod parameters;
 mod portions;
+mod open_merge;
+mod merge;
 mod xclient;
 mod body;
 mod dialogue;
@@ -37,6 +40,7 @@ mod tests;
 pub use body::{BodyEnd, NotStored};
 use dialogue::Dialogue;
 use lines::{Lines, NextLine};
+pub use merge::{PartEnd, WholeMerge};
 pub use portions::PortionEnd;
 pub use refusals::{Refusal, Refusals};
 pub use scram::Proof;
@@ -152,8 +156,12 @@ impl Session {
             let (length, found) = self.lines.next(&input[used..], self.dialogue.line_max());
             used += length;
             let (said, login) = (out.len(), self.dialogue.auth.is_awaited());
+            let is_long = matches!(found, NextLine::TooLong { .. });
             let (line, step) = match found {
-                NextLine::Line(line) => (line, self.dialogue.line(line, gate, out)),
+                NextLine::Line(line) => {
+                    let of_merge = merge::line(&mut self.dialogue, line, gate, out);
+                    (line, of_merge.unwrap_or_else(|| self.dialogue.line(line, gate, out)))
+                }
                 NextLine::TooLong { rest, endless } => (rest, self.dialogue.long_line(endless, out)),
                 NextLine::Part { endless: false } => return (used, Step::NeedInput),
                 NextLine::Part { endless: true } => {
@@ -165,6 +173,9 @@ impl Session {
             // An end may stand behind a reply that refuses nothing.
             if matches!(out.get(said), Some(b'4' | b'5')) || step == Some(Step::Close) {
                 self.note_refusal((!login).then_some(line), &out[said..]);
+            }
+            if merge::is_silent(&self.dialogue) && step.is_none() && (is_long || command::is_of_merge(line)) {
+                merge::hush(&mut self.dialogue, said, out);
             }
             if let Some(step) = step {
                 return (used, step);
@@ -178,7 +189,7 @@ impl Session {
     /// The handshake is done, here or at a proxy: the session starts over (RFC 3207 section 4.2).
     pub fn tls_established(&mut self, description: String) {
         self.dialogue.identity.protect(description);
-        (self.dialogue.transaction, self.dialogue.portions) = (None, None);
+        (self.dialogue.transaction, self.dialogue.portions, self.dialogue.is_silent) = (None, None, false);
         self.dialogue.conduct.begin_anew();
     }
 
@@ -194,6 +205,7 @@ impl Session {
         let dialogue = &mut self.dialogue;
         dialogue.identity.is_introduced((client, may_relay), (helo.as_deref(), *extended), login.as_deref());
         (dialogue.auth, dialogue.transaction, dialogue.portions) = (auth::Auth::default(), None, None);
+        dialogue.is_silent = false;
         dialogue.conduct.begin_anew();
     }
 
@@ -286,7 +298,12 @@ impl Session {
     /// The question of the last step is answered. True: the session is to be closed.
     #[must_use]
     pub fn answered(&mut self, answer: Answer<'_>, out: &mut Vec<u8>) -> bool {
-        self.dialogue.answered(answer, &mut self.refusals, out)
+        let (said, hushed) = (out.len(), merge::is_silent(&self.dialogue) && self.asked().1.is_some());
+        let close = self.dialogue.answered(answer, &mut self.refusals, out);
+        if hushed && !close {
+            merge::hush(&mut self.dialogue, said, out);
+        }
+        close
     }
 
     /// The open transaction, for whoever decides what is to be in its envelope.
@@ -384,6 +401,18 @@ impl Session {
             self.note_refusal(Some(b"BDAT"), &out[said..]);
         }
         end
+    }
+
+    /// More of a part of a merge, canonical, after [`Step::Part`].
+    pub fn part(&mut self, bytes: &[u8]) {
+        let open = self.dialogue.transaction.as_mut().and_then(Transaction::merge);
+        open.into_iter().for_each(|open| open.push(bytes));
+    }
+
+    /// The final dot of a part was seen.
+    #[must_use]
+    pub fn part_end(&mut self, out: &mut Vec<u8>) -> PartEnd {
+        merge::part_end(&mut self.dialogue, &mut self.refusals, out)
     }
 
     /// The final dot was seen, or the last portion.

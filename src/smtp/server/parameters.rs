@@ -2,8 +2,9 @@
 
 use crate::config::AuthMechanisms;
 use crate::mail::address::{AddressError, Path, international};
-use crate::mail::envelope::{Envelope, Utf8};
-use crate::mail::notify::BadParameter;
+use crate::mail::envelope::{Envelope, TlsWish, Utf8};
+use crate::mail::notify::{self, BadParameter};
+use crate::mail::parameters::Key;
 use crate::smtp::command::{CommandError, MailParameters};
 use crate::smtp::extensions::Offered;
 use crate::smtp::reply;
@@ -30,6 +31,7 @@ pub(super) fn offered(config: &SessionConfig, identity: &Identity) -> Offered {
         chunking: config.manner.chunking,
         smtputf8: config.manner.smtputf8,
         limits: config.limits.then_some((config.manner.messages_per_connection, config.recipients_max)),
+        merge: config.manner.merge && identity.may_relay(),
         xclient: identity.may_introduce,
     }
 }
@@ -54,6 +56,25 @@ pub(super) fn refused(
         return Some(reply::of_error(CommandError::Arguments));
     }
     (for_others || reports || utf8).then(|| reply::of_error(CommandError::Parameter))
+}
+
+/// What MAIL says of the message, but for its paths. `may_relay`: its client may.
+pub(super) fn put(envelope: &mut Envelope, parameters: &MailParameters<'_>, may_relay: bool) {
+    if parameters.require_tls {
+        envelope.needs.tls = TlsWish::Required;
+    }
+    if let Some(hold) = parameters.hold {
+        let all = envelope.parameters.get_or_insert_default();
+        all.message.put(Key::SendAt, hold.text().into());
+    }
+    if parameters.ret.is_some() || parameters.envid.is_some() {
+        let all = envelope.parameters.get_or_insert_default();
+        // Strangers get nothing sent, to whomever they name, but the header section.
+        all.reports.ret = parameters.ret.filter(|_| may_relay);
+        if let Some(envid) = parameters.envid.and_then(notify::parse_envid) {
+            all.message.put(Key::Envid, envid.into());
+        }
+    }
 }
 
 /// MAIL has SMTPUTF8. Its reverse path as it is kept, if that is another than what came.

@@ -146,6 +146,9 @@ pub enum Step {
     /// Feed what follows to [`Session::scan`](super::Session::scan) until it is done, then call
     /// [`Session::portion_end`](super::Session::portion_end).
     Portion,
+    /// Feed what follows to [`Session::scan`](super::Session::scan) until it is done, what is left of it to
+    /// [`Session::part`](super::Session::part), then call [`Session::part_end`](super::Session::part_end).
+    Part,
     /// A gateway says for whom it is there: find out what that client may, then call
     /// [`Session::is_introduced`](super::Session::is_introduced) and greet it, or
     /// [`Session::introduction_refused`](super::Session::introduction_refused).

@@ -48,7 +48,7 @@ fn converse(session: &mut Session, input: &[u8], split: usize) -> (String, Vec<S
             match step {
                 Step::NeedInput => break,
                 Step::Flush | Step::Body => {}
-                Step::Portion => panic!("nobody says BDAT here"),
+                Step::Portion | Step::Part => panic!("nobody says BDAT or XPRT here"),
                 Step::Ask(_) => assert!(!session.answered(Answer::Proceed, &mut out)),
                 Step::StartTls => {
                     pending.clear();

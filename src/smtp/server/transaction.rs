@@ -7,6 +7,7 @@ use crate::mail::address::Path;
 use crate::mail::envelope::{Address, Envelope, Recipient};
 use crate::mail::notify::{Asked, Notify, Reports};
 use crate::smtp::data::Scanner;
+use crate::smtp::server::open_merge::OpenMerge;
 
 #[derive(Debug)]
 pub(super) struct Transaction {
@@ -35,6 +36,8 @@ struct RareState {
     listed: u32,
     /// Some were more than the client may bring now.
     put_off: bool,
+    /// What a merge has.
+    merge: Option<OpenMerge>,
 }
 
 impl RareState {
@@ -42,7 +45,8 @@ impl RareState {
         let asked = self.asked.as_ref().map_or(0, |asked| {
             asked.original.len() + if asked.address.spilled() { asked.address.capacity() } else { 0 }
         });
-        size_of::<RareState>() + asked + self.order.as_ref().map_or(0, |order| order.capacity() * 2)
+        let merge = self.merge.as_ref().map_or(0, OpenMerge::held);
+        size_of::<RareState>() + asked + merge + self.order.as_ref().map_or(0, |order| order.capacity() * 2)
     }
 }
 
@@ -132,6 +136,21 @@ impl Transaction {
     /// Whether one was.
     pub(super) fn is_put_off(&self) -> bool {
         self.aside.as_ref().is_some_and(|aside| aside.put_off)
+    }
+
+    /// It is a merge.
+    pub(super) fn begin_merge(&mut self) {
+        self.aside.get_or_insert_default().merge = Some(OpenMerge::default());
+    }
+
+    /// What it has, if it is one.
+    pub(super) fn merge(&mut self) -> Option<&mut OpenMerge> {
+        self.aside.as_mut()?.merge.as_mut()
+    }
+
+    /// Whether it is one.
+    pub(super) fn is_merge(&self) -> bool {
+        self.aside.as_ref().is_some_and(|aside| aside.merge.is_some())
     }
 
     /// Takes a recipient, unless it is there already: then what was asked of it first stands.
