@@ -122,6 +122,7 @@ stories!("openapi.py", None;
 stories!("pickup.py", None;
     files_become_mail,
     what_cannot_be_taken_is_put_aside,
+    files_of_commands_are_taken_apart,
     what_is_refused_for_now_waits,
     a_kill_repeats_no_more_than_was_under_way,
 );

@@ -1,10 +1,14 @@
 //! A file that a program drops.
 
 use relevo::mail::address;
-use relevo::mail::pickup::{self, Picked};
+use relevo::mail::pickup::batch;
+use relevo::mail::pickup::{self, Flaw, Picked};
 
 /// What is read has addresses that a session would take, and a message of whole lines that has all else of the file; what is wrong is one line.
 pub fn pickup(data: &[u8]) {
+    if pickup::is_batch(data) {
+        return batch(data);
+    }
     let Picked { sender, recipients, message } = match pickup::read(data) {
         Ok(picked) => picked,
         Err(flaw) => {
@@ -32,4 +36,27 @@ pub fn pickup(data: &[u8]) {
     };
     let behind = |all: Vec<Vec<u8>>| all.into_iter().skip_while(|line| !line.is_empty()).collect::<Vec<_>>();
     assert_eq!(behind(lines(&message)), behind(lines(data)));
+}
+
+/// What is read of commands is files that can be read, but for what only fields of a message can be wrong in.
+fn batch(data: &[u8]) {
+    match batch::read(data) {
+        Ok(batch) => {
+            let mut number = 0;
+            for file in batch.files("now") {
+                number += 1;
+                let Some(file) = file else { continue };
+                if let Err(flaw) = pickup::read(&file) {
+                    let late =
+                        matches!(flaw, Flaw::LateReceiver(_) | Flaw::SecondSender(_) | Flaw::Address(..));
+                    assert!(late, "{flaw}: {}", file.escape_ascii());
+                }
+            }
+            assert!(number > 0);
+        }
+        Err(flaw) => {
+            let words = flaw.to_string();
+            assert!(words.starts_with("line ") && !words.contains(char::is_control), "{words:?}");
+        }
+    }
 }

@@ -20,6 +20,10 @@ pub const PICKUP_WAIT: Duration = Duration::from_millis(20);
 pub const PICKUP_NAME_MAX: usize = 200;
 /// Bytes of what is wrong that are repeated.
 pub const PICKUP_SHOWN_MAX: usize = 120;
+/// Recipients of one merge in a file: each becomes a file of its own.
+pub const PICKUP_RECIPIENTS_MAX: usize = 100_000;
 
-const _: () =
-    assert!(PICKUP_NAME_MAX + 1 + 16 + ".error".len() <= 255, "a number and an ending fit behind the name");
+const _: () = assert!(
+    PICKUP_NAME_MAX + 2 * (1 + 16) + ".error".len() <= 255,
+    "a number and an ending fit behind the name"
+);

@@ -1,6 +1,8 @@
 //! A file that a program of this machine hands in, as PowerMTA's pickup directory takes it: fields that are the envelope (`x-sender`,
 //! `x-receiver`), then the message, whose lines may end as those of any text file.
 
+pub mod batch;
+
 use std::fmt;
 
 use crate::limits;
@@ -10,6 +12,9 @@ use crate::mail::header;
 
 /// What editors of other systems put in front of UTF-8.
 const MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// The field behind which all is the message, whatever it begins with.
+const ENVELOPE_ENDS: &str = "x-relevo-message";
 
 /// What a file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +44,6 @@ pub enum Flaw {
     LateReceiver(usize),
     /// This field, in this line, with this value, is no address for that.
     Address(&'static str, usize, String, AddressError),
-    /// It has commands of SMTP in it.
-    Batch,
 }
 
 impl fmt::Display for Flaw {
@@ -76,9 +79,6 @@ impl fmt::Display for Flaw {
                 };
                 write!(formatter, "line {line}: {field}: {value} {why}")
             }
-            Flaw::Batch => formatter.write_str(
-                "the file has SMTP commands in it (BSMTP), which are not read from files; write x-sender and x-receiver, or hand it in by SMTP",
-            ),
         }
     }
 }
@@ -88,9 +88,6 @@ pub fn read(file: &[u8]) -> Result<Picked, Flaw> {
     let file = file.strip_prefix(MARK).unwrap_or(file);
     if file.is_empty() {
         return Err(Flaw::Empty);
-    }
-    if is_batch(file) {
-        return Err(Flaw::Batch);
     }
     let mut found = Found::default();
     let (mut at, mut line) = (0, 1);
@@ -108,8 +105,8 @@ pub fn read(file: &[u8]) -> Result<Picked, Flaw> {
     Ok(Picked { sender, recipients, message })
 }
 
-/// Whether it begins with a command of those that PowerMTA knows such files by.
-fn is_batch(file: &[u8]) -> bool {
+/// Whether it begins with a command of those that PowerMTA knows files of SMTP commands by ([`batch`]).
+pub fn is_batch(file: &[u8]) -> bool {
     let first = file.split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default();
     ["helo", "ehlo", "mail", "xack", "xmrg"].iter().any(|verb| first.eq_ignore_ascii_case(verb.as_bytes()))
 }
@@ -179,6 +176,10 @@ impl Found {
                 Some(_) => Err(Flaw::SecondSender(line)),
                 None => Ok(false),
             };
+        }
+        if is(ENVELOPE_ENDS) && !self.is_over {
+            self.is_over = true;
+            return Ok(false);
         }
         self.is_over |= !name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"x-"));
         Ok(true)
@@ -251,6 +252,14 @@ mod tests {
     }
 
     #[test]
+    fn an_envelope_may_say_that_it_ends() {
+        let file = "x-sender: a@b.example\nx-receiver: c@d.example\nX-Relevo-Message:\nX-Sender: e@f.example\nTo: x\n\n";
+        let (sender, recipients, message) = picked(file).unwrap();
+        assert_eq!((&*sender, &*recipients[0], recipients.len()), ("a@b.example", "c@d.example", 1));
+        assert_eq!(message, "X-Sender: e@f.example\r\nTo: x\r\n\r\n");
+    }
+
+    #[test]
     fn senders_of_all_kinds() {
         let sender = |lines: &str| picked(&format!("{lines}x-receiver: a@b.example\nTo: x\n\n")).unwrap().0;
         assert_eq!(sender("x-sender:\n"), "");
@@ -287,8 +296,6 @@ mod tests {
             ("x-sender: a@b.example\nx-receiver: a@b.example>\r\nX: y <z\n", "is no address"),
             ("x-sender: a@b.example\nx-receiver: \u{e4}@b.example\n", "by SMTP with SMTPUTF8"),
             ("x-sender: a\0@b.example\n", "line 1: x-sender: a?@b.example is no address"),
-            ("XACK ON \nXMRG FROM: <a@b.example>\n", "SMTP commands"),
-            ("mail from:<a@b.example>\n", "SMTP commands"),
             (&many, "more than 1000 x-receiver"),
         ] {
             let error = picked(file).unwrap_err();

@@ -124,6 +124,36 @@ def what_cannot_be_taken_is_put_aside():
     relay.stop()
 
 
+def files_of_commands_are_taken_apart():
+    """Each message of them becomes a file of its own, which meets what any file meets: all at once, or nothing where a line is wrong."""
+    rule = '[[rule]]\nmatch = { recipient = "@never.example" }\naction = "reject 550 5.7.1 Not them"\n'
+    pickup = Pickup(f'account = "app"\n{rule}')
+    relay, sink, count = pickup.relay, pickup.sink, 300
+    text = "XACK ON \nXMRG FROM: news@shop.example\n"
+    for number in range(count):
+        domain = "never.example" if number == 7 else "b.example"
+        text += f'XDFN first="Name {number}" *jobid="spring"\nRCPT TO:<u{number}@{domain}>\n'
+    text += "\nXPRT 1 LAST \nFrom: news@shop.example\nTo: [*to]\nSubject: for [first]\n\n..Dear [FIRST],\n.\n"
+    text += "MAIL FROM:<>\nRCPT TO:<one@c.example>\nRCPT TO:<two@c.example>\nDATA\nSubject: plain\n\nx\n.\nQUIT\n"
+    pickup.drop("merge", text)
+    sink.wait(count + 1)
+    until(lambda: pickup.names() == [] and os.listdir(f"{pickup.at}/.taken") == [] and os.listdir(f"{pickup.at}/.later") == [])
+    merged = [one for one in sink.taken if one.sender]
+    assert len(merged) == count - 1 and {len(one.recipients) for one in merged} == {1}
+    for message in merged:
+        number = message.recipients[0].split("@")[0][1:]
+        assert message.without_trace().endswith(f"Subject: for Name {number}\r\n\r\n.Dear Name {number},\r\n".encode()), message.body
+        assert b"x-relevo" not in message.body.lower() and b"x-job" not in message.body.lower(), message.body
+    [bad] = [name for name in pickup.names("bad") if not name.endswith(".error")]
+    assert bad.startswith("merge.00000007."), bad
+    assert pickup.error(bad) == "550 5.7.1 Not them\n"
+    assert {one["campaign"] for one in relay.wait_log("received", count) if one["sender"]} == {"spring"}
+    assert counted(relay, "split") == 1 and counted(relay, "taken") == count
+    pickup.drop("wrong", text.replace("XPRT 1 LAST", "XPRT 1"))
+    assert "nothing of the file was sent" in pickup.error("wrong")
+    relay.stop()
+
+
 def what_is_refused_for_now_waits():
     """In a place of its own, where it holds up nobody; and all of it waits in the directory while the node takes nothing."""
     pickup = Pickup('account = "app"\n[[tenant]]\nname = "shop"\nquota = ["1/d"]\n[[rule]]\nmatch = { account = "app", recipient = "@b.example" }\nset = { tenant = "shop" }\n')

@@ -18,10 +18,13 @@ use crate::control::say::say;
 use crate::control::thread::Turn;
 use crate::id::MessageId;
 use crate::limits;
+use crate::mail::pickup::batch::{self, Batch};
 use crate::mail::pickup::{self, Picked};
+use crate::mail::trace;
 use crate::observe::diagnostics::Level;
 use crate::observe::families::{Family, FamilyInfo};
 use crate::observe::repeat::Repeat;
+use crate::runtime::process;
 use crate::shard::ask::{Ask, Reply};
 use crate::shard::mesh::Mesh;
 use crate::shard::parcel::{NotTaken, Parcel};
@@ -31,9 +34,9 @@ use places::{Look, Opened, Place, Places};
 /// What came of files.
 pub(super) const PICKED: FamilyInfo = FamilyInfo {
     name: "pickup_files",
-    help: "Files in the directory of [pickup], by what came of it; deferred: refused for now, and tried again; again: being taken when the relay ended, so that it may be sent twice",
+    help: "Files in the directory of [pickup], by what came of it; deferred: refused for now, and tried again; again: being taken when the relay ended, so that it may be sent twice; split: of SMTP commands, taken apart into one a message",
     label: "result",
-    values: &["taken", "deferred", "bad", "again"],
+    values: &["taken", "deferred", "bad", "again", "split"],
 };
 
 /// The places of these values.
@@ -43,6 +46,7 @@ enum Count {
     Deferred,
     Bad,
     Again,
+    Split,
 }
 
 /// What the thread is given.
@@ -138,6 +142,7 @@ impl<'a> Clerk<'a> {
     /// Opens the directories. What lies among those that are being taken is there since the relay ended.
     fn open(&mut self) -> io::Result<Places> {
         let places = Places::open(&self.source.config)?;
+        places.end_splits()?;
         let mut left = 0;
         for name in places.names(Place::Taken)? {
             places.put_off(&name)?;
@@ -158,8 +163,12 @@ impl<'a> Clerk<'a> {
 
     fn all(&mut self, places: &Places) -> Result<(), Closed> {
         if (self.clock)() >= self.later {
-            self.from(places, Place::Later)?;
-            self.later = (self.clock)() + limits::PICKUP_LATER;
+            // Unless one of them is taken apart meanwhile.
+            let before = std::mem::replace(&mut self.later, (self.clock)() + limits::PICKUP_LATER);
+            if let Err(closed) = self.from(places, Place::Later) {
+                self.later = before;
+                return Err(closed);
+            }
         }
         self.from(places, Place::Dropped)
     }
@@ -223,6 +232,10 @@ impl<'a> Clerk<'a> {
         places.take(name, place)?;
         let opened = places.read(name, self.source.config.message_size_max);
         let words = match opened {
+            Ok(Opened::Whole(text)) if pickup::is_batch(&text) => match batch::read(&text) {
+                Ok(batch) => return self.split(places, name, &batch).map(|()| None),
+                Err(flaw) => flaw.to_string(),
+            },
             Ok(Opened::Whole(text)) => match pickup::read(&text) {
                 Ok(picked) => {
                     let sent = self.hand_on(name, picked);
@@ -236,6 +249,38 @@ impl<'a> Clerk<'a> {
         };
         self.put_aside(places, name, Place::Taken, &words);
         Ok(None)
+    }
+
+    /// One with commands of SMTP in it becomes as many files as it has messages, which are taken in the next round.
+    fn split(&mut self, places: &Places, name: &OsString, batch: &Batch) -> io::Result<()> {
+        let mut date = Vec::new();
+        trace::write_date(&mut date, process::wall());
+        let mut number = 0;
+        let mut made = Ok(());
+        for file in batch.files(&String::from_utf8_lossy(&date)) {
+            let Some(file) = file else {
+                places.forget_split(name, number)?;
+                let most = limits::MERGE_MESSAGE_MAX;
+                let words = format!(
+                    "a message of it would have more than {most} bytes; nothing of the file was sent"
+                );
+                self.put_aside(places, name, Place::Taken, &words);
+                return Ok(());
+            };
+            made = places.split(name, number, &file);
+            if made.is_err() {
+                break;
+            }
+            number += 1;
+        }
+        if let Err(error) = made.and_then(|()| places.is_split(name, number)) {
+            // It is made anew, over what there is of it.
+            self.tell(name, &format!("cannot be taken apart, and is tried again: {error}"));
+            return places.put_off(name);
+        }
+        self.source.counts.add(Count::Split as usize, 1);
+        self.later = Duration::ZERO;
+        Ok(())
     }
 
     /// Gives its message to a shard. None: the node stops, and nobody has it.

@@ -159,6 +159,66 @@ impl Places {
         Ok(if is_whole { Opened::Whole(text) } else { Opened::Written })
     }
 
+    /// Begins to make files of one that is being taken: they have names that nobody looks at until [`Places::is_split`].
+    pub fn split(&self, name: &OsString, number: usize, text: &[u8]) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let called = hidden(&short(name), &format!("{number:08}"));
+        let mut file =
+            File::from(rustix::fs::openat(&self.later, called, flags, Mode::from_raw_mode(0o600))?);
+        file.write_all(text)?;
+        // They are whole, however young they are.
+        let past = rustix::fs::Timespec { tv_sec: 0, tv_nsec: 0 };
+        Ok(rustix::fs::futimens(
+            &file,
+            &rustix::fs::Timestamps { last_access: past, last_modification: past },
+        )?)
+    }
+
+    /// So many were made in vain.
+    pub fn forget_split(&self, name: &OsString, number: usize) -> io::Result<()> {
+        (0..number).try_for_each(|number| {
+            let called = hidden(&short(name), &format!("{number:08}"));
+            Ok(rustix::fs::unlinkat(&self.later, called, AtFlags::empty())?)
+        })
+    }
+
+    /// So many files of it are made: they are on disk before it is gone, and it is gone before any of them is taken.
+    pub fn is_split(&self, name: &OsString, number: usize) -> io::Result<()> {
+        rustix::fs::syncfs(&self.later)?;
+        let done = hidden(&short(name), &format!("{number:08}{DONE}"));
+        rustix::fs::renameat(&self.taken, name, &self.later, done)?;
+        rustix::fs::fsync(&self.later)?;
+        rustix::fs::fsync(&self.taken)?;
+        self.end_splits()
+    }
+
+    /// Files whose making was done get names that are looked at. What was not done when the relay ended is made again, over what there is of it.
+    pub fn end_splits(&self) -> io::Result<()> {
+        let names = || -> io::Result<Vec<Vec<u8>>> {
+            let entries = Dir::read_from(&self.later)?;
+            Ok(entries.map_while(Result::ok).map(|entry| entry.file_name().to_bytes().to_vec()).collect())
+        };
+        for done in names()? {
+            let Some((own, number)) = done.strip_suffix(DONE.as_bytes()).and_then(numbered_part) else {
+                continue;
+            };
+            for part in names()? {
+                let Some((_, place)) = numbered_part(&part).filter(|(whose, _)| *whose == own) else {
+                    continue;
+                };
+                let part = OsString::from_vec(part.clone());
+                if place < number {
+                    let seen = OsString::from_vec(part.as_bytes()[1..].to_vec());
+                    self.rename(&part, Place::Later, &numbered(&seen), Place::Later)?;
+                } else {
+                    rustix::fs::unlinkat(&self.later, &part, AtFlags::empty())?;
+                }
+            }
+            rustix::fs::unlinkat(&self.later, OsString::from_vec(done.clone()), AtFlags::empty())?;
+        }
+        Ok(rustix::fs::fsync(&self.later)?)
+    }
+
     /// Its message is on disk: it goes.
     pub fn remove(&self, name: &OsString) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(&self.taken, name, AtFlags::empty())?)
@@ -252,6 +312,26 @@ fn own(above: &OwnedFd, name: &str) -> io::Result<OwnedFd> {
     Ok(found)
 }
 
+/// Ends the name of what was made into other files, behind how many these are.
+const DONE: &str = ".done";
+
+/// Of `.NAME.00000012` what is before the number, and the number.
+fn numbered_part(name: &[u8]) -> Option<(&[u8], usize)> {
+    let at = name.len().checked_sub(8).filter(|at| name.first() == Some(&b'.') && *at > 1)?;
+    let digits =
+        name[at..].iter().all(u8::is_ascii_digit).then(|| std::str::from_utf8(&name[at..]).ok()).flatten()?;
+    Some((&name[..at], digits.parse().ok()?))
+}
+
+/// A name that nobody looks at.
+fn hidden(name: &OsString, end: &str) -> OsString {
+    let mut hidden = OsString::from(".");
+    hidden.push(name);
+    hidden.push(".");
+    hidden.push(end);
+    hidden
+}
+
 /// A name with room for more behind it.
 fn short(name: &OsString) -> OsString {
     let bytes = name.as_bytes();
@@ -311,6 +391,43 @@ mod tests {
         fn has(&self, name: &str) -> bool {
             self.0.path().join(name).symlink_metadata().is_ok()
         }
+    }
+
+    #[test]
+    fn what_is_taken_apart_is_so_at_once() {
+        let scratch = Scratch::new();
+        let Scratch(at, places) = &scratch;
+        let names = |place| {
+            let mut names: Vec<_> =
+                places.names(place).unwrap().map(|name| name.into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        let name: OsString = scratch.drop("batch", "all");
+        places.take(&name, Place::Dropped).unwrap();
+        // It was begun once, of another file of this name.
+        for number in 0..5 {
+            places.split(&name, number, b"old").unwrap();
+        }
+        assert_eq!((names(Place::Later), names(Place::Taken)), (vec![], vec!["batch".to_owned()]));
+        for number in 0..3 {
+            places.split(&name, number, b"new").unwrap();
+        }
+        places.is_split(&name, 3).unwrap();
+        let found = names(Place::Later);
+        assert!(found.len() == 3 && found[0].starts_with("batch.00000000."), "{found:?}");
+        assert_eq!(names(Place::Taken), Vec::<String>::new());
+        let later = at.path().join(".later");
+        assert_eq!(fs::read_dir(&later).unwrap().count(), 3, "nothing else is left");
+        for name in &found {
+            assert_eq!(fs::read(later.join(name)).unwrap(), b"new");
+            assert_eq!(places.look(&name.into(), Place::Later), Look::Ready(3));
+        }
+        // The relay was killed when half of them had their names.
+        fs::rename(later.join(&found[0]), later.join(".batch.00000000")).unwrap();
+        fs::write(later.join(".batch.00000003.done"), "").unwrap();
+        places.end_splits().unwrap();
+        assert_eq!((names(Place::Later).len(), fs::read_dir(&later).unwrap().count()), (3, 3));
     }
 
     #[test]

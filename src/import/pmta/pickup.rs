@@ -16,8 +16,7 @@ pub(super) fn pickup(reader: &mut Reader<'_, '_>, tree: &[Node]) {
     if let Some(bad) = bad.filter(|path| path.starts_with('/')) {
         reader.out.relevo.set("[pickup]", "bad", &quoted(&bad), &[]);
     }
-    let words = "SMTP commands in files (BSMTP), and merges by them, are not read; both directories are in one file system, \
-                 and the unit needs ReadWritePaths= for them (docs/pickup.md)";
+    let words = "both directories are in one file system, and the unit needs ReadWritePaths= for them (docs/pickup.md)";
     reader.out.ledger.differs(node.id, words);
     for other in tree.iter().filter(|other| other.is("pickup") && other.id != node.id) {
         reader.out.ledger.usual(other.id, "a later one holds");

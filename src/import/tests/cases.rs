@@ -56,7 +56,7 @@ fn lacks(text: &str, unwanted: &[&str]) {
 fn files_are_dropped_where_they_were() {
     let made = from_pmta("pickup /opt/pickup/new/  \"/opt/bad files\"\npickup-remove-dot yes\n");
     has(&made.relevo, &["[pickup]\n", "directory = \"/opt/pickup/new\"\n", "bad = \"/opt/bad files\"\n"]);
-    has(&made.report, &["pickup-remove-dot yes", "have the program write one dot", "BSMTP"]);
+    has(&made.report, &["pickup-remove-dot yes", "have the program write one dot", "ReadWritePaths="]);
     let made = from_pmta("pickup c:\\Inetpub\\Pickup c:\\Inetpub\\BadMail\n");
     lacks(&made.relevo, &["[pickup]"]);
     has(&made.report, &["is a path that begins with /"]);
