@@ -7,7 +7,7 @@
 //! @ relay=no size=1000          settings of the session, before everything else; bare=normalise is the listener's bare_newlines, kind=submission its kind,
 //!                               content=strict refuses what can be refused
 //!                               binds=yes is TLS to which logins can be bound; gateway=yes is a client that may say XCLIENT: 192.0.2.0/24 may relay then,
-//!                               and bob is the one account
+//!                               and bob is the one account; node=yes is another node of the operator
 //! @@ [[rule]]                   lines of a configuration: its rules hold
 //! C: EHLO client.example        the client says this line
 //! R: \n.\r\n                    the client sends these bytes and no CRLF behind them
@@ -76,6 +76,8 @@ struct Transcript {
     binds: bool,
     /// Its client may say for whom it is there.
     gateway: bool,
+    /// It is a node of the same operator.
+    node: bool,
     /// When the session begins, seconds.
     now: Option<UnixMillis>,
     gate: Intake,
@@ -93,6 +95,7 @@ fn parse(text: &str) -> Result<Transcript, String> {
         relay: true,
         binds: false,
         gateway: false,
+        node: false,
         now: None,
         gate: Intake::Open,
         config: SessionConfig {
@@ -159,6 +162,7 @@ fn settings(transcript: &mut Transcript, words: &str) -> Result<(), String> {
             }
             "binds" => transcript.binds = yes,
             "gateway" => transcript.gateway = yes,
+            "node" => transcript.node = yes,
             "dsn" => transcript.config.dsn = yes,
             "chunking" => transcript.config.manner.chunking = yes,
             "merge" => transcript.config.manner.merge = yes,
@@ -235,6 +239,7 @@ impl Replay {
         let mut session = Session::new(Rc::new(transcript.config.clone()), peer, transcript.relay);
         transcript.now.into_iter().for_each(|now| session.begins(now));
         session.may_introduce(transcript.gateway);
+        session.is_node(transcript.node);
         let mut replies = Vec::new();
         session.greet(&mut replies);
         Replay {

@@ -122,7 +122,7 @@ macro_rules! explore {
     };
 }
 
-explore!(record fold command server reply client data admit dns cache config address proxy bounce seven_bit shaping dkim incoming suppression accounts tokens lines resp needle rolled hook policy cluster pickup merge import_postfix import_pmta import_kumo);
+explore!(record fold command server reply client data admit handover dns cache config address proxy bounce seven_bit shaping dkim incoming suppression accounts tokens lines resp needle rolled hook policy cluster pickup merge import_postfix import_pmta import_kumo);
 
 /// A target has a test here, a binary for libFuzzer, an entry in the manifest and a corpus; nothing is left over.
 #[test]

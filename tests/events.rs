@@ -21,7 +21,7 @@ const ID: MessageId = MessageId { lane: 1, sequence: 2, offset: 3 };
 const OTHER: MessageId = MessageId { lane: 1, sequence: 2, offset: 4 };
 const NASTY: &[u8] = b"a\"\\\x01\x7f\xff\r\n@x";
 const RECIPIENTS: [&[u8]; 2] = [b"b@y", NASTY];
-const NAMES: [(&str, &str); 8] = [
+const NAMES: [(&str, &str); 9] = [
     ("tenant", "sh\"op"),
     ("campaign", "c"),
     ("category", "c"),
@@ -29,6 +29,7 @@ const NAMES: [(&str, &str); 8] = [
     ("priority", "low"),
     ("envid", "e"),
     ("send_at", "2026-12-01T08:00:00Z"),
+    ("origin", "00000000000000a1/00000000G0000102"),
     ("metadata", "{\"a\": [1]}"),
 ];
 

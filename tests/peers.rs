@@ -591,6 +591,7 @@ stories!("drain.py", None;
     what_waits_goes_to_a_peer_and_nothing_new_is_taken,
     it_is_ended_in_the_middle,
     a_kill_in_the_middle_loses_nothing,
+    what_is_known_of_mail_goes_with_it,
 );
 
 stories!("imported.py", None;

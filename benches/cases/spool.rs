@@ -53,6 +53,7 @@ pub fn message(body: Vec<u8>) -> Item {
         hides_client: false,
         parameters: None,
         signatures: None,
+        handover: None,
     };
     let size = body.len() as u64;
     let header_length = size.min(1000) as u32;

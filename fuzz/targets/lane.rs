@@ -175,6 +175,7 @@ pub fn message(sender: &[u8], count: usize, body: Vec<u8>) -> NewMessage {
         hides_client: false,
         parameters: None,
         signatures: None,
+        handover: None,
     };
     let size = body.len() as u64;
     NewMessage { envelope: Box::new(envelope), size, header_length: 0, chunks: Vec::new(), body }

@@ -12,6 +12,7 @@ mod data;
 mod dkim;
 mod dns;
 mod fold;
+mod handover;
 mod hook;
 mod import;
 mod incoming;
@@ -43,6 +44,7 @@ pub use data::data;
 pub use dkim::dkim;
 pub use dns::{cache, dns};
 pub use fold::fold;
+pub use handover::handover;
 pub use hook::hook;
 pub use import::{import_kumo, import_pmta, import_postfix};
 pub use incoming::incoming;
@@ -78,6 +80,7 @@ pub const ALL: [Target; 33] = [
     ("client", client, 4000),
     ("data", data, 2000),
     ("admit", admit, 1000),
+    ("handover", handover, 2000),
     ("dns", dns, 4000),
     ("cache", cache, 2000),
     ("config", config, 2000),

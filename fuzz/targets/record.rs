@@ -134,6 +134,7 @@ fn envelope(input: &mut Input<'_>) -> Envelope {
         hides_client: flags & 2 != 0,
         parameters,
         signatures: None,
+        handover: None,
     }
 }
 

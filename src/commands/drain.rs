@@ -202,6 +202,8 @@ fn show(client: &Client, json: bool) -> Result<(), Failure> {
 struct Report<'a> {
     to: &'a str,
     delivered: u64,
+    handed_over: u64,
+    handed_anew: u64,
     bounced: u64,
     messages: u64,
     recipients: u64,
@@ -220,6 +222,8 @@ impl<'a> Report<'a> {
         Report {
             to,
             delivered: more(|shard| shard.delivered),
+            handed_over: more(|shard| shard.handed_over),
+            handed_anew: more(|shard| shard.handed_anew),
             bounced: more(|shard| shard.bounced),
             messages: messages(now),
             recipients: recipients(now),
@@ -229,10 +233,11 @@ impl<'a> Report<'a> {
     }
 
     fn tell(&self, json: bool) -> Result<(), Failure> {
-        let Report { to, delivered, bounced, messages, recipients, took, anew } = self;
+        let Report { to, delivered, handed_over, handed_anew, bounced, messages, recipients, took, anew } =
+            self;
         if json {
             let told = json!({
-                "to": to, "delivered": delivered, "bounced": bounced, "messages": messages, "recipients": recipients,
+                "to": to, "delivered": delivered, "handed_over": handed_over, "handed_anew": handed_anew, "bounced": bounced, "messages": messages, "recipients": recipients,
                 "seconds": took.as_secs_f64(), "restarted": anew,
             });
             say!("{told}");
@@ -247,6 +252,12 @@ impl<'a> Report<'a> {
             count(*recipients, "recipient"),
             count(*messages, "message")
         );
+        if *handed_anew > 0 {
+            say!(
+                "of {} the relay there knows no attempts, no age and no parameters, as it takes over none from this node (handover_from): they begin anew",
+                count(*handed_anew, "recipient")
+            );
+        }
         if *messages == 0 {
             say!(
                 "nothing is left: this relay may be stopped, or `relevo drain --end` has mail taken in again"

@@ -349,18 +349,52 @@ struct AllCounted {
     scanned: Option<ScanProgress>,
 }
 
+/// The id here of a message that was called so at the node which handed it over.
+fn first_called(client: &Client, id: &str) -> Result<Option<String>, Failure> {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("origin", id).append_pair("limit", "1");
+    let query = query.finish();
+    let (mut cursor, mut progress) = (String::new(), Progress::default());
+    loop {
+        let mut query = form_urlencoded::Serializer::new(query.clone());
+        query.append_pair("cursor", &cursor);
+        let page: Page = client.get(&format!("/control/v1/queue?{}", query.finish()))?;
+        progress.show(page.scanned);
+        if let Some(row) = page.rows.into_iter().next() {
+            progress.end();
+            return Ok(Some(row.id));
+        }
+        match page.next {
+            Some(next) => cursor = next,
+            None => break,
+        }
+    }
+    progress.end();
+    Ok(None)
+}
+
 fn show(relay: &Relay, id: &str, json: bool) -> Result<(), Failure> {
     let mut filter = Filter::default();
     filter.set("id", id).map_err(|bad| Failure(WRONG_USE, bad.to_string()))?;
     let id = filter.id.map(|id| id.to_string()).unwrap_or_default();
-    let message: Message = relay.client()?.get(&format!("/control/v1/queue/message/{id}"))?;
+    let client = relay.client()?;
+    let own = |id: &str| client.get::<Message>(&format!("/control/v1/queue/message/{id}"));
+    // Handed over by another node it has another id here.
+    let message = match own(&id) {
+        Err(none) => match first_called(&client, &id)?.as_deref() {
+            Some(here) => own(here)?,
+            None => return Err(none),
+        },
+        shown => shown?,
+    };
     if json {
         say!("{}", serde_json::to_string_pretty(&message).map_err(|error| error.to_string())?);
         return Ok(());
     }
     say!(
-        "id        {}\nlane      {}\nsender    <{}>\naccepted  {}\nexpires   {}\nsize      {} bytes\nleft      {} of {}, {} of them under way",
+        "id        {}{}\nlane      {}\nsender    <{}>\naccepted  {}\nexpires   {}\nsize      {} bytes\nleft      {} of {}, {} of them under way",
         message.id,
+        message.origin.as_ref().map(|origin| format!("\norigin    {origin}")).unwrap_or_default(),
         message.lane,
         plain(message.sender.as_bytes()),
         message.accepted,

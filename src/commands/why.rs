@@ -35,6 +35,9 @@ fn filters(what: &str) -> Vec<(&'static str, String)> {
     if let Ok(id) = what.to_ascii_uppercase().parse::<MessageId>() {
         return vec![("id", id.to_string())];
     }
+    if what.contains('/') && !first_called(what).is_empty() {
+        return first_called(what);
+    }
     if let Some((_, domain)) = what.rsplit_once('@') {
         return vec![("recipient", what.to_owned()), ("domain", domain.to_ascii_lowercase())];
     }
@@ -44,27 +47,28 @@ fn filters(what: &str) -> Vec<(&'static str, String)> {
     vec![("account", what.to_owned())]
 }
 
+/// Those that mean what had this id at the node which handed it over.
+fn first_called(what: &str) -> Vec<(&'static str, String)> {
+    let is_origin = |what: &str| what.rsplit('/').next().is_some_and(|id| id.parse::<MessageId>().is_ok());
+    let what = what.trim().to_ascii_uppercase();
+    if is_origin(&what) { vec![("origin", what)] } else { Vec::new() }
+}
+
 /// Exit 0: something waits; 1: nothing of that, or no relay; 2: wrong use.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { what, relay, cluster, json } = arguments;
     let client = relay.client()?;
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    let query = query.extend_pairs(filters(what)).finish();
-    if *cluster {
-        return at_all(what, &client, (&query, *json));
-    }
-    let (mut cursor, mut progress) = (String::new(), Progress::default());
-    let why = loop {
-        let mut query = form_urlencoded::Serializer::new(query.clone());
-        query.append_pair("cursor", &cursor);
-        let why: Why = client.get(&format!("/control/v1/why?{}", query.finish()))?;
-        progress.show(why.scanned);
-        match why.next {
-            Some(next) => cursor = next,
-            None => break why,
-        }
+    let asked = |filters: Vec<(&'static str, String)>| {
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(filters).finish()
     };
-    progress.end();
+    let query = asked(filters(what));
+    if *cluster {
+        return at_all(what, &client, ([query, asked(first_called(what))], *json));
+    }
+    let mut why = at_one(&client, &query)?;
+    if why.recipients + why.under_way == 0 && !first_called(what).is_empty() {
+        why = at_one(&client, &asked(first_called(what)))?;
+    }
     if *json {
         say!("{}", serde_json::to_string_pretty(&why).map_err(|error| error.to_string())?);
     } else {
@@ -75,9 +79,30 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
+/// All that the relay says of it.
+fn at_one(client: &Client, query: &str) -> Result<Why, Failure> {
+    let (mut cursor, mut progress) = (String::new(), Progress::default());
+    let why = loop {
+        let mut query = form_urlencoded::Serializer::new(query.to_owned());
+        query.append_pair("cursor", &cursor);
+        let why: Why = client.get(&format!("/control/v1/why?{}", query.finish()))?;
+        progress.show(why.scanned);
+        match why.next {
+            Some(next) => cursor = next,
+            None => break why,
+        }
+    };
+    progress.end();
+    Ok(why)
+}
+
 /// The same at each node that has such mail.
-fn at_all(what: &str, client: &Client, (query, json): (&str, bool)) -> Result<(), Failure> {
-    let (nodes, missing) = cluster::why(client, query)?;
+fn at_all(what: &str, client: &Client, ([query, first], json): ([String; 2], bool)) -> Result<(), Failure> {
+    let (mut nodes, mut missing) = cluster::why(client, &query)?;
+    if nodes.is_empty() && !first.is_empty() {
+        // Handed over by the node that it came to first, it has another id now.
+        (nodes, missing) = cluster::why(client, &first)?;
+    }
     if json {
         let all = ClusterWhy { nodes, missing: missing.clone(), next: None };
         say!("{}", serde_json::to_string_pretty(&all).map_err(|error| error.to_string())?);
@@ -238,6 +263,10 @@ mod tests {
         ] {
             assert_eq!(filters(what), [(name, value.to_owned())]);
         }
+        let origin = "00000000000000A1/00000000G0000102";
+        assert_eq!(filters(&origin.to_lowercase()), [("origin", origin.to_owned())]);
+        assert_eq!(first_called("00000000g0000102"), [("origin", "00000000G0000102".to_owned())]);
+        assert!(first_called("example.org").is_empty() && first_called("ada@example.org").is_empty());
         let both = [("recipient", "Ada@Example.org".to_owned()), ("domain", "example.org".to_owned())];
         assert_eq!(filters("Ada@Example.org"), both);
     }

@@ -156,6 +156,9 @@ fn write_proxies(listener: &ListenerConfig, out: &mut String) -> std::fmt::Resul
     if !proxy.xclient.is_empty() {
         writeln!(out, "  believes {} for whom they are there (XCLIENT)", names(&proxy.xclient))?;
     }
+    if !proxy.handover.is_empty() {
+        writeln!(out, "  takes over mail of {} as it was there (XRELEVO)", names(&proxy.handover))?;
+    }
     if proxy.from.is_empty() {
         return Ok(());
     }

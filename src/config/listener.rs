@@ -60,7 +60,7 @@ pub struct ListenerConfig {
     pub connections_max: usize,
     /// Connections at one time of one client: an IPv4 address or an IPv6 /64.
     pub connections_per_client: usize,
-    /// `proxy_from`, `proxy_tls` and `xclient_from`: balancers and gateways in front of it.
+    /// `proxy_from`, `proxy_tls`, `xclient_from` and `handover_from`: balancers and gateways in front of it, and other nodes.
     pub proxy: ProxyConfig,
     /// Messages of one client in a time.
     pub messages_per_client: Option<Rate>,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::control::CONFIG_TIME_MAX;
+use super::memory::{BODY_GATHER_MAX, SCRATCH};
 use super::outbound::REPLY_TEXT_MAX;
 use super::smtp::DOMAIN_MAX;
 
@@ -12,6 +13,8 @@ pub const HOPS_MAX: u32 = 100;
 pub const HEADER_MAX: usize = 256 * 1024;
 /// Bytes of a parameter of a message (tenant, campaign, pool): names, which stand in every event.
 pub const PARAMETER_MAX: usize = 256;
+/// Bytes of what a message was called first: the id of a node, a slash, and its own.
+pub const ORIGIN_MAX: usize = 33;
 /// Bytes of the metadata of a message, which come back in every event of it.
 pub const METADATA_MAX: usize = 16 * 1024;
 /// Objects and lists inside each other in metadata. Readers of the log stop at 64 or 100, and it is one level down in its event.
@@ -21,6 +24,18 @@ pub const PARAMETERS_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of parameters in the events of one outcome: each set that some recipients have in place of the message's is told with the rest of the
 /// message's, its metadata too. Encoded in one turn.
 pub const PARAMETERS_TOLD_MAX: usize = 1024 * 1024;
+
+/// Bytes of what a node says of a message that it hands over: metadata in the letters that take most, three times as long as they are, all else, and
+/// the last reply.
+pub const HANDOVER_MAX: usize = 64 * 1024;
+/// Bytes of one line of that.
+pub const HANDOVER_LINE: usize = 900;
+/// Bytes of a header section with that in front: the next node looks at it while all of it is in memory.
+pub const HANDOVER_SECTION_MAX: usize = 112 * 1024;
+const _: () = assert!(HANDOVER_SECTION_MAX < BODY_GATHER_MAX - 2 * SCRATCH);
+const _: () = assert!(3 * (METADATA_MAX + 8 * PARAMETER_MAX + 2 * REPLY_TEXT_MAX) + 2048 < HANDOVER_MAX);
+/// Attempts that a record tells.
+pub const ATTEMPTS_TOLD_MAX: u16 = u16::MAX >> 1;
 
 /// Bytes of ENVID as MAIL has it (RFC 3461 4.4).
 pub const ENVID_MAX: usize = 100;

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use smallvec::SmallVec;
 
 use crate::limits;
+use crate::mail::handover::Carried;
 use crate::mail::notify::Notify;
 use crate::mail::parameters::MessageParameters;
 use crate::names::ends::End;
@@ -43,6 +44,8 @@ pub struct Envelope {
     pub parameters: Option<Box<MessageParameters>>,
     /// What we say of it in front of it, whole fields: `DKIM-Signature` of mail that we sign, `Authentication-Results` of a stranger's that we verify.
     pub signatures: Option<Box<[u8]>>,
+    /// What it brought along from the node that handed it over; None: it came from a client.
+    pub handover: Option<Box<Carried>>,
 }
 
 /// What a message needs of a hop that is to have it as it is. A hop is asked for all of it at once (`smtp::client::Capabilities::missing`).
@@ -264,7 +267,13 @@ impl Envelope {
             hides_client: false,
             parameters: None,
             signatures: None,
+            handover: None,
         }
+    }
+
+    /// When it came to this node.
+    pub fn came(&self) -> UnixMillis {
+        self.handover.as_ref().map_or(self.arrival, |carried| carried.came)
     }
 
     /// The message came whole: puts in when that was, how long it lives and what its body is, and brings recipients of one domain together.
@@ -297,6 +306,7 @@ impl Envelope {
             hides_client,
             parameters,
             signatures,
+            handover,
         } = self;
         sender.clear();
         recipients.clear();
@@ -307,6 +317,7 @@ impl Envelope {
         *hides_client = false;
         *parameters = None;
         *signatures = None;
+        *handover = None;
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::config::retry::Schedule;
 use crate::limits;
 use crate::mail::notify::Reports;
+use crate::mail::origin;
 use crate::mail::release::SendAt;
 use crate::time::UnixMillis;
 
@@ -35,11 +36,13 @@ pub enum Key {
     Retry = 8,
     /// Before which time it does not go: a [`SendAt`], and once the message is accepted a time.
     SendAt = 9,
+    /// What it was called first, at the node that handed it over: [`origin`].
+    Origin = 10,
 }
 
 impl Key {
     /// All of them, by number.
-    pub const ALL: [Key; 9] = [
+    pub const ALL: [Key; 10] = [
         Key::Tenant,
         Key::Campaign,
         Key::Category,
@@ -49,6 +52,7 @@ impl Key {
         Key::Metadata,
         Key::Retry,
         Key::SendAt,
+        Key::Origin,
     ];
 
     /// As rules, events and `relevo spool show` call it.
@@ -63,6 +67,7 @@ impl Key {
             Key::Metadata => "metadata",
             Key::Retry => "retry",
             Key::SendAt => "send_at",
+            Key::Origin => "origin",
         }
     }
 
@@ -86,7 +91,11 @@ impl Key {
 
     /// Bytes that its value may have.
     pub fn most(self) -> usize {
-        if self == Key::Metadata { limits::METADATA_MAX } else { limits::PARAMETER_MAX }
+        match self {
+            Key::Metadata => limits::METADATA_MAX,
+            Key::Origin => limits::ORIGIN_MAX,
+            _ => limits::PARAMETER_MAX,
+        }
     }
 }
 
@@ -129,6 +138,8 @@ pub enum Problem {
     NoSchedule,
     /// It is no time to be sent at.
     NoTime,
+    /// It is no name of a node and id.
+    NoOrigin,
 }
 
 impl fmt::Display for Problem {
@@ -142,6 +153,7 @@ impl fmt::Display for Problem {
                 formatter,
                 "must be a time as in 2026-12-01T08:00:00Z, or a wait as in +2h (at most 366d)"
             ),
+            Problem::NoOrigin => write!(formatter, "must be a node and an id there"),
             Problem::NoSchedule => write!(formatter, "must be waits, as in 10m 30m 1h"),
             Problem::NoObject => {
                 let most = limits::METADATA_DEPTH_MAX;
@@ -329,6 +341,7 @@ pub fn check(key: Key, value: &str) -> Result<(), Problem> {
         Key::Metadata if !is_object(value) => Err(Problem::NoObject),
         Key::Retry if Schedule::parse(value).is_none() => Err(Problem::NoSchedule),
         Key::SendAt if SendAt::parse(value).is_none() => Err(Problem::NoTime),
+        Key::Origin if !origin::is_one(value) => Err(Problem::NoOrigin),
         _ => Ok(()),
     }
 }
@@ -460,11 +473,12 @@ mod tests {
                 (6, "envid"),
                 (7, "metadata"),
                 (8, "retry"),
-                (9, "send_at")
+                (9, "send_at"),
+                (10, "origin")
             ]
         );
         assert!(Key::ALL.iter().all(|key| Key::of(*key as u8) == Some(*key)));
-        assert_eq!((Key::of(0), Key::of(10)), (None, None));
+        assert_eq!((Key::of(0), Key::of(11)), (None, None));
     }
 
     #[test]

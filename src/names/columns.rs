@@ -1,7 +1,7 @@
 //! Names of what a log may have of an event, by its format.
 
 /// Fields of events, as `docs/events.schema.json` has them.
-pub const EVENT: [&str; 58] = [
+pub const EVENT: [&str; 59] = [
     "time",
     "event",
     "event_id",
@@ -17,6 +17,7 @@ pub const EVENT: [&str; 58] = [
     "priority",
     "envid",
     "send_at",
+    "origin",
     "metadata",
     "again",
     "parent",

@@ -112,6 +112,8 @@ counters! {
         bytes_received "Body bytes of messages answered 250",
         recipients_received "Recipients of messages answered 250",
         recipients_delivered "Recipients taken by a next hop",
+        recipients_handed_over "Of these, those that another node took over as they were, as this one is emptied",
+        recipients_handed_anew "And those that such a node, or another relay, took as any mail",
         recipients_deferred "Attempts on a recipient that will be repeated",
         recipients_bounced "Recipients refused for good",
         recipients_expired "Recipients given up for age",

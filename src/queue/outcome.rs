@@ -49,7 +49,7 @@ pub struct Deferral {
 }
 
 /// The same in a record.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoredDeferral {
     /// Attempts so far.
     pub attempts: u16,

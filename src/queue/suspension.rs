@@ -473,11 +473,11 @@ impl ActiveSuspensions {
         found.into_iter().filter_map(set).collect()
     }
 
-    /// Where the mail goes that would go there: as the last says that means it.
-    pub fn redirect(&self, place: Place<'_>, now: UnixMillis) -> Option<&RouteTarget> {
+    /// What leads the mail elsewhere that would go there: the last that means it.
+    pub fn redirect(&self, place: Place<'_>, now: UnixMillis) -> Option<&Effect> {
         let there = self.places(place).into_iter().map(|at| &self.all.all[at]).filter(|one| one.until > now);
-        let led = there.filter_map(|one| Some((one.id, one.effect.leads_to()?)));
-        led.max_by_key(|(id, _)| *id).map(|(_, to)| to)
+        let led = there.filter(|one| one.effect.leads_to().is_some());
+        led.max_by_key(|one| one.id).map(|one| &one.effect)
     }
 
     /// Numbers and ends of those that lead mail elsewhere.

@@ -124,6 +124,8 @@ pub struct Hop {
     pub requires_tls: bool,
     /// It is the domain's alone, whoever else goes to its hosts.
     pub apart: bool,
+    /// It is another node of the operator, into which this one is emptied: what that can take over of its mail goes along.
+    pub hands_over: bool,
     /// Who we are at all of them: one of `[credentials]`.
     pub credentials: Option<Box<str>>,
     /// Who connects to them; None: the node by its own addresses.
@@ -170,6 +172,7 @@ impl Hop {
             by_records: false,
             requires_tls: false,
             apart: false,
+            hands_over: false,
             credentials: None,
             by: None,
         })
@@ -188,6 +191,7 @@ impl Hop {
             by_records: false,
             requires_tls: false,
             apart: false,
+            hands_over: false,
             credentials: None,
             by: None,
         }
@@ -264,6 +268,12 @@ impl Hop {
             self.tls = Some(TlsLevel::Verified);
             self.requires_tls = true;
         }
+    }
+
+    /// The node is emptied into it. It is a site of its own: what a route leads there goes as any mail does.
+    pub fn hand_over(&mut self) {
+        self.site.insert_str(0, "drain ");
+        self.hands_over = true;
     }
 
     /// Its mail goes to hosts that know us by this name. It is a site of its own: no connection carries mail of others.

@@ -222,6 +222,7 @@ fn to_strangers(site: String, hosts: Vec<Host>, domain: &str) -> Hop {
         by_records: false,
         requires_tls: false,
         apart: false,
+        hands_over: false,
         credentials: None,
         by: None,
     }

@@ -119,6 +119,10 @@ pub enum Defect {
     HoldForgotten,
     /// What mail is rebound to is not written down.
     RebindForgotten,
+    /// Attempts on mail that is handed over begin anew.
+    AttemptsAnew,
+    /// Mail that is handed over has its whole life before it again.
+    LifeAnew,
     /// A node that is emptied takes mail.
     DrainTakesMail,
     /// A start hands out what a rule discards.

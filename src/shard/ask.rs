@@ -292,6 +292,8 @@ pub struct Detail {
 pub struct MessageDetail {
     /// What is told in each row.
     pub detail: Detail,
+    /// What it was called first, at another node.
+    pub origin: Option<String>,
     /// When it is given up.
     pub expiry: UnixMillis,
     /// Recipients it came with.

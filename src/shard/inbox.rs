@@ -11,7 +11,7 @@ use crate::shard::outbound::dispatch::enqueue;
 use crate::shard::outbound::handoff::send_backlog;
 use crate::shard::outbound::pump::credited;
 use crate::shard::outbound::settled::settle;
-use crate::shard::outbound::{line, loan};
+use crate::shard::outbound::{hand_over, line, loan};
 use crate::shard::store::rebind;
 use crate::shard::suspend;
 
@@ -28,6 +28,10 @@ pub async fn exchange<R: Runtime>(shard: Rc<Shard<R>>) {
                 ShardMessage::Settled(settled) => settle(&shard, settled),
                 ShardMessage::Rebind(rebound) => rebind::take(&shard, rebound),
                 ShardMessage::Credits { lane, count } => credited(&shard, lane, count),
+                ShardMessage::Standing { from, number, asked } => {
+                    hand_over::answer(&shard, (from, number), asked)
+                }
+                ShardMessage::Stands { number, known } => hand_over::answered(&shard, number, known),
                 ShardMessage::Loan(loan) => loan::borrow(&shard, *loan),
                 ShardMessage::Returned { from, what } => loan::returned(&shard, from, *what),
             }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::id::Location;
 use crate::mail::envelope::Address;
+use crate::mail::handover::Begun;
 use crate::queue::Group;
 use crate::queue::destinations::DomainKey;
 use crate::queue::flow::Strand;
@@ -58,6 +60,22 @@ pub enum ShardMessage {
     },
     /// A group whose record, in a lane of the other shard, is to say something else of it.
     Rebind(Box<Rebound>),
+    /// A question to the shard of a lane: how far delivery to some recipients is.
+    Standing {
+        /// Who asks.
+        from: u16,
+        /// The number of the question.
+        number: u32,
+        /// Of whom.
+        asked: Asked,
+    },
+    /// The answer to that.
+    Stands {
+        /// The number of the question.
+        number: u32,
+        /// How far; None: the message is gone.
+        known: Option<Box<Known>>,
+    },
     /// Outcomes of this lane are synced: so many credits come home.
     Credits {
         /// The lane.
@@ -65,6 +83,28 @@ pub enum ShardMessage {
         /// How many.
         count: u32,
     },
+}
+
+/// Some recipients of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Where it was when it was handed out.
+    pub location: Location,
+    /// Its entry in its lane's index.
+    pub key: u32,
+    /// First recipient ordinal.
+    pub first: u16,
+    /// How many.
+    pub count: u16,
+}
+
+/// What their lane knows of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The node that accepted the message, and numbers of whose its id is.
+    pub born: u64,
+    /// How far delivery is.
+    pub begun: Begun,
 }
 
 /// From a home shard to that of a lane: a group that left its queue, to go home again with other parameters.

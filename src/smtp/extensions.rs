@@ -2,6 +2,7 @@
 
 use crate::config::AuthMechanisms;
 use crate::limits;
+use crate::mail::handover;
 use crate::mail::release;
 use crate::smtp::xclient;
 use crate::time::UnixMillis;
@@ -29,12 +30,25 @@ pub struct Offered {
     pub merge: bool,
     /// XCLIENT
     pub xclient: bool,
+    /// XRELEVO: mail of another node of the operator goes on as it was there.
+    pub handover: bool,
 }
 
 /// Writes the EHLO answer (RFC 5321 4.1.1.1) with the extensions this session has.
 pub fn write_ehlo(out: &mut Vec<u8>, hostname: &str, size_max: u64, offered: Offered) {
-    let Offered { starttls, auth, dsn, require_tls, held_from, chunking, smtputf8, limits, merge, xclient } =
-        offered;
+    let Offered {
+        starttls,
+        auth,
+        dsn,
+        require_tls,
+        held_from,
+        chunking,
+        smtputf8,
+        limits,
+        merge,
+        xclient,
+        handover,
+    } = offered;
     out.extend_from_slice(b"250-");
     out.extend_from_slice(hostname.as_bytes());
     // RFC 2920, RFC 6152, RFC 2034
@@ -83,6 +97,9 @@ pub fn write_ehlo(out: &mut Vec<u8>, hostname: &str, size_max: u64, offered: Off
     }
     if xclient {
         out.extend_from_slice(format!("250-XCLIENT {}\r\n", xclient::ATTRIBUTES).as_bytes());
+    }
+    if handover {
+        out.extend_from_slice(format!("250-{} {}\r\n", handover::KEYWORD, handover::VERSION).as_bytes());
     }
     // RFC 1870; last, so that the line without a hyphen is always there.
     out.extend_from_slice(format!("250 SIZE {size_max}\r\n").as_bytes());

@@ -225,6 +225,7 @@ impl<T: Tickets> Item<T> {
                     + recipients
                     + words
                     + parameters::bound(envelope)
+                    + record::handover_bound(envelope)
                     + 20 * message.chunks.len()
                     + message.body.len()
             }

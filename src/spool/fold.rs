@@ -450,6 +450,9 @@ impl<F: Files> Fold<'_, F> {
                 self.segments.entry(sequence).or_default().about.insert(from);
             }
         } else {
+            for (first, count, begun) in view.begun() {
+                entry.apply(first, count, &begun, &mut self.replies);
+            }
             let lane = self.shape.lane;
             self.since.note((sequence, offset), || Happened::Message(Location { lane, slot, offset }));
         }

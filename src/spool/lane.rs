@@ -16,7 +16,7 @@ use crate::spool::batch::{
 };
 use crate::spool::compact::{self, Candidate, Compaction};
 use crate::spool::index::{self, Entry, Index, LiveRange, Replies};
-use crate::spool::record::{Extent, RecordKind};
+use crate::spool::record::{self, Extent, RecordKind};
 use crate::spool::segment;
 use crate::spool::segments::Segments;
 pub use crate::spool::segments::Shape;
@@ -134,6 +134,11 @@ impl Lane {
     pub fn id(&self, key: u32) -> Option<MessageId> {
         let (sequence, offset) = self.segments.origin(self.index.get(key)?);
         Some(MessageId { lane: self.segments.shape().origin.lane, sequence, offset })
+    }
+
+    /// The node whose ids its messages have.
+    pub fn born(&self) -> u64 {
+        self.segments.shape().origin.node
     }
 
     /// Where all that is recorded in it ends.
@@ -347,7 +352,10 @@ impl Lane {
         let (bytes, elsewhere) = index::parts(slot, place.length, extents);
         let total = u16::try_from(message.envelope.recipients.len()).expect("recipients are bounded");
         let offset = place.offset;
-        let entry = Entry::new(slot, offset, total, bytes, elsewhere);
+        let mut entry = Entry::new(slot, offset, total, bytes, elsewhere);
+        if let Some(begun) = record::begun(&message.envelope) {
+            entry.apply(0, total, &begun, &mut self.replies);
+        }
         entry.parts().for_each(|(slot, bytes)| self.segments.pin(slot, bytes));
         let key = self.index.insert(entry);
         let lane = self.segments.shape().lane;

@@ -239,6 +239,7 @@ mod tests {
             hides_client: false,
             parameters: None,
             signatures: None,
+            handover: None,
         }
     }
 

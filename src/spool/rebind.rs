@@ -213,6 +213,7 @@ mod tests {
             hides_client: false,
             parameters: None,
             signatures: None,
+            handover: None,
         };
         if !plain {
             let mut parameters = MessageParameters::default();

@@ -20,12 +20,20 @@ use crate::spool::segment::FieldReader;
 use crate::time::UnixMillis;
 
 mod domains;
+mod extent;
+mod handover;
 mod kind;
 mod tag;
+mod without;
 
 pub use domains::group_by_domain;
+pub use extent::Extent;
+use extent::{EXTENT, encode_extent};
+pub(in crate::spool) use extent::{patch_extent, read_extent};
+pub(in crate::spool) use handover::{begun, bound as handover_bound};
 pub use kind::RecordKind;
 use tag::CRITICAL_TAG;
+pub(in crate::spool) use without::{without_parameters, without_signatures};
 
 /// Bytes of a record's header.
 pub const HEADER: usize = 24;
@@ -40,23 +48,6 @@ pub enum RecordError {
     /// Whole, but of a critical type or with a critical field that this version does not know.
     Unknown(u16),
 }
-
-/// A piece of a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Extent {
-    /// The segment's sequence number.
-    pub sequence: u32,
-    /// Its file.
-    pub slot: u16,
-    /// Offset, bytes.
-    pub offset: u32,
-    /// Length, bytes.
-    pub length: u32,
-    /// CRC32C.
-    pub crc: u32,
-}
-
-const EXTENT: usize = 18;
 
 pub(in crate::spool) const PARAMETERS: Tags = Tags {
     message: tag::PARAMETERS,
@@ -209,13 +200,21 @@ pub(in crate::spool) fn write_message(
     if let Some(signatures) = &envelope.signatures {
         field(out, tag::SIGNATURES, signatures);
     }
+    write_wishes(out, envelope, count);
+    write_extents(out, extents, inline)
+}
+
+/// What few messages ask of their way, or brought along.
+fn write_wishes(out: &mut Vec<u8>, envelope: &Envelope, count: u16) {
+    if let Some(carried) = &envelope.handover {
+        field(out, tag::HANDOVER, &handover::value(carried, count));
+    }
     if envelope.needs.tls != TlsWish::Usual {
         field(out, tag::TLS_WISH, &[envelope.needs.tls as u8]);
     }
     if envelope.needs.utf8.is_asked() {
         field(out, tag::UTF8, &[envelope.needs.utf8.bits()]);
     }
-    write_extents(out, extents, inline)
 }
 
 /// Where a body lies; returns where its last extent is to be filled in.
@@ -233,32 +232,6 @@ fn write_extents(out: &mut Vec<u8>, extents: &[Extent], inline: bool) -> Option<
     })
 }
 
-fn encode_extent(extent: &Extent) -> [u8; EXTENT] {
-    let mut bytes = [0; EXTENT];
-    bytes[..4].copy_from_slice(&extent.sequence.to_le_bytes());
-    bytes[4..6].copy_from_slice(&extent.slot.to_le_bytes());
-    bytes[6..10].copy_from_slice(&extent.offset.to_le_bytes());
-    bytes[10..14].copy_from_slice(&extent.length.to_le_bytes());
-    bytes[14..].copy_from_slice(&extent.crc.to_le_bytes());
-    bytes
-}
-
-/// Reads what is an extent in messages and chunks.
-pub(in crate::spool) fn read_extent(value: &mut FieldReader<'_>) -> Option<Extent> {
-    Some(Extent {
-        sequence: value.u32()?,
-        slot: value.u16()?,
-        offset: value.u32()?,
-        length: value.u32()?,
-        crc: value.u32()?,
-    })
-}
-
-/// Puts an extent where [`write_message`] left room.
-pub(in crate::spool) fn patch_extent(out: &mut [u8], at: usize, extent: &Extent) {
-    out[at..at + EXTENT].copy_from_slice(&encode_extent(extent));
-}
-
 /// The fields of a message that stay as they are when it moves, those of later versions included: all but where its body
 /// lies and what became of its recipients.
 pub(in crate::spool) fn lasting_fields(payload: &[u8]) -> Result<Vec<u8>, RecordError> {
@@ -273,17 +246,6 @@ pub(in crate::spool) fn lasting_fields(payload: &[u8]) -> Result<Vec<u8>, Record
         }
     }
     Ok(kept)
-}
-
-/// The same without parameters: what a planted defect makes of them.
-pub(in crate::spool) fn without_parameters(fields: &[u8]) -> Vec<u8> {
-    let tags = [PARAMETERS.message, PARAMETERS.critical, PARAMETERS.recipients];
-    parameters::without(fields, &tags, field)
-}
-
-/// The same without signatures.
-pub(in crate::spool) fn without_signatures(fields: &[u8]) -> Vec<u8> {
-    parameters::without(fields, &[tag::SIGNATURES], field)
 }
 
 /// Writes the payload of a moved message; returns where its last extent is to be filled in. `state` has a range and a disposition
@@ -345,6 +307,7 @@ pub struct MessageView<'a> {
     recipient_parameters: &'a [u8],
     asked: AskedFields<'a>,
     at_once: [&'a [u8]; End::ALL.len()],
+    handover: &'a [u8],
 }
 
 impl<'a> MessageView<'a> {
@@ -387,6 +350,7 @@ impl<'a> MessageView<'a> {
             recipient_parameters: b"",
             asked: AskedFields::default(),
             at_once: [b""; End::ALL.len()],
+            handover: b"",
         };
         let mut rest = FieldReader(payload);
         while !rest.0.is_empty() {
@@ -414,6 +378,7 @@ impl<'a> MessageView<'a> {
             tag::ACCOUNT => self.account = Some(text()?),
             tag::STATE | tag::LATER_STATE => self.state = Some(value),
             tag::SIGNATURES => self.signatures = value,
+            tag::HANDOVER => self.handover = value,
             tag::TLS_WISH => {
                 let wish = value.first().ok_or(RecordError::Damaged)?;
                 self.needs.tls = TlsWish::of_number(*wish).ok_or(RecordError::Unknown(tag))?;
@@ -468,6 +433,16 @@ impl<'a> MessageView<'a> {
         Some(())
     }
 
+    /// When it came to this node.
+    pub fn came(&self) -> UnixMillis {
+        handover::came(self.handover).unwrap_or(self.arrival)
+    }
+
+    /// How far delivery was when another node handed it over, of ranges that the message has.
+    pub(in crate::spool) fn begun(&self) -> impl Iterator<Item = RangeDisposition> + use<'a> {
+        handover::dispositions(self.handover, self.count)
+    }
+
     /// How it came in.
     pub fn origin(&self) -> OriginRef<'a> {
         OriginRef { client: self.client, helo: self.helo, protocol: self.protocol, tls: self.tls }
@@ -481,7 +456,7 @@ impl<'a> MessageView<'a> {
             hostname,
             id: self.id,
             origin: OriginRef { client, ..self.origin() },
-            arrival: self.arrival,
+            arrival: self.came(),
             recipient,
             signatures: self.signatures,
             is_headless: self.header_length == 0 && self.size > 0,

@@ -177,6 +177,7 @@ fn message(sender: &str, recipients: u16, body: Vec<u8>) -> NewMessage {
         hides_client: false,
         parameters: None,
         signatures: None,
+        handover: None,
     };
     NewMessage {
         envelope: Box::new(envelope),

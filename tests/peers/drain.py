@@ -2,6 +2,7 @@
 
     python3 tests/peers/drain.py STORY path/to/relevo
 """
+import datetime
 import json
 import os
 import smtplib
@@ -80,6 +81,7 @@ def what_waits_goes_to_a_peer_and_nothing_new_is_taken():
     idle.ehlo()
     report = json.loads(command(relay, "drain", "--to", to, "--reason", "a new disk", "--json"))
     assert (report["delivered"], report["bounced"], report["messages"], report["to"]) == (200, 0, 0, to), report
+    assert (report["handed_over"], report["handed_anew"]) == (0, 200), report
     two.all_there()
     assert len(two.sink.recipients()) == 200
     # As at a stop, and it goes on.
@@ -166,6 +168,112 @@ def a_kill_in_the_middle_loses_nothing():
     print(f"{len(two.wanted)} messages, {more} twice, {report}")
     assert more < len(two.wanted), more
     two.stop()
+
+
+def rows(relay, *filters):
+    return [json.loads(line) for line in command(relay, "queue", "list", "--limit", "0", "--json", *filters).splitlines()]
+
+
+def known(relay):
+    """What is known of each group that waits, and when it is tried and given up."""
+    seconds = lambda row, key: datetime.datetime.fromisoformat(row[key].replace("Z", "+00:00")).timestamp()
+    exact = ("sender", "recipients", "domain", "count", "accepted", "attempts", "last_reply")
+    return sorted((tuple(str(row[key]) for key in exact), seconds(row, "next_attempt"), seconds(row, "expires")) for row in rows(relay))
+
+
+def alike(before, after):
+    """The same, but for the second that a time is rounded by."""
+    assert [one[0] for one in before] == [one[0] for one in after], (before[:3], after[:3])
+    for one, other in zip(before, after):
+        assert all(abs(at - then) <= 2 for at, then in zip(one[1:], other[1:])), (one, other)
+    return True
+
+
+def what_is_known_of_mail_goes_with_it():
+    count, later = 40, lambda point, data: b"450 4.2.0 not yet\r\n" if point == "RCPT" else None
+    first, second, sink = Sink(later), Sink(later), Sink()
+    node = Relay(
+        BINARY, second, '[retry]\nfirst = "1h"\nmax = "1h"\nexpire = "1d"\n[[rule]]\nmatch = { sender = "*" }\nset = { campaign = "other" }\n',
+        listener='handover_from = ["127.0.0.1/32"]',
+    )
+    relay = Relay(
+        BINARY, first, '[retry]\nfirst = "1h"\nmax = "1h"\nexpire = "4d"\n[[rule]]\nmatch = { sender = "*" }\nset = { campaign = "spring" }\n'
+        '[[rule]]\nmatch = { recipient = "@d1.example" }\nset = { category = "one" }\n'
+    )
+    client = relay.client()
+    for number in range(count):
+        fields = 'X-Relevo-Tenant: shop\r\nX-Relevo-Metadata: {"order": %d, "who": "\u00e9\\"x"}\r\n' % number
+        if number % 4 == 0:
+            fields += "X-Relevo-Expire: 2d\r\nX-Relevo-Send-At: +1s\r\n"
+        to = [f"r{number}@d{number % 7}.example", f"s{number}@d{number % 7}.example", f"t{number}@d1.example"]
+        client.sendmail("a@b.example", to, (fields + TEXT).encode())
+    client.sendmail("a@b.example", ["late@d.example"], "X-Relevo-Send-At: +1d\r\n" + TEXT)
+    client.quit()
+    groups = sum(1 if number % 7 == 1 else 2 for number in range(count))
+    relay.wait_log("deferred", groups)
+    command(relay, "queue", "retry", "--state", "deferred")
+    until(lambda: all(row["attempts"] == 2 for row in rows(relay, "--state", "deferred")), "they are not tried twice")
+    before = known(relay)
+    assert len(before) == groups + 1
+    received = {name: event for event in relay.wait_log("received", count + 1) for name in event["recipients"]}
+    report = json.loads(command(relay, "drain", "--to", f"smtp://127.0.0.1:{node.port}", "--json"))
+    total = 3 * count + 1
+    assert (report["delivered"], report["handed_over"], report["handed_anew"], report["messages"]) == (total, total, 0, 0), report
+    assert alike(before, known(node))
+    # A kill forgets nothing of it.
+    node.kill()
+    node.start()
+    until(lambda: len(rows(node)) == len(before), "it is not read yet")
+    assert alike(before, known(node))
+    [late] = rows(node, "--state", "held")
+    assert late["recipients"] == ["late@d.example"], late
+    command(node, "queue", "retry", "--state", "deferred")
+    for event in node.wait_log("deferred", groups):
+        address = event["recipients"][0]
+        own = received[address]
+        assert event["attempts"] == 3 and event["origin"] == f"{own['node']}/{own['id']}", (event, own)
+        told = [event.get(key) for key in ("tenant", "campaign", "metadata", "send_at")]
+        assert told == [own.get(key) for key in ("tenant", "campaign", "metadata", "send_at")], (event, own)
+        assert (event.get("category") == "one") == address.endswith("@d1.example"), event
+        assert event["delay_ms"] > 0
+    assert all(event["origin"] for event in node.wait_log("received", groups + 1))
+    # By the first id it is found where it is.
+    own = received["r5@d5.example"]
+    for asked in (own["id"], f"{own['node']}/{own['id']}"):
+        found = rows(node, "--origin", asked)
+        assert {name for row in found for name in row["recipients"]} == {"r5@d5.example", "s5@d5.example", "t5@d1.example"}, found
+    assert rows(node, "--origin", f"{node_id(node)}/{own['id']}") == []
+    if not rows(node, "--id", own["id"]):
+        assert "waits" in command(node, "why", own["id"]) and "r5@d5.example" in command(node, "queue", "show", own["id"])
+    # And goes on from there to a relay that knows nothing of it.
+    other = Relay(BINARY, sink)
+    total -= 1
+    words = command(node, "drain", "--to", f"smtp://127.0.0.1:{other.port}", code=1)
+    # What is to go later does not go there: it would go at once.
+    assert "1 recipient are held" in words and "late@d.example" not in sink.recipients(), words
+    assert f"of {total} recipients the relay there knows no attempts" in words, words
+    until(lambda: len(sink.recipients()) >= total, lambda: f"{len(sink.recipients())} arrived", 60)
+    assert not any(b"X-Relevo" in message.body for message in sink.taken), sink.taken[0].body
+    assert not any("origin" in event for event in other.wait_log("received", count))
+    # What a stranger says of his mail means nothing.
+    field = 'X-Relevo-Handover: {"version":1,"origin":"%s/%s","arrival":5,"expiry":9,"attempts":7}\r\n' % (own["node"], own["id"])
+    other.send("a@b.example", ["stranger@d.example"], field + TEXT)
+    [event] = until(lambda: [one for one in other.log() if one["event"] == "delivered" and one["recipients"] == ["stranger@d.example"]], "it does not arrive")
+    assert event["attempts"] == 1 and "origin" not in event, event
+    # And a node that says what cannot be read is told so.
+    third = Relay(BINARY, sink, listener='handover_from = ["127.0.0.1/32"]')
+    try:
+        third.send("a@b.example", ["wrong@d.example"], "X-Relevo-Handover: {}\r\n" + TEXT)
+        raise AssertionError("it is taken")
+    except smtplib.SMTPDataError as refused:
+        assert refused.smtp_code == 550 and b"is not what version 1 writes" in refused.smtp_error, refused
+    for one in (relay, node, other, third):
+        one.stop()
+
+
+def node_id(relay):
+    with open(f"{relay.data_dir}/node") as file:
+        return file.read().strip()
 
 
 if __name__ == "__main__":

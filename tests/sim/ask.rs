@@ -45,7 +45,7 @@ pub(super) fn parts(
     parts
 }
 
-fn list(relay: &Relay<'_>, filter: &Arc<Filter>, most: usize, between: impl FnMut()) -> Vec<Row> {
+pub(super) fn list(relay: &Relay<'_>, filter: &Arc<Filter>, most: usize, between: impl FnMut()) -> Vec<Row> {
     let parts = parts(relay, between, |from, reply| Ask::List(filter.clone(), from, most, reply));
     assert!(parts.iter().all(|part| part.rows.len() <= most));
     parts.into_iter().flat_map(|part| part.rows).collect()

@@ -2,19 +2,22 @@
 //! lost, and nothing is refused but by 421.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use relevo::config::RouteTarget;
 use relevo::limits;
 use relevo::observe::Instruments;
 use relevo::observe::journaled::Readers;
+use relevo::queue::Group;
 use relevo::queue::select::ScanPosition;
 use relevo::queue::suspension::{Effect, Suspension, Suspensions};
 use relevo::runtime::Defect;
 use relevo::runtime::sim::World;
-use relevo::shard::ask::Ask;
+use relevo::shard::ask::{Ask, Row, StoredRecipients};
 use relevo::shard::mesh::MeshLimits;
 
+use super::ask::list;
 use super::peers::{Client, Sink};
 use super::relay::{Launch, Relay, configuration, run_until_true, suspension};
 use super::{check, story};
@@ -103,8 +106,8 @@ fn retry(relay: &Relay<'_>) {
 const SLOW: &str = "[retry]\nfirst = \"1h\"\nmax = \"1h\"\n";
 
 /// The next life of a relay that is being emptied: control tells it so before a shard starts.
-fn emptied_again<'a>(world: &'a World, drain: &Suspension) -> Relay<'a> {
-    let configuration = &configuration(SLOW);
+fn emptied_again<'a>(world: &'a World, (drain, more): (&Suspension, &str)) -> Relay<'a> {
+    let configuration = &configuration(more);
     let room = MeshLimits::of(SHARDS);
     let launch = Launch { node: 1, shards: SHARDS, lanes: 2, room, configuration };
     let instruments = Instruments::of(SHARDS, &Readers::Lossy);
@@ -142,7 +145,7 @@ fn emptied(seed: u64, defect: Option<Defect>) {
             break;
         }
         kills += 1;
-        relay = emptied_again(&world, &drain);
+        relay = emptied_again(&world, (&drain, SLOW));
         taken = 0;
         world.run_for(Duration::from_secs(1));
     }
@@ -179,8 +182,116 @@ fn a_relay_is_emptied_into_another_through_kills() {
     story(6, |seed| emptied(seed, None));
 }
 
+/// The other node, into which the first is emptied: mail is its own for a day, and all of it is its campaign's.
+const OTHER: &str = "[node]\nhostname = \"other.example\"\ndata_dir = \"/spool\"\n\
+    [[listener]]\naddress = \"10.0.0.3:25\"\nrelay_from = [\"10.0.0.0/8\"]\nhandover_from = [\"10.0.0.1/32\"]\n\
+    [[rule]]\nmatch = { sender = \"*\" }\nset = { campaign = \"other\", category = \"other\" }\n\
+    [[route]]\ndomain = \"*\"\nto = \"smtp://10.0.0.2:25\"\n\
+    [retry]\nfirst = \"1h\"\nmax = \"1h\"\nexpire = \"1d\"\n\
+    [spool]\nsegment_size = \"4MiB\"\n";
+
+/// What the first makes of the same mail.
+const FIRST: &str = "[retry]\nfirst = \"1h\"\nmax = \"1h\"\nexpire = \"4d\"\n\
+    [[rule]]\nmatch = { sender = \"*\" }\nset = { campaign = \"first\", tenant = \"shop\" }\n";
+
+fn other(world: &World) -> Relay<'_> {
+    let launch =
+        Launch { node: 3, shards: SHARDS, lanes: 2, room: MeshLimits::of(SHARDS), configuration: OTHER };
+    Relay::launch(world, &launch).expect("the other node lives")
+}
+
+/// All that waits: its groups, with whose mail it is.
+fn waiting(relay: &Relay<'_>) -> Vec<(Row, [String; 3])> {
+    let rows = list(relay, &Arc::default(), 1_000, || {});
+    let of = |row: Row| {
+        let Group { location, key, first, count, .. } = row.seen.group;
+        let place = StoredRecipients { location, key, first, count };
+        let known = (0..SHARDS).find_map(|shard| {
+            relay.ask(shard, |reply| Ask::Details(vec![place], reply)).into_iter().find_map(Result::ok)
+        });
+        (row, known.expect("it is in a lane").whose)
+    };
+    rows.into_iter().map(of).collect()
+}
+
+/// Mail that was put off twice is handed over, and either node dies in the middle of it: it goes on there as it stood.
+fn taken_over(seed: u64, defect: Option<Defect>) {
+    let world = World::new(seed);
+    if let Some(defect) = defect {
+        world.plant(defect, 1.0);
+    }
+    let sink = Sink::start(&world, "10.0.0.2:25");
+    sink.defer.set(true);
+    sink.relayed.set(true);
+    let mut relay = Relay::start(&world, 1, SHARDS, FIRST);
+    let mut second = other(&world);
+    let client = Client::start_bulk(&world, "10.0.0.1:25", 4, 12, 1);
+    assert!(run_until_true(&world, Duration::from_secs(120), || client.is_done()), "no mail came");
+    world.run_for(Duration::from_secs(10));
+    retry(&relay);
+    // Long enough that a life which begins anew ends later than any of these.
+    world.run_for(Duration::from_secs(900));
+    let before = waiting(&relay);
+    assert!(before.iter().all(|(row, _)| row.seen.group.attempts == 2), "it was put off twice");
+    let lives = |rows: &[(Row, [String; 3])]| {
+        let seconds = rows.iter().map(|(row, _)| row.expiry.seconds());
+        (seconds.clone().min().unwrap_or_default(), seconds.max().unwrap_or_default())
+    };
+    let (soonest, latest) = lives(&before);
+    let to = RouteTarget::host("smtp://10.0.0.3:25").expect("a host");
+    let drain = suspension(&world, 1, Effect::Drain(to), "36000");
+    relay.suspend(vec![drain.clone()]);
+    let mut kills = 0;
+    for life in 0..4u32 {
+        let dies = if (seed as u32 + life).is_multiple_of(2) { 1 } else { 3 };
+        world.disk_faults(dies).crash_in = Some(1 + (seed as u32 * 5 + life * 7) % 12);
+        retry(&relay);
+        run_until_true(&world, Duration::from_secs(20), || world.tasks(dies) == 0);
+        world.disk_faults(dies).crash_in = None;
+        if world.tasks(dies) > 0 {
+            continue;
+        }
+        kills += 1;
+        match dies {
+            1 => relay = emptied_again(&world, (&drain, FIRST)),
+            _ => second = other(&world),
+        }
+        world.run_for(Duration::from_secs(1));
+    }
+    let empty = run_until_true(&world, Duration::from_secs(600), || {
+        retry(&relay);
+        world.run_for(Duration::from_secs(5));
+        relay.sum(|of| &of.spool_messages) == 0
+    });
+    assert!(empty, "{} messages are left", relay.sum(|of| &of.spool_messages));
+    assert_eq!(relay.sum(|of| &of.recipients_handed_anew), 0, "the other takes mail as it was");
+    let after = waiting(&second);
+    assert!(after.len() >= before.len(), "{} of {} groups are there", after.len(), before.len());
+    for (row, whose) in &after {
+        let Group { attempts, .. } = row.seen.group;
+        // The ways to the other node that failed count as well.
+        assert!((2..40).contains(&attempts), "{attempts} attempts");
+        assert_eq!(whose[..2], ["shop", "first"], "the other's rules have no say");
+    }
+    let (first, last) = lives(&after);
+    assert!(first + 2 >= soonest && last <= latest + 2, "{soonest} to {latest} became {first} to {last}");
+    sink.defer.set(false);
+    retry(&second);
+    let empty = run_until_true(&world, Duration::from_secs(600), || second.sum(|of| &of.spool_messages) == 0);
+    assert!(empty, "{} messages are left there", second.sum(|of| &of.spool_messages));
+    check(&client, &sink, kills * OF_A_KILL + client.unsure.get() + sink.unsure.get());
+    relay.drain();
+    second.drain();
+}
+
+#[test]
+fn mail_goes_on_at_another_node_as_it_stood() {
+    story(6, |seed| taken_over(seed, None));
+}
+
 /// Plants a defect: one of these stories must fail.
 pub fn is_found(defect: Defect) {
-    let told = |seed| std::panic::catch_unwind(|| emptied(seed, Some(defect)));
+    let play = if defect == Defect::DrainTakesMail { emptied } else { taken_over };
+    let told = |seed| std::panic::catch_unwind(|| play(seed, Some(defect)));
     assert!((1..=6).any(|seed| told(seed).is_err()), "{defect:?}: not found in 6 stories");
 }

@@ -216,6 +216,8 @@ pub struct Sink {
     pub refuse: Rc<Cell<bool>>,
     /// Put off recipients whose address begins with `old`.
     pub defer: Rc<Cell<bool>>,
+    /// Mail comes by two relays.
+    pub relayed: Rc<Cell<bool>>,
     /// All mail that has a sender is to be signed with both keys.
     pub signed: Rc<Cell<bool>>,
     /// What it says was found of it, which each is to say once. None: that is not looked at.
@@ -230,6 +232,7 @@ impl Sink {
             unsure: Rc::default(),
             refuse: Rc::default(),
             defer: Rc::default(),
+            relayed: Rc::default(),
             signed: Rc::default(),
             verified: Rc::default(),
         };
@@ -238,6 +241,7 @@ impl Sink {
         let (received, bounces) = (sink.received.clone(), sink.bounces.clone());
         let (unsure, refuse, defer) = (sink.unsure.clone(), sink.refuse.clone(), sink.defer.clone());
         let (signed, verified) = (sink.signed.clone(), sink.verified.clone());
+        let relayed = sink.relayed.clone();
         let own = runtime.clone();
         runtime.spawn(async move {
             loop {
@@ -246,8 +250,9 @@ impl Sink {
                     let (received, bounces) = (received.clone(), bounces.clone());
                     let (unsure, refuse, defer) = (unsure.clone(), refuse.clone(), defer.clone());
                     let (signed, verified) = (signed.clone(), verified.clone());
+                    let relayed = relayed.clone();
                     own.spawn(async move {
-                        let how = (&*refuse, &*defer, &*signed, &*verified);
+                        let how = (&*refuse, &*defer, &*signed, &*verified, &*relayed);
                         let _ = serve(Lines::new(stream), &received, &bounces, &unsure, how).await;
                     });
                 }
@@ -258,14 +263,15 @@ impl Sink {
 }
 
 /// Refuses, defers, expects signatures, or what was found.
-type How<'a> = (&'a Cell<bool>, &'a Cell<bool>, &'a Cell<bool>, &'a RefCell<Option<Vec<String>>>);
+type How<'a> =
+    (&'a Cell<bool>, &'a Cell<bool>, &'a Cell<bool>, &'a RefCell<Option<Vec<String>>>, &'a Cell<bool>);
 
 async fn serve(
     mut lines: Lines,
     received: &RefCell<Vec<String>>,
     bounces: &RefCell<Vec<String>>,
     unsure: &Cell<usize>,
-    (refuse, defer, signed, verified): How<'_>,
+    (refuse, defer, signed, verified, relayed): How<'_>,
 ) -> io::Result<()> {
     lines.send("220 sink.example\r\n").await?;
     let mut null_sender = false;
@@ -304,7 +310,7 @@ async fn serve(
                     let field = ours.and_then(|(_, field)| field.split("dmarc=").next());
                     verified.push(field.map_or(format!("{all} fields"), str::to_owned));
                 }
-                received.borrow_mut().push(check(&text));
+                received.borrow_mut().push(check(&text, relayed.get()));
             }
             unsure.set(unsure.get() + 1);
             lines.send("250 2.0.0 taken\r\n").await?;
@@ -335,11 +341,12 @@ async fn body(lines: &mut Lines) -> io::Result<String> {
     }
 }
 
-/// One added Received field, everything else untouched; returns the id.
-fn check(text: &str) -> String {
-    assert_eq!(text.matches("Received: ").count(), 1, "{text}");
+/// One added Received field of each relay, everything else untouched; returns the id.
+fn check(text: &str, relayed: bool) -> String {
+    assert_eq!(text.matches("Received: ").count(), 1 + usize::from(relayed), "{text}");
     assert!(!text.contains("X-Relevo"), "{text}");
-    assert!(text.starts_with("Received: from client.example"), "{text}");
+    let by = if relayed { "relay.example" } else { "client.example" };
+    assert!(text.starts_with(&format!("Received: from {by}")), "{text}");
     let (_, rest) = text.split_once("Message-Id: <").expect("the id is there");
     let (id, rest) = rest.split_once('>').expect("the id ends");
     let (_, rest) = rest.split_once("\n\n").expect("the header ends");

@@ -13,6 +13,7 @@ pub(super) fn judge(config: &Config, shards: usize, found: &mut Vec<ConfigError>
         judge_relaying(config, at, listener, found);
         judge_kind(config, at, listener, found);
         judge_proxies(config, at, listener, found);
+        judge_nodes(config, at, listener, found);
         judge_listener(config, at, listener, shards, found);
     }
 }
@@ -75,6 +76,26 @@ fn judge_kind(config: &Config, at: usize, listener: &ListenerConfig, found: &mut
     };
     let more = ", or use another port";
     found.push(config.places.propose(&format!("listener[{at}].kind"), problem, &quoted(usual.word()), more));
+}
+
+/// Whose word is taken for what mail was before, against who may relay.
+fn judge_nodes(config: &Config, at: usize, listener: &ListenerConfig, found: &mut Vec<ConfigError>) {
+    let nodes = &listener.proxy.handover;
+    let wide: Vec<_> =
+        nodes.iter().filter(|network| is_everybody(network)).map(ToString::to_string).collect();
+    if !wide.is_empty() {
+        let problem = format!(
+            "whoever may relay from {} has his mail pass rules, quotas and signing by, and says whose it is",
+            wide.join(" and ")
+        );
+        let key = format!("listener[{at}].handover_from");
+        found.push(config.places.propose(
+            &key,
+            problem,
+            "[\"10.0.0.0/24\"]",
+            " with the addresses of your nodes",
+        ));
+    }
 }
 
 /// Whose word is taken for who a client is, against who can reach the listener.

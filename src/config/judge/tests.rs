@@ -30,6 +30,10 @@ const DOUBTFUL: &[(&str, &str)] = &[
         "OPEN RELAY: whoever connects from ::/0 says himself",
     ),
     (
+        "[[listener]]\naddress = \"127.0.0.1:25\"\nhandover_from = [\"0.0.0.0/0\"]\n",
+        "whoever may relay from 0.0.0.0/0 has his mail pass rules",
+    ),
+    (
         "[[listener]]\naddress = \"127.0.0.1:25\"\nxclient_from = [\"0.0.0.0/0\"]\n",
         "OPEN RELAY: whoever connects from 0.0.0.0/0 says himself",
     ),

@@ -1,4 +1,4 @@
-//! `proxy_from`, `proxy_tls` and `xclient_from` of a listener: whose word is taken for who a client is.
+//! `proxy_from`, `proxy_tls`, `xclient_from` and `handover_from` of a listener: whose word is taken for who a client is, and for what its mail was before.
 
 use std::net::IpAddr;
 
@@ -15,6 +15,8 @@ pub struct ProxyConfig {
     pub tls: bool,
     /// `xclient_from`: networks of gateways, which say by XCLIENT for whom they are there. Default: none.
     pub xclient: Vec<Network>,
+    /// `handover_from`: networks of nodes of the same operator, whose mail goes on as it was there when they are emptied. Default: none.
+    pub handover: Vec<Network>,
 }
 
 impl ProxyConfig {
@@ -34,12 +36,13 @@ pub(super) fn read(section: &Section<'_>) -> ProxyConfig {
         section.read(key, Vec::new(), |value| list(value, value::network, guess::network, "10.0.0.10/32"))
     };
     let (from, xclient) = (networks("proxy_from"), networks("xclient_from"));
+    let handover = networks("handover_from");
     let tls = section.read("proxy_tls", false, boolean);
     if tls && from.is_empty() {
         let fix = "name the addresses of your balancers in proxy_from, or remove it";
         section.fail("proxy_tls", "", "there is no proxy here", Fix::Do(fix.to_owned()));
     }
-    ProxyConfig { from, tls, xclient }
+    ProxyConfig { from, tls, xclient, handover }
 }
 
 #[cfg(test)]
@@ -70,6 +73,9 @@ mod tests {
         let address = "10.0.0.10".parse().unwrap();
         assert!(gateways.may_introduce(address) && !gateways.is_at(address));
         assert!(!two.may_introduce(address) && !none.may_introduce("127.0.0.1".parse().unwrap()));
+        let nodes = read("handover_from = [\"10.0.0.0/24\"]").unwrap();
+        assert!(nodes.handover.len() == 1 && !nodes.may_introduce(address) && !nodes.is_at(address));
+        assert!(none.handover.is_empty(), "nor is this machine a node");
         let error = read("proxy_tls = true").unwrap_err();
         assert!(error.contains("there is no proxy here"), "{error}");
         assert!(read("proxy_from = [\"balancer.example\"]").is_err(), "a name says nothing of who connects");

@@ -263,6 +263,7 @@ pub(super) async fn show(
     let queued: u32 = waiting.iter().map(|row| u32::from(row.seen.group.count)).sum();
     Ok(json(&veil.message(Message {
         id: id.to_string(),
+        origin: shown.origin,
         lane,
         sender: shown.detail.sender,
         accepted: iso(shown.detail.arrival),

@@ -303,6 +303,9 @@ pub struct Changed {
 pub struct Message {
     /// Its id.
     pub id: String,
+    /// What it was called first, at the node that handed it over: that node's id, a slash, and its id there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
     /// The lane it lies in.
     pub lane: u16,
     /// The sender.
@@ -512,6 +515,12 @@ pub struct ShardStatus {
     pub connections: u64,
     /// Recipients delivered since the start.
     pub delivered: u64,
+    /// Of these, those that another node took over as they were (`relevo drain`).
+    #[serde(default)]
+    pub handed_over: u64,
+    /// And those that it, or another relay, took as any mail.
+    #[serde(default)]
+    pub handed_anew: u64,
     /// Recipients deferred, each time.
     pub deferred: u64,
     /// Recipients returned.

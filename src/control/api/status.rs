@@ -26,6 +26,8 @@ pub(super) async fn status(State(api): State<Arc<Api>>, Extension(veil): Extensi
             clients: of.connections_inbound.get(),
             connections: of.connections_outbound.get(),
             delivered: of.recipients_delivered.get(),
+            handed_over: of.recipients_handed_over.get(),
+            handed_anew: of.recipients_handed_anew.get(),
             deferred: of.recipients_deferred.get(),
             bounced: of.recipients_bounced.get(),
             live_bytes: of.spool_bytes_live.get(),

@@ -147,8 +147,7 @@ fn meant(view: &MessageView<'_>, filter: &Filter) -> Vec<(u16, u16)> {
         let mut first = 0;
         while first < view.count {
             let count = view.alike_from(first).min(view.count - first);
-            let parameters = view.parameters_of(first);
-            if recorded.parameters.iter().all(|(key, text)| parameters.value(*key) == Some(text)) {
+            if recorded.wants_parameters(view.parameters_of(first)) {
                 join(&mut runs, first, count);
             }
             first += count.max(1);

@@ -22,7 +22,7 @@ const fn of_records(name: &'static str, value: &'static str, help: &'static str)
 }
 
 /// All of them: whatever stands here is an option of each command.
-pub const FILTERS: [FilterName; 14] = [
+pub const FILTERS: [FilterName; 15] = [
     of_queues("domain", "DOMAIN", "In this domain, or below it: *.example.org"),
     of_queues(
         "site",
@@ -56,6 +56,11 @@ pub const FILTERS: [FilterName; 14] = [
     of_records("tenant", "NAME", "Of this tenant"),
     of_records("campaign", "NAME", "Of this campaign"),
     of_records("pool", "NAME", "For this pool of sources"),
+    of_records(
+        "origin",
+        "ID",
+        "That had this id at the node which handed it over, by `relevo drain`; NODE/ID where several did",
+    ),
     of_records(
         "reply",
         "PATTERN",

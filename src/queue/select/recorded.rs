@@ -6,7 +6,8 @@ use regex::{Regex, RegexBuilder};
 
 use crate::config::AddressPattern;
 use crate::limits;
-use crate::mail::parameters::Key;
+use crate::mail::origin;
+use crate::mail::parameters::{Key, Parameters};
 
 /// Which recipients are meant: those of which all that is set holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,7 +93,7 @@ impl RecipientFilter {
                 TextPattern::parse(text).ok_or(PATTERN).map(|pattern| self.reply.replace(pattern).is_some())
             }
             _ => {
-                let keys = [Key::Tenant, Key::Campaign, Key::Pool];
+                let keys = [Key::Tenant, Key::Campaign, Key::Pool, Key::Origin];
                 let Some(key) = keys.into_iter().find(|key| key.name() == name) else {
                     return FilterResult::Unknown;
                 };
@@ -115,6 +116,14 @@ impl RecipientFilter {
     pub fn wants_records(&self) -> bool {
         let RecipientFilter { sender, recipient, account, parameters, reply: _ } = self;
         sender.is_some() || recipient.is_some() || account.is_some() || !parameters.is_empty()
+    }
+
+    /// Whether recipients with these parameters are meant.
+    pub fn wants_parameters(&self, own: Parameters<&str>) -> bool {
+        self.parameters.iter().all(|(key, text)| match (key, own.value(*key)) {
+            (Key::Origin, Some(value)) => origin::is_asked(value, text),
+            (_, value) => value == Some(text),
+        })
     }
 
     /// Each as a name and what it is to be.

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use crate::id::{Location, MessageId};
 use crate::limits;
+use crate::mail::parameters::Key;
 use crate::queue::suspension::Whose;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
@@ -123,7 +124,8 @@ pub(super) async fn show<R: Runtime>(
     }
     let first = live.iter().take(limits::ROW_RECIPIENTS).map(|live| live.address.clone()).collect();
     let detail = Detail { recipients: first, ..of(&view, last) };
-    Ok(MessageDetail { detail, expiry: view.expiry, recipients: view.count, live, left })
+    let origin = view.parameters().value(Key::Origin).map(str::to_owned);
+    Ok(MessageDetail { detail, origin, expiry: view.expiry, recipients: view.count, live, left })
 }
 
 fn of(view: &MessageView<'_>, (reply, hold): Said) -> Detail {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::limits;
 use crate::mail::author::Author;
 use crate::mail::envelope::{Envelope, TlsWish};
+use crate::mail::handover::{Carried, Handover};
 use crate::mail::header;
 use crate::mail::parameters::Key;
 use crate::mail::release::{self, SendAt, TooLate};
@@ -44,6 +45,8 @@ pub struct Admission {
     pub(super) verifying: Option<Box<Unverified>>,
     /// It is to be signed or verified, and could not be, as the first of it was stored before its header section was whole.
     misses_its_header: bool,
+    /// What it was at the node that hands it over.
+    handover: Option<Box<Handover>>,
 }
 
 /// Why a header section was not whole in memory.
@@ -94,7 +97,7 @@ pub(super) fn out_of_reach(
 
 /// RFC 8689 section 5: a field that says `No` has a message go whatever its recipients' domains ask of TLS, unless its MAIL requires TLS.
 #[cold]
-fn waive_tls(envelope: &mut Envelope, summary: &Summary, body: &[u8]) {
+pub(super) fn waive_tls(envelope: &mut Envelope, summary: &Summary, body: &[u8]) {
     let length = usize::try_from(summary.header_length).unwrap_or(usize::MAX).min(body.len());
     let mut fields = header::fields(&body[..length], summary.mailbox_line);
     let waives =
@@ -105,6 +108,22 @@ fn waive_tls(envelope: &mut Envelope, summary: &Summary, body: &[u8]) {
 }
 
 impl Admission {
+    /// It is refused at its end.
+    pub(super) fn refused(reply: &str, reason: Reason) -> Admission {
+        Admission { refused: Some((reply.into(), reason)), ..Admission::default() }
+    }
+
+    /// Another node hands it over: what was decided of it there stands. Its section is longer by so much now.
+    pub(super) fn handed_over(handover: Handover, grown: i64) -> Admission {
+        let done = Admitted { grown, ..Admitted::default() };
+        Admission { done, handover: Some(Box::new(handover)), ..Admission::default() }
+    }
+
+    /// Whether another node hands it over.
+    pub(super) fn is_handed_over(&self) -> bool {
+        self.handover.is_some()
+    }
+
     /// Before the first of a message is stored, or behind its end: decides, unless that was done. Mail that no rule asks about and that has no
     /// instruction costs a look at two flags. `is_whole`: no more of its header section is to come.
     pub(in crate::shard) async fn decide<R: Runtime>(
@@ -257,6 +276,9 @@ impl Admission {
     /// Until when delivery of a message that came whole now is tried: its life begins when it may go (RFC 4865 section 3). One that asks for a time
     /// too far ahead is refused.
     pub(in crate::shard) fn expires(&mut self, now: UnixMillis, usual: Duration) -> UnixMillis {
+        if let Some(handover) = &self.handover {
+            return handover.expiry;
+        }
         match self.send_at.map_or(Ok(None), |send_at| send_at.of_arrival(now)) {
             Ok(release) => self.release = release,
             Err(TooLate) => _ = self.refused.get_or_insert((words::HELD_TOO_LONG.into(), Reason::Rule)),
@@ -276,13 +298,21 @@ impl Admission {
     }
 
     /// Says what the message is behind the edit.
-    pub(in crate::shard) fn complete(&self, envelope: &mut Envelope, summary: &mut Summary) {
+    pub(in crate::shard) fn complete(&mut self, envelope: &mut Envelope, summary: &mut Summary) {
         let Admitted { grown, eight_bit, expire: _, unsubscribe: _ } = self.done;
         summary.size = summary.size.saturating_add_signed(grown);
         summary.header_length = summary.header_length.saturating_add_signed(grown);
         envelope.needs.eight_bit |= eight_bit;
         if eight_bit {
             envelope.needs.utf8.settle(true);
+        }
+        if let Some(handover) = self.handover.take() {
+            let Handover { arrival, expiry: _, account, hides_client, parameters: _, begun } = *handover;
+            envelope.handover = Some(Box::new(Carried { came: envelope.arrival, begun }));
+            // The clock of the other node may be ahead.
+            envelope.arrival = arrival.min(envelope.arrival);
+            envelope.account = account.map(Into::into);
+            envelope.hides_client |= hides_client;
         }
         if self.send_at.is_some()
             && let Some(parameters) = &mut envelope.parameters

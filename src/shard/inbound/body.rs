@@ -12,7 +12,7 @@ use crate::shard::inbound::admit::Admission;
 use crate::shard::inbound::connection::Connection;
 use crate::shard::inbound::quota::{self, MessageQuota};
 use crate::shard::inbound::upload::{Upload, Whole};
-use crate::shard::inbound::{duties, fold, mend, verify};
+use crate::shard::inbound::{duties, fold, handed_over, mend, verify};
 use crate::shard::trace::Said;
 use crate::shard::wire::WireError;
 use crate::smtp::data::Scanner;
@@ -59,7 +59,7 @@ pub(super) async fn take<R: Runtime>(connection: &mut Connection<R>) -> Result<b
             let live = &connection.listener.live;
             let counted = match refused {
                 Some(refused) => Err(refused),
-                None if live.quotas.is_empty() => Ok(None),
+                None if live.quotas.is_empty() || upload.is_handed_over() => Ok(None),
                 None => Box::pin(quota::take(&connection.shard, &live.quotas, &envelope)).await,
             };
             let counted = match counted {
@@ -104,6 +104,10 @@ fn goes_on<R: Runtime>(connection: &mut Connection<R>, mut upload: Box<Upload>, 
 /// Rules and instructions, unless they had their say. `goes_on`: before the first of the message is stored, with more to come.
 async fn admit<R: Runtime>(connection: &mut Connection<R>, upload: &mut Upload, goes_on: bool) {
     if upload.admission.is_some() {
+        return;
+    }
+    if let Some(admission) = handed_over::admit(connection, upload, goes_on) {
+        upload.admission = Some(admission);
         return;
     }
     let header_is_whole = |scanner: &&Scanner| !goes_on || !scanner.is_in_header();

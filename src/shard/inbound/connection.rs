@@ -120,6 +120,7 @@ impl<R: Runtime> Connection<R> {
         };
         let may = gateway::may_introduce(&connection.listener, way, peer.ip());
         connection.session.may_introduce(may);
+        connection.session.is_node(gateway::is_node(&connection.listener, way, peer.ip()));
         connection
     }
 
@@ -374,6 +375,8 @@ impl<R: Runtime> Connection<R> {
         let speaks = self.gateway.as_ref().map(|gateway| gateway.is_at(&self.listener));
         let may = speaks.is_none() && gateway::may_introduce(&self.listener, self.way, client);
         self.session.may_introduce(may);
+        let is_node = speaks.is_none() && gateway::is_node(&self.listener, self.way, client);
+        self.session.is_node(is_node);
         let proven = proven && speaks != Some(false);
         if !proven {
             self.out.extend_from_slice(words::CONNECT_AGAIN.as_bytes());

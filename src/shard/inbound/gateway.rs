@@ -20,6 +20,12 @@ pub(super) fn may_introduce(listener: &Listener, way: Way, client: IpAddr) -> bo
     !networks.is_empty() && way.is_in(networks, client)
 }
 
+/// Whether a client that came this way is a node of the operator: one that connects itself, and that nobody else speaks for.
+pub(super) fn is_node(listener: &Listener, way: Way, client: IpAddr) -> bool {
+    let networks = &listener.config.proxy.handover;
+    !networks.is_empty() && way == Way::Direct && way.is_in(networks, client)
+}
+
 impl Gateway {
     /// Whether it still may.
     pub(super) fn is_at(&self, listener: &Listener) -> bool {

@@ -17,6 +17,7 @@ mod encode;
 mod fold;
 mod mend;
 mod duties;
+mod handed_over;
 mod body;
 pub mod receive;
 pub mod logins;

@@ -128,6 +128,11 @@ impl Upload {
         said.unwrap_or_else(|| now.after(retry.expire))
     }
 
+    /// Whether another node hands it over.
+    pub(super) fn is_handed_over(&self) -> bool {
+        self.admission.as_ref().is_some_and(Admission::is_handed_over)
+    }
+
     /// Whether it is to be verified before it is stored.
     pub(super) fn is_unverified(&self) -> bool {
         self.admission.as_ref().is_some_and(|admission| admission.verifying.is_some())

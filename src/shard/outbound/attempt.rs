@@ -14,7 +14,7 @@ use crate::shard::outbound::session::Connection;
 use crate::shard::outbound::tally::{Part, Tally, deferred, ended};
 use crate::shard::outbound::transact::transact;
 use crate::shard::outbound::work::{After, GroupUnderWay, How, NextJob, Run, is_resident, recipients_max};
-use crate::shard::outbound::{return_path, settle, suppressed, suspended, utf8};
+use crate::shard::outbound::{hand_over, return_path, settle, suppressed, suspended, utf8};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, StoredRecord};
 use crate::smtp::client::{self, Verdict};
@@ -52,6 +52,7 @@ pub(super) async fn attempt<R: Runtime>(
         if !resident {
             suppressed::sort_out(shard, &view, &mut tally);
         }
+        hand_over::keep_back(run, connection, &view, group, &mut tally);
     }
     if tally.left.is_empty() {
         under_way.settled();
@@ -188,6 +189,7 @@ async fn all<R: Runtime>(
         let most = if opened { count } else { recipients_max(run, connection) };
         let most = if alone { 1 } else { most };
         let most = if opened { most } else { utf8::alike(&connection.capabilities, view, (first, most)) };
+        let most = most.min(hand_over::alike(connection, view, first)).max(1);
         if count > most {
             tally.left.push((first + most, count - most));
         }

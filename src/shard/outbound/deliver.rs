@@ -112,6 +112,7 @@ async fn connected<R: Runtime>(
             connection.by.iter().for_each(|source| egress::works(shard, source));
             shard.instruments.counters.outbound_connections_opened.add(1);
             lease.stands();
+            connection.capabilities.handover &= hop.hands_over;
             let place = connection.place.take();
             if work(shard, key, (site, place.as_ref(), lease), &mut connection).await {
                 connection.quit(shard).await;

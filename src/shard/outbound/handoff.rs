@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::id::Location;
 use crate::limits;
 use crate::mail::envelope::{Envelope, Recipient};
+use crate::mail::handover::Carried;
 use crate::queue::flow::Strand;
 use crate::queue::{Clock, Group, GroupPhase, fair};
 use crate::route::home_shard;
@@ -33,10 +34,12 @@ pub(in crate::shard) fn stored<'a, R: Runtime>(
     // By its age, which is none: the wall clock may just have been set.
     let now = shard.clock.read(shard.timers.recent());
     let after = |span: u64| now.after(Duration::from_millis(span));
-    let since = |at: UnixMillis| at.0.saturating_sub(envelope.arrival.0);
-    let release = envelope.parameters.as_ref().and_then(|all| all.message.release()).map_or(0, since);
+    let since = |at: UnixMillis| at.0.saturating_sub(envelope.came().0);
+    let hour = envelope.parameters.as_ref().and_then(|all| all.message.release());
+    let release = hour.map_or(0, since);
     let expiry = after(since(envelope.expiry)).seconds_up();
-    let lives = since(envelope.expiry).saturating_sub(release);
+    let from = hour.map_or(envelope.arrival, |at| at.max(envelope.arrival));
+    let lives = envelope.expiry.0.saturating_sub(from.0);
     let (standing, not_before) = match release {
         0 => (GroupPhase::Resident, 0),
         held => (GroupPhase::Held, after(held).seconds_up()),
@@ -45,12 +48,16 @@ pub(in crate::shard) fn stored<'a, R: Runtime>(
     // Those that have their end at once stand apart, as if they were of one domain.
     let domain = |one: &'a Recipient| if one.at_once.is_some() { NOBODYS } else { one.domain() };
     let life = shard.mesh.lifetimes().number(UnixMillis(lives).seconds());
+    let mut all = Group { standing, life, not_before, expiry, ..Group::bare(location, key) };
+    if let Some(carried) = &envelope.handover {
+        go_on(&mut all, carried, (envelope.expiry, now));
+    }
     let domains = record::group_by_domain(envelope.recipients.iter().map(domain));
     let chooser = Chooser::new(shard, || shard.writer(location.lane).lane().id(key));
     let wish = envelope.needs.of_sender(&envelope.sender).tls;
     let mut waits = false;
     for (number, (first, count, domain)) in domains.filter(|(.., domain)| *domain != NOBODYS).enumerate() {
-        let group = Group { location, key, first, count, attempts: 0, standing, life, not_before, expiry };
+        let group = Group { first, count, ..all };
         let alike = envelope.parameters.is_some().then_some(|first| wish_from(envelope, first));
         for (group, strand) in parts(shard, chooser.as_ref(), (group, domain, wish), alike) {
             // A thousand new domains at once would hold up everybody else: the inbox takes them a few at a time.
@@ -64,6 +71,20 @@ pub(in crate::shard) fn stored<'a, R: Runtime>(
     }
     if waits {
         shard.runtime.bell().ring();
+    }
+}
+
+/// It was tried before, at the node that hands it over, and goes on as it stood there.
+fn go_on(group: &mut Group, Carried { came, begun }: &Carried, (expiry, now): (UnixMillis, UnixMillis)) {
+    let next = (u64::from(begun.next) * 1000).saturating_sub(came.0);
+    group.attempts = begun.attempts;
+    if expiry <= *came {
+        // As at a start: its time was over while it was on its way.
+        (group.standing, group.expiry) = (GroupPhase::LastTry, now.seconds_up());
+    } else if begun.attempts > 0 {
+        let due = now.after(Duration::from_millis(next)).seconds_up();
+        group.standing = GroupPhase::Usual;
+        group.not_before = if next == 0 { 0 } else { due.min(group.expiry) };
     }
 }
 

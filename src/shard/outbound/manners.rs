@@ -94,3 +94,24 @@ pub(super) async fn is_in_step<R: Runtime>(shard: &Shard<R>, connection: &mut Co
         }
     }
 }
+
+/// Words behind the last answer would be taken for that to the next command, and show that those before may have been, too. An end
+/// there says nothing of what was answered: many hops refuse and close.
+pub(super) async fn look_behind<R: Runtime>(
+    shard: &Shard<R>,
+    connection: &mut Connection<R>,
+    transaction: &mut Transaction<'_>,
+) {
+    match connection.behind(shard).await {
+        Behind::Nothing => {}
+        Behind::End(_) => transaction.close(),
+        Behind::Words => {
+            unasked(shard);
+            transaction.on_surplus();
+        }
+    }
+}
+
+pub(super) fn unasked<R: Runtime>(shard: &Shard<R>) {
+    shard.instruments.counters.replies_unasked.add(1);
+}

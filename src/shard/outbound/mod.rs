@@ -61,6 +61,7 @@ pub mod work;
 pub mod attempt;
 pub mod tally;
 mod asked;
+pub mod hand_over;
 pub mod transact;
 mod trouble;
 pub mod meanings;

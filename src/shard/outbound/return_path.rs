@@ -17,8 +17,10 @@ pub(super) fn applies<R: Runtime>(
 ) -> bool {
     let live = shard.live.get();
     let writes = live.returns.as_ref().is_some_and(|returns| returns.verp.is_some());
+    // The node that takes it over writes its own.
     writes
         && !connection.lmtp
+        && !connection.capabilities.handover
         && !view.sender.is_empty()
         && view.client.is_some()
         && (view.has_own_parameters() || live.tenants.has_return_paths(&view.parameters()))

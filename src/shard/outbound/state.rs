@@ -20,7 +20,7 @@ use crate::runtime::{Defect, Runtime};
 use crate::shard::background::Background;
 use crate::shard::live::InForce;
 use crate::shard::mesh::Mesh;
-use crate::shard::message::{Handoff, Returned};
+use crate::shard::message::{Handoff, Known, Returned};
 use crate::shard::outbound::address::Addresses;
 use crate::shard::outbound::asking::pace::AskingPace;
 use crate::shard::outbound::known_keys::KnownKeys;
@@ -31,6 +31,7 @@ use crate::shard::outbound::resolve::{Resolver, Unroutable};
 use crate::shard::outbound::site::Site;
 use crate::shard::outbound::tenant_counts::TenantCounts;
 use crate::shard::outbound::tenant_tags::TenantTags;
+use crate::shard::promise::Fulfil;
 use crate::shard::timers::Timers;
 use crate::time::Instant;
 
@@ -102,6 +103,8 @@ pub(in crate::shard) struct Outbound<R: Runtime> {
     pub tenant_tags: RefCell<TenantTags>,
     /// Where what became of their mail is counted.
     pub tenants: TenantCounts,
+    /// What was asked of the shards of lanes about mail that is handed over.
+    pub standings: Standings,
 }
 
 impl<R: Runtime> Outbound<R> {
@@ -157,8 +160,18 @@ impl<R: Runtime> Outbound<R> {
             tenant_tags: RefCell::default(),
             tenants: TenantCounts::default(),
             settling: Cell::new(0),
+            standings: Standings::default(),
         }
     }
+}
+
+/// What was asked of the shards of lanes about mail that is handed over: one question at a time of each connection.
+#[derive(Default)]
+pub(in crate::shard) struct Standings {
+    /// The number of the next.
+    pub(super) next: Cell<u32>,
+    /// Who waits for an answer, by the number of the question.
+    pub(super) asked: RefCell<HashMap<u32, Fulfil<Option<Box<Known>>>>>,
 }
 
 /// What a shard knows of sources.

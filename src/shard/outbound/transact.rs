@@ -10,12 +10,14 @@ use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::outbound::eight_bit::{self, PreparedMessage};
 use crate::shard::outbound::hop_error::HopError;
-use crate::shard::outbound::session::{Behind, Choice, Connection, Starttls};
+use crate::shard::outbound::session::{Choice, Connection, Starttls};
 use crate::shard::outbound::site::NO_ANSWER;
 use crate::shard::outbound::tally::{Part, Tally, ended};
 use crate::shard::outbound::trouble::{self, host_failed};
 use crate::shard::outbound::work::{After, GroupUnderWay, How, Run, is_resident, recipients_max};
-use crate::shard::outbound::{adapt, asked, body, manners, meanings, notice, pump, return_path, utf8};
+use crate::shard::outbound::{
+    adapt, asked, body, hand_over, manners, meanings, notice, pump, return_path, utf8,
+};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, StoredRecord};
 use crate::shard::wire::WireError;
@@ -51,7 +53,6 @@ fn begin<'a, R: Runtime>(
         .take(usize::from(part.count))
         .map(|(address, _)| address)
         .collect();
-    headers.clear();
     let single = if view.count == 1 { recipients.first().copied() } else { None };
     let front = view.front(&shard.boot.node.hostname, single);
     // Encoded here, it is not what was signed; what was found of it is as it was.
@@ -106,6 +107,7 @@ fn write_ahead<R: Runtime>(
     let own = return_path::ahead(shard, connection, &view, group)?;
     let by = (&view, own.as_deref().unwrap_or(view.sender));
     let mut headers = std::mem::take(&mut connection.spare.next);
+    headers.clear();
     let begun = begin(shard, connection, by, &part, eight_bit::as_stored(&view), &mut headers);
     connection.spare.next = headers;
     let replies = begun.ok()?.write_commands(out);
@@ -121,6 +123,7 @@ fn open_next<R: Runtime>(run: &mut Run<'_, R>, connection: &mut Connection<R>, o
     site.pipelines.set(
         site.policy.borrow().pipeline
             && connection.capabilities.pipelining
+            && !site.hop.borrow().hands_over
             && connection.is_prompt()
             && site.shown.takes_ahead(shard.timers.recent()),
     );
@@ -158,6 +161,7 @@ pub(super) async fn transact<R: Runtime>(
     }
     let own = return_path::of(shard, connection, view, part.first);
     let by = (view, own.as_deref().unwrap_or(view.sender));
+    let handed_over = hand_over::begin(shard, connection, view, part, &mut headers).await;
     let begun = prepared.and_then(|ready| begin_ready(shard, connection, by, part, ready, &mut headers));
     let (mut transaction, plan) = match begun {
         Ok(begun) => begun,
@@ -196,7 +200,7 @@ pub(super) async fn transact<R: Runtime>(
     }
     understand(run, connection, &mut transaction).await;
     notice::of_transaction(run, (view, &connection.hop), part, &transaction);
-    let got_on = count(run, connection, part, &transaction, tally);
+    let got_on = count(run, connection, (part, handed_over), &transaction, tally);
     if got_on || !transaction.must_close() {
         run.site.shown.gets_on();
     } else if !reused && run.done == 1 {
@@ -287,7 +291,7 @@ fn break_off<R: Runtime>(
         return false;
     }
     if matches!(error, HopError::Unasked) {
-        unasked(shard);
+        manners::unasked(shard);
         transaction.on_stray();
         *site.last_error.borrow_mut() = (NO_ANSWER, error.to_string());
         return true;
@@ -308,7 +312,7 @@ fn break_off<R: Runtime>(
 fn count<R: Runtime>(
     run: &Run<'_, R>,
     connection: &Connection<R>,
-    part: &Part<'_>,
+    (part, handed_over): (&Part<'_>, bool),
     transaction: &Transaction<'_>,
     tally: &mut Tally,
 ) -> bool {
@@ -339,6 +343,9 @@ fn count<R: Runtime>(
             Verdict::Delivered(_) => {
                 shown.took_at.set(Some(now));
                 run.took.set(true);
+                if run.site.hop.borrow().hands_over {
+                    hand_over::count(shard, handed_over);
+                }
                 run.site.count.window().inspect(|window| window.took(run.begun_at));
                 // What one takes that was opened before the trouble began does not end it.
                 let mut failures = shard.outbound.hosts.hop_failures.borrow_mut();
@@ -368,7 +375,7 @@ async fn reset<R: Runtime>(
         Ok(reply)
             if reply.code / 100 == 3 || (reply.is_positive() && !reply.is_done() && reply.code != 221) =>
         {
-            unasked(shard);
+            manners::unasked(shard);
             transaction.on_surplus();
         }
         Ok(reply) => {
@@ -378,7 +385,7 @@ async fn reset<R: Runtime>(
             } else {
                 transaction.close();
             }
-            look_behind(shard, connection, transaction).await;
+            manners::look_behind(shard, connection, transaction).await;
         }
         Err(_) => transaction.close(),
     }
@@ -398,32 +405,11 @@ async fn confirm<R: Runtime>(
     match said {
         Ok(reply) if matches!(reply.code, 221 | 421) => transaction.close(),
         Ok(_) => {
-            unasked(shard);
+            manners::unasked(shard);
             transaction.on_surplus();
         }
         Err(_) => transaction.on_unconfirmed(),
     }
-}
-
-/// Words behind the last answer would be taken for that to the next command, and show that those before may have been, too. An end
-/// there says nothing of what was answered: many hops refuse and close.
-async fn look_behind<R: Runtime>(
-    shard: &Shard<R>,
-    connection: &mut Connection<R>,
-    transaction: &mut Transaction<'_>,
-) {
-    match connection.behind(shard).await {
-        Behind::Nothing => {}
-        Behind::End(_) => transaction.close(),
-        Behind::Words => {
-            unasked(shard);
-            transaction.on_surplus();
-        }
-    }
-}
-
-fn unasked<R: Runtime>(shard: &Shard<R>) {
-    shard.instruments.counters.replies_unasked.add(1);
 }
 
 /// Drives a transaction to its end. An error comes with whether the hop had said anything in it.
@@ -489,7 +475,7 @@ async fn converse<R: Runtime>(
                 connection.body_answered(shard);
                 connection.spare.out = out;
                 if !transaction.must_close() {
-                    look_behind(shard, connection, transaction).await;
+                    manners::look_behind(shard, connection, transaction).await;
                 }
                 return Ok(());
             }

@@ -174,7 +174,7 @@ fn committed<R: Runtime>(
     for item in done.drain(..) {
         match item {
             DurableItem::Message(stored, session) => {
-                let waited = wall.0.saturating_sub(stored.message.envelope.arrival.0);
+                let waited = wall.0.saturating_sub(stored.message.envelope.came().0);
                 let _ = shard.say.latencies.borrow_mut().accepted.record(waited.max(1) * 1000);
                 let id = message_committed(shard, writer, stored, None);
                 session.fulfil(Ok(id));
@@ -278,7 +278,7 @@ fn received<R: Runtime>(
             parameters: &parameters,
             ..Mail::new(id, &envelope.sender, (0, recipients))
         };
-        events.record(envelope.arrival, &Event::Received(mail, arrival));
+        events.record(envelope.came(), &Event::Received(mail, arrival));
     };
     if let [one] = &envelope.recipients[..] {
         record(&[&one.address]);

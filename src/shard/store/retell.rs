@@ -127,7 +127,7 @@ fn received<R: Runtime>(shard: &Shard<R>, view: &MessageView<'_>) {
     // Of a notification the record does not say what it is about.
     let (client, tls, verified) = (view.client, view.tls, results::verdicts(view.signatures));
     let arrival = Arrival { parent: None, size: view.size, client, tls, verified };
-    shard.say.events.borrow_mut().record(view.arrival, &Event::Received(mail, arrival));
+    shard.say.events.borrow_mut().record(view.came(), &Event::Received(mail, arrival));
 }
 
 /// What became of some recipients, as the record has it.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::mail::envelope::{Needs, TlsWish};
+use crate::mail::handover;
 use crate::smtp::client::auth::Mechanisms;
 use crate::smtp::client::local::local;
 use crate::smtp::reply::Reply;
@@ -22,6 +23,8 @@ pub struct Capabilities {
     pub require_tls: bool,
     /// RFC 6531
     pub utf8: bool,
+    /// XRELEVO: it takes what is said of mail that is handed over, in the version that is written here.
+    pub handover: bool,
     /// The host has proven who it is.
     pub proven: bool,
     /// RFC 4954
@@ -52,6 +55,8 @@ impl Capabilities {
                 capabilities.utf8 = true;
             } else if keyword.eq_ignore_ascii_case("REQUIRETLS") {
                 capabilities.require_tls = true;
+            } else if keyword.eq_ignore_ascii_case(handover::KEYWORD) {
+                capabilities.handover = words.any(|word| word.parse() == Ok(handover::VERSION));
             } else if keyword.eq_ignore_ascii_case("STARTTLS") {
                 capabilities.starttls = true;
             } else if keyword.eq_ignore_ascii_case("SIZE") {
@@ -166,6 +171,17 @@ mod tests {
         assert_eq!((reply.code, reply.status()), (554, "5.6.7".into()));
         let lines = vec!["mx.example".to_owned(), "smtputf8 X".to_owned()];
         assert!(Capabilities::of_ehlo(&Reply { lines, ..local(250, (2, 0, 0), "ok") }).utf8);
+    }
+
+    /// A relay of another version is sent mail as any other is.
+    #[test]
+    fn mail_is_handed_over_to_who_takes_this_version() {
+        let offered = |line: &str| {
+            let lines = vec!["mx.example".to_owned(), line.to_owned()];
+            Capabilities::of_ehlo(&Reply { lines, ..local(250, (2, 0, 0), "ok") }).handover
+        };
+        assert!(offered("XRELEVO 1") && offered("xrelevo 2 1"));
+        assert!(!offered("XRELEVO") && !offered("XRELEVO 2") && !offered("XRELEVOS 1") && !offered("DSN 1"));
     }
 
     /// RFC 8689 section 4.2.1: to nobody but a host that has proven who it is and offers the same; a bounce asks for it and is not lost without.

@@ -20,6 +20,7 @@ pub(super) const PIPELINING: Capabilities = Capabilities {
     auth: Mechanisms::NONE,
     dsn: false,
     size: None,
+    handover: false,
     recipients_max: None,
     messages_max: None,
 };
@@ -33,6 +34,7 @@ pub(super) const PLAIN: Capabilities = Capabilities {
     auth: Mechanisms::NONE,
     dsn: false,
     size: Some(0),
+    handover: false,
     recipients_max: None,
     messages_max: None,
 };

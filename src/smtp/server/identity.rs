@@ -22,6 +22,8 @@ pub(super) struct Identity {
     pub(super) can_bind: bool,
     /// It may say for whom it is there.
     pub(super) may_introduce: bool,
+    /// It is a node of the operator, whose mail goes on as it was there.
+    pub(super) is_node: bool,
     /// No TLS begins now.
     pub(super) tls_put_off: bool,
     /// Somebody has a say in each recipient, whatever the configuration says.
@@ -45,6 +47,7 @@ impl Identity {
             tls: None,
             can_bind: false,
             may_introduce: false,
+            is_node: false,
             tls_put_off: false,
             asks_of_recipients: false,
             account: None,
@@ -70,7 +73,7 @@ impl Identity {
     ) {
         (self.peer, self.network_may_relay, self.can_bind) = (peer, may_relay, false);
         // What follows may be that client's own bytes, which name nobody else.
-        self.may_introduce = false;
+        (self.may_introduce, self.is_node) = (false, false);
         self.hello = helo.map(|name| Box::new(Hello { name: name.into(), extended }));
         self.account = account.map(Rc::from);
     }
@@ -101,6 +104,11 @@ impl Identity {
 
     pub(super) fn may_relay(&self) -> bool {
         self.network_may_relay || self.account.is_some()
+    }
+
+    /// Whether its mail may be handed over.
+    pub(super) fn hands_over(&self) -> bool {
+        self.is_node && self.may_relay()
     }
 
     /// Why mail is not held for this client, or not for so long. A date is looked at when the message is there whole.

@@ -198,6 +198,16 @@ impl Session {
         self.dialogue.identity.may_introduce = may;
     }
 
+    /// Whether its client is a node of the same operator.
+    pub fn is_node(&mut self, is: bool) {
+        self.dialogue.identity.is_node = is;
+    }
+
+    /// Whether what it says of a message stands for what the message was before.
+    pub fn hands_over(&self) -> bool {
+        self.dialogue.identity.hands_over()
+    }
+
     /// A gateway said for whom it is there: the session starts over as this client's, and nothing that was said or proven before is this one's. How
     /// many commands and errors there were stays, as that is the gateway's.
     pub fn is_introduced(&mut self, client: SocketAddr, may_relay: bool, introduction: &Introduction) {

@@ -33,6 +33,7 @@ pub(super) fn offered(config: &SessionConfig, identity: &Identity) -> Offered {
         limits: config.limits.then_some((config.manner.messages_per_connection, config.recipients_max)),
         merge: config.manner.merge && identity.may_relay(),
         xclient: identity.may_introduce,
+        handover: identity.hands_over(),
     }
 }
 

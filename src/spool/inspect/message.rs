@@ -192,6 +192,9 @@ pub fn history(files: &impl Files, survey: &Survey, id: MessageId, count: u16) -
                     history.counts = true;
                     if let Ok(Some(state)) = view.state() {
                         history.list(&state);
+                    } else {
+                        let begun = view.begun().map(|(first, count, of)| (first, count, of_stored(&of)));
+                        begun.for_each(|(first, count, of)| history.range(first, count).fill(of));
                     }
                 }
                 kind if RecordKind::is_outcome(kind) => {

@@ -24,5 +24,7 @@ pub const SIGNATURES: u16 = 17 | CRITICAL_TAG;
 pub const TLS_WISH: u16 = 19 | CRITICAL_TAG;
 // One byte: the bits of a `Utf8`.
 pub const UTF8: u16 = 20 | CRITICAL_TAG;
+// What another node brought along: when it came, and how far delivery was. A version that does not know it begins anew.
+pub const HANDOVER: u16 = 22;
 // As `STATE`, where some recipients are held.
 pub const LATER_STATE: u16 = 21 | CRITICAL_TAG;

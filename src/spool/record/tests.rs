@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::mail::envelope::{Needs, Origin, Recipient, Utf8};
+use crate::mail::handover::{Begun, Carried};
 
 fn envelope() -> Envelope {
     let recipient =
@@ -24,6 +25,7 @@ fn envelope() -> Envelope {
         hides_client: false,
         parameters: None,
         signatures: None,
+        handover: None,
     }
 }
 
@@ -145,4 +147,27 @@ fn what_is_asked_of_tls_survives_and_moves() {
     let mut cut = plain;
     field(&mut cut, tag::TLS_WISH, &[]);
     assert_eq!(MessageView::parse(&cut).unwrap_err(), RecordError::Damaged);
+}
+
+#[test]
+fn what_another_node_knew_is_read_again() {
+    let id = MessageId { lane: 1, sequence: 2, offset: 4096 };
+    let begun = Begun { attempts: 4, next: 1_700_000_000, late: true, reply: "451 4.7.1 later".into() };
+    let carried = Carried { came: UnixMillis(77), begun };
+    let of_node = Envelope { handover: Some(Box::new(carried)), ..envelope() };
+    let written = |envelope: &Envelope| {
+        let mut out = Vec::new();
+        write_message(&mut out, envelope, id, 10, 5, &[], true);
+        out
+    };
+    let (payload, plain) = (written(&of_node), written(&envelope()));
+    let view = MessageView::parse(&payload).unwrap();
+    assert_eq!((view.came(), view.arrival), (UnixMillis(77), envelope().arrival));
+    assert_eq!(view.front("relay.example", None).arrival, UnixMillis(77), "Received says when it came here");
+    assert_eq!(view.begun().collect::<Vec<_>>(), [(0, 3, super::begun(&of_node).expect("it was tried"))]);
+    assert!(lasting_fields(&payload).unwrap().windows(5).any(|some| some == b"later"), "it stays in a move");
+    assert!(payload.len() <= plain.len() + handover_bound(&of_node));
+    let view = MessageView::parse(&plain).unwrap();
+    assert_eq!((view.came(), view.begun().count()), (view.arrival, 0));
+    assert_eq!(handover_bound(&envelope()), 0);
 }

@@ -17,6 +17,7 @@ fn begin(shard: &Rc<Shard<SimRuntime>>, number: usize) {
         by_records: false,
         requires_tls: false,
         apart: false,
+        hands_over: false,
         credentials: None,
         by: None,
     };

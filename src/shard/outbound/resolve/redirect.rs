@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::config::Choice;
 use crate::mail::envelope::TlsWish;
 use crate::queue::select::Place;
-use crate::queue::suspension::ActiveSuspensions;
+use crate::queue::suspension::{ActiveSuspensions, Effect};
 use crate::route::Hop;
 use crate::time::UnixMillis;
 
@@ -20,9 +20,12 @@ pub(super) fn redirected(
     if redirects.is_empty() {
         return None;
     }
-    let to = redirects.redirect(Place { domain, site }, now)?;
-    let [choice] = &Choice::only(to.clone())[..] else { return None };
+    let effect = redirects.redirect(Place { domain, site }, now)?;
+    let [choice] = &Choice::only(effect.leads_to()?.clone())[..] else { return None };
     let mut hop = Hop::of(&[choice])?;
+    if matches!(effect, Effect::Drain(_)) {
+        hop.hand_over();
+    }
     if wish == TlsWish::Required {
         hop.require_tls();
     }

@@ -32,6 +32,7 @@ fn hop(name: &str) -> Rc<Hop> {
         by_records: false,
         requires_tls: false,
         apart: false,
+        hands_over: false,
         credentials: None,
         by: None,
     })
@@ -139,6 +140,7 @@ fn a_domain_has_its_say_about_its_site() {
             by_records: false,
             requires_tls: false,
             apart: false,
+            hands_over: false,
             credentials: None,
             by: None,
         })
