@@ -466,6 +466,15 @@ mod tests {
         assert!(!local.requires_tls && &*local.site == "discard", "it goes nowhere");
     }
 
+    /// What a route leads to the same relay is no mail of a node that is emptied.
+    #[test]
+    fn mail_that_is_handed_over_has_a_site_of_its_own() {
+        let mut one = hop("\"smtp://a\"");
+        one.hand_over();
+        assert_eq!((&*one.site, one.hands_over, one.route()), ("drain smtp://a:25", true, "smtp://a:25"));
+        assert!(!hop("\"smtp://a\"").hands_over && one != hop("\"smtp://a\""));
+    }
+
     #[test]
     fn a_policy_passes_hosts_by_and_makes_a_site_of_its_own() {
         let named = || {

@@ -27,9 +27,11 @@ pub(super) fn value(carried: &Carried, count: u16) -> Vec<u8> {
 /// As an outcome has it. None: it was never tried, and no more is to be known.
 fn stored(begun: &Begun) -> Option<Stored> {
     let Begun { attempts, next, late, reply } = begun;
+    if *attempts == 0 {
+        return None;
+    }
     let reply = cut(reply, limits::REPLY_MOVED_MAX).into();
-    (*attempts > 0)
-        .then(|| Stored::Deferred(StoredDeferral { attempts: *attempts, next: *next, reply, late: *late }))
+    Some(Stored::Deferred(StoredDeferral { attempts: *attempts, next: *next, reply, late: *late }))
 }
 
 /// How far delivery to all recipients of a message is as it comes, where another node has tried before.
