@@ -301,6 +301,11 @@ stories!("cluster.py", None;
     who_is_suppressed_is_so_on_all_nodes,
 );
 
+stories!("counts.py", None;
+    three_relays_share_a_quota,
+    without_redis_each_has_its_share,
+);
+
 stories!("fleet.py", None;
     nodes_that_are_listed_look_at_each_other,
     a_search_finds_what_waits_at_all_nodes,

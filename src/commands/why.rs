@@ -136,7 +136,9 @@ fn lines(what: &str, why: &Why, columns: usize) -> Vec<String> {
     }
     for of in &why.quotas {
         let words = format!("quota of {} {}", of.owner, plain(of.name.as_bytes()));
-        let used = format!("{} of {}/{} used, anew at {}", of.used, of.most, of.period, of.until);
+        let here = of.used_by_all.map_or_else(String::new, |_| format!(" ({} by this node)", of.used));
+        let used = of.used_by_all.unwrap_or(of.used);
+        let used = format!("{used} of {}/{} used{here}, anew at {}", of.most, of.period, of.until);
         lines.push(table::fit(&format!("{words}: {used}"), columns));
     }
     for (place, heard) in why.replies.iter().enumerate() {

@@ -8,12 +8,12 @@ use crate::control::setup::Setup;
 use crate::control::thread::{Turn, Worker};
 use crate::control::{acme, cluster, hook, pickup, sts, tls_rpt, verifier};
 
-/// Starts them; the last six verify mail of strangers, ask a service about each message, keep leases of limits, tell other nodes who is suppressed and what
-/// sites take, and take files that are dropped.
+/// Starts them; the last seven verify mail of strangers, ask a service about each message, keep leases of limits, have quotas counted for all nodes, tell other
+/// nodes who is suppressed and what sites take, and take files that are dropped.
 pub(super) fn start(
     setup: &Setup,
     (challenges, lists): (Arc<acme::Challenges>, &ListDesk),
-) -> io::Result<[Option<Worker>; 9]> {
+) -> io::Result<[Option<Worker>; 10]> {
     let reports = report_tls(setup)?;
     let orders = order_certificates(setup, challenges)?;
     let verifier = setup.verifies.clone().map(|settings| verifier::start(&setup.mesh, settings));
@@ -25,6 +25,7 @@ pub(super) fn start(
         verifier.transpose()?,
         hook.transpose()?,
         cluster::start(setup)?,
+        cluster::start_counts(setup)?,
         cluster::start_list(setup, lists)?,
         cluster::start_windows(setup)?,
         pick_up(setup)?,

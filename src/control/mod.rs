@@ -127,7 +127,7 @@ pub struct Control {
     decisions: Worker,
     blocklists: Option<Worker>,
     /// Who fetches policies, reports of TLS, orders certificates, asks others about mail that comes in, keeps leases, and tells others who is suppressed.
-    askers: [Option<Worker>; 9],
+    askers: [Option<Worker>; 10],
     reader: Worker,
     pages: Option<Worker>,
     log: Option<Accounting>,

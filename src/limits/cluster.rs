@@ -36,6 +36,30 @@ pub const CLUSTER_LOOK: Duration = Duration::from_millis(250);
 pub const CLUSTER_SPARE: u64 = 32;
 /// Who had his turn of what is too small for all leaves it to others for so long.
 pub const CLUSTER_REST: Duration = Duration::from_secs(3);
+/// Counts (quotas, volumes of warm-up) that are asked for at one time; of others a node has its share.
+pub const COUNTS_MAX: usize = 50_000;
+/// What waits for an answer about a count waits no longer than this: then the node has its share. Behind one that came later nothing waits, until one is in time.
+pub const COUNT_WAIT: Duration = Duration::from_millis(250);
+/// What a node has of a count before it is needed is so many blocks at most,
+pub const COUNT_AHEAD: u32 = 4;
+/// and all nodes have no more than one part in so many of what is left.
+pub const COUNT_AHEAD_PART: u64 = 4;
+/// What was not used for so long goes back.
+pub const COUNT_IDLE: Duration = CLUSTER_LEASE;
+/// So long after a node could ask nobody it tells what it gave out, as others do, and is granted nothing.
+pub const COUNT_TOLD: Duration = Duration::from_secs(3);
+/// How often it is asked anew what others have of a count that is in use.
+pub const COUNT_RENEW: Duration = Duration::from_secs(10);
+/// So long before a period ends that is in use, the next is asked for.
+pub const COUNT_NEXT: Duration = Duration::from_secs(5);
+/// The server keeps a count as long behind its end as its period is, and so long at the least,
+pub const COUNT_KEPT_LEAST: Duration = Duration::from_secs(600);
+/// and at the most.
+pub const COUNT_KEPT_MOST: Duration = Duration::from_secs(86_400);
+/// How often those are looked at again of which others have all.
+pub const COUNT_LOOK: Duration = Duration::from_millis(500);
+/// Those of which others have all, and that are looked at.
+pub const COUNTS_SHORT: usize = 4_096;
 /// Bytes that are answered to a batch.
 pub const CLUSTER_ANSWER_MAX: usize = 1024 * 1024;
 /// Lists in lists of it.

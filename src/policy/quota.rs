@@ -70,6 +70,15 @@ pub struct Warning {
     pub most: u32,
 }
 
+/// A quota, by the name under which nodes of a cluster count it together.
+pub fn count_name(owner: Owner, name: &str, period: Period) -> String {
+    let of = match owner {
+        Owner::Account => 'a',
+        Owner::Tenant => 't',
+    };
+    format!("q{of} {} {name}", period.unit())
+}
+
 /// What was given out to one account, or tenant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QuotaBook(Vec<Spent>);
@@ -115,19 +124,19 @@ impl QuotaBook {
         &self.0
     }
 
-    /// Gives out the next block, of so many at least if there are as many. It is to be on disk before anybody uses it.
-    pub fn give(&mut self, quotas: &Quotas, now: UnixMillis, wanted: u32) -> Grant {
+    /// Gives out the next block, of so many at least if there are as many, and not more than that. It is to be on disk before anybody uses it.
+    pub fn give(&mut self, quotas: &Quotas, now: UnixMillis, (wanted, most): (u32, u32)) -> Grant {
         let left = |(period, most): (Period, u32)| {
             (most.saturating_sub(self.spent(period, period.at(now)).used), period)
         };
         let left: Vec<(u32, Period)> = quotas.each().map(left).collect();
         let Some(room) = left.iter().map(|(left, _)| *left).min() else { return Grant::default() };
         let wish = block(quotas).max(wanted);
-        let block = room.min(wish);
+        let block = room.min(wish).min(most);
         if block > 0 {
             quotas.each().for_each(|(period, _)| self.at(period, period.at(now)).used += block);
         }
-        let is_over = room < wish || room == block;
+        let is_over = room == block;
         let over = left.iter().filter(|(left, _)| is_over && *left == room).map(|(_, period)| *period).max();
         Grant { block, over }
     }
@@ -146,19 +155,20 @@ impl QuotaBook {
         }
     }
 
-    /// What is to be told for the first time, and is by that; `unused` of the block that was given out last is left, and in this period more was wanted
-    /// than there was.
+    /// What is to be told for the first time, and is by that; `unused` of the block that was given out last is left, in this period more was wanted
+    /// than there was, and so much was given out by other nodes.
     pub fn warn(
         &mut self,
         quotas: &Quotas,
         now: UnixMillis,
-        (unused, refused): (u32, Option<Period>),
+        (unused, refused, others): (u32, Option<Period>, impl Fn(Period) -> u32),
     ) -> Vec<Warning> {
         let mut warnings = Vec::new();
         for (period, most) in quotas.each() {
             let number = period.at(now);
             let Some(known) = self.find(period, number) else { continue };
-            let used = u64::from(known.used.saturating_sub(unused));
+            let used = known.used.saturating_sub(unused).saturating_add(others(period));
+            let used = u64::from(used.min(most.max(known.used)));
             let told = if used >= u64::from(most) || refused == Some(period) {
                 100
             } else if used * 100 >= u64::from(most) * limits::QUOTA_WARNED {
@@ -261,7 +271,7 @@ mod tests {
     fn all(book: &mut QuotaBook, quotas: &Quotas, now: UnixMillis) -> (u32, Option<Period>) {
         let mut sum = 0;
         loop {
-            let Grant { block, over } = book.give(quotas, now, 0);
+            let Grant { block, over } = book.give(quotas, now, (0, u32::MAX));
             sum += block;
             if over.is_some() || block == 0 {
                 return (sum, over);
@@ -286,11 +296,11 @@ mod tests {
     #[test]
     fn a_message_with_many_gets_them_or_all_that_is_left() {
         let (mut book, by, now) = (QuotaBook::default(), quotas(&["100/d"]), at("2026-12-30"));
-        assert_eq!(book.give(&by, now, 40), Grant { block: 40, over: None });
-        assert_eq!(book.give(&by, now, 70), Grant { block: 60, over: Some(Period::Day) });
-        assert_eq!(book.give(&by, now, 1), Grant { block: 0, over: Some(Period::Day) });
+        assert_eq!(book.give(&by, now, (40, u32::MAX)), Grant { block: 40, over: None });
+        assert_eq!(book.give(&by, now, (70, u32::MAX)), Grant { block: 60, over: Some(Period::Day) });
+        assert_eq!(book.give(&by, now, (1, u32::MAX)), Grant { block: 0, over: Some(Period::Day) });
         book.take_back(&Spare { quotas: by, number: Period::Day.at(now), left: 7 });
-        assert_eq!(book.give(&by, now, 7), Grant { block: 7, over: Some(Period::Day) });
+        assert_eq!(book.give(&by, now, (7, u32::MAX)), Grant { block: 7, over: Some(Period::Day) });
         assert_eq!(
             (block(&by), block(&quotas(&["9/h", "9000000/d"])), block(&quotas(&["9000000/d"]))),
             (1, 1, 1000)
@@ -302,7 +312,7 @@ mod tests {
     fn what_is_left_of_a_block_goes_back_to_the_periods_it_is_of() {
         let (mut book, by) = (QuotaBook::default(), quotas(&["300/h", "310/d"]));
         let (nine, ten) = (at("2026-12-30T09:00:00Z"), at("2026-12-30T10:00:00Z"));
-        assert_eq!(book.give(&by, nine, 300).block, 300);
+        assert_eq!(book.give(&by, nine, (300, u32::MAX)).block, 300);
         book.take_back(&Spare { quotas: by, number: Period::Hour.at(nine), left: 20 });
         assert_eq!(all(&mut book, &by, ten), (30, Some(Period::Day)));
         // Of a longer period that was none then nothing comes back.
@@ -316,8 +326,11 @@ mod tests {
     fn it_is_told_once_a_period() {
         let (mut book, by, now) = (QuotaBook::default(), quotas(&["10/h", "40/d"]), at("2026-12-30"));
         let warn = |book: &mut QuotaBook, block: u32, of: (u32, Option<Period>)| {
-            book.give(&by, now, block);
-            book.warn(&by, now, of).iter().map(|one| (one.spent.period, one.spent.told)).collect::<Vec<_>>()
+            book.give(&by, now, (block, u32::MAX));
+            book.warn(&by, now, (of.0, of.1, |_| 0))
+                .iter()
+                .map(|one| (one.spent.period, one.spent.told))
+                .collect::<Vec<_>>()
         };
         assert!(warn(&mut book, 8, (1, None)).is_empty());
         assert_eq!(warn(&mut book, 1, (1, None)), [(Period::Hour, 80)]);
@@ -333,11 +346,11 @@ mod tests {
     fn what_is_remembered_is_bounded() {
         let (mut book, by) = (QuotaBook::default(), quotas(&["10/min"]));
         for minute in 0..100 {
-            assert_eq!(book.give(&by, Period::Minute.begin(minute), 10).block, 10);
+            assert_eq!(book.give(&by, Period::Minute.begin(minute), (10, u32::MAX)).block, 10);
             assert!(book.rows().len() <= limits::QUOTA_PERIODS_KEPT);
         }
         for back in 0..limits::QUOTA_PERIODS_KEPT as u32 {
-            assert_eq!(book.give(&by, Period::Minute.begin(99 - back), 10).block, 0);
+            assert_eq!(book.give(&by, Period::Minute.begin(99 - back), (10, u32::MAX)).block, 0);
         }
     }
 

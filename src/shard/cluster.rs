@@ -11,6 +11,7 @@ use crate::policy::cluster::nodes::RegisteredNode;
 use crate::policy::cluster::{Limit, SharedLimits, script};
 use crate::shaping::pace::Pace;
 use crate::shaping::rated::{EachRate, Rated};
+use crate::shard::cluster_counts::CountDesk;
 use crate::shard::cluster_part::ClusterPart;
 use crate::shard::counts::ConnectionCount;
 use crate::time::Instant;
@@ -22,6 +23,8 @@ pub struct ClusterDesk {
     /// Nobody can be asked: what begins has the node's share at once.
     cut_off: AtomicBool,
     share: f64,
+    /// Quotas, and volumes of warm-up.
+    pub counts: CountDesk,
     /// What is told of it.
     told: Mutex<Arc<ClusterNews>>,
 }
@@ -64,6 +67,7 @@ impl Cluster {
             entries: Mutex::default(),
             cut_off: AtomicBool::new(true),
             share,
+            counts: CountDesk::new(share),
             told: Mutex::default(),
         });
     }

@@ -31,6 +31,7 @@ pub mod verifying;
 pub mod hooking;
 mod rate_count;
 pub mod cluster;
+pub mod cluster_counts;
 mod cluster_part;
 mod tenant_rates;
 mod count_guard;

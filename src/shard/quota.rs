@@ -4,6 +4,8 @@
 //! count is exact over them. Where nothing is left control is asked for the next, and a message waits for that, for a moment.
 
 pub mod ledger;
+#[cfg(test)]
+mod node_tests;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -26,6 +28,8 @@ pub enum Empty {
     Asked,
     /// The quota of this period is used.
     Over(Period),
+    /// What this node may give out alone is, and no other can be asked.
+    Away,
 }
 
 /// What was taken, to be given back where no message comes of it.
@@ -36,6 +40,11 @@ pub struct Taken {
     count: u32,
 }
 
+/// Control gives no more for now: it looks again whether it can.
+const FOR_NOW: u8 = 0x40;
+/// And nobody knows whether others have it.
+const AWAY: u8 = 0x80;
+
 /// What one has left.
 #[derive(Debug)]
 pub struct QuotaCount {
@@ -45,7 +54,7 @@ pub struct QuotaCount {
     pub name: Box<str>,
     /// The number of the shortest period in the upper half, and in the lower how many recipients of it are left.
     left: AtomicU64,
-    /// The number of the shortest period for which control gives no more, in the same way, and whose quota is used; 0: none.
+    /// The number of the shortest period for which control gives no more, in the same way, and whose quota is used, with whether that is [`FOR_NOW`]; 0: none.
     over: AtomicU64,
     /// The shortest period; more than there are: it has no quota.
     unit: AtomicU8,
@@ -120,12 +129,20 @@ impl QuotaCount {
         Period::of_number(self.unit.load(Ordering::Acquire)).map(|period| period.at(now))
     }
 
-    /// The period whose quota is used, if control gives no more of this one.
-    fn over(&self, number: u32) -> Option<Period> {
+    /// The period whose quota is used, if control gives no more of this one; and the flags of that.
+    fn over(&self, number: u32) -> Option<(Period, u8)> {
         match unpacked(self.over.load(Ordering::Acquire)) {
-            (of, period @ 1..) if of == number => Period::of_number(period as u8 - 1),
+            (of, both @ 1..) if of == number => {
+                let flags = both as u8 & (FOR_NOW | AWAY);
+                Some((Period::of_number((both as u8 ^ flags).checked_sub(1)?)?, flags))
+            }
             _ => None,
         }
+    }
+
+    /// Whether there is no more of this period for now.
+    fn is_short(&self, number: Option<u32>) -> bool {
+        number.and_then(|number| self.over(number)).is_some_and(|(_, flags)| flags & FOR_NOW != 0)
     }
 
     /// How many are left of a period.
@@ -162,11 +179,16 @@ impl QuotaCount {
     }
 
     /// By these quotas there is no more for now.
-    fn end(&self, quotas: &Quotas, number: u32, period: Period) {
+    fn end(&self, quotas: &Quotas, number: u32, (period, flags): (Period, u8)) {
         let state = lock(&self.state);
         if state.quotas == *quotas {
-            self.over.store(packed(number, period as u32 + 1), Ordering::SeqCst);
+            self.over.store(packed(number, period as u32 + 1 | u32::from(flags)), Ordering::SeqCst);
         }
+    }
+
+    /// There is more after all.
+    fn reopen(&self) {
+        self.over.store(0, Ordering::SeqCst);
     }
 
     /// What is left of it, and nobody gets any more of that.
@@ -390,7 +412,14 @@ impl QuotaDesk {
                 Ok(Taken { number, count: wanted })
             }
             Err(_) => match count.over(number) {
-                Some(period) => {
+                Some((period, flags)) => {
+                    if flags & FOR_NOW != 0 {
+                        // Control looks for more of its own accord.
+                        count.wanted.fetch_max(wanted, Ordering::Relaxed);
+                    }
+                    if flags & AWAY != 0 {
+                        return Err(Empty::Away);
+                    }
                     if count.refused.swap(number, Ordering::Relaxed) != number {
                         // That is told once.
                         self.ask(count);

@@ -91,8 +91,8 @@ class Counting(Sink):
         return most
 
 
-def relays(redis, sink, many, shaping, share):
-    """Relays of one cluster, that say who they are by a password of a file."""
+def relays(redis, sink, many, shaping, share, settings=""):
+    """Relays of one cluster, that say who they are by a password of a file; `settings`: more that they all have."""
     directory = tempfile.mkdtemp(prefix="relevo-test-")
     for name, text in (("shaping.toml", shaping), ("password", "sesame\n")):
         with open(f"{directory}/{name}", "w") as file:
@@ -100,7 +100,7 @@ def relays(redis, sink, many, shaping, share):
         os.chmod(f"{directory}/{name}", 0o600)
     more = (
         f'[cluster]\nredis = "redis://127.0.0.1:{redis.port}"\npassword_file = "{directory}/password"\nshare = {share}\n'
-        f'[shaping]\ndefaults = false\nfiles = ["{directory}/shaping.toml"]\n[retry]\nfirst = "1s"\nmax = "1s"\n'
+        f'[shaping]\ndefaults = false\nfiles = ["{directory}/shaping.toml"]\n[retry]\nfirst = "1s"\nmax = "1s"\n{settings}'
     )
     return [Relay(BINARY, sink, more) for _ in range(many)]
 

@@ -3,6 +3,8 @@
 //! Nothing that is slow, full or gone there holds up more than the second of these: leases end by the clock of the first, and what a node may use then
 //! is its share. What is asked for is decided in `policy::cluster`.
 
+mod counted;
+mod line;
 mod link;
 mod listed;
 mod place;
@@ -27,7 +29,8 @@ use crate::policy::cluster::nodes::said;
 use crate::shard::cluster::ClusterNews;
 use crate::shard::mesh::Mesh;
 use crate::time::Instant;
-use link::{Answered, Job, Link, now};
+use line::now;
+use link::{Answered, Job, Link};
 
 /// Starts the thread by which the nodes of a cluster tell each other what changes in their suppression lists.
 pub(super) fn start_list(setup: &Setup, lists: &ListDesk) -> io::Result<Option<Worker>> {
@@ -42,6 +45,24 @@ pub(super) fn start_windows(setup: &Setup) -> io::Result<Option<Worker>> {
     let Some((config, settings)) = setup.cluster.clone().zip(setup.webhooks.clone()) else { return Ok(None) };
     let hints = windows::Hints::new(config, settings, setup.mesh.clone());
     Worker::start("relevo-windows", move |turn| hints.run(turn)).map(Some)
+}
+
+/// Starts the thread that has quotas and volumes of warm-up counted for all nodes together.
+pub(super) fn start_counts(setup: &Setup) -> io::Result<Option<Worker>> {
+    let Some((config, settings)) = setup.cluster.clone().zip(setup.webhooks.clone()) else { return Ok(None) };
+    let counted = counted::Counted::new(config, (setup.node, setup.mesh.clone()), settings);
+    let worker = Worker::start("relevo-counts", move |turn| {
+        counted.run(turn);
+        // Whoever ends too soon ends the process.
+        while !turn.is_over() {
+            turn.pause(limits::CLUSTER_AGAIN);
+        }
+    })?;
+    if let Some(desk) = setup.mesh.cluster.desk() {
+        let waker = worker.waker();
+        desk.counts.serve(move || waker.unpark());
+    }
+    Ok(Some(worker))
 }
 
 /// Starts them, where the node is in a cluster.
@@ -124,7 +145,11 @@ impl ClusterNode {
                 }
                 Ok(Answered::Nodes(Ok(nodes))) => {
                     self.news.commands[0] += 1;
-                    self.ledger.nodes(nodes.iter().filter(|node| node.is_here).count());
+                    let here = nodes.iter().filter(|node| node.is_here).count();
+                    self.ledger.nodes(here);
+                    if let Some(desk) = self.mesh.cluster.desk() {
+                        desk.counts.ledger().nodes(here);
+                    }
                     self.news.nodes = nodes;
                 }
                 Ok(Answered::Leases(.., Err(why)) | Answered::Nodes(Err(why))) => {

@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::link::{key, reach};
+use super::line::reach;
+use super::link::key;
 use super::place::Place;
 use crate::config::ClusterConfig;
 use crate::control::redis::resp::{self, Reply};

@@ -10,11 +10,13 @@ use crate::control::store::Store;
 use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::observe::event::{Admin, QuotaUse};
+use crate::policy::cluster::counts::NoOthers;
 use crate::policy::quota::{Owner, Spent};
 use crate::runtime::process;
 use crate::shard::mesh::Mesh;
 use crate::shard::quota::QuotaTable;
 use crate::shard::quota::ledger::{Keeps, Ledger, QuotaRows, Told};
+use crate::time::Instant;
 
 /// Keeps the counts.
 pub(super) struct QuotaKeeper {
@@ -26,6 +28,8 @@ pub(super) struct QuotaKeeper {
     shown: Arc<QuotaTable>,
     /// The day on which what is old was forgotten.
     today: u32,
+    /// When it is seen whether other nodes gave back what there was no more of.
+    look: Duration,
 }
 
 /// The file, and what was wrong with it last.
@@ -45,7 +49,7 @@ impl QuotaKeeper {
     /// Is to be woken when somebody asks.
     pub(super) fn new(mesh: &Arc<Mesh>) -> QuotaKeeper {
         let (ledger, shown) = Default::default();
-        QuotaKeeper { mesh: mesh.clone(), ledger, failed: None, shown, today: 0 }
+        QuotaKeeper { mesh: mesh.clone(), ledger, failed: None, shown, today: 0, look: Duration::ZERO }
     }
 
     /// Answers who asks, and tells what is to be told.
@@ -56,7 +60,10 @@ impl QuotaKeeper {
         let (wall, mut disk) = (process::wall(), Disk(store, None));
         let in_force = self.mesh.quotas().in_force();
         if !Arc::ptr_eq(&in_force, &self.shown) {
-            self.ledger.show(&in_force, &mut disk);
+            match self.mesh.cluster.desk() {
+                Some(desk) => self.ledger.show(&in_force, wall, &mut disk, &mut desk.counts.at(here())),
+                None => self.ledger.show(&in_force, wall, &mut disk, &mut NoOthers),
+            }
             self.shown = in_force;
         }
         if self.mesh.quotas().is_empty() && self.failed.is_none() {
@@ -66,7 +73,17 @@ impl QuotaKeeper {
             // Seldom there are any: what cannot be forgotten now can be tomorrow.
             let _ = disk.0.forget_quotas();
         }
-        let (works, told) = self.ledger.serve(self.mesh.quotas(), wall, &mut disk);
+        let (works, told) = match self.mesh.cluster.desk() {
+            Some(desk) => {
+                let looks = now >= self.look;
+                if looks {
+                    self.look = now.saturating_add(limits::COUNT_LOOK);
+                }
+                let credits = &mut desk.counts.at(here());
+                self.ledger.serve_within(self.mesh.quotas(), (wall, looks), &mut disk, credits)
+            }
+            None => self.ledger.serve(self.mesh.quotas(), wall, &mut disk),
+        };
         let problem = disk.1.take().filter(|_| !works);
         let at = store.path().display();
         match problem {
@@ -88,6 +105,11 @@ impl QuotaKeeper {
     pub(super) fn finish(&mut self, store: &mut Store) {
         self.ledger.finish(self.mesh.quotas(), process::wall(), &mut Disk(store, None));
     }
+}
+
+/// The clock of those who ask other nodes.
+fn here() -> Instant {
+    Instant(1) + process::since_boot()
 }
 
 fn tell((count, warning): &Told, teller: Option<&Teller>) {

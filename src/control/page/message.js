@@ -11,7 +11,7 @@ function whyOf(why) {
   const causes = why.causes.map((one) => h("li", {}, h("b", {}, recipients(one.recipients)), ": ", foreign(one.words),
     one.domains > 1 ? ` (in ${plural(one.domains, "queue")}; that is of the first of them)` : "", one.until && !/\d\dZ/.test(one.words) ? [" – ", time(one.until)] : "", "."));
   if (why.under_way > 0) causes.push(h("li", {}, h("b", {}, `${count(why.under_way)} under way`), ": a connection has it now, or it is on the way to its queue."));
-  for (const one of why.quotas || []) causes.push(h("li", {}, `Quota of ${one.owner} `, foreign(one.name), `: ${count(one.used)} of ${count(one.most)} a ${PERIODS[one.period] || one.period} used; anew `, time(one.until), "."));
+  for (const one of why.quotas || []) causes.push(h("li", {}, `Quota of ${one.owner} `, foreign(one.name), `: ${count(one.used_by_all ?? one.used)} of ${count(one.most)} a ${PERIODS[one.period] || one.period} used; anew `, time(one.until), "."));
   const heard = why.replies.map((one) => h("li", {}, h("b", {}, recipients(one.recipients)), " heard: ", h("span", { class: "said" }, foreign(one.reply))));
   return h("div", { class: "why" },
     causes.length ? h("ol", {}, causes) : h("p", {}, "Nothing of that waits."), why.complete ? null : h("p", {}, "These are the first of many: narrow the search to know all."),

@@ -30,8 +30,8 @@ const warmup = listed("Warm-up", "/control/v1/warmup", {
 const quotas = listed("Quotas", "/control/v1/quotas", {
   words: "Recipients whose mail was taken in each period of the calendar. What is more gets 451 4.7.1 with when it begins anew. The fullest come first.",
   draw(told) {
-    const rows = told.quotas.map((one) => ({ key: `${one.owner} ${one.name} ${one.period}`, cells: [
-      foreign(one.name), one.owner, `a ${PERIODS[one.period] || one.period}`, meter(one.used, one.most, one.used >= one.most ? "suspended" : "ready"), percent(one.used, one.most), count(one.used), count(one.most), time(one.until),
+    const rows = told.quotas.map((each) => ({ ...each, used: each.used_by_all ?? each.used, here: each.used_by_all === undefined ? null : each.used })).map((one) => ({ key: `${one.owner} ${one.name} ${one.period}`, cells: [
+      foreign(one.name), one.owner, `a ${PERIODS[one.period] || one.period}`, meter(one.used, one.most, one.used >= one.most ? "suspended" : "ready"), percent(one.used, one.most), one.here === null ? count(one.used) : `${count(one.used)} (${count(one.here)} here)`, count(one.most), time(one.until),
       one.used >= one.most ? badge("used up", "bad") : one.used >= one.most * 0.8 ? badge("nearly", "warn") : badge("open", "good") ] }));
     const columns = [{ label: "Name" }, { label: "Of", cls: "left" }, { label: "Period", cls: "left" }, { label: "Used", cls: "bars" }, { label: "%", num: true }, { label: "Recipients", num: true }, { label: "At most", num: true }, { label: "Begins anew" }, { label: "State", cls: "left" }];
     return table({ caption: "Quotas", columns, rows, empty: "No account or tenant has a quota. quota = [\"50000/d\"] of an account or a [[tenant]] gives it one." });

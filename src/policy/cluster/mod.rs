@@ -4,10 +4,16 @@
 //! keeps the leases, and whoever keeps them hears once for many messages. Who keeps them ([`script`]) gives nobody more than what others have
 //! left: the sum never exceeds the limit. What a node asks for is decided here ([`ledger`], [`fair`]), with no clock and no IO.
 
+pub mod count_script;
+pub mod counts;
 pub mod fair;
 pub mod ledger;
 pub mod nodes;
 pub mod script;
+#[cfg(test)]
+pub(crate) mod count_store;
+#[cfg(test)]
+mod count_tests;
 #[cfg(test)]
 mod store;
 #[cfg(test)]

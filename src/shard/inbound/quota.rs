@@ -87,6 +87,7 @@ async fn take_one<R: Runtime>(
                 let reply = quota::refusal(whose, &count.quotas(), (period, now), recipients);
                 return Err((reply.into(), Reason::Quota));
             }
+            Err(Empty::Away) => return Err((quota::uncounted(whose).into(), Reason::Quota)),
             Err(Empty::Asked) => {}
         }
         if shard.draining.get() || shard.runtime.now() >= give_up {

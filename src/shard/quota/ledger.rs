@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use super::{QuotaCount, QuotaDesk, QuotaTable};
-use crate::config::quota::Quotas;
+use super::{AWAY, FOR_NOW, QuotaCount, QuotaDesk, QuotaTable};
+use crate::config::quota::{Period, Quotas};
 use crate::limits;
-use crate::policy::quota::{Grant, Owner, QuotaBook, Spare, Spent, Warning};
+use crate::policy::cluster::counts::{Count, Credits, NoOthers, Then};
+use crate::policy::quota::{Grant, Owner, QuotaBook, Spare, Spent, Warning, block, count_name};
 use crate::time::UnixMillis;
 
 /// All that is kept of one.
@@ -33,7 +35,11 @@ type Key = (Owner, Box<str>);
 
 /// What is known of all.
 #[derive(Debug, Default)]
-pub struct Ledger(HashMap<Key, QuotaBook>);
+pub struct Ledger {
+    books: HashMap<Key, QuotaBook>,
+    /// Those of which there is no more for now.
+    short: Vec<Arc<QuotaCount>>,
+}
 
 /// What is to be told of one.
 pub type Told = (Arc<QuotaCount>, Warning);
@@ -43,6 +49,8 @@ struct Answer {
     count: Arc<QuotaCount>,
     quotas: Quotas,
     given: Grant,
+    /// There are no more of this period, with the flags of that.
+    over: Option<(Period, u8)>,
     spares: Vec<Spare>,
     warnings: Vec<Warning>,
     /// How much of this was wanted and is not given if it cannot be kept.
@@ -52,10 +60,24 @@ struct Answer {
 impl Ledger {
     /// Answers those that ask, and says what is to be told. False: nothing can be kept, and they will ask again.
     pub fn serve(&mut self, desk: &QuotaDesk, now: UnixMillis, keeps: &mut impl Keeps) -> (bool, Vec<Told>) {
-        let asks: Vec<_> = std::iter::from_fn(|| desk.next_ask()).take(limits::QUOTAS_ASKED).collect();
+        self.serve_within(desk, (now, false), keeps, &mut NoOthers)
+    }
+
+    /// The same for one node of several. `looks`: it is seen whether there is more of what there was no more of.
+    pub fn serve_within(
+        &mut self,
+        desk: &QuotaDesk,
+        (now, looks): (UnixMillis, bool),
+        keeps: &mut impl Keeps,
+        credits: &mut impl Credits,
+    ) -> (bool, Vec<Told>) {
+        let mut asks: Vec<_> = std::iter::from_fn(|| desk.next_ask()).take(limits::QUOTAS_ASKED).collect();
+        if looks {
+            asks.extend(self.wanted_again(now));
+        }
         let (mut answers, mut changed, mut works) = (Vec::new(), Vec::new(), true);
         for count in asks {
-            match self.answer(&count, now, keeps) {
+            match self.answer(&count, now, keeps, credits) {
                 Some((answer, rows)) => {
                     answers.push(answer);
                     changed.extend(rows);
@@ -74,12 +96,19 @@ impl Ledger {
         (kept && works, told)
     }
 
+    /// Those of which there was no more, and somebody wants some.
+    fn wanted_again(&mut self, now: UnixMillis) -> Vec<Arc<QuotaCount>> {
+        self.short.retain(|count| count.is_short(count.number(now)));
+        self.short.iter().filter(|count| count.wanted.load(Ordering::Relaxed) > 0).cloned().collect()
+    }
+
     /// What one gets, and what is to be kept of it if that is news. None: what is kept cannot be read.
     fn answer(
         &mut self,
         count: &Arc<QuotaCount>,
         now: UnixMillis,
         keeps: &mut impl Keeps,
+        credits: &mut impl Credits,
     ) -> Option<(Answer, Option<QuotaRows>)> {
         let quotas = count.quotas();
         let book = self.book(count, keeps)?;
@@ -92,44 +121,76 @@ impl Ledger {
             spares.extend(count.take_out());
         }
         spares.iter().for_each(|spare| book.take_back(spare));
-        let wanted = count.wanted.swap(0, Ordering::SeqCst);
+        let mut wanted = count.wanted.swap(0, Ordering::SeqCst);
         let low = count.low.load(Ordering::Relaxed);
         let unused = count.free(now);
-        let needs = number.is_some() && (unused <= low || wanted > unused);
-        let given =
-            if needs { book.give(&quotas, now, wanted.saturating_sub(unused)) } else { Grant::default() };
-        let over = number.and_then(|number| given.over.or_else(|| count.over(number)));
+        let (mut given, mut over) = (Grant::default(), None);
+        if number.is_some() && (unused <= low || wanted > unused) {
+            let lack = wanted.saturating_sub(unused);
+            let (most, short) = room(book, (count, &quotas), (now, lack), credits);
+            given = book.give(&quotas, now, (lack, most));
+            gave(book, (count, &quotas), now, credits);
+            over = given.over.map(|period| (period, 0));
+            match short.filter(|_| over.is_none() && given.block < lack.max(1)) {
+                // That is known in a moment: whoever waits looks again.
+                Some((_, Then::Wait)) => {
+                    count.wanted.fetch_add(std::mem::take(&mut wanted), Ordering::SeqCst)
+                }
+                Some((period, Then::Away)) => {
+                    over = Some((period, FOR_NOW | AWAY));
+                    // As soon as others can be asked there may be more.
+                    count.wanted.fetch_max(1, Ordering::SeqCst)
+                }
+                Some((period, Then::Over)) => {
+                    over = Some((period, FOR_NOW));
+                    0
+                }
+                None => 0,
+            };
+        }
+        let is_over = number.and_then(|number| over.or_else(|| count.over(number)));
         let is_refused = given.block == 0 && Some(count.refused.load(Ordering::Relaxed)) == number;
-        let refused = over.filter(|_| is_refused);
-        let warnings = book.warn(&quotas, now, (unused.saturating_add(given.block), refused));
+        let refused = is_over.filter(|(_, flags)| is_refused && flags & AWAY == 0).map(|(period, _)| period);
+        let others = |period: Period| {
+            let name = count_name(count.owner, &count.name, period);
+            credits.others(&name, period.at(now)).unwrap_or(0)
+        };
+        let warnings = book.warn(&quotas, now, (unused.saturating_add(given.block), refused, others));
         let rows = (*book != before).then(|| QuotaRows {
             owner: count.owner,
             name: count.name.clone(),
             rows: book.rows().to_vec(),
         });
         let count = count.clone();
-        Some((Answer { count, quotas, given, spares, warnings, wanted }, rows))
+        Some((Answer { count, quotas, given, over, spares, warnings, wanted }, rows))
     }
 
     fn settle(&mut self, answer: Answer, now: UnixMillis, kept: bool) -> Vec<Told> {
-        let Answer { count, quotas, given, spares, warnings, wanted } = answer;
+        let Answer { count, quotas, given, over, spares, warnings, wanted } = answer;
         count.answered();
         if !kept {
             // It may be on disk all the same: what is there counts.
-            self.0.remove(&key(&count));
+            self.books.remove(&key(&count));
             count.wanted.fetch_add(wanted, Ordering::SeqCst);
             count.keep(spares);
             return Vec::new();
         }
-        if let Some(book) = self.0.get(&key(&count)) {
+        if let Some(book) = self.books.get(&key(&count)) {
             count.tell(book.rows().to_vec());
         }
         if let Some(number) = quotas.shortest().map(|period| period.at(now)) {
             if given.block > 0 {
                 count.give(&quotas, number, given.block);
             }
-            if let Some(period) = given.over {
-                count.end(&quotas, number, period);
+            if given.block > 0 && count.is_short(Some(number)) {
+                count.reopen();
+            }
+            if let Some(over) = over {
+                count.end(&quotas, number, over);
+                let is_known = self.short.iter().any(|known| Arc::ptr_eq(known, &count));
+                if over.1 & FOR_NOW != 0 && !is_known && self.short.len() < limits::COUNTS_SHORT {
+                    self.short.push(count.clone());
+                }
             }
         }
         warnings.into_iter().map(|warning| (count.clone(), warning)).collect()
@@ -143,7 +204,7 @@ impl Ledger {
             let quotas = count.quotas();
             let spares: Vec<Spare> = count.spares().into_iter().chain(count.take_out()).collect();
             if let Some(shortest) = quotas.shortest() {
-                count.end(&quotas, shortest.at(now), shortest);
+                count.end(&quotas, shortest.at(now), (shortest, 0));
             }
             if !spares.is_empty()
                 && let Some(book) = self.book(count, keeps)
@@ -159,26 +220,80 @@ impl Ledger {
     }
 
     /// Has what is kept of some shown before mail asks for it.
-    pub fn show(&mut self, table: &QuotaTable, keeps: &mut impl Keeps) {
+    pub fn show(
+        &mut self,
+        table: &QuotaTable,
+        now: UnixMillis,
+        keeps: &mut impl Keeps,
+        credits: &mut impl Credits,
+    ) {
         let mut all: Vec<_> = table.all().collect();
         all.sort_by(|one, other| (one.owner, &one.name).cmp(&(other.owner, &other.name)));
         for count in all.into_iter().take(limits::QUOTAS_SHOWN) {
             if let Some(book) = self.book(count, keeps) {
                 count.tell(book.rows().to_vec());
+                for (period, one) in each(&count.quotas(), book, now).filter(|(_, one)| one.used > 0) {
+                    let name = count_name(count.owner, &count.name, period);
+                    credits.note(&name, period.at(now), one);
+                }
             }
         }
     }
 
     fn book(&mut self, count: &QuotaCount, keeps: &mut impl Keeps) -> Option<&mut QuotaBook> {
-        if !self.0.contains_key(&key(count)) {
+        if !self.books.contains_key(&key(count)) {
             let rows = keeps.rows(count.owner, &count.name)?;
-            if self.0.len() >= limits::QUOTAS_KNOWN {
+            if self.books.len() >= limits::QUOTAS_KNOWN {
                 // All of it is on disk.
-                self.0.clear();
+                self.books.clear();
             }
-            self.0.insert(key(count), QuotaBook::of(rows));
+            self.books.insert(key(count), QuotaBook::of(rows));
         }
-        self.0.get_mut(&key(count))
+        self.books.get_mut(&key(count))
+    }
+}
+
+/// Each of these quotas, as it stands.
+fn each(quotas: &Quotas, book: &QuotaBook, now: UnixMillis) -> impl Iterator<Item = (Period, Count)> {
+    let block = block(quotas);
+    quotas.each().map(move |(period, most)| {
+        let number = period.at(now);
+        let used = book.spent(period, number).used;
+        let (begin, end) = (period.begin(number), period.begin(number.saturating_add(1)));
+        let span = |from: UnixMillis| Duration::from_millis(end.0.saturating_sub(from.0));
+        (period, Count { most, used, block, length: span(begin), left: span(now), recurs: true })
+    })
+}
+
+/// What one node may give out of all these quotas now, and what is to be said of the one that has less than is wanted.
+fn room(
+    book: &QuotaBook,
+    (count, quotas): (&QuotaCount, &Quotas),
+    (now, wanted): (UnixMillis, u32),
+    credits: &mut impl Credits,
+) -> (u32, Option<(Period, Then)>) {
+    let (mut most, mut short) = (u32::MAX, None);
+    for (period, one) in each(quotas, book, now) {
+        let name = count_name(count.owner, &count.name, period);
+        let room = credits.room(&name, period.at(now), one, wanted);
+        most = most.min(room.left);
+        let is_worse = |of: Then| short.is_none_or(|(_, known)| of == Then::Over || known == Then::Wait);
+        if room.left < wanted.max(1) && is_worse(room.then) {
+            short = Some((period, room.then));
+        }
+    }
+    (most, short)
+}
+
+/// That is what is given out now.
+fn gave(
+    book: &QuotaBook,
+    (count, quotas): (&QuotaCount, &Quotas),
+    now: UnixMillis,
+    credits: &mut impl Credits,
+) {
+    for (period, one) in each(quotas, book, now) {
+        credits.gave(&count_name(count.owner, &count.name, period), period.at(now), one.used);
     }
 }
 
@@ -189,7 +304,6 @@ fn key(count: &QuotaCount) -> Key {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::quota::Period;
     use crate::policy::accounts::Accounts;
     use crate::shard::quota::{Empty, Taken};
     use crate::time::Civil;
@@ -386,7 +500,7 @@ mod tests {
                 match desk.take(&count, (3, false), now) {
                     Ok(_) => taken += 3,
                     Err(Empty::Over(_)) => return taken,
-                    Err(Empty::Asked) => std::thread::yield_now(),
+                    Err(Empty::Asked | Empty::Away) => std::thread::yield_now(),
                 }
             }
         };

@@ -23,6 +23,9 @@ pub struct QuotaUse {
     pub period: String,
     /// Recipients that were counted in it.
     pub used: u64,
+    /// The same by all nodes of the cluster that were heard of; none: quotas are not counted together, or nothing was heard yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_by_all: Option<u64>,
     /// Recipients that there may be.
     pub most: u64,
     /// When it begins anew.
