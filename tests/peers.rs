@@ -304,6 +304,7 @@ stories!("cluster.py", None;
 stories!("counts.py", None;
     three_relays_share_a_quota,
     without_redis_each_has_its_share,
+    a_day_of_warm_up_is_that_of_all_nodes,
 );
 
 stories!("fleet.py", None;

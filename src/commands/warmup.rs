@@ -72,7 +72,8 @@ fn lines(all: &Warmup, columns: usize) -> Vec<String> {
             0 => one.state.clone(),
             behind => format!("{} -{behind}d", one.state),
         };
-        let (used, overflowed) = (one.used.to_string(), one.overflowed.to_string());
+        let (used, overflowed) =
+            (one.used_by_all.unwrap_or(one.used).to_string(), one.overflowed.to_string());
         lines.push(line([&one.source, &one.provider, &day, &used, &volume, &overflowed, &state]));
     }
     lines.iter().map(|line| table::fit(line, columns)).collect()

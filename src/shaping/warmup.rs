@@ -162,8 +162,26 @@ impl Account {
         day
     }
 
-    /// Gives out the next block of a day. It is to be on disk before anybody uses it.
-    pub fn give(&mut self, plan: &WarmupConfig, today: u32) -> Grant {
+    /// What nodes know of the day is to be as bad as the worst that any of them does. True: that is news.
+    pub fn join(&mut self, plan: &WarmupConfig, day: u32, (behind, said): (u32, Complaint)) -> bool {
+        let known = self.day(day);
+        if behind <= known.behind && said <= known.complaint {
+            return false;
+        }
+        let own = self.of_day(plan, day);
+        own.behind = own.behind.max(known.behind).max(behind);
+        own.complaint = own.complaint.max(said);
+        true
+    }
+
+    /// How many days the plan is behind on a day, and what was said on it.
+    pub fn marks(&self, plan: &WarmupConfig, day: u32) -> (u32, Complaint) {
+        let known = self.day(day);
+        (self.behind(plan, day).max(known.behind), known.complaint)
+    }
+
+    /// Gives out the next block of a day, of so many at most. It is to be on disk before anybody uses it.
+    pub fn give(&mut self, plan: &WarmupConfig, today: u32, most: u32) -> Grant {
         let volume = match self.standing(plan, today) {
             WarmupStage::Before => return Grant::Nothing,
             WarmupStage::Warm => return Grant::All,
@@ -171,7 +189,7 @@ impl Account {
         };
         let day = self.of_day(plan, today);
         let left = volume.saturating_sub(day.used);
-        let block = left.min(block(volume));
+        let block = left.min(block(volume)).min(most);
         day.used += block;
         if block == 0 { Grant::Nothing } else { Grant::Block(block) }
     }
@@ -197,6 +215,11 @@ impl Account {
     }
 }
 
+/// A source at a provider, by the name under which nodes of a cluster count its days together.
+pub fn count_name(source: &str, provider: &str) -> String {
+    format!("w {source} {provider}")
+}
+
 /// Messages of a block of such a day.
 pub fn block(volume: u32) -> u32 {
     (volume / limits::WARMUP_BLOCK_PART).clamp(1, limits::WARMUP_BLOCK_MAX)
@@ -216,7 +239,7 @@ mod tests {
     /// All that an account gives out on a day.
     fn all(account: &mut Account, today: u32) -> (u32, usize) {
         let (mut sum, mut blocks) = (0, 0);
-        while let Grant::Block(block) = account.give(&plan(), today) {
+        while let Grant::Block(block) = account.give(&plan(), today, u32::MAX) {
             sum += block;
             blocks += 1;
         }
@@ -226,10 +249,10 @@ mod tests {
     #[test]
     fn each_day_has_its_volume_and_no_more() {
         let mut account = Account::default();
-        assert_eq!(account.give(&plan(), 99), Grant::Nothing, "it has not begun");
+        assert_eq!(account.give(&plan(), 99, u32::MAX), Grant::Nothing, "it has not begun");
         assert_eq!(all(&mut account, 100), (50, 10), "blocks of 5");
         assert_eq!([101, 102, 103, 104].map(|day| all(&mut account, day).0), [100, 200, 200, 400]);
-        assert_eq!(account.give(&plan(), 105), Grant::All);
+        assert_eq!(account.give(&plan(), 105, u32::MAX), Grant::All);
         assert_eq!(account.standing(&plan(), 105), WarmupStage::Warm);
         assert_eq!((block(1), block(9), block(3_000_000)), (1, 1, 1_000));
     }
@@ -237,7 +260,7 @@ mod tests {
     #[test]
     fn a_day_that_repeats_has_what_was_used() {
         let mut account = Account::default();
-        assert_eq!(account.give(&plan(), 100), Grant::Block(5));
+        assert_eq!(account.give(&plan(), 100, u32::MAX), Grant::Block(5));
         assert_eq!(all(&mut account, 3_000), (0, 0), "warm by then");
         assert_eq!(all(&mut account, 101).0, 100, "the clock was set back");
         assert_eq!((all(&mut account, 100).0, all(&mut account, 101).0), (45, 0));
@@ -250,9 +273,9 @@ mod tests {
         let mut account = Account::default();
         let long =
             WarmupConfig { plan: vec![Step { day: 1, volume: 9 }, Step { day: 700, volume: 10 }], ..plan() };
-        assert_eq!(account.give(&long, 500), Grant::Block(1));
+        assert_eq!(account.give(&long, 500, u32::MAX), Grant::Block(1));
         for day in 100..400 {
-            assert_eq!(account.give(&long, day), Grant::Block(1), "{day}");
+            assert_eq!(account.give(&long, day, u32::MAX), Grant::Block(1), "{day}");
             assert!(account.0.len() <= limits::WARMUP_DAYS_KEPT);
         }
     }
@@ -288,6 +311,17 @@ mod tests {
         assert_eq!(Account::default().standing(&later, 110), WarmupStage::Day(2, 100));
         account.note(&plan(), 120, 0, Complaint::Blocked);
         assert_eq!(account.standing(&plan(), 121), WarmupStage::Warm, "who is warm is not slowed by it");
+    }
+
+    #[test]
+    fn what_other_nodes_know_of_a_day_counts() {
+        let mut account = Account::default();
+        assert!(!account.join(&plan(), 101, (0, Complaint::None)));
+        assert!(account.join(&plan(), 101, (1, Complaint::Throttled)));
+        assert!(!account.join(&plan(), 101, (1, Complaint::Throttled)));
+        assert_eq!(account.marks(&plan(), 101), (1, Complaint::Throttled));
+        assert_eq!(account.standing(&plan(), 102), WarmupStage::Day(1, 50), "two days behind");
+        assert_eq!(account.marks(&plan(), 102), (2, Complaint::None));
     }
 
     #[test]

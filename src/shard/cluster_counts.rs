@@ -76,7 +76,7 @@ impl Credits for CreditsAt<'_> {
         self.desk.ledger().note(&key(name, number), count, self.now);
     }
 
-    fn marks(&mut self, name: &str, number: u32, count: Count, own: Marks) -> Option<Marks> {
+    fn marks(&mut self, name: &str, number: u32, count: Count, own: Marks) -> Option<(Marks, bool)> {
         let (marks, asks) = self.desk.ledger().marks(&key(name, number), count, own, self.now);
         self.ask(asks);
         marks

@@ -4,6 +4,8 @@
 //! asking anybody. Where nothing is left control is asked for the next, and mail waits in its queue meanwhile.
 
 pub mod ledger;
+#[cfg(test)]
+mod node_tests;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -47,6 +49,8 @@ pub struct WarmCount {
     /// With so many left the next block is asked for.
     low: AtomicU32,
     asked: AtomicBool,
+    /// Somebody wanted more than there was.
+    wanted: AtomicBool,
     /// Messages that went by other sources since control last heard.
     overflowed: AtomicU32,
     complaint: AtomicU8,
@@ -78,6 +82,7 @@ impl WarmCount {
             over: AtomicU32::new(0),
             low: AtomicU32::new(0),
             asked: AtomicBool::new(false),
+            wanted: AtomicBool::new(false),
             overflowed: AtomicU32::new(0),
             complaint: AtomicU8::new(0),
             plan: Mutex::new(plan.clone()),
@@ -185,6 +190,21 @@ impl WarmCount {
         self.answered();
     }
 
+    /// Whether there is no more of this day, as was said last.
+    pub fn is_short(&self, today: u32) -> bool {
+        self.over.load(Ordering::Acquire) == today
+    }
+
+    /// There is more of it after all.
+    pub fn reopen(&self) {
+        self.over.store(0, Ordering::SeqCst);
+    }
+
+    /// Whether somebody wanted more than there was, since this was asked last.
+    pub fn take_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed) && self.wanted.swap(false, Ordering::Relaxed)
+    }
+
     /// What was asked is answered, or will not be.
     pub fn answered(&self) {
         self.asked.store(false, Ordering::SeqCst);
@@ -260,6 +280,7 @@ impl WarmCounts {
     pub fn take(&self, count: &Arc<WarmCount>, today: u32) -> Result<(), Empty> {
         let taken = count.take(today);
         if count.over.load(Ordering::Acquire) == today {
+            count.wanted.fetch_or(!taken, Ordering::Relaxed);
             return if taken { Ok(()) } else { Err(Empty::Over) };
         }
         if count.free(today) <= count.low.load(Ordering::Relaxed) as usize {
@@ -271,7 +292,10 @@ impl WarmCounts {
     /// How many may be taken now.
     pub fn free(&self, count: &Arc<WarmCount>, today: u32) -> Result<usize, Empty> {
         match count.free(today) {
-            0 if count.is_over(today) => Err(Empty::Over),
+            0 if count.is_over(today) => {
+                count.wanted.store(true, Ordering::Relaxed);
+                Err(Empty::Over)
+            }
             0 => {
                 self.ask(count);
                 Err(Empty::Asked)

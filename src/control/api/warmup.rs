@@ -10,17 +10,21 @@ use super::shape::warmup::{Warming, Warmup};
 use crate::config::warmup::written;
 use crate::queue::select::hosts;
 use crate::runtime::process;
-use crate::shaping::warmup::{Complaint, Day, WarmupStage};
+use crate::shaping::warmup::{Complaint, Day, WarmupStage, count_name};
 use crate::shard::warm::{AnnouncedStage, WarmCount};
 
 /// All that are known.
 pub(super) async fn show(State(api): State<Arc<Api>>) -> Response {
     let today = process::wall().day();
-    let sources = api.mesh.warm().all().iter().map(|count| told(count, today)).collect();
+    let others = |count: &WarmCount| {
+        let name = count_name(&count.source, &count.provider);
+        api.mesh.cluster.desk()?.counts.ledger().others(&(name.into(), today))
+    };
+    let sources = api.mesh.warm().all().iter().map(|count| told(count, today, others(count))).collect();
     json(&Warmup { today: written(today), sources })
 }
 
-fn told(count: &WarmCount, today: u32) -> Warming {
+fn told(count: &WarmCount, today: u32, others: Option<u32>) -> Warming {
     let (plan, AnnouncedStage { day, standing }) = (count.plan(), count.told());
     // Control has not come to this day yet where nothing was asked for on it.
     let (day, standing) = match standing {
@@ -33,13 +37,15 @@ fn told(count: &WarmCount, today: u32) -> Warming {
         WarmupStage::Before => (None, Some(0), 0),
         WarmupStage::Warm => (None, None, day.used),
     };
+    let used_by_all = others.filter(|_| of_plan.is_some()).map(|others| used.saturating_add(others));
+    let all = used_by_all.unwrap_or(used);
     let state = match (standing, day.complaint) {
         (WarmupStage::Before, _) => "not yet",
         (WarmupStage::Warm, _) => "warm",
         (_, Complaint::Blocked) => "blocked",
         (_, Complaint::Throttled) => "throttled",
         // Where no mail asked since the last block was given, or since a start, nobody was told yet that there is no more.
-        _ if count.is_over(today) || volume.is_some_and(|volume| used >= volume) => "used up",
+        _ if count.is_over(today) || volume.is_some_and(|volume| all >= volume) => "used up",
         _ => "warming",
     };
     let name = hosts(&count.provider).next().filter(|_| count.provider.contains(':'));
@@ -53,6 +59,7 @@ fn told(count: &WarmCount, today: u32) -> Warming {
         behind: day.behind,
         volume,
         used,
+        used_by_all,
         overflowed: day.overflowed,
         state: state.to_owned(),
     }
@@ -73,7 +80,7 @@ mod tests {
         let state = |used, complaint| {
             let day = Day { day: 100, used, complaint, ..Day::default() };
             count.tell(AnnouncedStage { day, standing: Some(WarmupStage::of(&plan, 100, 0)) });
-            let told = told(&count, 100);
+            let told = told(&count, 100, None);
             (told.used, told.state)
         };
         // As after a kill: all of it was given out, and nothing of that is left.

@@ -66,7 +66,7 @@ impl QuotaKeeper {
             }
             self.shown = in_force;
         }
-        if self.mesh.quotas().is_empty() && self.failed.is_none() {
+        if self.mesh.quotas().is_empty() && self.failed.is_none() && !self.ledger.is_short() {
             return;
         }
         if std::mem::replace(&mut self.today, wall.day()) != wall.day() {

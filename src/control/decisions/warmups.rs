@@ -9,10 +9,12 @@ use crate::control::say::say;
 use crate::control::store::Store;
 use crate::limits;
 use crate::observe::diagnostics::Level;
+use crate::policy::cluster::counts::{Credits, NoOthers};
 use crate::runtime::process;
 use crate::shaping::warmup::{Complaint, Day, WarmDay, WarmupStage};
 use crate::shard::mesh::Mesh;
 use crate::shard::warm::ledger::{Keeps, Ledger, Slowed};
+use crate::time::{Instant, UnixMillis};
 
 /// Keeps the counts.
 pub(super) struct Warmups {
@@ -66,11 +68,16 @@ impl Warmups {
         if std::mem::replace(&mut self.today, today) != today {
             self.begin_day(&mut disk);
         }
-        let works = self.ledger.serve(self.mesh.warm(), today, &mut disk);
-        if now >= self.next {
+        let notes = now >= self.next;
+        if notes {
             self.next = now.saturating_add(limits::WARMUP_NOTED);
-            self.ledger.note(self.mesh.warm(), today, &mut disk).iter().for_each(tell);
         }
+        let (wall, here) = (process::wall(), Instant(1) + process::since_boot());
+        let mesh = self.mesh.clone();
+        let works = match mesh.cluster.desk() {
+            Some(desk) => self.count((wall, notes), &mut disk, &mut desk.counts.at(here)),
+            None => self.count((wall, notes), &mut disk, &mut NoOthers),
+        };
         let problem = disk.1.take().filter(|_| !works);
         let at = store.path().display();
         match problem {
@@ -84,6 +91,19 @@ impl Warmups {
             }
             None => {}
         }
+    }
+
+    fn count(
+        &mut self,
+        (wall, notes): (UnixMillis, bool),
+        disk: &mut Disk<'_>,
+        credits: &mut impl Credits,
+    ) -> bool {
+        let works = self.ledger.serve_within(self.mesh.warm(), (wall, notes), disk, credits);
+        if notes {
+            self.ledger.note_within(self.mesh.warm(), wall, disk, credits).iter().for_each(tell);
+        }
+        works
     }
 
     /// What is shown is of today.

@@ -18,7 +18,7 @@ const listed = (title, path, parts) => ({
 const warmup = listed("Warm-up", "/control/v1/warmup", {
   words: "Sources whose volume grows by a plan, at each provider that mail went to. What is above the plan goes by other sources.",
   draw(told) {
-    const rows = told.sources.map((one) => ({ key: `${one.source} ${one.provider} ${one.site}`, cells: [
+    const rows = told.sources.map((each) => ({ ...each, used: each.used_by_all ?? each.used })).map((one) => ({ key: `${one.source} ${one.provider} ${one.site}`, cells: [
       foreign(one.source), [foreign(one.provider), one.site ? h("small", { class: "under" }, foreign(one.site)) : null], badge(one.state, STAGES[one.state]),
       known(one.day) ? `${count(one.day)} of ${count(one.days)}` : `– of ${count(one.days)}`, known(one.volume) ? meter(one.used, one.volume, one.used >= one.volume ? "suspended" : "ready") : none("no bound"),
       count(one.used), known(one.volume) ? count(one.volume) : none("any"), count(one.overflowed), one.behind ? `${plural(one.behind, "day")} behind` : none(), one.start ] }));

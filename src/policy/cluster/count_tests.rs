@@ -297,14 +297,14 @@ fn marks_are_those_of_all() {
     assert_eq!(one.marks(&key(1), count, said, at), (None, true));
     let asks = one.ask(at, 1);
     one.answer(&asks, &store.ask(1, &asks, 20_000), (at, at));
-    assert_eq!(one.marks(&key(1), count, said, at).0, Some(said));
+    assert_eq!(one.marks(&key(1), count, said, at).0, Some((said, true)));
     assert_eq!(other.marks(&key(1), count, Marks::default(), at), (None, true));
     let asks = other.ask(at, 1);
     other.answer(&asks, &store.ask(2, &asks, 20_000), (at, at));
-    assert_eq!(other.marks(&key(1), count, Marks::default(), at).0, Some(said));
+    assert_eq!(other.marks(&key(1), count, Marks::default(), at).0, Some((said, true)));
     let mut alone = ledger(0.5, 2);
     alone.fails(at);
-    assert_eq!(alone.marks(&key(1), count, Marks::default(), at).0, Some(Marks::default()));
+    assert_eq!(alone.marks(&key(1), count, Marks::default(), at).0, Some((Marks::default(), false)));
 }
 
 /// A store that does not remember what others have lets the quota be exceeded: that is seen.

@@ -60,8 +60,8 @@ pub trait Credits {
     fn note(&mut self, name: &str, number: u32, count: Count);
     /// What others were granted of it; None: there are none, or that was not heard.
     fn others(&self, name: &str, number: u32) -> Option<u32>;
-    /// What others know of it, where this is what the node does. None: it is asked for, which is answered soon.
-    fn marks(&mut self, name: &str, number: u32, count: Count, own: Marks) -> Option<Marks>;
+    /// What all know of it, where this is what the node does, and whether others were asked. None: they are, which is answered soon.
+    fn marks(&mut self, name: &str, number: u32, count: Count, own: Marks) -> Option<(Marks, bool)>;
 }
 
 /// There are no other nodes.
@@ -81,8 +81,8 @@ impl Credits for NoOthers {
         None
     }
 
-    fn marks(&mut self, _: &str, _: u32, _: Count, own: Marks) -> Option<Marks> {
-        Some(own)
+    fn marks(&mut self, _: &str, _: u32, _: Count, own: Marks) -> Option<(Marks, bool)> {
+        Some((own, true))
     }
 }
 
@@ -119,6 +119,9 @@ struct Item {
     /// There was not as much as was asked for: until then that is taken to be so.
     short: Instant,
     marks: Marks,
+    /// When it was answered last, and since when it is over as far as anybody asked.
+    heard: Instant,
+    over: Option<Instant>,
     ends: Instant,
     /// When some was used or wanted last.
     active: Instant,
@@ -201,18 +204,27 @@ impl CountLedger {
         (Room { left: credit, then: Then::Wait }, true)
     }
 
-    /// What others know of a count, and whether that is to be asked for at once. None: it is waited for.
-    pub fn marks(&mut self, key: &CountKey, count: Count, own: Marks, now: Instant) -> (Option<Marks>, bool) {
+    /// What all know of a count, with whether others were asked; and whether that is to be done at once. None: it is waited for.
+    pub fn marks(
+        &mut self,
+        key: &CountKey,
+        count: Count,
+        own: Marks,
+        now: Instant,
+    ) -> (Option<(Marks, bool)>, bool) {
         let cut_off = self.is_cut_off(now);
-        let Some(item) = self.take_up(key, count, now) else { return (Some(own), false) };
+        let Some(item) = self.take_up(key, count, now) else { return (Some((own, false)), false) };
         let all = item.marks.join(own);
         let is_news = item.marks != all;
         item.marks = all;
-        if is_news || item.others.is_none() {
+        // Of a period that is over it counts what is known since.
+        let since = if count.left.is_zero() { *item.over.get_or_insert(now) } else { Instant(1) };
+        let is_known = item.heard >= since;
+        if is_news || !is_known {
             item.due = item.due.min(now);
         }
-        if item.others.is_some() || cut_off {
-            return (Some(all), is_news && !cut_off);
+        if is_known || cut_off {
+            return (Some((all, is_known)), is_news && !cut_off);
         }
         self.silent.get_or_insert(now);
         (None, true)
@@ -352,6 +364,8 @@ impl Item {
             wanted: 0,
             short: Instant(0),
             marks: Marks::default(),
+            heard: Instant(0),
+            over: None,
             ends: now,
             active: now,
             due: now,
@@ -415,7 +429,7 @@ impl Item {
         // Whoever answers may be anybody: no more than was asked for.
         self.granted = grant.granted.min(ask.want).max(ask.held);
         let others = grant.total.saturating_sub(grant.granted);
-        self.marks = self.marks.join(grant.marks);
+        (self.marks, self.heard) = (self.marks.join(grant.marks), now);
         if forgot {
             self.others = self.others.map(|known| known.max(others));
             self.due = now + limits::CLUSTER_SOON;

@@ -96,6 +96,11 @@ impl Ledger {
         (kept && works, told)
     }
 
+    /// Whether there are any of which there is no more for now.
+    pub fn is_short(&self) -> bool {
+        !self.short.is_empty()
+    }
+
     /// Those of which there was no more, and somebody wants some.
     fn wanted_again(&mut self, now: UnixMillis) -> Vec<Arc<QuotaCount>> {
         self.short.retain(|count| count.is_short(count.number(now)));

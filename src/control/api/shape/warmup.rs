@@ -33,6 +33,9 @@ pub struct Warming {
     pub volume: Option<u32>,
     /// How many left, and what a kill wasted.
     pub used: u32,
+    /// The same by all nodes of the cluster that were heard of; none: they are not counted together, or nothing was heard yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_by_all: Option<u32>,
     /// Messages that went by other sources today.
     pub overflowed: u32,
     /// `not yet`, `warming`, `used up`, `throttled`, `blocked`, `warm`.
