@@ -182,7 +182,7 @@ impl QuotaCount {
     fn end(&self, quotas: &Quotas, number: u32, (period, flags): (Period, u8)) {
         let state = lock(&self.state);
         if state.quotas == *quotas {
-            self.over.store(packed(number, period as u32 + 1 | u32::from(flags)), Ordering::SeqCst);
+            self.over.store(packed(number, (period as u32 + 1) | u32::from(flags)), Ordering::SeqCst);
         }
     }
 

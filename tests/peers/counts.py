@@ -3,17 +3,15 @@ import json
 import os
 import smtplib
 import sys
-import tempfile
 import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from cluster import BINARY, LEASE, TEXT, Counting, Redis, metric, relays, settled, until
-from ports import free_port
-from shaping import mx, relay_with, send
+from shaping import send
 from sources import Door, pool
 from suspensions import command
-from warmup import BIG, COLD, DOMAINS, TWO, plan
+from warmup import COLD, DOMAINS, TWO, plan
 from warmup import RULE as RULE_OF_POOL
 
 RULE = '[[rule]]\nmatch = { sender = "*" }\nset = { tenant = "shop" }\n'
@@ -146,15 +144,8 @@ def without_redis_each_has_its_share():
 def a_day_of_warm_up_is_that_of_all_nodes():
     """Two relays of one source in warm-up send its volume together, over a kill; what is more goes by the warm one."""
     away_from(86_400)
-    redis, hop = Redis("--requirepass", "sesame"), Door(None, host="127.0.0.2", port=free_port())
-    directory = tempfile.mkdtemp(prefix="relevo-test-")
-    with open(f"{directory}/password", "w") as file:
-        file.write("sesame\n")
-    os.chmod(f"{directory}/password", 0o600)
-    cluster = f'[cluster]\nredis = "redis://127.0.0.1:{redis.port}"\npassword_file = "{directory}/password"\nshare = 0.5\n'
-    names = mx(*[(domain, "mx.big.example", "127.0.0.2") for domain in DOMAINS])
-    settings = TWO + pool("bulk", ("ip1", 1), ("ip2", 1)) + RULE_OF_POOL + plan(60, 80) + cluster + names
-    nodes = [relay_with(BIG, settings, hop.port)[0] for _ in range(2)]
+    redis, hop = Redis("--requirepass", "sesame"), Door(host="127.0.0.1")
+    nodes = nodes_with(redis, hop, 2, TWO + pool("bulk", ("ip1", 1), ("ip2", 1)) + RULE_OF_POOL + plan(60, 80), 0.5)
     settled(redis)
     sent = 0
     for turn in range(6):

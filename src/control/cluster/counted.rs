@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::line::{Line, now};
 use super::link::key;
 use crate::config::ClusterConfig;
+use crate::control::health::Health;
 use crate::control::say::say;
 use crate::control::thread::Turn;
 use crate::control::webhook::WebhookSettings;
@@ -21,6 +22,8 @@ pub(super) struct Counted {
     config: ClusterConfig,
     mesh: Arc<Mesh>,
     line: Line,
+    /// Whether another process takes over.
+    health: Arc<Health>,
     node: String,
     /// When it is asked at the latest, so that it shows that all was forgotten.
     heard: Instant,
@@ -34,11 +37,11 @@ impl Counted {
     pub fn new(
         config: ClusterConfig,
         (node, mesh): (u64, Arc<Mesh>),
-        settings: Arc<dyn WebhookSettings>,
+        (settings, health): (Arc<dyn WebhookSettings>, Arc<Health>),
     ) -> Counted {
         let line = Line::new(config.clone(), settings, &[COUNTS]);
         let (node, heard) = (format!("{node:016x}"), Instant(0));
-        Counted { config, mesh, line, node, heard, silent: None, said: false }
+        Counted { config, mesh, line, health, node, heard, silent: None, said: false }
     }
 
     /// Until it is over.
@@ -47,6 +50,11 @@ impl Counted {
         let mesh = self.mesh.clone();
         let Some(desk) = mesh.cluster.desk() else { return };
         while !turn.is_over() {
+            if self.health.upgrade().is_under_way() {
+                // Another process of this node asks, and what it was granted is not taken back here.
+                turn.pause(limits::CLUSTER_ROUND);
+                continue;
+            }
             let (batch, in_doubt) = {
                 let mut ledger = desk.counts.ledger();
                 (ledger.ask(now(), process::wall().0), ledger.is_in_doubt())

@@ -50,7 +50,8 @@ pub(super) fn start_windows(setup: &Setup) -> io::Result<Option<Worker>> {
 /// Starts the thread that has quotas and volumes of warm-up counted for all nodes together.
 pub(super) fn start_counts(setup: &Setup) -> io::Result<Option<Worker>> {
     let Some((config, settings)) = setup.cluster.clone().zip(setup.webhooks.clone()) else { return Ok(None) };
-    let counted = counted::Counted::new(config, (setup.node, setup.mesh.clone()), settings);
+    let counted =
+        counted::Counted::new(config, (setup.node, setup.mesh.clone()), (settings, setup.health.clone()));
     let worker = Worker::start("relevo-counts", move |turn| {
         counted.run(turn);
         // Whoever ends too soon ends the process.
