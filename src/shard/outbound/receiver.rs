@@ -58,25 +58,24 @@ impl Drop for WaitingForHosts {
     }
 }
 
-/// Those that sites of this shard have, by name, and how many there may be before those that are gone are looked for.
-pub struct Receivers(RefCell<(HashMap<Box<str>, Weak<Receiver>>, usize)>);
-
-impl Default for Receivers {
-    fn default() -> Receivers {
-        Receivers(RefCell::new((HashMap::new(), limits::COUNTS_KEPT)))
-    }
+/// Those that sites of this shard have.
+#[derive(Default)]
+pub struct Receivers {
+    by_name: RefCell<HashMap<Box<str>, Weak<Receiver>>>,
+    /// How many there were when those that are gone were looked for last.
+    kept: Cell<usize>,
 }
 
 impl Receivers {
     /// The receiver of a name, with the count of the node.
     pub fn get(&self, name: &str, count: impl FnOnce() -> Arc<ConnectionCount>) -> Rc<Receiver> {
-        let (known, room) = &mut *self.0.borrow_mut();
+        let mut known = self.by_name.borrow_mut();
         if let Some(receiver) = known.get(name).and_then(Weak::upgrade) {
             return receiver;
         }
-        if known.len() >= *room {
+        if known.len() >= limits::COUNTS_KEPT.max(2 * self.kept.get()) {
             known.retain(|_, receiver| receiver.strong_count() > 0);
-            *room = limits::COUNTS_KEPT.max(2 * known.len());
+            self.kept.set(known.len());
         }
         let (idle, waiting) = (Cell::new(0), Cell::new(0));
         let receiver = Rc::new(Receiver { name: name.into(), count: count(), idle, waiting });
@@ -109,7 +108,7 @@ mod tests {
         let kept = receivers.get("kept", Arc::default);
         (0..5 * limits::COUNTS_KEPT)
             .for_each(|number| drop(receivers.get(&number.to_string(), Arc::default)));
-        assert!(receivers.0.borrow().0.len() <= 2 * limits::COUNTS_KEPT);
+        assert!(receivers.by_name.borrow().len() <= 2 * limits::COUNTS_KEPT);
         assert!(Rc::ptr_eq(&kept, &receivers.get("kept", Arc::default)));
     }
 }

@@ -164,6 +164,45 @@ fn a_domain_has_its_say_about_its_site() {
     );
 }
 
+/// Each has connections of its own, and there are no more of all than of one.
+#[test]
+fn ways_to_the_same_hosts_have_one_count() {
+    let world = World::new(1);
+    let shard = alone::shard(&world, None);
+    reload_with(&shard, "", "['mx.example']\nconnection_limit = 3\n");
+    let way = |name: &str, named_by, tls| {
+        let mut hop = Rc::unwrap_or_clone(hop(name));
+        let (name, at) = ("mx.example".to_owned(), HostAddress::Name);
+        hop.hosts = vec![Host { name, at, port: 25, named_by, rank: 0, weight: 0, tls_first: false }];
+        hop.ask_for_tls(tls);
+        Rc::new(hop)
+    };
+    let (_, by_mx) = site(&shard, way("d.example", NamedBy::Stranger, None));
+    assert_eq!(by_mx.policy.borrow().connections, 20, "nothing is said of the domain");
+    let (_, routed) = site(&shard, way("smtp://mx.example:25", NamedBy::Operator, None));
+    let (_, other) = site(&shard, way("smtp://mx.example:25", NamedBy::Operator, Some(TlsLevel::Off)));
+    let again = by_mx.hop.borrow().clone();
+    let (_, by_mx) = site(&shard, again);
+    for one in [&by_mx, &routed, &other] {
+        assert!(Arc::ptr_eq(&one.count, &routed.count) && one.policy.borrow().connections == 3);
+    }
+    assert!(!Rc::ptr_eq(&routed, &other) && !Rc::ptr_eq(&routed, &by_mx));
+    *other.waits_here.borrow_mut() = Some(other.receiver.wait());
+    assert!(routed.must_share(None, 0) && !other.must_share(None, 0));
+    other.waits_no_more();
+    assert!(!routed.must_share(None, 0));
+    routed.set_idle(0, true);
+    other.set_idle(0, false);
+    assert!(other.has_idle_beside() && !routed.has_idle_beside());
+    assert_eq!(
+        routed.count.idle().count(),
+        1,
+        "the other has none to do nothing, and says nothing of this one's"
+    );
+    routed.set_idle(0, false);
+    assert_eq!(routed.count.idle().count(), 0);
+}
+
 /// Nothing is started at a site that rests, neither this shard's own nor what it borrowed.
 #[test]
 fn a_site_that_rests_starts_nothing() {
