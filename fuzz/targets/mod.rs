@@ -71,7 +71,7 @@ pub type Target = (&'static str, fn(&[u8]), u32);
 
 /// All targets.
 #[allow(dead_code, reason = "the binaries name their one target; the table is for tests/corpora.rs")]
-pub const ALL: [Target; 33] = [
+pub const ALL: [Target; 34] = [
     ("record", record, 2000),
     ("fold", fold, 400),
     ("command", command, 4000),

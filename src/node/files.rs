@@ -244,7 +244,7 @@ fn verifying(config: &Config, shaping: &Shaping) -> Result<Option<tls::Client>, 
     let client = authorities::trusted()
         .map_err(|none| none.to_string())
         .and_then(|all| trust::verifying(all).map_err(|NoAuthority| "none of them can be used".to_owned()));
-    if !asked && !(config.tls.mta_sts && config.places.has("tls.mta_sts")) {
+    if !asked && (!config.tls.mta_sts || !config.places.has("tls.mta_sts")) {
         // Nobody said that there are to be any.
         return Ok(client.ok());
     }

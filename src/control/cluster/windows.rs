@@ -21,6 +21,8 @@ use crate::shard::mesh::Mesh;
 
 /// Names of sites, and what is kept of their windows; empty: nothing any more.
 type Windows = HashMap<String, Vec<u8>>;
+/// A place in the stream, and what stands there of a site.
+type Heard = (Place, Option<(String, Vec<u8>)>);
 
 /// Who tells and hears.
 pub(super) struct Hints {
@@ -159,7 +161,7 @@ fn changed(told: &Windows, now: Windows) -> Vec<(String, Vec<u8>)> {
 }
 
 /// An entry of the stream: where it is, and what it says. None: it has no place; nothing behind it: it makes no sense to this version.
-fn entry(reply: &Reply) -> Option<(Place, Option<(String, Vec<u8>)>)> {
+fn entry(reply: &Reply) -> Option<Heard> {
     let Reply::List(parts) = reply else { return None };
     let place = Place::read(parts.first()?.text()?)?;
     let window = || {
