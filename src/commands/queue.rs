@@ -349,43 +349,55 @@ struct AllCounted {
     scanned: Option<ScanProgress>,
 }
 
-/// The id here of a message that was called so at the node which handed it over.
-fn first_called(client: &Client, id: &str) -> Result<Option<String>, Failure> {
+/// The ids here of the first two messages that were called so at the node which handed them over: one for several domains comes as several.
+fn first_called(client: &Client, id: &str) -> Result<Vec<String>, Failure> {
     let mut query = form_urlencoded::Serializer::new(String::new());
-    query.append_pair("origin", id).append_pair("limit", "1");
+    query.append_pair("origin", id).append_pair("limit", "100");
     let query = query.finish();
+    let mut found: Vec<String> = Vec::new();
     let (mut cursor, mut progress) = (String::new(), Progress::default());
     loop {
         let mut query = form_urlencoded::Serializer::new(query.clone());
         query.append_pair("cursor", &cursor);
         let page: Page = client.get(&format!("/control/v1/queue?{}", query.finish()))?;
         progress.show(page.scanned);
-        if let Some(row) = page.rows.into_iter().next() {
-            progress.end();
-            return Ok(Some(row.id));
-        }
+        found.extend(page.rows.into_iter().map(|row| row.id));
+        found.dedup();
         match page.next {
-            Some(next) => cursor = next,
-            None => break,
+            Some(next) if found.len() < 2 => cursor = next,
+            _ => break,
         }
     }
     progress.end();
-    Ok(None)
+    Ok(found)
+}
+
+/// The one that is meant by the id of another node.
+fn handed_over(client: &Client, id: &str) -> Result<Option<Message>, Failure> {
+    let found = first_called(client, id)?;
+    if found.len() > 1 {
+        complain!("several messages were called so: `relevo queue list --origin {id}` has them all");
+    }
+    let own = |id: &String| client.get::<Message>(&format!("/control/v1/queue/message/{id}"));
+    found.first().map(own).transpose()
 }
 
 fn show(relay: &Relay, id: &str, json: bool) -> Result<(), Failure> {
+    let (of_node, id) = id.rsplit_once('/').map_or((None, id), |(node, id)| (Some(node), id));
     let mut filter = Filter::default();
     filter.set("id", id).map_err(|bad| Failure(WRONG_USE, bad.to_string()))?;
     let id = filter.id.map(|id| id.to_string()).unwrap_or_default();
     let client = relay.client()?;
-    let own = |id: &str| client.get::<Message>(&format!("/control/v1/queue/message/{id}"));
-    // Handed over by another node it has another id here.
-    let message = match own(&id) {
-        Err(none) => match first_called(&client, &id)?.as_deref() {
-            Some(here) => own(here)?,
-            None => return Err(none),
+    let message = match of_node {
+        Some(node) => {
+            let none = || Failure(NO, format!("nothing here was {id} at the node {node}"));
+            handed_over(&client, &format!("{node}/{id}"))?.ok_or_else(none)?
+        }
+        // Handed over by another node it has another id here.
+        None => match client.get::<Message>(&format!("/control/v1/queue/message/{id}")) {
+            Err(none) => handed_over(&client, &id)?.ok_or(none)?,
+            Ok(shown) => shown,
         },
-        shown => shown?,
     };
     if json {
         say!("{}", serde_json::to_string_pretty(&message).map_err(|error| error.to_string())?);

@@ -65,10 +65,17 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if *cluster {
         return at_all(what, &client, ([query, asked(first_called(what))], *json));
     }
-    let mut why = at_one(&client, &query)?;
-    if why.recipients + why.under_way == 0 && !first_called(what).is_empty() {
-        why = at_one(&client, &asked(first_called(what)))?;
+    let mut found = at_one(&client, &query);
+    // Nothing of that waits, which may be told as such.
+    let none = match &found {
+        Ok(why) => why.recipients + why.under_way == 0,
+        Err(Failure(code, _)) => *code == NO,
+    };
+    if none && !first_called(what).is_empty() {
+        // Handed over by another node it has another id here.
+        found = at_one(&client, &asked(first_called(what))).or(found);
     }
+    let why = found?;
     if *json {
         say!("{}", serde_json::to_string_pretty(&why).map_err(|error| error.to_string())?);
     } else {

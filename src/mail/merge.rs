@@ -192,6 +192,10 @@ pub struct Merge {
     /// Bytes of these.
     closed: usize,
     current: Variables,
+    /// A recipient was named behind what is defined now, whether or not he was taken.
+    named: bool,
+    /// Something that was to be defined with it was refused.
+    spoiled: bool,
 }
 
 /// What a text is, piece by piece.
@@ -247,15 +251,38 @@ pub struct Who<'a> {
 impl Merge {
     /// Defines something for the recipients that follow. There are so many by now: those have what was defined before, and no more of it goes on.
     pub fn define(&mut self, line: &[u8], recipients: usize) -> Result<(), BadDefinition> {
-        if recipients > self.covered() {
-            let mut fresh = Variables::default();
-            fresh.define(line)?;
-            let before = std::mem::replace(&mut self.current, fresh);
+        self.begin(recipients);
+        let done = self.current.define(line);
+        self.spoiled |= done.is_err();
+        done
+    }
+
+    /// Something that was to be defined is refused: who is named behind that is not to get what others have, nor a part of his own.
+    pub fn spoil(&mut self, recipients: usize) {
+        self.begin(recipients);
+        self.spoiled = true;
+    }
+
+    /// A recipient is named, and taken or refused: what is defined next is the next one's. False: he must not be taken, as something that was to be
+    /// defined for him was refused.
+    pub fn name(&mut self) -> bool {
+        self.named = true;
+        !self.spoiled
+    }
+
+    /// Where somebody was named, nothing is defined any more.
+    fn begin(&mut self, recipients: usize) {
+        let has_some = recipients > self.covered();
+        if !std::mem::take(&mut self.named) && !has_some {
+            return;
+        }
+        self.spoiled = false;
+        let before = std::mem::take(&mut self.current);
+        // What was only for who was refused is nobody's.
+        if has_some {
             self.closed += before.held();
             self.sets.push((recipients, before));
-            return Ok(());
         }
-        self.current.define(line)
     }
 
     fn covered(&self) -> usize {
@@ -457,9 +484,28 @@ mod tests {
             ["11x second 1", "11x second 1", "second 2", "3[m][only] second 3", "3[m][only] second 3"]
         );
         assert_eq!((merge.lacks(3), merge.lacks(4)), (None, None));
-        // A line that is wrong begins nothing.
-        assert!(merge.define(b"*to=x", 4).is_err());
-        assert_eq!(render(&merge, 4, "u@d.example"), "3[m][only] second 3");
+    }
+
+    /// Nobody gets what was defined for another, who was refused or whose line was.
+    #[test]
+    fn what_is_refused_takes_its_values_along() {
+        let mut merge = Merge::default();
+        merge.add(1, b"[secret][a][b]".to_vec());
+        merge.define(b"secret=1 a=1", 0).unwrap();
+        assert!(merge.name(), "and refused for another reason");
+        merge.define(b"b=2", 0).unwrap();
+        assert!(merge.name());
+        assert_eq!(render(&merge, 0, "u@d.example"), "[secret][a]2");
+        // A line that is wrong begins anew, too, and nobody is taken until all is right.
+        assert!(merge.define(b"*to=x", 1).is_err() && !merge.name());
+        assert!(merge.define(b"a=3", 1).is_ok() && merge.name());
+        assert!(merge.define(b"a=4", 2).is_ok() && merge.define(b"x", 2).is_err());
+        assert!(merge.define(b"b=4", 2).is_ok() && !merge.name());
+        merge.spoil(2);
+        assert!(!merge.name());
+        assert!(merge.define(b"a=5", 2).is_ok() && merge.name());
+        let texts: Vec<String> = (0..3).map(|place| render(&merge, place, "u@d.example")).collect();
+        assert_eq!(texts, ["[secret][a]2", "[secret]3[b]", "[secret]5[b]"]);
     }
 
     #[test]

@@ -96,6 +96,8 @@ pub const MERGE_DENIED: &str = "550 5.7.1 Merges are taken from clients that may
 pub const NO_MERGE: &str =
     "503 5.5.1 Bad sequence of commands: XDFN and XPRT are for a transaction that XMRG begins\r\n";
 pub const MERGE_MIXED: &str = "503 5.5.1 Bad sequence of commands: a merge comes by XPRT\r\n";
+/// To RCPT behind an XDFN that was refused.
+pub const MERGE_SPOILED: &str = "503 5.5.1 Bad sequence of commands: an XDFN before it was refused, so it would get less than it should; define all of it anew\r\n";
 pub const MERGE_TWICE: &str = "503 5.5.1 Bad sequence of commands: this part came already\r\n";
 pub const MERGE_ENDLESS: &str = "421 4.7.0 Too many XDFN commands for one merge\r\n";
 pub const MERGE_VALUES_FULL: &str =

@@ -1,5 +1,7 @@
 //! Services that listen, as `[[listener]]`.
 
+use std::collections::BTreeSet;
+
 use super::parameters::{items, seconds};
 use super::reader::Reader;
 use crate::config::value;
@@ -282,6 +284,27 @@ fn plain_network(item: &str) -> String {
     }
 }
 
+/// What transport_maps have a transport for.
+fn transport_keys(reader: &mut Reader<'_, '_>) -> Result<BTreeSet<String>, ImportError> {
+    let mut keys = BTreeSet::new();
+    let Some((value, id)) = reader.main.get("transport_maps") else { return Ok(keys) };
+    for map in items(&value) {
+        let map = map.strip_prefix("proxy:").unwrap_or(&map);
+        let path = map.split_once(':').map_or(map, |(_, path)| path);
+        let text = super::maps::file(reader, path, id)?.map(|(_, text)| text).unwrap_or_default();
+        let first = text.lines().filter_map(|line| line.split_whitespace().next());
+        keys.extend(first.take(limits::IMPORT_LIST_MAX).map(str::to_ascii_lowercase));
+    }
+    Ok(keys)
+}
+
+/// Whether one of them is for this domain: by its name, or that of one above it (transport(5)).
+fn has_transport(keys: &BTreeSet<String>, domain: &str) -> bool {
+    let domain = domain.to_ascii_lowercase();
+    let above = domain.match_indices('.').any(|(dot, _)| keys.contains(&domain[dot..]));
+    above || keys.contains(&domain) || keys.contains("*")
+}
+
 fn relay_domains(reader: &mut Reader<'_, '_>) -> Result<(Vec<String>, Vec<Id>), ImportError> {
     if let Some(taken) = &reader.taken {
         return Ok(taken.clone());
@@ -295,7 +318,8 @@ fn relay_domains(reader: &mut Reader<'_, '_>) -> Result<(Vec<String>, Vec<Id>), 
     ] {
         let Some((value, id)) = reader.main.get(name) else { continue };
         let goes_on = |name: &&str| reader.main.get(name).is_some_and(|one| !one.0.is_empty());
-        let stays_here = !transports.is_empty() && !transports.iter().any(goes_on);
+        let by_map = transports.iter().any(|one| *one == "transport_maps" && goes_on(one));
+        let by_all = transports.iter().any(|one| *one != "transport_maps" && goes_on(one));
         let mut found = Vec::new();
         for item in items(&value) {
             if item.contains(":/") {
@@ -322,11 +346,18 @@ fn relay_domains(reader: &mut Reader<'_, '_>) -> Result<(Vec<String>, Vec<Id>), 
             reader.out.ledger.usual(id, "there is no domain in it that others send to");
             continue;
         }
-        if stays_here {
+        let all = found.len();
+        if by_map && !by_all {
+            // A map that names others says nothing of these.
+            let keys = transport_keys(reader)?;
+            found.retain(|domain| has_transport(&keys, domain.trim_start_matches('.')));
+        }
+        if !transports.is_empty() && (found.is_empty() || !by_map && !by_all) {
             let words = "there are no mailboxes here, and nothing says where else this mail goes, so it is not taken: name the domains in relay_to and give each a [[route]] to a mail store (lmtp://)";
             reader.out.ledger.none(id, words);
             continue;
         }
+        let taken = found.len();
         for domain in found {
             let bare = domain.trim_start_matches('.');
             if !domain.starts_with('.') {
@@ -338,7 +369,14 @@ fn relay_domains(reader: &mut Reader<'_, '_>) -> Result<(Vec<String>, Vec<Id>), 
         }
         reader.out.ledger.translated(id);
         if name != "relay_domains" {
-            let words = "its mail is taken, and goes where a [[route]] says, else to the MX: there are no mailboxes here";
+            let words = match taken < all {
+                true => {
+                    "mail of those that transport_maps names is taken, and goes where a [[route]] says; there are no mailboxes here, and that of the others is not taken"
+                }
+                false => {
+                    "its mail is taken, and goes where a [[route]] says, else to the MX: there are no mailboxes here"
+                }
+            };
             reader.out.ledger.differs(id, words);
         }
         from.push(id);

@@ -6,7 +6,7 @@ use crate::import::Id;
 use crate::import::words;
 
 /// What holds here without being said.
-const USUAL: [&str; 22] = [
+const USUAL: [&str; 21] = [
     "permit",
     "reject",
     "defer",
@@ -23,7 +23,6 @@ const USUAL: [&str; 22] = [
     "reject_invalid_hostname",
     "reject_non_fqdn_helo_hostname",
     "reject_non_fqdn_hostname",
-    "reject_unknown_recipient_domain",
     "reject_unlisted_recipient",
     "reject_multi_recipient_bounce",
     "reject_plaintext_session",

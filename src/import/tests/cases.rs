@@ -260,6 +260,15 @@ fn mail_that_would_stay_is_not_taken() {
     );
     let made = from_postfix("mydestination = a.example\nmailbox_transport = lmtp:unix:/run/l\n", &[]);
     has(&made.relevo, &["relay_to = [\"a.example\"]", "to = \"lmtp:/run/l\""]);
+    // A map of transports says something of those alone that it names.
+    let text = "mydestination = a.example, b.example, c.sub.example\ntransport_maps = hash:/p/transport\n";
+    let made =
+        from_postfix(text, &[("/p/transport", "b.example smtp:[10.0.0.1]\n.sub.example smtp:[10.0.0.2]\n")]);
+    has(&made.relevo, &["relay_to = [\"b.example\", \"c.sub.example\"]"]);
+    has(&made.report, &["mail of those that transport_maps names is taken"]);
+    let made = from_postfix(text, &[("/p/transport", "other.example smtp:[10.0.0.1]\n")]);
+    lacks(&made.relevo, &["relay_to"]);
+    has(&made.report, &["there are no mailboxes here, and nothing says where else"]);
 }
 
 #[test]

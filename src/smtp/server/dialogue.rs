@@ -197,7 +197,7 @@ impl Dialogue {
     }
 
     /// Every refusal of a recipient. Beside recipients that are taken it is no error: a list has bad addresses.
-    fn refuse_recipient(&mut self, words: &str, out: &mut Vec<u8>) -> Option<Step> {
+    pub(super) fn refuse_recipient(&mut self, words: &str, out: &mut Vec<u8>) -> Option<Step> {
         let may_relay = self.identity.may_relay();
         let Some(transaction) = &mut self.transaction else { return self.complain(words, out) };
         transaction.refused += 1;

@@ -44,7 +44,13 @@ pub(super) fn line(
     gate: Intake,
     out: &mut Vec<u8>,
 ) -> Option<Option<Step>> {
-    if !matches!(line, [b'X' | b'x', ..]) || !dialogue.config.manner.merge || dialogue.auth.is_awaited() {
+    if !dialogue.config.manner.merge || dialogue.auth.is_awaited() {
+        return None;
+    }
+    if matches!(line, [b'R' | b'r', ..]) && command::is_of_merge(line) {
+        return recipient(dialogue, out);
+    }
+    if !matches!(line, [b'X' | b'x', ..]) {
         return None;
     }
     match command::parse(line) {
@@ -56,6 +62,23 @@ pub(super) fn line(
         }
         _ => None,
     }
+}
+
+/// A line that names a recipient, however well. One for whom not all could be defined is refused: in a group of commands it stands behind what failed.
+#[cold]
+fn recipient(dialogue: &mut Dialogue, out: &mut Vec<u8>) -> Option<Option<Step>> {
+    let open = dialogue.transaction.as_mut()?.merge()?;
+    (!open.merge.name()).then(|| dialogue.refuse_recipient(words::MERGE_SPOILED, out))
+}
+
+/// A line was refused: if it was to define something, nobody is to get less than that.
+#[cold]
+pub(super) fn spoil(dialogue: &mut Dialogue, (line, is_long): (&[u8], bool)) {
+    let defines = is_long
+        || line.first().is_some_and(|first| first.eq_ignore_ascii_case(&b'x')) && command::is_of_merge(line);
+    let Some(transaction) = dialogue.transaction.as_mut().filter(|_| defines) else { return };
+    let recipients = transaction.envelope.recipients.len();
+    transaction.merge().into_iter().for_each(|open| open.merge.spoil(recipients));
 }
 
 /// One of these commands.

@@ -173,6 +173,7 @@ impl Session {
             // An end may stand behind a reply that refuses nothing.
             if matches!(out.get(said), Some(b'4' | b'5')) || step == Some(Step::Close) {
                 self.note_refusal((!login).then_some(line), &out[said..]);
+                merge::spoil(&mut self.dialogue, (line, is_long));
             }
             if merge::is_silent(&self.dialogue) && step.is_none() && (is_long || command::is_of_merge(line)) {
                 merge::hush(&mut self.dialogue, said, out);
