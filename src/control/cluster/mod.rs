@@ -83,6 +83,7 @@ pub(super) fn start(setup: &Setup) -> io::Result<Option<Worker>> {
         here: Instant(0),
         news: ClusterNews::default(),
         said: false,
+        no_leases: false,
         config: config.clone(),
     };
     let url = setup.fleet.as_ref().and_then(|fleet| fleet.advertise.as_ref());
@@ -122,6 +123,8 @@ struct ClusterNode {
     news: ClusterNews,
     /// Its trouble was said.
     said: bool,
+    /// Leases were asked for last in vain.
+    no_leases: bool,
 }
 
 impl ClusterNode {
@@ -142,6 +145,7 @@ impl ClusterNode {
                 Ok(Answered::Leases(asks, sent, Ok((grace, grants)))) => {
                     self.news.commands[0] += 1;
                     self.ledger.answer(&asks, (grace, &grants), (sent, now()));
+                    self.no_leases = false;
                     self.well();
                 }
                 Ok(Answered::Nodes(Ok(nodes))) => {
@@ -152,16 +156,26 @@ impl ClusterNode {
                         desk.counts.ledger().nodes(here);
                     }
                     self.news.nodes = nodes;
+                    // A node that leases nothing hears of nothing else.
+                    if !self.no_leases || self.ledger.standing(now()).keys == 0 {
+                        self.well();
+                    }
                 }
-                Ok(Answered::Leases(.., Err(why)) | Answered::Nodes(Err(why))) => {
-                    self.news.commands[1] += 1;
-                    self.news.trouble = Some(why);
-                    self.ledger.fails(now());
+                Ok(Answered::Leases(.., Err(why))) => {
+                    self.no_leases = true;
+                    self.fails(why);
                 }
+                Ok(Answered::Nodes(Err(why))) => self.fails(why),
                 Ok(Answered::All) => self.busy = false,
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,
             }
         }
+    }
+
+    fn fails(&mut self, why: String) {
+        self.news.commands[1] += 1;
+        self.news.trouble = Some(why);
+        self.ledger.fails(now());
     }
 
     fn well(&mut self) {
