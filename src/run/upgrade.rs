@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::process::Child;
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -130,13 +131,17 @@ fn prepare(node: &Node, watch: &mut Watch<'_>) -> Result<Heir, String> {
     let sockets = given::all_open().map_err(shown)?;
     let (mut child, line) = succession::start(&program).map_err(shown)?;
     node.upgrade().next(child.id(), &version);
-    let ready = line.hand(&sockets).and_then(|()| line.say(words::ALL)).map_err(shown);
+    let gone = || format!("process {} ended before it was ready", child.id());
+    // One that ends at once is told by whatever is tried with it first.
+    let of_line =
+        |error: io::Error| if error.kind() == io::ErrorKind::BrokenPipe { gone() } else { shown(error) };
+    let ready = line.hand(&sockets).and_then(|()| line.say(words::ALL)).map_err(of_line);
     let ready = ready.and_then(|()| {
         let until = process::since_boot() + limits::UPGRADE_PREPARED;
         loop {
             match line.hear(limits::SUCCESSION_LOOK).map_err(shown)? {
                 Heard::Word(word) if word == words::PREPARED => return Ok(()),
-                Heard::Gone => return Err(format!("process {} ended before it was ready", child.id())),
+                Heard::Gone => return Err(gone()),
                 _ if over() => return Err("told to stop".to_owned()),
                 _ if process::since_boot() >= until => {
                     return Err(format!("process {} got not ready in time", child.id()));

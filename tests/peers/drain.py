@@ -213,6 +213,9 @@ def what_is_known_of_mail_goes_with_it():
     relay.wait_log("deferred", groups)
     command(relay, "queue", "retry", "--state", "deferred")
     until(lambda: all(row["attempts"] == 2 for row in rows(relay, "--state", "deferred")), "they are not tried twice")
+    # What came of an attempt is on disk within seconds, and that goes along.
+    live = lambda row: json.loads(command(relay, "queue", "show", row["id"], "--json"))["live"]
+    until(lambda: all(one["attempts"] == 2 for row in rows(relay, "--state", "deferred") for one in live(row)), "it is not on disk")
     before = known(relay)
     assert len(before) == groups + 1
     received = {name: event for event in relay.wait_log("received", count + 1) for name in event["recipients"]}

@@ -111,7 +111,7 @@ def tokens_come_and_go_at_once():
     assert relay.ask("GET", "/control/v1/tokens")[1]["tokens"][-1] == {"name": "socket", "role": "read", "tenant": None, "in_file": False, "in_force": True}
     done = [(action, filter) for by, action, filter in relay.edits() if by in ("token admin", "token second")]
     assert done == [("add_token", "name=night role=operate tenant=shop"), ("remove_token", "name=night"), ("add_token", "name=second role=admin"), ("remove_token", "name=second")], done
-    assert any("add_token by token admin" in line for line in relay.words), relay.words
+    assert relay.told("add_token by token admin"), relay.words
     for secret in relay.secrets.values():
         assert secret not in relay.text("log.jsonl") and secret not in "".join(relay.words) and secret not in relay.text("tokens")
     relay.stop()

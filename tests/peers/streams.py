@@ -222,6 +222,8 @@ def a_stream_of_nats_has_every_event_at_least_once():
     relay.kill()
     relay.start()
     send(20)
+    # Else it would not know that the server was away.
+    assert relay.told("takes no events", seconds=60), relay.words
     nats.start()
     send(20)
     assert relay.told("takes events again", seconds=60), relay.words
