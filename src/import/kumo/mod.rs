@@ -13,6 +13,8 @@ mod lua;
 mod policy;
 mod helpers;
 
+use std::collections::BTreeMap;
+
 use super::prove::finish;
 use super::{ImportError, Imported, Library, Terms};
 use reader::Reader;
@@ -39,14 +41,17 @@ pub fn import(directory: &str, library: &mut Library<'_>, terms: &Terms) -> Resu
     let mut reader = Reader { directory, library, terms, intake: Vec::new(), out: Imported::default() };
     let policy = reader::text(&mut reader, "init.lua")?;
     let mut names: Vec<String> = USUAL.map(str::to_owned).to_vec();
+    let mut kinds = BTreeMap::new();
     if let Some(text) = &policy {
         names.extend(lua::files(text).into_iter().filter(|name| !USUAL.contains(&name.as_str())));
+        lua::calls(text).iter().for_each(|call| helpers::kinds(call, &mut kinds));
     }
+    let kind = |name: &str| kinds.get(name).copied().unwrap_or_else(|| kind(name));
     // Sources first: pools are named by what follows.
     names.sort_by_key(|name| (kind(name), !USUAL.contains(&name.as_str())));
     let mut any = policy.is_some();
     for name in &names {
-        any |= helper(&mut reader, name)?;
+        any |= helper(&mut reader, name, kind(name))?;
     }
     if !any {
         let problem = "there is no init.lua and no helper file: name the directory of the policy";
@@ -60,7 +65,7 @@ pub fn import(directory: &str, library: &mut Library<'_>, terms: &Terms) -> Resu
     Ok(finish(reader.out, terms))
 }
 
-/// Which helper a file is for, by its name.
+/// Which helper a file is for, by its name, where none is called with it.
 fn kind(name: &str) -> u8 {
     let name = name.rsplit('/').next().unwrap_or(name);
     ["source", "queue", "shaping", "dkim", "listener"]
@@ -69,10 +74,10 @@ fn kind(name: &str) -> u8 {
         .map_or(9, |at| at as u8)
 }
 
-fn helper(reader: &mut Reader<'_, '_>, name: &str) -> Result<bool, ImportError> {
+fn helper(reader: &mut Reader<'_, '_>, name: &str, kind: u8) -> Result<bool, ImportError> {
     let Some(text) = reader::text(reader, name)? else { return Ok(false) };
     let entries = values::read(name, &text)?;
-    match kind(name) {
+    match kind {
         0 => sources::sources(reader, name, &entries)?,
         1 => queues::queues(reader, name, &entries)?,
         2 => shaping::shaping(reader, name, &entries)?,

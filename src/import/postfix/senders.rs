@@ -36,6 +36,10 @@ pub(super) fn senders(reader: &mut Reader<'_, '_>) -> Result<(), ImportError> {
                     section.set("match", &format!("{{ sender = {} }}", quoted(&sender)), &[entry.id]);
                     section.set("set", &format!("{{ pool = {} }}", quoted(&pool)), &[entry.id]);
                     reader.out.ledger.translated(entry.id);
+                    if reader.main.get("transport_maps").is_some_and(|one| !one.0.is_empty()) {
+                        let words = "the rule is for mail to anybody, where Postfix has a transport of transport_maps stand over it: write another below it for those domains (match.recipient)";
+                        reader.out.ledger.differs(entry.id, words);
+                    }
                 }
                 _ => {
                     let words = "routes go by the recipient's domain; by sender a [[rule]] can choose a pool: sources, and their proxies";

@@ -244,6 +244,23 @@ fn a_list_without_mynetworks_closes_the_door() {
     has(&made.report, &["relay_from names networks"]);
 }
 
+/// What a file is for says who is called with it, not what it is called.
+#[test]
+fn files_are_for_whom_the_policy_calls_with_them() {
+    let policy = "local shaping = require 'policy-extras.shaping'\n\
+                  shaping:setup_with_automation { extra_files = { '/opt/kumomta/etc/policy/shaping.toml', '/opt/kumomta/etc/policy/providers.toml' } }\n";
+    let made = from_kumo(&[
+        ("/k/init.lua", policy),
+        ("/k/shaping.toml", "['default']\nconnection_limit = 7\n"),
+        (
+            "/k/providers.toml",
+            "[provider.'yahoo']\nmatch = [{MXSuffix = '.yahoodns.net'}]\nconnection_limit = 3\n",
+        ),
+    ]);
+    has(&made.shaping, &["connection_limit = 7", "connection_limit = 3", ".yahoodns.net"]);
+    lacks(&made.report, &["a file for code of the policy's own"]);
+}
+
 #[test]
 fn mail_that_would_stay_is_not_taken() {
     let made = from_postfix(
