@@ -191,9 +191,12 @@ impl Segments {
             || (usable >= limits::SEGMENTS_LEAST && self.bytes() + self.shape.segment_size > self.bytes_max)
     }
 
-    /// Whether a segment is being made, and nothing says that it will not be. Mail that comes faster than that waits for it.
+    /// Whether a segment is being made or about to be asked for, and nothing says that it will not be. Mail that comes faster than that
+    /// waits for it.
     pub fn is_growing(&self) -> bool {
-        !self.cramped && self.slots.iter().any(|slot| slot.state == SegmentState::Creating)
+        let is_creating = || self.slots.iter().any(|slot| slot.state == SegmentState::Creating);
+        // The writer asks for the next one only between commits.
+        !self.cramped && (!self.is_at_bound() || is_creating())
     }
 
     /// The reserve is all that is left, and no file can be made.

@@ -60,3 +60,24 @@ fn client_mail_waits_for_a_segment_that_is_being_made() {
     assert!(!lane.may_accept());
     assert!(!fill(&mut lane).2, "no segment can be made: nothing to wait for");
 }
+
+#[test]
+fn client_mail_waits_for_a_segment_that_is_about_to_be_asked_for() {
+    let mut lane = Lane::new(Shape { segments_max: 9, ..SHAPE });
+    while let Some(slot) = lane.wants_segment() {
+        lane.segment_created(slot, true);
+    }
+    let mut queue = VecDeque::<Item>::new();
+    // All commits fall between two looks at what is wanted, as one that takes long does.
+    let held = loop {
+        queue.push_back(Item::Message(message("a@x.example", 1, vec![0; 200_000]), ()));
+        match lane.begin(&mut queue, 9) {
+            Begin::Commit(batch) => lane.done(batch, Synced::pretended(), |_, _| {}),
+            Begin::Held(held) => break held.len(),
+            other => panic!("{other:?}"),
+        }
+        assert!(lane.may_accept(), "nothing says that the next one cannot be made");
+    };
+    assert_eq!(held, 1);
+    assert!(lane.wants_segment().is_some());
+}
