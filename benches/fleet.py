@@ -68,7 +68,9 @@ def relays(directory, names, shaping, routes, shards=1, redis=None):
     more = f'[shaping]\ndefaults = false\nfiles = ["{directory}/{names[0]}.shaping.toml"]\n{routes}'
     if redis:
         more += f'[cluster]\nredis = "redis://127.0.0.1:{redis.port}"\nname = "{names[0]}"\nshare = {1 / len(names)}\n'
-    return [node.Relay(f"{directory}/{name}", None, shards, more) for name in names]
+    # Nodes that have a machine each do not share a core: shards begin at the first one that a process may use.
+    core = lambda at: at % os.cpu_count() if len(names) > 1 else None
+    return [node.Relay(f"{directory}/{name}", None, shards, more, core=core(at)) for at, name in enumerate(names)]
 
 
 def delivered(nodes):

@@ -61,10 +61,11 @@ def home(name):
 
 
 class Relay:
-    """A relay that sends everything to one port of the loopback; `to` None: where MX records say."""
+    """A relay that sends everything to one port of the loopback; `to` None: where MX records say. `core`: it has this one alone."""
 
-    def __init__(self, directory, to, shards=2, more="", listener="", implicit=False):
+    def __init__(self, directory, to, shards=2, more="", listener="", implicit=False, core=None):
         self.directory, self.port, self.http, self.implicit = directory, free_port(), free_port(), implicit
+        self.wrap = [] if core is None else ["taskset", "-c", str(core)]
         os.makedirs(directory)
         with open(f"{directory}/relevo.toml", "w") as file:
             route = "" if to is None else f'[[route]]\ndomain = "*"\nto = "smtp://127.0.0.1:{to}"\n'
@@ -78,7 +79,7 @@ class Relay:
     def start(self):
         """Starts it; returns the seconds to its first greeting."""
         begun = time.monotonic()
-        command = [RELEVO, "run", "--config", f"{self.directory}/relevo.toml"]
+        command = [*self.wrap, RELEVO, "run", "--config", f"{self.directory}/relevo.toml"]
         self.process = run(command, stderr=subprocess.DEVNULL)
         while True:
             assert self.process.poll() is None, "the relay ended"

@@ -34,6 +34,8 @@ pub const CLUSTER_START: u64 = 10;
 pub const CLUSTER_LOOK: Duration = Duration::from_millis(250);
 /// A node is leased one part in so many more than it used last, where others want the rest.
 pub const CLUSTER_SPARE: u64 = 32;
+/// More of a rate is wanted than a node has where so much mail waits for it as its part lets begin in this time.
+pub const CLUSTER_BEHIND: Duration = Duration::from_millis(500);
 /// Who had his turn of what is too small for all leaves it to others for so long.
 pub const CLUSTER_REST: Duration = Duration::from_secs(3);
 /// Counts (quotas, volumes of warm-up) that are asked for at one time; of others a node has its share.

@@ -115,7 +115,7 @@ impl Ledger {
             self.held.insert(key.into(), Held::new(limit, now));
         }
         if let Some(held) = self.held.get_mut(key) {
-            held.observe(limit, reading, now);
+            held.observe(limit, reading, (now, self.nodes));
         }
         self.part(key, limit, now)
     }
@@ -159,6 +159,7 @@ impl Ledger {
         // Whoever could ask nobody, or nobody who knew, has his share, and says so. Where leases were forgotten that becomes a lease, as far as others
         // have not said that they have it.
         let share = if self.is_cut_off(now) { self.share_of_node() } else { 0.0 };
+        let nodes = self.nodes;
         let mut due: Vec<_> = self
             .held
             .iter_mut()
@@ -170,7 +171,7 @@ impl Ledger {
             due.truncate(limits::CLUSTER_BATCH);
         }
         let asks: Vec<Ask> =
-            due.into_iter().map(|(_, key, held)| held.ask(key, (now, share), used(key))).collect();
+            due.into_iter().map(|(_, key, held)| held.ask(key, (now, nodes, share), used(key))).collect();
         if !asks.is_empty() {
             self.silent.get_or_insert(now);
         }
@@ -187,9 +188,13 @@ impl Ledger {
         (self.heard, self.silent) = (true, None);
         let grace = Duration::from_millis(grace).min(limits::CLUSTER_LEASE);
         self.grace = if grace.is_zero() { Instant(0) } else { now + grace };
+        // Not more than a batch of them a second.
+        let batches = u32::try_from(self.held.len() / limits::CLUSTER_BATCH).unwrap_or(u32::MAX);
+        let often =
+            limits::CLUSTER_SOON.saturating_mul(batches).clamp(limits::CLUSTER_SOON, limits::CLUSTER_RENEW);
         for (ask, grant) in asked.iter().zip(grants) {
             let Some(held) = self.held.get_mut(&ask.key) else { continue };
-            held.answer(ask, *grant, (sent, now));
+            held.answer(ask, *grant, (sent, now), (self.nodes, often));
             held.forgot = !grace.is_zero();
             if ask.want == 0 && ask.need == 0 && held.idle.is_some() {
                 self.held.remove(&ask.key);
@@ -236,7 +241,7 @@ impl Held {
         }
     }
 
-    fn observe(&mut self, limit: Limit, reading: Reading, now: Instant) {
+    fn observe(&mut self, limit: Limit, reading: Reading, (now, nodes): (Instant, u64)) {
         if self.limit != limit {
             // By a reload.
             (self.limit, self.level, self.due) = (limit, limit.most, now);
@@ -244,10 +249,20 @@ impl Held {
         self.seen = now;
         // What is more than that shows at once: somebody waits.
         let padded = reading.used + reading.used / limits::CLUSTER_SPARE;
-        let need = if reading.wanted { limit.most } else { padded.max(self.need / 4 * 3) };
+        // An even part first: who begins with little would take what others need, who begin at the same time.
+        let even = limit.most / nodes;
+        let more = if self.aim < even { even } else { limit.most };
+        let more = if reading.wanted { more } else { 0 };
+        // What was needed for a moment is let go of fast, what was needed just now is not: a rate that is cut to a low moment of it stays low.
+        let still = if self.need / 2 > padded { self.need / 2 } else { self.need / 8 * 7 };
+        let need = padded.max(still).max(more);
         self.need = need.min(limit.most);
-        // Others hear at once of what is far more than they know of.
-        if self.need > self.told.saturating_mul(2) && self.known {
+        // Others hear at once of what is far more than they know of, or more where all was given that was asked for; and of what is less where they
+        // want it.
+        let is_wanted = self.others.large > 0 || self.told > even;
+        let less = is_wanted && self.need < self.told / 4 * 3 && self.told - self.need > even / 16;
+        let given = self.need > self.told && self.units >= self.told;
+        if self.known && (less || given || self.need / 2 > self.told) {
             self.due = self.due.min(now);
         }
         let busy = reading.used > 0 || reading.wanted;
@@ -261,7 +276,7 @@ impl Held {
             self.need = 0;
             self.idle.get_or_insert(now);
         }
-        self.aim = self.aim.min(self.wanted(now).1);
+        self.aim = self.aim.min(self.wanted(now, nodes).1);
     }
 
     /// Whether the latest answer holds.
@@ -279,9 +294,9 @@ impl Held {
     }
 
     /// The level, and what the node should have.
-    fn wanted(&self, now: Instant) -> (u64, u64) {
+    fn wanted(&self, now: Instant, nodes: u64) -> (u64, u64) {
         let Limit { most, least, .. } = self.limit;
-        let fair = fair(most, self.need, self.others);
+        let fair = fair(most, self.need, self.others, nodes);
         if self.is_idle(now) {
             return (fair.level, 0);
         }
@@ -298,8 +313,8 @@ impl Held {
         (fair.level, part)
     }
 
-    fn ask(&mut self, key: &str, (now, share): (Instant, f64), used: u64) -> Ask {
-        let (level, part) = self.wanted(now);
+    fn ask(&mut self, key: &str, (now, nodes, share): (Instant, u64, f64), used: u64) -> Ask {
+        let (level, part) = self.wanted(now, nodes);
         let has = if self.until > now { self.units } else { 0 };
         let held = if has > 0 { has } else { beginning(self.limit, share, true) };
         if part < self.aim {
@@ -336,7 +351,13 @@ impl Held {
         }
     }
 
-    fn answer(&mut self, ask: &Ask, grant: Grant, (sent, now): (Instant, Instant)) {
+    fn answer(
+        &mut self,
+        ask: &Ask,
+        grant: Grant,
+        (sent, now): (Instant, Instant),
+        (nodes, often): (u64, Duration),
+    ) {
         let had = self.until > now && self.units > 0;
         self.units = grant.units;
         self.until = sent + (Duration::from_millis(ask.lasts) - limits::CLUSTER_MARGIN);
@@ -345,13 +366,20 @@ impl Held {
         if !had && grant.units > 0 {
             self.turn = now + limits::CLUSTER_LEASE.max(self.limit.each.min(limits::CLUSTER_LEASE * 6));
         }
-        let (level, part) = self.wanted(now);
+        let (level, part) = self.wanted(now, nodes);
         self.aim = part.min(grant.units);
         let rotates = level < self.limit.least;
         // The level that others were told by is the one that came of it.
         let is_level = level.abs_diff(self.level) <= level / 32;
         let settled = grant.units >= part && is_level && !rotates;
+        // Who has more than an even part hears soon of others that begin, and who wants more of others that need less.
+        let is_uneven = nodes > 1 && (grant.units > self.limit.most / nodes || grant.units < self.need);
         self.level = level.max(1);
-        self.due = now + if settled { limits::CLUSTER_RENEW } else { limits::CLUSTER_SOON };
+        self.due = now
+            + match settled {
+                true if is_uneven => often,
+                true => limits::CLUSTER_RENEW,
+                false => limits::CLUSTER_SOON,
+            };
     }
 }

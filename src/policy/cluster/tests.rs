@@ -192,6 +192,45 @@ fn nodes_share_a_rate_and_it_is_used_up() {
     assert!(play.used(0, 0) >= 2_200, "{}", play.used(0, 0));
 }
 
+/// A node that needs little leaves the rest to others; one that needs all hears of them soon.
+#[test]
+fn who_begins_waits_for_nobody() {
+    for (most, little, limit) in [(10_000, 500, Limit::rate(1_000_000)), (20, 1, Limit::connections(20))] {
+        for first in [little, most] {
+            let mut play = Play::new(5, 0.2, vec![limit]);
+            play.need(0, 0, first);
+            play.seconds(40);
+            assert_eq!(play.used(0, 0), first, "alone it has what it needs");
+            (1..5).for_each(|node| play.need(node, 0, little));
+            // They have begun, have asked, and were answered; of what is in use somebody has to hear first, and to let go of it: of one connection a round.
+            play.seconds(match (first == little, limit.stays) {
+                (true, _) => 1,
+                (false, false) => 4,
+                (false, true) => 8,
+            });
+            for node in 1..5 {
+                assert!(play.used(node, 0) >= little, "{most}, {first}: {}", play.told(0));
+            }
+            play.seconds(6);
+            let (used, mean) = play.seconds(10)[0];
+            let wanted = (first + 4 * little).min(most);
+            assert!(used <= most && mean >= 0.97 * wanted as f64, "{most}, {first}: {mean}");
+        }
+    }
+}
+
+/// Four that had much to do for a moment have little again: the fifth has the rest of the limit.
+#[test]
+fn what_is_not_needed_any_more_is_used_by_others() {
+    let mut play = Play::new(5, 0.2, vec![Limit::rate(1_000_000)]);
+    (0..5).for_each(|node| play.need(node, 0, 10_000));
+    play.seconds(40);
+    (1..5).for_each(|node| play.need(node, 0, 500));
+    play.seconds(7);
+    let (most, mean) = play.seconds(10)[0];
+    assert!(most <= 10_000 && mean >= 9_700.0, "{most} {mean}: {}", play.told(0));
+}
+
 /// While a store that was started anew gives nobody more than he had, as that ends, and where it is gone before.
 #[test]
 fn a_store_that_forgot_stops_nothing() {

@@ -86,9 +86,15 @@ impl Bucket {
 
     /// It is empty until then: where other nodes share it the node may have more of it before that.
     fn empty_until(&self, (when, pace): (Instant, Pace), now: Instant) -> (Instant, Pace) {
-        let (Some(part), Bucket::Rate { of, .. }) = (self.part(), self) else { return (when, pace) };
-        part.wants(Some(*of));
+        if self.part().is_none() {
+            return (when, pace);
+        }
         (when.min(now + limits::CLUSTER_LOOK), pace)
+    }
+
+    /// Whether nothing may be taken of what this node has of it.
+    fn is_used_up(&self, now: Instant) -> bool {
+        self.is_theirs() || self.level().is_some_and(|(level, pace)| level.free(pace, now) == 0)
     }
 
     /// One was taken of it.
@@ -181,6 +187,30 @@ pub(super) fn late(buckets: &[Bucket]) -> Option<Duration> {
     let paces = buckets.iter().filter_map(|bucket| Some(bucket.level()?.1));
     let slowest = paces.min_by(|one, other| one.a_second().total_cmp(&other.a_second()))?;
     Some(Duration::from_nanos(slowest.late()))
+}
+
+/// Nothing may be taken of all of these: other nodes are to hear that more is wanted of those that are used up. Where `waiting` says how many wait
+/// at this count, only if they are more than its part lets begin in a while: a message that comes a moment early wants no more than there is, and a
+/// node that was said to want all for it would take from the others what it does not use.
+pub(super) fn want(
+    buckets: &[Bucket],
+    now: Instant,
+    waiting: impl Fn(&Arc<ConnectionCount>) -> Option<usize>,
+) {
+    for bucket in buckets {
+        let (Some(part), Bucket::Rate { count, of, .. }) = (bucket.part(), bucket) else { continue };
+        if !bucket.is_used_up(now) {
+            continue;
+        }
+        let few = |waiting: usize| {
+            let pace =
+                bucket.level().filter(|_| !bucket.is_theirs()).map_or(0.0, |(_, pace)| pace.a_second());
+            (waiting as f64) < pace * limits::CLUSTER_BEHIND.as_secs_f64()
+        };
+        if !waiting(count).is_some_and(few) {
+            part.wants(Some(*of));
+        }
+    }
 }
 
 /// How many may begin now. If none may: when one may, and by which rate.

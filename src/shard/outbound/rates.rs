@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::limits;
@@ -31,6 +32,7 @@ pub(super) fn allowed<R: Runtime>(
         Ok(free) => free.min(many),
         Err(until) => {
             warm::heed(shard, key, site);
+            want(shard, (key, site), &buckets, what);
             if what == RateKind::Messages {
                 node_order::waits_for_rate(shard, key, site);
             }
@@ -49,8 +51,21 @@ pub(super) fn take<R: Runtime>(
     let Some(buckets) = buckets(shard, site, what) else { return Ok(None) };
     Token::take(&shard.runtime, &buckets).map(Some).map_err(|until| {
         warm::heed(shard, key, site);
+        want(shard, (key, site), &buckets, what);
         wait(shard, (key, site), until);
     })
+}
+
+/// Other nodes hear that more is wanted, if that is so.
+fn want<R: Runtime>(shard: &Shard<R>, (key, site): (SiteKey, &Site), buckets: &[Bucket], what: RateKind) {
+    bucket::want(buckets, shard.runtime.now(), |count| {
+        // How many connections what waits will need is not known, nor what waits at other sites of a provider.
+        (what == RateKind::Messages && Arc::ptr_eq(count, &site.count)).then(|| {
+            let ready = shard.outbound.destinations.borrow().ready(key, shard.seconds());
+            // As much waits at the others.
+            (ready + site.borrowed.waiting()) * shard.mesh.shards()
+        })
+    });
 }
 
 /// Takes the right to the next transaction of a site. Where several shards wait for it, it is for the one whose mail is behind.
@@ -144,7 +159,10 @@ impl<'a, R: Runtime> Rights<'a, R> {
                     return true;
                 }
                 Err((when, _)) if when > end => return false,
-                Err((when, _)) => self.shard.timers.sleep_until(when).await,
+                Err((when, _)) => {
+                    bucket::want(&buckets, self.shard.runtime.now(), |_| None);
+                    self.shard.timers.sleep_until(when).await;
+                }
             }
         }
     }
