@@ -410,6 +410,8 @@ fn control_setup(
         reported: control::tls_rpt::Counts::default(),
         pickup: settings.pickup.clone(),
         picked: control::picked(),
+        api: settings.api.http.map(|address| (address, settings.api.tls.is_some())),
+        api_counts: control::handed_in(),
         cluster: settings.cluster.clone(),
         fleet: settings.fleet.clone(),
         nodes_asked: control::nodes_asked(),

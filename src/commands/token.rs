@@ -23,14 +23,14 @@ pub struct Arguments {
 enum Tool {
     /// Add a token, and print it: once, as the file keeps a hash alone.
     #[command(
-        after_help = "Examples:\n  relevo token add ops --role operate > ~/.relevo-token\n  relevo token add shop --role read --tenant shop\n\n`relevo reload` puts it in force."
+        after_help = "Examples:\n  relevo token add ops --role operate > ~/.relevo-token\n  relevo token add shop --role read --tenant shop\n  relevo token add app --role send --tenant shop\n\n`relevo reload` puts it in force."
     )]
     Add {
         #[command(flatten)]
         place: Place,
         /// Its name, by which events and the log call whoever has it.
         name: String,
-        /// What it may: `read` looks, `operate` moves mail, `admin` changes the node.
+        /// What it may: `send` hands in mail by `[api]`, `read` looks, `operate` moves mail, `admin` changes the node.
         #[arg(long, value_enum)]
         role: RoleWord,
         /// The tenant whose mail alone it sees and moves [default: all mail].
@@ -58,6 +58,7 @@ enum Tool {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum RoleWord {
+    Send,
     Read,
     Operate,
     Admin,
@@ -81,6 +82,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Tool::Add { place, name, role, tenant } => {
             let path = place.path()?;
             let role = match role {
+                RoleWord::Send => Role::Send,
                 RoleWord::Read => Role::Read,
                 RoleWord::Operate => Role::Operate,
                 RoleWord::Admin => Role::Admin,

@@ -29,8 +29,8 @@ pub struct Boot {
     pub fleet: Option<FleetConfig>,
     /// `[control]`
     pub control: Control,
-    /// `https` and `http` of `[public]`.
-    pub public: [Option<SocketAddr>; 2],
+    /// `https` and `http` of `[public]`, and `http` of `[api]`.
+    pub public: [Option<SocketAddr>; 3],
     /// `[tuning]`
     pub tuning: Tuning,
     /// `[[shard]]`, but for `listeners`, which belongs to those.
@@ -50,7 +50,7 @@ impl Boot {
             cluster: config.cluster.clone(),
             fleet: config.fleet.clone(),
             control: config.control.clone(),
-            public: [config.public.https, config.public.http],
+            public: [config.public.https, config.public.http, config.api.http],
             tuning: config.tuning.clone(),
             shards: config.shards.clone(),
         }
@@ -74,7 +74,7 @@ impl Boot {
         } = self.clone();
         (config.streams, config.pickup) = (streams, pickup);
         (config.cluster, config.fleet) = (cluster, fleet);
-        [config.public.https, config.public.http] = public;
+        [config.public.https, config.public.http, config.api.http] = public;
         (config.node, config.spool, config.logs) = (node, spool, logs);
         (config.control, config.tuning, config.webhooks) = (control, tuning, webhooks);
     }
@@ -82,7 +82,7 @@ impl Boot {
     /// The same of what files are read for: the node, and where its pages are.
     pub fn put_names_into(&self, config: &mut Config) {
         config.node = self.node.clone();
-        [config.public.https, config.public.http] = self.public;
+        [config.public.https, config.public.http, config.api.http] = self.public;
     }
 
     /// The keys that say something else in `other`: they wait for a restart.
@@ -98,7 +98,7 @@ impl Boot {
             cluster,
             fleet,
             control,
-            public: [https, http_page],
+            public: [https, http_page, http_api],
             tuning,
             shards,
         } = self;
@@ -128,6 +128,7 @@ impl Boot {
             ("control.socket", *socket == other.control.socket),
             ("public.https", *https == other.public[0]),
             ("public.http", *http_page == other.public[1]),
+            ("api.http", *http_api == other.public[2]),
             ("tuning.runtime", *runtime == other.tuning.runtime),
             ("tuning.spin", *spin == other.tuning.spin),
             ("tuning.ring_depth", *ring_depth == other.tuning.ring_depth),

@@ -29,6 +29,7 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
     writeln!(out, "{}: {shards}, mail kept in {}", config.node.hostname, config.node.data_dir.display())?;
     config.listeners.iter().try_for_each(|listener| write_listener(config, listener, out))?;
     logs::write_pickup(config, out)?;
+    logs::write_api(config, out)?;
     if !config.rules.is_empty() {
         writeln!(
             out,

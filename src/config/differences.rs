@@ -30,6 +30,7 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         dkim,
         tls,
         public,
+        api,
         acme,
         accounts,
         access,
@@ -71,6 +72,11 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         ("tls", *tls != now.tls),
         ("acme", *acme != now.acme),
         ("control", *access != now.access),
+        (
+            "api",
+            (&api.tls, &api.tokens, api.message_size_max)
+                != (&now.api.tls, &now.api.tokens, now.api.message_size_max),
+        ),
         ("public", (&public.host, &public.tls) != (&now.public.host, &now.public.tls)),
     ];
     all.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()

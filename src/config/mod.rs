@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod acme;
+mod api;
 mod boot;
 pub mod blocklists;
 pub mod bounces;
@@ -60,6 +61,7 @@ pub use duties::{AuthorCheck, Duties};
 pub use manner::Manner;
 
 pub use acme::{AcmeConfig, acme_files};
+pub use api::ApiConfig;
 pub use blocklists::Blocklists;
 pub use boot::Boot;
 pub use bounces::Bounces;

@@ -16,12 +16,12 @@ use crate::config::shard::{self, Particulars, ShardConfig};
 use crate::config::shards::Shards;
 use crate::config::tuning::{self, Tuning};
 use crate::config::{
-    AcmeConfig, Blocklists, Bounces, ClusterConfig, Control, Credentials, Delivery, DkimConfig, DnsConfig,
-    FeedbackConfig, ListenAddress, ListenerConfig, LogConfig, Node, PickupConfig, PoolConfig, PublicConfig,
-    Retry, RouteConfig, RuleConfig, SourceConfig, SpoolConfig, StreamConfig, SuppressionConfig, TenantConfig,
-    TlsConfig, WarmupConfig, WebhookConfig, acme, blocklists, bounces, cluster, credentials, dkim, feedback,
-    hook, listener, log, outbound_tls, pickup, public, read, retry, rule, shaping, sources, stream,
-    suppression, syntax, tenant, warmup, webhook,
+    AcmeConfig, ApiConfig, Blocklists, Bounces, ClusterConfig, Control, Credentials, Delivery, DkimConfig,
+    DnsConfig, FeedbackConfig, ListenAddress, ListenerConfig, LogConfig, Node, PickupConfig, PoolConfig,
+    PublicConfig, Retry, RouteConfig, RuleConfig, SourceConfig, SpoolConfig, StreamConfig, SuppressionConfig,
+    TenantConfig, TlsConfig, WarmupConfig, WebhookConfig, acme, api, blocklists, bounces, cluster,
+    credentials, dkim, feedback, hook, listener, log, outbound_tls, pickup, public, read, retry, rule,
+    shaping, sources, stream, suppression, syntax, tenant, warmup, webhook,
 };
 use crate::limits;
 
@@ -70,6 +70,8 @@ pub struct Config {
     pub tls: TlsConfig,
     /// `[public]`
     pub public: PublicConfig,
+    /// `[api]`
+    pub api: ApiConfig,
     /// `[acme]`
     pub acme: AcmeConfig,
     /// `[spool]`
@@ -227,6 +229,7 @@ fn read(root: &Section<'_>) -> Config {
         dkim: dkim::read(&root.section("dkim")),
         tls: outbound_tls::read(&root.section("tls")),
         public,
+        api: api::read(&root.section("api"), access.tokens.as_ref()),
         acme: acme::read(&root.section("acme"), uses_acme),
         spool: read::spool(&root.section("spool")),
         accounts,

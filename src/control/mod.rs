@@ -43,6 +43,7 @@ mod reader;
 pub mod redis;
 mod room;
 mod search;
+mod send;
 mod service;
 mod setup;
 mod spare;
@@ -115,6 +116,11 @@ pub fn picked() -> Arc<Family> {
     Arc::new(Family::new(&pickup::PICKED))
 }
 
+/// What came of mail over HTTP, as it is counted.
+pub fn handed_in() -> Arc<Family> {
+    Arc::new(Family::new(&send::SENT))
+}
+
 /// Who unsubscribed, as it is counted.
 pub fn unsubscribed() -> Arc<Family> {
     Arc::new(Family::new(&unsubscribe::UNSUBSCRIBED))
@@ -130,6 +136,7 @@ pub struct Control {
     askers: [Option<Worker>; 10],
     reader: Worker,
     pages: Option<Worker>,
+    senders: Option<Worker>,
     log: Option<Accounting>,
     words: Words,
     reopen: Arc<AtomicU64>,
@@ -177,7 +184,8 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let listener = setup.section.http.map(listen).transpose()?;
     let http = listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let listeners = pages(&setup)?;
-    let network = listener.iter().chain(listeners.iter().map(|(listener, _)| listener));
+    let of_api = setup.api.map(|(address, _)| listen(address)).transpose()?;
+    let network = listener.iter().chain(listeners.iter().map(|(listener, _)| listener)).chain(&of_api);
     let mut listed: Vec<Listed> = network.filter_map(listed).collect();
     let words = Words::start(setup.instruments.clone(), setup.health.clone())?;
     let decided = decisions::open(&setup.data_dir, &setup.mesh, journal.as_ref(), &setup.listed)?;
@@ -210,6 +218,7 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let pages = unsubscriber.filter(|_| !listeners.is_empty());
     let pages = pages.map(|by| public::start(listeners, by, reserve.clone()));
     let pages = pages.transpose().map_err(StartError::Thread)?;
+    let senders = take_mail(&setup, of_api, &reserve).map_err(StartError::Thread)?;
     let told = lists.clone();
     let orders = (desk, lists, barrier());
     let (passing, passed) = http.map(|_| mpsc::channel(limits::API_PASSED)).unzip();
@@ -228,6 +237,7 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
         askers,
         reader,
         pages,
+        senders,
         log,
         words,
         reopen,
@@ -252,7 +262,7 @@ impl Control {
         }
         self.blocklists.iter().for_each(Worker::end);
         self.decisions.stop(limits::LAST_WRITES);
-        for worker in self.askers.into_iter().chain([self.pages]).flatten() {
+        for worker in self.askers.into_iter().chain([self.pages, self.senders]).flatten() {
             worker.stop(limits::LAST_WRITES);
         }
         self.reader.stop(limits::LAST_WRITES);
@@ -270,6 +280,26 @@ fn watch_blocklists(setup: &Setup, desk: &decisions::Desk) -> io::Result<Option<
     let teller = admin::Teller::new(&setup.instruments, setup.node, "blocklists");
     let mut watch = blocklists::Watch::new(reload, desk.clone(), (teller, setup.health.clone()));
     Worker::start("relevo-lists", move |turn| watch.run(turn)).map(Some)
+}
+
+/// Starts the thread that takes mail over HTTP.
+fn take_mail(
+    setup: &Setup,
+    listener: Option<TcpListener>,
+    reserve: &Arc<Reserve>,
+) -> io::Result<Option<Worker>> {
+    let Some(((listener, (_, has_tls)), reload)) = listener.zip(setup.api).zip(setup.reload.clone()) else {
+        return Ok(None);
+    };
+    let source = send::Source {
+        reload,
+        mesh: setup.mesh.clone(),
+        health: setup.health.clone(),
+        hostname: setup.hostname.clone(),
+        has_tls,
+        counts: setup.api_counts.clone(),
+    };
+    send::start(listener, source, reserve.clone()).map(Some)
 }
 
 /// Who puts on the suppression list whoever unsubscribes.
@@ -443,6 +473,7 @@ fn run(
                     setup.public.counts.clone(),
                     setup.acme_orders.clone(),
                     setup.picked.clone(),
+                    setup.api_counts.clone(),
                     setup.sent.webhooks.clone(),
                     setup.sent.streams.clone(),
                     setup.nodes_asked.clone(),

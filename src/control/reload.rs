@@ -54,6 +54,17 @@ pub struct AccessInForce {
     pub tokens: Option<Arc<Tokens>>,
 }
 
+/// By what mail is taken over HTTP.
+#[derive(Clone, Default)]
+pub struct ApiInForce {
+    /// Whose tokens are good; None: nobody's.
+    pub tokens: Option<Arc<Tokens>>,
+    /// The certificate that is shown; None: no TLS is spoken.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Bytes that a message may have.
+    pub message_size_max: u64,
+}
+
 /// Whoever reads the configuration again.
 pub trait Reload: Edits + Send + Sync {
     /// Reads it, and puts it in force on all shards or changes nothing. Takes as long as files and shards take, within a bound but for a file system
@@ -83,6 +94,9 @@ pub trait Reload: Edits + Send + Sync {
 
     /// Who may ask over HTTP by what is in force.
     fn access(&self) -> AccessInForce;
+
+    /// By what mail is taken over HTTP by what is in force.
+    fn api(&self) -> ApiInForce;
 
     /// Who comes on the suppression list by what is in force.
     fn suppression(&self) -> SuppressionConfig;

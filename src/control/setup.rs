@@ -87,6 +87,10 @@ pub struct Setup {
     pub pickup: Option<config::PickupConfig>,
     /// What came of its files.
     pub picked: Arc<Family>,
+    /// Where mail is taken over HTTP, and whether TLS is spoken there; None: nowhere.
+    pub api: Option<(SocketAddr, bool)>,
+    /// What came of it.
+    pub api_counts: Arc<Family>,
     /// Nodes that limits are shared with; None: there are none.
     pub cluster: Option<config::ClusterConfig>,
     /// How they are looked at; None: they are not.

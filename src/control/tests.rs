@@ -75,6 +75,8 @@ fn setup(instruments: Vec<Arc<Instruments>>, log: Option<(&Path, &Path)>, health
         reported: tls_rpt::Counts::default(),
         pickup: None,
         picked: picked(),
+        api: None,
+        api_counts: handed_in(),
         cluster: None,
         fleet: None,
         nodes_asked: crate::control::nodes_asked(),

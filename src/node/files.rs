@@ -114,11 +114,19 @@ pub(crate) fn fill(config: &mut Config, known: Known<'_>) -> Filled {
             fail(&format!("public.{key}"), FileFlaw::Tls(unusable));
         }
     }
+    match config.api.tls.as_ref().map(|files| tls::server(files, |path| pems.read(path))).transpose() {
+        Ok(server) => contents.api_tls = server,
+        Err(unusable) => {
+            let key = if unusable.of_key { "tls_key" } else { "tls_certificate" };
+            fail(&format!("api.{key}"), FileFlaw::Tls(unusable));
+        }
+    }
     let name = config.public.host(&config.node.hostname).split(':').next().unwrap_or_default();
     shown.extend(config.public.tls.as_ref().map(|files| match config.public.acme {
         true => acme::shown(config, &contents.renewed),
         false => pems.shown(&files.certificate, name),
     }));
+    shown.extend(config.api.tls.as_ref().map(|files| pems.shown(&files.certificate, &config.node.hostname)));
     read_who(config, &mut contents, known.logins, &mut fail);
     for (key, flaw) in find_passwords(config) {
         fail(&key, flaw);
@@ -174,6 +182,10 @@ fn read_who(
     match config.access.tokens.as_deref().map(tokens::read).transpose() {
         Ok(tokens) => contents.tokens = tokens.map(Arc::new),
         Err(unusable) => fail("control.tokens", FileFlaw::Tokens(unusable)),
+    }
+    match config.api.tokens.as_deref().map(tokens::read).transpose() {
+        Ok(tokens) => contents.api_tokens = tokens.map(Arc::new),
+        Err(unusable) => fail("api.tokens", FileFlaw::Tokens(unusable)),
     }
 }
 

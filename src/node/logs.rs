@@ -60,6 +60,7 @@ fn named(config: &Config) -> impl Iterator<Item = (String, PathBuf)> {
     };
     name("auth.accounts", config.accounts.as_ref());
     name("control.tokens", config.access.tokens.as_ref());
+    name("api.tokens", config.api.tokens.as_ref());
     name("dns.hosts", config.dns.hosts.as_ref());
     name("control.socket", config.control.socket.as_ref());
     config.shaping.files.iter().for_each(|path| name("shaping.files", Some(path)));

@@ -16,7 +16,7 @@ use crate::control::api::shape::check::CheckReport;
 use crate::control::api::shape::{ConfigStatus, Finding, Reloaded};
 use crate::control::names::{Current, Files, RESOLV_CONF};
 use crate::control::notices::Concern;
-use crate::control::reload::{AccessInForce, RELOADS, Reload, Watched};
+use crate::control::reload::{AccessInForce, ApiInForce, RELOADS, Reload, Watched};
 use crate::control::{Health, Showing, ShownCertificate, say};
 use crate::limits;
 use crate::node::files::{self, Known};
@@ -410,6 +410,16 @@ impl Reload for Reloader {
     fn access(&self) -> AccessInForce {
         let live = lock(&self.in_force).clone();
         AccessInForce { settings: live.config.access.clone(), tokens: lock(&self.tokens).clone() }
+    }
+
+    fn api(&self) -> ApiInForce {
+        let live = lock(&self.in_force).clone();
+        let own = live.config.api.tokens.as_ref().map(|_| live.api_tokens.clone());
+        ApiInForce {
+            tokens: own.unwrap_or_else(|| lock(&self.tokens).clone()),
+            tls: live.api_tls.clone(),
+            message_size_max: live.config.api.message_size_max,
+        }
     }
 
     fn suppression(&self) -> SuppressionConfig {

@@ -133,14 +133,14 @@ fn with_reason(reply: &str, lacks: Option<&str>) -> Box<str> {
     }
 }
 
-/// What MAIL said of it: instructions, and rules, set the time over that (RFC 4865); its sender's name goes on as MAIL has it (RFC 3461 5.2.1 a).
+/// What MAIL said of it, or whoever handed it over by another way: instructions, and rules, set over that (RFC 4865); its sender's name goes on as MAIL has
+/// it (RFC 3461 5.2.1 a).
 fn heed_mail(envelope: &Envelope, set: &mut Parameters) {
     let Some(said) = &envelope.parameters else { return };
-    if let Some(held) = said.message.get(Key::SendAt).filter(|_| set.get(Key::SendAt).is_none()) {
-        set.put(Key::SendAt, held.into());
-    }
-    if let Some(envid) = said.message.get(Key::Envid) {
-        set.put(Key::Envid, envid.into());
+    for (key, value) in said.message.iter() {
+        if key == Key::Envid || set.get(key).is_none() {
+            set.put(key, value.into());
+        }
     }
 }
 

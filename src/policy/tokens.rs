@@ -23,6 +23,8 @@ const PREFIX: &str = "relevo_";
 /// What whoever asks may do: each role may all that stands before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
+    /// Hand in mail by `[api]`, and nothing else.
+    Send,
     /// Look.
     Read,
     /// Move mail: suspend, retry, return it.
@@ -33,11 +35,12 @@ pub enum Role {
 
 impl Role {
     /// All of them, the least first.
-    pub const ALL: [Role; 3] = [Role::Read, Role::Operate, Role::Admin];
+    pub const ALL: [Role; 4] = [Role::Send, Role::Read, Role::Operate, Role::Admin];
 
     /// Its name.
     pub fn word(self) -> &'static str {
         match self {
+            Role::Send => "send",
             Role::Read => "read",
             Role::Operate => "operate",
             Role::Admin => "admin",
@@ -114,7 +117,7 @@ impl fmt::Display for Problem {
                 limits::TOKEN_NAME_MAX
             ),
             Problem::Duplicate => formatter.write_str("the name is on an earlier line already; remove one"),
-            Problem::Role => formatter.write_str("the role is `read`, `operate` or `admin`"),
+            Problem::Role => formatter.write_str("the role is `send`, `read`, `operate` or `admin`"),
             Problem::Tenant => write!(
                 formatter,
                 "a tenant has no blanks or control characters in it, and at most {} bytes",

@@ -22,6 +22,11 @@ impl Forgettable for AccountCount {
 }
 
 impl AccountCount {
+    /// What the account brings, by whatever way.
+    pub fn rates(&self) -> &Arc<Rates> {
+        &self.rates
+    }
+
     /// Counts in a connection of an account that may have so many. None: it has them.
     pub fn enter(self: Arc<AccountCount>, most: Option<u32>) -> Option<AccountPermit> {
         let most = most.unwrap_or(u32::MAX);

@@ -79,6 +79,10 @@ pub struct LiveConfig {
     pub tokens: Option<Arc<Tokens>>,
     /// The certificate of those pages.
     pub public_tls: Option<Arc<rustls::ServerConfig>>,
+    /// Who may send by `[api]`, where that has a file of its own.
+    pub api_tokens: Option<Arc<Tokens>>,
+    /// The certificate that it shows.
+    pub api_tls: Option<Arc<rustls::ServerConfig>>,
     /// What tickets of clients are sealed with.
     pub tickets: Arc<Tickets>,
     /// The certificate that an authority gives and renews, as long as the process lives.
@@ -122,6 +126,10 @@ pub struct Contents {
     pub tokens: Option<Arc<Tokens>>,
     /// Certificate and key of `[public]`.
     pub public_tls: Option<Arc<rustls::ServerConfig>>,
+    /// Who may send by `[api]`, where that has a file of its own.
+    pub api_tokens: Option<Arc<Tokens>>,
+    /// Its certificate and key.
+    pub api_tls: Option<Arc<rustls::ServerConfig>>,
     /// What tickets of clients are sealed with, as long as the process lives.
     pub tickets: Arc<Tickets>,
     /// The certificate that an authority gives and renews, in the same way.
@@ -133,6 +141,7 @@ impl LiveConfig {
     pub fn new(config: Arc<Config>, contents: Contents, shards: usize) -> LiveConfig {
         let Contents { certificates, clients, accounts, shaping, verifying, .. } = contents;
         let Contents { signing, verp, links, tokens, public_tls, tickets, renewed, .. } = contents;
+        let Contents { api_tokens, api_tls, .. } = contents;
         let returns = Returns::new(&config.feedback, verp);
         let shards = config.particulars(shards);
         let certificates = certificates.into_iter().chain(std::iter::repeat(None));
@@ -171,6 +180,8 @@ impl LiveConfig {
             links,
             tokens,
             public_tls,
+            api_tokens,
+            api_tls,
             tickets,
             renewed,
             config,
@@ -231,6 +242,8 @@ impl LiveConfig {
             links: self.links.clone(),
             tokens: self.tokens.clone(),
             public_tls: self.public_tls.clone(),
+            api_tokens: self.api_tokens.clone(),
+            api_tls: self.api_tls.clone(),
             tickets: self.tickets.clone(),
             renewed: self.renewed.clone(),
         }

@@ -1,11 +1,14 @@
 //! What control hands a shard to take as it takes mail of a client, and what becomes of it.
 
+use std::net::IpAddr;
+
 use crate::config::Duties;
 use crate::mail::envelope::Recipient;
+use crate::mail::parameters::Parameters;
 use crate::smtp::server::{Intake, NotStored};
 use crate::smtp::words;
 
-/// A message of a program of this machine, which is trusted: it reached what only such programs do.
+/// A message that somebody hands to control who is trusted: a program of this machine, which reached what only such programs do, or whoever showed a token.
 #[derive(Debug)]
 pub struct Parcel {
     /// The reverse path.
@@ -22,6 +25,12 @@ pub struct Parcel {
     pub duties: Duties,
     /// How it came: the name in Received.
     pub by: &'static str,
+    /// Who brought it; None: this machine.
+    pub client: Option<IpAddr>,
+    /// What it is to be treated by, unless rules or its own instructions say otherwise.
+    pub parameters: Option<Box<Parameters>>,
+    /// The tenant whose mail it has to be; None: anybody's.
+    pub tenant: Option<Box<str>>,
 }
 
 /// Why a message is not taken. What was refused is recorded, where somebody brought it.

@@ -60,6 +60,7 @@ pub const NO_JOURNAL: &str = "452 4.3.1 The journal of events cannot be written,
 pub const TLS_PUT_OFF: &str = "454 4.7.0 TLS not available due to temporary reason\r\n";
 pub const NO_MEMORY: &str = "452 4.3.1 Insufficient memory, try again later\r\n";
 pub const FOREIGN_SENDER: &str = "550 5.7.1 This account may not send as this address\r\n";
+pub const FOREIGN_TENANT: &str = "550 5.7.1 This token may send mail of its own tenant alone\r\n";
 pub const SUPPRESSED: &str = "550 5.7.1 No mail goes to this address: it is on the suppression list\r\n";
 pub const ALL_SUPPRESSED: &str =
     "550 5.7.1 No mail goes to these recipients: they are on the suppression list\r\n";

@@ -46,6 +46,17 @@ pub(super) fn write_pickup(config: &Config, out: &mut String) -> std::fmt::Resul
     writeln!(out, ", up to {most} each; what cannot be goes to {}", bad.display())
 }
 
+/// Where applications hand mail in over HTTP.
+pub(super) fn write_api(config: &Config, out: &mut String) -> std::fmt::Result {
+    let Some(address) = config.api.http else { return Ok(()) };
+    let scheme = if config.api.tls.is_some() { "https" } else { "http" };
+    let most = value::show_size(config.api.message_size_max);
+    writeln!(
+        out,
+        "mail is taken at {scheme}://{address}/api/send from who shows a token with the role send, up to {most} each"
+    )
+}
+
 /// How a log is written, where that is not as usual.
 fn write_shape(log: &LogConfig, out: &mut String) -> std::fmt::Result {
     match log.format {

@@ -43,7 +43,7 @@ pub(super) async fn add(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let NewToken { name, role, tenant } = read(&body)?;
-    let wrong = || Problem::Wrong("role is read, operate or admin".to_owned());
+    let wrong = || Problem::Wrong("role is send, read, operate or admin".to_owned());
     let (role, tenant) = (Role::named(&role).ok_or_else(wrong)?, tenant.unwrap_or_default());
     let token = secret(&process::random_bytes());
     let hash = hash(&token);

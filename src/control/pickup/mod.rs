@@ -295,6 +295,9 @@ impl<'a> Clerk<'a> {
             size_max: config.message_size_max,
             duties: Duties::SUBMISSION,
             by: "pickup",
+            client: None,
+            parameters: None,
+            tenant: None,
         };
         let (tell, answer) = channel();
         let asker = Arc::new(());

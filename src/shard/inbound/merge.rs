@@ -147,6 +147,7 @@ pub(super) async fn messages<R: Runtime>(
                     size_max,
                     trusted: client.trusted,
                     duties,
+                    tenant: None,
                 };
                 let stored = submit::submit_of(shard, client, incoming).await;
                 (length, stored.map(drop))

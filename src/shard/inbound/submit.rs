@@ -5,14 +5,16 @@
 //! (`Summary::refusal`); its envelope is completed (`Envelope::complete`); it is stored ([`Upload::store`]). A session takes the same steps as
 //! commands and bytes come (`receive`); [`submit`] takes them at once. Our own mail is stored with what it is about: `Submission::of_ours`.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::config::{BareNewlines, Duties};
 use crate::id::{Durable, MessageId};
 use crate::limits;
 use crate::mail::envelope::{Envelope, Origin, WithProtocol};
+use crate::mail::parameters::Key;
 use crate::mail::tls_report::Letter;
 use crate::policy::admit::Submitter;
+use crate::policy::rates::{self, Counted, Whose};
 use crate::policy::reason::{Reason, Refused};
 use crate::policy::rules::Facts;
 use crate::runtime::Runtime;
@@ -24,6 +26,7 @@ use crate::shard::inbound::upload::{Upload, Whole};
 use crate::shard::inbound::{mend, reject, sign};
 use crate::shard::live::InForce;
 use crate::shard::parcel::{NotTaken, Parcel};
+use crate::shard::rates::Taken;
 use crate::smtp::client::stuff;
 use crate::smtp::data::Scanner;
 use crate::smtp::server::Intake;
@@ -50,6 +53,8 @@ pub struct SubmittedMessage<'a> {
     pub trusted: bool,
     /// What is done for it, if it is trusted.
     pub duties: Duties,
+    /// The tenant whose mail it has to be; None: anybody's.
+    pub tenant: Option<&'a str>,
 }
 
 /// Takes in a message that no session brings: its id, when it is on stable storage. To be waited for to its end: what it holds in memory is counted.
@@ -73,7 +78,7 @@ pub(super) async fn submit_of<R: Runtime>(
         return Err(NotTaken::Closed(gate));
     }
     let live = shard.live.get();
-    let SubmittedMessage { mut envelope, message, size_max, trusted, duties } = incoming;
+    let SubmittedMessage { mut envelope, message, size_max, trusted, duties, tenant } = incoming;
     let count = envelope.recipients.len();
     if count == 0 || count > limits::RECIPIENTS_MAX {
         let reply = if count == 0 { words::NO_VALID_RECIPIENTS } else { words::TOO_MANY_RECIPIENTS };
@@ -93,6 +98,12 @@ pub(super) async fn submit_of<R: Runtime>(
     if let Some(fault) = summary.refusal() {
         upload.abandon(shard);
         return Err(refuse(shard, &envelope, (&fault.reply(), Some(fault.reason()))));
+    }
+    // By an instruction in it, or a rule: whoever may send for one tenant alone would use up what is another's.
+    let named = envelope.parameters.as_ref().and_then(|all| all.message.get(Key::Tenant));
+    if tenant.is_some_and(|own| named != Some(own)) {
+        upload.abandon(shard);
+        return Err(refuse(shard, &envelope, (words::FOREIGN_TENANT, Some(Reason::SenderDenied))));
     }
     let now = shard.runtime.wall();
     envelope.complete((now, upload.expires(now, &live.config.retry)), summary.facts());
@@ -156,16 +167,59 @@ async fn unwelcome<'a, R: Runtime>(
     None
 }
 
-/// Takes in a message of a program of this machine: its id, when it is on stable storage. Its client is this machine, as it is over a Unix socket.
+/// Takes in a message of whoever handed it to control: its id, when it is on stable storage. The client of a program of this machine is this machine, as it
+/// is over a Unix socket. What rates its account has hold as in a session.
 pub async fn parcel<R: Runtime>(shard: &Shard<R>, parcel: Parcel) -> Result<MessageId, NotTaken> {
-    let Parcel { sender, recipients, account, message, size_max, duties, by } = parcel;
+    let Parcel { sender, recipients, account, message, size_max, duties, by, client, parameters, tenant } =
+        parcel;
     let mut envelope = shard.inbound.envelopes.take();
     (envelope.sender, envelope.recipients) = (sender, recipients);
     envelope.account = account.map(Into::into);
-    let client = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let client = Some(SocketAddr::from((client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), 0)));
+    if let Some(parameters) = parameters.filter(|parameters| !parameters.is_empty()) {
+        envelope.parameters.get_or_insert_default().message = *parameters;
+    }
     envelope.origin = Origin { client, helo: by.into(), protocol: WithProtocol::Smtp, tls: None };
-    let incoming = SubmittedMessage { envelope, message: &message, size_max, trusted: true, duties };
-    submit(shard, incoming).await.map(|id| *id.get())
+    let rates = match account_rates(shard, &envelope) {
+        Ok(rates) => rates,
+        Err(reply) => return Err(refuse(shard, &envelope, (&reply, None))),
+    };
+    let tenant = tenant.as_deref();
+    let incoming = SubmittedMessage { envelope, message: &message, size_max, trusted: true, duties, tenant };
+    let taken = submit(shard, incoming).await.map(|id| *id.get());
+    if taken.is_err() {
+        rates.into_iter().for_each(|(taken, counted)| taken.give_back(counted));
+    }
+    taken
+}
+
+/// Takes what the rates of its account are to count: one message and each recipient, or nothing. What the client hears, where one is at its end.
+fn account_rates<R: Runtime>(shard: &Shard<R>, envelope: &Envelope) -> Result<Vec<(Taken, Counted)>, String> {
+    let live = shard.live.get();
+    let Some(account) = envelope.account.as_deref() else { return Ok(Vec::new()) };
+    let Some(own) = live.accounts.as_ref().and_then(|logins| logins.accounts().own(account)) else {
+        return Ok(Vec::new());
+    };
+    let now = shard.runtime.now();
+    let wanted = [
+        (own.rate, Counted::Messages, 1),
+        (own.recipients_rate, Counted::Recipients, envelope.recipients.len()),
+    ];
+    let mut all: Vec<(Taken, Counted)> = Vec::new();
+    for (rate, counted, many) in wanted {
+        let Some(rate) = rate else { continue };
+        let rates = shard.mesh.account(account, now).rates().clone();
+        for _ in 0..many {
+            match Taken::take([None, Some((Whose::Account, rates.clone(), rate))], counted, now) {
+                Ok(taken) => all.push((taken, counted)),
+                Err((whose, wait)) => {
+                    all.into_iter().for_each(|(taken, counted)| taken.give_back(counted));
+                    return Err(rates::put_off(counted, whose, wait));
+                }
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// By what a message is judged while its header section is in memory.

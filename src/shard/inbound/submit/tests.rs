@@ -30,7 +30,14 @@ fn incoming<'a>(sender: &str, recipients: &[&str], message: &'a [u8]) -> Submitt
     }
     envelope.origin.client = Some("192.0.2.9:7".parse::<SocketAddr>().expect("an address"));
     envelope.origin.protocol = WithProtocol::Esmtpa;
-    SubmittedMessage { envelope, message, size_max: 2_000_000, trusted: true, duties: Duties::NONE }
+    SubmittedMessage {
+        envelope,
+        message,
+        size_max: 2_000_000,
+        trusted: true,
+        duties: Duties::NONE,
+        tenant: None,
+    }
 }
 
 fn place(shard: &Shard<SimRuntime>, id: &Durable<MessageId>) -> Location {
@@ -182,6 +189,9 @@ fn a_parcel_is_taken_as_mail_that_is_submitted() {
             size_max: 2_000_000,
             duties: Duties::SUBMISSION,
             by: "pickup",
+            client: None,
+            parameters: None,
+            tenant: None,
         };
         world.block_on(super::parcel(&shard, parcel))
     };
