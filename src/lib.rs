@@ -18,6 +18,7 @@ pub mod spool;
 pub mod queue;
 pub mod route;
 pub mod dns;
+pub mod templates;
 
 pub mod runtime;
 pub mod observe;
