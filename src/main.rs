@@ -137,6 +137,11 @@ enum Command {
         after_help = "Examples:\n  relevo hash-password\n  relevo hash-password < password-file\n  relevo hash-password --scram"
     )]
     HashPassword(commands::password::Arguments),
+    /// Keep templates of mail: add them, look at what they say, try them.
+    #[command(
+        after_help = "Examples:\n  relevo template add welcome --subject 'Welcome, {{name}}' --html welcome.html\n  relevo template preview welcome --data '{\"name\": \"Ada\"}'\n  relevo template list"
+    )]
+    Template(commands::template::Arguments),
     /// Print what a shell needs to complete these commands.
     #[command(
         after_help = "Examples:\n  relevo completions bash > /usr/share/bash-completion/completions/relevo\n  relevo completions zsh > ~/.zfunc/_relevo"
@@ -190,6 +195,7 @@ fn main() -> ExitCode {
         Command::Spool(arguments) => commands::spool::run(arguments),
         Command::Account(arguments) => commands::account::run(arguments),
         Command::Token(arguments) => commands::token::run(arguments),
+        Command::Template(arguments) => commands::template::run(arguments),
         Command::HashPassword(arguments) => commands::password::hash(&arguments),
         Command::Completions(arguments) => commands::install::completions(Arguments::command(), &arguments),
         Command::Man(arguments) => commands::install::man(Arguments::command(), &arguments),

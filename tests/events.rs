@@ -185,6 +185,8 @@ fn of_others() -> Vec<Notice<'static>> {
         edited(Edited::AddAccount),
         edited(Edited::SetPassword),
         edited(Edited::RemoveAccount),
+        edited(Edited::SaveTemplate),
+        edited(Edited::RemoveTemplate),
         Notice::Admin(Admin::Reload { by: "user 0", changed: &["retry.first", "log"] }),
     ]
 }

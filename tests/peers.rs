@@ -115,6 +115,11 @@ stories!("files_api.py", None;
     accounts_come_and_go_at_once,
 );
 
+stories!("templates.py", None;
+    they_are_saved_tried_and_sent,
+    tenants_have_their_own,
+);
+
 stories!("openapi.py", None;
     the_document_says_what_is_answered,
 );
@@ -496,6 +501,7 @@ stories!("../page/page.py", None;
     the_relay_serves_it,
     what_became_of_mail_is_told,
     nodes_of_a_cluster_are_looked_at,
+    templates_are_written_and_tried,
 );
 
 stories!("metrics.py", None;

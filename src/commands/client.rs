@@ -206,7 +206,12 @@ impl Client {
         self.ask(Method::POST, path, body)
     }
 
-    /// The same with something large, which takes as long as it takes.
+    /// Has something removed.
+    pub fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.ask(Method::DELETE, path, Vec::new())
+    }
+
+    /// Sends something large, which takes as long as it takes.
     pub fn send<T: DeserializeOwned>(&self, path: &str, kind: &str, body: Body) -> Result<T, Failure> {
         self.asked((Method::POST, path, kind), body, limits::SUPPRESSION_IMPORT_WAIT)
     }

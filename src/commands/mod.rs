@@ -26,6 +26,7 @@ pub mod status;
 pub mod suppress;
 pub mod suspend;
 mod table;
+pub mod template;
 pub mod token;
 pub mod top;
 pub mod trace;

@@ -48,6 +48,7 @@ mod service;
 mod setup;
 mod spare;
 mod supervise;
+mod templates;
 mod public;
 pub mod sts;
 pub mod store;
@@ -210,7 +211,8 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
         suppression: setup.suppression,
         reload: setup.reload.clone(),
     };
-    let (decisions, desk, lists) = decisions::start(decided, start).map_err(StartError::Thread)?;
+    let (decisions, desk, lists, rows) = decisions::start(decided, start).map_err(StartError::Thread)?;
+    let templates = templates::Templates::start(rows).map(Arc::new).map_err(StartError::Thread)?;
     let blocklists = watch_blocklists(&setup, &desk).map_err(StartError::Thread)?;
     let challenges = Arc::<acme::Challenges>::default();
     let unsubscriber = unsubscriber(&setup, (&lists, barrier()), &challenges);
@@ -220,7 +222,7 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let pages = pages.transpose().map_err(StartError::Thread)?;
     let senders = take_mail(&setup, of_api, &reserve).map_err(StartError::Thread)?;
     let told = lists.clone();
-    let orders = (desk, lists, barrier());
+    let orders = (desk, lists, barrier(), templates);
     let (passing, passed) = http.map(|_| mpsc::channel(limits::API_PASSED)).unzip();
     let service =
         serve_commands(&setup, (http, passed), (&reserve, (&journal, counted)), (orders, &mut listed))?;
@@ -364,8 +366,8 @@ fn serve_commands(
             let clock = turn.clock();
             let gate = api::gate::Gate::new(api.reload.clone(), move || Instant::default() + clock());
             let searches = Arc::new(api.searches.beside(limits::API_SEARCHES_MAX));
-            let router =
-                api::guarded(api::answers::Api { searches, ..api.clone() }, Arc::new(gate), page::router());
+            let open = page::router().merge(templates::frames::router(api.templates.frames.clone()));
+            let router = api::guarded(api::answers::Api { searches, ..api.clone() }, Arc::new(gate), open);
             let guarded = axum::middleware::from_fn_with_state(Arc::new(hosts), http::check_host_of_api);
             (passed, router.layer(guarded))
         });
@@ -377,7 +379,8 @@ fn serve_commands(
 }
 
 /// Those who decide, and the journal that has it before that is answered.
-type Orders = (decisions::Desk, decisions::ListDesk, Option<admin::JournalBarrier>);
+type Orders =
+    (decisions::Desk, decisions::ListDesk, Option<admin::JournalBarrier>, Arc<templates::Templates>);
 
 /// What is counted of mail, and where people are named; None: no journal is kept.
 type Counted = Option<(Option<Arc<analytics::Analytics>>, Arc<erase::Eraser>)>;
@@ -386,7 +389,7 @@ type Counted = Option<(Option<Arc<analytics::Analytics>>, Arc<erase::Eraser>)>;
 fn maker(
     setup: &Setup,
     (journal, counted): (Option<Arc<journal::Shared>>, Counted),
-    (desk, lists, journaled): Orders,
+    (desk, lists, journaled, templates): Orders,
 ) -> impl FnOnce(&thread::Turn) -> api::answers::Api + Send + use<> {
     let (instruments, health, hostname) =
         (setup.instruments.clone(), setup.health.clone(), setup.hostname.clone());
@@ -423,6 +426,7 @@ fn maker(
             mesh,
             desk,
             lists,
+            templates,
             importing: Arc::default(),
             admin: admin::Teller::new(&instruments, node, "control").map(Arc::new),
             journaled,

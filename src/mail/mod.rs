@@ -1,6 +1,7 @@
 //! What a message is made of: addresses, the envelope, trace fields, delivery status notifications; what is said of it, and what comes back.
 
 pub mod address;
+pub mod alternative;
 pub mod author;
 pub mod bounce;
 pub mod classify;

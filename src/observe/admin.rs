@@ -62,6 +62,10 @@ pub enum Edited {
     SetPassword,
     /// He may not any more.
     RemoveAccount,
+    /// A template of mail says something, or something else.
+    SaveTemplate,
+    /// It is gone.
+    RemoveTemplate,
 }
 
 impl Edited {
@@ -73,6 +77,8 @@ impl Edited {
             Edited::AddAccount => "add_account",
             Edited::SetPassword => "set_password",
             Edited::RemoveAccount => "remove_account",
+            Edited::SaveTemplate => "save_template",
+            Edited::RemoveTemplate => "remove_template",
         }
     }
 }

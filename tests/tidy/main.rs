@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use source::{Source, blank, crate_paths, root, rust_files, sources, words};
 
 /// Modules that are pure: bytes, events and `now` in; bytes, events and decisions out.
-const CORE: [&str; 8] = ["smtp", "mail", "policy", "shaping", "spool", "queue", "route", "dns"];
+const CORE: [&str; 9] = ["smtp", "mail", "policy", "shaping", "spool", "queue", "route", "dns", "templates"];
 /// What they must not know.
 const NOT_IN_CORE: [&str; 4] = ["runtime", "shard", "observe", "control"];
 /// The one exception: the spool mints its proof of durability from the runtime's proof of a sync.

@@ -25,11 +25,13 @@ use crate::control::say::say;
 use crate::control::search::{NoSearch, Searches, Unfinished};
 use crate::control::streams::Streams;
 use crate::control::suppression::KeepError;
+use crate::control::templates::Templates;
 use crate::limits;
 use crate::observe::Instruments;
 use crate::observe::diagnostics::Level;
 use crate::queue::select::BadFilter;
 use crate::shard::mesh::Mesh;
+use crate::templates::Fault;
 use crate::time::UnixMillis;
 
 /// What the handlers are given.
@@ -42,6 +44,8 @@ pub(in crate::control) struct Api {
     pub desk: Desk,
     /// The suppression list, where it is ordered.
     pub lists: ListDesk,
+    /// Templates of mail.
+    pub templates: Arc<Templates>,
     /// Somebody imports into it.
     pub importing: Arc<AtomicBool>,
     /// The node at a glance.
@@ -116,6 +120,10 @@ pub(in crate::control) enum Problem {
     Full(String),
     /// The suppression list does not do it.
     List(KeepError),
+    /// A template, or what it is made with, is wrong.
+    Template(Fault),
+    /// A file does not take it, or give it.
+    NotKept(String),
     /// Somebody else does the same now.
     Busy(&'static str),
     /// Whoever decides it did not say so in time.
@@ -192,6 +200,8 @@ impl IntoResponse for Problem {
             Problem::NotFound(words) => (StatusCode::NOT_FOUND, "not_found", words),
             Problem::Full(words) => (StatusCode::INSUFFICIENT_STORAGE, "full", words),
             Problem::List(why) => list(&why),
+            Problem::Template(fault) => (StatusCode::BAD_REQUEST, "template", fault.to_string()),
+            Problem::NotKept(words) => (StatusCode::INTERNAL_SERVER_ERROR, "not_kept", words),
             Problem::Busy(words) => (StatusCode::SERVICE_UNAVAILABLE, "busy", words.to_owned()),
             Problem::Undecided => {
                 let words = "the relay did not decide it in time, and may do so yet: is the disk of node.data_dir slow?";
@@ -209,8 +219,9 @@ impl IntoResponse for Problem {
             Problem::OtherTenant(words) => (StatusCode::FORBIDDEN, "tenant", words),
             Problem::TooLarge => {
                 let words = format!(
-                    "the body is too long, or broke off: it may have {} bytes",
-                    limits::HTTP_BODY_MAX
+                    "the body is too long, or broke off: it may have {} bytes, and where templates are saved {}",
+                    limits::HTTP_BODY_MAX,
+                    limits::TEMPLATE_BODY_MAX
                 );
                 (StatusCode::PAYLOAD_TOO_LARGE, "too_large", words)
             }

@@ -6,7 +6,7 @@ use utoipa::OpenApi;
 use super::routes::{ROUTES, Route};
 use super::shape::{
     self, accounts, analytics, check, cluster, drain, erase, logged, me, overview, quota, shaping,
-    suppression, tokens, trace, upgrade, warmup, why,
+    suppression, templates, tokens, trace, upgrade, warmup, why,
 };
 use super::told::{self, Answer, Body, Document, Parameter};
 use crate::limits;
@@ -66,6 +66,16 @@ mod tests;
     accounts::NewPassword,
     accounts::AccountsChanged,
     drain::DrainState,
+    templates::TemplateList,
+    templates::TemplateShown,
+    templates::TemplateVersions,
+    templates::NewTemplate,
+    templates::ChangeTemplate,
+    templates::PreviewTemplate,
+    templates::TemplatePreview,
+    templates::TestTemplate,
+    templates::TemplateTested,
+    templates::TemplateRemoved,
 )))]
 struct Shapes;
 
@@ -146,12 +156,13 @@ fn operation(route: &Route) -> Value {
 }
 
 /// What may stand in a path.
-fn of_path() -> [(&'static str, &'static str, Value); 3] {
+fn of_path() -> [(&'static str, &'static str, Value); 4] {
     let pattern = |pattern| json!({ "type": "string", "pattern": pattern });
     [
         ("id", "The message.", pattern("^[0-9A-Za-z]{16}$")),
         ("name", "Whose.", pattern("^[0-9A-Za-z._-]{1,64}$")),
         ("account", "Whose.", pattern("^[!-.0-9:-~]{1,255}$")),
+        ("template", "Its uuid or its name.", pattern("^[^/]{1,128}$")),
     ]
 }
 

@@ -47,6 +47,7 @@ mod shaping;
 mod status;
 mod suppression;
 mod suspend;
+pub(super) mod templates;
 mod trace;
 mod upgrade;
 mod tenancy;

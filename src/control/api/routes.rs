@@ -15,8 +15,8 @@ use super::tenancy::Tenants;
 use super::told::{self, Told};
 use super::{
     accounts, analytics, change, check, cluster, content, drain, erase, events, gate, import, logged, me,
-    overview, queue, quotas, reload, shaping, status, suppression, suspend, tokens, trace, upgrade, warmup,
-    why,
+    overview, queue, quotas, reload, shaping, status, suppression, suspend, templates, tokens, trace,
+    upgrade, warmup, why,
 };
 use crate::control::fleet;
 use crate::limits;
@@ -64,7 +64,7 @@ const fn file(
 
 /// All of them.
 pub(super) const ROUTES: &[Route] = {
-    use Role::{Admin, Operate};
+    use Role::{Admin, Operate, Read};
     use Tenants::{Entry, Filter, No, Nothing, Query};
     &[
         read("/control/v1/me", Nothing, || get(me::me), told::me),
@@ -125,6 +125,43 @@ pub(super) const ROUTES: &[Route] = {
         read("/control/v1/drain", No, || get(drain::show), drain::told_state),
         read("/control/v1/shaping", No, || get(shaping::show), shaping::told),
         write("/control/v1/check", (Admin, No), || post(check::check), check::told),
+        read(templates::PATH, Query, || get(templates::list), templates::told_list),
+        write(templates::PATH, (Operate, Entry), || post(templates::add), templates::told_add),
+        write(
+            "/control/v1/templates/preview",
+            (Read, Entry),
+            || post(templates::preview),
+            templates::told_preview,
+        ),
+        read("/control/v1/templates/{template}", Query, || get(templates::show), templates::told_show),
+        write(
+            "/control/v1/templates/{template}",
+            (Operate, Entry),
+            || post(templates::change),
+            templates::told_change,
+        ),
+        Route {
+            method: "delete",
+            role: Operate,
+            ..read(
+                "/control/v1/templates/{template}",
+                Query,
+                || delete(templates::remove),
+                templates::told_remove,
+            )
+        },
+        read(
+            "/control/v1/templates/{template}/versions",
+            Query,
+            || get(templates::versions),
+            templates::told_versions,
+        ),
+        write(
+            "/control/v1/templates/{template}/test",
+            (Operate, Entry),
+            || post(templates::test),
+            templates::told_test,
+        ),
         read("/control/v1/log", Query, || get(logged::find), logged::told_find),
         read("/control/v1/log/stats", Query, || get(logged::stats), logged::told_stats),
     ]
@@ -141,7 +178,8 @@ pub(in crate::control) fn router(api: Api) -> Router {
     router
         .method_not_allowed_fallback(not_so)
         .with_state(Arc::new(api))
-        .layer(DefaultBodyLimit::max(limits::HTTP_BODY_MAX))
+        // How much there may be of each was seen when it came (`http::taken_in`).
+        .layer(DefaultBodyLimit::max(limits::TEMPLATE_BODY_MAX))
 }
 
 /// Lets a question pass that its asker may ask.
@@ -178,7 +216,8 @@ mod tests {
             .path
             .replace("{id}", "00000000G0000102")
             .replace("{name}", "ops")
-            .replace("{account}", "shop");
+            .replace("{account}", "shop")
+            .replace("{template}", "order");
         let body = r#"{"filter":{"domain":"x.example"}}"#;
         let asked = http::Request::builder().method(&*route.method.to_ascii_uppercase()).uri(path);
         let mut asked = asked.body(Body::from(body)).expect("a request");

@@ -20,6 +20,7 @@ pub mod overview;
 pub mod quota;
 pub mod shaping;
 pub mod suppression;
+pub mod templates;
 pub mod tokens;
 pub mod trace;
 pub mod upgrade;

@@ -38,7 +38,7 @@ impl Tenants {
             }
             Tenants::Filter | Tenants::Entry => {
                 let (mut head, body) = request.into_parts();
-                let text = to_bytes(body, limits::HTTP_BODY_MAX).await;
+                let text = to_bytes(body, limits::TEMPLATE_BODY_MAX).await;
                 let text =
                     text.map_err(|_| Problem::Wrong("the body broke off, or is too long".to_owned()))?;
                 let bound = of_body(self, &text, tenant)?;

@@ -7,6 +7,7 @@ mod rules;
 mod warmups;
 mod quotas;
 mod press;
+mod rows;
 mod suppression;
 
 use std::sync::Arc;
@@ -36,6 +37,8 @@ use crate::shard::mesh::Mesh;
 use book::Book;
 pub(in crate::control) use book::{SuspensionRequest, Which};
 use quotas::QuotaKeeper;
+pub(in crate::control) use rows::StoreDesk;
+use rows::StoreWork;
 pub(in crate::control) use rules::FIRED;
 pub(in crate::control) use suppression::ListDesk;
 use suppression::Suppressions;
@@ -134,7 +137,10 @@ pub(super) struct Start<'a> {
 }
 
 /// Reads what was decided before, puts it in force, and starts the thread.
-pub(super) fn start(opened: Opened, start: Start<'_>) -> std::io::Result<(Worker, Desk, ListDesk)> {
+pub(super) fn start(
+    opened: Opened,
+    start: Start<'_>,
+) -> std::io::Result<(Worker, Desk, ListDesk, StoreDesk)> {
     let Opened { mut store, mut suppressions } = opened;
     let Start { mesh, plans, teller, fired, suppression, reload } = start;
     let (book, unread) = match read(&mut store) {
@@ -150,6 +156,7 @@ pub(super) fn start(opened: Opened, start: Start<'_>) -> std::io::Result<(Worker
     let quotas = QuotaKeeper::new(mesh);
     let (lists, wanted) = sync_channel(limits::SUPPRESSION_ORDERS_MAX);
     let (orders, given) = sync_channel(limits::ORDERS_MAX);
+    let (rows, work) = StoreDesk::new();
     let (asked, mesh) = (mesh.clone(), mesh.clone());
     let thresholds = Thresholds::default();
     let mut book = book;
@@ -160,6 +167,7 @@ pub(super) fn start(opened: Opened, start: Start<'_>) -> std::io::Result<(Worker
         suppressions.begin(wanted, (suppression, reload));
         let mut decider = Decider {
             store,
+            work,
             book,
             unread,
             windows,
@@ -179,7 +187,8 @@ pub(super) fn start(opened: Opened, start: Start<'_>) -> std::io::Result<(Worker
     asked.quotas().serve(move || waker.unpark());
     let desk = Desk { orders, thread: worker.waker() };
     let lists = ListDesk::new(lists, worker.waker());
-    Ok((worker, desk, lists))
+    let rows = rows.of(worker.waker());
+    Ok((worker, desk, lists, rows))
 }
 
 /// What was suspended before; None: that cannot be read now.
@@ -208,6 +217,8 @@ fn read(store: &mut Store) -> Option<Vec<Suspension>> {
 /// Whoever decides.
 struct Decider {
     store: Store,
+    /// What others keep in it.
+    work: StoreWork,
     book: Book,
     /// What was decided in earlier lives could not be read: when that was tried last.
     unread: Option<Duration>,
@@ -245,6 +256,7 @@ impl Decider {
                 // Who asked may have gone.
                 let _ = asker.send(told);
             }
+            self.work.serve(&mut self.store);
             self.windows.write(&mut self.store, clock());
             self.warmups.serve(&mut self.store, clock());
             self.quotas.serve(&mut self.store, self.teller.as_ref(), clock());

@@ -10,6 +10,7 @@ mod quota;
 mod rows;
 mod schema;
 mod suppression;
+mod templates;
 mod warmup;
 mod window;
 
@@ -25,11 +26,13 @@ use crate::policy::suppression::fingerprint::Key;
 use crate::queue::suspension::Suspension;
 use crate::shaping::warmup::{Day, Names, WarmDay};
 use crate::shard::quota::ledger::QuotaRows;
+use crate::templates::{Contents, Partials};
 
 pub use bounces::{BounceCount, EventPlace};
 pub use error::StoreError;
 pub use schema::FILE;
 pub use suppression::{KnownFile, SuppressionRow, UntoldChange};
+pub use templates::{NewTemplate, NotSaved, TemplateRow, VersionRow};
 pub use window::Window;
 
 /// The file.
@@ -226,6 +229,55 @@ impl Store {
     /// These are such, too.
     pub fn save_tenants(&mut self, names: &[&str]) -> Result<(), StoreError> {
         bounces::save_tenants(self.connection()?, names)
+    }
+
+    /// A page of templates, behind this number. None: of all tenants.
+    pub fn templates(
+        &mut self,
+        tenant: Option<&str>,
+        behind: u64,
+        most: usize,
+    ) -> Result<Vec<TemplateRow>, StoreError> {
+        templates::list(self.connection()?, tenant, behind, most)
+    }
+
+    /// A template by its uuid or its name. None: there is none such of that tenant.
+    pub fn template(&mut self, tenant: Option<&str>, which: &str) -> Result<Option<TemplateRow>, StoreError> {
+        templates::find(self.connection()?, tenant, which)
+    }
+
+    /// A template by its number.
+    pub fn template_numbered(
+        &mut self,
+        tenant: Option<&str>,
+        number: u64,
+    ) -> Result<Option<TemplateRow>, StoreError> {
+        templates::numbered(self.connection()?, tenant, number)
+    }
+
+    /// What a version of it says. None: it is not kept.
+    pub fn template_contents(&mut self, number: u64, version: u64) -> Result<Option<Contents>, StoreError> {
+        templates::contents(self.connection()?, number, version)
+    }
+
+    /// Its versions, the newest first.
+    pub fn template_versions(&mut self, number: u64) -> Result<Vec<VersionRow>, StoreError> {
+        templates::versions(self.connection()?, number)
+    }
+
+    /// All partials of a tenant.
+    pub fn partials(&mut self, tenant: &str) -> Result<Partials, StoreError> {
+        templates::partials(self.connection()?, tenant)
+    }
+
+    /// Saves a template, or a version of one: all of it, or nothing.
+    pub fn save_template(&mut self, new: &NewTemplate) -> Result<TemplateRow, NotSaved> {
+        templates::save(self.connection().map_err(NotSaved::Store)?, new)
+    }
+
+    /// Removes one with all its versions. Whether it was there.
+    pub fn remove_template(&mut self, number: u64) -> Result<bool, StoreError> {
+        templates::remove(self.connection()?, number)
     }
 
     /// Puts all changes where they stand by another key.

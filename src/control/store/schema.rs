@@ -22,7 +22,7 @@ pub(super) const BESIDE: [&str; 1] = ["-journal"];
 pub(super) const APPLICATION: [u8; 4] = *b"RLVO";
 
 /// What each version adds to the one before; an empty file has version 0. None of these is ever changed.
-pub(super) const MIGRATIONS: [&str; 8] = ["
+pub(super) const MIGRATIONS: [&str; 9] = ["
     CREATE TABLE suspension (
         id INTEGER PRIMARY KEY,
         effect TEXT NOT NULL,
@@ -115,6 +115,30 @@ pub(super) const MIGRATIONS: [&str; 8] = ["
         note TEXT NOT NULL
     ) STRICT;
     CREATE TABLE suppression_heard (id INTEGER PRIMARY KEY CHECK (id = 1), place TEXT NOT NULL) STRICT;
+", "
+    CREATE TABLE template (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        uuid TEXT NOT NULL UNIQUE,
+        tenant TEXT NOT NULL,
+        name TEXT NOT NULL,
+        partial INTEGER NOT NULL,
+        category TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        made INTEGER NOT NULL,
+        changed INTEGER NOT NULL,
+        UNIQUE (tenant, name, partial)
+    ) STRICT;
+    CREATE TABLE template_version (
+        template INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        made INTEGER NOT NULL,
+        by TEXT NOT NULL,
+        bytes INTEGER NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (template, version)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX template_version_bytes ON template_version (template, bytes);
 "];
 
 /// Opens it as one of this version.
