@@ -21,7 +21,7 @@ const STYLES: [&str; 2] =
     [include_str!("../../loadtest/src/report/style.css"), include_str!("page/page.css")];
 
 /// In the order in which they need each other.
-const SCRIPTS: [&str; 16] = [
+const SCRIPTS: [&str; 17] = [
     include_str!("page/base.js"),
     include_str!("page/net.js"),
     include_str!("page/parts.js"),
@@ -36,6 +36,7 @@ const SCRIPTS: [&str; 16] = [
     include_str!("page/warmup.js"),
     include_str!("page/cluster.js"),
     include_str!("page/suppressions.js"),
+    include_str!("page/templates.js"),
     include_str!("page/log.js"),
     include_str!("page/main.js"),
 ];
@@ -58,7 +59,7 @@ impl Page {
         let script = format!("(() => {{\n{}}})();\n", SCRIPTS.concat());
         // Nothing but these very bytes is run; no text can become markup, as no policy for trusted types is allowed; it asks nobody else.
         let policy = format!(
-            "default-src 'none'; script-src '{}'; style-src '{}'; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+            "default-src 'none'; script-src '{}'; style-src '{}'; img-src data:; connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; \
              frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
             hash(&script),
             hash(&style)

@@ -27,7 +27,7 @@ def document():
     style, script = "".join(styles), "(() => {\n%s})();\n" % "".join(scripts)
     text = read("page/page.html").replace("{style}", style).replace("{script}", script)
     digest = lambda of: "'sha256-%s'" % base64.b64encode(hashlib.sha256(of.encode()).digest()).decode()
-    policy = (f"default-src 'none'; script-src {digest(script)}; style-src {digest(style)}; img-src data:; connect-src 'self'; base-uri 'none'; "
+    policy = (f"default-src 'none'; script-src {digest(script)}; style-src {digest(style)}; img-src data:; connect-src 'self'; frame-src 'self'; base-uri 'none'; "
               "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'")
     return text.encode(), [("Content-Type", "text/html; charset=utf-8"), ("Content-Security-Policy", policy), ("Referrer-Policy", "no-referrer")]
 
@@ -234,6 +234,18 @@ class Answers:
     def suppressions(self, query):
         entries = [] if self.empty or query.get("address") == "nobody@example.org" else [{"address": a, "reason": r, "added": iso(-86400 * n), **more} for n, (a, r, more) in enumerate([("ada@example.org", "hard_bounce", {"note": "550 5.1.1 no such user"}), ("@gone.example", "manual", {"note": "closed", "expires": iso(864000)}), ("*.parked.example", "imported", {}), (f"{TURNED}@example.org", "complaint", {"tenant": "shop"}), (f"{HOSTILE}@example.org", "unsubscribe", {})] + [(f"reader{n}@example.org", "complaint", {}) for n in range(80)])]
         return {"entries": entries, "next": "a2" if entries and not query.get("cursor") and not query.get("address") else None}
+
+    def entry(self, n, name, **more):
+        return {"uuid": f"00000000-0000-4000-8000-{n:012d}", "id": n, "name": name, "partial": False, "category": "", "subject": "Welcome, {{name}}", "version": n, "created": iso(-864000), "changed": iso(-3600 * n), **more}
+
+    def templates(self):
+        rows = [self.entry(1, "welcome", category="greetings"), self.entry(2, "footer", partial=True, subject=""), self.entry(3, HOSTILE, subject=TURNED, tenant="shop"), self.entry(4, LONG[:120], subject=LONG)]
+        return {"templates": [] if self.empty else rows, "next": None}
+
+    def template(self, name):
+        if name.endswith("/versions"):
+            return {"template": self.entry(1, "welcome"), "versions": [{"version": n, "saved": iso(-3600 * n), "by": HOSTILE, "bytes": 4096} for n in (3, 2, 1)]}
+        return {"template": self.entry(1, "welcome"), "version": 1, "contents": {"category": "greetings", "subject": "Welcome, {{name}}", "html": "<h1>Welcome, {{name}}</h1>" + "<p>Long lines of text, as mail has them. </p>" * 40, "variables": [], "sample": {"name": HOSTILE}, "keep_css": False}}
 
     def event(self, n):
         kind = ["delivered", "deferred", "bounced", "rejected", "received", "admin"][n % 6]

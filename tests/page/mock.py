@@ -35,6 +35,8 @@ class Handler(BaseHTTPRequestHandler):
         if url.path == "/":
             text, fields = self.server.document()
             return self.give(200, text, fields)
+        if url.path.startswith("/preview/"):
+            return self.give(200, b"<h1>Welcome, Ada</h1>", [("Content-Type", "text/html"), ("Content-Security-Policy", "sandbox; default-src 'none'")])
         if url.path in node.refuse:
             status, words, fields = node.refuse[url.path]
             return self.give(status, {"error": words, "code": "refused"}, fields)
@@ -48,9 +50,12 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.behind and name not in OURS:
             return self.give(*self.passed())
         plain = {"me": lambda: {"who": "token ops" if node.token else "this machine, without a token", "role": node.role, "tenant": None, "redacts": False, "cluster": node.in_cluster}, "overview": node.overview, "history": lambda: node.history(int(query["step"])), "sites": lambda: node.sites(query), "queue": lambda: node.queue(query),
-                 "queue/count": lambda: node.count(query), "cluster": node.cluster, "cluster/queue": lambda: node.cluster_queue(query), "cluster/queue/count": lambda: node.cluster_count(query), "why": lambda: node.why(query), "suspensions": node.suspensions, "warmup": node.warmup, "analytics": lambda: node.analytics(query), "quotas": node.quotas, "suppressions": lambda: node.suppressions(query), "suppressions/check": lambda: node.suppressions(query)}
+                 "queue/count": lambda: node.count(query), "cluster": node.cluster, "cluster/queue": lambda: node.cluster_queue(query), "cluster/queue/count": lambda: node.cluster_count(query), "why": lambda: node.why(query), "suspensions": node.suspensions, "warmup": node.warmup, "analytics": lambda: node.analytics(query), "quotas": node.quotas, "suppressions": lambda: node.suppressions(query), "suppressions/check": lambda: node.suppressions(query), "templates": node.templates}
         if self.command == "POST":
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if name == "templates/preview":
+                text = (body.get("contents") or {}).get("html", "")
+                return self.give(200, {"subject": "Welcome, Ada", "html": text, "text": "Welcome, Ada\n", "frame": "/preview/0"})
             node.changes.append((name, body))
             if BY_ROLE.index(node.role) < 1:
                 return self.give(403, {"error": "that needs the role operate", "code": "role"})
@@ -60,6 +65,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.give(200, done.get(name, more)())
         if name.startswith("queue/message/"):
             answer = node.message(unquote(name.rsplit("/", 1)[1]))
+        elif name.startswith("templates/"):
+            answer = node.template(name)
         elif name in plain:
             answer = plain[name]()
         else:

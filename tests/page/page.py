@@ -27,7 +27,7 @@ from sink import Sink
 
 BINARY = os.path.abspath(sys.argv[2])
 AXE = os.path.join(HERE, "../../target/clients/node_modules/axe-core/axe.min.js")
-VIEWS = ["overview", "cluster", "queue?nodes=all", "deliverability", "deliverability?by=class&span=31d&tenant=shop", "sites", "sites?provider=google", "queue", "queue?q=domain%3Agmail.com", "message/00000000G0000001", "suspensions", "warmup", "quotas", "suppressions", "log"]
+VIEWS = ["overview", "cluster", "queue?nodes=all", "deliverability", "deliverability?by=class&span=31d&tenant=shop", "sites", "sites?provider=google", "queue", "queue?q=domain%3Agmail.com", "message/00000000G0000001", "suspensions", "warmup", "quotas", "suppressions", "templates", "templates/new", "templates/00000000-0000-4000-8000-000000000001", "log"]
 
 
 class Browser:
@@ -181,10 +181,10 @@ def what_others_write_stays_text():
         for view in VIEWS:
             browser.go(view)
             time.sleep(2 if view == "log" else 0.5)
-            for of in ("img", "main b b", "script:not(body > script)", "main iframe"):
+            for of in ("img", "main b b", "script:not(body > script)", "main iframe:not([sandbox=''])"):
                 assert browser.run("return document.querySelectorAll(arguments[0]).length", of) == 0, (view, of)
             assert "owned" not in browser.driver.title
-            if view not in ("warmup", "deliverability?by=class&span=31d&tenant=shop", "sites?provider=google", "queue?q=domain%3Agmail.com"):
+            if view not in ("warmup", "deliverability?by=class&span=31d&tenant=shop", "sites?provider=google", "queue?q=domain%3Agmail.com", "templates/new"):
                 assert "<img src=x" in browser.text("main"), view
             assert "\u202e" not in browser.text("main"), f"{view}: what turns text around is shown as what it is"
 
@@ -524,11 +524,101 @@ def a_node_is_watched():
         browser.go("deliverability?span=1h")
         browser.says("450 4.2.0 not yet", "main")
         for view in VIEWS:
-            if not view.startswith("message"):
+            if not view.startswith(("message", "templates/0")):
                 browser.go(view)
                 time.sleep(0.5)
                 assert not browser.driver.find_elements(By.CSS_SELECTOR, "main [role=alert]"), (view, browser.text("main"))
         assert not browser.errors()
+    relay.stop()
+
+
+def templates_are_written_and_tried():
+    """Written, seen as it will be read, saved, tried, as an old version again, removed; hostile HTML runs nothing, asks nobody and reaches nothing."""
+    from files_api import Operated
+
+    relay = Operated()
+    with Browser(answers.Answers(), at=f"http://127.0.0.1:{relay.http}/") as browser:
+        browser.driver.get(browser.base)
+        browser.run("sessionStorage.setItem('relevo.token', arguments[0]); location.hash = '#/templates'; location.reload()", relay.secrets["operate"])
+        browser.says("There are none yet", "main")
+        browser.click("New template")
+        frame = lambda: browser.run("return document.querySelector('iframe').src")
+        browser.until("(document.querySelector('iframe')?.src || '').includes('/preview/')", "it is seen as it is written")
+        first = frame()
+
+        def put(name, text):
+            browser.run("const input = document.querySelector('form.editor').elements.namedItem(arguments[0]); input.value = arguments[1]; input.dispatchEvent(new Event('input', {bubbles: true}))", name, text)
+
+        def reads(words):
+            end = time.monotonic() + 20
+            while True:
+                browser.driver.switch_to.frame(browser.driver.find_element(By.CSS_SELECTOR, "iframe"))
+                text = browser.driver.find_element(By.TAG_NAME, "body").text
+                browser.driver.switch_to.default_content()
+                if words in text:
+                    return text
+                assert time.monotonic() < end, (words, text)
+                time.sleep(0.1)
+
+        reads("Welcome, Ada")
+        put("name", "welcome")
+        put("subject", "Hello, {{name}}")
+        put("html", "<h1>Hello, {{name}}</h1><script>parent.document.title = 'owned'; fetch('http://127.0.0.1:1/x')</script><img src=http://127.0.0.1:1/pixel><link rel=stylesheet href=http://127.0.0.1:1/css><form action=http://127.0.0.1:1/><button>B</button></form><a target=_top href=javascript:alert(1)>L</a>")
+        put("sample", json.dumps({"name": "<i>Zoë</i>"}))
+        reads("Hello, <i>Zoë</i>")
+        assert frame() != first
+        browser.says("Hello, <i>Zoë</i>", ".subject")
+        assert browser.run("return document.title").startswith("Templates") and browser.run("return document.querySelector('iframe').getAttribute('sandbox')") == ""
+        assert not [url for url in browser.requests() if "127.0.0.1:1/" in url], "nothing is asked of others"
+        browser.driver.get_log("browser")
+        browser.click("Phone")
+        browser.until("document.querySelector('.sheet').clientWidth === 373 && document.querySelector('iframe').offsetWidth === 373", "as wide as a phone")
+        browser.click("Desktop")
+        browser.until("document.querySelector('iframe').offsetWidth === 800 && document.querySelector('iframe').getBoundingClientRect().width === document.querySelector('.sheet').clientWidth", "as wide as at a desk, in the room there is")
+        put("html", "<p>\n{{#if name}}")
+        browser.says("Html, line 2, column 1: {{#if}} is never closed: write {{/if}}", "[role=alert]")
+        put("sample", "{")
+        browser.says("Sample data", "[role=alert]")
+        put("sample", json.dumps({"name": "Zoë"}))
+        put("html", "<h1>Hello, {{name}}</h1>")
+        reads("Hello, Zoë")
+        browser.click("Text")
+        browser.says("Hello, Zoë", ".as-text")
+        browser.click("Save")
+        browser.until("location.hash.length > 40", "it has an address of its own")
+        browser.says("Version 1", "main header")
+        put("html", "<h1>Good day, {{name}}</h1>")
+        browser.says("not saved yet", "main header")
+        browser.click("Save")
+        browser.says("Version 2", "main header")
+        browser.until("document.querySelectorAll('section[aria-label=Versions] tbody tr').length === 2", "both are kept")
+        browser.click("Send a test …")
+        browser.run("const form = document.querySelector('dialog form'); form.elements.namedItem('from').value = 'shop@b.example'; form.elements.namedItem('to').value = 'ada@d.example'")
+        browser.click("Send")
+        browser.says("It is on its way", "dialog")
+        relay.wait_log("delivered")
+        assert b"Good day" in relay.sink.taken[0].body, relay.sink.taken[0].body
+        browser.click("Close")
+        browser.run("document.querySelector('section[aria-label=Versions] a').click()")
+        browser.says("what is shown is version 1", "main header")
+        reads("Hello, Zoë")
+        for width, dark in ((1280, False), (390, True)):
+            browser.look(width, dark)
+            assert not (found := browser.axe()), found
+            assert browser.run("return document.documentElement.scrollWidth") <= width
+        browser.look(1280, False)
+        browser.click("Remove …")
+        browser.click("Remove")
+        browser.says("There are none yet", "main")
+        # Who may only read looks.
+        relay.curl("POST", "templates", {"name": "order", "contents": {"subject": "s", "html": "<p>{{x}}</p>", "sample": {"x": 1}}})
+        browser.run("sessionStorage.setItem('relevo.token', arguments[0]); location.reload()", relay.secrets["read"])
+        browser.until("document.querySelectorAll('main tbody tr').length === 1", "it is listed")
+        browser.run("document.querySelector('main tbody a').click()")
+        reads("1")
+        assert browser.button("Save").get_attribute("aria-disabled") == "true"
+        # What was refused above was meant to be.
+        assert not [error for error in browser.errors() if "400" not in error and "preview" not in error]
     relay.stop()
 
 

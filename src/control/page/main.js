@@ -1,9 +1,9 @@
 // The frame: who asks, which view is shown, whether what is shown is live.
 
-const VIEWS = { overview, cluster, deliverability, sites, queue, message, suspensions, warmup, quotas, suppressions, log };
-const NAV = [["overview", "Overview"], ["cluster", "Cluster"], ["deliverability", "Deliverability"], ["sites", "Providers"], ["queue", "Queue"], ["suspensions", "Suspensions"], ["warmup", "Warm-up"], ["quotas", "Quotas"], ["suppressions", "Suppression list"], ["log", "Log"]];
+const VIEWS = { overview, cluster, deliverability, sites, queue, message, suspensions, warmup, quotas, suppressions, templates, log };
+const NAV = [["overview", "Overview"], ["cluster", "Cluster"], ["deliverability", "Deliverability"], ["sites", "Providers"], ["queue", "Queue"], ["suspensions", "Suspensions"], ["warmup", "Warm-up"], ["quotas", "Quotas"], ["suppressions", "Suppression list"], ["templates", "Templates"], ["log", "Log"]];
 // What is told by tenant. The rest is of the whole node, and the relay tells a tenant's token nothing of it.
-const BY_TENANT = new Set([deliverability, queue, message, suppressions]);
+const BY_TENANT = new Set([deliverability, queue, message, suppressions, templates]);
 const isOpen = (view) => !session.tenant || BY_TENANT.has(view);
 // What has a place in the navigation: nodes are looked at together where there are several.
 const isNamed = ([name]) => isOpen(VIEWS[name]) && (name !== "cluster" || Boolean(session.me.cluster));
