@@ -220,7 +220,7 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let pages = unsubscriber.filter(|_| !listeners.is_empty());
     let pages = pages.map(|by| public::start(listeners, by, reserve.clone()));
     let pages = pages.transpose().map_err(StartError::Thread)?;
-    let senders = take_mail(&setup, of_api, &reserve).map_err(StartError::Thread)?;
+    let senders = take_mail(&setup, of_api, (&templates, &reserve)).map_err(StartError::Thread)?;
     let told = lists.clone();
     let orders = (desk, lists, barrier(), templates);
     let (passing, passed) = http.map(|_| mpsc::channel(limits::API_PASSED)).unzip();
@@ -288,7 +288,7 @@ fn watch_blocklists(setup: &Setup, desk: &decisions::Desk) -> io::Result<Option<
 fn take_mail(
     setup: &Setup,
     listener: Option<TcpListener>,
-    reserve: &Arc<Reserve>,
+    (templates, reserve): (&Arc<templates::Templates>, &Arc<Reserve>),
 ) -> io::Result<Option<Worker>> {
     let Some(((listener, (_, has_tls)), reload)) = listener.zip(setup.api).zip(setup.reload.clone()) else {
         return Ok(None);
@@ -297,6 +297,7 @@ fn take_mail(
         reload,
         mesh: setup.mesh.clone(),
         health: setup.health.clone(),
+        templates: templates.clone(),
         hostname: setup.hostname.clone(),
         has_tls,
         counts: setup.api_counts.clone(),

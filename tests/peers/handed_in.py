@@ -181,6 +181,37 @@ def batches_are_answered_one_by_one():
     api.stop()
 
 
+def mail_is_made_of_templates():
+    """Those of the token's tenant, and nobody else's."""
+    api = Api()
+
+    def relevo(*words, text=None):
+        done = subprocess.run([sys.argv[2], *words, "--config", f"{api.relay.directory}/relevo.toml"], input=text, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    with open(f"{api.directory}/hello.html", "w") as file:
+        file.write("<style>p { color: red }</style><p>Hello {{name}}</p>")
+    made = relevo("template", "add", "hello", "--tenant", "shop", "--subject", "For {{name}}", "--html", f"{api.directory}/hello.html", "--json")
+    uuid = json.loads(made)["template"]["uuid"]
+    body = {"from": {"email": "app@shop.example"}, "to": [{"email": "bob@example.org"}], "template_uuid": uuid, "template_variables": {"name": "<Bob> Ü"}}
+    status, _, answer = api.ask("/api/send", body, token="shop")
+    assert status == 200, answer
+    read = api.arrived(1)[0]
+    assert read["Subject"] == "For <Bob> Ü" and "Hello &lt;Bob&gt; Ü" in read.get_body(("html",)).get_content(), read.as_string()
+    assert "Hello <Bob> Ü" in read.get_body(("plain",)).get_content()
+    for token, more, words in (("free", {}, "no template of this token's tenant"), ("shop", {"template_variables": {}}, "name"), ("shop", {"subject": "x"}, "not allowed with 'template_uuid'")):
+        status, _, answer = api.ask("/api/send", {**body, **more}, token=token)
+        assert status == 400 and words in answer["errors"][0], answer
+    requests = [{"to": [{"email": f"t{n}@example.org"}], "template_variables": {"name": f"N{n}"}} for n in range(20)]
+    base = {"from": {"email": "app@shop.example"}, "template_uuid": uuid}
+    status, _, answer = api.ask("/api/batch", {"base": base, "requests": requests}, token="shop")
+    assert status == 200 and all(one["success"] for one in answer["responses"]), answer
+    subjects = {str(message["Subject"]) for message in api.arrived(21)}
+    assert subjects == {"For <Bob> Ü", *(f"For N{n}" for n in range(20))}, subjects
+    api.stop()
+
+
 def nothing_that_was_taken_is_lost_by_kills():
     """Each 200 is a message that arrives, though the relay is killed in the middle."""
     api = Api()

@@ -245,6 +245,9 @@ pub(super) async fn test(
         message,
         duties: Duties::SUBMISSION,
         by: "template",
+        client: None,
+        parameters: None,
+        tenant: None,
     };
     say(
         Level::Info,

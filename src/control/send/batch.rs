@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use super::compose;
 use super::handlers::{Asked, Count, answer, refusal};
 use super::shape::{Answer, Batch, BatchAnswer, Mail};
+use super::template;
 use crate::limits;
 
 pub(super) async fn send(State(asked): State<Asked>, request: Request) -> Response {
@@ -35,11 +36,19 @@ pub(super) async fn send(State(asked): State<Asked>, request: Request) -> Respon
         if under_way.len() >= limits::SEND_BATCH_AT_ONCE {
             note(&mut responses, under_way.join_next().await);
         }
-        let mail: Mail = match serde_json::from_str::<Mail>(request.get()) {
-            Ok(own) => own.over(&base),
+        let mail = match serde_json::from_str::<Mail>(request.get()) {
+            Ok(own) => template::filled(&asked.api.templates, own.over(&base), &read.sender).await,
             Err(error) => {
                 asked.count(Count::Invalid);
                 responses[place] = Some(Answer::refused(vec![error.to_string()]));
+                continue;
+            }
+        };
+        let mail = match mail {
+            Ok(mail) => mail,
+            Err(why) => {
+                asked.count(Count::Invalid);
+                responses[place] = Some(Answer::refused(vec![why.into_words()]));
                 continue;
             }
         };

@@ -81,18 +81,15 @@ pub fn compose(mail: &Mail, (name, hostname, now): (&str, &str, i64)) -> Result<
     let reply_to =
         mail.reply_to.as_ref().and_then(|reply_to| mailbox("reply_to", Some(reply_to), &mut faults));
     let subject = text_of("subject", mail.subject.as_deref(), limits::SEND_SUBJECT_MAX, &mut faults);
-    if subject.is_none_or(str::is_empty) && mail.template_uuid.is_none() {
+    if subject.is_none_or(str::is_empty) {
         faults.add("'subject' is required".to_owned());
     }
     let (text, html) = (
         mail.text.as_deref().filter(|text| !text.is_empty()),
         mail.html.as_deref().filter(|html| !html.is_empty()),
     );
-    if text.is_none() && html.is_none() && mail.template_uuid.is_none() {
+    if text.is_none() && html.is_none() {
         faults.add("must specify either text or html body".to_owned());
-    }
-    if mail.template_uuid.is_some() {
-        faults.add("'template_uuid' names no template of this relay".to_owned());
     }
     let (text, html) = (text.map(lines), html.map(lines));
     let parameters = parameters(mail, &mut faults);

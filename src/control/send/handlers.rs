@@ -17,7 +17,9 @@ use super::gate::{Gate, Sender, Shut};
 use super::hand::{Became, Hand, UNKNOWN, Whole};
 use super::raw;
 use super::shape::{Answer, Mail};
+use super::template::{self, Unfilled};
 use crate::control::reload::{ApiInForce, Reload};
+use crate::control::templates::Templates;
 use crate::limits;
 use crate::observe::families::Family;
 use crate::runtime::process;
@@ -27,6 +29,7 @@ pub(super) struct Api {
     pub reload: Arc<dyn Reload>,
     pub gate: Gate,
     pub hand: Hand,
+    pub templates: Arc<Templates>,
     pub hostname: String,
     /// Bytes in memory.
     pub memory: Arc<Semaphore>,
@@ -144,6 +147,14 @@ async fn send(State(asked): State<Asked>, request: Request) -> Response {
             asked.count(Count::Invalid);
             return refusal(StatusCode::BAD_REQUEST, &format!("the body is no message as JSON: {error}"));
         }
+    };
+    let mail = match template::filled(&asked.api.templates, mail, &read.sender).await {
+        Ok(mail) => mail,
+        Err(Unfilled::Wrong(words)) => {
+            asked.count(Count::Invalid);
+            return refusal(StatusCode::BAD_REQUEST, &words);
+        }
+        Err(Unfilled::Later(words)) => return later(words),
     };
     let (name, now) = asked.origin();
     match compose::compose(&mail, (&name, &asked.api.hostname, now)) {

@@ -9,6 +9,7 @@ mod handlers;
 mod raw;
 mod server;
 mod shape;
+mod template;
 
 use std::io;
 use std::net::IpAddr;
@@ -20,6 +21,7 @@ use tokio::sync::Semaphore;
 use super::health::Health;
 use super::reload::Reload;
 use super::say::say;
+use super::templates::Templates;
 use super::thread::{Turn, Worker};
 use crate::limits;
 use crate::observe::diagnostics::Level;
@@ -44,6 +46,8 @@ pub(super) struct Source {
     pub mesh: Arc<Mesh>,
     /// Whether mail is taken at all.
     pub health: Arc<Health>,
+    /// What mail is made of that names one.
+    pub templates: Arc<Templates>,
     /// The node's name.
     pub hostname: String,
     /// TLS is spoken.
@@ -70,12 +74,13 @@ fn run(listener: std::net::TcpListener, source: Source, reserve: Arc<Reserve>, t
     let done = runtime.block_on(async {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
-        let Source { reload, mesh, health, hostname, has_tls, counts } = source;
+        let Source { reload, mesh, health, templates, hostname, has_tls, counts } = source;
         let clock = turn.clock();
         let api = Arc::new(handlers::Api {
             reload: reload.clone(),
             gate: gate::Gate::new(move || Instant::default() + clock()),
             hand: hand::Hand::new(mesh, health),
+            templates,
             hostname,
             memory: Arc::new(Semaphore::new(limits::SEND_MEMORY)),
             counts,
