@@ -31,6 +31,7 @@ stories!("handed_in.py";
     only_who_may_send_does,
     raw_mail_goes_byte_for_byte,
     batches_are_answered_one_by_one,
+    a_key_sends_once,
     mail_is_made_of_templates,
     nothing_that_was_taken_is_lost_by_kills,
     clients_of_mailtrap_work,

@@ -212,7 +212,7 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
         reload: setup.reload.clone(),
     };
     let (decisions, desk, lists, rows) = decisions::start(decided, start).map_err(StartError::Thread)?;
-    let templates = templates::Templates::start(rows).map(Arc::new).map_err(StartError::Thread)?;
+    let templates = templates::Templates::start(rows.clone()).map(Arc::new).map_err(StartError::Thread)?;
     let blocklists = watch_blocklists(&setup, &desk).map_err(StartError::Thread)?;
     let challenges = Arc::<acme::Challenges>::default();
     let unsubscriber = unsubscriber(&setup, (&lists, barrier()), &challenges);
@@ -220,7 +220,7 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let pages = unsubscriber.filter(|_| !listeners.is_empty());
     let pages = pages.map(|by| public::start(listeners, by, reserve.clone()));
     let pages = pages.transpose().map_err(StartError::Thread)?;
-    let senders = take_mail(&setup, of_api, (&templates, &reserve)).map_err(StartError::Thread)?;
+    let senders = take_mail(&setup, of_api, (&templates, rows, &reserve)).map_err(StartError::Thread)?;
     let told = lists.clone();
     let orders = (desk, lists, barrier(), templates);
     let (passing, passed) = http.map(|_| mpsc::channel(limits::API_PASSED)).unzip();
@@ -288,7 +288,7 @@ fn watch_blocklists(setup: &Setup, desk: &decisions::Desk) -> io::Result<Option<
 fn take_mail(
     setup: &Setup,
     listener: Option<TcpListener>,
-    (templates, reserve): (&Arc<templates::Templates>, &Arc<Reserve>),
+    (templates, desk, reserve): (&Arc<templates::Templates>, decisions::StoreDesk, &Arc<Reserve>),
 ) -> io::Result<Option<Worker>> {
     let Some(((listener, (_, has_tls)), reload)) = listener.zip(setup.api).zip(setup.reload.clone()) else {
         return Ok(None);
@@ -298,6 +298,7 @@ fn take_mail(
         mesh: setup.mesh.clone(),
         health: setup.health.clone(),
         templates: templates.clone(),
+        desk,
         hostname: setup.hostname.clone(),
         has_tls,
         counts: setup.api_counts.clone(),

@@ -24,6 +24,14 @@ pub const SEND_BATCH_MAX: usize = 64 * 1024 * 1024;
 pub const SEND_BATCH_REQUESTS: usize = 50_000;
 /// Messages of a batch that are on their way to disk at one time.
 pub const SEND_BATCH_AT_ONCE: usize = 128;
+/// How long a request with a key is known.
+pub const SEND_KEYS_KEPT: Duration = Duration::from_secs(86_400);
+/// Requests with keys that are known; beyond, the oldest are forgotten.
+pub const SEND_KEYS_MAX: usize = 1_000_000;
+/// Bytes of a key.
+pub const SEND_KEY_MAX: usize = 255;
+/// Bytes of an answer that is kept for its key: that of a batch of some thousand messages.
+pub const SEND_ANSWER_KEPT: usize = 1024 * 1024;
 /// What is wrong with a request is told up to so many times.
 pub const SEND_ERRORS_MAX: usize = 20;
 /// Bytes of a subject.

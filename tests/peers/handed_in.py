@@ -212,6 +212,61 @@ def mail_is_made_of_templates():
     api.stop()
 
 
+def a_key_sends_once():
+    """The same request with the same key is answered the same, also after kills; another request with it is refused."""
+    api = Api()
+    key = {"Idempotency-Key": "order-7"}
+    first = api.ask("/api/send", mail(), fields=key)
+    again = api.ask("/api/send", mail(), fields=key)
+    assert first[0] == again[0] == 200 and first[2] == again[2] and again[1]["Idempotent-Replayed"] == "true", (first, again)
+    assert api.ask("/api/send", mail(subject="another"), fields=key)[0] == 422
+    assert api.ask("/api/send", mail(), fields=key, token="shop")[2] != first[2], "a key is that of a token"
+    assert api.ask("/api/send", mail(to=[]), fields={"Idempotency-Key": "mended"})[0] == 400
+    assert api.ask("/api/send", mail(), fields={"Idempotency-Key": "mended"})[0] == 200, "what was refused may be mended"
+    assert api.ask("/api/send", mail(), fields={"Idempotency-Key": "x" * 300})[0] == 400
+    requests = [{"to": [{"email": f"b{number}@example.org"}]} for number in range(50)]
+    batch = {"base": {name: value for name, value in mail().items() if name != "to"}, "requests": requests}
+    one, other = (api.ask("/api/batch", batch, fields={"Idempotency-Key": "batch"})[2] for _ in range(2))
+    assert one == other and len({response["message_ids"][0] for response in one["responses"]}) == 50
+    answers, over = {}, threading.Event()
+
+    def client(number):
+        for count in range(100_000):
+            name, sent = f"i{number}.{count}", 0
+            while not over.is_set():
+                try:
+                    status, _, answer = api.ask("/api/send", mail(to=[{"email": f"{name}@example.org"}]), fields={"Idempotency-Key": name})
+                    if status == 200:
+                        assert answers.setdefault(name, answer) == answer, name
+                        sent += 1
+                        if sent == 2:
+                            break
+                except (OSError, http.client.HTTPException, ValueError):
+                    time.sleep(0.02)
+            if over.is_set():
+                return
+
+    clients = [threading.Thread(target=client, args=(number,)) for number in range(4)]
+    [one.start() for one in clients]
+    for _ in range(3):
+        time.sleep(1.5)
+        api.relay.kill()
+        api.relay.start()
+    time.sleep(0.5)
+    over.set()
+    [one.join() for one in clients]
+    until(lambda: {f"{name}@example.org" for name in answers} <= set(api.sink.recipients()))
+    # Where a kill came between the message and its answer it goes out again, under the same Message-ID.
+    ids = {}
+    for message in api.sink.taken:
+        for recipient in message.recipients:
+            if recipient.startswith("i"):
+                ids.setdefault(recipient, []).append(email.message_from_bytes(message.body)["Message-ID"])
+    twice = {recipient: found for recipient, found in ids.items() if len(found) > 1}
+    assert all(len(set(found)) == 1 for found in ids.values()) and len(twice) <= 3 * 4, twice
+    api.stop()
+
+
 def nothing_that_was_taken_is_lost_by_kills():
     """Each 200 is a message that arrives, though the relay is killed in the middle."""
     api = Api()

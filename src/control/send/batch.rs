@@ -6,16 +6,20 @@ use axum::response::Response;
 use tokio::task::JoinSet;
 
 use super::compose;
-use super::handlers::{Asked, Count, answer, refusal};
+use super::handlers::{Asked, Count, Read, answer, refusal};
+use super::once::once;
 use super::shape::{Answer, Batch, BatchAnswer, Mail};
 use super::template;
 use crate::limits;
 
 pub(super) async fn send(State(asked): State<Asked>, request: Request) -> Response {
-    let read = match asked.read(request, |_| limits::SEND_BATCH_MAX).await {
-        Ok(read) => read,
-        Err(refused) => return refused,
-    };
+    match asked.read(request, |_| limits::SEND_BATCH_MAX).await {
+        Ok(read) => once(&asked, &read, "batch", async |name| send_all(&asked, &read, name).await).await,
+        Err(refused) => refused,
+    }
+}
+
+async fn send_all(asked: &Asked, read: &Read, name: &str) -> Response {
     let batch: Batch<'_> = match serde_json::from_slice(&read.body) {
         Ok(batch) => batch,
         Err(error) => {
@@ -52,8 +56,8 @@ pub(super) async fn send(State(asked): State<Asked>, request: Request) -> Respon
                 continue;
             }
         };
-        let (name, now) = asked.origin();
-        match compose::compose(&mail, (&name, &asked.api.hostname, now)) {
+        let name = format!("{name}.{place}");
+        match compose::compose(&mail, asked.origin(&name)) {
             Ok(composed) => {
                 let (asked, sender, live) = (asked.clone(), read.sender.clone(), read.live.clone());
                 under_way.spawn(async move {

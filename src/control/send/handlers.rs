@@ -15,6 +15,7 @@ use super::batch;
 use super::compose::{self, Composed};
 use super::gate::{Gate, Sender, Shut};
 use super::hand::{Became, Hand, UNKNOWN, Whole};
+use super::once::{Keys, once};
 use super::raw;
 use super::shape::{Answer, Mail};
 use super::template::{self, Unfilled};
@@ -30,6 +31,7 @@ pub(super) struct Api {
     pub gate: Gate,
     pub hand: Hand,
     pub templates: Arc<Templates>,
+    pub keys: Keys,
     pub hostname: String,
     /// Bytes in memory.
     pub memory: Arc<Semaphore>,
@@ -61,6 +63,8 @@ pub(super) struct Read {
     pub sender: Sender,
     pub live: ApiInForce,
     pub body: Bytes,
+    /// What it is known by, if it is tried again.
+    pub key: Option<String>,
     _memory: OwnedSemaphorePermit,
 }
 
@@ -75,6 +79,7 @@ impl Asked {
         let (head, body) = request.into_parts();
         let sender = self.sender(&live, &head.headers).map_err(shut)?;
         let most = most(&live);
+        let key = key(&head.headers)?;
         let length = head
             .headers
             .get(header::CONTENT_LENGTH)
@@ -90,7 +95,7 @@ impl Asked {
             return Err(later("the relay has too many large messages in memory"));
         };
         match tokio::time::timeout(limits::SEND_BODY_TIME, to_bytes(body, most)).await {
-            Ok(Ok(body)) => Ok(Read { sender, live, body, _memory: memory }),
+            Ok(Ok(body)) => Ok(Read { sender, live, body, key, _memory: memory }),
             Ok(Err(_)) => Err(too_large(most)),
             Err(_) => Err(refusal(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
         }
@@ -117,11 +122,23 @@ impl Asked {
         self.api.counts.add(count as usize, 1);
     }
 
-    /// A name for a message, and when it is written.
-    pub fn origin(&self) -> (String, i64) {
-        let name = u128::from_le_bytes(process::random_bytes());
-        (format!("{name:032x}"), i64::try_from(process::wall().0 / 1000).unwrap_or(i64::MAX))
+    /// A name for what a request sends.
+    pub fn name(&self) -> String {
+        format!("{:032x}", u128::from_le_bytes(process::random_bytes()))
     }
+
+    /// By what a message is written that is called so: host and second.
+    pub fn origin<'a>(&'a self, name: &'a str) -> (&'a str, &'a str, i64) {
+        (name, &self.api.hostname, i64::try_from(process::wall().0 / 1000).unwrap_or(i64::MAX))
+    }
+}
+
+/// The key of a request.
+fn key(fields: &HeaderMap) -> Result<Option<String>, Response> {
+    let Some(key) = fields.get("idempotency-key") else { return Ok(None) };
+    let sound = key.to_str().ok().filter(|key| !key.is_empty() && key.len() <= limits::SEND_KEY_MAX);
+    let words = format!("Idempotency-Key has 1 to {} printable letters", limits::SEND_KEY_MAX);
+    sound.map(|key| Some(key.to_owned())).ok_or_else(|| refusal(StatusCode::BAD_REQUEST, &words))
 }
 
 /// The places of [`super::SENT`].
@@ -137,10 +154,13 @@ async fn send(State(asked): State<Asked>, request: Request) -> Response {
     // Base64 and escapes: a message in JSON is longer than the message.
     let most =
         |live: &ApiInForce| usize::try_from(live.message_size_max).unwrap_or(usize::MAX).saturating_mul(2);
-    let read = match asked.read(request, most).await {
-        Ok(read) => read,
-        Err(refused) => return refused,
-    };
+    match asked.read(request, most).await {
+        Ok(read) => once(&asked, &read, "send", async |name| send_one(&asked, &read, name).await).await,
+        Err(refused) => refused,
+    }
+}
+
+async fn send_one(asked: &Asked, read: &Read, name: &str) -> Response {
     let mail: Mail = match serde_json::from_slice(&read.body) {
         Ok(mail) => mail,
         Err(error) => {
@@ -156,8 +176,7 @@ async fn send(State(asked): State<Asked>, request: Request) -> Response {
         }
         Err(Unfilled::Later(words)) => return later(words),
     };
-    let (name, now) = asked.origin();
-    match compose::compose(&mail, (&name, &asked.api.hostname, now)) {
+    match compose::compose(&mail, asked.origin(name)) {
         Ok(composed) => said(asked.hand_over(composed, (&read.sender, &read.live)).await),
         Err(errors) => {
             asked.count(Count::Invalid);

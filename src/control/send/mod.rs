@@ -6,6 +6,7 @@ mod compose;
 mod gate;
 mod hand;
 mod handlers;
+mod once;
 mod raw;
 mod server;
 mod shape;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use super::decisions::StoreDesk;
 use super::health::Health;
 use super::reload::Reload;
 use super::say::say;
@@ -48,6 +50,8 @@ pub(super) struct Source {
     pub health: Arc<Health>,
     /// What mail is made of that names one.
     pub templates: Arc<Templates>,
+    /// Where keys of requests are kept.
+    pub desk: StoreDesk,
     /// The node's name.
     pub hostname: String,
     /// TLS is spoken.
@@ -74,13 +78,14 @@ fn run(listener: std::net::TcpListener, source: Source, reserve: Arc<Reserve>, t
     let done = runtime.block_on(async {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
-        let Source { reload, mesh, health, templates, hostname, has_tls, counts } = source;
+        let Source { reload, mesh, health, templates, desk, hostname, has_tls, counts } = source;
         let clock = turn.clock();
         let api = Arc::new(handlers::Api {
             reload: reload.clone(),
             gate: gate::Gate::new(move || Instant::default() + clock()),
             hand: hand::Hand::new(mesh, health),
             templates,
+            keys: once::Keys::new(desk),
             hostname,
             memory: Arc::new(Semaphore::new(limits::SEND_MEMORY)),
             counts,

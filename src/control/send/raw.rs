@@ -7,7 +7,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::compose::{Composed, address, is_instruction};
-use super::handlers::{Asked, Count, refusal, said};
+use super::handlers::{Asked, Count, Read, refusal, said};
+use super::once::once;
 use crate::limits;
 use crate::mail::envelope::Recipient;
 use crate::mail::parameters::{self, Key, Parameters};
@@ -17,11 +18,17 @@ pub(super) async fn send(State(asked): State<Asked>, request: Request) -> Respon
     let most = |live: &crate::control::reload::ApiInForce| {
         usize::try_from(live.message_size_max).unwrap_or(usize::MAX)
     };
-    let read = match asked.read(request, most).await {
-        Ok(read) => read,
-        Err(refused) => return refused,
-    };
-    match envelope(&query, &read.body, read.sender.tenant.is_some()) {
+    match asked.read(request, most).await {
+        Ok(read) => {
+            let what = format!("raw?{query}");
+            once(&asked, &read, &what, async |_| send_one(&asked, &read, &query).await).await
+        }
+        Err(refused) => refused,
+    }
+}
+
+async fn send_one(asked: &Asked, read: &Read, query: &str) -> Response {
+    match envelope(query, &read.body, read.sender.tenant.is_some()) {
         Ok(composed) => said(asked.hand_over(composed, (&read.sender, &read.live)).await),
         Err(why) => {
             asked.count(Count::Invalid);

@@ -10,6 +10,7 @@ mod quota;
 mod rows;
 mod schema;
 mod suppression;
+mod answered;
 mod templates;
 mod warmup;
 mod window;
@@ -27,7 +28,9 @@ use crate::queue::suspension::Suspension;
 use crate::shaping::warmup::{Day, Names, WarmDay};
 use crate::shard::quota::ledger::QuotaRows;
 use crate::templates::{Contents, Partials};
+use crate::time::UnixMillis;
 
+pub use answered::{KeyedRequest, KnownAnswer};
 pub use bounces::{BounceCount, EventPlace};
 pub use error::StoreError;
 pub use schema::FILE;
@@ -278,6 +281,24 @@ impl Store {
     /// Removes one with all its versions. Whether it was there.
     pub fn remove_template(&mut self, number: u64) -> Result<bool, StoreError> {
         templates::remove(self.connection()?, number)
+    }
+
+    /// What is known of a request with a key, which is begun where nothing is.
+    pub fn begin_request(
+        &mut self,
+        request: &KeyedRequest,
+        now: UnixMillis,
+    ) -> Result<KnownAnswer, StoreError> {
+        answered::begin(self.connection()?, request, now)
+    }
+
+    /// It was answered; None: nothing came of it.
+    pub fn end_request(
+        &mut self,
+        whose: (&str, &str),
+        answer: Option<(u16, &[u8])>,
+    ) -> Result<(), StoreError> {
+        answered::end(self.connection()?, whose, answer)
     }
 
     /// Puts all changes where they stand by another key.

@@ -22,7 +22,7 @@ pub(super) const BESIDE: [&str; 1] = ["-journal"];
 pub(super) const APPLICATION: [u8; 4] = *b"RLVO";
 
 /// What each version adds to the one before; an empty file has version 0. None of these is ever changed.
-pub(super) const MIGRATIONS: [&str; 9] = ["
+pub(super) const MIGRATIONS: [&str; 10] = ["
     CREATE TABLE suspension (
         id INTEGER PRIMARY KEY,
         effect TEXT NOT NULL,
@@ -139,6 +139,18 @@ pub(super) const MIGRATIONS: [&str; 9] = ["
         PRIMARY KEY (template, version)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX template_version_bytes ON template_version (template, bytes);
+", "
+    CREATE TABLE answered (
+        token TEXT NOT NULL,
+        key TEXT NOT NULL,
+        digest BLOB NOT NULL,
+        name TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        status INTEGER NOT NULL,
+        body BLOB NOT NULL,
+        UNIQUE (token, key)
+    ) STRICT;
+    CREATE INDEX answered_at ON answered (at);
 "];
 
 /// Opens it as one of this version.

@@ -1,0 +1,98 @@
+//! Requests with an `Idempotency-Key`: what was answered is answered again, and nothing is sent a second time.
+//!
+//! The key is on disk before a message is, with the name that the messages get (in Message-ID), and its answer before the client hears it. A kill between the two
+//! leaves a key of which nobody knows: the same request then sends again, under the same Message-ID.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use ring::digest::{SHA256, digest};
+
+use super::handlers::{Asked, Read, later, refusal};
+use crate::control::decisions::StoreDesk;
+use crate::control::store::{KeyedRequest, KnownAnswer};
+use crate::limits;
+use crate::runtime::process;
+
+/// The keys that are worked on now, and where all are kept.
+pub(super) struct Keys {
+    desk: StoreDesk,
+    under_way: Arc<Mutex<HashSet<(String, String)>>>,
+}
+
+impl Keys {
+    /// Kept there.
+    pub fn new(desk: StoreDesk) -> Keys {
+        Keys { desk, under_way: Arc::default() }
+    }
+}
+
+/// One of them, as long as it is worked on.
+struct UnderWay(Arc<Mutex<HashSet<(String, String)>>>, (String, String));
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+    }
+}
+
+/// Does what a request asks, by the name that its messages get; with a key once.
+pub(super) async fn once(
+    asked: &Asked,
+    read: &Read,
+    what: &str,
+    work: impl AsyncFnOnce(&str) -> Response,
+) -> Response {
+    let name = asked.name();
+    let Some(key) = &read.key else { return work(&name).await };
+    let keys = &asked.api.keys;
+    let whose = (read.sender.name.to_string(), key.clone());
+    if !keys.under_way.lock().unwrap_or_else(PoisonError::into_inner).insert(whose.clone()) {
+        return refusal(StatusCode::CONFLICT, "a request with this Idempotency-Key is worked on now");
+    }
+    let _under_way = UnderWay(keys.under_way.clone(), whose.clone());
+    let digest = digest(&SHA256, &[what.as_bytes(), b"\0", &read.body].concat()).as_ref().to_vec();
+    let request = KeyedRequest { token: whose.0.clone(), key: whose.1.clone(), digest, name: name.clone() };
+    let now = process::wall();
+    let known = keys.desk.with(move |store| store.begin_request(&request, now)).await;
+    let (name, is_new) = match known {
+        Some(Ok(KnownAnswer::New)) => (name, true),
+        Some(Ok(KnownAnswer::Unfinished(name))) => (name, false),
+        Some(Ok(KnownAnswer::Other)) => {
+            let words = "this Idempotency-Key was used for another request within the last 24 hours";
+            return refusal(StatusCode::UNPROCESSABLE_ENTITY, words);
+        }
+        Some(Ok(KnownAnswer::Answered(status, body))) => return again(status, body),
+        Some(Err(_)) | None => {
+            return later("keys cannot be kept now: the disk of control.db is slow, or full");
+        }
+    };
+    let response = work(&name).await;
+    let (head, body) = response.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let status = head.status;
+    // What was refused may be tried again, mended. Where an earlier try may have sent it the name stays, whatever comes of this one.
+    if status == StatusCode::OK || is_new && status != StatusCode::GATEWAY_TIMEOUT {
+        let answer = (status == StatusCode::OK && body.len() <= limits::SEND_ANSWER_KEPT)
+            .then(|| (status.as_u16(), body.to_vec()));
+        let kept = keys.desk.with(move |store| {
+            let answer = answer.as_ref().map(|(status, body)| (*status, &body[..]));
+            store.end_request((&whose.0, &whose.1), answer)
+        });
+        // It is on disk all the same: the client hears so.
+        let _ = kept.await;
+    }
+    Response::from_parts(head, Body::from(body))
+}
+
+fn again(status: u16, body: Vec<u8>) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+    let fields = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8")),
+        (header::HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true")),
+    ];
+    (status, fields, Body::from(body)).into_response()
+}
