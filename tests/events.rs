@@ -119,6 +119,17 @@ fn of_mail() -> Vec<Event<'static>> {
     all
 }
 
+/// What is done with files, and with templates.
+const EDITED: [Edited; 7] = [
+    Edited::AddToken,
+    Edited::RemoveToken,
+    Edited::AddAccount,
+    Edited::SetPassword,
+    Edited::RemoveAccount,
+    Edited::SaveTemplate,
+    Edited::RemoveTemplate,
+];
+
 fn of_others() -> Vec<Notice<'static>> {
     let client = "192.0.2.1:5".parse().unwrap();
     let rejected = Rejected {
@@ -146,7 +157,7 @@ fn of_others() -> Vec<Notice<'static>> {
     let quota = QuotaUse { filter, reason, percent: 80, used: 8, most: 10, until: NEXT };
     let listed = ListChange { by: "user 0", filter: "", reason: "", entries: 1_000_000 };
     let one = ListChange { filter: "ada@example.org", reason: "called \"us\"", entries: 1, ..listed };
-    vec![
+    [
         Notice::Rejected(rejected),
         Notice::Rejected(Rejected {
             sender: Some(b""),
@@ -180,15 +191,11 @@ fn of_others() -> Vec<Notice<'static>> {
         Notice::Admin(Admin::Delisted(blocked)),
         Notice::Admin(Admin::Quota(quota)),
         Notice::Admin(Admin::Upgrade { by: "token ops" }),
-        edited(Edited::AddToken),
-        edited(Edited::RemoveToken),
-        edited(Edited::AddAccount),
-        edited(Edited::SetPassword),
-        edited(Edited::RemoveAccount),
-        edited(Edited::SaveTemplate),
-        edited(Edited::RemoveTemplate),
         Notice::Admin(Admin::Reload { by: "user 0", changed: &["retry.first", "log"] }),
     ]
+    .into_iter()
+    .chain(EDITED.map(edited))
+    .collect()
 }
 
 /// All lines, the notifications that the lane's shard adds included.

@@ -102,3 +102,8 @@ pub const TEMPLATE_ORDERS_MAX: usize = 64;
 pub const PREVIEWS_MAX: usize = 32;
 /// How long.
 pub const PREVIEW_TIME: Duration = Duration::from_secs(120);
+
+/// Bytes of text that fit into an encoded word: 75 with what is around them (RFC 2047 section 2).
+pub const ENCODED_WORD_TEXT: usize = 45;
+/// Bytes of a subject that need no folding (RFC 5322 section 2.1.1).
+pub const PLAIN_FIELD_MAX: usize = 68;

@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::limits;
 use crate::mail::encoding::QuotedPrintable;
 use crate::mail::trace::{append, write_date, write_name};
 use crate::time::UnixMillis;
@@ -63,8 +64,9 @@ pub fn compose(mail: &Alternative<'_>) -> Vec<u8> {
 
 /// Words of a field (RFC 2047 section 2): as they are where they are plain and short, else in encoded words that end between letters.
 fn write_words(text: &str, out: &mut Vec<u8>) {
-    let is_plain =
-        text.len() <= PLAIN && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) && !text.contains("=?");
+    let is_plain = text.len() <= limits::PLAIN_FIELD_MAX
+        && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+        && !text.contains("=?");
     if is_plain {
         append(out, format_args!(" {text}"));
         return;
@@ -72,18 +74,13 @@ fn write_words(text: &str, out: &mut Vec<u8>) {
     let mut rest = text;
     while !rest.is_empty() {
         let length = rest.char_indices().map(|(at, letter)| at + letter.len_utf8());
-        let length = length.take_while(|end| *end <= WORD).last().unwrap_or(rest.len());
+        let length = length.take_while(|end| *end <= limits::ENCODED_WORD_TEXT).last().unwrap_or(rest.len());
         let (word, after) = rest.split_at(length);
         let fold = if after.len() + word.len() == text.len() { " " } else { "\r\n " };
         append(out, format_args!("{fold}=?utf-8?B?{}?=", STANDARD.encode(word)));
         rest = after;
     }
 }
-
-/// Bytes that fit into an encoded word: 75 with what is around them (RFC 2047 section 2).
-const WORD: usize = 45;
-/// Bytes of a line that needs no folding (RFC 5322 section 2.1.1).
-const PLAIN: usize = 68;
 
 fn write_part(kind: &str, body: &str, out: &mut Vec<u8>) {
     append(

@@ -11,8 +11,8 @@ use handlebars::template::TemplateElement::{
 use handlebars::template::{DecoratorTemplate, HelperTemplate, Parameter};
 use handlebars::{Path, TemplateError};
 
+use super::contents::is_partial_name;
 use super::fault::{Fault, Part};
-use super::is_partial_name;
 
 /// Helpers that open blocks, each with one parameter.
 const BLOCKS: [&str; 4] = ["if", "unless", "each", "with"];

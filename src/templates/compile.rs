@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use handlebars::{Handlebars, Template, html_escape, no_escape};
 
+use super::contents::{Contents, Partial, Partials, Variable, is_partial_name};
 use super::data::check_declared;
 use super::fault::{Fault, Part};
 use super::scan::{Tag, tags};
-use super::{Contents, Partial, Partials, Variable, check, inline, is_partial_name, text};
+use super::{check, inline, text};
 use crate::limits;
 
 /// Names of parts, as no partial is called.

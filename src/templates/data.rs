@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
+use super::contents::{Contents, Variable};
 use super::fault::{Fault, Part};
-use super::{Contents, Variable};
 use crate::limits;
 
 /// The most that is found under a key, wherever it stands.

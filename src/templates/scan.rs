@@ -67,7 +67,7 @@ pub(super) fn tags(source: &str) -> Result<Vec<Tag>, Flaw> {
         at = tag.end;
         tags.push(tag);
     }
-    blocks.end(source)?;
+    blocks.end()?;
     if source.len().saturating_mul(tags.len()) > limits::TEMPLATE_PARSE_MAX {
         let words = "too many tags for its length: use loops, or split it into partials";
         return flaw(source.len(), words);
@@ -192,7 +192,7 @@ impl<'a> Blocks<'a> {
         Ok(())
     }
 
-    fn end(&self, _: &str) -> Result<(), Flaw> {
+    fn end(&self) -> Result<(), Flaw> {
         match self.open.last() {
             Some((at, name)) => flaw(*at, format!("{{{{#{name}}}}} is never closed: write {{{{/{name}}}}}")),
             None => Ok(()),

@@ -236,7 +236,7 @@ impl<'a> Estimate<'a> {
         let Some(first) = steps.next() else {
             return if is_plain && raw(path) != ".." { scope.here } else { Meaning::Any };
         };
-        let last = steps.last();
+        let last = steps.next_back();
         let key = last.unwrap_or(first);
         match (last, find(scope.names, key).filter(|_| !key.is_empty())) {
             (None, Some(means)) => means,

@@ -12,6 +12,7 @@ fn each_route_has_its_role() {
         (_, path) if path.starts_with("/control/v1/tokens") => Role::Admin,
         (_, path) if path.starts_with("/control/v1/accounts") => Role::Admin,
         ("get", "/control/v1/trace") => Role::Operate,
+        (_, "/control/v1/templates/preview") => Role::Read,
         ("get", _) => Role::Read,
         (
             _,

@@ -26,7 +26,7 @@ const templates = {
     const columns = [{ label: "Name", cls: "wordy" }, { label: "Kind", cls: "left" }, { label: "Subject", cls: "wordy" }, { label: "Category", cls: "left" }, { label: "Tenant", cls: "left" }, { label: "Version", num: true }, { label: "Changed" }];
     const begin = (partial) => act(partial ? "New partial" : "New template", "operate", () => { location.hash = `#/templates/new${partial ? "?partial=1" : ""}`; }, partial ? {} : { class: "primary" });
     return [
-      heading("Templates", "What mail says, with names for what differs. Whoever sends names the template and gives the data.", begin(false), begin(true)),
+      heading("Templates", "What mail says, with names for what differs from one to the next.", begin(false), begin(true)),
       pages.error ? failure(pages.error, () => pages.load()) : pages.rows ? [table({ caption: "Templates", columns, rows, empty: ["There are none yet. Make one here, or by ", h("code", {}, "relevo template add welcome --subject 'Welcome, {{name}}' --html welcome.html"), "."] }), pages.pager("the list")] : loading(),
     ];
   },
@@ -38,7 +38,7 @@ class Editor {
     const text = (name, label, note, rows, more) => field(label, h("textarea", { name, rows: String(rows), spellcheck: "false", class: "source", ...more }), note);
     const line = (name, label, note) => field(label, h("input", { type: "text", name, autocomplete: "off" }), note);
     this.form = h("form", { class: "editor", novalidate: true, oninput: () => this.typed(), onsubmit: (event) => { event.preventDefault(); this.save(); } },
-      h("div", { class: "pair" }, line("name", "Name (required)", isPartial ? "Others call it by that: {{> name}}" : null), isPartial ? null : line("category", "Category", "What its mail is counted under")),
+      h("div", { class: "pair" }, line("name", "Name (required)", isPartial ? "Others call it by that: {{> name}}" : null), isPartial ? null : line("category", "Category", "What its mail is counted under"), this.uuid || session.tenant ? null : line("tenant", "Tenant", "Empty: the node's own")),
       isPartial ? null : line("subject", "Subject"),
       text("html", "HTML", null, 16), text("text", "Text", "Empty: it is made from the HTML.", 5), text("sample", "Sample data (JSON)", "What the preview is made with.", 6),
       h("details", {}, h("summary", {}, "Variables and style sheets"),
@@ -86,6 +86,8 @@ class Editor {
     this.input("keep_css").checked = Boolean(contents.keep_css);
     this.changed = false;
   }
+  // Whose it is; nothing: the node's, or that of the token.
+  get tenant() { return (this.template && this.template.tenant) || (!this.template && this.input("tenant") && this.input("tenant").value.trim()) || undefined; }
   // What is written there. A fault: what of it is no JSON.
   contents() {
     const value = (name) => (this.input(name) ? this.input(name).value : "");
@@ -110,8 +112,7 @@ class Editor {
     this.looking = looking;
     this.given.signal.addEventListener("abort", () => looking.abort(), { once: true });
     try {
-      const tenant = (this.template && this.template.tenant) || undefined;
-      this.made = await post(`${TEMPLATES}/preview`, { contents: this.contents(), ...(tenant ? { tenant } : {}) }, looking.signal);
+      this.made = await post(`${TEMPLATES}/preview`, { contents: this.contents(), tenant: this.tenant }, looking.signal);
       this.fault = null;
       if (this.made.frame) this.frame.src = this.made.frame;
     } catch (error) {
@@ -125,7 +126,7 @@ class Editor {
     if (!name) { notice("Name: that is needed."); this.input("name").focus(); return; }
     try {
       const contents = this.contents();
-      const saved = this.uuid ? await post(this.path, { name, contents }) : await post(TEMPLATES, { name, partial: this.isPartial, contents });
+      const saved = this.uuid ? await post(this.path, { name, contents }) : await post(TEMPLATES, { name, tenant: this.tenant, partial: this.isPartial, contents });
       notice(`${plain(name)}: version ${saved.version} is saved. The next mail is of it.`);
       if (!this.uuid) { location.hash = `#/templates/${saved.template.uuid}`; return; }
       Object.assign(this, { template: saved.template, version: saved.version, changed: false, fault: null });

@@ -236,10 +236,9 @@ fn has_room(transaction: &Transaction<'_>, tenant: &str) -> Result<(), NotSaved>
              (SELECT ifnull(sum(bytes), 0) FROM template_version INDEXED BY template_version_bytes \
               WHERE template IN (SELECT number FROM template {which}))"
         );
-        let found = transaction.query_row(&sql, rusqlite::params_from_iter(given), |row| {
+        transaction.query_row(&sql, rusqlite::params_from_iter(given), |row| {
             Ok((unsigned(row, 0)?, unsigned(row, 1)?))
-        });
-        found
+        })
     };
     let (count, bytes) = sum("WHERE tenant = ?1", &[tenant])?;
     let (all, all_bytes) = sum("", &[])?;

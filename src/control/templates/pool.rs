@@ -30,11 +30,27 @@ struct Job {
 }
 
 /// How far a job is.
-const WAITS: u8 = 0;
-const RUNS: u8 = 1;
-const IS_DONE: u8 = 2;
-/// Nobody waits for it any more.
-const IS_LATE: u8 = 3;
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Stage {
+    Waits,
+    Runs,
+    Done,
+    /// Nobody waits for it any more.
+    Late,
+}
+
+impl Stage {
+    /// It is here now, and was there. Whether it was at this one.
+    fn follows(self, before: Stage, state: &AtomicU8) -> bool {
+        state.compare_exchange(before as u8, self as u8, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// It is here now. Whether it was at this one before.
+    fn ends(self, before: Stage, state: &AtomicU8) -> bool {
+        state.swap(self as u8, Ordering::SeqCst) == before as u8
+    }
+}
 
 /// The threads, as who gives them work has them.
 pub(in crate::control) struct Pool {
@@ -60,12 +76,12 @@ impl Pool {
             // Mail has the processors before it.
             process::stand_back();
             for Job { work, state } in given {
-                if state.compare_exchange(WAITS, RUNS, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+                if !Stage::Runs.follows(Stage::Waits, &state) {
                     continue;
                 }
                 // What broke is told as such; whoever waits sees that nobody answers.
                 let _ = catch_unwind(AssertUnwindSafe(work));
-                if state.swap(IS_DONE, Ordering::SeqCst) == IS_LATE {
+                if Stage::Done.ends(Stage::Late, &state) {
                     lost.fetch_sub(1, Ordering::SeqCst);
                     return;
                 }
@@ -80,7 +96,7 @@ impl Pool {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, NoResult> {
         let (done, told) = oneshot::channel();
-        let state = Arc::new(AtomicU8::new(WAITS));
+        let state = Arc::new(AtomicU8::new(Stage::Waits as u8));
         // Who asked may have gone.
         let work = Box::new(move || drop(done.send(work())));
         self.jobs.try_send(Job { work, state: state.clone() }).map_err(|_| NoResult::Busy)?;
@@ -88,7 +104,7 @@ impl Pool {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(_)) => Err(NoResult::Broken),
             Err(_) => {
-                if state.swap(IS_LATE, Ordering::SeqCst) == RUNS {
+                if Stage::Late.ends(Stage::Runs, &state) {
                     self.give_up();
                 }
                 Err(NoResult::Late)
