@@ -33,6 +33,7 @@ stories!("handed_in.py";
     batches_are_answered_one_by_one,
     a_key_sends_once,
     mail_is_made_of_templates,
+    templates_are_kept_in_mailtraps_shapes,
     nothing_that_was_taken_is_lost_by_kills,
     clients_of_mailtrap_work,
 );

@@ -79,6 +79,8 @@ pub const TEMPLATE_VERSIONS_MAX: usize = 20;
 pub const TEMPLATES_PAGE: usize = 100;
 /// And at the most.
 pub const TEMPLATES_PAGE_MAX: usize = 500;
+/// Bytes of what all of them say that are told in one answer: what is longer is asked for one by one.
+pub const TEMPLATES_TOLD_BYTES: usize = 2 * 1024 * 1024;
 /// Bytes of a request about templates: what is in one, as JSON.
 pub const TEMPLATE_BODY_MAX: usize = 1024 * 1024;
 

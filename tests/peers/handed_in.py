@@ -267,6 +267,37 @@ def a_key_sends_once():
     api.stop()
 
 
+def templates_are_kept_in_mailtraps_shapes():
+    """Made, changed, listed and removed; those of the token's tenant alone, and by who may."""
+    api = Api()
+    words = ["token", "add", "keeper", "--role", "operate", "--tenant", "shop", "--tokens", f"{api.directory}/tokens"]
+    done = subprocess.run([sys.argv[2], *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    api.tokens["keeper"] = done.stdout.split()[-1]
+    done = subprocess.run([sys.argv[2], "reload", "--config", f"{api.relay.directory}/relevo.toml"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    path = "/api/accounts/1/email_templates"
+    new = {"email_template": {"name": "order", "subject": "S {{a}}", "category": "c", "body_html": "<p>{{a}}</p>"}}
+    for token, method, status in (("shop", "GET", 403), ("shop", "POST", 403), ("wrong", "POST", 401), ("", "GET", 401)):
+        assert api.ask(path, new, token=token, method=method)[0] == status, (token, method)
+    status, _, made = api.ask(path, new, token="keeper")
+    assert status == 201 and made["body_html"] == "<p>{{a}}</p>" and made["body_text"] is None, made
+    assert api.ask(path, new, token="keeper")[0] == 422
+    assert api.ask(path, b"{", token="keeper")[0] == 400
+    status, _, answer = api.ask(path, {"email_template": {**new["email_template"], "name": "x", "body_html": "a\n{{#if b}}"}}, token="keeper")
+    assert status == 422 and "html, line 2, column 1: {{#if}} is never closed" in answer["errors"][0], answer
+    one = f"{path}/{made['id']}"
+    assert api.ask(one, b"", token="ops", method="GET")[0] == 404, "it is the tenant's"
+    status, _, changed = api.ask(one, {"email_template": {"subject": "T"}}, token="keeper", method="PATCH")
+    assert status == 200 and (changed["subject"], changed["name"], changed["body_html"]) == ("T", "order", "<p>{{a}}</p>"), changed
+    assert [found["uuid"] for found in api.ask(path, b"", token="keeper", method="GET")[2]] == [made["uuid"]]
+    mail = {"from": {"email": "app@shop.example"}, "to": [{"email": "bob@example.org"}], "template_uuid": made["uuid"], "template_variables": {"a": 1}}
+    assert api.ask("/api/send", mail, token="shop")[0] == 200
+    assert api.ask(one, b"", token="keeper", method="DELETE")[0] == 204 and api.ask(one, b"", token="keeper", method="GET")[0] == 404
+    assert api.ask("/api/send", mail, token="shop")[0] == 400
+    api.stop()
+
+
 def nothing_that_was_taken_is_lost_by_kills():
     """Each 200 is a message that arrives, though the relay is killed in the middle."""
     api = Api()
@@ -301,16 +332,16 @@ def nothing_that_was_taken_is_lost_by_kills():
 
 def clients_of_mailtrap_work():
     """Unchanged, but for the name of the host: for Python it is said, for Node the machine's names lead here."""
-    hosts = ("send.api.mailtrap.io", "bulk.api.mailtrap.io")
+    hosts = ("send.api.mailtrap.io", "bulk.api.mailtrap.io", "mailtrap.io")
     with tempfile.TemporaryDirectory() as directory:
         authority = Authority(directory)
         authority.certify(",DNS:".join(hosts))
-        chain, key = (authority.file(f"{','.join([hosts[0]])},DNS:{hosts[1]}.{kind}") for kind in ("pem", "key"))
+        chain, key = (authority.file(f"{',DNS:'.join(hosts)}.{kind}") for kind in ("pem", "key"))
         api = Api(tls=(chain, key), address="127.0.7.1", port=443)
         names = f"{directory}/hosts"
         with open(names, "w") as file:
             file.write("127.0.0.1 localhost\n" + "".join(f"127.0.7.1 {host}\n" for host in hosts))
-        env = {**os.environ, "REQUESTS_CA_BUNDLE": authority.pem, "NODE_EXTRA_CA_CERTS": authority.pem, "TOKEN": api.tokens["free"], "NODE_PATH": f"{CLIENTS}/mailtrap/node_modules"}
+        env = {**os.environ, "REQUESTS_CA_BUNDLE": authority.pem, "NODE_EXTRA_CA_CERTS": authority.pem, "TOKEN": api.tokens["free"], "OPS": api.tokens["ops"], "NODE_PATH": f"{CLIENTS}/mailtrap/node_modules"}
         python = """
 import os, mailtrap as mt
 client = mt.MailtrapClient(token=os.environ["TOKEN"])
@@ -333,6 +364,21 @@ try:
     raise SystemExit("it was let in")
 except mt.AuthorizationError:
     pass
+from mailtrap.models.templates import CreateEmailTemplateParams, UpdateEmailTemplateParams
+kept = mt.MailtrapClient(token=os.environ["OPS"], account_id="7").email_templates_api.templates
+made = kept.create(CreateEmailTemplateParams(name="py", subject="For {{who}}", category="greetings", body_html="<p>Hello {{who}}</p>"))
+assert kept.get_by_id(made.id) == made and [one.uuid for one in kept.get_list()] == [made.uuid], made
+changed = kept.update(made.id, UpdateEmailTemplateParams(body_text="Hello {{who}}, in words"))
+assert changed.body_html == made.body_html and changed.body_text == "Hello {{who}}, in words", changed
+answer = client.send(mt.MailFromTemplate(sender=mt.Address(email="app@shop.example"), to=[to], template_uuid=made.uuid, template_variables={"who": "Py"}))
+assert answer["success"], answer
+try:
+    kept.create(CreateEmailTemplateParams(name="bad", subject="x", category="c", body_html="{{#if a}}"))
+    raise SystemExit("it was taken")
+except mt.APIError as error:
+    assert "never closed" in str(error), error
+kept.delete(made.id)
+assert kept.get_list() == []
 """
         node = """
 const { MailtrapClient } = require("mailtrap");
@@ -347,6 +393,12 @@ const { MailtrapClient } = require("mailtrap");
   let wrong = "";
   try { await client.send({ ...letter, from: { email: "bad" } }); } catch (error) { wrong = error.message; }
   if (!wrong.includes("address is invalid")) throw new Error("told: " + wrong);
+  const { templates } = new MailtrapClient({ token: process.env.OPS, accountId: 7 });
+  const made = await templates.create({ name: "js", subject: "s", category: "c", body_html: "<p>{{a}}</p>" });
+  await templates.update(made.id, { name: "js2" });
+  const got = await templates.get(made.id);
+  if (got.name !== "js2" || got.body_html !== "<p>{{a}}</p>" || (await templates.getList()).length !== 1) throw new Error(JSON.stringify(got));
+  await templates.delete(made.id);
 })().catch((error) => { console.error(error); process.exit(1); });
 """
         # Names of this machine alone, seen by these clients alone.
@@ -354,8 +406,8 @@ const { MailtrapClient } = require("mailtrap");
         for command in ([f"{CLIENTS}/venv/bin/python", "-c", python], ["node", "-e", node]):
             done = subprocess.run(["unshare", "-m", "sh", "-c", inside, "sh", *command], env=env, capture_output=True, text=True, timeout=120)
             assert done.returncode == 0, done.stdout + done.stderr
-        subjects = [str(message["Subject"]) for message in api.arrived(7)]
-        assert sorted(set(subjects)) == ["batch", "by Node", "by Python"], subjects
+        subjects = [str(message["Subject"]) for message in api.arrived(8)]
+        assert sorted(set(subjects)) == ["For Py", "batch", "by Node", "by Python"], subjects
         api.stop()
 
 

@@ -15,6 +15,7 @@ use super::batch;
 use super::compose::{self, Composed};
 use super::gate::{Gate, Sender, Shut};
 use super::hand::{Became, Hand, UNKNOWN, Whole};
+use super::keep;
 use super::once::{Keys, once};
 use super::raw;
 use super::shape::{Answer, Mail};
@@ -23,6 +24,7 @@ use crate::control::reload::{ApiInForce, Reload};
 use crate::control::templates::Templates;
 use crate::limits;
 use crate::observe::families::Family;
+use crate::policy::tokens::Role;
 use crate::runtime::process;
 
 /// What the handlers are given.
@@ -51,6 +53,7 @@ pub(super) fn router(api: Arc<Api>, client: IpAddr) -> Router {
         .route("/api/send", post(send))
         .route("/api/send/raw", post(raw::send))
         .route("/api/batch", post(batch::send))
+        .merge(keep::routes())
         .fallback(|| async { refusal(StatusCode::NOT_FOUND, "Not Found") })
         .method_not_allowed_fallback(|| async {
             refusal(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
@@ -75,9 +78,20 @@ impl Asked {
         request: Request,
         most: impl FnOnce(&ApiInForce) -> usize,
     ) -> Result<Read, Response> {
+        self.read_as(Role::Send, request, most).await
+    }
+
+    /// The same of who has a token of this role.
+    pub async fn read_as(
+        &self,
+        role: Role,
+        request: Request,
+        most: impl FnOnce(&ApiInForce) -> usize,
+    ) -> Result<Read, Response> {
         let live = self.api.reload.api();
         let (head, body) = request.into_parts();
-        let sender = self.sender(&live, &head.headers).map_err(shut)?;
+        let sender = self.api.gate.sender(role, live.tokens.as_deref(), (self.client, &head.headers));
+        let sender = sender.map_err(|why| shut(why, role))?;
         let most = most(&live);
         let key = key(&head.headers)?;
         let length = head
@@ -99,10 +113,6 @@ impl Asked {
             Ok(Err(_)) => Err(too_large(most)),
             Err(_) => Err(refusal(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
         }
-    }
-
-    fn sender(&self, live: &ApiInForce, fields: &HeaderMap) -> Result<Sender, Shut> {
-        self.api.gate.sender(live.tokens.as_deref(), self.client, fields)
     }
 
     /// Has a message stored.
@@ -225,10 +235,11 @@ fn too_large(most: usize) -> Response {
     response
 }
 
-fn shut(why: Shut) -> Response {
+fn shut(why: Shut, role: Role) -> Response {
+    let forbidden = format!("Forbidden: the token has not the role {}", role.word());
     let (status, words) = match why {
         Shut::Unauthorized => (StatusCode::UNAUTHORIZED, "Unauthorized"),
-        Shut::Forbidden => (StatusCode::FORBIDDEN, "Forbidden: the token has not the role send"),
+        Shut::Forbidden => (StatusCode::FORBIDDEN, forbidden.as_str()),
         Shut::TooMany => {
             (StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens come from there; wait before the next")
         }

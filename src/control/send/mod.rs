@@ -7,6 +7,7 @@ mod gate;
 mod hand;
 mod handlers;
 mod once;
+mod keep;
 mod raw;
 mod server;
 mod shape;

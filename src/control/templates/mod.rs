@@ -135,6 +135,36 @@ impl Templates {
         self.store(move |store| found(store, tenant.as_deref(), &which, version)).await
     }
 
+    /// All of a tenant that are mail, with what they say as far as that is not too long together.
+    pub(in crate::control) async fn all(&self, tenant: String) -> Done<Vec<Found>> {
+        self.store(move |store| {
+            let (mut all, mut bytes) = (Vec::new(), 0);
+            for row in store.templates(Some(&tenant), 0, limits::TEMPLATES_OF_TENANT)? {
+                let wanted = !row.is_partial && bytes < limits::TEMPLATES_TOLD_BYTES;
+                let contents = if wanted { store.template_contents(row.number, row.version)? } else { None };
+                let contents = contents.unwrap_or_default();
+                bytes +=
+                    [&contents.html, &contents.text].into_iter().flatten().map(String::len).sum::<usize>();
+                if !row.is_partial {
+                    all.push(Found { version: row.version, row, contents });
+                }
+            }
+            Ok(all)
+        })
+        .await
+    }
+
+    /// One by its number, and what its newest version says.
+    pub(in crate::control) async fn numbered(&self, tenant: String, number: u64) -> Done<Found> {
+        self.store(move |store| {
+            let row = store.template_numbered(Some(&tenant), number)?;
+            let row = row.ok_or_else(|| missing(&number.to_string()))?;
+            let contents = store.template_contents(row.number, row.version)?.unwrap_or_default();
+            Ok(Found { version: row.version, row, contents })
+        })
+        .await
+    }
+
     /// The versions that are kept of one, the newest first.
     pub(in crate::control) async fn versions(
         &self,
