@@ -451,6 +451,7 @@ stories!("acme.py", None;
 
 stories!("certificates.py", None;
     each_name_has_its_certificate,
+    nobody_is_shown_the_certificate_of_another_name,
     tickets_outlive_a_reload,
     certificates_change_under_load,
     certificates_log_clients_in,

@@ -85,6 +85,44 @@ def each_name_has_its_certificate():
         shop.relay.stop()
 
 
+def nobody_is_shown_the_certificate_of_another_name():
+    """One kind of key for each name, and clients that take one kind alone."""
+    with tempfile.TemporaryDirectory() as directory:
+        shop = Shop(directory, "ecdsa.example", "rsa.example")
+        key, chain = shop.authority.file("rsa.example.key"), shop.authority.file("rsa.example.pem")
+        shop.authority.openssl(
+            *["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=rsa.example", "-addext", "subjectAltName=DNS:rsa.example"],
+            *["-keyout", key, "-out", chain],
+        )
+        shop.reload()
+
+        def shown(name, algorithms, version):
+            asked = ["-servername", name] if name else ["-noservername"]
+            client = ["openssl", "s_client", "-connect", f"127.0.0.1:{shop.port}", *asked, "-sigalgs", algorithms, version]
+            if version == "-tls1_2":
+                client += ["-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256" if "ECDSA" in algorithms else "ECDHE-RSA-AES128-GCM-SHA256"]
+            done = subprocess.run(client, input=b"QUIT\r\n", capture_output=True, timeout=60)
+            if b"BEGIN CERTIFICATE" not in done.stdout:
+                assert b"handshake failure" in done.stderr, done.stderr
+                return None
+            command = ["openssl", "x509", "-noout", "-ext", "subjectAltName"]
+            return subprocess.run(command, input=done.stdout, stdout=subprocess.PIPE).stdout.decode().partition("DNS:")[2].strip()
+
+        for version in ("-tls1_3", "-tls1_2"):
+            rsa, ecdsa = "RSA-PSS+SHA256:RSA+SHA256", "ECDSA+SHA256"
+            for name, algorithms, wanted in (
+                ("rsa.example", rsa, "rsa.example"),
+                ("ecdsa.example", ecdsa, "ecdsa.example"),
+                ("rsa.example", ecdsa, None),
+                ("ecdsa.example", rsa, None),
+                ("other.example", rsa, "rsa.example"),
+                (None, rsa, "rsa.example"),
+                (None, ecdsa, "ecdsa.example"),
+            ):
+                assert shown(name, algorithms, version) == wanted, (version, name, algorithms)
+        shop.relay.stop()
+
+
 def tickets_outlive_a_reload():
     """Whichever shard a client comes to, and whatever was reloaded meanwhile; and its TLS is resumed under its own name alone."""
     with tempfile.TemporaryDirectory() as directory:

@@ -36,15 +36,20 @@ impl ByName {
         ByName { all, exact, below }
     }
 
-    /// The one for this name, of a kind that the client takes; where there is none, the first of such a kind, or the first.
+    /// The one for this name, of a kind that the client takes. Where the name has none of such a kind, its first: the handshake fails then, as the
+    /// client would have to break it off over the name of any other. Where it has none at all, the first of such a kind, or the first.
     fn pick(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<&Arc<CertifiedKey>> {
         let name = name.map(|name| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase());
         let name = name.as_deref().unwrap_or_default();
         let exact = self.exact.get(name);
         let below = name.split_once('.').and_then(|(_, parent)| self.below.get(parent));
-        let named = exact.into_iter().chain(below).flatten().filter_map(|place| self.all.get(*place));
+        let mut named =
+            exact.into_iter().chain(below).flatten().filter_map(|place| self.all.get(*place)).peekable();
         let fits = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(schemes).is_some();
-        named.chain(&self.all).find(fits).or(self.all.first())
+        match named.peek().copied() {
+            Some(first) => named.find(fits).or(Some(first)),
+            None => self.all.iter().find(fits).or(self.all.first()),
+        }
     }
 }
 
@@ -107,15 +112,13 @@ mod tests {
         // Two of a name, of two kinds of key: whichever the client can verify.
         let only_ed = [SignatureScheme::ED25519];
         assert_eq!(place(Some("mx.example"), &only_ed), 3);
-        assert_eq!(
-            place(Some("first.example"), &only_ed),
-            3,
-            "rather another name than nothing it can verify"
-        );
-        assert_eq!(
-            place(Some("mx.example"), &[SignatureScheme::RSA_PSS_SHA256]),
-            0,
-            "what fails fails by the first"
-        );
+        // One kind of key, and the client takes another: never what is another name's.
+        let only_rsa = [SignatureScheme::RSA_PSS_SHA256];
+        assert_eq!(place(Some("first.example"), &only_ed), 0);
+        assert_eq!(place(Some("b.mail.example"), &only_ed), 1);
+        assert_eq!(place(Some("mx.example"), &only_rsa), 1);
+        // Who asks for none, or for one that none is for, gets what it can verify.
+        assert_eq!((place(None, &only_ed), place(Some("nobody.example"), &only_ed)), (3, 3));
+        assert_eq!(place(None, &only_rsa), 0, "what fails fails by the first");
     }
 }
