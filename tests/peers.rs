@@ -144,6 +144,7 @@ stories!("portions.py", None;
 
 stories!("duties.py", None;
     what_a_client_leaves_out_is_put_in,
+    bcc_leaks_nowhere,
     an_account_writes_as_itself,
 );
 

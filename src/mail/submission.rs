@@ -48,8 +48,7 @@ impl<'a> Found<'a> {
         for field in header::fields(section, mailbox_line) {
             let whole = field.start..field.end;
             match field.name.len() {
-                3 if duties.remove_bcc && field.is("bcc") => found.edit.remove.push(whole),
-                10 if duties.remove_bcc && field.is("resent-bcc") => found.edit.remove.push(whole),
+                _ if duties.remove_bcc && is_bcc(field.name) => found.edit.remove.push(whole),
                 4 if field.is("from") && found.from.is_some() => {
                     let line = 1 + memchr::memchr_iter(b'\n', &section[..field.start]).count();
                     found.second.get_or_insert(line);
@@ -65,8 +64,52 @@ impl<'a> Found<'a> {
     }
 }
 
-/// What is to be changed in a header section, or why its message is refused.
-pub fn mend(section: &[u8], mailbox_line: bool, duties: Duties, by: &Submitted<'_>) -> Result<Edit, Unfit> {
+/// Whether it names whom nobody else is to see, whatever stands between its letters that nobody sees either: a byte order mark, blanks.
+fn is_bcc(name: &[u8]) -> bool {
+    let is = |name: &[u8]| name.eq_ignore_ascii_case(b"bcc") || name.eq_ignore_ascii_case(b"resent-bcc");
+    if name.iter().all(u8::is_ascii_graphic) {
+        return is(name);
+    }
+    // Longer than any that could be meant is none.
+    let mut letters = [0; 11];
+    let seen = name.iter().filter(|byte| byte.is_ascii_graphic());
+    let length = letters.iter_mut().zip(seen).map(|(to, from)| *to = *from).count();
+    is(&letters[..length])
+}
+
+/// In which line a Bcc field stands that a program took for one of the header section, where there is none: the message begins with an empty line, or
+/// with one that is no field, so that all of it is body.
+fn stray_bcc(message: &[u8]) -> Option<usize> {
+    let mut begun = false;
+    for (line, text) in message.split(|byte| *byte == b'\n').enumerate() {
+        let text = text.trim_ascii();
+        if text.is_empty() && begun {
+            break;
+        }
+        begun |= !text.is_empty();
+        let name = memchr::memchr(b':', text).map(|colon| &text[..colon]);
+        if name.is_some_and(is_bcc) {
+            return Some(line + 1);
+        }
+    }
+    None
+}
+
+/// What is to be changed in the header section of a message, of which so many bytes are that, or why the message is refused.
+pub fn mend(
+    (message, length): (&[u8], usize),
+    mailbox_line: bool,
+    duties: Duties,
+    by: &Submitted<'_>,
+) -> Result<Edit, Unfit> {
+    let section = &message[..length];
+    let is_empty = header::fields(section, mailbox_line).next().is_none();
+    if let Some(line) = Some(message).filter(|_| is_empty && duties.remove_bcc).and_then(stray_bcc) {
+        let reply = format!(
+            "554 5.6.0 There is a Bcc field at line {line}, but no header section that it could be taken out of: the message begins with an empty line, or with one that is no field (RFC 5322 section 2.1)\r\n"
+        );
+        return Err(Unfit { reply, reason: Reason::Content });
+    }
     let Found { mut edit, from, second, has_date, has_id, is_signed } =
         Found::read(section, mailbox_line, duties);
     if let Some(line) = second.filter(|_| duties.one_from) {
@@ -140,7 +183,7 @@ mod tests {
             may_send_as: &may_send_as,
         };
         let mut text = section.as_bytes().to_vec();
-        let edit = mend(&text, false, duties, &by).map_err(|unfit| unfit.reply)?;
+        let edit = mend((&text, text.len()), false, duties, &by).map_err(|unfit| unfit.reply)?;
         let length = edit.apply(&mut text, section.len(), false);
         assert_eq!(length, text.len());
         Ok(String::from_utf8(text).expect("text"))
@@ -162,11 +205,55 @@ mod tests {
         }
     }
 
+    /// A message that has no header section, as its first line is no field, has a Bcc in what all see.
+    #[test]
+    fn bcc_that_cannot_go_is_refused() {
+        let remove = Duties { remove_bcc: true, ..Duties::NONE };
+        let of = |text: &str, length: usize, duties: Duties| {
+            let by = Submitted {
+                now: UnixMillis(0),
+                unique: 7,
+                hostname: "relay.example",
+                sender: b"",
+                may_send_as: &|_| true,
+            };
+            mend((text.as_bytes(), length), false, duties, &by).map_err(|unfit| unfit.reply)
+        };
+        for (text, length, line) in [
+            ("\u{feff}From: a@b\r\nBcc: c@d\r\n\r\nx\r\n", 0, 2),
+            ("\u{feff}Bcc: c@d\r\n\r\nx\r\n", 0, 1),
+            (" Bcc: c@d\r\nFrom: a@b\r\n\r\nx\r\n", 0, 1),
+            ("no field\r\n\tresent-bcc : c@d\r\n", 0, 2),
+            ("\r\n\r\nFrom: a@b\r\nBCC: c@d\r\n\r\nx\r\n", 2, 4),
+            ("\r\nBcc: c@d", 2, 2),
+        ] {
+            let refused = of(text, length, remove).unwrap_err();
+            assert!(
+                refused.contains(&format!("554 5.6.0 There is a Bcc field at line {line},")),
+                "{refused}"
+            );
+            assert_eq!(of(text, length, Duties::NONE), Ok(Edit::default()), "{text}");
+        }
+        // Nothing that a program would have meant as its header.
+        for (text, length) in [
+            ("Hello,\r\n\r\nBcc: is a field\r\n", 0),
+            ("\r\nHello,\r\n \r\nBcc: is a field\r\n", 2),
+            ("To: x\r\n\r\nBcc: is a field\r\n", 9),
+            ("", 0),
+        ] {
+            assert_eq!(of(text, length, remove), Ok(Edit::default()), "{text}");
+        }
+    }
+
     #[test]
     fn bcc_goes() {
         let remove = Duties { remove_bcc: true, ..Duties::NONE };
         let section = "To: x\r\nBCC : a@b,\r\n c@d\r\nResent-Bcc: e@f\r\nX-Bcc: g\r\nBcc:\r\n\r\n";
         assert_eq!(mended(section, remove).unwrap(), "To: x\r\nX-Bcc: g\r\n\r\n");
+        // What nobody sees does not hide it.
+        let section = "To: x\r\n\u{feff}Bcc: a\r\nB\u{200b}cc: b\r\nBcc\u{a0}: c\r\nno field\r\nRESENT-BCC\t: d\r\nBccs: e\r\nBcc-Bcc-Bcc-Bcc\u{a0}: f\r\n\r\n";
+        let left = "To: x\r\nno field\r\nBccs: e\r\nBcc-Bcc-Bcc-Bcc\u{a0}: f\r\n\r\n";
+        assert_eq!(mended(section, remove).unwrap(), left);
         assert_eq!(mended(section, Duties::NONE).unwrap(), section);
     }
 

@@ -70,6 +70,47 @@ def what_a_client_leaves_out_is_put_in():
     relay.stop()
 
 
+def bcc_leaks_nowhere():
+    """Whatever a client puts in front of its header section: the field goes, or the message is refused."""
+    sink = Sink()
+    relay = Relay(BINARY, sink, listener=ALL)
+    mark, rest = b"\xef\xbb\xbf", b"From: a@b.example\r\nBcc: hidden@e.example\r\n\r\nbody\r\n"
+    client = relay.client()
+    client.ehlo()
+    for message, line in (
+        (mark + rest, 2),
+        (mark + b"Bcc: hidden@e.example\r\nFrom: a@b.example\r\n\r\nbody\r\n", 1),
+        (b" " + rest, 2),
+        (b"\r\n" + rest, 3),
+        (b"\r\n\r\n" + rest, 4),
+        (b"no field\r\n" + rest, 3),
+        (b"no field\r\n \tResent-Bcc : hidden@e.example\r\n\r\nbody\r\n", 2),
+    ):
+        client.mail("a@b.example")
+        client.rcpt("c@d.example")
+        code, words = client.data(message)
+        words_wanted = f"5.6.0 There is a Bcc field at line {line}, but no header section".encode()
+        assert code == 554 and words.startswith(words_wanted), (message, code, words)
+    taken = 0
+    for message in (
+        rest,
+        b"Subject: x\r\n" + mark + b"Bcc: hidden@e.example\r\n\r\nbody\r\n",
+        b"From: a@b.example\r\nno field\r\nBCC\t: hidden@e.example,\r\n\thidden@f.example\r\n\r\nbody\r\n",
+        b"Hello,\r\n\r\nBcc: is a field\r\n",
+    ):
+        client.mail("a@b.example")
+        client.rcpt("c@d.example")
+        code, words = client.data(message)
+        assert code == 250, (message, words)
+        taken += 1
+    client.quit()
+    until(sink, taken)
+    assert not any(b"hidden" in one.body for one in sink.taken), [one.body for one in sink.taken]
+    assert any(b"\r\nBcc: is a field" in one.body for one in sink.taken)
+    assert {event["reason"] for event in relay.wait_log("rejected", 7)} == {"content"}
+    relay.stop()
+
+
 def an_account_writes_as_itself():
     with tempfile.TemporaryDirectory() as directory:
         certificate(directory)

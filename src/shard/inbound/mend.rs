@@ -28,7 +28,7 @@ pub(super) fn mend<R: Runtime>(
         sender,
         may_send_as: &may_send_as,
     };
-    let edit = submission::mend(&body[..length], summary.mailbox_line, duties, &by)?;
+    let edit = submission::mend((body, length), summary.mailbox_line, duties, &by)?;
     if edit.is_empty() {
         return Ok(0);
     }
