@@ -84,7 +84,10 @@ pub fn parse_path(input: &[u8], null: bool) -> Result<Path<'_>, AddressError> {
         };
     }
     let (address, routed) = drop_source_route(inner)?;
-    if !null && address.eq_ignore_ascii_case(b"postmaster") {
+    // Quoted, it is the same (RFC 5321 4.1.2).
+    let unquoted = address.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(address);
+    if !null && unquoted.eq_ignore_ascii_case(b"postmaster") {
+        let address = unquoted;
         return Ok(Path { address, domain_at: address.len(), routed, length, is_utf8: false });
     }
     let at = local_part_end(address)?;
@@ -367,6 +370,15 @@ mod tests {
     fn postmaster_needs_no_domain() {
         let path = parse_path(b"<PostMaster>", false).unwrap();
         assert_eq!((path.address, path.domain()), (&b"PostMaster"[..], &b""[..]));
-        assert_eq!(parse_path(b"<>", false), Err(AddressError::Syntax));
+        let quoted = parse_path(b"<\"postMaster\">", false).unwrap();
+        assert_eq!((quoted.address, quoted.domain(), quoted.length), (&b"postMaster"[..], &b""[..], 14));
+        let routed = parse_path(b"<@a.example:postmaster>", false).unwrap();
+        assert_eq!((routed.address, routed.routed), (&b"postmaster"[..], true));
+        for wrong in
+            ["<>", "<\"postmaster>", "<postmaster\">", "<\">", "<\"\">", "<postmasters>", "<\"webmaster\">"]
+        {
+            assert!(parse_path(wrong.as_bytes(), false).is_err(), "{wrong}");
+        }
+        assert!(parse_path(b"<postmaster>", true).is_err() && parse_path(b"<\"postmaster\">", true).is_err());
     }
 }

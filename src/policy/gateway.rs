@@ -11,6 +11,8 @@ pub struct Gateway {
     exact: HashSet<Box<str>>,
     /// All below these.
     above: HashSet<Box<str>>,
+    /// The first that is named in full.
+    first: Option<Box<str>>,
 }
 
 impl Gateway {
@@ -19,7 +21,10 @@ impl Gateway {
         let mut gateway = Gateway::default();
         for domain in domains {
             match domain {
-                DomainPattern::Exact(name) => drop(gateway.exact.insert(name.as_str().into())),
+                DomainPattern::Exact(name) => {
+                    gateway.first.get_or_insert_with(|| name.as_str().into());
+                    gateway.exact.insert(name.as_str().into());
+                }
                 DomainPattern::Suffix(name) => drop(gateway.above.insert(name.as_str().into())),
                 // No such configuration can be written.
                 DomainPattern::Any => {}
@@ -28,9 +33,19 @@ impl Gateway {
         (!domains.is_empty()).then_some(gateway)
     }
 
-    /// Whether a stranger's recipient is taken. `hostname`: our name, whose postmaster goes without one (RFC 5321 4.5.1).
+    /// The domain of a postmaster without one (RFC 5321 4.5.1): our name where mail to it is taken, or else the first domain that is named in full,
+    /// for that has a way to go.
+    pub fn postmaster_of<'a>(&'a self, hostname: &'a str) -> &'a str {
+        match &self.first {
+            Some(first) if !self.has(hostname.as_bytes()) => first,
+            _ => hostname,
+        }
+    }
+
+    /// Whether a stranger's recipient is taken. `hostname`: our name.
     pub fn takes(&self, path: &Path<'_>, hostname: &str) -> bool {
-        let domain = if path.domain().is_empty() { hostname.as_bytes() } else { path.domain() };
+        let domain =
+            if path.domain().is_empty() { self.postmaster_of(hostname).as_bytes() } else { path.domain() };
         // The next hop may take a part of the address for another way: that would be ours to answer for.
         !path.routed && !leads_on(path.local()) && self.has(domain)
     }
@@ -91,14 +106,35 @@ mod tests {
             "<@other.example:u@a.example>",
             "<u@[192.0.2.1]>",
             "<u@[IPv6:::1]>",
-            "<postmaster>",
+            "<@a.example:postmaster>",
         ] {
             assert!(!takes(path), "{path}");
         }
-        let ours = Gateway::new(&[DomainPattern::Exact("relay.example".to_owned())]).unwrap();
-        let postmaster = address::parse_path(b"<postmaster>", false).expect("a path");
-        assert!(ours.takes(&postmaster, "relay.example"), "of our own name");
         assert!(Gateway::new(&[]).is_none());
         assert!(gateway.has_domain_of(b"u@a.example", 2) && !gateway.has_domain_of(b"u", 1));
+    }
+
+    /// RFC 5321 4.5.1: whoever takes mail from outside takes that for its postmaster, by whatever letters, with no domain.
+    #[test]
+    fn a_postmaster_without_a_domain_goes_where_there_is_a_way() {
+        let exact = |name: &str| DomainPattern::Exact(name.to_owned());
+        let below = DomainPattern::Suffix("b.example".to_owned());
+        let suffix_alone = [below.clone()];
+        for (domains, hostname, expected) in [
+            (&[exact("relay.example")][..], "relay.example", Some("relay.example")),
+            (&[exact("a.example"), exact("relay.example")], "relay.example", Some("relay.example")),
+            (&[below.clone()], "mx.B.example", Some("mx.B.example")),
+            (&[below, exact("a.example"), exact("c.example")], "relay.example", Some("a.example")),
+            // Nobody says which of them there are.
+            (&suffix_alone, "relay.example", None),
+        ] {
+            let gateway = Gateway::new(domains).unwrap();
+            for path in ["<postmaster>", "<PostMaster>", "<\"postmaster\">"] {
+                let path = address::parse_path(path.as_bytes(), false).expect("a path");
+                assert_eq!(gateway.takes(&path, hostname), expected.is_some(), "{domains:?}");
+            }
+            let of = gateway.postmaster_of(hostname);
+            assert_eq!(expected.unwrap_or(hostname), of, "{domains:?}");
+        }
     }
 }

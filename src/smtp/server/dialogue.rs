@@ -323,12 +323,12 @@ impl Dialogue {
 
     fn rcpt(&mut self, path: &Path<'_>, asked: Asked<'_>, gate: Intake, out: &mut Vec<u8>) -> Option<Step> {
         let allowed = self.identity.may_relay();
-        let (hostname, most) = (&self.config.hostname, self.config.recipients_max);
+        let (ours, most) = (self.config.postmaster_domain(), self.config.recipients_max);
         let Some(transaction) = &mut self.transaction else { return self.need_mail(out) };
         // We are nobody's final destination, but of what comes back: else a client that may not relay has no recipient to give us, in whatever form
         // (`u%x@us`, `x!u@us`, `"u@x"@us`, a source route).
         let comes_back = |returns: &Arc<Returns>| !path.routed && returns.takes(path.address, path.domain_at);
-        let is_ours = |gateway: &Arc<Gateway>| gateway.takes(path, hostname);
+        let is_ours = |gateway: &Arc<Gateway>| gateway.takes(path, &self.config.hostname);
         let mut asked = asked;
         if !allowed && self.config.returns.as_ref().is_some_and(comes_back) {
             // Nothing is told of it, whose sender may be anybody.
@@ -342,10 +342,10 @@ impl Dialogue {
         }
         let memory = gate != Intake::NoMemory;
         if self.config.questions.recipient || self.identity.asks_of_recipients {
-            transaction.ask(path, asked, hostname, memory);
+            transaction.ask(path, asked, ours, memory);
             return Some(Step::Ask(Question::Recipient));
         }
-        let taken = transaction.take(path, asked, hostname, most, memory);
+        let taken = transaction.take(path, asked, ours, most, memory);
         self.taken(taken, out)
     }
 
@@ -527,13 +527,13 @@ impl Dialogue {
         refusals: &mut Refusals,
         out: &mut Vec<u8>,
     ) -> bool {
-        let (hostname, most) = (&self.config.hostname, self.config.recipients_max);
+        let (ours, most) = (self.config.postmaster_domain(), self.config.recipients_max);
         let Some(transaction) = &mut self.transaction else { return false };
         let asked = transaction.take_asked();
         match (answer, &asked) {
             (Answer::Proceed, None) => self.say(words::SENDER_OK, out),
             (Answer::Proceed, Some(asked)) => {
-                let taken = transaction.take(&asked.path(), asked.asked(), hostname, most, asked.memory);
+                let taken = transaction.take(&asked.path(), asked.asked(), ours, most, asked.memory);
                 self.taken(taken, out)
             }
             (Answer::Refuse(refused), Some(asked)) => {

@@ -52,6 +52,11 @@ pub struct SessionConfig {
 }
 
 impl SessionConfig {
+    /// Where a postmaster without a domain is (RFC 5321 4.5.1).
+    pub(super) fn postmaster_domain(&self) -> &str {
+        self.gateway.as_ref().map_or(&self.hostname, |gateway| gateway.postmaster_of(&self.hostname))
+    }
+
     /// Under this name, with the usual bounds, nothing offered that needs more, and nobody asked.
     pub fn plain(hostname: &str) -> SessionConfig {
         SessionConfig {

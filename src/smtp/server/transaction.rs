@@ -97,8 +97,8 @@ impl Transaction {
     }
 
     /// Somebody is asked about a recipient first, by the address that it will have.
-    pub(super) fn ask(&mut self, path: &Path<'_>, asked: Asked<'_>, hostname: &str, memory: bool) {
-        let (address, domain_at) = of_ours(path, hostname).map_or_else(
+    pub(super) fn ask(&mut self, path: &Path<'_>, asked: Asked<'_>, ours: &str, memory: bool) {
+        let (address, domain_at) = of_ours(path, ours).map_or_else(
             || (Address::from_slice(path.address), path.domain_at),
             |(address, domain_at)| (Address::from_vec(address), domain_at),
         );
@@ -158,11 +158,11 @@ impl Transaction {
         &mut self,
         path: &Path<'_>,
         asked: Asked<'_>,
-        hostname: &str,
+        ours: &str,
         most: usize,
         memory: bool,
     ) -> RecipientAdded {
-        let ours = of_ours(path, hostname);
+        let ours = of_ours(path, ours);
         let (address, domain_at) =
             ours.as_ref().map_or((path.address, path.domain_at), |(address, at)| (&address[..], *at));
         let place = match self.find(address) {
@@ -244,9 +244,9 @@ fn note(envelope: &mut Envelope, Asked { notify, original }: Asked<'_>) {
     }
 }
 
-/// RFC 5321 4.5.1: `postmaster` without a domain is ours; it travels as postmaster of our own name. The address, and where its domain begins.
-fn of_ours(path: &Path<'_>, hostname: &str) -> Option<(Vec<u8>, usize)> {
-    let whole = || [path.address, b"@", hostname.as_bytes()].concat();
+/// RFC 5321 4.5.1: `postmaster` without a domain is ours; it travels as postmaster of a domain that is. The address, and where its domain begins.
+fn of_ours(path: &Path<'_>, domain: &str) -> Option<(Vec<u8>, usize)> {
+    let whole = || [path.address, b"@", domain.as_bytes()].concat();
     path.domain().is_empty().then(|| (whole(), path.address.len() + 1))
 }
 
