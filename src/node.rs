@@ -415,6 +415,7 @@ fn control_setup(
         cluster: settings.cluster.clone(),
         fleet: settings.fleet.clone(),
         nodes_asked: control::nodes_asked(),
+        logins: Some(Arc::new(sts::Settings(reloader.clone()))),
     }
 }
 

@@ -77,6 +77,7 @@ stories!("auth.py";
     guesses_from_a_thousand_networks,
     guesses_move_no_mail,
     first_logins_after_a_restart,
+    newcomers_while_five_hundred_networks_guess,
     what_sessions_under_tls_hold_is_counted,
     a_thousand_guesses_a_second,
     a_thousand_guesses_a_second_by_scram,

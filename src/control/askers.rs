@@ -6,14 +6,15 @@ use std::sync::Arc;
 use crate::control::decisions::ListDesk;
 use crate::control::setup::Setup;
 use crate::control::thread::{Turn, Worker};
-use crate::control::{acme, cluster, hook, pickup, sts, tls_rpt, verifier};
+use crate::control::{acme, cluster, hook, logins, pickup, sts, tls_rpt, verifier};
 
-/// Starts them; the last seven verify mail of strangers, ask a service about each message, keep leases of limits, have quotas counted for all nodes, tell other
-/// nodes who is suppressed and what sites take, and take files that are dropped.
+/// Starts them; the last eight verify mail of strangers, ask a service about each message, keep leases of limits, have quotas counted for all nodes, tell other
+/// nodes who is suppressed and what sites take, take files that are dropped,
+/// and keep who has logged in.
 pub(super) fn start(
     setup: &Setup,
     (challenges, lists): (Arc<acme::Challenges>, &ListDesk),
-) -> io::Result<[Option<Worker>; 10]> {
+) -> io::Result<[Option<Worker>; 11]> {
     let reports = report_tls(setup)?;
     let orders = order_certificates(setup, challenges)?;
     let verifier = setup.verifies.clone().map(|settings| verifier::start(&setup.mesh, settings));
@@ -29,6 +30,7 @@ pub(super) fn start(
         cluster::start_list(setup, lists)?,
         cluster::start_windows(setup)?,
         pick_up(setup)?,
+        keep_logins(setup)?,
     ])
 }
 
@@ -68,4 +70,11 @@ fn pick_up(setup: &Setup) -> io::Result<Option<Worker>> {
     let (mesh, health, counts) = (setup.mesh.clone(), setup.health.clone(), setup.picked.clone());
     let source = pickup::Source { config, mesh, health, counts };
     Worker::start("relevo-pickup", move |turn| pickup::run(source, turn)).map(Some)
+}
+
+/// Starts the thread that keeps who has logged in.
+fn keep_logins(setup: &Setup) -> io::Result<Option<Worker>> {
+    let Some(settings) = setup.logins.clone() else { return Ok(None) };
+    let data_dir = setup.data_dir.clone();
+    Worker::start("relevo-logins", move |turn| logins::run(&*settings, &data_dir, turn)).map(Some)
 }

@@ -28,6 +28,7 @@ mod http;
 pub(crate) mod journal;
 mod log;
 pub mod logged;
+pub mod logins;
 mod metrics;
 pub mod outlet;
 pub mod outward;
@@ -134,7 +135,7 @@ pub struct Control {
     decisions: Worker,
     blocklists: Option<Worker>,
     /// Who fetches policies, reports of TLS, orders certificates, asks others about mail that comes in, keeps leases, and tells others who is suppressed.
-    askers: [Option<Worker>; 10],
+    askers: [Option<Worker>; 11],
     reader: Worker,
     pages: Option<Worker>,
     senders: Option<Worker>,

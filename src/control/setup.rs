@@ -8,7 +8,8 @@ use crate::config;
 use crate::control::certificates::Showing;
 use crate::control::health::Health;
 use crate::control::{
-    accounting, acme, hook, names, outward, reload, sts, suppression, tls_rpt, unsubscribe, verifier, webhook,
+    accounting, acme, hook, logins, names, outward, reload, sts, suppression, tls_rpt, unsubscribe, verifier,
+    webhook,
 };
 use crate::observe::Instruments;
 use crate::observe::families::Family;
@@ -97,4 +98,6 @@ pub struct Setup {
     pub fleet: Option<config::fleet::FleetConfig>,
     /// What came of that.
     pub nodes_asked: Arc<Family>,
+    /// Who can log in; None: nobody is kept.
+    pub logins: Option<Arc<dyn logins::LoginsInForce>>,
 }

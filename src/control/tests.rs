@@ -80,6 +80,7 @@ fn setup(instruments: Vec<Arc<Instruments>>, log: Option<(&Path, &Path)>, health
         cluster: None,
         fleet: None,
         nodes_asked: crate::control::nodes_asked(),
+        logins: None,
         suppression: Default::default(),
         listed: Arc::default(),
         data_dir: data_dir.into(),

@@ -88,6 +88,13 @@ pub const GUESSES_ACCOUNT: u64 = 1_000;
 pub const GUESS_ACCOUNT_FORGOTTEN: Duration = Duration::from_secs(6);
 /// How fast one of those of the whole node is.
 pub const GUESS_NODE_FORGOTTEN: Duration = Duration::from_secs(1);
+/// For so many seconds an attempt is held against its network that was turned away while others were checked: who comes more often than passwords
+/// can be checked goes behind who comes once, before any of them has failed.
+pub const GUESS_PRESSED: u32 = 2;
+/// All that is held against a network so, in seconds.
+pub const GUESS_PRESSED_MAX: u32 = 60;
+/// The rank of a login of whose network nothing is known is below this, and that of each network against which anything speaks is not.
+pub const RANK_SPOKEN_AGAINST: u32 = 1 << 16;
 /// Passwords of one client address that are checked at one time.
 pub const GUESSES_AT_ONCE: u32 = 16;
 /// How long the first failed login waits for its 535, doubled with each further one of that network.
@@ -96,12 +103,22 @@ pub const GUESS_DELAY: Duration = Duration::from_secs(1);
 pub const GUESS_DELAY_MAX: Duration = Duration::from_secs(4);
 /// Sessions of one shard that wait so at one time; one more is ended instead.
 pub const GUESSERS_DELAYED_MAX: usize = 1_000;
+/// Of these, as many as are kept for those against whose network nothing speaks, and for a first failure.
+pub const NEWCOMERS_DELAYED: usize = 250;
 /// Client addresses and networks whose failures are remembered: 4 MiB of the node.
 pub const GUESSERS_MAX: usize = 65_536;
 /// Names of accounts at which failures are remembered: 1 MiB of the node.
 pub const GUESSED_ACCOUNTS_MAX: usize = 16_384;
 /// Pairs of account and address that are remembered for having succeeded: 2 MiB of the node.
 pub const KNOWN_CLIENTS_MAX: usize = 32_768;
+/// How exactly it is kept over a restart which of them logged in before which: where there are too many, the one goes that did not for the longest.
+pub const KNOWN_ORDER: Duration = Duration::from_secs(3600);
+/// Rows of that table that are read at one time, while those who log in wait.
+pub const KNOWN_ROWS_AT_ONCE: usize = 256;
+/// Bytes of the file that they are kept in.
+pub const LOGINS_FILE_MAX: u64 = 8 * KNOWN_CLIENTS_MAX as u64 + 1024;
+/// How long it takes at most until a client that has logged in for the first time is kept.
+pub const LOGINS_KEPT_AFTER: Duration = Duration::from_secs(5);
 /// Verified credentials that nobody has used for this long are checked anew. A restart forgets all of them at once.
 pub const VERIFIED_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Most threads of the node that compute password hashes for clients that are known; half as many for others, and one for guessers. Each

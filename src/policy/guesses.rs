@@ -60,7 +60,7 @@ pub enum Ruling {
     Try {
         /// How it stands.
         standing: ClientTrust,
-        /// Failures and attempts under way.
+        /// What speaks against its network, then what does at the account: failures, attempts that are under way or were turned away.
         rank: u32,
         /// To be given back with what became of it, whatever that is.
         attempt: Attempt,
@@ -97,6 +97,11 @@ pub struct Guesses {
     pairs: Table,
     /// All that failed at this node.
     node: Entry,
+    /// What `key` is made of.
+    secret: [u8; 32],
+    is_kept: bool,
+    /// There are pairs that were not kept yet.
+    changed: bool,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -109,6 +114,8 @@ struct Entry {
     succeeded: Instant,
     /// Attempts under way.
     trying: u32,
+    /// Until when those are held against it that were turned away, in seconds.
+    pressing: u32,
     /// Credentials that were wrong, newest first.
     wrong: [u64; limits::WRONG_KEPT],
 }
@@ -124,6 +131,16 @@ impl Entry {
         self.clean_at = (self.clean_at.max(now) + allowance.each).min(most);
     }
 
+    /// How many attempts were turned away of late, each counted for some seconds.
+    fn pressed(&self, now: Instant) -> u64 {
+        u64::from(self.pressing.saturating_sub(seconds(now)))
+    }
+
+    fn press(&mut self, now: Instant) {
+        let now = seconds(now);
+        self.pressing = (self.pressing.max(now) + limits::GUESS_PRESSED).min(now + limits::GUESS_PRESSED_MAX);
+    }
+
     /// What goes first of a row.
     fn worth(&self) -> (bool, Instant) {
         (self.trying > 0, self.clean_at.max(self.succeeded))
@@ -131,7 +148,7 @@ impl Entry {
 }
 
 impl Guesses {
-    /// `key`: bytes nobody knows, drawn once a process.
+    /// `key`: bytes nobody knows, drawn for them alone.
     pub fn new(key: &[u8; 32]) -> Guesses {
         Guesses {
             key: hmac::Key::new(hmac::HMAC_SHA256, key),
@@ -139,6 +156,9 @@ impl Guesses {
             accounts: Table::new(limits::GUESSED_ACCOUNTS_MAX),
             pairs: Table::new(limits::KNOWN_CLIENTS_MAX),
             node: Entry::default(),
+            secret: *key,
+            is_kept: false,
+            changed: false,
         }
     }
 
@@ -160,13 +180,14 @@ impl Guesses {
         if let Some(entry) = self.pairs.find(pair) {
             let failures = entry.failures(now, PAIR);
             if failures < PAIR.most && entry.trying < limits::GUESSES_AT_ONCE {
-                let rank = rank(failures + u64::from(entry.trying));
+                let rank = rank(failures + u64::from(entry.trying), 0);
                 entry.trying += 1;
                 return Ruling::Try { standing: ClientTrust::Known, rank, attempt };
             }
         }
         let (failures, trying) = self.clients.state(address, now, ADDRESS);
         let (around, trying_around) = self.clients.state(network, now, NETWORK);
+        let pressed = self.clients.find(network).map_or(0, |entry| entry.pressed(now));
         let around_here = around / limits::GUESSES_NETWORK;
         if failures >= ADDRESS.most || around >= NETWORK.most {
             return Ruling::Refuse(delay(failures.max(around_here)));
@@ -179,15 +200,16 @@ impl Guesses {
         self.clients.place(address).trying += 1;
         self.clients.place(network).trying += 1;
         self.accounts.place(anywhere).trying += 1;
-        let against = failures + around_here;
         let forgiven = failures <= limits::GUESSES_FORGIVEN && around_here == 0;
         let few = trying < limits::GUESSES_AT_ONCE / 2 || self.calm(now);
         let standing = if forgiven && few { ClientTrust::New } else { ClientTrust::Suspect };
         attempt.known = false;
         // A network with many addresses has one turn before all of them have one.
-        let under_way = u64::from(trying) + u64::from(trying_around) + u64::from(trying_account);
-        let rank = rank(against + at_account + under_way);
-        Ruling::Try { standing, rank, attempt }
+        let under_way = u64::from(trying) + u64::from(trying_around);
+        // Each failure of the network counts, though it has many addresses: who comes of one that has none on record goes before. What fails at an
+        // account orders those alone of whom the same is known: else whoever guesses at it would hold up the first login of its owner.
+        let against = failures.max(around) + under_way + pressed;
+        Ruling::Try { standing, rank: rank(against, at_account + u64::from(trying_account)), attempt }
     }
 
     /// The password was wrong. How long the client waits until it hears so.
@@ -213,14 +235,22 @@ impl Guesses {
 
     /// It was right: from now on the pair is known.
     pub fn succeeded(&mut self, attempt: Attempt, now: Instant) {
-        self.pairs.place(attempt.pair).succeeded = now;
+        self.known(attempt.pair, now);
         self.ended(attempt);
     }
 
     /// The same, of an attempt that nobody had to be asked about.
     pub fn recognised(&mut self, client: IpAddr, account: &str, now: Instant) {
         let pair = self.name(ONE, client, account);
-        self.pairs.place(pair).succeeded = now;
+        self.known(pair, now);
+    }
+
+    /// It was not checked, as too many others were before it: its network has pressed for that, and goes behind those that have not.
+    pub fn turned_away(&mut self, attempt: Attempt, now: Instant) {
+        if !attempt.known {
+            self.clients.place(attempt.network).press(now);
+        }
+        self.ended(attempt);
     }
 
     /// It was not checked, which is not the client's fault.
@@ -266,8 +296,14 @@ impl Guesses {
     }
 }
 
-fn rank(count: u64) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
+fn rank(against: u64, at_account: u64) -> u32 {
+    let most = u64::from(limits::RANK_SPOKEN_AGAINST) - 1;
+    let against = against.min(u64::from(u32::MAX) / (most + 1));
+    u32::try_from(against * (most + 1) + at_account.min(most)).unwrap_or(u32::MAX)
+}
+
+fn seconds(now: Instant) -> u32 {
+    u32::try_from(now.0 / 1_000_000_000).unwrap_or(u32::MAX / 2)
 }
 
 /// A second, doubled with each failure, up to a bound: nobody who mistyped minds, and a guesser has few guesses a minute.
@@ -311,252 +347,7 @@ impl Table {
     }
 }
 
+pub mod kept;
+
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const START: Instant = Instant(1_000_000_000_000);
-
-    fn guesses() -> Guesses {
-        Guesses::new(&[7; 32])
-    }
-
-    /// Credentials nobody tried before.
-    fn fresh() -> u64 {
-        use std::cell::Cell;
-        thread_local!(static LAST: Cell<u64> = const { Cell::new(0) });
-        LAST.set(LAST.get() + 1);
-        LAST.get()
-    }
-
-    fn at(client: &str) -> IpAddr {
-        client.parse().expect("an address")
-    }
-
-    /// Asks, and fails if it may try. The standing and the delay; None: refused.
-    fn guess(
-        guesses: &mut Guesses,
-        client: &str,
-        account: &str,
-        now: Instant,
-    ) -> Option<(ClientTrust, Duration)> {
-        match guesses.ask(at(client), account, fresh(), now) {
-            Ruling::Try { standing, attempt, .. } => Some((standing, guesses.failed(attempt, now))),
-            Ruling::Refuse(_) => None,
-            other => panic!("nothing is under way, and no guess made twice: {other:?}"),
-        }
-    }
-
-    fn succeed(guesses: &mut Guesses, client: &str, account: &str, now: Instant) -> ClientTrust {
-        let Ruling::Try { standing, attempt, .. } = guesses.ask(at(client), account, fresh(), now) else {
-            panic!("{client} may not try")
-        };
-        guesses.succeeded(attempt, now);
-        standing
-    }
-
-    #[test]
-    fn a_guesser_is_slowed_then_refused_and_forgotten_bit_by_bit() {
-        let mut guesses = guesses();
-        let met: Vec<_> =
-            (0..limits::GUESSES_MAX).map(|_| guess(&mut guesses, "192.0.2.1", "bob", START)).collect();
-        let seconds: Vec<_> = met.iter().map(|met| met.expect("not refused").1.as_secs()).collect();
-        assert_eq!(seconds[..5], [1, 2, 4, 4, 4]);
-        assert_eq!(met[0].expect("not refused").0, ClientTrust::New);
-        // Who mistyped once or twice is no suspect.
-        let standings: Vec<_> = met.iter().map(|met| met.expect("not refused").0).collect();
-        assert_eq!(
-            standings[..4],
-            [ClientTrust::New, ClientTrust::New, ClientTrust::New, ClientTrust::Suspect]
-        );
-        // Another account makes no difference.
-        let refused = guesses.ask(at("192.0.2.1"), "alice", fresh(), START);
-        assert!(matches!(refused, Ruling::Refuse(delay) if delay == limits::GUESS_DELAY_MAX), "{refused:?}");
-        // One guess comes back after a while, and no more than one.
-        let later = START + limits::GUESS_FORGOTTEN;
-        assert!(guess(&mut guesses, "192.0.2.1", "bob", later - Duration::from_nanos(1)).is_none());
-        assert!(guess(&mut guesses, "192.0.2.1", "bob", later).is_some());
-        assert!(guess(&mut guesses, "192.0.2.1", "bob", later).is_none());
-        // However long the clock says it took, nothing overflows.
-        assert!(guess(&mut guesses, "192.0.2.1", "bob", Instant(u64::MAX - 1)).is_some());
-        assert!(guess(&mut guesses, "192.0.9.9", "bob", Instant(0)).is_some());
-    }
-
-    /// An old password that a program repeats for ever: it keeps nobody out, and is not computed again.
-    #[test]
-    fn the_same_mistake_is_one_guess() {
-        let mut guesses = guesses();
-        let old = fresh();
-        let Ruling::Try { attempt, .. } = guesses.ask(at("192.0.2.1"), "bob", old, START) else { panic!() };
-        assert_eq!(guesses.failed(attempt, START), limits::GUESS_DELAY);
-        for _ in 0..1000 {
-            let again = guesses.ask(at("192.0.2.1"), "bob", old, START);
-            assert!(matches!(again, Ruling::Again(delay) if delay == limits::GUESS_DELAY), "{again:?}");
-        }
-        // Elsewhere it is a guess like any other; here, others may try still.
-        assert_eq!(succeed(&mut guesses, "192.0.2.1", "alice", START), ClientTrust::New);
-        assert!(matches!(guesses.ask(at("192.0.3.1"), "bob", old, START), Ruling::Try { .. }));
-    }
-
-    /// Others of the address, of the /64, of the wider network.
-    #[test]
-    fn what_is_one_client_and_what_is_its_neighbourhood() {
-        for (guesser, same, neighbour, stranger) in [
-            ("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2", "192.0.3.1"),
-            ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", "2001:db8:1:3::1", "2001:db8:2:2::1"),
-        ] {
-            let mut guesses = guesses();
-            for _ in 0..limits::GUESSES_MAX {
-                assert!(guess(&mut guesses, guesser, "bob", START).is_some());
-            }
-            assert!(guess(&mut guesses, same, "bob", START).is_none(), "{same}");
-            // A neighbour is under suspicion, and may try.
-            assert_eq!(
-                guess(&mut guesses, neighbour, "bob", START).map(|met| met.0),
-                Some(ClientTrust::Suspect)
-            );
-            assert_eq!(guess(&mut guesses, stranger, "bob", START).map(|met| met.0), Some(ClientTrust::New));
-        }
-        let mut guesses = guesses();
-        let neighbours = (0..=255).map(|last| format!("198.51.100.{last}"));
-        let tried = neighbours.filter(|client| guess(&mut guesses, client, "bob", START).is_some()).count();
-        assert_eq!(tried as u64, limits::GUESSES_MAX * limits::GUESSES_NETWORK);
-        assert_eq!(
-            guess(&mut guesses, "198.51.101.1", "bob", START).map(|met| met.0),
-            Some(ClientTrust::New)
-        );
-    }
-
-    /// Who was here before keeps its way in, whatever others of its network do; what it may guess there is bounded, too.
-    #[test]
-    fn the_owner_is_not_locked_out() {
-        let mut guesses = guesses();
-        assert_eq!(succeed(&mut guesses, "192.0.2.1", "bob", START), ClientTrust::New);
-        for round in 0..1000u64 {
-            let now = START + Duration::from_millis(round);
-            let _ = guess(&mut guesses, "192.0.2.1", "alice", now);
-            let _ = guess(&mut guesses, &format!("203.0.{}.{}", round % 200, round % 7), "bob", now);
-            assert_eq!(succeed(&mut guesses, "192.0.2.1", "bob", now), ClientTrust::Known);
-        }
-        // Of its network, and at this account: a few are let through, and then they are guesses like others.
-        let mut known = 0;
-        while let Some((ClientTrust::Known, _)) = guess(&mut guesses, "192.0.2.1", "bob", START) {
-            known += 1;
-        }
-        assert_eq!(known, limits::GUESSES_KNOWN_MAX);
-        // A password that was verified lately needs no attempt at all: `Verified`.
-        let later = START + limits::GUESS_FORGOTTEN;
-        assert_eq!(succeed(&mut guesses, "192.0.2.1", "bob", later), ClientTrust::Known);
-        guesses.recognised(at("192.0.2.77"), "bob", later);
-        assert_eq!(succeed(&mut guesses, "192.0.2.77", "bob", later), ClientTrust::Known);
-    }
-
-    /// What is under way counts before anybody knows what becomes of it, and what was not checked does not count after.
-    #[test]
-    fn attempts_at_one_time_are_bounded_and_given_back() {
-        let mut guesses = guesses();
-        let mut under_way = Vec::new();
-        // Somebody guesses: a client that tries much at one time is suspect then.
-        for number in 0..=limits::GUESSES_CALM {
-            assert!(guesses.calm(START), "{number}");
-            assert!(guess(&mut guesses, &format!("10.0.{number}.1"), "alice", START).is_some());
-        }
-        assert!(!guesses.calm(START) && guesses.calm(START + NODE.each));
-        for number in 0..limits::GUESSES_AT_ONCE {
-            match guesses.ask(at("192.0.2.1"), "bob", fresh(), START) {
-                Ruling::Try { standing, rank, attempt } => {
-                    // Its own, those around it, and those at the same account.
-                    assert_eq!(rank, 3 * number);
-                    assert_eq!(standing == ClientTrust::New, number < limits::GUESSES_AT_ONCE / 2);
-                    under_way.push(attempt);
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-        assert!(matches!(guesses.ask(at("192.0.2.1"), "bob", fresh(), START), Ruling::Busy(Duration::ZERO)));
-        assert!(matches!(guesses.ask(at("192.0.2.2"), "bob", fresh(), START), Ruling::Try { .. }));
-        under_way.into_iter().for_each(|attempt| guesses.withdrawn(attempt));
-        assert_eq!(succeed(&mut guesses, "192.0.2.1", "bob", START), ClientTrust::New);
-    }
-
-    /// However many addresses a network has, a quiet one goes before its second attempt, and is not after it either.
-    #[test]
-    fn networks_take_turns() {
-        let mut guesses = guesses();
-        let mut under_way = Vec::new();
-        let mut ask = |client: &str, account: &str| match guesses.ask(at(client), account, fresh(), START) {
-            Ruling::Try { rank, attempt, .. } => {
-                under_way.push(attempt);
-                rank
-            }
-            other => panic!("{other:?}"),
-        };
-        for number in 0..200 {
-            assert_eq!(ask(&format!("192.0.2.{number}"), &format!("user{number}")), number);
-        }
-        assert_eq!(ask("192.0.3.1", "bob"), 0);
-        under_way.into_iter().for_each(|attempt| guesses.withdrawn(attempt));
-        let Ruling::Try { rank, .. } = guesses.ask(at("192.0.2.250"), "carol", fresh(), START) else {
-            panic!()
-        };
-        assert_eq!(rank, 0, "what is over counts no more");
-    }
-
-    /// A guesser has no more guesses for making them all at one time.
-    #[test]
-    fn what_is_under_way_may_fail() {
-        let mut guesses = guesses();
-        assert!(guess(&mut guesses, "192.0.2.1", "bob", START).is_some());
-        let mut under_way = Vec::new();
-        let busy = loop {
-            match guesses.ask(at("192.0.2.1"), "bob", fresh(), START) {
-                Ruling::Try { attempt, .. } => under_way.push(attempt),
-                other => break other,
-            }
-        };
-        assert!(matches!(busy, Ruling::Busy(delay) if delay == limits::GUESS_DELAY), "{busy:?}");
-        assert_eq!(under_way.len() as u64, limits::GUESSES_MAX - 1);
-    }
-
-    /// Guesses at one account, each of a new network: a first login at another goes before them, and the account is closed for nobody.
-    #[test]
-    fn guesses_at_an_account_hold_up_no_other() {
-        let mut guesses = guesses();
-        let rank = |guesses: &mut Guesses, client: &str, account: &str| match guesses.ask(
-            at(client),
-            account,
-            fresh(),
-            START,
-        ) {
-            Ruling::Try { standing: ClientTrust::New, rank, .. } => rank,
-            other => panic!("{other:?}"),
-        };
-        for network in 0..=255 {
-            rank(&mut guesses, &format!("10.0.{network}.1"), "bob");
-            assert!(guess(&mut guesses, &format!("10.1.{network}.1"), "bob", START).is_some());
-        }
-        assert_eq!(rank(&mut guesses, "192.0.2.1", "bob"), 512);
-        assert_eq!(rank(&mut guesses, "192.0.3.1", "alice"), 0);
-        guesses.recognised(at("192.0.4.1"), "bob", START);
-        assert_eq!(succeed(&mut guesses, "192.0.4.1", "bob", START), ClientTrust::Known);
-    }
-
-    /// More networks than there is room for: the table does not grow, and those that guessed most are not forgotten for them.
-    #[test]
-    fn the_tables_are_bounded() {
-        let mut guesses = guesses();
-        for _ in 0..limits::GUESSES_MAX {
-            assert!(guess(&mut guesses, "192.0.2.1", "bob", START).is_some());
-        }
-        let places = (guesses.clients.0.len(), guesses.pairs.0.len());
-        for number in 0..2 * limits::GUESSERS_MAX as u32 {
-            let client = IpAddr::from((0x0A00_0000 + number).to_be_bytes());
-            if let Ruling::Try { attempt, .. } = guesses.ask(client, "bob", fresh(), START) {
-                guesses.failed(attempt, START);
-            }
-        }
-        assert_eq!((guesses.clients.0.len(), guesses.pairs.0.len()), places);
-        assert!(guess(&mut guesses, "192.0.2.1", "bob", START).is_none(), "it is remembered still");
-        assert_eq!(guess(&mut guesses, "192.0.3.1", "bob", START).map(|met| met.0), Some(ClientTrust::New));
-    }
-}
+mod tests;

@@ -27,6 +27,9 @@ pub const UNSUBSCRIBE_SECRET: &str = "unsubscribe.key";
 /// The file with what salts of accounts that there are not are made with.
 pub const SALTS_SECRET: &str = "scram.key";
 
+/// The file of who has logged in, and from where.
+pub const LOGINS: &str = "logins";
+
 /// The file with what addresses in logs are made unreadable with.
 pub const REDACT_SECRET: &str = "redact.key";
 

@@ -8,8 +8,10 @@ import hashlib
 import hmac
 import multiprocessing
 import os
+import socket
 import ssl
 import statistics
+import struct
 import subprocess
 import tempfile
 import threading
@@ -333,6 +335,103 @@ def first_logins_after_a_restart():
         # On a machine that is busy otherwise the last may wait for longer than they may.
         assert not STRICT or again == 0, again
         pair.stop()
+
+
+class Balanced:
+    """A session whose balancer says that it is under TLS, and from where: any address there is, and as many a second as can be."""
+
+    def __init__(self, target, source):
+        self.socket = target.open()
+        tls = b"\x01" + bytes(4) + b"\x21\x00\x07TLSv1.3"
+        more = b"\x20" + struct.pack(">H", len(tls)) + tls
+        addresses = socket.inet_aton(source) + socket.inet_aton("192.0.2.25") + struct.pack(">HH", 4000, 25)
+        head = b"\r\n\r\n\x00\r\nQUIT\n\x21\x11" + struct.pack(">H", len(addresses) + len(more))
+        self.socket.sendall(head + addresses + more + b"EHLO client.example\r\n")
+
+    def begun(self):
+        """Behind the answer to EHLO."""
+        lines = self.socket.makefile("rb")
+        while not (line := lines.readline()).startswith(b"250 "):
+            assert line[:3] in (b"220", b"250"), line
+        return lines
+
+    def login(self, name, password):
+        """The code."""
+        lines = self.begun()
+        self.socket.sendall(b"AUTH PLAIN " + base64.b64encode(f"\0{name}\0{password}".encode()) + b"\r\n")
+        return int(lines.readline()[:3] or 0)
+
+
+def five_hundred_networks(target, stop, every=2000):
+    """Guesses, `every` so many a second: of 500 networks in turn, of each address of theirs, at the accounts of newcomers too. Nobody waits for the answer."""
+    number, begun, open_ones = 0, time.monotonic(), []
+    while not stop.is_set():
+        number += 1
+        network = number % 500
+        try:
+            session = Balanced(target, f"10.{network // 250}.{network % 250}.{number // 500 % 250 + 1}")
+            plain = base64.b64encode(f"\0user{number % NAMES}\0guess {number}".encode())
+            session.socket.sendall(b"AUTH PLAIN " + plain + b"\r\n")
+            open_ones.append(session.socket)
+        except OSError:
+            time.sleep(0.01)
+        if len(open_ones) > 400:
+            # Each has had a moment to be heard.
+            open_ones.pop(0).close()
+        time.sleep(max(0, begun + number / every - time.monotonic()))
+    print(f"{number / (time.monotonic() - begun):.0f} guesses a second", flush=True)
+
+
+def enter(target, source, name, most=60):
+    """How long it takes until a client with the right password is in, and how often it came. Who is put off comes again behind a second."""
+    begun, tries = time.monotonic(), 0
+    while time.monotonic() < begun + most:
+        tries += 1
+        try:
+            session = Balanced(target, source)
+            code = session.login(name, "secret")
+            session.socket.close()
+        except OSError:
+            code = 0
+        if code == 235:
+            return time.monotonic() - begun, tries
+        assert code in (0, 421, 454), code
+        time.sleep(1)
+    return most, tries
+
+
+def newcomers_while_five_hundred_networks_guess():
+    """A first login from a network that has not guessed gets in all the time, and who was here before the restart is known behind it."""
+    with tempfile.TemporaryDirectory() as directory:
+        _, more = accounts(directory)
+        listener = 'proxy_from = ["127.0.0.0/8"]\nproxy_tls = true\nkind = "submission"\nconnections_max = 5000\n'
+        relay = neighbour.Relay(BINARY, neighbour.Sink(), more, listener, "")
+        took, _ = enter(Target(relay), "198.51.100.1", "user1")
+        relay.stop()
+        path = f"{relay.data_dir}/logins"
+        assert os.stat(path).st_mode & 0o777 == 0o600
+        relay.start()
+        target, stop = Target(relay), multiprocessing.Event()
+        attacker = multiprocessing.Process(target=five_hundred_networks, args=(target, stop), daemon=True)
+        attacker.start()
+        time.sleep(1)
+        newcomers, back = [], []
+        for number in range(30 if STRICT else 12):
+            newcomers.append(enter(target, f"203.0.{number}.7", f"user{number}"))
+            back.append(enter(target, "198.51.100.1", "user1"))
+        assert attacker.exitcode is None, "the attack itself failed"
+        told = {name: counter(relay, f"auth_{name}") for name in ("failures", "refused", "shed", "cached", "checked")}
+        stop.set()
+        attacker.join(15)
+        attacker.kill()
+        for kind, met in (("newcomers", newcomers), ("known before the restart", back)):
+            times = sorted(seconds for seconds, _ in met)
+            print(f"{kind}: median {statistics.median(times):.2f} s, worst {times[-1]:.2f} s, tries {[tries for _, tries in met]}")
+        print(f"a login alone {took:.2f} s; {told}")
+        assert max(seconds for seconds, _ in newcomers) < (5 if STRICT else 20), newcomers
+        # What was known before is known after, at once.
+        assert back[0][1] == 1 and max(seconds for seconds, _ in back) < (1 if STRICT else 10), back
+        relay.stop()
 
 
 def what_sessions_under_tls_hold_is_counted():

@@ -59,7 +59,7 @@ pub(super) async fn authenticate<R: Runtime>(
     let outcome = check.outcome(&deadline).await;
     drop(deadline);
     rejected(shard, outcome.login);
-    if delay(shard, outcome.delay).await { outcome.login } else { Login::Cut }
+    if delay(shard, outcome).await { outcome.login } else { Login::Cut }
 }
 
 /// Checks them, if the client may have them checked.
@@ -79,14 +79,14 @@ async fn outcome_of<R: Runtime>(
         Ruling::Try { standing, rank, attempt } => (standing, rank, attempt),
         Ruling::Refuse(delay) => {
             counters.auth_refused.add(1);
-            return LoginOutcome { login: Login::Unavailable, delay };
+            return LoginOutcome { login: Login::Unavailable, delay, yields: true };
         }
-        Ruling::Again(delay) => return LoginOutcome { login: Login::Wrong, delay },
+        Ruling::Again(delay) => return LoginOutcome { login: Login::Wrong, delay, yields: true },
         Ruling::Busy(delay) => {
             counters.auth_shed.add(1);
             // Many clients behind one address come at once, too.
             let login = if delay.is_zero() { Login::Postponed } else { Login::Unavailable };
-            return LoginOutcome { login, delay: delay.max(limits::GUESS_DELAY) };
+            return LoginOutcome { login, delay: delay.max(limits::GUESS_DELAY), yields: true };
         }
     };
     let mut trying = Trying { logins, attempt: Some(attempt) };
@@ -109,17 +109,18 @@ async fn outcome_of<R: Runtime>(
             if let (_, Some(place)) = logins.accounts.stored(&credentials.name) {
                 lock(&logins.verified).remember(place, digest, now);
             }
-            LoginOutcome { login: Login::Right, delay: Duration::ZERO }
+            LoginOutcome { login: Login::Right, delay: Duration::ZERO, yields: false }
         }
         (Ok(Some(false)), Some(attempt)) => {
             let delay = lock(&logins.guesses).failed(attempt, now);
-            LoginOutcome { login: Login::Wrong, delay }
+            LoginOutcome { login: Login::Wrong, delay, yields: delay > limits::GUESS_DELAY }
         }
         (Err(Uncomputed::Full), attempt) => {
-            trying.attempt = attempt;
+            attempt.into_iter().for_each(|attempt| lock(&logins.guesses).turned_away(attempt, now));
             counters.auth_shed.add(1);
             // Who could come again at once would only come more often.
-            LoginOutcome { login: Login::Postponed, delay: limits::GUESS_DELAY }
+            let yields = rank >= limits::RANK_SPOKEN_AGAINST;
+            LoginOutcome { login: Login::Postponed, delay: limits::GUESS_DELAY, yields }
         }
         (_, attempt) => {
             trying.attempt = attempt;
@@ -141,12 +142,14 @@ pub(super) fn rejected<R: Runtime>(shard: &Shard<R>, login: Login) {
 }
 
 /// Waits, or until the node drains. False: too many do.
-pub(super) async fn delay<R: Runtime>(shard: &Shard<R>, delay: Duration) -> bool {
+pub(super) async fn delay<R: Runtime>(shard: &Shard<R>, outcome: LoginOutcome) -> bool {
+    let LoginOutcome { delay, yields, .. } = outcome;
     if delay.is_zero() || shard.draining.get() {
         return true;
     }
     let delayed = &shard.inbound.checks.delayed;
-    if delayed.get() >= limits::GUESSERS_DELAYED_MAX {
+    let kept = if yields { limits::NEWCOMERS_DELAYED } else { 0 };
+    if delayed.get() >= limits::GUESSERS_DELAYED_MAX - kept {
         return false;
     }
     let _counted = CountGuard::new(delayed);

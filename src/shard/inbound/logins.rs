@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::policy::accounts::{Accounts, SaltKey};
 use crate::policy::guesses::Guesses;
+use crate::policy::guesses::kept::KnownPairs;
 use crate::policy::verified::{Digest, DigestKey, Verified};
 use crate::shard::timers::Deadline;
 use crate::time::Instant;
@@ -52,6 +53,31 @@ impl Logins {
     /// What names that nobody has are salted with, in place of what dies with the process.
     pub fn salt_by(&mut self, salts: SaltKey) {
         self.salts = salts;
+    }
+
+    /// Whether who has logged in is known from before, or is to be kept.
+    pub fn is_kept(&self) -> bool {
+        lock(&self.guesses).is_kept()
+    }
+
+    /// What was kept of who has logged in. Who is known already is forgotten.
+    pub fn remember(&mut self, known: &KnownPairs) {
+        self.guesses = Arc::new(Mutex::new(Guesses::with(known)));
+    }
+
+    /// All who have logged in, if somebody has who is not kept yet.
+    pub fn newly_known(&self) -> Option<KnownPairs> {
+        if !lock(&self.guesses).take_changed() {
+            return None;
+        }
+        let parts = (0..).map_while(|part| lock(&self.guesses).pairs_of(part));
+        let all = parts.flatten().collect();
+        Some(lock(&self.guesses).known_pairs(all))
+    }
+
+    /// They could not be kept.
+    pub fn not_kept(&self) {
+        lock(&self.guesses).not_kept();
     }
 
     /// Who has one.
@@ -129,10 +155,13 @@ pub(super) struct LoginOutcome {
     pub(super) login: Login,
     /// How long the client waits until it hears of it.
     pub(super) delay: Duration,
+    /// Whether that much is known against its network that others go before it where too many wait.
+    pub(super) yields: bool,
 }
 
 /// For now nobody can tell, and that is ours.
-pub(super) const POSTPONED: LoginOutcome = LoginOutcome { login: Login::Postponed, delay: Duration::ZERO };
+pub(super) const POSTPONED: LoginOutcome =
+    LoginOutcome { login: Login::Postponed, delay: Duration::ZERO, yields: false };
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

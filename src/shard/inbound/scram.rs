@@ -44,7 +44,7 @@ pub(super) async fn prove<R: Runtime>(
     let Some(logins) = shard.live.get().accounts.clone() else { return (Login::Wrong, [0; 32]) };
     let (outcome, signature) = outcome_of(shard, &logins, proof, client);
     rejected(shard, outcome.login);
-    let login = if delay(shard, outcome.delay).await { outcome.login } else { Login::Cut };
+    let login = if delay(shard, outcome).await { outcome.login } else { Login::Cut };
     (login, signature)
 }
 
@@ -57,7 +57,7 @@ fn outcome_of<R: Runtime>(
     let (name, now) = (&proof.name, shard.runtime.now());
     let counters = &shard.instruments.counters;
     let (verifier, place) = logins.accounts.verifier(name, &logins.salts);
-    let of = |login, delay| (LoginOutcome { login, delay }, [0; 32]);
+    let of = |login, delay| (LoginOutcome { login, delay, yields: delay > limits::GUESS_DELAY }, [0; 32]);
     if verifier.costs != proof.costs {
         // The accounts were read anew meanwhile.
         return (POSTPONED, [0; 32]);
@@ -73,7 +73,7 @@ fn outcome_of<R: Runtime>(
     if place.is_some_and(|place| lock(&logins.proven).knows(place, &digest, now)) {
         counters.auth_cached.add(1);
         lock(&logins.guesses).recognised(client, name, now);
-        return (LoginOutcome { login: Login::Right, delay: Duration::ZERO }, signature);
+        return (LoginOutcome { login: Login::Right, delay: Duration::ZERO, yields: false }, signature);
     }
     let mut guesses = lock(&logins.guesses);
     match guesses.ask(client, name, digest.fingerprint(), now) {
@@ -82,7 +82,7 @@ fn outcome_of<R: Runtime>(
             let Some(place) = place else { return of(Login::Wrong, guesses.failed(attempt, now)) };
             guesses.succeeded(attempt, now);
             lock(&logins.proven).remember(place, digest, now);
-            (LoginOutcome { login: Login::Right, delay: Duration::ZERO }, signature)
+            (LoginOutcome { login: Login::Right, delay: Duration::ZERO, yields: false }, signature)
         }
         Ruling::Refuse(delay) => {
             counters.auth_refused.add(1);

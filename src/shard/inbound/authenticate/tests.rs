@@ -131,6 +131,38 @@ fn delayed_sessions_are_bounded_and_end_with_the_node() {
     assert!(waited < Duration::from_millis(100), "a node that drains delays nobody: {waited:?}");
 }
 
+/// Guessers fill what there is of places to wait in but for those that are kept: a first login that is put off, or one that is mistyped, waits as ever.
+#[test]
+fn guessers_leave_places_for_newcomers() {
+    let world = World::new(6);
+    let shard = shard(&world);
+    let most = limits::GUESSERS_DELAYED_MAX - limits::NEWCOMERS_DELAYED;
+    let wait = |login, yields| {
+        let (shard, outcome) =
+            (shard.clone(), LoginOutcome { login, delay: limits::GUESS_DELAY_MAX, yields });
+        async move { delay(&shard, outcome).await }
+    };
+    let heard = Rc::new(RefCell::new(Vec::new()));
+    for (number, yields) in [(most + 3, true), (limits::NEWCOMERS_DELAYED + 2, false), (1, true)] {
+        for _ in 0..number {
+            let (waited, heard) = (wait(Login::Unavailable, yields), heard.clone());
+            shard.runtime.spawn(async move {
+                let waited = waited.await;
+                heard.borrow_mut().push((yields, waited));
+            });
+        }
+        world.run_for(Duration::from_millis(10));
+    }
+    let cut = [vec![(true, false); 3], vec![(false, false); 2], vec![(true, false)]].concat();
+    assert_eq!(*heard.borrow(), cut);
+    assert_eq!(shard.inbound.checks.delayed.get(), limits::GUESSERS_DELAYED_MAX);
+    world.run_for(2 * limits::GUESS_DELAY_MAX);
+    assert_eq!(
+        (heard.borrow().len(), shard.inbound.checks.delayed.get()),
+        (6 + limits::GUESSERS_DELAYED_MAX, 0)
+    );
+}
+
 /// A check that has begun may take for ever where others want the core: the session hears so, and may ask again as often as it likes.
 #[test]
 fn no_session_waits_for_ever() {
@@ -147,7 +179,7 @@ fn no_session_waits_for_ever() {
         waited >= limits::AUTH_WAIT_MAX && waited.as_secs() <= limits::AUTH_WAIT_MAX.as_secs() + 1,
         "{waited:?}"
     );
-    check.outcome.set(Some(LoginOutcome { login: Login::Right, delay: Duration::ZERO }));
+    check.outcome.set(Some(LoginOutcome { login: Login::Right, delay: Duration::ZERO, yields: false }));
     assert_eq!(world.block_on(login(&shard, "192.0.2.1", "bob", "secret")).0, Login::Right);
 }
 
