@@ -155,8 +155,15 @@ fn lines(what: &str, why: &Why, columns: usize) -> Vec<String> {
         let reply = plain(heard.reply.as_bytes());
         lines.push(table::fit(&format!("{}{reply}", amount(heard.recipients)), columns));
     }
+    // Queues of a domain that differ in whose mail they are alone say the same.
+    let mut said: Vec<Vec<String>> = Vec::new();
     for one in why.domains.iter().take(limits::WHY_SHOWN) {
-        domain(one, columns, &mut lines);
+        let mut block = Vec::new();
+        domain(one, columns, &mut block);
+        if !said.contains(&block) {
+            lines.extend(block.iter().cloned());
+            said.push(block);
+        }
     }
     let more = why.more_domains + why.domains.len().saturating_sub(limits::WHY_SHOWN) as u64;
     if more > 0 {
@@ -313,12 +320,16 @@ mod tests {
                 ),
             ],
             replies: vec![LastReply { reply: "451 4.7.1 greylisted\u{1b}[2J".to_owned(), recipients: 400 }],
-            domains: vec![Domain { domain: "example.org".to_owned(), site: Some(site), ..Domain::default() }],
+            domains: vec![
+                Domain { domain: "example.org".to_owned(), site: Some(site.clone()), ..Domain::default() },
+                Domain { domain: "example.org".to_owned(), site: Some(site), ..Domain::default() },
+            ],
             ..Why::default()
         };
         let shown = lines("example.org", &why, 80);
         assert!(shown.len() <= 20 && shown.iter().all(|line| table::wide(line) <= 80), "{shown:#?}");
         let text = shown.join("\n");
+        assert_eq!(text.matches("  route   MX").count(), 1, "queues that say the same are one");
         for part in [
             "example.org: 412 recipients wait; 2 under way",
             "     400  waiting for the next try, the first at 12:04:31Z (in 3m10s)",
