@@ -21,7 +21,7 @@ pub struct Modes {
 }
 
 /// Files of ours in a data directory besides the lanes. What is made there later belongs here too.
-const OURS: [&str; 20] = [
+const OURS: [&str; 26] = [
     "node",
     "node.new",
     "lock",
@@ -34,6 +34,12 @@ const OURS: [&str; 20] = [
     layout::ACME,
     layout::VERP_SECRET,
     layout::UNSUBSCRIBE_SECRET,
+    layout::SALTS_SECRET,
+    layout::REDACT_SECRET,
+    layout::LOGINS,
+    "scram.new",
+    "redact.new",
+    "logins.new",
     "verp.new",
     "unsubscribe.new",
     "control.db-journal",

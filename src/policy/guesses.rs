@@ -142,8 +142,8 @@ impl Entry {
     }
 
     /// What goes first of a row.
-    fn worth(&self) -> (bool, Instant) {
-        (self.trying > 0, self.clean_at.max(self.succeeded))
+    fn worth(&self) -> (bool, Instant, u32) {
+        (self.trying > 0, self.clean_at.max(self.succeeded), self.pressing)
     }
 }
 
@@ -249,6 +249,8 @@ impl Guesses {
     pub fn turned_away(&mut self, attempt: Attempt, now: Instant) {
         if !attempt.known {
             self.clients.place(attempt.network).press(now);
+            // Nor is it calm while more come than can be checked, though none of them has failed yet.
+            self.node.fail(now, NODE);
         }
         self.ended(attempt);
     }

@@ -407,7 +407,8 @@ def newcomers_while_five_hundred_networks_guess():
         listener = 'proxy_from = ["127.0.0.0/8"]\nproxy_tls = true\nkind = "submission"\nconnections_max = 5000\n'
         relay = neighbour.Relay(BINARY, neighbour.Sink(), more, listener, "")
         took, _ = enter(Target(relay), "198.51.100.1", "user1")
-        relay.stop()
+        relay.process.terminate()
+        assert relay.process.wait(45) == 0
         path = f"{relay.data_dir}/logins"
         assert os.stat(path).st_mode & 0o777 == 0o600
         relay.start()
@@ -428,7 +429,9 @@ def newcomers_while_five_hundred_networks_guess():
             times = sorted(seconds for seconds, _ in met)
             print(f"{kind}: median {statistics.median(times):.2f} s, worst {times[-1]:.2f} s, tries {[tries for _, tries in met]}")
         print(f"a login alone {took:.2f} s; {told}")
-        assert max(seconds for seconds, _ in newcomers) < (5 if STRICT else 20), newcomers
+        assert max(seconds for seconds, _ in newcomers) < (5 if STRICT else 40), newcomers
+        # Behind the first moments nobody has to come again.
+        assert statistics.median(seconds for seconds, _ in newcomers) < (1 if STRICT else 5), newcomers
         # What was known before is known after, at once.
         assert back[0][1] == 1 and max(seconds for seconds, _ in back) < (1 if STRICT else 10), back
         relay.stop()

@@ -273,6 +273,7 @@ fn who_was_turned_away_goes_behind_who_comes_first() {
         last = rank;
         guesses.turned_away(attempt, START);
     }
+    assert!(!guesses.calm(START), "more come than can be checked");
     assert_eq!(last, limits::GUESS_PRESSED_MAX * limits::RANK_SPOKEN_AGAINST);
     let (_, rank, attempt) = try_now(&mut guesses, "198.51.100.1", "alice", START);
     assert_eq!(rank, 0);
