@@ -116,10 +116,11 @@ async fn read(asked: &Asked, request: Request) -> Result<(Read, String), Respons
     Ok((read, tenant))
 }
 
-fn given(read: &Read) -> Result<Given, Response> {
-    let wrong =
-        |error| refusal(StatusCode::BAD_REQUEST, &format!("the body is no template as JSON: {error}"));
-    serde_json::from_slice(&read.body).map(|Wrapped { email_template }| email_template).map_err(wrong)
+/// What a body says; else what is wrong with it.
+fn given(read: &Read) -> Result<Given, String> {
+    let said = serde_json::from_slice(&read.body);
+    said.map(|Wrapped { email_template }| email_template)
+        .map_err(|error| format!("the body is no template as JSON: {error}"))
 }
 
 fn said(found: Result<Found, TemplateProblem>, status: StatusCode) -> Response {
@@ -160,7 +161,7 @@ async fn create(State(asked): State<Asked>, request: Request) -> Response {
     };
     let given = match given(&read) {
         Ok(given) => given,
-        Err(no) => return no,
+        Err(words) => return refusal(StatusCode::BAD_REQUEST, &words),
     };
     save(&asked, (&read, tenant), None, given).await
 }
@@ -176,7 +177,7 @@ async fn update(
     };
     let given = match given(&read) {
         Ok(given) => given,
-        Err(no) => return no,
+        Err(words) => return refusal(StatusCode::BAD_REQUEST, &words),
     };
     match numbered(&asked, tenant.clone(), &id).await {
         Ok(found) => save(&asked, (&read, tenant), Some(found.row.uuid), given).await,
