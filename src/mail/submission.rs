@@ -79,9 +79,11 @@ fn is_bcc(name: &[u8]) -> bool {
 
 /// In which line a Bcc field stands that a program took for one of the header section, where there is none: the message begins with an empty line, or
 /// with one that is no field, so that all of it is body.
-fn stray_bcc(message: &[u8]) -> Option<usize> {
+fn stray_bcc(message: &[u8], mailbox_line: bool) -> Option<usize> {
     let mut begun = false;
-    for (line, text) in message.split(|byte| *byte == b'\n').enumerate() {
+    // The line of a mailbox file is none of the message.
+    let lines = message.split(|byte| *byte == b'\n').enumerate();
+    for (line, text) in lines.skip(usize::from(mailbox_line)) {
         let text = text.trim_ascii();
         if text.is_empty() && begun {
             break;
@@ -104,7 +106,10 @@ pub fn mend(
 ) -> Result<Edit, Unfit> {
     let section = &message[..length];
     let is_empty = header::fields(section, mailbox_line).next().is_none();
-    if let Some(line) = Some(message).filter(|_| is_empty && duties.remove_bcc).and_then(stray_bcc) {
+    if let Some(line) = Some(message)
+        .filter(|_| is_empty && duties.remove_bcc)
+        .and_then(|message| stray_bcc(message, mailbox_line))
+    {
         let reply = format!(
             "554 5.6.0 There is a Bcc field at line {line}, but no header section that it could be taken out of: the message begins with an empty line, or with one that is no field (RFC 5322 section 2.1)\r\n"
         );
@@ -210,6 +215,7 @@ mod tests {
     fn bcc_that_cannot_go_is_refused() {
         let remove = Duties { remove_bcc: true, ..Duties::NONE };
         let of = |text: &str, length: usize, duties: Duties| {
+            let mailbox_line = text.starts_with("From ");
             let by = Submitted {
                 now: UnixMillis(0),
                 unique: 7,
@@ -217,7 +223,7 @@ mod tests {
                 sender: b"",
                 may_send_as: &|_| true,
             };
-            mend((text.as_bytes(), length), false, duties, &by).map_err(|unfit| unfit.reply)
+            mend((text.as_bytes(), length), mailbox_line, duties, &by).map_err(|unfit| unfit.reply)
         };
         for (text, length, line) in [
             ("\u{feff}From: a@b\r\nBcc: c@d\r\n\r\nx\r\n", 0, 2),
@@ -226,6 +232,7 @@ mod tests {
             ("no field\r\n\tresent-bcc : c@d\r\n", 0, 2),
             ("\r\n\r\nFrom: a@b\r\nBCC: c@d\r\n\r\nx\r\n", 2, 4),
             ("\r\nBcc: c@d", 2, 2),
+            ("From x@y\r\n\r\nBcc: c@d\r\n", 12, 3),
         ] {
             let refused = of(text, length, remove).unwrap_err();
             assert!(
