@@ -37,7 +37,8 @@ use crate::time::UnixMillis;
 mod pass;
 mod whole;
 
-use pass::{Begun, LIVES, METRICS, READY, Stalling};
+pub(super) use pass::Stalling;
+use pass::{Begun, LIVES, METRICS, READY};
 pub(super) use pass::{Passed, Passing};
 pub(super) use whole::taken_in;
 

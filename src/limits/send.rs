@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// Connections at one time; one more ends the one that has been idle longest, or is refused where none is idle.
+/// Connections at one time; one more is refused. Each ends when it was idle for a while.
 pub const SEND_CONNECTIONS_MAX: usize = 4096;
-/// Requests of one client, an IPv4 address or an IPv6 /64, that are worked on at one time.
-pub const SEND_CONNECTIONS_PER_CLIENT: usize = 1024;
+/// Connections of one client, an IPv4 address or an IPv6 /64.
+pub const SEND_CONNECTIONS_PER_CLIENT: usize = 512;
 /// How long the header section of a request may take, and how long a connection stays idle between two.
 pub const SEND_IDLE: Duration = Duration::from_secs(60);
 /// How long a body may take.
@@ -26,12 +26,16 @@ pub const SEND_BATCH_REQUESTS: usize = 50_000;
 pub const SEND_BATCH_AT_ONCE: usize = 128;
 /// How long a request with a key is known.
 pub const SEND_KEYS_KEPT: Duration = Duration::from_secs(86_400);
-/// Requests with keys that are known; beyond, the oldest are forgotten.
-pub const SEND_KEYS_MAX: usize = 1_000_000;
+/// Requests with keys that are known, a few hundred bytes each; beyond, the oldest are forgotten.
+pub const SEND_KEYS_MAX: usize = 100_000;
+/// Of these so many, the latest, whose answers are no small ones: some ten kilobytes packed, a few hundred at the most.
+pub const SEND_KEYS_LARGE: usize = 200;
 /// Bytes of a key.
 pub const SEND_KEY_MAX: usize = 255;
-/// Bytes of an answer that is kept for its key: that of a batch of some thousand messages.
-pub const SEND_ANSWER_KEPT: usize = 1024 * 1024;
+/// Bytes of an answer that is kept for its key as it is; a longer one is packed.
+pub const SEND_ANSWER_SMALL: usize = 1024;
+/// Requests of a batch with a key.
+pub const SEND_BATCH_KEYED: usize = 10_000;
 /// What is wrong with a request is told up to so many times.
 pub const SEND_ERRORS_MAX: usize = 20;
 /// Bytes of a subject.

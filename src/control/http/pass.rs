@@ -139,13 +139,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Begun<S> {
 }
 
 /// A connection that ends where its client takes nothing of what is written for so long that nobody reads there.
-pub(super) struct Stalling<S> {
+pub(in crate::control) struct Stalling<S> {
     stream: S,
     until: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Stalling<S> {
-    pub(super) fn new(stream: S) -> Stalling<S> {
+    pub(in crate::control) fn new(stream: S) -> Stalling<S> {
         Stalling { stream, until: None }
     }
 

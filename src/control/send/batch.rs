@@ -14,7 +14,12 @@ use crate::limits;
 
 pub(super) async fn send(State(asked): State<Asked>, request: Request) -> Response {
     match asked.read(request, |_| limits::SEND_BATCH_MAX).await {
-        Ok(read) => once(&asked, &read, "batch", async |name| send_all(&asked, &read, name).await).await,
+        Ok(read) => {
+            once(asked, read, "batch".to_owned(), |asked, read, _, name| {
+                Box::pin(send_all(asked, read, name))
+            })
+            .await
+        }
         Err(refused) => refused,
     }
 }
@@ -31,6 +36,12 @@ async fn send_all(asked: &Asked, read: &Read, name: &str) -> Response {
         asked.count(Count::Invalid);
         let words =
             format!("'requests' has one message at least, and {} at most", limits::SEND_BATCH_REQUESTS);
+        return refusal(StatusCode::BAD_REQUEST, &words);
+    }
+    if read.key.is_some() && batch.requests.len() > limits::SEND_BATCH_KEYED {
+        asked.count(Count::Invalid);
+        let words =
+            format!("with an Idempotency-Key 'requests' has {} messages at most", limits::SEND_BATCH_KEYED);
         return refusal(StatusCode::BAD_REQUEST, &words);
     }
     let base = batch.base.unwrap_or_default();

@@ -165,7 +165,10 @@ async fn send(State(asked): State<Asked>, request: Request) -> Response {
     let most =
         |live: &ApiInForce| usize::try_from(live.message_size_max).unwrap_or(usize::MAX).saturating_mul(2);
     match asked.read(request, most).await {
-        Ok(read) => once(&asked, &read, "send", async |name| send_one(&asked, &read, name).await).await,
+        Ok(read) => {
+            once(asked, read, "send".to_owned(), |asked, read, _, name| Box::pin(send_one(asked, read, name)))
+                .await
+        }
         Err(refused) => refused,
     }
 }

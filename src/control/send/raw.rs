@@ -6,11 +6,12 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::compose::{Composed, address, is_instruction};
+use super::compose::{Composed, address};
 use super::handlers::{Asked, Count, Read, refusal, said};
 use super::once::once;
 use crate::limits;
 use crate::mail::envelope::Recipient;
+use crate::mail::instructions;
 use crate::mail::parameters::{self, Key, Parameters};
 
 pub(super) async fn send(State(asked): State<Asked>, request: Request) -> Response {
@@ -21,13 +22,14 @@ pub(super) async fn send(State(asked): State<Asked>, request: Request) -> Respon
     match asked.read(request, most).await {
         Ok(read) => {
             let what = format!("raw?{query}");
-            once(&asked, &read, &what, async |_| send_one(&asked, &read, &query).await).await
+            once(asked, read, what, |asked, read, what, _| Box::pin(send_one(asked, read, what))).await
         }
         Err(refused) => refused,
     }
 }
 
-async fn send_one(asked: &Asked, read: &Read, query: &str) -> Response {
+async fn send_one(asked: &Asked, read: &Read, what: &str) -> Response {
+    let query = what.split_once('?').map_or("", |(_, query)| query);
     match envelope(query, &read.body, read.sender.tenant.is_some()) {
         Ok(composed) => said(asked.hand_over(composed, (&read.sender, &read.live)).await),
         Err(why) => {
@@ -77,30 +79,26 @@ fn envelope(query: &str, body: &[u8], is_of_tenant: bool) -> Result<Composed, St
             limits::RECIPIENTS_MAX
         ));
     }
-    if is_of_tenant && let Some(name) = instruction(body) {
+    if body.is_empty() {
+        return Err("there is no message in the body".to_owned());
+    }
+    let message = with_crlf(body).into_owned();
+    if is_of_tenant && let Some(name) = instruction(&message) {
         return Err(format!(
             "the message has the field {name}, an instruction to a relay, which the tokens of a tenant may not give"
         ));
     }
-    if body.is_empty() {
-        return Err("there is no message in the body".to_owned());
-    }
-    Ok(Composed { sender, recipients, parameters: all, message: with_crlf(body).into_owned() })
+    Ok(Composed { sender, recipients, parameters: all, message })
 }
 
-/// The first field of a header section that is an instruction.
+/// The first field of a message that is an instruction, as whoever obeys them finds it: also where the first line is none of the message's own.
 fn instruction(message: &[u8]) -> Option<String> {
-    for line in message.split(|byte| *byte == b'\n') {
-        if line.trim_ascii().is_empty() {
-            return None;
-        }
-        let name = line.split(|byte| *byte == b':').next().unwrap_or_default().trim_ascii();
-        let name = String::from_utf8_lossy(name).to_ascii_lowercase();
-        if is_instruction(&name) {
-            return Some(name);
-        }
-    }
-    None
+    let found = [false, true].into_iter().find_map(|mailbox_line| {
+        let fields = instructions::read(message, mailbox_line).fields;
+        fields.into_iter().next()
+    })?;
+    let name = message[found].split(|byte| *byte == b':').next().unwrap_or_default();
+    Some(String::from_utf8_lossy(name.trim_ascii()).to_ascii_lowercase())
 }
 
 /// With CRLF at the end of each line, as text files have them otherwise.

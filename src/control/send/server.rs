@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
+use crate::control::http::Stalling;
 use crate::control::reload::Reload;
 use crate::limits;
 use crate::policy::clients::Client;
@@ -87,5 +88,6 @@ async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, router: Ro
         .max_buf_size(limits::HTTP_HEADER_BYTES)
         .keep_alive(true);
     // What a peer does wrong is answered by hyper, or not at all.
-    let _ = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).await;
+    let _ =
+        http.serve_connection(TokioIo::new(Stalling::new(stream)), TowerToHyperService::new(router)).await;
 }

@@ -59,9 +59,13 @@ pub(super) fn begin(
     );
     let found = match known.optional()? {
         None => {
+            // Now and then: to find the oldest, all are walked.
+            let is_turn = name.ends_with("00");
             let most = limits::SEND_KEYS_MAX as i64;
-            let sql = "DELETE FROM answered WHERE rowid IN (SELECT rowid FROM answered ORDER BY at DESC LIMIT 100 OFFSET ?1)";
-            transaction.execute(sql, [most])?;
+            let sql = "DELETE FROM answered WHERE rowid IN (SELECT rowid FROM answered ORDER BY at DESC LIMIT 10000 OFFSET ?1)";
+            if is_turn {
+                transaction.execute(sql, [most])?;
+            }
             let sql = "INSERT INTO answered (token, key, digest, name, at, status, body) VALUES (?1, ?2, ?3, ?4, ?5, 0, x'')";
             transaction.execute(sql, params![token, key, digest, name, number(now.0)])?;
             KnownAnswer::New
@@ -80,10 +84,15 @@ pub(super) fn end(
     answer: Option<(u16, &[u8])>,
 ) -> Result<(), StoreError> {
     match answer {
-        Some((status, body)) => connection.execute(
-            "UPDATE answered SET status = ?3, body = ?4 WHERE token = ?1 AND key = ?2",
-            params![token, key, status, body],
-        )?,
+        Some((status, body)) => {
+            let is_large = body.len() > limits::SEND_ANSWER_SMALL;
+            connection.execute(
+                "UPDATE answered SET status = ?3, body = ?4, large = ?5 WHERE token = ?1 AND key = ?2",
+                params![token, key, status, body, is_large],
+            )?;
+            let sql = "DELETE FROM answered WHERE rowid IN (SELECT rowid FROM answered WHERE large ORDER BY at DESC LIMIT 100 OFFSET ?1)";
+            if is_large { connection.execute(sql, [limits::SEND_KEYS_LARGE as i64])? } else { 0 }
+        }
         None => connection.execute("DELETE FROM answered WHERE token = ?1 AND key = ?2", [token, key])?,
     };
     Ok(())

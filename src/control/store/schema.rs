@@ -148,9 +148,11 @@ pub(super) const MIGRATIONS: [&str; 10] = ["
         at INTEGER NOT NULL,
         status INTEGER NOT NULL,
         body BLOB NOT NULL,
+        large INTEGER NOT NULL DEFAULT 0,
         UNIQUE (token, key)
     ) STRICT;
     CREATE INDEX answered_at ON answered (at);
+    CREATE INDEX answered_large ON answered (at) WHERE large;
 "];
 
 /// Opens it as one of this version.
