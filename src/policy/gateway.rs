@@ -123,7 +123,7 @@ mod tests {
         for (domains, hostname, expected) in [
             (&[exact("relay.example")][..], "relay.example", Some("relay.example")),
             (&[exact("a.example"), exact("relay.example")], "relay.example", Some("relay.example")),
-            (&[below.clone()], "mx.B.example", Some("mx.B.example")),
+            (&suffix_alone[..], "mx.B.example", Some("mx.B.example")),
             (&[below, exact("a.example"), exact("c.example")], "relay.example", Some("a.example")),
             // Nobody says which of them there are.
             (&suffix_alone, "relay.example", None),

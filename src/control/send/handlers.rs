@@ -93,7 +93,7 @@ impl Asked {
         let sender = self.api.gate.sender(role, live.tokens.as_deref(), (self.client, &head.headers));
         let sender = sender.map_err(|why| shut(why, role))?;
         let most = most(&live);
-        let key = key(&head.headers)?;
+        let key = key(&head.headers).map_err(|words| refusal(StatusCode::BAD_REQUEST, &words))?;
         let length = head
             .headers
             .get(header::CONTENT_LENGTH)
@@ -144,11 +144,11 @@ impl Asked {
 }
 
 /// The key of a request.
-fn key(fields: &HeaderMap) -> Result<Option<String>, Response> {
+fn key(fields: &HeaderMap) -> Result<Option<String>, String> {
     let Some(key) = fields.get("idempotency-key") else { return Ok(None) };
     let sound = key.to_str().ok().filter(|key| !key.is_empty() && key.len() <= limits::SEND_KEY_MAX);
-    let words = format!("Idempotency-Key has 1 to {} printable letters", limits::SEND_KEY_MAX);
-    sound.map(|key| Some(key.to_owned())).ok_or_else(|| refusal(StatusCode::BAD_REQUEST, &words))
+    let words = || format!("Idempotency-Key has 1 to {} printable letters", limits::SEND_KEY_MAX);
+    sound.map(|key| Some(key.to_owned())).ok_or_else(words)
 }
 
 /// The places of [`super::SENT`].
