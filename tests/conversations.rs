@@ -49,6 +49,11 @@ use relevo::time::UnixMillis;
 mod merging;
 #[path = "conversations/smuggling.rs"]
 mod smuggling;
+#[path = "conversations/unescape.rs"]
+mod unescape;
+
+use unescape::unescape;
+
 /// The account `user`, whose password is `pencil`, and our nonce (RFC 7677 section 3).
 const USER: &str = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
 const NONCE: &str = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
@@ -187,33 +192,6 @@ fn settings(transcript: &mut Transcript, words: &str) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-fn unescape(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '\\' => bytes.push(match characters.next()? {
-                'r' => b'\r',
-                'n' => b'\n',
-                '0' => 0,
-                '\\' => b'\\',
-                'x' => u8::from_str_radix(characters.as_str().get(..2)?, 16).ok().inspect(|_| {
-                    characters.nth(1);
-                })?,
-                _ => return None,
-            }),
-            '{' => {
-                let (inner, rest) = characters.as_str().split_once('}')?;
-                let (repeated, count) = inner.rsplit_once('*')?;
-                bytes.extend(unescape(repeated)?.repeat(count.parse().ok()?));
-                characters = rest.chars();
-            }
-            _ => bytes.extend(character.to_string().bytes()),
-        }
-    }
-    Some(bytes)
 }
 
 /// A session and what happened to it so far.

@@ -512,34 +512,6 @@ stories!("metrics.py", None;
     dashboard_and_rules_name_what_there_is,
 );
 
-stories!("control.py", None;
-    a_queue_is_listed_counted_and_shown,
-    a_message_under_way_is_told,
-    pages_hold_while_mail_comes_and_goes,
-    a_retry_is_at_once,
-    a_site_that_rests_is_tried_again,
-    what_is_bounced_comes_back_once,
-    a_kill_in_the_middle_of_a_bounce_leaves_the_rest,
-    what_records_say_is_searched_for,
-    what_cannot_be_read_is_told,
-    ages_are_those_of_messages,
-    wrong_questions_are_refused,
-    others_are_kept_out,
-    garbage_silence_and_floods_hold_up_nobody,
-    where_the_socket_is,
-    who_is_silent_at_the_socket_holds_up_nobody,
-);
-
-stories!("operate.py", None;
-    what_is_held_waits_until_it_is_released,
-    a_hold_ends_by_itself,
-    what_is_rebound_waits_on_as_anothers,
-    sessions_are_watched_as_they_go,
-    what_was_said_last_is_shown,
-    mail_is_led_elsewhere_for_a_while,
-    mail_is_exported_as_it_came,
-);
-
 /// Once more, on the runtime that needs no io_uring.
 mod epoll {
     stories!("stories.py", Some("epoll");
@@ -568,46 +540,3 @@ mod epoll {
         a_running_relay_is_not_disturbed,
     );
 }
-
-stories!("overview.py", None;
-    what_waits_is_told_at_a_glance,
-    streams_tell_what_happens_and_hold_up_nobody,
-    top_shows_it_and_gives_the_terminal_back,
-);
-
-stories!("demo.py", None;
-    a_newcomer_sees_the_window_move,
-);
-
-stories!("troubles.py", None;
-    a_provider_throttles,
-    a_tenant_floods,
-    a_source_is_listed,
-    the_disk_is_full,
-    name_servers_are_dead,
-    a_certificate_ends,
-    a_reload_goes_wrong,
-    a_next_hop_is_stuck,
-    the_clock_is_stepped,
-    two_robots_answer_each_other,
-);
-
-stories!("upgrade.py", None;
-    sockets_of_a_supervisor_outlive_the_process,
-    binaries_take_over_and_refuse_nobody,
-    whoever_fails_leaves_the_other_serving,
-    a_kill_of_the_old_process_loses_nothing,
-    a_stop_in_an_upgrade_is_a_stop,
-    a_message_that_was_begun_is_ended_before_a_stop,
-);
-
-stories!("drain.py", None;
-    what_waits_goes_to_a_peer_and_nothing_new_is_taken,
-    it_is_ended_in_the_middle,
-    a_kill_in_the_middle_loses_nothing,
-    what_is_known_of_mail_goes_with_it,
-);
-
-stories!("imported.py", None;
-    mail_flows_as_postfix_had_it,
-);

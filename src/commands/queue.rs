@@ -430,6 +430,11 @@ fn show(relay: &Relay, id: &str, json: bool) -> Result<(), Failure> {
                 .unwrap_or_default()
         );
     }
+    say_recipients(&message)
+}
+
+/// Each recipient that is left, as far as the answer has them.
+fn say_recipients(message: &Message) -> Result<(), Failure> {
     let mut said: &[String] = &[];
     for recipient in &message.live {
         let reply = recipient.last_reply.as_deref().unwrap_or("never tried");

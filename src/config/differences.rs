@@ -3,7 +3,7 @@
 
 use std::fmt::Debug;
 
-use crate::config::{Config, DnsConfig, PoolConfig};
+use crate::config::{ApiConfig, Config, DnsConfig, PoolConfig};
 
 /// The sections, by their names in the file, that say something else in `now`.
 pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
@@ -14,8 +14,7 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         routes,
         rules,
         sources,
-        // By the names of their sources, wherever these stand.
-        pools: _,
+        pools: _, // By the names of their sources, wherever these stand.
         warmups,
         dns,
         delivery,
@@ -46,8 +45,7 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         control: _,
         tuning: _,
         shards: _,
-        // Where a key stands is not what it says.
-        places: _,
+        places: _, // Where a key stands is not what it says.
     } = before;
     let all = [
         ("listener", differs(listeners, &now.listeners)),
@@ -72,11 +70,7 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         ("tls", *tls != now.tls),
         ("acme", *acme != now.acme),
         ("control", *access != now.access),
-        (
-            "api",
-            (&api.tls, &api.tokens, api.message_size_max)
-                != (&now.api.tls, &now.api.tokens, now.api.message_size_max),
-        ),
+        ("api", api_differs(api, &now.api)),
         ("public", (&public.host, &public.tls) != (&now.public.host, &now.public.tls)),
     ];
     all.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
@@ -85,6 +79,11 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
 /// By all that is in them: what is derived leaves no field out.
 fn differs(one: &impl Debug, other: &impl Debug) -> bool {
     format!("{one:?}") != format!("{other:?}")
+}
+
+fn api_differs(one: &ApiConfig, other: &ApiConfig) -> bool {
+    let of = |api: &ApiConfig| (api.tls.clone(), api.tokens.clone(), api.message_size_max);
+    of(one) != of(other)
 }
 
 fn pools_differ(before: &Config, now: &Config) -> bool {

@@ -175,6 +175,16 @@ impl Words {
     }
 }
 
+/// Starts what writes the log.
+fn start_log(
+    opened: accounting::Opened,
+    setup: &Setup,
+    (reserve, reopen): (&Arc<Reserve>, &Arc<AtomicU64>),
+) -> io::Result<Accounting> {
+    let webhooks = setup.webhooks.clone().map(|settings| (settings, setup.sent.clone()));
+    opened.start(&setup.instruments, (reserve, webhooks), setup.section.journal_size_max, reopen)
+}
+
 /// Opens the log and the HTTP port, then starts the threads.
 pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let reserve = Arc::new(Reserve::new(limits::DESCRIPTORS_RESERVED));
@@ -192,11 +202,7 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let words = Words::start(setup.instruments.clone(), setup.health.clone())?;
     let decided = decisions::open(&setup.data_dir, &setup.mesh, journal.as_ref(), &setup.listed)?;
     let reopen = Arc::new(AtomicU64::new(0));
-    let log = accounting.map(|opened| {
-        let webhooks = setup.webhooks.clone().map(|settings| (settings, setup.sent.clone()));
-        let most = setup.section.journal_size_max;
-        opened.start(&setup.instruments, (&reserve, webhooks), most, &reopen)
-    });
+    let log = accounting.map(|opened| start_log(opened, &setup, (&reserve, &reopen)));
     let log = log.transpose().map_err(StartError::Thread)?;
     let writer = log.as_ref().map(Accounting::writer);
     let chunks = setup.instruments.first().map(|first| first.chunks.clone());

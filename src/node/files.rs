@@ -107,20 +107,9 @@ pub(crate) fn fill(config: &mut Config, known: Known<'_>) -> Filled {
         true => acme_config(files, &contents, None),
         false => tls::server(files, |path| pems.read(path)),
     });
-    match of_pages.transpose() {
-        Ok(server) => contents.public_tls = server,
-        Err(unusable) => {
-            let key = if unusable.of_key { "tls_key" } else { "tls_certificate" };
-            fail(&format!("public.{key}"), FileFlaw::Tls(unusable));
-        }
-    }
-    match config.api.tls.as_ref().map(|files| tls::server(files, |path| pems.read(path))).transpose() {
-        Ok(server) => contents.api_tls = server,
-        Err(unusable) => {
-            let key = if unusable.of_key { "tls_key" } else { "tls_certificate" };
-            fail(&format!("api.{key}"), FileFlaw::Tls(unusable));
-        }
-    }
+    contents.public_tls = served(of_pages, "public", &mut fail);
+    let of_api = config.api.tls.as_ref().map(|files| tls::server(files, |path| pems.read(path)));
+    contents.api_tls = served(of_api, "api", &mut fail);
     let name = config.public.host(&config.node.hostname).split(':').next().unwrap_or_default();
     shown.extend(config.public.tls.as_ref().map(|files| match config.public.acme {
         true => acme::shown(config, &contents.renewed),
@@ -166,6 +155,19 @@ pub(crate) fn fill(config: &mut Config, known: Known<'_>) -> Filled {
     bad.extend(logs::clashes(config));
     let own_servers = find_name_servers(config);
     Filled { contents, shown, more_shown, own_servers, bad, doubts: findings.warnings }
+}
+
+/// What a section serves TLS with.
+fn served<S>(
+    read: Option<Result<S, tls::Unusable>>,
+    section: &str,
+    fail: &mut impl FnMut(&str, FileFlaw),
+) -> Option<S> {
+    read.transpose().unwrap_or_else(|unusable| {
+        let key = if unusable.of_key { "tls_key" } else { "tls_certificate" };
+        fail(&format!("{section}.{key}"), FileFlaw::Tls(unusable));
+        None
+    })
 }
 
 /// Who may log in, and who may ask control over HTTP.

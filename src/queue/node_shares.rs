@@ -22,9 +22,7 @@ use crate::time::Instant;
 mod passes;
 
 use passes::Passes;
-
-/// How far the pass of a tenant of weight 1 grows with each message, and that of a campaign.
-pub const STRIDE: u64 = 1 << 20;
+pub use passes::STRIDE;
 
 const CLASSES: [Priority; 3] = [Priority::High, Priority::Normal, Priority::Low];
 

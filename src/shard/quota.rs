@@ -5,7 +5,7 @@
 
 pub mod ledger;
 #[cfg(test)]
-mod node_tests;
+mod tests_of_nodes;
 
 use std::collections::HashMap;
 use std::fmt;

@@ -5,7 +5,7 @@
 
 pub mod ledger;
 #[cfg(test)]
-mod node_tests;
+mod tests_of_nodes;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};

@@ -21,7 +21,7 @@ mod weight;
 pub use compile::{Compiled, compile, compile_partial};
 pub use contents::{Contents, Partial, Partials, Variable, is_partial_name};
 pub use fault::{Fault, Part};
-pub use render::Rendered;
+pub use render::{Rendered, render};
 
 #[cfg(test)]
 mod tests;

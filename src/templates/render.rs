@@ -22,30 +22,28 @@ pub struct Rendered {
     pub text: Option<String>,
 }
 
-impl Compiled {
-    /// What it says with this data; what is declared fills in where that says nothing.
-    pub fn render(&self, data: Map<String, Value>) -> Result<Rendered, Fault> {
-        let data = with_defaults(&self.variables, data)?;
-        let parts = [
-            (Part::Subject, SUBJECT, Some(&self.plain)),
-            (Part::Html, HTML, self.html.as_ref()),
-            (Part::Text, TEXT, Some(&self.plain).filter(|_| self.has_text)),
-        ];
-        let measured = Measured::of(&data)?;
-        let empty = Template::new();
-        for (part, name, registry) in &parts {
-            let Some(registry) = registry else { continue };
-            weight::weigh(part, (registry, registry.get_template(name).unwrap_or(&empty)), &measured)?;
-        }
-        let (data, mut room) = (Context::from(Value::Object(data)), limits::TEMPLATE_OUTPUT_MAX);
-        let mut made = parts.into_iter().map(|(part, name, registry)| {
-            registry.map(|registry| write(&part, (registry, name), &data, &mut room)).transpose()
-        });
-        let mut next = || made.next().unwrap_or(Ok(None));
-        let (subject, html, text) = (next()?.unwrap_or_default(), next()?, next()?);
-        let text = if self.is_made { text.map(|text| text::tidy(&text)) } else { text };
-        Ok(Rendered { subject: one_line(&subject)?, html, text })
+/// What a template says with this data; what is declared fills in where that says nothing.
+pub fn render(compiled: &Compiled, data: Map<String, Value>) -> Result<Rendered, Fault> {
+    let data = with_defaults(&compiled.variables, data)?;
+    let parts = [
+        (Part::Subject, SUBJECT, Some(&compiled.plain)),
+        (Part::Html, HTML, compiled.html.as_ref()),
+        (Part::Text, TEXT, Some(&compiled.plain).filter(|_| compiled.has_text)),
+    ];
+    let measured = Measured::of(&data)?;
+    let empty = Template::new();
+    for (part, name, registry) in &parts {
+        let Some(registry) = registry else { continue };
+        weight::weigh(part, (registry, registry.get_template(name).unwrap_or(&empty)), &measured)?;
     }
+    let (data, mut room) = (Context::from(Value::Object(data)), limits::TEMPLATE_OUTPUT_MAX);
+    let mut made = parts.into_iter().map(|(part, name, registry)| {
+        registry.map(|registry| write(&part, (registry, name), &data, &mut room)).transpose()
+    });
+    let mut next = || made.next().unwrap_or(Ok(None));
+    let (subject, html, text) = (next()?.unwrap_or_default(), next()?, next()?);
+    let text = if compiled.is_made { text.map(|text| text::tidy(&text)) } else { text };
+    Ok(Rendered { subject: one_line(&subject)?, html, text })
 }
 
 /// Nothing that is put into a subject begins another line, or another field.

@@ -223,6 +223,8 @@ fn of_sites(defect: Defect) {
 fn of_ends(defect: Defect) {
     match defect {
         Defect::HeldForgotten => held::is_found(defect),
+        Defect::PortionsKept => portions::is_found(defect),
+        Defect::MergeAnsweredEarly => merges::is_found(defect),
         Defect::HoldForgotten => holds::is_found(defect),
         Defect::RebindForgotten => rebinds::is_found(defect),
         Defect::DrainTakesMail | Defect::AttemptsAnew | Defect::LifeAnew => handovers::is_found(defect),
@@ -304,8 +306,7 @@ fn is_found(defect: Defect) {
         Defect::GreetingBelieved | Defect::ClassIgnored => believed(defect),
         Defect::RoomUnseen => (no_room_at_first, 1.0, &["refused for want of room"]),
         Defect::MemoryKept => (clients_that_go, 1.0, &["does not end"]),
-        Defect::PortionsKept => return portions::is_found(defect),
-        Defect::MergeAnsweredEarly => return merges::is_found(defect),
+        Defect::PortionsKept | Defect::MergeAnsweredEarly => return of_ends(defect),
         Defect::LentDoneTwice => (lent, 0.5, &["delivered again"]),
     };
     Story { days, defect: Some((defect, often)), words, ..PLAIN }.is_found();

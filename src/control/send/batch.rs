@@ -5,8 +5,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use tokio::task::JoinSet;
 
+use super::answers::{answer, refusal};
+use super::asked::{Asked, Count, Read};
 use super::compose;
-use super::handlers::{Asked, Count, Read, answer, refusal};
 use super::once::once;
 use super::shape::{Answer, Batch, BatchAnswer, Mail};
 use super::template;

@@ -8,7 +8,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::{Deserialize, Serialize};
 
-use super::handlers::{Asked, Read, answer, later, refusal};
+use super::answers::{answer, later, refusal};
+use super::asked::{Asked, Read};
 use crate::control::say::say;
 use crate::control::templates::{Found, Saving, TemplateProblem};
 use crate::limits;

@@ -1,13 +1,16 @@
 //! Mail that applications hand in over HTTP, in the shapes of Mailtrap's send API: `[api]`. A thread of its own, `relevo-api`: neither control nor the page
 //! waits for it. A message is written here as MIME and handed to a shard, which treats it as it treats mail of a session; 200 means that it is on disk.
 
+mod answers;
+mod asked;
 mod batch;
 mod compose;
 mod gate;
 mod hand;
 mod handlers;
-mod once;
 mod keep;
+mod keys;
+mod once;
 mod raw;
 mod server;
 mod shape;
@@ -81,12 +84,12 @@ fn run(listener: std::net::TcpListener, source: Source, reserve: Arc<Reserve>, t
         let listener = TcpListener::from_std(listener)?;
         let Source { reload, mesh, health, templates, desk, hostname, has_tls, counts } = source;
         let clock = turn.clock();
-        let api = Arc::new(handlers::Api {
+        let api = Arc::new(asked::Api {
             reload: reload.clone(),
             gate: gate::Gate::new(move || Instant::default() + clock()),
             hand: hand::Hand::new(mesh, health),
             templates,
-            keys: once::Keys::new(desk),
+            keys: keys::Keys::new(desk),
             hostname,
             memory: Arc::new(Semaphore::new(limits::SEND_MEMORY)),
             counts,

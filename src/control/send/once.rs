@@ -3,42 +3,18 @@
 //! The key is on disk before a message is, with the name that the messages get (in Message-ID), and its answer before the client hears it. A kill between the two
 //! leaves a key of which nobody knows: the same request then sends again, under the same Message-ID.
 
-use std::collections::HashSet;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use ring::digest::{SHA256, digest};
 
-use super::handlers::{Asked, Read, later, refusal};
-use crate::control::decisions::StoreDesk;
+use super::answers::{later, refusal};
+use super::asked::{Asked, Read};
 use crate::control::store::{KeyedRequest, KnownAnswer};
 use crate::limits;
 use crate::runtime::process;
-
-/// The keys that are worked on now, and where all are kept.
-pub(super) struct Keys {
-    desk: StoreDesk,
-    under_way: Arc<Mutex<HashSet<(String, String)>>>,
-}
-
-impl Keys {
-    /// Kept there.
-    pub fn new(desk: StoreDesk) -> Keys {
-        Keys { desk, under_way: Arc::default() }
-    }
-}
-
-/// One of them, as long as it is worked on.
-struct UnderWay(Arc<Mutex<HashSet<(String, String)>>>, (String, String));
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
-    }
-}
 
 /// What a request asks, done by the name that its messages get: what was asked with its path, then that name.
 type Work =
@@ -61,10 +37,9 @@ async fn keyed(
 ) -> Response {
     let keys = &asked.api.keys;
     let whose = (read.sender.name.to_string(), key);
-    if !keys.under_way.lock().unwrap_or_else(PoisonError::into_inner).insert(whose.clone()) {
+    let Some(_under_way) = keys.begin(whose.clone()) else {
         return refusal(StatusCode::CONFLICT, "a request with this Idempotency-Key is worked on now");
-    }
-    let _under_way = UnderWay(keys.under_way.clone(), whose.clone());
+    };
     let digest = digest(&SHA256, &[what.as_bytes(), b"\0", &read.body].concat()).as_ref().to_vec();
     let request = KeyedRequest { token: whose.0.clone(), key: whose.1.clone(), digest, name: name.clone() };
     let now = process::wall();

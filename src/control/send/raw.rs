@@ -6,8 +6,9 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use super::answers::{refusal, said};
+use super::asked::{Asked, Count, Read};
 use super::compose::{Composed, address};
-use super::handlers::{Asked, Count, Read, refusal, said};
 use super::once::once;
 use crate::limits;
 use crate::mail::envelope::Recipient;

@@ -18,7 +18,9 @@ use super::decisions::StoreDesk;
 use super::store::{NewTemplate, NotSaved, Store, StoreError, TemplateRow, VersionRow};
 use crate::limits;
 use crate::runtime::process;
-use crate::templates::{Contents, Fault, Partial, Rendered, compile, compile_partial, is_partial_name};
+use crate::templates::{
+    Contents, Fault, Partial, Rendered, compile, compile_partial, is_partial_name, render,
+};
 
 /// Why something of a template was not done.
 #[derive(Debug)]
@@ -260,7 +262,7 @@ impl Templates {
         let tenant = tenant.to_owned();
         let partials = self.store(move |store| Ok(store.partials(&tenant)?)).await?;
         let data = data.unwrap_or_else(|| contents.sample.clone());
-        let made = self.pool.run(move || compile(&contents, &partials)?.render(data));
+        let made = self.pool.run(move || render(&compile(&contents, &partials)?, data));
         made.await?.map_err(TemplateProblem::Fault)
     }
 
@@ -273,7 +275,7 @@ impl Templates {
         let ready = self.ready((tenant, which, version)).await?;
         self.pool
             .run(move || {
-                let rendered = ready.compiled.render(data)?;
+                let rendered = render(&ready.compiled, data)?;
                 let (uuid, name) = (ready.uuid.clone(), ready.name.clone());
                 Ok(Made {
                     uuid,

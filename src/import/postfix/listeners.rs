@@ -305,6 +305,30 @@ fn has_transport(keys: &BTreeSet<String>, domain: &str) -> bool {
     above || keys.contains(&domain) || keys.contains("*")
 }
 
+/// The domains that a list names, itself or by its maps and files, but for our own.
+fn domains_of(reader: &mut Reader<'_, '_>, value: &str, id: Id) -> Result<Vec<String>, ImportError> {
+    let mut found = Vec::new();
+    for item in items(value) {
+        if item.contains(":/") {
+            for entry in super::maps::entries(reader, &item, id, false)? {
+                found.push(entry.key.clone());
+                reader.out.ledger.translated(entry.id);
+            }
+        } else if item.starts_with('/') {
+            let text = super::maps::file(reader, &item, id)?.map(|(_, text)| text).unwrap_or_default();
+            found.extend(text.split_whitespace().take(limits::IMPORT_LIST_MAX).map(str::to_owned));
+        } else {
+            found.push(item);
+        }
+    }
+    found.retain(|domain| {
+        domain != "localhost"
+            && !domain.starts_with("localhost.")
+            && words::is_domain(domain.trim_start_matches('.'))
+    });
+    Ok(found)
+}
+
 fn relay_domains(reader: &mut Reader<'_, '_>) -> Result<(Vec<String>, Vec<Id>), ImportError> {
     if let Some(taken) = &reader.taken {
         return Ok(taken.clone());
@@ -320,25 +344,7 @@ fn relay_domains(reader: &mut Reader<'_, '_>) -> Result<(Vec<String>, Vec<Id>), 
         let goes_on = |name: &&str| reader.main.get(name).is_some_and(|one| !one.0.is_empty());
         let by_map = transports.iter().any(|one| *one == "transport_maps" && goes_on(one));
         let by_all = transports.iter().any(|one| *one != "transport_maps" && goes_on(one));
-        let mut found = Vec::new();
-        for item in items(&value) {
-            if item.contains(":/") {
-                for entry in super::maps::entries(reader, &item, id, false)? {
-                    found.push(entry.key.clone());
-                    reader.out.ledger.translated(entry.id);
-                }
-            } else if item.starts_with('/') {
-                let text = super::maps::file(reader, &item, id)?.map(|(_, text)| text).unwrap_or_default();
-                found.extend(text.split_whitespace().take(limits::IMPORT_LIST_MAX).map(str::to_owned));
-            } else {
-                found.push(item);
-            }
-        }
-        found.retain(|domain| {
-            domain != "localhost"
-                && !domain.starts_with("localhost.")
-                && words::is_domain(domain.trim_start_matches('.'))
-        });
+        let mut found = domains_of(reader, &value, id)?;
         if found.is_empty() && reader.out.ledger.is_marked(id) {
             continue;
         }

@@ -13,7 +13,7 @@ pub mod script;
 #[cfg(test)]
 pub(crate) mod count_store;
 #[cfg(test)]
-mod count_tests;
+mod tests_of_counts;
 #[cfg(test)]
 mod store;
 #[cfg(test)]

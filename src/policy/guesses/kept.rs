@@ -3,18 +3,16 @@
 
 use ring::digest;
 
-use super::Guesses;
 use crate::limits;
-use crate::time::Instant;
 
 const BEGIN: &[u8] = b"relevo logins 1\n";
 
 /// Pairs of account and address, and the key of their names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownPairs {
-    key: [u8; 32],
+    pub(super) key: [u8; 32],
     /// That which has logged in last is at the end.
-    names: Vec<u64>,
+    pub(super) names: Vec<u64>,
 }
 
 impl KnownPairs {
@@ -50,54 +48,5 @@ impl KnownPairs {
         let sum = digest::digest(&digest::SHA256, &file);
         file.extend_from_slice(sum.as_ref());
         file
-    }
-}
-
-impl Guesses {
-    /// With what was kept: these are known, and longer ago than whoever logs in now.
-    pub fn with(known: &KnownPairs) -> Guesses {
-        let mut guesses = Guesses::new(&known.key);
-        guesses.is_kept = true;
-        for (at, name) in known.names.iter().enumerate().filter(|(_, name)| **name != 0) {
-            guesses.pairs.place(*name).succeeded = Instant(1 + at as u64);
-        }
-        guesses
-    }
-
-    /// Whether what is known here is what was kept, and is to be kept.
-    pub fn is_kept(&self) -> bool {
-        self.is_kept
-    }
-
-    /// Whether there is more to be kept than when this was asked last.
-    pub fn take_changed(&mut self) -> bool {
-        std::mem::take(&mut self.changed) && self.is_kept
-    }
-
-    /// It could not be kept.
-    pub fn not_kept(&mut self) {
-        self.changed = true;
-    }
-
-    /// Some of the pairs, with when they logged in last; for all of them it is asked for one part after the other, so that nobody who logs in waits
-    /// for it. None: there are no more.
-    pub fn pairs_of(&self, part: usize) -> Option<Vec<(Instant, u64)>> {
-        let rows = self.pairs.0.chunks(limits::KNOWN_ROWS_AT_ONCE).nth(part)?;
-        let known = rows.iter().flatten().filter(|entry| entry.name != 0);
-        Some(known.map(|entry| (entry.succeeded, entry.name)).collect())
-    }
-
-    /// All of these, to be kept.
-    pub fn known_pairs(&self, mut all: Vec<(Instant, u64)>) -> KnownPairs {
-        all.sort_unstable();
-        KnownPairs { key: self.secret, names: all.into_iter().map(|(_, name)| name).collect() }
-    }
-
-    /// A pair has logged in.
-    pub(super) fn known(&mut self, pair: u64, now: Instant) {
-        let entry = self.pairs.place(pair);
-        // In which order they did is kept no more exactly than this.
-        self.changed |= now.since(entry.succeeded) > limits::KNOWN_ORDER || entry.succeeded == Instant(0);
-        entry.succeeded = now;
     }
 }

@@ -6,8 +6,10 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::STRIDE;
 use crate::limits;
+
+/// How far the pass of a tenant of weight 1 grows with each message, and that of a campaign.
+pub const STRIDE: u64 = 1 << 20;
 
 /// Those of all who share something, and what stands `B`eside each.
 #[derive(Debug)]

@@ -90,11 +90,7 @@ async fn outcome_of<R: Runtime>(
         }
     };
     let mut trying = Trying { logins, attempt: Some(attempt) };
-    let urgency = match standing {
-        ClientTrust::Known => Urgency::Prompt,
-        ClientTrust::New => Urgency::Ordinary,
-        ClientTrust::Suspect => Urgency::Spare,
-    };
+    let urgency = urgency(standing);
     let (theirs, lets) = (logins.clone(), logins.lets(&credentials.name, client));
     let (name, password) = (credentials.name.clone(), credentials.password);
     let verify = shard.runtime.compute(Priority { urgency, rank, calm }, move |workspace| {
@@ -131,6 +127,15 @@ async fn outcome_of<R: Runtime>(
             );
             POSTPONED
         }
+    }
+}
+
+/// How soon a client's password is checked.
+fn urgency(standing: ClientTrust) -> Urgency {
+    match standing {
+        ClientTrust::Known => Urgency::Prompt,
+        ClientTrust::New => Urgency::Ordinary,
+        ClientTrust::Suspect => Urgency::Spare,
     }
 }
 

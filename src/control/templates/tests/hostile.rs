@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::super::*;
-use crate::templates::Partials;
+use crate::templates::{Partials, render};
 
 fn of_html(html: &str) -> Contents {
     Contents { subject: "s".to_owned(), html: Some(html.to_owned()), ..Contents::default() }
@@ -99,7 +99,7 @@ fn nobodys_template_takes_long() {
         let told = &source[..source.len().min(100)];
         let begun = process::since_boot();
         let data = data.as_object().cloned().unwrap_or_default();
-        let done = compile(&of_html(&source), &growing).and_then(|compiled| compiled.render(data));
+        let done = compile(&of_html(&source), &growing).and_then(|compiled| render(&compiled, data));
         let took = process::since_boot() - begun;
         assert!(took < Duration::from_millis(1_500), "{told}: {took:?}");
         if let Ok(rendered) = done {
@@ -113,7 +113,7 @@ fn nobodys_template_takes_long() {
 fn output_ends_at_its_bound() {
     let data = json!({ "a": vec!["\"".repeat(100); 3_500] });
     let done = compile(&of_html("{{#each a}}{{this}}{{/each}}"), &Partials::new())
-        .and_then(|compiled| compiled.render(data.as_object().cloned().unwrap_or_default()));
+        .and_then(|compiled| render(&compiled, data.as_object().cloned().unwrap_or_default()));
     assert!(done.unwrap_err().words.contains("more than 2097152 bytes"));
 }
 
@@ -128,7 +128,7 @@ fn depth_fits_on_the_stack() {
         (1..=deep).map(|at| (name(at), Partial { html: own(&calls(at)), text: None })).collect();
     let work = move || {
         let compiled = compile(&of_html(&own("{{> p1}}")), &all)?;
-        compiled.render(json!({ "a": 1 }).as_object().cloned().unwrap_or_default())
+        render(&compiled, json!({ "a": 1 }).as_object().cloned().unwrap_or_default())
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let done = runtime.block_on(Pool::start().unwrap().run(work));
