@@ -20,7 +20,7 @@ fn partials(all: &[(&str, &str)]) -> Partials {
 }
 
 fn render(html: &str, data: Value) -> Result<Rendered, Fault> {
-    render(&compile(&of_html(html), &Partials::new())?, object(data))
+    super::render(&compile(&of_html(html), &Partials::new())?, object(data))
 }
 
 fn html(html: &str, data: Value) -> String {
@@ -36,7 +36,7 @@ fn values_are_escaped_in_html_and_nowhere_else() {
     };
     let compiled = compile(&contents, &Partials::new()).unwrap();
     let rendered =
-        render(&compiled, object(json!({ "name": "<b>\"O'Neil\" & co</b>\r\nBcc: x@y" }))).unwrap();
+        super::render(&compiled, object(json!({ "name": "<b>\"O'Neil\" & co</b>\r\nBcc: x@y" }))).unwrap();
     let escaped = "&lt;b&gt;&quot;O&#x27;Neil&quot; &amp; co&lt;/b&gt;\r\nBcc: x@y";
     assert_eq!(
         rendered.html.unwrap(),
@@ -45,10 +45,10 @@ fn values_are_escaped_in_html_and_nowhere_else() {
     assert_eq!(rendered.subject, "Hi <b>\"O'Neil\" & co</b> Bcc: x@y", "one line, as it is");
     assert!(rendered.text.unwrap().starts_with("<b>\"O'Neil\" & co</b>"));
     for hostile in ["a\r\nBcc: b", "a\u{2028}b", "a\u{0}\u{85}b", "\n\n"] {
-        let subject = render(&compiled, object(json!({ "name": hostile }))).unwrap().subject;
+        let subject = super::render(&compiled, object(json!({ "name": hostile }))).unwrap().subject;
         assert!(!subject.contains(|letter: char| letter.is_control() || letter == '\u{2028}'), "{subject:?}");
     }
-    let long = render(&compiled, object(json!({ "name": "x".repeat(2_000) }))).unwrap_err();
+    let long = super::render(&compiled, object(json!({ "name": "x".repeat(2_000) }))).unwrap_err();
     assert_eq!(long.part, Part::Subject);
 }
 
@@ -65,7 +65,7 @@ fn loops_conditions_and_partials_say_what_they_are_to() {
     ]);
     let compiled = compile(&contents, &layout).unwrap();
     let data = json!({ "shop": "A&B", "items": [{ "name": "x" }, { "name": "y" }] });
-    let rendered = render(&compiled, object(data)).unwrap();
+    let rendered = super::render(&compiled, object(data)).unwrap();
     assert_eq!(rendered.html.unwrap(), "<h1>Order</h1><p>0:x, 1:y</p><i>A&amp;B</i>");
     assert_eq!(rendered.subject, "2 things");
     assert_eq!(rendered.text.unwrap(), "Order\n\n0:x, 1:y\n\nA&B\n");
@@ -107,7 +107,7 @@ fn what_is_missing_is_told_with_its_place() {
         ..of_html("{{a}}")
     };
     let compiled = compile(&declared, &Partials::new()).unwrap();
-    assert_eq!(render(&compiled, Map::new()).unwrap().html.unwrap(), "d");
+    assert_eq!(super::render(&compiled, Map::new()).unwrap().html.unwrap(), "d");
 }
 
 #[test]
@@ -179,6 +179,6 @@ fn what_people_send_is_let_through() {
     let data = json!({ "orders": vec![order; 100], "shop": { "name": "Shop", "address": "Main Street 1" } });
     let footer = partials(&[("footer", "<p>{{shop.name}}, {{shop.address}}</p>")]);
     let compiled = compile(&of_html(source), &footer).unwrap();
-    let rendered = render(&compiled, object(data)).unwrap();
+    let rendered = super::render(&compiled, object(data)).unwrap();
     assert!(rendered.html.unwrap().ends_with("<p>Shop, Main Street 1</p>"));
 }
