@@ -80,7 +80,9 @@ fn take_out(
     let words = format!("relevo refuses it: {why}");
     let is_all =
         |at: usize| section.lines.iter().enumerate().all(|(other, line)| other == at || line.off.is_some());
-    if let Some(at) = line.filter(|at| !is_all(*at)) {
+    // Without it those might relay who are not to.
+    let is_door = |at: usize| section.lines.get(at).is_some_and(|line| line.key == "relay_from");
+    if let Some(at) = line.filter(|at| !is_all(*at) && !is_door(*at)) {
         let line = &mut section.lines[at];
         if line.off.is_none() {
             line.off = Some(why);

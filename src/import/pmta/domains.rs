@@ -1,7 +1,6 @@
 //! `<domain>`: at the top, in a virtual MTA or a pool.
 
-use std::collections::BTreeSet;
-
+use super::hops::{self, Hop};
 use super::names::Spot;
 use super::parse::Node;
 use super::reader::Reader;
@@ -12,6 +11,7 @@ use crate::import::words::{self, quoted};
 use crate::limits;
 
 pub(super) fn domains(reader: &mut Reader<'_, '_>, tree: &[Node]) {
+    self::led(reader, tree);
     // What is said of all mail first: others are compared with it.
     for all in [true, false] {
         for block in tree.iter().filter(|node| node.is("<domain") && (node.value == "*") == all) {
@@ -31,6 +31,20 @@ pub(super) fn domains(reader: &mut Reader<'_, '_>, tree: &[Node]) {
             self::domain(reader, block, sources.clone());
         }
     }
+}
+
+/// Which domains are sent to hosts: what any block says of one of them holds there.
+fn led(reader: &mut Reader<'_, '_>, tree: &[Node]) {
+    for block in tree.iter().filter(|node| node.is("<domain") && !node.value.contains('/')) {
+        let Some(hops) = hops::of_block(block).filter(|_| !discards(block)) else { continue };
+        for spot in super::rollups::spots(reader, &block.value) {
+            reader.led.extend(spot.domains.into_iter().map(|domain| (domain, hops.clone())));
+        }
+    }
+}
+
+fn discards(block: &Node) -> bool {
+    block.last("type").is_some_and(|one| one.value.eq_ignore_ascii_case("discard"))
 }
 
 fn domain(reader: &mut Reader<'_, '_>, block: &Node, sources: Vec<String>) {
@@ -54,16 +68,14 @@ fn domain(reader: &mut Reader<'_, '_>, block: &Node, sources: Vec<String>) {
     } else {
         reader.out.ledger.translated(block.id);
     }
-    if sources.is_empty() && name != "*" {
-        self::at_hosts(block, &mut spots);
-    }
+    let astray = name != "*" && self::at_hosts(reader, block, &mut spots);
     let (sources, none_left) = self::with_room(reader, &spots, sources);
     if none_left {
         let words = "a section tells at most 1000 sources apart: say it of all, or of those that differ";
         reader.out.ledger.withdraw(block.id, words);
         return block.children.iter().for_each(|one| reader.out.ledger.none(one.id, words));
     }
-    let scope = Scope { block, spots, sources };
+    let scope = Scope { block, spots, sources, astray };
     let moved = block.last("queue-to").is_some();
     if !moved {
         scope.spots.iter().for_each(|spot| super::rollups::declare(reader, spot));
@@ -75,15 +87,43 @@ fn domain(reader: &mut Reader<'_, '_>, block: &Node, sources: Vec<String>) {
             if node.name != "queue-to" {
                 reader.out.ledger.usual(node.id, "the shared queue's own settings hold: see queue-to");
             }
-        } else {
+        } else if !astray || holds_anywhere(&node.name) {
             setting(reader, &scope, node);
         }
     }
     if !scope.spots.is_empty() && !moved {
-        self::tls(reader, &scope);
         self::route(reader, &scope);
-        super::backoff::backoff(reader, &scope);
+        if !astray {
+            self::tls(reader, &scope);
+            super::backoff::backoff(reader, &scope);
+        }
     }
+    if astray && !moved {
+        let words = "mail of this domain goes to the hosts of <domain *>, and what is said there of them holds: a host's limits are of all mail that goes to it";
+        let rest: Vec<Id> = block
+            .children
+            .iter()
+            .map(|node| node.id)
+            .filter(|id| !reader.out.ledger.is_marked(*id))
+            .collect();
+        rest.into_iter().for_each(|id| reader.out.ledger.none(id, words));
+    }
+}
+
+/// What does not stand in a section of the shaping file.
+fn holds_anywhere(name: &str) -> bool {
+    matches!(
+        name,
+        "retry-after"
+            | "type"
+            | "deliver-local-dsn"
+            | "dkim-sign"
+            | "dk-sign"
+            | "dkim-body-canon"
+            | "dkim-headers-canon"
+            | "dkim-expire-after"
+            | "max-cold-virtual-mta-msg"
+    )
 }
 
 /// Sources that the sections have room for; whether there was none for any.
@@ -104,21 +144,41 @@ fn with_room(reader: &mut Reader<'_, '_>, spots: &[Spot], sources: Vec<String>) 
     (sources, none)
 }
 
-/// Mail that goes by a route is limited by the host that it goes to, and not by its domain.
-fn at_hosts(block: &Node, spots: &mut Vec<Spot>) {
-    let Some(node) = block.last("smtp-hosts").or_else(|| block.last("route")) else { return };
-    let Some(urls) = urls(&node.value) else { return };
-    let domains: Vec<String> = spots.iter().flat_map(|spot| spot.domains.clone()).collect();
-    if domains.is_empty() {
-        return;
+/// Mail that goes by a route is limited by the host that it goes to, and not by its domain: sections of the hosts take the place of the
+/// domains'. Whether all of it goes where `<domain *>` sends it.
+fn at_hosts(reader: &Reader<'_, '_>, block: &Node, spots: &mut Vec<Spot>) -> bool {
+    let of_all = reader.led.contains_key("*") && !discards(block);
+    let (mut found, mut any_domain): (Vec<Spot>, bool) = (Vec::new(), false);
+    for spot in spots.iter() {
+        any_domain |= !spot.domains.is_empty();
+        let own = spot.domains.iter().find_map(|domain| reader.led.get(domain));
+        let Some(hops) = own else { continue };
+        let at = |hop: &Hop| Spot {
+            base: quoted(&hop.host),
+            shared: false,
+            domains: Vec::new(),
+            matches: Vec::new(),
+        };
+        let mut here: Vec<Spot> = hops.iter().map(at).collect();
+        here.retain(|one| !found.iter().any(|other| other.base == one.base));
+        found.extend(here);
     }
-    *spots = urls
-        .iter()
-        .map(|(host, _)| Spot { base: quoted(host), shared: false, domains: Vec::new(), matches: Vec::new() })
-        .collect();
-    if let Some(first) = spots.first_mut() {
+    if found.is_empty() {
+        return of_all && !spots.is_empty() && (any_domain || spots.iter().all(|spot| spot.shared));
+    }
+    // Those that go to no host of their own keep their sections.
+    let domains: Vec<String> = spots.iter().flat_map(|spot| spot.domains.clone()).collect();
+    let is_led = |spot: &Spot| {
+        !spot.domains.is_empty() && spot.domains.iter().all(|domain| reader.led.contains_key(domain))
+    };
+    spots.retain(|spot| !is_led(spot));
+    spots.iter_mut().for_each(|spot| spot.domains.clear());
+    if let Some(first) = found.first_mut() {
         first.domains = domains;
     }
+    found.append(spots);
+    *spots = found;
+    false
 }
 
 /// One directive, where it stands for itself. Those that belong together are looked at behind.
@@ -198,7 +258,13 @@ fn retry(reader: &mut Reader<'_, '_>, scope: &Scope<'_>, node: &Node) {
     }
     let domains = scope.domains();
     let several = waits.len() > 1;
-    if several && scope.sources.is_empty() && !domains.is_empty() {
+    if scope.astray && (domains.is_empty() || !scope.sources.is_empty()) {
+        return reader.out.ledger.none(
+            node.id,
+            "of mail that goes to the hosts of <domain *>: [retry], or a route of its own to them with retry",
+        );
+    }
+    if (several || scope.astray) && scope.sources.is_empty() && !domains.is_empty() {
         let value = format!("{{ schedule = {} }}", words::list(&waits));
         for domain in domains {
             route_line(reader, &domain, "retry", &value, node.id);
@@ -208,13 +274,9 @@ fn retry(reader: &mut Reader<'_, '_>, scope: &Scope<'_>, node: &Node) {
     let (first, longest) =
         (waits.first().cloned().unwrap_or_default(), waits.iter().max_by_key(|wait| seconds(wait)).cloned());
     for head in scope.heads() {
-        reader.out.shaping.set(&head, "retry_interval", &quoted(&first), &[node.id]);
-        reader.out.shaping.set(
-            &head,
-            "max_retry_interval",
-            &quoted(longest.as_deref().unwrap_or(&first)),
-            &[node.id],
-        );
+        super::said::say(reader, scope, (&head, "retry_interval"), &quoted(&first), node.id);
+        let longest = quoted(longest.as_deref().unwrap_or(&first));
+        super::said::say(reader, scope, (&head, "max_retry_interval"), &longest, node.id);
     }
     match several {
         true => reader.out.ledger.differs(node.id, "the first wait, then twice as long each time up to the longest: a list is of [retry], a route, a tenant or a rule"),
@@ -234,7 +296,7 @@ fn expiry(reader: &mut Reader<'_, '_>, scope: &Scope<'_>, node: &Node) {
         false => scope
             .heads()
             .iter()
-            .for_each(|head| reader.out.shaping.set(head, "max_age", &quoted(&span), &[node.id])),
+            .for_each(|head| super::said::say(reader, scope, (head, "max_age"), &quoted(&span), node.id)),
     }
     reader.out.ledger.translated(node.id);
 }
@@ -265,7 +327,7 @@ fn tls(reader: &mut Reader<'_, '_>, scope: &Scope<'_>) {
         reader.out.ledger.usual(used.id, "what is required is used");
     }
     for head in scope.heads() {
-        reader.out.shaping.set(&head, "enable_tls", &quoted(level), &[node.id]);
+        super::said::say(reader, scope, (&head, "enable_tls"), &quoted(level), node.id);
     }
     reader.out.ledger.translated(node.id);
 }
@@ -289,7 +351,11 @@ fn route(reader: &mut Reader<'_, '_>, scope: &Scope<'_>) {
             .ledger
             .none(node.id, "routes go by the recipient's domain, not by who sends, nor for a shared queue");
     }
-    let to = if discard.is_some() { Some(quoted("discard")) } else { hosts(&node.value) };
+    let to = if discard.is_some() {
+        Some(quoted("discard"))
+    } else {
+        hops::hops(&node.value).map(|hops| hops::to(&hops))
+    };
     let Some(to) = to else {
         return reader
             .out
@@ -339,49 +405,14 @@ fn route_line(reader: &mut Reader<'_, '_>, domain: &str, key: &str, value: &str,
             reader.routes.insert(domain.to_owned(), reader.out.relevo.sections.len());
             let section = reader.out.relevo.push("[[route]]", &[]);
             section.set("domain", &quoted_domain, &[id]);
-            section.set("to", &quoted("mx"), &[id]);
+            // What is not said otherwise goes where all mail goes.
+            section.set(
+                "to",
+                &reader.led.get("*").map_or_else(|| quoted("mx"), |hops| hops::to(hops)),
+                &[id],
+            );
             section
         }
     };
     section.set(key, value, &[id]);
-}
-
-/// As `to` of a route.
-fn hosts(text: &str) -> Option<String> {
-    match &urls(text)?[..] {
-        [(_, one)] => Some(quoted(one)),
-        all => {
-            let each: Vec<String> =
-                all.iter().map(|(_, url)| format!("{{ to = {} }}", quoted(url))).collect();
-            Some(format!("[{}]", each.join(", ")))
-        }
-    }
-}
-
-/// `[192.0.2.1]:25, mail.example.com`, `lookup-mx:example.com`: hosts, and each as a URL.
-fn urls(text: &str) -> Option<Vec<(String, String)>> {
-    let mut seen = BTreeSet::new();
-    let mut found = Vec::new();
-    for word in text.split([' ', '\t', ',']).filter(|word| !word.is_empty()) {
-        let word = word.trim_start_matches("lookup-mx:").trim_start_matches("lookup:");
-        let (host, port) = match word.strip_prefix('[') {
-            Some(inner) => {
-                let (host, rest) = inner.split_once(']')?;
-                (host, rest.strip_prefix(':'))
-            }
-            None => word.split_once(':').map_or((word, None), |(host, port)| (host, Some(port))),
-        };
-        let is_address = host.parse::<std::net::IpAddr>().is_ok();
-        if !is_address && !words::is_domain(host) {
-            return None;
-        }
-        let name = host.to_ascii_lowercase();
-        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        let port: Option<u16> = port.map(str::parse).transpose().ok()?;
-        let url = port.map_or(format!("smtp://{host}"), |port| format!("smtp://{host}:{port}"));
-        if seen.insert(url.clone()) {
-            found.push((name, url));
-        }
-    }
-    (1..=16).contains(&found.len()).then_some(found)
 }

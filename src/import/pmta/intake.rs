@@ -74,9 +74,12 @@ fn relaying(reader: &mut Reader<'_, '_>, tree: &[Node], sources: &[&Node], intak
             None => reader.out.ledger.none(one.id, "relay_from has addresses and networks alone"),
         }
     }
-    if !networks.is_empty() || sources.iter().any(|source| source.last("require-auth").is_some()) {
-        intake.lines.push(("relay_from", list(&networks), from));
+    // Unsaid it would be this machine itself, which PowerMTA lets relay only where a source says so.
+    if networks.is_empty() {
+        let words = "No <source> lets a network relay, so relay_from = []: who sends logs in, or sends to relay_to alone.";
+        reader.out.notes.push(words.to_owned());
     }
+    intake.lines.push(("relay_from", list(&networks), from));
 }
 
 fn relay_domains(reader: &mut Reader<'_, '_>, tree: &[Node], intake: &mut Intake) {
@@ -301,11 +304,36 @@ fn default_mta(reader: &mut Reader<'_, '_>, source: &Node, node: &Node, whose: O
             self::rules(reader, networks, "", &format!("{{ pool = {pool} }}"), node);
             if source.last("process-x-virtual-mta").is_some_and(|one| words::yes(&one.value)) {
                 // What a message names itself stands over the default.
-                let field = "header = { name = \"X-Virtual-MTA\", pattern = \"^\\\\s*(\\\\S+)\" }";
-                self::rules(reader, networks, field, "{ pool = \"$1\" }", node);
+                for field in self::named_mtas(reader) {
+                    self::rules(reader, networks, &field, "{ pool = \"$1\" }", node);
+                }
             }
         }
     }
+}
+
+/// Header fields that name a virtual MTA or pool which is there: another name leaves the default's in place.
+fn named_mtas(reader: &Reader<'_, '_>) -> Vec<String> {
+    let mut all: Vec<String> =
+        reader.called.values().map(|name| words::name(name).replace('.', "\\.")).collect();
+    all.dedup();
+    let mut fields = Vec::new();
+    let mut rest = &all[..];
+    while !rest.is_empty() {
+        let mut room = limits::SHAPING_PATTERN_MAX;
+        let count = rest
+            .iter()
+            .take_while(|name| {
+                room = room.saturating_sub(name.len() + 1);
+                room > 0
+            })
+            .count();
+        let (these, others) = rest.split_at(count.max(1));
+        let pattern = quoted(&format!("^\\s*({})\\s*$", these.join("|")));
+        fields.push(format!("header = {{ name = \"X-Virtual-MTA\", pattern = {pattern} }}"));
+        rest = others;
+    }
+    fields
 }
 
 fn duties(reader: &mut Reader<'_, '_>, sources: &[&Node], intake: &mut Intake) {

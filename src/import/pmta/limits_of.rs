@@ -107,9 +107,9 @@ pub(super) fn limit(reader: &mut Reader<'_, '_>, scope: &Scope<'_>, node: &Node)
             Some(only) => only.clone(),
             None => scope.sources.clone(),
         };
-        let one = Scope { block: scope.block, spots: vec![spot.clone()], sources };
+        let one = Scope { block: scope.block, spots: vec![spot.clone()], sources, astray: false };
         for head in one.heads() {
-            reader.out.shaping.set(&head, key, &value, &[node.id]);
+            super::said::say(reader, &one, (&head, key), &value, node.id);
         }
     }
     if *number != Number::Count && *key == "max_message_rate" {
@@ -139,7 +139,7 @@ pub(super) fn timeout(reader: &mut Reader<'_, '_>, scope: &Scope<'_>, node: &Nod
     match time(&node.value) {
         Some(span) => {
             for head in scope.heads() {
-                reader.out.shaping.set(&head, key, &quoted(&span), &[node.id]);
+                super::said::say(reader, scope, (&head, key), &quoted(&span), node.id);
             }
             reader.out.ledger.translated(node.id);
         }

@@ -7,8 +7,10 @@ mod reader;
 mod parse;
 mod values;
 mod names;
+mod hops;
 mod rollups;
 mod scope;
+mod said;
 mod identities;
 mod domains;
 mod limits_of;
@@ -46,6 +48,8 @@ pub fn import(file: &str, library: &mut Library<'_>, terms: &Terms) -> Result<Im
         names,
         sources: BTreeMap::new(),
         cold: BTreeMap::new(),
+        led: BTreeMap::new(),
+        said: BTreeMap::new(),
         routes: BTreeMap::new(),
         apart: BTreeMap::new(),
         addresses: BTreeMap::new(),

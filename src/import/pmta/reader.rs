@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::hops::Hop;
 use super::names::Names;
 use super::parse::Node;
 use crate::import::{Id, Imported, Library, Terms};
@@ -23,6 +24,10 @@ pub(super) struct Reader<'a, 'f> {
     pub defaults: Vec<Node>,
     /// Keys that were copied, by domain and selector.
     pub keys: BTreeMap<(String, String), Id>,
+    /// Hosts that a `<domain>` sends its mail to, by the domain as routes have it.
+    pub led: BTreeMap<String, Vec<Hop>>,
+    /// What sections of the shaping file say by which block, as two of them may be about the same hosts.
+    pub said: BTreeMap<(String, &'static str), (String, Id)>,
     /// Where the route of a domain stands.
     pub routes: BTreeMap<String, usize>,
     /// Sources that sections of the shaping file tell apart.

@@ -11,6 +11,8 @@ pub(super) struct Scope<'n> {
     pub spots: Vec<Spot>,
     /// The sources that it is about; empty: all.
     pub sources: Vec<String>,
+    /// Its mail goes to the hosts of `<domain *>`, so that no section of its own holds.
+    pub astray: bool,
 }
 
 impl Scope<'_> {

@@ -299,7 +299,7 @@ fn transport_keys(reader: &mut Reader<'_, '_>) -> Result<BTreeSet<String>, Impor
 }
 
 /// Whether one of them is for this domain: by its name, or that of one above it (transport(5)).
-fn has_transport(keys: &BTreeSet<String>, domain: &str) -> bool {
+pub(super) fn has_transport(keys: &BTreeSet<String>, domain: &str) -> bool {
     let domain = domain.to_ascii_lowercase();
     let above = domain.match_indices('.').any(|(dot, _)| keys.contains(&domain[dot..]));
     above || keys.contains(&domain) || keys.contains("*")

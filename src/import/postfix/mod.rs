@@ -39,8 +39,9 @@ pub fn import(directory: &str, library: &mut Library<'_>, terms: &Terms) -> Resu
     let mut reader = Reader { directory, library, terms, main, services, taken: None, out };
     settings::settings(&mut reader)?;
     listeners::listeners(&mut reader)?;
-    routes::routes(&mut reader)?;
+    let routes = routes::routes(&mut reader)?;
     senders::senders(&mut reader)?;
+    routes::choices(&mut reader, routes);
     restrictions::restrictions(&mut reader);
     checks::checks(&mut reader)?;
     others::others(&mut reader);

@@ -17,15 +17,59 @@ pub(super) struct Routes {
     logins: BTreeMap<String, Entry>,
     /// Login names that are there, by the key of the map.
     made: BTreeMap<String, String>,
+    /// Keys of the transport map.
+    keys: BTreeSet<String>,
+    /// What entries for recipients say beside where mail goes.
+    choices: Vec<Choice>,
     /// Where the mail of a client of master.cf goes.
     places: BTreeMap<usize, BTreeSet<String>>,
 }
 
-pub(super) fn routes(reader: &mut Reader<'_, '_>) -> Result<(), ImportError> {
+/// By what source mail to a domain leaves, or why it is refused.
+struct Choice {
+    domain: String,
+    what: Chosen,
+    from: Vec<Id>,
+}
+
+enum Chosen {
+    /// None: by that of all mail.
+    Pool(Option<String>),
+    Refused(String),
+}
+
+impl Choice {
+    /// Wider ones before narrower ones.
+    fn rank(&self) -> usize {
+        match self.domain.strip_prefix("*.") {
+            _ if self.domain == "*" => 0,
+            Some(above) => 1 + above.split('.').count(),
+            None => usize::MAX,
+        }
+    }
+
+    /// Whether it is about the other's mail, too.
+    fn covers(&self, other: &str) -> bool {
+        let other = other.trim_start_matches('*');
+        let below = self.domain.strip_prefix('*');
+        self.domain == "*" || below.is_some_and(|below| other.ends_with(below) && other.len() > below.len())
+    }
+
+    fn matched(&self) -> String {
+        let domain = &self.domain;
+        let recipient = if domain.starts_with('*') { domain.clone() } else { format!("@{domain}") };
+        format!("{{ recipient = {} }}", quoted(&recipient))
+    }
+}
+
+/// Where mail goes; what is left to be said is said by [`choices`].
+pub(super) fn routes(reader: &mut Reader<'_, '_>) -> Result<Routes, ImportError> {
     let mut routes = Routes { logins: self::logins(reader)?, ..Routes::default() };
     super::senders::tls_level(reader);
     if let Some((value, id)) = reader.main.get("transport_maps") {
-        for entry in super::maps::entries(reader, &value, id, false)? {
+        let entries = super::maps::entries(reader, &value, id, false)?;
+        routes.keys = entries.iter().map(|entry| entry.key.clone()).collect();
+        for entry in entries {
             self::transport(reader, &mut routes, &entry);
         }
     }
@@ -33,7 +77,62 @@ pub(super) fn routes(reader: &mut Reader<'_, '_>) -> Result<(), ImportError> {
     default_route(reader, &mut routes);
     unused_logins(reader, &routes);
     limits_of_clients(reader, &routes);
-    super::senders::tls_policies(reader)
+    super::senders::tls_policies(reader)?;
+    Ok(routes)
+}
+
+/// Rules for recipients, behind those for senders, which they overrule (transport(5)). Each rule sets over those before: the narrowest is the last.
+pub(super) fn choices(reader: &mut Reader<'_, '_>, routes: Routes) {
+    let mut all = routes.choices;
+    all.sort_by_key(Choice::rank);
+    for (at, choice) in all.iter().enumerate() {
+        match &choice.what {
+            Chosen::Pool(pool) => {
+                let is_set = all[..at]
+                    .iter()
+                    .any(|wider| matches!(wider.what, Chosen::Pool(Some(_))) && wider.covers(&choice.domain));
+                let pool = match pool {
+                    Some(pool) => quoted(pool),
+                    None if is_set => self::usual_pool(reader),
+                    None => continue,
+                };
+                let section = reader.out.relevo.push("[[rule]]", &[]);
+                section.set("match", &choice.matched(), &choice.from);
+                section.set("set", &format!("{{ pool = {pool} }}"), &choice.from);
+            }
+            Chosen::Refused(words) => {
+                let first = choice.from.first().copied().unwrap_or_default();
+                let narrower =
+                    |other: &Choice| matches!(other.what, Chosen::Pool(_)) && choice.covers(&other.domain);
+                if all[at + 1..].iter().any(narrower) {
+                    let words = "narrower entries take some of this mail, and no rule refuses all but those: a [[rule]] with action = \"reject 550 5.1.1 ...\" for each domain that is to be refused, or relay_to for those that are taken";
+                    reader.out.ledger.none(first, words);
+                } else {
+                    self::reject(reader, choice, words, first);
+                }
+            }
+        }
+    }
+}
+
+/// What mail leaves by that nothing else is said of.
+fn usual_pool(reader: &mut Reader<'_, '_>) -> String {
+    if let Some(pool) = reader
+        .out
+        .relevo
+        .has("[delivery]")
+        .then(|| reader.out.relevo.table("[delivery]"))
+        .and_then(|one| one.value("pool").map(str::to_owned))
+    {
+        return pool;
+    }
+    let name = quoted("any-address");
+    let is_there =
+        |one: &crate::import::draft::Section| one.head == "[[source]]" && one.value("name") == Some(&name);
+    if !reader.out.relevo.sections.iter().any(is_there) {
+        reader.out.relevo.push("[[source]]", &[]).set("name", &name, &[]);
+    }
+    name
 }
 
 fn transport(reader: &mut Reader<'_, '_>, routes: &mut Routes, entry: &Entry) {
@@ -49,7 +148,11 @@ fn transport(reader: &mut Reader<'_, '_>, routes: &mut Routes, entry: &Entry) {
             None => key.to_owned(),
         },
     };
-    let (mut target, client) = super::hops::target(reader, &entry.value);
+    let (mut target, client) = match entry.value.trim() {
+        // As if the map did not have it.
+        "" | ":" => self::usual(reader),
+        value => super::hops::target(reader, value),
+    };
     if let Target::Hosts("smtp", hops) = &target
         && let [hop] = &hops[..]
         && hop.by_mx
@@ -60,6 +163,25 @@ fn transport(reader: &mut Reader<'_, '_>, routes: &mut Routes, entry: &Entry) {
         target = Target::Mx;
     }
     self::route(reader, routes, &domain, (target, client), &[entry.id]);
+}
+
+/// Where mail goes that no map knows: `default_transport`, which names a host or leaves it to `relayhost`.
+fn usual(reader: &Reader<'_, '_>) -> (Target, Option<usize>) {
+    let of = |name: &str| reader.main.get(name).map(|(value, _)| value.trim().to_owned()).unwrap_or_default();
+    let (transport, relay) = (of("default_transport"), of("relayhost"));
+    // Clients in turn, each of which is a source.
+    let transport = if transport.starts_with("randmap:") { String::new() } else { transport };
+    match transport.split_once(':') {
+        Some((_, next)) if !next.trim().is_empty() => super::hops::target(reader, &transport),
+        _ if transport.starts_with("error") || transport.starts_with("discard") => {
+            super::hops::target(reader, &transport)
+        }
+        _ => {
+            let name = transport.trim_end_matches(':');
+            let name = if name.is_empty() { "smtp" } else { name };
+            super::hops::target(reader, &format!("{name}:{relay}"))
+        }
+    }
 }
 
 /// Mail of domains that Postfix keeps itself or relays, where a parameter says by what.
@@ -95,6 +217,13 @@ fn stores(reader: &mut Reader<'_, '_>, routes: &mut Routes) -> Result<(), Import
             reader.out.ledger.none(id, "no domain is named in main.cf for it: write a [[route]] for each");
         }
         for domain in all {
+            if super::listeners::has_transport(&routes.keys, &domain) {
+                reader
+                    .out
+                    .ledger
+                    .differs(id, "for domains that the transport map does not have, as it stands over this");
+                continue;
+            }
             self::route(reader, routes, &domain, (target.clone(), client), &[id]);
         }
     }
@@ -108,21 +237,38 @@ fn default_route(reader: &mut Reader<'_, '_>, routes: &mut Routes) {
         .get("smtp_fallback_relay")
         .or_else(|| reader.main.get("fallback_relay"))
         .filter(|one| !one.0.is_empty());
-    if let Some((value, id)) = reader
-        .main
-        .get("default_transport")
-        .filter(|(value, _)| value.contains(':') && !value.starts_with("randmap:"))
-    {
-        let (target, client) = super::hops::target(reader, &value);
-        self::route(reader, routes, "*", (target, client), &[id]);
-    } else if let Some((value, id)) = reader.main.get("relayhost") {
-        if value.is_empty() {
-            reader.out.ledger.usual(id, "to the MX, as here");
-        } else if routes.domains.contains("*") {
-            reader.out.ledger.usual(id, "the entry * of the transport map stands over it");
-        } else {
-            let (target, client) = super::hops::target(reader, &format!("smtp:{value}"));
-            self::route(reader, routes, "*", (target, client), &[id]);
+    let transport = reader.main.get("default_transport").filter(|(value, _)| {
+        !value.trim().is_empty()
+            && !matches!(value.trim(), "smtp" | "smtp:")
+            && !value.starts_with("randmap:")
+    });
+    let relay = reader.main.get("relayhost");
+    let (target, client) = self::usual(reader);
+    let all = transport.iter().chain(&relay);
+    let ids: Vec<Id> = all.filter(|one| !one.0.trim().is_empty()).map(|one| one.1).collect();
+    if let Some((_, id)) = relay.filter(|one| one.0.trim().is_empty()) {
+        reader.out.ledger.usual(id, "to the MX, as here");
+    }
+    if routes.domains.contains("*") {
+        ids.iter()
+            .for_each(|id| reader.out.ledger.usual(*id, "the entry * of the transport map stands over it"));
+    } else if let Some(first) = ids.first().copied() {
+        // Senders may choose another source: this one is the first to be said.
+        let before = routes.choices.len();
+        self::route(reader, routes, "*", (target, client), &ids);
+        for choice in routes.choices.split_off(before) {
+            match &choice.what {
+                Chosen::Pool(Some(pool)) => {
+                    let section = reader.out.relevo.push("[[rule]]", &[]);
+                    section.set("match", &choice.matched(), &ids);
+                    section.set("set", &format!("{{ pool = {} }}", quoted(pool)), &ids);
+                }
+                Chosen::Pool(None) => {}
+                Chosen::Refused(_) => routes.choices.push(choice),
+            }
+        }
+        if !reader.out.ledger.is_marked(first) {
+            ids.iter().for_each(|id| reader.out.ledger.translated(*id));
         }
     }
     let Some((value, id)) = spare else { return };
@@ -162,16 +308,14 @@ fn route(
     if let Target::Nowhere(words) = &target {
         return reader.out.ledger.none(first, words);
     }
-    if let Target::Reject(words) = &target {
-        return self::reject(reader, domain, words, first);
-    }
-    let pool = client.and_then(|at| super::senders::source_of(reader, at));
-    if let Some(pool) = &pool {
-        let section = reader.out.relevo.push("[[rule]]", &[]);
-        let recipient =
-            if domain == "*" || domain.starts_with("*.") { domain.to_owned() } else { format!("@{domain}") };
-        section.set("match", &format!("{{ recipient = {} }}", quoted(&recipient)), from);
-        section.set("set", &format!("{{ pool = {} }}", quoted(pool)), from);
+    let chosen = match &target {
+        Target::Reject(words) => Chosen::Refused(words.clone()),
+        _ => Chosen::Pool(client.and_then(|at| super::senders::source_of(reader, at))),
+    };
+    let is_refused = matches!(chosen, Chosen::Refused(_));
+    routes.choices.push(Choice { domain: domain.to_owned(), what: chosen, from: from.to_vec() });
+    if is_refused {
+        return;
     }
     if let Some(at) = client {
         let places = routes.places.entry(at).or_default();
@@ -207,7 +351,7 @@ fn route(
     lines.iter().for_each(|(key, value, from)| section.set(key, value, from));
 }
 
-fn reject(reader: &mut Reader<'_, '_>, domain: &str, words: &str, id: Id) {
+fn reject(reader: &mut Reader<'_, '_>, choice: &Choice, words: &str, id: Id) {
     let text = words.trim_matches('"').trim();
     let (code, text) = match text.split_once(' ') {
         Some((code, text)) if code.starts_with("5.") && code.len() <= 8 => (code, text),
@@ -219,9 +363,8 @@ fn reject(reader: &mut Reader<'_, '_>, domain: &str, words: &str, id: Id) {
         .take(limits::IMPORT_TEXT_MAX)
         .collect();
     let text = if text.is_empty() { "undeliverable".to_owned() } else { text };
-    let recipient = if domain.starts_with('*') { domain.to_owned() } else { format!("@{domain}") };
     let section = reader.out.relevo.push("[[rule]]", &[]);
-    section.set("match", &format!("{{ recipient = {} }}", quoted(&recipient)), &[id]);
+    section.set("match", &choice.matched(), &[id]);
     section.set("action", &quoted(&format!("reject 550 {code} {text}")), &[id]);
     reader.out.ledger.differs(id, "refused at RCPT, in place of a bounce later");
 }

@@ -418,3 +418,150 @@ fn a_policy_s_helpers_and_literals_are_read() {
     );
     lacks(&made.report, &["Unknown"]);
 }
+
+#[test]
+fn two_domains_at_one_host_are_both_told() {
+    let made = from_pmta(
+        "<domain a.example>\nsmtp-hosts [192.0.2.9]\nmax-smtp-out 4\nmax-msg-rate 100/h\nmail-from-timeout 1m\n</domain>\n\
+         <domain b.example>\nsmtp-hosts [192.0.2.9]\nmax-smtp-out 9\nmax-msg-rate 1/min\nmail-from-timeout 2m\n</domain>\n\
+         <domain c.example>\nroute [192.0.2.9]:26\nmax-smtp-out 2\n</domain>\n",
+    );
+    has(
+        &made.shaping,
+        &[
+            "[\"192.0.2.9\"]\nconnection_limit = 2\nmax_message_rate = \"1/min\"\nmail_from_timeout = \"1m\"\n",
+        ],
+    );
+    lacks(&made.shaping, &["a.example", "b.example", "c.example"]);
+    has(
+        &made.report,
+        &[
+            "max-smtp-out 9",
+            "max-smtp-out 4",
+            "max-msg-rate 100/h",
+            "mail-from-timeout 2m",
+            "what stood there first holds for both",
+        ],
+    );
+    // The same once more is no conflict.
+    let made = from_pmta(
+        "<domain a.example>\nsmtp-hosts [192.0.2.9]\nmax-smtp-out 4\n</domain>\n<domain b.example>\nsmtp-hosts [192.0.2.9]\nmax-smtp-out 4\n</domain>\n",
+    );
+    lacks(&made.report, &["for both"]);
+}
+
+#[test]
+fn limits_of_a_virtual_mta_hold_where_its_mail_goes() {
+    let made = from_pmta(
+        "<virtual-mta v>\nsmtp-source-host 192.0.2.1\n<domain a.example>\nmax-smtp-out 3\n</domain>\n<domain other.example>\nmax-smtp-out 5\n</domain>\n</virtual-mta>\n\
+         <domain a.example>\nsmtp-hosts hub.example\n</domain>\n<domain a.example/v>\nmax-msg-rate 9/h\n</domain>\n",
+    );
+    has(
+        &made.shaping,
+        &["[\"hub.example\".sources.\"v\"]\n", "connection_limit = 3\n", "max_message_rate = \"9/h\"\n"],
+    );
+    has(&made.shaping, &["[\"other.example\".sources.\"v\"]\nconnection_limit = 5\n"]);
+    lacks(&made.shaping, &["[\"a.example"]);
+}
+
+#[test]
+fn what_goes_by_the_host_of_all_mail_has_no_section_of_its_own() {
+    let made = from_pmta(
+        "<domain *>\nsmtp-hosts [smart.example]:587\nmax-smtp-out 50\n</domain>\n\
+         <domain gmail.com>\nmax-smtp-out 5\nretry-after 1m,5m\nbounce-after 1d\nuse-starttls no\nsmtp-pattern-list l\n</domain>\n\
+         <domain direct.example>\nsmtp-hosts [mx.direct.example]\nmax-smtp-out 7\n</domain>\n<domain void.example>\ntype discard\n</domain>\n\
+         <smtp-pattern-list l>\nreply /x/ mode=backoff\n</smtp-pattern-list>\n",
+    );
+    has(&made.shaping, &["[\"mx.direct.example\"]\nconnection_limit = 7\n"]);
+    lacks(&made.shaping, &["gmail.com", "connection_limit = 5\n", "enable_tls"]);
+    // A route for its waits leads to the same host as before.
+    has(
+        &made.relevo,
+        &[
+            "domain = \"gmail.com\"\nto = \"smtp://smart.example:587\"\nretry = { schedule = [\"1m\", \"5m\"] }\n",
+        ],
+    );
+    has(&made.relevo, &["domain = \"void.example\"\nto = \"discard\"\n"]);
+    has(&made.report, &["max-smtp-out 5", "bounce-after 1d", "goes to the hosts of <domain *>"]);
+}
+
+#[test]
+fn an_unknown_virtual_mta_leaves_the_default() {
+    let made = from_pmta(
+        "<virtual-mta v1>\nsmtp-source-host 192.0.2.1\n</virtual-mta>\n<virtual-mta v2>\nsmtp-source-host 192.0.2.2\n</virtual-mta>\n\
+         <source 10.0.0.0/8>\nalways-allow-relaying yes\nprocess-x-virtual-mta yes\ndefault-virtual-mta v1\n</source>\n",
+    );
+    has(
+        &made.relevo,
+        &["pattern = \"^\\\\s*(v1|v2)\\\\s*$\"", "set = { pool = \"$1\" }", "set = { pool = \"v1\" }"],
+    );
+}
+
+#[test]
+fn who_was_let_by_no_source_may_not_relay() {
+    let made = from_pmta("relay-domain ours.example\n");
+    has(&made.relevo, &["relay_from = []\nrelay_to = [\"ours.example\"]\n"]);
+    has(&made.report, &["No <source> lets a network relay"]);
+    // What nobody may send by is not there, as without relay_from this machine itself might.
+    for text in ["smtp-listener 192.0.2.1:25\n", "<source 127.0.0.1>\nalways-allow-relaying no\n</source>\n"]
+    {
+        let made = from_pmta(text);
+        has(&made.relevo, &["# left out: nobody may relay here\n"]);
+        lacks(&made.relevo, &["\n[[listener]]"]);
+    }
+    let made = from_pmta("<source 127.0.0.1>\nalways-allow-relaying yes\n</source>\n");
+    has(&made.relevo, &["relay_from = [\"127.0.0.1\"]\n"]);
+}
+
+#[test]
+fn the_narrowest_entry_of_a_transport_map_holds() {
+    let master = "slow unix - - n - - smtp\n  -o smtp_bind_address=192.0.2.7\nbulk unix - - n - - smtp\n  -o smtp_bind_address=192.0.2.8\n";
+    let main = "transport_maps = hash:/p/transport\nrelay_domains = kept.example moved.example\nrelay_transport = smtp:[store.example]\nrelayhost = [out.example]\n";
+    let map = "a.example slow:\n.b.example bulk:\nplain.example smtp:\nas-ever.example :\nmoved.example smtp:[there.example]\n* bulk:[smart.example]\n";
+    let made = from_postfix(main, &[("/p/master.cf", master), ("/p/transport", map)]);
+    let at = |text: &str| made.relevo.find(text).unwrap_or_else(|| panic!("{text}\n{}", made.relevo));
+    // Each rule sets over those before.
+    assert!(at("match = { recipient = \"*\" }") < at("match = { recipient = \"*.b.example\" }"));
+    assert!(at("match = { recipient = \"*.b.example\" }") < at("match = { recipient = \"@a.example\" }"));
+    // What names no source of its own does not leave by the wider entry's.
+    has(&made.relevo, &["match = { recipient = \"@plain.example\" }\nset = { pool = \"any-address\" }\n"]);
+    has(
+        &made.relevo,
+        &[
+            "domain = \"as-ever.example\"\nto = \"smtp://out.example\"\n",
+            "domain = \"plain.example\"\nto = \"mx\"\n",
+        ],
+    );
+    // The map stands over relay_transport, with its entry for everything, too.
+    has(&made.relevo, &["domain = \"moved.example\"\nto = \"smtp://there.example\"\n"]);
+    lacks(&made.relevo, &["store.example"]);
+    has(&made.report, &["the entry * of the transport map stands over it", "as it stands over this"]);
+}
+
+#[test]
+fn a_refusal_of_all_mail_spares_what_the_map_takes() {
+    let main = "transport_maps = hash:/p/transport\n";
+    let made =
+        from_postfix(main, &[("/p/transport", "a.example smtp:[a.example]\n* error:5.1.1 nothing else\n")]);
+    lacks(&made.relevo, &["reject"]);
+    has(&made.report, &["narrower entries take some of this mail"]);
+    let made =
+        from_postfix(main, &[("/p/transport", "gone.example error:5.1.1 moved\n* smtp:[a.example]\n")]);
+    has(&made.relevo, &["match = { recipient = \"@gone.example\" }\naction = \"reject 550 5.1.1 moved\"\n"]);
+}
+
+#[test]
+fn a_default_transport_without_a_host_goes_to_the_relayhost() {
+    let master = "slow unix - - n - - smtp\n  -o smtp_bind_address=192.0.2.7\n";
+    for transport in ["slow", "slow:"] {
+        let main = format!("default_transport = {transport}\nrelayhost = [out.example]:587\n");
+        let made = from_postfix(&main, &[("/p/master.cf", master)]);
+        has(&made.relevo, &["domain = \"*\"\nto = \"smtp://out.example:587\"\n", "pool = \"slow\""]);
+    }
+    let made = from_postfix(
+        "default_transport = slow:[own.example]\nrelayhost = [out.example]\n",
+        &[("/p/master.cf", master)],
+    );
+    has(&made.relevo, &["to = \"smtp://own.example\"\n"]);
+    lacks(&made.relevo, &["to = \"smtp://out.example\"\n"]);
+}
