@@ -311,6 +311,7 @@ stories!("counts.py", None;
     three_relays_share_a_quota,
     without_redis_each_has_its_share,
     a_day_of_warm_up_is_that_of_all_nodes,
+    an_account_has_its_rate_at_all_nodes_together,
 );
 
 stories!("fleet.py", None;

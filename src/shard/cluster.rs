@@ -9,11 +9,14 @@ use crate::limits;
 use crate::policy::cluster::ledger::{Reading, Standing, beginning};
 use crate::policy::cluster::nodes::RegisteredNode;
 use crate::policy::cluster::{Limit, SharedLimits, script};
+use crate::policy::rates::Counted;
 use crate::shaping::pace::Pace;
 use crate::shaping::rated::{EachRate, Rated};
+use crate::shaping::value::Rate;
 use crate::shard::cluster_counts::CountDesk;
 use crate::shard::cluster_part::ClusterPart;
 use crate::shard::counts::ConnectionCount;
+use crate::shard::rates::Rates;
 use crate::time::Instant;
 
 /// The limits that the node shares, and what it has of each.
@@ -46,14 +49,33 @@ pub struct ClusterNews {
 struct Entry {
     shared: SharedLimits,
     part: Weak<ClusterPart>,
-    /// Whose connections are counted; None: nobody's.
-    count: Option<Weak<ConnectionCount>>,
+    /// What says how much is used.
+    count: Used,
     keys: Vec<(Option<Rated>, Box<str>, Limit)>,
     /// What was taken of each rate at the last look, and when that was.
     seen: EachRate<AtomicU64>,
     seen_at: AtomicU64,
     /// When it was last seen that some was taken of each rate.
     taken_at: EachRate<AtomicU64>,
+}
+
+/// What says how much is used of a limit; of rates their parts do.
+#[derive(Debug)]
+enum Used {
+    Connections(Weak<ConnectionCount>),
+    /// What an account brought in a window of time.
+    Window(Weak<Rates>, Counted),
+    Nothing,
+}
+
+impl Used {
+    fn now(&self, now: Instant) -> u64 {
+        match self {
+            Used::Connections(count) => count.upgrade().map_or(0, |count| count.used() as u64),
+            Used::Window(rates, counted) => rates.upgrade().map_or(0, |rates| rates.used(*counted, now)),
+            Used::Nothing => 0,
+        }
+    }
 }
 
 /// The desk of a node that is in a cluster.
@@ -85,22 +107,31 @@ impl ClusterDesk {
             return;
         }
         let part = count.share_with_nodes();
-        self.put(name, (part, Some(count)), shared);
+        self.put(name, (part, Used::Connections(Arc::downgrade(count))), shared);
     }
 
     /// This rate of messages holds for a tenant.
     pub fn limited_tenant(&self, tenant: &str, part: &Arc<ClusterPart>, pace: Pace) {
         let mut shared = SharedLimits::default();
         shared.rates[Rated::Messages] = Some(pace);
-        self.put(&format!("t {tenant}"), (part, None), shared);
+        self.put(&format!("t {tenant}"), (part, Used::Nothing), shared);
     }
 
-    fn put(
-        &self,
-        name: &str,
-        (part, count): (&Arc<ClusterPart>, Option<&Arc<ConnectionCount>>),
-        shared: SharedLimits,
-    ) {
+    /// This rate holds for an account.
+    pub fn limited_account(&self, account: &str, (rates, counted): (&Arc<Rates>, Counted), rate: &Rate) {
+        let Some(part) = rates.untold(counted, rate) else { return };
+        let what = match counted {
+            Counted::Messages => "m",
+            Counted::Recipients => "r",
+        };
+        let most = usize::try_from(rate.count).unwrap_or(usize::MAX).min(u32::MAX as usize);
+        let shared = SharedLimits { connections: Some(most), ..SharedLimits::default() };
+        // Another length is another count.
+        let name = format!("a{what} {} {account}", rate.period.as_millis());
+        self.put(&name, (part, Used::Window(Arc::downgrade(rates), counted)), shared);
+    }
+
+    fn put(&self, name: &str, (part, count): (&Arc<ClusterPart>, Used), shared: SharedLimits) {
         let mut entries = lock(&self.entries);
         let same = |entry: &Arc<Entry>| entry.shared == shared && entry.part.as_ptr() == Arc::as_ptr(part);
         if entries.get(name).is_some_and(same) {
@@ -138,33 +169,31 @@ impl ClusterDesk {
         for entry in entries {
             let Some(part) = entry.part.upgrade() else { continue };
             let since = now.since(Instant(entry.seen_at.swap(now.0, Ordering::Relaxed)));
-            let count = entry.count.as_ref().and_then(Weak::upgrade);
+            let used = entry.count.now(now);
             for (of, key, limit) in &entry.keys {
                 let wanted = part.take_wanted(*of);
                 let reading = match of {
-                    None => Reading {
-                        used: count.as_ref().map_or(0, |count| count.used() as u64),
-                        wanted,
-                        taken: Instant(0),
-                    },
+                    None => Reading { used, wanted, taken: Instant(0) },
                     Some(of) => entry.read_rate(*of, &part, (now, since, wanted)),
                 };
                 part.set(*of, decide(key, *limit, reading));
             }
+            let Used::Connections(count) = &entry.count else { continue };
             count
+                .upgrade()
                 .filter(|count| count.is_wanted() || count.is_over_part())
                 .iter()
                 .for_each(|count| wake(count));
         }
     }
 
-    /// Connections that are used now, by the names of their limits; rates are not counted.
-    pub fn used(&self) -> HashMap<Box<str>, u64> {
+    /// Connections that are used now, and what windows hold, by the names of their limits; other rates are not counted.
+    pub fn used(&self, now: Instant) -> HashMap<Box<str>, u64> {
         let entries = lock(&self.entries);
         let used = |entry: &Arc<Entry>| {
             let (_, key, _) = entry.keys.iter().find(|(of, ..)| of.is_none())?;
-            let used = entry.count.as_ref()?.upgrade()?.used();
-            (used > 0).then(|| (key.clone(), used as u64))
+            let used = entry.count.now(now);
+            (used > 0).then(|| (key.clone(), used))
         };
         entries.values().filter_map(used).collect()
     }
@@ -186,13 +215,12 @@ impl ClusterDesk {
 }
 
 impl Entry {
-    fn new(
-        name: &str,
-        (part, count): (&Arc<ClusterPart>, Option<&Arc<ConnectionCount>>),
-        shared: SharedLimits,
-    ) -> Entry {
+    fn new(name: &str, (part, count): (&Arc<ClusterPart>, Used), shared: SharedLimits) -> Entry {
         let key = |kind: char| script::short(&format!("{kind}{name}"));
-        let connections = shared.connections.map(|most| (None, key('c'), Limit::connections(most)));
+        let connections = shared.connections.map(|most| match count {
+            Used::Window(..) => (None, key('w'), Limit::window(most as u64)),
+            _ => (None, key('c'), Limit::connections(most)),
+        });
         let rates = shared.rates.set().map(|(of, pace)| {
             let kind = match of {
                 Rated::Messages => 'm',
@@ -204,7 +232,7 @@ impl Entry {
             keys: connections.into_iter().chain(rates).collect(),
             shared,
             part: Arc::downgrade(part),
-            count: count.map(Arc::downgrade),
+            count,
             seen: EachRate::of(|of| AtomicU64::new(part.taken(of))),
             seen_at: AtomicU64::new(0),
             taken_at: EachRate::of(|_| AtomicU64::new(0)),
@@ -237,10 +265,48 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::rates::Whose;
     use crate::shaping::value::rate;
+    use crate::shard::rates::Taken;
 
     fn pace(text: &str) -> Pace {
         Pace::of(&rate(text).expect("a rate"))
+    }
+
+    #[test]
+    fn what_an_account_brought_is_let_go_of_when_it_is_out_of_the_window() {
+        let cluster = Cluster::default();
+        cluster.join(0.5);
+        let desk = cluster.desk().expect("it is in one");
+        let (rates, per_minute) = (Arc::<Rates>::default(), rate("20/min").expect("a rate"));
+        let second = 1_000_000_000;
+        let take = |at: u64| {
+            let of = (Whose::Account, rates.clone(), per_minute);
+            (0..100)
+                .take_while(|_| Taken::take([None, Some(of.clone())], Counted::Messages, Instant(at)).is_ok())
+                .count()
+        };
+        desk.limited_account("shop", (&rates, Counted::Messages), &per_minute);
+        assert_eq!(take(100 * second), 10, "nobody can be asked yet: its share");
+        let look = |at: u64, units: u64| {
+            let mut told = Vec::new();
+            let mut decide = |key: &str, limit: Limit, reading: Reading| {
+                told.push((key.to_owned(), limit.most, reading.used, reading.wanted));
+                units
+            };
+            desk.look(Instant(at), &mut decide, &mut |_| {});
+            told
+        };
+        assert_eq!(look(101 * second, 14), [("wam 60000 shop".to_owned(), 20, 10, true)]);
+        assert_eq!(take(102 * second), 4);
+        assert_eq!(desk.used(Instant(103 * second))["wam 60000 shop"], 14);
+        // Told once; a reload with another rate is told again, and one of this node alone is whole.
+        desk.limited_account("shop", (&rates, Counted::Messages), &per_minute);
+        assert_eq!(take(104 * second), 0);
+        let local = Rate { local: true, ..per_minute };
+        desk.limited_account("shop", (&rates, Counted::Messages), &local);
+        assert_eq!(take(105 * second), 6);
+        assert_eq!(look(200 * second, 1)[0].2, 0, "nothing of it is in the window");
     }
 
     #[test]
@@ -273,7 +339,7 @@ mod tests {
         assert_eq!((told[0].0.as_str(), told[0].1.used, told[0].1.wanted), ("cip1 mx:a:25", 1, true));
         assert_eq!((told[1].1.used, told[1].1.wanted, told[1].1.taken), (3_000, false, Instant(2 * second)));
         assert_eq!(part.connections(20), 7);
-        assert_eq!(desk.used().len(), 1);
+        assert_eq!(desk.used(Instant(2 * second)).len(), 1);
         drop((part, count));
         assert!(look(3 * second).is_empty(), "nobody has it any more");
     }

@@ -12,7 +12,7 @@ use crate::shaping::rated::{EachRate, Rated};
 /// What the node has of the limits of a site, a provider or a tenant.
 #[derive(Debug)]
 pub struct ClusterPart {
-    /// Connections; [`usize::MAX`]: the limit is not shared.
+    /// Connections, or what is taken in a window of time; [`usize::MAX`]: the limit is not shared.
     connections: AtomicUsize,
     /// Of each rate so many of [`limits::CLUSTER_PARTS`]; [`u64::MAX`]: it is not shared.
     rates: EachRate<AtomicU64>,
@@ -37,6 +37,11 @@ impl ClusterPart {
     /// How many connections there may be, of so many.
     pub fn connections(&self, most: usize) -> usize {
         self.connections.load(Ordering::Acquire).min(most)
+    }
+
+    /// The same of what is counted otherwise.
+    pub fn units(&self, most: u64) -> u64 {
+        (self.connections.load(Ordering::Acquire) as u64).min(most)
     }
 
     /// How fast it may be, of this; None: not at all.

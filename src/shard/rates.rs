@@ -14,6 +14,7 @@ use crate::limits;
 use crate::policy::clients::Client;
 use crate::policy::rates::{Counted, Whose};
 use crate::shaping::value::Rate;
+use crate::shard::cluster_part::ClusterPart;
 use crate::shard::counts::Forgettable;
 use crate::time::Instant;
 
@@ -27,12 +28,17 @@ struct Window {
     until: AtomicU64,
     /// Each with the number of its slot since the clock began in the upper half, and how many were taken in the lower one.
     slots: [AtomicU64; limits::RATE_SLOTS_HELD],
+    /// What this node has of it, where it shares it with others.
+    part: OnceLock<Arc<ClusterPart>>,
+    /// Of which rate they know.
+    shared: AtomicU64,
 }
 
 impl Default for Window {
     fn default() -> Window {
         let slots = array::from_fn(|_| AtomicU64::new(0));
-        Window { period: AtomicU64::new(0), until: AtomicU64::new(0), slots }
+        let (period, until, shared) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        Window { period, until, slots, part: OnceLock::new(), shared }
     }
 }
 
@@ -104,7 +110,8 @@ impl Window {
 
     /// Takes one, or says after how long one may be taken. Who finds that others were faster gives back, so there are never too many.
     fn take(&self, rate: &Rate, now: Instant) -> Result<Slot, Duration> {
-        let (period, most) = (period(rate), rate.count.min(u64::from(u32::MAX)));
+        let (period, whole) = (period(rate), rate.count.min(u64::from(u32::MAX)));
+        let most = self.part.get().map_or(whole, |part| part.units(whole));
         if self.period.swap(period, Ordering::SeqCst) != period {
             // Of another rate, before a reload: its slots were of another length.
             self.slots.iter().for_each(|slot| slot.store(0, Ordering::SeqCst));
@@ -115,16 +122,39 @@ impl Window {
                 break;
             }
             self.add(slot);
-            if self.sum(slot) <= most {
+            let sum = self.sum(slot);
+            if sum <= most {
+                self.want(sum.saturating_mul(4) > most.saturating_mul(3), (most, whole));
                 return Ok(slot);
             }
             self.remove(slot);
         }
-        Err(self.wait(slot, most, now))
+        self.want(true, (most, whole));
+        let wait = self.wait(slot, most, now);
+        // Other nodes may have left some by then.
+        Err(if most < whole { wait.min(limits::CLUSTER_RENEW) } else { wait })
+    }
+
+    /// Other nodes hear that more is wanted here, where there may be more.
+    fn want(&self, is_so: bool, (most, whole): (u64, u64)) {
+        if let Some(part) = self.part.get().filter(|_| is_so && most < whole) {
+            part.wants(None);
+        }
+    }
+
+    /// How many of it are taken now.
+    fn used(&self, now: Instant) -> u64 {
+        match self.period.load(Ordering::SeqCst) {
+            0 => 0,
+            period => self.sum(Slot::at(now, period)),
+        }
     }
 
     /// When so many of the oldest are out of the window that one more fits in.
     fn wait(&self, now_in: Slot, most: u64, now: Instant) -> Duration {
+        if most == 0 {
+            return limits::CLUSTER_RENEW;
+        }
         let mut left = self.sum(now_in);
         let out = now_in.window().find(|slot| {
             left -= self.taken(*slot).min(left);
@@ -162,6 +192,25 @@ impl Rates {
             Counted::Recipients => &self.recipients,
         };
         of.get_or_init(Box::default)
+    }
+
+    /// What this node has of a rate that it shares with others, where they have not been told of it yet.
+    pub fn untold(&self, counted: Counted, rate: &Rate) -> Option<&Arc<ClusterPart>> {
+        let window = self.of(counted);
+        let told = if rate.local { u64::MAX } else { rate.count.rotate_left(32) ^ period(rate) };
+        if window.shared.swap(told, Ordering::SeqCst) == told {
+            return None;
+        }
+        let part = window.part.get_or_init(Arc::default);
+        if rate.local {
+            part.set(None, u64::MAX);
+        }
+        Some(part).filter(|_| !rate.local)
+    }
+
+    /// How many are taken in a window that ends now.
+    pub fn used(&self, counted: Counted, now: Instant) -> u64 {
+        self.of(counted).used(now)
     }
 }
 

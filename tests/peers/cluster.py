@@ -91,7 +91,7 @@ class Counting(Sink):
         return most
 
 
-def relays(redis, sink, many, shaping, share, settings=""):
+def relays(redis, sink, many, shaping, share, settings="", listener=""):
     """Relays of one cluster, that say who they are by a password of a file; `settings`: more that they all have."""
     directory = tempfile.mkdtemp(prefix="relevo-test-")
     for name, text in (("shaping.toml", shaping), ("password", "sesame\n")):
@@ -102,7 +102,7 @@ def relays(redis, sink, many, shaping, share, settings=""):
         f'[cluster]\nredis = "redis://127.0.0.1:{redis.port}"\npassword_file = "{directory}/password"\nshare = {share}\n'
         f'[shaping]\ndefaults = false\nfiles = ["{directory}/shaping.toml"]\n[retry]\nfirst = "1s"\nmax = "1s"\n{settings}'
     )
-    return [Relay(BINARY, sink, more) for _ in range(many)]
+    return [Relay(BINARY, sink, more, listener=listener) for _ in range(many)]
 
 
 class Senders:

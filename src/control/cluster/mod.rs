@@ -207,7 +207,7 @@ impl ClusterNode {
         if self.busy {
             return;
         }
-        let used = desk.used();
+        let used = desk.used(now);
         let mut batches = Vec::new();
         while batches.len() < limits::CLUSTER_BATCHES {
             let batch = self.ledger.ask(now, |key| used.get(key).copied().unwrap_or(0));

@@ -217,7 +217,7 @@ fn pace(value: &Spanned<DeValue<'_>>) -> Result<Rate, (usize, Flaw)> {
         .get_ref()
         .as_str()
         .and_then(rate)
-        .filter(|rate| rate.burst.is_none() && !rate.local)
+        .filter(|rate| rate.burst.is_none())
         .ok_or((value.span().start, Flaw::Rate))
 }
 

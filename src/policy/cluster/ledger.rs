@@ -72,7 +72,7 @@ pub fn beginning(limit: Limit, share: f64, whole: bool) -> u64 {
     let share = (limit.most as f64 * share) as u64;
     match share < limit.least {
         true => 0,
-        false if whole => share,
+        false if whole || limit.eager => share,
         false => (share / limits::CLUSTER_START).max(limit.least),
     }
 }

@@ -36,12 +36,19 @@ pub struct Limit {
     pub each: Duration,
     /// What is used of it is let go of later: a connection that is open stays open for its transaction.
     pub stays: bool,
+    /// Who begins has all of the node's share at once: what is refused meanwhile is a client's mail.
+    pub eager: bool,
 }
 
 impl Limit {
     /// So many connections.
     pub fn connections(most: usize) -> Limit {
-        Limit { most: most as u64, least: 1, each: Duration::ZERO, stays: true }
+        Limit { most: most as u64, least: 1, each: Duration::ZERO, stays: true, eager: false }
+    }
+
+    /// So many in any window of a time. What was taken is let go of when it is out of the window.
+    pub fn window(most: u64) -> Limit {
+        Limit { most, least: 1, each: Duration::ZERO, stays: true, eager: true }
     }
 
     /// A rate of one each of so many nanoseconds, in [`limits::CLUSTER_PARTS`].
@@ -51,7 +58,7 @@ impl Limit {
         let slow = least >= limits::CLUSTER_PARTS;
         let each = if slow { Duration::from_nanos(each) } else { Duration::ZERO };
         let least = least.clamp(1, limits::CLUSTER_PARTS);
-        Limit { most: limits::CLUSTER_PARTS, least, each, stays: false }
+        Limit { most: limits::CLUSTER_PARTS, least, each, stays: false, eager: false }
     }
 }
 

@@ -62,7 +62,12 @@ pub(super) fn put_off<R: Runtime>(
         rates.client.clone().map(|count| (Whose::Client, count, rate))
     });
     let of_account = of_account.zip(permit.map(AccountPermit::rates));
-    let of_account = of_account.map(|(rate, count)| (Whose::Account, count.clone(), rate));
+    let of_account = of_account.map(|(rate, count)| {
+        if let Some((desk, account)) = shard.mesh.cluster.desk().zip(session.account()) {
+            desk.limited_account(account, (count, counted), &rate);
+        }
+        (Whose::Account, count.clone(), rate)
+    });
     match Taken::take([of_client, of_account], counted, now) {
         Ok(taken) => {
             if counted == Counted::Messages {

@@ -209,6 +209,9 @@ fn account_rates<R: Runtime>(shard: &Shard<R>, envelope: &Envelope) -> Result<Ve
     for (rate, counted, many) in wanted {
         let Some(rate) = rate else { continue };
         let rates = shard.mesh.account(account, now).rates().clone();
+        if let Some(desk) = shard.mesh.cluster.desk() {
+            desk.limited_account(account, (&rates, counted), &rate);
+        }
         for _ in 0..many {
             match Taken::take([None, Some((Whose::Account, rates.clone(), rate))], counted, now) {
                 Ok(taken) => all.push((taken, counted)),
