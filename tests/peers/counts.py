@@ -82,18 +82,22 @@ class Bringing:
             thread.start()
 
     def work(self, node, context):
-        client = node.client()
-        client.starttls(context=context)
-        client.login("shop", PASSWORD)
+        client = None
         while not self.over.is_set():
             try:
+                if client is None:
+                    client = node.client()
+                    client.starttls(context=context)
+                    client.login("shop", PASSWORD)
                 client.sendmail("a@b.example", ["u@d.example"], TEXT)
                 self.ends.append(time.monotonic())
             except smtplib.SMTPSenderRefused as error:
                 self.said.add(error.smtp_error)
-                assert error.smtp_code == 451, error
-                time.sleep(0.1)
-        client.quit()
+                # Who comes again and again in one session is sent away.
+                client = client if error.smtp_code == 451 else None
+                time.sleep(0.2)
+        if client is not None:
+            client.close()
 
     def stop(self):
         self.over.set()
@@ -131,12 +135,13 @@ def an_account_has_its_rate_at_all_nodes_together():
     assert len(last) >= 54 and most_within(alone.ends, 9.9) <= 60, (len(last), most_within(alone.ends, 9.9))
     begun = time.monotonic()
     together = Bringing(nodes, context)
-    time.sleep(30)
+    time.sleep(45)
     ends = sorted(alone.ends + together.ends)
-    late = [end for end in together.ends if end > begun + 10]
-    print(f"{len(last)} in 10 s alone; together at most {most_within(ends, 9.9)}, {len(late) / (time.monotonic() - begun - 10) * 10:.0f} in 10 s as a rule")
-    assert most_within(ends, 9.9) <= 60, most_within(ends, 9.9)
-    assert len(late) >= 0.85 * 60 * (time.monotonic() - begun - 10) / 10, len(late)
+    late = [end for end in together.ends if end > begun + 12]
+    print(f"{len(last)} in 10 s alone; at most {most_within(ends, 9.9)} as the others began, then {most_within(late, 9.9)}, {len(late) / 3.3:.0f} as a rule")
+    # Who begins has his share at once, though the first one had used all.
+    assert most_within(ends, 9.9) <= 60 + 2 * 20, most_within(ends, 9.9)
+    assert most_within(late, 9.9) <= 60 and len(late) >= 0.85 * 60 * 3, (most_within(late, 9.9), len(late))
     assert any(b"Too many messages of this account" in words for words in together.said), together.said
     redis.kill()
     time.sleep(LEASE + 3)
