@@ -23,6 +23,11 @@ pub(super) fn finish(mut imported: Imported, terms: &Terms) -> Imported {
         imported.relevo.set("[auth]", "accounts", &path, &[]);
     }
     prove(&mut imported);
+    let mut listeners = imported.relevo.sections.iter().filter(|one| one.head == "[[listener]]").peekable();
+    if listeners.peek().is_some() && listeners.all(|one| one.off.is_some()) {
+        let words = "No [[listener]] is left: each stands in relevo.toml as a comment, with why. Without one relevo listens at 127.0.0.1:2525, for this machine alone; write one before you use it.";
+        imported.notes.push(words.to_owned());
+    }
     imported.ledger.close();
     imported
 }

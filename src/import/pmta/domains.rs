@@ -84,7 +84,13 @@ fn domain(reader: &mut Reader<'_, '_>, block: &Node, sources: Vec<String>) {
         if scope.spots.is_empty() {
             reader.out.ledger.none(node.id, "of a <domain> that is not known");
         } else if moved {
-            if node.name != "queue-to" {
+            if node.name == "queue-to" && !reader.out.ledger.is_marked(node.id) {
+                let words = match node.value.starts_with('{') {
+                    true => super::rollups::SERVICE,
+                    false => "of a virtual MTA: a [[route]] leads mail of all, by its recipient's domain",
+                };
+                reader.out.ledger.none(node.id, words);
+            } else if node.name != "queue-to" {
                 reader.out.ledger.usual(node.id, "the shared queue's own settings hold: see queue-to");
             }
         } else if !astray || holds_anywhere(&node.name) {

@@ -180,6 +180,9 @@ fn rotation(reader: &mut Reader<'_, '_>, node: &Node) -> Option<(String, Vec<usi
 }
 
 fn records(reader: &mut Reader<'_, '_>, here: usize, node: &Node) {
+    if node.words().iter().any(|word| matches!(*word, "*" | "all")) {
+        return reader.out.ledger.usual(node.id, "a log has events of all kinds");
+    }
     let mut events: Vec<&str> = Vec::new();
     for word in node.words() {
         match RECORDS.iter().find(|(name, _)| *name == word.to_ascii_lowercase()) {

@@ -7,12 +7,19 @@ use crate::import::Id;
 use crate::import::words::{is_domain, quoted};
 use crate::limits;
 
+/// What is to be done for a queue that PowerMTA has by itself.
+pub(super) const SERVICE: &str = "its mail goes to a service that PowerMTA knows by name, and here to the MX: write a [[route]] to the service's host, with [credentials] (docs/smart-hosts.md)";
+
 /// `queue-to`, `<mx-rollup-list>` and its kin, as providers.
 pub(super) fn rollups(reader: &mut Reader<'_, '_>, tree: &[Node]) {
     for block in tree.iter().filter(|node| node.is("<domain")) {
         let Some(to) = block.last("queue-to") else { continue };
         let target = to.words().first().map(|word| word.to_ascii_lowercase()).unwrap_or_default();
         let domains = reader.names.domains(&block.value, &mut reader.out.ledger);
+        if target.starts_with('{') {
+            reader.out.ledger.none(to.id, SERVICE);
+            continue;
+        }
         if target.is_empty() || block.value == "*" || domains.is_empty() {
             reader.out.ledger.none(to.id, "no domains that share a queue");
             continue;
@@ -106,6 +113,10 @@ pub(super) fn spots(reader: &mut Reader<'_, '_>, name: &str) -> Vec<Spot> {
     };
     if name == "*" {
         return vec![spot(quoted("default"), false, vec!["*".to_owned()])];
+    }
+    if name.contains(char::is_whitespace) {
+        let names = name.split_whitespace().take(limits::IMPORT_LIST_MAX);
+        return names.flat_map(|one| spots(reader, one)).collect();
     }
     if let Some(rollup) = reader.names.rollups.get(&name.to_ascii_lowercase()) {
         let base = format!("provider.{}", quoted(&name.to_ascii_lowercase()));

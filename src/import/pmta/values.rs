@@ -156,7 +156,9 @@ fn address(pattern: &str) -> Option<String> {
     let text =
         pattern.trim_start_matches('^').trim_end_matches('$').replace("\\.", "\u{1}").replace("\\@", "@");
     let text = text.strip_prefix(".*").or_else(|| text.strip_prefix(".+")).unwrap_or(&text).to_owned();
-    if text.contains(|letter: char| "\\.*+?()[]{}|^$".contains(letter)) {
+    // A dot that nobody escaped is meant as one, unless it is repeated.
+    let is_repeated = text.match_indices('.').any(|(at, _)| text[at + 1..].starts_with(['*', '+', '?', '{']));
+    if is_repeated || text.contains(|letter: char| "\\*+?()[]{}|^$".contains(letter)) {
         return None;
     }
     let text = text.replace('\u{1}', ".");

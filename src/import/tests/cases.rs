@@ -508,6 +508,7 @@ fn who_was_let_by_no_source_may_not_relay() {
         let made = from_pmta(text);
         has(&made.relevo, &["# left out: nobody may relay here\n"]);
         lacks(&made.relevo, &["\n[[listener]]"]);
+        has(&made.report, &["No [[listener]] is left"]);
     }
     let made = from_pmta("<source 127.0.0.1>\nalways-allow-relaying yes\n</source>\n");
     has(&made.relevo, &["relay_from = [\"127.0.0.1\"]\n"]);
@@ -564,4 +565,25 @@ fn a_default_transport_without_a_host_goes_to_the_relayhost() {
     );
     has(&made.relevo, &["to = \"smtp://own.example\"\n"]);
     lacks(&made.relevo, &["to = \"smtp://out.example\"\n"]);
+}
+
+#[test]
+fn names_are_read_as_people_write_them() {
+    let made = from_pmta(
+        "<domain a.example B.example>\nmax-smtp-out 3\n</domain>\n<domain *>\nqueue-to {service}\n</domain>\n\
+         <virtual-mta v>\nsmtp-source-host 192.0.2.1\n<domain *>\nqueue-to {service}\n</domain>\n</virtual-mta>\n\
+         <source 10.0.0.0/8>\nalways-allow-relaying yes\npattern-list l\n</source>\n\
+         <pattern-list l>\nmail-from /@news.a.example/ virtual-mta=v\nmail-from /@news.+example/ virtual-mta=v\n</pattern-list>\n\
+         <acct-file /x.csv>\nrecords all\n</acct-file>\n",
+    );
+    has(
+        &made.shaping,
+        &["[\"a.example\"]\nconnection_limit = 3\n", "[\"b.example\"]\nconnection_limit = 3\n"],
+    );
+    has(&made.relevo, &["sender = \"@news.a.example\" }\nset = { pool = \"v\" }\n"]);
+    has(
+        &made.report,
+        &["a service that PowerMTA knows by name", "a log has events of all kinds", "/@news.+example/"],
+    );
+    lacks(&made.report, &["does not know it"]);
 }
