@@ -227,7 +227,9 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let pages = unsubscriber.filter(|_| !listeners.is_empty());
     let pages = pages.map(|by| public::start(listeners, by, reserve.clone()));
     let pages = pages.transpose().map_err(StartError::Thread)?;
-    let senders = take_mail(&setup, of_api, (&templates, rows, &reserve)).map_err(StartError::Thread)?;
+    let analytics = counted.as_ref().and_then(|(analytics, _)| analytics.clone());
+    let senders = take_mail(&setup, of_api, (&templates, rows, &reserve), analytics);
+    let senders = senders.map_err(StartError::Thread)?;
     let told = lists.clone();
     let orders = (desk, lists, barrier(), templates);
     let (passing, passed) = http.map(|_| mpsc::channel(limits::API_PASSED)).unzip();
@@ -296,6 +298,7 @@ fn take_mail(
     setup: &Setup,
     listener: Option<TcpListener>,
     (templates, desk, reserve): (&Arc<templates::Templates>, decisions::StoreDesk, &Arc<Reserve>),
+    analytics: Option<Arc<analytics::Analytics>>,
 ) -> io::Result<Option<Worker>> {
     let Some(((listener, (_, has_tls)), reload)) = listener.zip(setup.api).zip(setup.reload.clone()) else {
         return Ok(None);
@@ -305,6 +308,7 @@ fn take_mail(
         mesh: setup.mesh.clone(),
         health: setup.health.clone(),
         templates: templates.clone(),
+        analytics,
         desk,
         hostname: setup.hostname.clone(),
         has_tls,

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-/// Different keys (provider, tenant, campaign, class, what became of it) of a minute; what else there is has `other` as its campaign.
-pub const ANALYTICS_KEYS: u64 = 4096;
+/// Rows by name that a minute has in each roll-up; what is more goes into `other` of its tenant, of which there are a quarter as many.
+pub const ANALYTICS_MINUTE_ROWS: usize = 256;
 /// The same of an hour.
-pub const ANALYTICS_HOUR_KEYS: u64 = 8192;
-/// How many more there may be with that; then provider and tenant are `other`, too.
-pub const ANALYTICS_OTHER_KEYS: u64 = 1024;
+pub const ANALYTICS_HOUR_ROWS: usize = 512;
+/// The same of a day.
+pub const ANALYTICS_DAY_ROWS: usize = 512;
+/// Steps of roll-ups of which it is known how many rows they have.
+pub const ANALYTICS_KNOWN_STEPS: usize = 128;
 /// Keys that wait to be written before they are at once.
 pub const ANALYTICS_PENDING: usize = 8192;
 /// Bytes of a name.
@@ -30,6 +32,8 @@ pub const ANALYTICS_FORM: usize = 160;
 pub const ANALYTICS_MINUTES: Duration = Duration::from_secs(2 * 86_400);
 /// How long hours are.
 pub const ANALYTICS_HOURS: Duration = Duration::from_secs(31 * 86_400);
+/// How long days are.
+pub const ANALYTICS_DAYS: Duration = Duration::from_secs(400 * 86_400);
 /// The longest time that is summed up by minutes: more is by hours.
 pub const ANALYTICS_BY_MINUTES: Duration = Duration::from_secs(3 * 3600);
 /// Pages of SQLite, 4 KiB each: 1 GiB.
@@ -42,9 +46,11 @@ pub const ANALYTICS_UNWRITTEN: Duration = Duration::from_secs(60);
 pub const ANALYTICS_NAMES: usize = 65_536;
 /// Rows of a page.
 pub const ANALYTICS_ROWS: usize = 256;
-/// Questions at one time: each reads up to some million numbers.
+/// Questions at one time: each reads some hundred thousand rows at the most.
 pub const ANALYTICS_ASKED: usize = 1;
 /// Events that are known by their ids: what a start tells again of these was counted.
-pub const ANALYTICS_REPEATED: usize = 262_144;
+pub const ANALYTICS_REPEATED: usize = 524_288;
 /// How often what is too old is forgotten.
 pub const ANALYTICS_FORGOTTEN: Duration = Duration::from_secs(3600);
+/// Parameters of a question of `/api/stats` that are looked at.
+pub const STATS_PARAMETERS: usize = 64;

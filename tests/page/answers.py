@@ -212,16 +212,23 @@ class Answers:
         def counts(delivered, deferred, bounced, complaints):
             part = lambda one, of: one / of if of else None
             return {"delivered": delivered, "deferred": deferred, "bounced": bounced, "expired": bounced // 9, "suppressed": bounced // 3, "returned": 2, "complaints": complaints, "bounce_rate": part(bounced + bounced // 9 + 2, delivered + bounced),
-                    "deferral_rate": part(deferred, deferred + delivered + bounced), "complaint_rate": part(complaints, delivered)}
+                    "deferral_rate": part(deferred, deferred + delivered + bounced), "complaint_rate": part(complaints, delivered), "received": delivered + deferred, "discarded": 0, "captured": 0, "latency": {"p50_ms": 310, "p90_ms": 1900, "p95_ms": 4200, "p99_ms": 190000} if delivered else None}
         by, amount = query.get("by", "provider"), lambda n: 4_812_345 // (n * n + 1)
-        names = {"provider": PROVIDERS, "tenant": ["shop", "newsletters", HOSTILE, TURNED], "campaign": [f"promo-{n}" for n in range(250)] + [LONG], "class": [name for name, _, _ in CLASSES]}[by] + ["other", ""]
+        names = {"provider": PROVIDERS, "tenant": ["shop", "newsletters", HOSTILE, TURNED], "campaign": [f"promo-{n}" for n in range(250)] + [LONG], "category": ["receipts", HOSTILE, TURNED], "source": ["ip1", "ip2", LONG], "class": [name for name, _, _ in CLASSES]}[by] + ["other", ""]
         if by == "class":
             names = names[:-2]
         rows = [] if self.empty else [{"name": name, "counts": counts(amount(n), amount(n) // (3 + n % 11), amount(n) // (7 + 13 * (n % 5)), amount(n) // 2000), "classes": [{"class": CLASSES[(n + k) % 6][0], "recipients": amount(n) // (20 + 31 * k)} for k in range(4)]} for n, name in enumerate(names)]
         texts = [] if self.empty else [{"class": kind, "text": text, "times": recipients, "last": iso(-40 * n), "provider": PROVIDERS[n], "tenant": HOSTILE if n == 1 else "shop", "campaign": TURNED if n == 2 else ""} for n, (kind, recipients, text) in enumerate(CLASSES) if text]
         total = counts(0, 0, 0, 0) if self.empty else counts(7_912_345, 1_123_456, 212_345, 4_321)
         cursor = int(query.get("cursor", 0))
-        return {"by": by, "since": query.get("since", iso(-3600)), "until": iso(), "step_seconds": 3600, "total": total, "rows": rows[cursor:cursor + 200], "texts": [] if cursor else texts, "next": "200" if len(rows) > cursor + 200 else None}
+        each = {"minute": 60, "hour": 3600, "day": 86400}[query.get("step", "hour")]
+        end = int(datetime.fromisoformat(iso().replace("Z", "+00:00")).timestamp()) // each * each + each
+        begin = int(datetime.fromisoformat(query.get("since", iso(-3600)).replace("Z", "+00:00")).timestamp()) // each * each
+        stamp = lambda at: datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+        # A week without mail, and a wave.
+        wave = lambda n: counts(20_000 + 15_000 * (n * 37 % 11), 900 * (n * 13 % 17), 300 * (n * 7 % 5), 3)
+        series = [] if self.empty or cursor else [{"at": stamp(at), "counts": wave(at // each)} for at in range(begin, end, each) if at // each % 9]
+        return {"by": by, "since": stamp(begin), "until": stamp(end), "step_seconds": each, **({} if cursor else {"series": series}), "total": total, "rows": rows[cursor:cursor + 200], "texts": [] if cursor else texts, "next": "200" if len(rows) > cursor + 200 else None}
 
     def warmup(self):
         row = lambda source, provider, state, day, used, volume, **more: {"source": source, "provider": provider, "site": None, "start": "2026-11-20", "day": day, "days": 30, "behind": 0, "volume": volume, "used": used, "overflowed": 0, "state": state, **more}

@@ -143,6 +143,11 @@ def only_who_may_send_does():
     api.arrived(3)
     received = api.received(3)
     assert {(event["account"], event["tenant"]) for event in received.values()} == {("shop", "shop")}, received
+    # Who only sends is not told what became of it, and who may read is told of days alone.
+    assert api.ask("/api/stats", b"", token="shop", method="GET")[0] == 403
+    assert api.ask("/api/stats?start_date=never", b"", token="ops", method="GET")[0] == 400
+    assert api.ask("/api/stats/planets", b"", token="ops", method="GET")[0] == 404
+    assert api.ask("/api/stats/date", b"", token="ops", method="GET")[0] == 200
     # A token may nothing else.
     for path in ("/control/v1/status", "/control/v1/queue"):
         connection = http.client.HTTPConnection("127.0.0.1", api.relay.http, timeout=10)
@@ -397,6 +402,24 @@ except mt.APIError as error:
     assert "never closed" in str(error), error
 kept.delete(made.id)
 assert kept.get_list() == []
+import time, datetime
+from mailtrap import StatsFilterParams
+stats, end = mt.MailtrapClient(token=os.environ["OPS"], account_id="7").stats_api, time.time() + 30
+today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+asked = StatsFilterParams(start_date=today, end_date=datetime.datetime.now(datetime.timezone.utc).date().isoformat())
+while stats.get(7, asked).delivery_count < 5:
+    assert time.time() < end, stats.get(7, asked)
+    time.sleep(0.3)
+assert stats.get(7, asked).delivery_rate == 1.0
+by = {one.value: one.stats.delivery_count for one in stats.by_category(7, StatsFilterParams(start_date=today, categories=["c"]))}
+assert by == {"c": 1}, by
+assert sum(one.stats.delivery_count for one in stats.by_date(7, asked)) == stats.get(7, asked).delivery_count
+assert sum(one.stats.delivery_count for one in stats.by_email_service_provider(7, asked)) == stats.get(7, asked).delivery_count
+try:
+    stats.by_domain(7, asked)
+    raise SystemExit("it was told")
+except mt.APIError as error:
+    assert "not counted by sending domain" in str(error), error
 """
         node = """
 const { MailtrapClient } = require("mailtrap");
@@ -417,6 +440,11 @@ const { MailtrapClient } = require("mailtrap");
   const got = await templates.get(made.id);
   if (got.name !== "js2" || got.body_html !== "<p>{{a}}</p>" || (await templates.getList()).length !== 1) throw new Error(JSON.stringify(got));
   await templates.delete(made.id);
+  const { stats } = new MailtrapClient({ token: process.env.OPS, accountId: 7 });
+  const today = new Date().toISOString().slice(0, 10);
+  const all = await stats.get({ start_date: today, end_date: new Date().toISOString().slice(0, 10) });
+  const days = await stats.byDate({ start_date: today, end_date: new Date().toISOString().slice(0, 10) });
+  if (!(all.delivery_count >= 5) || days.reduce((sum, one) => sum + one.stats.delivery_count, 0) < all.delivery_count) throw new Error(JSON.stringify([all, days]));
 })().catch((error) => { console.error(error); process.exit(1); });
 """
         # Names of this machine alone, seen by these clients alone.

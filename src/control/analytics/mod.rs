@@ -1,14 +1,23 @@
-//! What became of mail, counted: by minute and hour, provider, tenant, campaign and class. A reader of the journal with a thread of its own, which
-//! stands back; what it counted lies in `analytics.db`, which mail does not know.
+//! What became of mail, counted in few roll-ups (`roll_up`), by minute, hour and day. A reader of the journal with a thread of its own, which stands
+//! back; what it counted lies in `analytics.db`, which mail does not know.
 
 mod ask;
+pub mod cells;
+mod file;
+mod ids;
+mod old;
 pub mod roll;
+mod roll_up;
+mod rows;
+mod scan;
+mod stats;
 mod store;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
 use crate::control::api::shape::analytics::Analytics as Told;
@@ -21,8 +30,10 @@ use crate::observe::diagnostics::Level;
 use crate::observe::repeat::Repeat;
 use crate::runtime::{files, process};
 
-pub(in crate::control) use ask::{By, Question};
-use roll::{Key, Pending, Texts};
+pub(in crate::control) use ask::{Question, Unanswered};
+use roll::{Counted, Pending, Texts};
+pub(in crate::control) use roll_up::{By, Step};
+pub(in crate::control) use stats::{SendingStats, StatsGroup, StatsQuestion};
 use store::Store;
 
 /// Its name among readers of the journal.
@@ -48,15 +59,49 @@ impl Analytics {
     }
 
     /// Answers a question, on a thread that may wait for the disk. None: the relay stops.
-    pub async fn ask(self: &Arc<Analytics>, question: Question) -> Option<Result<Told, StoreError>> {
+    pub async fn ask(self: &Arc<Analytics>, question: Question) -> Option<Result<Told, Unanswered>> {
+        self.answer(move |connection| ask::answer(connection, &question)).await
+    }
+
+    /// The same in the shapes of Mailtrap's clients.
+    pub async fn stats(
+        self: &Arc<Analytics>,
+        question: StatsQuestion,
+    ) -> Option<Result<Vec<(String, SendingStats)>, Unanswered>> {
+        self.answer(move |connection| stats::stats(connection, &question)).await
+    }
+
+    async fn answer<T: Send + 'static>(
+        self: &Arc<Analytics>,
+        answer: impl FnOnce(&Connection) -> Result<T, Unanswered> + Send + 'static,
+    ) -> Option<Result<T, Unanswered>> {
         let _held = self.asked.acquire().await.ok()?;
         let all = self.clone();
         let asked = tokio::task::spawn_blocking(move || {
             let store = all.store();
-            let store = store.as_ref().ok_or(StoreError::Closed)?;
-            ask::answer(store.connection(), &question)
+            answer(store.as_ref().ok_or(StoreError::Closed)?.connection())
         });
         asked.await.ok()
+    }
+
+    /// Takes over what a file of the first version counted. Where there is no room for both that is left behind.
+    fn take_over(&self) {
+        let mut held = self.store();
+        let Some(store) = &mut *held else { return };
+        let file = self.data_dir.join(crate::spool::layout::ANALYTICS);
+        let (file, what) = (file.display(), "what was counted by an earlier version");
+        match store.take_over() {
+            Ok(None) => {}
+            Ok(Some(rows)) => say(Level::Info, format_args!("{file}: {what} is taken over ({rows} sums)")),
+            Err(StoreError::Database(error)) if is_full(&error) => {
+                let left = store.leave_behind();
+                let why = left.map_or_else(|error| format!(" ({error})"), |()| String::new());
+                say(Level::Error, format_args!("{file}: no room: {what} is not told any more{why}"));
+            }
+            Err(error) => {
+                say(Level::Error, format_args!("{file}: {what} is taken over at the next start: {error}"));
+            }
+        }
     }
 
     /// Writes it whole into its file, and lets go of it.
@@ -73,12 +118,7 @@ impl Analytics {
     }
 
     /// Writes what was counted. What is damaged is begun anew, and where there is no room some of the oldest goes.
-    fn write(
-        &self,
-        counts: &[(u64, Key, u64)],
-        said: (&Texts, &[u64]),
-        place: [u64; 3],
-    ) -> Result<(), StoreError> {
+    fn write(&self, counts: &[Counted], said: (&Texts, &[u64]), place: [u64; 3]) -> Result<(), StoreError> {
         let mut held = self.store();
         let store = match &mut *held {
             Some(store) => store,
@@ -94,15 +134,17 @@ impl Analytics {
                 *held = Some(store);
                 Ok(())
             }
-            Err(StoreError::Database(error))
-                if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) =>
-            {
+            Err(StoreError::Database(error)) if is_full(&error) => {
                 store.make_room(process::wall().0 / 1000)?;
                 store.add(counts, said, place)
             }
             done => done,
         }
     }
+}
+
+fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
 }
 
 fn open(data_dir: &Path) -> Result<Store, StoreError> {
@@ -173,6 +215,7 @@ impl Reader {
 
     fn run(&mut self, turn: &Turn) {
         let clock = turn.clock();
+        self.counted.take_over();
         loop {
             let over = turn.is_over();
             let more = self.round(clock(), over);

@@ -1,16 +1,14 @@
-//! What lines of the journal come to: recipients by minute, provider, tenant, campaign, class and what became of them; and what was said.
+//! What lines of the journal come to: recipients by minute, by what names them and by what became of them; how long deliveries took; and what was said.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 
+use super::cells::{Cells, DELIVERED, OUTCOMES, Of, bucket};
+use super::ids::Ids;
 use crate::control::outlet::event;
 use crate::control::outlet::line::{count, decoded, walk};
 use crate::limits;
 use crate::names::CLASSES;
 use crate::time::Civil;
-
-/// What becomes of mail, as events are called.
-pub(super) const OUTCOMES: [&str; 7] =
-    ["delivered", "deferred", "bounced", "expired", "suppressed", "oob_bounce", "feedback"];
 
 /// What is counted by.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,10 +19,47 @@ pub struct Key {
     pub tenant: String,
     /// What it was sent for.
     pub campaign: String,
-    /// One of [`CLASSES`]; empty: nothing was refused.
-    pub class: &'static str,
-    /// One of `OUTCOMES`.
-    pub outcome: &'static str,
+    /// The same, as the API of applications calls it.
+    pub category: String,
+    /// Whence it went.
+    pub source: String,
+    /// The place among [`CLASSES`], from 1 on; 0: nothing was refused.
+    pub class: usize,
+    /// The place of what became of it, as events are called.
+    pub outcome: usize,
+}
+
+/// What was counted by one key in one minute.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Counted {
+    /// Since 1970.
+    pub minute: u64,
+    /// By what.
+    pub key: Key,
+    /// How many.
+    pub recipients: u64,
+    /// In which buckets deliveries of how many of them are.
+    pub times: Vec<(usize, u64)>,
+}
+
+impl Counted {
+    /// The same as counts of a row.
+    pub(super) fn cells(&self, with_times: bool) -> Cells {
+        let mut cells = Cells::default();
+        let (outcome, class) = (self.key.outcome, self.key.class);
+        cells.add(Of::Recipients { outcome, class }, self.recipients);
+        let times = self.times.iter().filter(|_| with_times);
+        times.for_each(|(bucket, number)| cells.add(Of::Time { bucket: *bucket }, *number));
+        cells
+    }
+}
+
+/// How often something was counted.
+#[derive(Debug, Default)]
+struct Number {
+    recipients: u64,
+    /// Deliveries by bucket: within a few seconds there are few.
+    times: Vec<(usize, u64)>,
 }
 
 /// What somebody said.
@@ -51,7 +86,7 @@ pub type Texts = BTreeMap<(&'static str, String), Text>;
 #[derive(Debug, Default)]
 pub struct Pending {
     /// By minute and key, as they stand in the lines.
-    counts: HashMap<Box<[u8]>, u64>,
+    counts: HashMap<Box<[u8]>, Number, ahash::RandomState>,
     texts: Texts,
     /// The last text of a class as it stands in its line, and its form: the next one is the same most often.
     last: BTreeMap<&'static str, (Vec<u8>, String)>,
@@ -62,51 +97,6 @@ pub struct Pending {
     minute: (Vec<u8>, u64),
 }
 
-/// Ids of events, of so many the latest: by hashes, as nothing is read of them.
-#[derive(Debug, Default)]
-struct Ids {
-    latest: VecDeque<u64>,
-    /// So many of them, the last, are not written.
-    news: usize,
-    /// The same to be looked into, while something is told again.
-    set: Option<HashSet<u64>>,
-}
-
-impl Ids {
-    /// Remembers one. Whether it is new: that is asked of what is told again alone.
-    fn add(&mut self, id: &[u8], again: bool) -> bool {
-        let hash = hash(id);
-        if again {
-            let set = self.set.get_or_insert_with(|| self.latest.iter().copied().collect());
-            if !set.insert(hash) {
-                return false;
-            }
-        } else if let Some(set) = &mut self.set {
-            set.insert(hash);
-        }
-        self.latest.push_back(hash);
-        self.news += 1;
-        self.cut();
-        true
-    }
-
-    fn cut(&mut self) {
-        let surplus = self.latest.len().saturating_sub(limits::ANALYTICS_REPEATED);
-        self.latest.drain(..surplus);
-        self.news = self.news.min(self.latest.len());
-        // Made anew where something is told again then.
-        if self.set.as_ref().is_some_and(|set| set.len() > 2 * limits::ANALYTICS_REPEATED) {
-            self.set = None;
-        }
-    }
-}
-
-/// FNV-1a, the same whatever builds it.
-fn hash(bytes: &[u8]) -> u64 {
-    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
-}
-
 /// Fields of a line, as JSON.
 #[derive(Default)]
 struct Fields<'a> {
@@ -115,6 +105,9 @@ struct Fields<'a> {
     provider: &'a [u8],
     tenant: &'a [u8],
     campaign: &'a [u8],
+    category: &'a [u8],
+    source: &'a [u8],
+    delay: &'a [u8],
     class: &'a [u8],
     reply: &'a [u8],
     complaint: &'a [u8],
@@ -132,6 +125,9 @@ impl<'a> Fields<'a> {
                 b"provider" => &mut fields.provider,
                 b"tenant" => &mut fields.tenant,
                 b"campaign" => &mut fields.campaign,
+                b"category" => &mut fields.category,
+                b"source" => &mut fields.source,
+                b"delay_ms" => &mut fields.delay,
                 b"class" => &mut fields.class,
                 b"reply" => &mut fields.reply,
                 b"complaint" => &mut fields.complaint,
@@ -160,7 +156,6 @@ impl Pending {
     }
 
     fn line(&mut self, line: &[u8]) {
-        // Most lines tell that mail came: these are passed over as they lie.
         let Some(word) = event(line) else { return };
         let Some(outcome) = OUTCOMES.iter().position(|outcome| outcome.as_bytes() == word) else { return };
         let Some(fields) = Fields::read(line) else { return };
@@ -175,18 +170,25 @@ impl Pending {
         let class = class(fields.class);
         self.key.clear();
         self.key.extend_from_slice(&minute.to_le_bytes());
-        let number = class.map_or(CLASSES.len(), |(number, _)| number);
+        let number = class.map_or(0, |(number, _)| number);
         self.key.extend_from_slice(&[outcome as u8, number as u8]);
-        for part in [fields.provider, fields.tenant, fields.campaign] {
+        let names = [fields.provider, fields.tenant, fields.campaign, fields.category, fields.source];
+        for part in names {
             self.key.extend_from_slice(part);
             // In a text of JSON it has an escape.
             self.key.push(0);
         }
         // Who came back is told one by one, and not always by name.
         let recipients = count(fields.recipients).max(1);
-        match self.counts.get_mut(&self.key[..]) {
-            Some(number) => *number += recipients,
-            None => _ = self.counts.insert(self.key.as_slice().into(), recipients),
+        let number = match self.counts.get_mut(&self.key[..]) {
+            Some(number) => number,
+            None => self.counts.entry(self.key.as_slice().into()).or_default(),
+        };
+        number.recipients += recipients;
+        if outcome == DELIVERED
+            && let Some(millis) = millis(fields.delay)
+        {
+            number.took(bucket(millis), recipients);
         }
         if let Some((_, class)) = class
             && !fields.reply.is_empty()
@@ -201,7 +203,9 @@ impl Pending {
         let (minute, behind) = time.split_at_checked(MINUTE)?;
         if minute != self.minute.0 {
             let text = std::str::from_utf8(&minute[1..]).ok()?;
-            self.minute = (minute.to_vec(), Civil::time_named(text)?.0 / 60_000);
+            self.minute.1 = Civil::time_named(text)?.0 / 60_000;
+            self.minute.0.clear();
+            self.minute.0.extend_from_slice(minute);
         }
         let second = behind.get(1..3).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok())?;
         Some((self.minute.1, second))
@@ -241,9 +245,9 @@ impl Pending {
         self.counts.is_empty()
     }
 
-    /// All that was counted: minute, key and recipients, in order.
-    pub fn counts(&self) -> Vec<(u64, Key, u64)> {
-        let mut all: Vec<_> = self.counts.iter().filter_map(|(key, number)| one(key, *number)).collect();
+    /// All that was counted, in order.
+    pub fn counts(&self) -> Vec<Counted> {
+        let mut all: Vec<_> = self.counts.iter().filter_map(|(key, number)| one(key, number)).collect();
         all.sort_unstable();
         all
     }
@@ -255,19 +259,17 @@ impl Pending {
 
     /// Ids of events that were counted before this process was.
     pub fn know(&mut self, ids: Vec<u64>) {
-        self.known.latest.extend(ids);
-        self.known.cut();
+        self.known.know(ids);
     }
 
     /// Ids of what was counted since it was written last.
     pub fn news(&self) -> Vec<u64> {
-        let latest = &self.known.latest;
-        latest.iter().skip(latest.len().saturating_sub(self.known.news)).copied().collect()
+        self.known.news()
     }
 
     /// It is written.
     pub fn clear(&mut self) {
-        self.known.news = 0;
+        self.known.written();
         self.counts.clear();
         self.texts.clear();
         self.last.clear();
@@ -275,7 +277,7 @@ impl Pending {
 
     /// Recipients that were counted.
     pub fn recipients(&self) -> u64 {
-        self.counts.values().sum()
+        self.counts.values().map(|number| number.recipients).sum()
     }
 }
 
@@ -297,8 +299,17 @@ fn add(texts: &mut Texts, of: (&'static str, String), fresh: Text) {
     texts.insert(of, fresh);
 }
 
+impl Number {
+    fn took(&mut self, bucket: usize, recipients: u64) {
+        match self.times.iter_mut().find(|(known, _)| *known == bucket) {
+            Some((_, number)) => *number += recipients,
+            None => self.times.push((bucket, recipients)),
+        }
+    }
+}
+
 /// A key of the table, read.
-fn one(key: &[u8], number: u64) -> Option<(u64, Key, u64)> {
+fn one(key: &[u8], number: &Number) -> Option<Counted> {
     let (minute, rest) = key.split_first_chunk::<8>()?;
     let (&[outcome, class], names) = rest.split_first_chunk::<2>()?;
     let mut names = names.split(|byte| *byte == 0).map(name);
@@ -306,15 +317,28 @@ fn one(key: &[u8], number: u64) -> Option<(u64, Key, u64)> {
         provider: names.next()?,
         tenant: names.next()?,
         campaign: names.next()?,
-        class: CLASSES.get(usize::from(class)).copied().unwrap_or_default(),
-        outcome: OUTCOMES.get(usize::from(outcome)).copied()?,
+        category: names.next()?,
+        source: names.next()?,
+        class: class.into(),
+        outcome: outcome.into(),
     };
-    Some((u64::from_le_bytes(*minute), key, number))
+    let mut times = number.times.clone();
+    times.sort_unstable();
+    Some(Counted { minute: u64::from_le_bytes(*minute), key, recipients: number.recipients, times })
 }
 
+/// A number of milliseconds.
+fn millis(value: &[u8]) -> Option<u64> {
+    let step = |sum: u64, digit: &u8| {
+        digit.is_ascii_digit().then(|| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0')))
+    };
+    if value.is_empty() { None } else { value.iter().try_fold(0, step) }
+}
+
+/// The place of a class, from 1 on, and its word.
 fn class(value: &[u8]) -> Option<(usize, &'static str)> {
     let word = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    CLASSES.iter().copied().enumerate().find(|(_, class)| class.as_bytes() == word)
+    (1..).zip(CLASSES).find(|(_, class)| class.as_bytes() == word)
 }
 
 /// A name that stands in a line as JSON.
@@ -379,12 +403,12 @@ mod tests {
             line(
                 "delivered",
                 "2026-11-30T05:00:01.000Z",
-                &to(",\"provider\":\"goo\\u0067le\",\"tenant\":\"shop\""),
+                &to(",\"provider\":\"goo\\u0067le\",\"tenant\":\"shop\",\"source\":\"ip1\",\"delay_ms\":7"),
             ),
             line(
                 "delivered",
                 "2026-11-30T05:00:59.999Z",
-                &to(",\"provider\":\"google\",\"tenant\":\"shop\""),
+                &to(",\"provider\":\"google\",\"tenant\":\"shop\",\"source\":\"ip1\",\"delay_ms\":1000"),
             ),
             line("delivered", "2026-11-30T05:01:00.000Z", &to("")),
             line(
@@ -407,24 +431,31 @@ mod tests {
         pending.read(lines.as_bytes());
         let minute = Civil::time_named("2026-11-30T05:00:00Z").unwrap().0 / 60_000;
         let mut sums = BTreeMap::new();
-        for (at, key, number) in pending.counts() {
-            *sums.entry((at - minute, key)).or_insert(0) += number;
+        let mut times = Vec::new();
+        for one in pending.counts() {
+            *sums.entry((one.minute - minute, one.key)).or_insert(0) += one.recipients;
+            times.extend(one.times);
         }
-        let key = |provider: &str, tenant: &str, campaign: &str, class, outcome| Key {
-            provider: provider.to_owned(),
-            tenant: tenant.to_owned(),
-            campaign: campaign.to_owned(),
-            class,
-            outcome,
+        let place = |outcome| OUTCOMES.iter().position(|other| *other == outcome).unwrap();
+        let key = |names: [&str; 3], class: &str, outcome| Key {
+            provider: names[0].to_owned(),
+            tenant: names[1].to_owned(),
+            campaign: names[2].to_owned(),
+            category: String::new(),
+            source: if names[0].is_empty() { "" } else { "ip1" }.to_owned(),
+            class: CLASSES.iter().position(|other| *other == class).map_or(0, |place| place + 1),
+            outcome: place(outcome),
         };
         let wanted = [
-            ((0, key("google", "shop", "", "", "delivered")), 4),
-            ((1, key("", "", "", "", "delivered")), 2),
-            ((1, key("", "", "", "throttled", "deferred")), 4),
-            ((1, key("", "", "c", "", "feedback")), 1),
+            ((0, key(["", "", ""], "", "received")), 2),
+            ((0, key(["google", "shop", ""], "", "delivered")), 4),
+            ((1, key(["", "", ""], "", "delivered")), 2),
+            ((1, key(["", "", ""], "throttled", "deferred")), 4),
+            ((1, key(["", "", "c"], "", "feedback")), 1),
         ];
         assert_eq!(sums, wanted.into_iter().collect());
-        assert_eq!(pending.recipients(), 11);
+        assert_eq!(times, [(7, 2), (bucket(1000), 2)]);
+        assert_eq!(pending.recipients(), 13);
         let [(of, text)] = pending.texts().iter().collect::<Vec<_>>()[..] else { panic!("one text") };
         assert_eq!((of.0, &*of.1, &*text.text), ("throttled", "421 slow #", "421 slow 78"));
         assert_eq!((text.times, text.at), (2, (minute + 1) * 60 + 2));
@@ -457,7 +488,6 @@ mod tests {
         for number in 0..limits::ANALYTICS_REPEATED as u64 {
             later.known.add(&number.to_le_bytes(), false);
         }
-        assert_eq!(later.known.latest.len(), limits::ANALYTICS_REPEATED);
         assert_eq!(later.news().len(), limits::ANALYTICS_REPEATED);
     }
 

@@ -1,4 +1,4 @@
-//! `GET /control/v1/analytics`: what became of mail, by provider, tenant, campaign or class.
+//! `GET /control/v1/analytics`: what became of mail, by provider, tenant, campaign, category, source or class.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use axum::response::Response;
 
 use super::answers::{Api, Problem, json};
 use super::veil::Veil;
-use crate::control::analytics::{By, Question};
+use crate::control::analytics::{By, Question, Step, Unanswered};
 use crate::limits;
 use crate::policy::suppression::exchange::moment;
 use crate::runtime::process;
@@ -25,14 +25,17 @@ pub(super) async fn analytics(
         return Err(Problem::NotFound(words.to_owned()));
     };
     let told = analytics.ask(question).await.ok_or(Problem::Undecided)?;
-    let mut told = told.map_err(|why| Problem::Damaged(format!("analytics.db: {why}")))?;
+    let mut told = told.map_err(|why| match why {
+        Unanswered::Apart(_) => Problem::Wrong(why.to_string()),
+        Unanswered::Store(_) => Problem::Damaged(why.to_string()),
+    })?;
     for said in &mut told.texts {
         veil.words(&mut said.text);
     }
     Ok(json(&told))
 }
 
-/// Reads a question. The last hour is meant where none is named.
+/// Reads a question. The last hour is meant where no time is named; of hours the last day, and of days the last thirty.
 fn asked(query: &str, now: u64) -> Result<Question, Problem> {
     let wrong = |words: String| Err(Problem::Wrong(words));
     let mut asked = Question { limit: limits::ANALYTICS_ROWS, now, ..Question::default() };
@@ -46,7 +49,11 @@ fn asked(query: &str, now: u64) -> Result<Question, Problem> {
         match &*name {
             "by" => match By::ALL.into_iter().find(|by| by.word() == value) {
                 Some(by) => asked.by = by,
-                None => return wrong("by is one of provider, tenant, campaign and class".to_owned()),
+                None => return wrong(format!("by is one of {}", words(By::ALL.map(By::word)))),
+            },
+            "step" => match Step::ALL.into_iter().find(|step| step.word() == value) {
+                Some(step) => asked.step = Some(step),
+                None => return wrong(format!("step is one of {}", words(Step::ALL.map(Step::word)))),
             },
             "since" => since = Some(time()?),
             "until" => until = Some(time()?),
@@ -63,24 +70,33 @@ fn asked(query: &str, now: u64) -> Result<Question, Problem> {
             },
             other => match By::ALL.into_iter().find(|by| by.word() == other) {
                 Some(by) if value.len() <= limits::ANALYTICS_NAME => {
-                    asked.only.push((by, value.into_owned()))
+                    asked.only.push((by, vec![value.into_owned()]))
                 }
                 Some(_) => return wrong(format!("{other} is too long a name")),
                 None => {
-                    let words =
-                        "there are by, since, until, provider, tenant, campaign, class, cursor and limit";
+                    let names = By::ALL.map(By::word).join(", ");
+                    let words = format!("there are by, step, since, until, {names}, cursor and limit");
                     return wrong(format!("{other} is nothing to ask by: {words}"));
                 }
             },
         }
     }
     asked.until = until.unwrap_or(now).min(now + 1);
-    asked.since = since.unwrap_or(asked.until.saturating_sub(3600));
+    let usual = match asked.step {
+        None | Some(Step::Minute) => 3600,
+        Some(Step::Hour) => Step::Day.seconds(),
+        Some(Step::Day) => 30 * Step::Day.seconds(),
+    };
+    asked.since = since.unwrap_or(asked.until.saturating_sub(usual));
     if asked.since >= asked.until {
         return wrong("since is not before until, or not over yet".to_owned());
     }
-    asked.since = asked.since.max(now.saturating_sub(limits::ANALYTICS_HOURS.as_secs()));
+    asked.since = asked.since.max(now.saturating_sub(limits::ANALYTICS_DAYS.as_secs()));
     Ok(asked)
+}
+
+fn words<const N: usize>(all: [&str; N]) -> String {
+    all.join(", ")
 }
 
 #[cfg(test)]
@@ -94,10 +110,19 @@ mod tests {
         assert_eq!((usual.by, usual.since, usual.until), (By::Provider, now - 3600, now));
         let one = asked("by=class&tenant=a+b&since=2026-11-30T00:00:00Z&limit=7&cursor=14", now).unwrap();
         assert_eq!((one.by, one.limit, one.behind), (By::Class, 7, 14));
-        assert_eq!(one.only, [(By::Tenant, "a b".to_owned())]);
-        for bad in
-            ["by=domain", "limit=0", "limit=999", "cursor=x", "since=never", "sender=a", "since=2999-01-01"]
-        {
+        assert_eq!(one.only, [(By::Tenant, vec!["a b".to_owned()])]);
+        let days = asked("by=source&step=day", now).unwrap();
+        assert_eq!((days.step, days.since), (Some(Step::Day), now - 30 * 86_400));
+        for bad in [
+            "by=domain",
+            "step=week",
+            "limit=0",
+            "limit=999",
+            "cursor=x",
+            "since=never",
+            "sender=a",
+            "since=2999-01-01",
+        ] {
             assert!(asked(bad, now).is_err(), "{bad}");
         }
     }

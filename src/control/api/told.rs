@@ -7,6 +7,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::control::analytics::{By, Step};
 use crate::limits;
 use crate::policy::suppression::entry::Reason;
 use crate::queue::select::{FILTERS, GroupState};
@@ -220,14 +221,21 @@ pub(super) fn quotas() -> Told {
 
 pub(super) fn analytics() -> Told {
     let time = |name, help| optional(name, help, json!({ "type": "string", "format": "date-time" }));
-    let by = json!({ "type": "string", "enum": ["provider", "tenant", "campaign", "class"] });
+    let by = json!({ "type": "string", "enum": By::ALL.map(By::word) });
+    let step = json!({ "type": "string", "enum": Step::ALL.map(Step::word) });
     let query = vec![
         optional("by", "By what it is summed up: provider where nothing is said.", by),
-        time("since", "From when on; an hour before `until` where nothing is said."),
+        optional("step", "Sums of each such step, too: `series`.", step),
+        time(
+            "since",
+            "From when on; an hour before `until` where nothing is said, of hours a day and of days thirty.",
+        ),
         time("until", "Until when; now where nothing is said."),
         optional("provider", "Of this provider alone; empty: of none that is known.", any_text()),
         optional("tenant", "Of this tenant alone; empty: of none.", any_text()),
         optional("campaign", "Of this campaign alone; empty: of none.", any_text()),
+        optional("category", "Of this category alone; empty: of none.", any_text()),
+        optional("source", "Of mail that went by this source alone; empty: by none.", any_text()),
         optional("class", "What replies were about, alone; empty: what nothing was said of.", any_text()),
         cursor(),
         limit(limits::ANALYTICS_ROWS),

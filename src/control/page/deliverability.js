@@ -1,15 +1,22 @@
 // Deliverability: what became of mail by provider, tenant and campaign, and what was said.
 
-const SPANS = [["1h", "1 hour", 3600], ["1d", "24 hours", 86400], ["7d", "7 days", 604800], ["31d", "31 days", 2678400]];
-const BYS = [["provider", "Provider"], ["tenant", "Tenant"], ["campaign", "Campaign"], ["class", "Class"]];
-// What is asked next of one of these.
-const BELOW = { provider: "tenant", tenant: "campaign", campaign: "provider" };
+const SPANS = [["1h", "1 hour", 3600, "minute"], ["1d", "24 hours", 86400, "hour"], ["7d", "7 days", 604800, "hour"], ["31d", "31 days", 2678400, "day"], ["400d", "400 days", 34560000, "day"]];
+const BYS = [["provider", "Provider"], ["tenant", "Tenant"], ["campaign", "Campaign"], ["category", "Category"], ["source", "Source"], ["class", "Class"]];
+// What is asked next of one of these: what is counted together with it.
+const BELOW = { provider: "tenant", tenant: "campaign", campaign: "provider", category: "tenant", source: "tenant" };
+const STEPS = { 60: "minute", 3600: "hour", 86400: "day" };
+const LINES = ["delivered", "deferred", "bounced"];
 
 // Of so many, in percent: complaints count in tenths of a thousandth.
 const share = (of) => (!known(of) ? "–" : `${short(of * 100, of < 0.001 ? 3 : of < 0.1 ? 2 : 1)} %`);
 
+// How long a delivery took.
+const took = (millis) => (millis < 1000 ? `${millis} ms` : millis < 120000 ? `${short(millis / 1000, millis < 10000 ? 1 : 0)} s` : span(millis / 1000));
+
 const deliverability = {
   title: "Deliverability",
+  sums: new Chart("Recipients", "by step"),
+  parts: new Chart("Deferred and bounced", "% of attempts, and of mail that ended"),
   enter(to) {
     live.want("");
     const one = (name, all, usual) => (all.some(([key]) => key === to.query.get(name)) ? to.query.get(name) : usual);
@@ -27,8 +34,8 @@ const deliverability = {
     this.timer = setTimeout(async () => { if (!document.hidden && this.rows.length <= 256) await this.load(); if (app.view === this) this.again(); }, EVERY);
   },
   async load(cursor) {
-    const [, , seconds] = SPANS.find(([key]) => key === this.span);
-    const asked = { by: this.by, since: new Date(now() - seconds * 1000).toISOString(), ...this.only, ...(cursor ? { cursor } : {}) };
+    const [, , seconds, step] = SPANS.find(([key]) => key === this.span);
+    const asked = { by: this.by, step, since: new Date(now() - seconds * 1000).toISOString(), ...this.only, ...(cursor ? { cursor } : {}) };
     const place = location.hash;
     try {
       const told = await get("/control/v1/analytics", asked);
@@ -36,8 +43,23 @@ const deliverability = {
       this.rows = cursor ? [...this.rows, ...told.rows] : told.rows;
       this.told = cursor ? { ...this.told, next: told.next } : told;
       this.error = null;
+      if (!cursor) this.plot(told);
     } catch (error) { if (place === location.hash) this.error = error; }
     app.redraw();
+  },
+  // Each step has a point, also where nothing was counted.
+  plot(told) {
+    const each = told.step_seconds;
+    const [from, until] = [told.since, told.until].map((at) => Date.parse(at) / 1000);
+    const at = new Map((told.series || []).map((point) => [Date.parse(point.at) / 1000, point.counts]));
+    const steps = Array.from({ length: Math.min(1000, Math.max(0, Math.round((until - from) / each))) }, (_, place) => at.get(from + place * each));
+    const ended = (of) => of.bounced + of.expired + of.returned;
+    const value = { delivered: (of) => of.delivered, deferred: (of) => of.deferred, bounced: ended };
+    const last = (until - each) * 1000;
+    this.sums.unit = each === 3600 ? "an hour" : `a ${STEPS[each] || "step"}`;
+    this.sums.set(LINES.map((name) => ({ name, cls: name, points: steps.map((of) => (of ? value[name](of) : 0)) })), last, each);
+    const percent = (of, key) => (of && known(of[key]) ? of[key] * 100 : null);
+    this.parts.set([["deferred", "deferral_rate"], ["bounced", "bounce_rate"]].map(([name, key]) => ({ name, cls: name, points: steps.map((of) => percent(of, key)) })), last, each);
   },
   link(more) { return href("deliverability", { by: this.by, span: this.span, ...this.only, ...more }); },
   draw() {
@@ -56,8 +78,10 @@ const deliverability = {
     const gone = all.bounced + all.expired + all.returned;
     return [
       h("div", { class: "cards five" }, tile("Delivered", count(all.delivered)), tile("Deferred", count(all.deferred), share(all.deferral_rate)), tile("Bounced", count(gone), share(all.bounce_rate), all.bounce_rate > 0.05 ? "bad" : ""),
-        tile("Complaints", count(all.complaints), share(all.complaint_rate), all.complaint_rate > 0.001 ? "bad" : ""), tile("Suppressed", count(all.suppressed))),
-      section(`By ${this.by}`, h("span", { class: "as-of" }, "since ", time(told.since), ` by ${told.step_seconds === 60 ? "minutes" : "hours"}`), this.names(told)),
+        tile("Complaints", count(all.complaints), share(all.complaint_rate), all.complaint_rate > 0.001 ? "bad" : ""),
+        tile("Suppressed", count(all.suppressed)), all.latency ? tile("Half within", took(all.latency.p50_ms), `95 % in ${took(all.latency.p95_ms)}`) : null),
+      told.series ? h("div", { class: "plots" }, this.sums.place(), this.parts.place()) : null,
+      section(`By ${this.by}`, h("span", { class: "as-of" }, "since ", time(told.since), ` by ${STEPS[told.step_seconds] || "step"}s`), this.names(told)),
       section("What receivers say", h("span", { class: "as-of" }, "the latest of each class"), this.said(told)),
     ];
   },

@@ -85,6 +85,8 @@ class Chart {
     });
     return { lines, length: lines[0] ? lines[0].points.length : 0 };
   }
+  // Of long steps with the day.
+  momentOf(at) { const text = new Date(at).toISOString(); return this.step >= 86400 ? text.slice(0, 10) : this.step >= 3600 ? text.slice(0, 16).replace("T", " ") : text.slice(11, 19); }
   timeOf(at, length) { return this.until - (length - 1 - at) * this.each * this.step * 1000; }
   draw() {
     const { lines, length } = this.thinned();
@@ -114,7 +116,7 @@ class Chart {
     const cursor = at === null ? null : s("line", { class: "cursor", x1: x(at), x2: x(at), y1: MARGIN.top, y2: height - MARGIN.bottom });
     const shown = at === null ? length - 1 : at;
     const told = lines.map((one) => ({ ...one, value: one.points[shown] }));
-    const moment = length ? clockOf(this.timeOf(shown, length)) : "";
+    const moment = length ? this.momentOf(this.timeOf(shown, length)) : "";
     const text = told.map((one) => `${one.name} ${rate(one.value)}`).join(", ");
     const move = (event) => {
       const box = event.currentTarget.getBoundingClientRect();
@@ -144,12 +146,14 @@ class Chart {
   times(x, length) {
     const total = length * this.each * this.step;
     const wanted = Math.max(2, Math.floor(this.width / 110));
-    const each = [10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600].find((seconds) => total / seconds <= wanted) || 43200;
+    const each = [10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 259200, 345600, 604800, 1209600].find((seconds) => total / seconds <= wanted) || 5184000;
     const out = [];
     for (let at = Math.ceil(this.timeOf(0, length) / 1000 / each) * each; at * 1000 <= this.until && length > 1; at += each) {
       const place = x(length - 1 - (this.until / 1000 - at) / (this.each * this.step));
       if (place < MARGIN.left - 1) continue;
-      const text = each < 60 ? clockOf(at * 1000) : clockOf(at * 1000).slice(0, 5);
+      // Of days their dates; a midnight among hours, too.
+      const isDay = each >= 86400 || (total > 172800 && at % 86400 === 0);
+      const text = isDay ? new Date(at * 1000).toISOString().slice(5, 10) : each < 60 ? clockOf(at * 1000) : clockOf(at * 1000).slice(0, 5);
       const end = this.width - place < 24 ? "end" : place < MARGIN.left + 16 ? "start" : "middle";
       out.push(s("line", { class: "tick", x1: place, x2: place, y1: this.height - MARGIN.bottom, y2: this.height - MARGIN.bottom + 4 }));
       out.push(s("text", { x: place, y: this.height - 6, "text-anchor": end }, text));
@@ -162,7 +166,7 @@ class Chart {
     const rows = [];
     for (let at = length - 1; this.isOpen && at >= 0; at -= every) {
       const moment = new Date(this.timeOf(at, length)).toISOString();
-      rows.push({ key: moment, cells: [h("time", { datetime: moment }, moment.slice(11, 19)), ...lines.map((one) => rate(one.points[at]))] });
+      rows.push({ key: moment, cells: [h("time", { datetime: moment }, this.momentOf(Date.parse(moment))), ...lines.map((one) => rate(one.points[at]))] });
     }
     const columns = [{ label: "UTC" }, ...lines.map((one) => ({ label: one.name, num: true }))];
     return h("details", { open: this.isOpen }, h("summary", { onclick: toggle }, "As a table"),

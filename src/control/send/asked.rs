@@ -14,6 +14,7 @@ use super::compose::Composed;
 use super::gate::{Gate, Sender};
 use super::hand::{Became, Hand, Whole};
 use super::keys::Keys;
+use crate::control::analytics::Analytics;
 use crate::control::reload::{ApiInForce, Reload};
 use crate::control::templates::Templates;
 use crate::limits;
@@ -27,6 +28,7 @@ pub(super) struct Api {
     pub gate: Gate,
     pub hand: Hand,
     pub templates: Arc<Templates>,
+    pub analytics: Option<Arc<Analytics>>,
     pub keys: Keys,
     pub hostname: String,
     /// Bytes in memory.

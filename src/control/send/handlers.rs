@@ -14,7 +14,7 @@ use super::asked::{Api, Asked, Count, Read};
 use super::once::once;
 use super::shape::{Answer, Mail};
 use super::template::{self, Unfilled};
-use super::{batch, compose, keep, raw};
+use super::{batch, compose, keep, raw, stats};
 use crate::control::reload::ApiInForce;
 
 /// All that may be asked.
@@ -24,6 +24,7 @@ pub(super) fn router(api: Arc<Api>, client: IpAddr) -> Router {
         .route("/api/send/raw", post(raw::send))
         .route("/api/batch", post(batch::send))
         .merge(keep::routes())
+        .merge(stats::routes())
         .fallback(|| async { refusal(StatusCode::NOT_FOUND, "Not Found") })
         .method_not_allowed_fallback(|| async {
             refusal(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")

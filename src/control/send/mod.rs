@@ -14,6 +14,7 @@ mod once;
 mod raw;
 mod server;
 mod shape;
+mod stats;
 mod template;
 
 use std::io;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use super::analytics::Analytics;
 use super::decisions::StoreDesk;
 use super::health::Health;
 use super::reload::Reload;
@@ -54,6 +56,8 @@ pub(super) struct Source {
     pub health: Arc<Health>,
     /// What mail is made of that names one.
     pub templates: Arc<Templates>,
+    /// What became of mail; None: that is not counted.
+    pub analytics: Option<Arc<Analytics>>,
     /// Where keys of requests are kept.
     pub desk: StoreDesk,
     /// The node's name.
@@ -82,13 +86,14 @@ fn run(listener: std::net::TcpListener, source: Source, reserve: Arc<Reserve>, t
     let done = runtime.block_on(async {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
-        let Source { reload, mesh, health, templates, desk, hostname, has_tls, counts } = source;
+        let Source { reload, mesh, health, templates, analytics, desk, hostname, has_tls, counts } = source;
         let clock = turn.clock();
         let api = Arc::new(asked::Api {
             reload: reload.clone(),
             gate: gate::Gate::new(move || Instant::default() + clock()),
             hand: hand::Hand::new(mesh, health),
             templates,
+            analytics,
             keys: keys::Keys::new(desk),
             hostname,
             memory: Arc::new(Semaphore::new(limits::SEND_MEMORY)),

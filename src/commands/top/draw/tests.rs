@@ -186,7 +186,11 @@ fn tenants_are_listed_with_what_became_of_their_mail() {
     let row = |name: &str, bounced: u64, rate: f64| AnalyticsRow {
         name: name.to_owned(),
         counts: Outcomes { delivered: 9_000, bounced, bounce_rate: Some(rate), ..Outcomes::default() },
-        classes: vec![ClassCount { class: "bad_mailbox".to_owned(), recipients: bounced }],
+        classes: vec![ClassCount {
+            class: "bad_mailbox".to_owned(),
+            recipients: bounced,
+            ..ClassCount::default()
+        }],
     };
     let rows = vec![row("shop", 1_000, 0.1), row("", 1, 0.0001)];
     let mut state = State { tenants: (rows, None), ..State::default() };
