@@ -13,7 +13,7 @@ sys.path[:0] = [HERE, os.path.join(HERE, "../peers")]
 sys.path.append("/usr/lib/python3/dist-packages")
 
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import NoSuchElementException, NoSuchFrameException, StaleElementReferenceException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
@@ -552,8 +552,12 @@ def templates_are_written_and_tried():
         def reads(words):
             end = time.monotonic() + 20
             while True:
-                browser.driver.switch_to.frame(browser.driver.find_element(By.CSS_SELECTOR, "iframe"))
-                text = browser.driver.find_element(By.TAG_NAME, "body").text
+                try:
+                    browser.driver.switch_to.frame(browser.driver.find_element(By.CSS_SELECTOR, "iframe"))
+                    text = browser.driver.find_element(By.TAG_NAME, "body").text
+                except (NoSuchElementException, NoSuchFrameException, StaleElementReferenceException) as gone:
+                    # Another preview comes in its place.
+                    text = str(gone)
                 browser.driver.switch_to.default_content()
                 if words in text:
                     return text
