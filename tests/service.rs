@@ -37,3 +37,7 @@ stories!("handed_in.py";
     nothing_that_was_taken_is_lost_by_kills,
     clients_of_mailtrap_work,
 );
+
+stories!("examples.py";
+    examples_send_and_say_what_is_refused,
+);
