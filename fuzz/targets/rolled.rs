@@ -1,7 +1,9 @@
 //! Lines of the journal, as they are counted.
 
-use relevo::control::analytics::roll::Pending;
+use relevo::control::analytics::cells::{BUCKETS, OUTCOMES};
+use relevo::control::analytics::roll::{Counted, Pending};
 use relevo::limits;
+use relevo::names::CLASSES;
 
 use super::input::Input;
 
@@ -21,11 +23,13 @@ pub fn rolled(data: &[u8]) {
     let counts = whole.counts();
     assert_eq!(counts, parts.counts());
     assert!(whole.texts() == parts.texts());
-    assert_eq!(counts.iter().map(|(.., number)| *number).sum::<u64>(), whole.recipients());
-    for (_, key, number) in &counts {
-        assert!(*number > 0 && !key.outcome.is_empty());
-        let names = [&key.provider, &key.tenant, &key.campaign];
+    assert_eq!(counts.iter().map(|one| one.recipients).sum::<u64>(), whole.recipients());
+    for Counted { key, recipients, times, .. } in &counts {
+        assert!(*recipients > 0 && key.outcome < OUTCOMES.len() && key.class <= CLASSES.len());
+        let names = [&key.provider, &key.tenant, &key.campaign, &key.category, &key.source];
         assert!(names.iter().all(|name| name.len() <= limits::ANALYTICS_NAME));
+        assert!(times.iter().all(|(bucket, _)| *bucket < BUCKETS));
+        assert!(times.iter().map(|(_, number)| number).sum::<u64>() <= *recipients);
     }
     for ((class, form), text) in whole.texts() {
         assert!(!class.is_empty() && form.len() <= limits::ANALYTICS_FORM);

@@ -227,8 +227,7 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let pages = unsubscriber.filter(|_| !listeners.is_empty());
     let pages = pages.map(|by| public::start(listeners, by, reserve.clone()));
     let pages = pages.transpose().map_err(StartError::Thread)?;
-    let analytics = counted.as_ref().and_then(|(analytics, _)| analytics.clone());
-    let senders = take_mail(&setup, of_api, (&templates, rows, &reserve), analytics);
+    let senders = take_mail(&setup, of_api, (&templates, rows, &reserve), &counted);
     let senders = senders.map_err(StartError::Thread)?;
     let told = lists.clone();
     let orders = (desk, lists, barrier(), templates);
@@ -298,7 +297,7 @@ fn take_mail(
     setup: &Setup,
     listener: Option<TcpListener>,
     (templates, desk, reserve): (&Arc<templates::Templates>, decisions::StoreDesk, &Arc<Reserve>),
-    analytics: Option<Arc<analytics::Analytics>>,
+    counted: &Counted,
 ) -> io::Result<Option<Worker>> {
     let Some(((listener, (_, has_tls)), reload)) = listener.zip(setup.api).zip(setup.reload.clone()) else {
         return Ok(None);
@@ -308,7 +307,7 @@ fn take_mail(
         mesh: setup.mesh.clone(),
         health: setup.health.clone(),
         templates: templates.clone(),
-        analytics,
+        analytics: counted.as_ref().and_then(|(analytics, _)| analytics.clone()),
         desk,
         hostname: setup.hostname.clone(),
         has_tls,

@@ -7,9 +7,9 @@ use std::fmt;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
+use super::file::number;
 use super::roll_up::{By, OTHER, RollUp, Step};
 use super::scan::{Scan, Sums};
-use super::store::number;
 use crate::control::api::shape::analytics::{Analytics, AnalyticsPoint, AnalyticsRow, ClassCount, SaidText};
 use crate::control::store::StoreError;
 use crate::limits;

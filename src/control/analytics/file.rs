@@ -120,3 +120,8 @@ pub(super) fn put_aside(path: &Path) -> Result<PathBuf, StoreError> {
     }
     Ok(aside)
 }
+
+/// As SQLite has numbers.
+pub(super) fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

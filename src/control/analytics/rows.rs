@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 use rusqlite::{OptionalExtension, Row, Statement, Transaction, params};
 
 use super::cells::Cells;
+use super::file::number;
 use super::roll_up::{Names, OTHER, RollUp, Series, Step};
-use super::store::number;
 use crate::control::store::StoreError;
 use crate::limits;
 

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::cells::{OUTCOMES, Of, Times, each};
+use super::file::number;
 use super::roll_up::{By, Names, OTHER, RollUp, Series, Step};
-use super::store::number;
 use crate::control::api::shape::analytics::{Latency, Outcomes};
 use crate::control::store::StoreError;
 use crate::limits;

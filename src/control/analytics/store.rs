@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::file::{self, put_aside};
+use super::file::{self, number, put_aside};
 use super::old;
 use super::roll::{Counted, Texts};
 use super::roll_up::{Series, Step, Sums, summed_up};
@@ -256,11 +256,6 @@ fn remember_ids(transaction: &Transaction<'_>, ids: &[u64], since: usize) -> Res
                (SELECT number, sum(ids) OVER (ORDER BY number DESC) - ids AS behind FROM counted) WHERE behind >= ?1)";
     transaction.execute(sql, [limits::ANALYTICS_REPEATED as i64])?;
     Ok(0)
-}
-
-/// As SQLite has numbers.
-pub(super) fn number(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
