@@ -43,6 +43,7 @@ mod say;
 mod reader;
 pub mod redis;
 mod room;
+pub mod sandbox;
 mod search;
 mod send;
 mod service;

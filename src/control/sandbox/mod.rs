@@ -1,0 +1,3 @@
+//! Captured mail, kept apart from the path of mail.
+
+pub mod wanted;
