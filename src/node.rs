@@ -10,6 +10,7 @@ use crossbeam::channel::{Receiver, Sender, unbounded};
 use crate::config::{Boot, Config, Particulars};
 use crate::control::accounting;
 use crate::control::reload::Reload;
+use crate::control::sandbox;
 use crate::control::{self, Control, Health, say};
 use crate::limits;
 use crate::observe::Instruments;
@@ -409,6 +410,7 @@ fn control_setup(
         reporting: Some(Arc::new(sts::Settings(reloader.clone()))),
         reported: control::tls_rpt::Counts::default(),
         pickup: settings.pickup.clone(),
+        sandbox: sandbox::Bounds::of(&settings.sandbox),
         picked: control::picked(),
         api: settings.api.http.map(|address| (address, settings.api.tls.is_some())),
         api_counts: control::handed_in(),

@@ -363,6 +363,13 @@ stories!("feedback.py", None;
     a_kill_behind_a_complaint_loses_nothing,
 );
 
+stories!("sandbox.py", None;
+    what_a_route_captures_is_kept_and_found,
+    a_kill_loses_nothing_of_it_and_keeps_nothing_twice,
+    hostile_mail_runs_nothing,
+    a_client_of_mailpit_works,
+);
+
 stories!("unsubscribe.py", None;
     one_click_unsubscribes,
     mail_unsubscribes,

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use crate::config::fleet::FleetConfig;
 use crate::config::{
-    ClusterConfig, Config, Control, LogConfig, Node, PickupConfig, ShardConfig, SpoolConfig, StreamConfig,
-    Tuning, WebhookConfig,
+    ClusterConfig, Config, Control, LogConfig, Node, PickupConfig, SandboxConfig, ShardConfig, SpoolConfig,
+    StreamConfig, Tuning, WebhookConfig,
 };
 
 /// The sections that only a start reads.
@@ -23,6 +23,8 @@ pub struct Boot {
     pub streams: Vec<StreamConfig>,
     /// `[pickup]`
     pub pickup: Option<PickupConfig>,
+    /// `[sandbox]`
+    pub sandbox: SandboxConfig,
     /// `[cluster]`
     pub cluster: Option<ClusterConfig>,
     /// Its keys by which nodes look at each other.
@@ -47,6 +49,7 @@ impl Boot {
             webhooks: config.webhooks.clone(),
             streams: config.streams.clone(),
             pickup: config.pickup.clone(),
+            sandbox: config.sandbox.clone(),
             cluster: config.cluster.clone(),
             fleet: config.fleet.clone(),
             control: config.control.clone(),
@@ -65,6 +68,7 @@ impl Boot {
             webhooks,
             streams,
             pickup,
+            sandbox,
             cluster,
             fleet,
             control,
@@ -72,7 +76,7 @@ impl Boot {
             tuning,
             shards: _,
         } = self.clone();
-        (config.streams, config.pickup) = (streams, pickup);
+        (config.streams, config.pickup, config.sandbox) = (streams, pickup, sandbox);
         (config.cluster, config.fleet) = (cluster, fleet);
         [config.public.https, config.public.http, config.api.http] = public;
         (config.node, config.spool, config.logs) = (node, spool, logs);
@@ -95,6 +99,7 @@ impl Boot {
             webhooks,
             streams,
             pickup,
+            sandbox,
             cluster,
             fleet,
             control,
@@ -121,6 +126,7 @@ impl Boot {
             ("webhook", format!("{webhooks:?}") == format!("{:?}", other.webhooks)),
             ("stream", format!("{streams:?}") == format!("{:?}", other.streams)),
             ("pickup", *pickup == other.pickup),
+            ("sandbox", *sandbox == other.sandbox),
             ("cluster", format!("{cluster:?}{fleet:?}") == format!("{:?}{:?}", other.cluster, other.fleet)),
             ("control.journal_size_max", *journal_size_max == other.control.journal_size_max),
             ("control.analytics", *analytics == other.control.analytics),

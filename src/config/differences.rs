@@ -33,13 +33,13 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         acme,
         accounts,
         access,
-        // Read at the start alone.
-        node: _,
+        node: _, // Read at the start alone, as those below.
         spool: _,
         logs: _,
         webhooks: _,
         streams: _,
         pickup: _,
+        sandbox: _,
         cluster: _,
         fleet: _,
         control: _,

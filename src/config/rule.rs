@@ -428,14 +428,19 @@ fn header_remove(value: &DeValue<'_>) -> Result<Vec<String>, Wrong> {
 fn action(value: &DeValue<'_>) -> Result<Option<RuleAction>, Wrong> {
     const USUAL: &str = "reject 550 5.7.1 not accepted here";
     let words = text(value, USUAL)?;
-    let ends = || End::wants().map(|end| format!(", or {}", quoted(end))).collect::<String>();
+    let ends = || {
+        End::wants()
+            .filter(|end| *end != "capture")
+            .map(|end| format!(", or {}", quoted(end)))
+            .collect::<String>()
+    };
     let wrong = |problem: String| Wrong::write(problem, quoted(USUAL), &ends());
-    if let Some(end) = End::wanted_by(words) {
+    if let Some(end) = End::wanted_by(words).filter(|end| *end != End::Captured) {
         return Ok(Some(RuleAction::End(end)));
     }
     match words.split_once(' ').unwrap_or((words, "")) {
         ("", "") => Ok(None),
-        ("capture", "") => Err(wrong("capture is not built yet".to_owned())),
+        ("capture", "") => Err(wrong("a rule cannot capture, a route can".to_owned())),
         ("reject", reply) => match reply_line(reply) {
             Ok(line) => Ok(Some(RuleAction::Reject(line.into()))),
             Err(problem) => Err(wrong(format!("{} {problem}", quoted(words)))),

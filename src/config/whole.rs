@@ -18,10 +18,10 @@ use crate::config::tuning::{self, Tuning};
 use crate::config::{
     AcmeConfig, ApiConfig, Blocklists, Bounces, ClusterConfig, Control, Credentials, Delivery, DkimConfig,
     DnsConfig, FeedbackConfig, ListenAddress, ListenerConfig, LogConfig, Node, PickupConfig, PoolConfig,
-    PublicConfig, Retry, RouteConfig, RuleConfig, SourceConfig, SpoolConfig, StreamConfig, SuppressionConfig,
-    TenantConfig, TlsConfig, WarmupConfig, WebhookConfig, acme, api, blocklists, bounces, cluster,
-    credentials, dkim, feedback, hook, listener, log, outbound_tls, pickup, public, read, retry, rule,
-    shaping, sources, stream, suppression, syntax, tenant, warmup, webhook,
+    PublicConfig, Retry, RouteConfig, RuleConfig, SandboxConfig, SourceConfig, SpoolConfig, StreamConfig,
+    SuppressionConfig, TenantConfig, TlsConfig, WarmupConfig, WebhookConfig, acme, api, blocklists, bounces,
+    cluster, credentials, dkim, feedback, hook, listener, log, outbound_tls, pickup, public, read, retry,
+    rule, sandbox, shaping, sources, stream, suppression, syntax, tenant, warmup, webhook,
 };
 use crate::limits;
 
@@ -86,6 +86,8 @@ pub struct Config {
     pub streams: Vec<StreamConfig>,
     /// `[pickup]`; None: no directory is watched.
     pub pickup: Option<PickupConfig>,
+    /// `[sandbox]`
+    pub sandbox: SandboxConfig,
     /// `[cluster]`; None: the node is on its own.
     pub cluster: Option<ClusterConfig>,
     /// Its keys by which nodes look at each other; None: the node is on its own.
@@ -237,6 +239,7 @@ fn read(root: &Section<'_>) -> Config {
         webhooks: webhook::read(root),
         streams: stream::read(root),
         pickup: pickup::read(&root.section("pickup")),
+        sandbox: sandbox::read(&root.section("sandbox")),
         cluster,
         fleet,
         control,

@@ -1,4 +1,4 @@
-//! The threads that ask others.
+//! The threads that ask others, and those that keep something for shards.
 
 use std::io;
 use std::sync::Arc;
@@ -6,15 +6,15 @@ use std::sync::Arc;
 use crate::control::decisions::ListDesk;
 use crate::control::setup::Setup;
 use crate::control::thread::{Turn, Worker};
-use crate::control::{acme, cluster, hook, logins, pickup, sts, tls_rpt, verifier};
+use crate::control::{acme, cluster, hook, logins, pickup, sandbox, sts, tls_rpt, verifier};
 
-/// Starts them; the last eight verify mail of strangers, ask a service about each message, keep leases of limits, have quotas counted for all nodes, tell other
+/// Starts them; the last nine verify mail of strangers, ask a service about each message, keep leases of limits, have quotas counted for all nodes, tell other
 /// nodes who is suppressed and what sites take, take files that are dropped,
-/// and keep who has logged in.
+/// keep who has logged in, and keep what is captured.
 pub(super) fn start(
     setup: &Setup,
     (challenges, lists): (Arc<acme::Challenges>, &ListDesk),
-) -> io::Result<[Option<Worker>; 11]> {
+) -> io::Result<[Option<Worker>; 12]> {
     let reports = report_tls(setup)?;
     let orders = order_certificates(setup, challenges)?;
     let verifier = setup.verifies.clone().map(|settings| verifier::start(&setup.mesh, settings));
@@ -31,6 +31,7 @@ pub(super) fn start(
         cluster::start_windows(setup)?,
         pick_up(setup)?,
         keep_logins(setup)?,
+        Some(sandbox::start(&setup.mesh, &setup.data_dir, setup.sandbox)?),
     ])
 }
 

@@ -135,8 +135,8 @@ pub struct Control {
     service: Option<(Worker, Option<local::File>)>,
     decisions: Worker,
     blocklists: Option<Worker>,
-    /// Who fetches policies, reports of TLS, orders certificates, asks others about mail that comes in, keeps leases, and tells others who is suppressed.
-    askers: [Option<Worker>; 11],
+    /// Who keeps what is captured, fetches policies, reports of TLS, orders certificates, asks others about mail that comes in, keeps leases, and tells others who is suppressed.
+    askers: [Option<Worker>; 12],
     reader: Worker,
     pages: Option<Worker>,
     senders: Option<Worker>,
@@ -428,6 +428,7 @@ fn maker(
             analytics: counted.as_ref().and_then(|(analytics, _)| analytics.clone()),
             eraser: counted.map(|(_, eraser)| eraser),
             searches: Arc::new(search::Searches::new(data_dir.clone(), mesh.lanes())),
+            sandbox: Arc::new(sandbox::desk::Desk::new(&data_dir)),
             data_dir,
             id: format!("{node:016x}"),
             room: Arc::default(),

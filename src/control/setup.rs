@@ -8,8 +8,8 @@ use crate::config;
 use crate::control::certificates::Showing;
 use crate::control::health::Health;
 use crate::control::{
-    accounting, acme, hook, logins, names, outward, reload, sts, suppression, tls_rpt, unsubscribe, verifier,
-    webhook,
+    accounting, acme, hook, logins, names, outward, reload, sandbox, sts, suppression, tls_rpt, unsubscribe,
+    verifier, webhook,
 };
 use crate::observe::Instruments;
 use crate::observe::families::Family;
@@ -86,6 +86,8 @@ pub struct Setup {
     pub reported: tls_rpt::Counts,
     /// Which directory mail is taken out of; None: none is.
     pub pickup: Option<config::PickupConfig>,
+    /// What an inbox of the sandbox may have.
+    pub sandbox: sandbox::Bounds,
     /// What came of its files.
     pub picked: Arc<Family>,
     /// Where mail is taken over HTTP, and whether TLS is spoken there; None: nowhere.

@@ -74,6 +74,7 @@ fn setup(instruments: Vec<Arc<Instruments>>, log: Option<(&Path, &Path)>, health
         reporting: None,
         reported: tls_rpt::Counts::default(),
         pickup: None,
+        sandbox: super::sandbox::Bounds::of(&crate::config::SandboxConfig::default()),
         picked: picked(),
         api: None,
         api_counts: handed_in(),

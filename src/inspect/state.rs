@@ -21,7 +21,7 @@ pub struct Modes {
 }
 
 /// Files of ours in a data directory besides the lanes. What is made there later belongs here too.
-const OURS: [&str; 26] = [
+const OURS: [&str; 30] = [
     "node",
     "node.new",
     "lock",
@@ -45,9 +45,13 @@ const OURS: [&str; 26] = [
     "control.db-journal",
     "control.db.damaged",
     layout::ANALYTICS,
+    layout::SANDBOX,
     "analytics.db-wal",
     "analytics.db-shm",
     "analytics.db.damaged",
+    "sandbox.db-wal",
+    "sandbox.db-shm",
+    "sandbox.db.damaged",
 ];
 
 /// Looks at a data directory and all of ours in it, and mends it if `mend`. What cannot be looked at is left out: whoever needs it says

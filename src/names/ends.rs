@@ -74,6 +74,15 @@ ends! {
         letter: b's',
         help: "Recipients that got no mail as they are on the suppression list",
     }
+    /// It is in the sandbox, as the operator wants it: nobody gets it.
+    Captured {
+        word: "captured",
+        wanted: Some("capture"),
+        code: 8,
+        field: 0x8017,
+        letter: b'a',
+        help: "Recipients whose mail is in the sandbox, as a route says",
+    }
 }
 
 impl End {
@@ -128,5 +137,7 @@ mod tests {
         assert_eq!((end.word(), end.counted().0), ("discarded", "recipients_discarded"));
         let end = End::Suppressed;
         assert_eq!((end.code(), end.field(), end.letter(), end.word()), (6, 0x8012, b's', "suppressed"));
+        let end = End::Captured;
+        assert_eq!((end.code(), end.field(), end.letter(), end.word()), (8, 0x8017, b'a', "captured"));
     }
 }

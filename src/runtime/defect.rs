@@ -67,6 +67,8 @@ pub enum Defect {
     Unverified,
     /// Fields that pass for what was found here stay in mail of strangers.
     ForgedResultsKept,
+    /// What is captured leaves the spool before it is kept.
+    CaptureSettledFirst,
     /// What came back leaves the spool before the journal has it.
     FeedbackSettledFirst,
     /// What a source in warm-up sent is not counted.

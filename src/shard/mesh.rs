@@ -11,17 +11,15 @@ use crossbeam::queue::ArrayQueue;
 
 use crate::config::ListenAddress;
 use crate::limits;
-use crate::policy::returns::KnownTenants;
-use crate::policy::suppression::shared::Shared;
-use crate::queue::Clock;
-use crate::queue::lifetimes::Lifetimes;
-use crate::queue::suspension::Suspensions;
+use crate::policy::{returns::KnownTenants, suppression::shared::Shared};
+use crate::queue::{Clock, lifetimes::Lifetimes, suspension::Suspensions};
 use crate::runtime::{Bell, SegmentMap};
 use crate::shaping::automation::Noticed;
 use crate::shaping::window::Window;
 use crate::shard::account_counts::AccountCount;
 use crate::shard::ask::Asks;
 use crate::shard::assignment::Assignment;
+use crate::shard::capturing::Capturing;
 use crate::shard::cluster::Cluster;
 use crate::shard::counts::{ClientCounts, ConnectionCount, Counts, FarEnd};
 use crate::shard::hooking::Hooking;
@@ -85,6 +83,8 @@ pub struct Mesh {
     /// Replies that rules act on, for control, and how many found no room.
     noticed: ArrayQueue<Noticed>,
     unnoticed: AtomicU64,
+    /// Mail that control keeps.
+    pub capturing: Capturing,
     /// Bounces and complaints that control reads.
     reading: Reading,
     /// Mail of strangers that control verifies.
@@ -190,6 +190,7 @@ impl Mesh {
             suspended: AtomicU64::new(0),
             noticed: ArrayQueue::new(limits::NOTICED_MAX),
             unnoticed: AtomicU64::new(0),
+            capturing: Capturing::default(),
             reading: Reading::default(),
             verifying: Verifying::default(),
             hooking: Hooking::default(),

@@ -26,6 +26,7 @@ mod dialogues;
 mod progress;
 pub mod mesh;
 pub mod stages;
+pub mod capturing;
 pub mod reading;
 pub mod verifying;
 pub mod hooking;

@@ -18,6 +18,9 @@ pub const DECISIONS: &str = "control.db";
 /// The file of what was counted of mail.
 pub const ANALYTICS: &str = "analytics.db";
 
+/// The file of captured mail.
+pub const SANDBOX: &str = "sandbox.db";
+
 /// The file with what return paths are signed with.
 pub const VERP_SECRET: &str = "verp.key";
 

@@ -5,6 +5,7 @@
 
 mod ahead;
 mod ask;
+mod captured;
 mod clocks;
 mod compaction;
 mod fair;

@@ -14,13 +14,12 @@ use super::day::plan::{BANNER, DOT, End, Flavour, Lookup, Manner, Plan, RCPT, Si
 use super::day::reloads::{Fate, Reload, Version};
 use super::days::wrong;
 use super::{
-    ask, compaction, dsn, fair, feedback, floods, front_door, full_disk, gateway, handovers, held, holds,
-    hook, lmtp, merges, node_shares, portions, quotas, rates, rebinds, reload, require_tls, rules, shaping,
-    signed, sources, suppressed, suspend, warmup, window,
+    ask, captured, compaction, dsn, fair, feedback, floods, front_door, full_disk, gateway, handovers, held,
+    holds, hook, lmtp, merges, node_shares, portions, quotas, rates, rebinds, reload, require_tls, rules,
+    shaping, signed, sources, suppressed, suspend, warmup, window,
 };
 
 mod segments;
-
 use segments::{failing_segments, full_segments, large, outcomes_apart};
 
 /// Seeds within which a defect must be found.
@@ -183,6 +182,7 @@ found! {
     SuppressedTried in mail_that_waits_for_who_is_listed_is_found,
     Unverified in mail_that_goes_on_before_it_is_verified_is_found,
     ForgedResultsKept in forged_results_that_stay_are_found,
+    CaptureSettledFirst in mail_that_leaves_before_it_is_kept_is_found,
     FeedbackSettledFirst in a_complaint_that_leaves_before_it_is_told_is_found,
     ClassUntold in a_refusal_whose_reason_is_not_told_again_is_found,
     NotifyIgnored in a_sender_that_is_told_what_it_did_not_ask_for_is_found,
@@ -233,6 +233,7 @@ fn of_ends(defect: Defect) {
         Defect::NotifyIgnored | Defect::LateToldAgain => dsn::is_found(defect),
         Defect::PieceNotSigned | Defect::SignatureLost => signed::is_found(defect),
         Defect::FeedbackSettledFirst => feedback::is_found(defect),
+        Defect::CaptureSettledFirst => captured::is_found(defect),
         Defect::TlsUnasked => require_tls::is_found(defect),
         Defect::ProxyUncounted => front_door::is_found(defect),
         Defect::HookUnasked => hook::is_found(defect),
@@ -262,7 +263,7 @@ fn is_found(defect: Defect) {
         Defect::NoSpareConnection | Defect::CampaignsOfShards => return node_shares::is_found(defect),
         Defect::HeldForgotten | Defect::HoldForgotten | Defect::RebindForgotten => return of_ends(defect),
         Defect::FeedbackSettledFirst | Defect::DrainTakesMail => return of_ends(defect),
-        Defect::AttemptsAnew | Defect::LifeAnew => return of_ends(defect),
+        Defect::AttemptsAnew | Defect::LifeAnew | Defect::CaptureSettledFirst => return of_ends(defect),
         Defect::ProxyUncounted | Defect::HookUnasked | Defect::QuotaForgotten => return of_ends(defect),
         Defect::DiscardedHandedOut | Defect::ClassUntold | Defect::PieceNotSigned => return of_ends(defect),
         Defect::SuppressionUnasked | Defect::SuppressedTried | Defect::TlsUnasked => return of_ends(defect),

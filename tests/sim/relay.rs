@@ -26,6 +26,7 @@ use relevo::shaping::file::File;
 use relevo::shaping::layers::Shaping;
 use relevo::shard::ask::{Ask, Reply};
 use relevo::shard::assignment::Assignment;
+use relevo::shard::capturing::Capturing;
 use relevo::shard::hooking::Hooking;
 use relevo::shard::inbound::listener::ListenError;
 use relevo::shard::live::{Contents, LiveConfig};
@@ -321,6 +322,11 @@ impl<'a> Relay<'a> {
     /// What sources in warm-up have left.
     pub fn warm(&self) -> &WarmCounts {
         self.mesh.warm()
+    }
+
+    /// What waits to be kept of what is captured.
+    pub fn capturing(&self) -> &Capturing {
+        &self.mesh.capturing
     }
 
     /// What waits to be read of what came back.

@@ -122,7 +122,7 @@ fn what_is_wrong_is_named_with_its_line() {
         ("[[rule]]\n".to_owned(), "rule[0].action: this rule does nothing"),
         (
             "[[rule]]\naction = \"capture\"\n".to_owned(),
-            "capture is not built yet; write action = \"reject 550 5.7.1 not accepted here\", or \"discard\"",
+            "a rule cannot capture, a route can; write action = \"reject 550 5.7.1 not accepted here\", or \"discard\"",
         ),
         ("[[rule]]\naction = \"reject\"\n".to_owned(), "must name a reply code from 400 to 559"),
         ("[[rule]]\naction = \"reject 250 2.0.0 fine\"\n".to_owned(), "must name a reply code"),

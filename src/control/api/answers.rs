@@ -21,6 +21,7 @@ use crate::control::fleet::Fleet;
 use crate::control::overview::Overviews;
 use crate::control::reload::Reload;
 use crate::control::room::RoomProbe;
+use crate::control::sandbox::desk::Desk as CaptureDesk;
 use crate::control::say::say;
 use crate::control::search::{NoSearch, Searches, Unfinished};
 use crate::control::streams::Streams;
@@ -54,6 +55,8 @@ pub(in crate::control) struct Api {
     pub analytics: Option<Arc<Analytics>>,
     /// Where people are named. None: no journal is kept.
     pub eraser: Option<Arc<Eraser>>,
+    /// Captured mail.
+    pub sandbox: Arc<CaptureDesk>,
     /// Who watches.
     pub streams: Arc<Streams>,
     pub searches: Arc<Searches>,

@@ -41,6 +41,7 @@ mod quotas;
 mod rebinding;
 mod reload;
 mod routes;
+mod sandbox;
 mod searching;
 pub mod shape;
 mod shaping;
@@ -67,8 +68,10 @@ pub(super) fn router(api: Api) -> Router {
 
 /// All questions, by those who are let in over HTTP. Beside them `open`, which asks for no token, as it tells nothing: a page that asks by itself.
 pub(super) fn guarded(api: Api, gate: Arc<Gate>, open: Router) -> Router {
+    let sandbox = sandbox::router(api.sandbox.clone());
     routes::router(api)
         .layer(Extension(document::text()))
+        .merge(sandbox)
         .layer(middleware::from_fn_with_state(gate, gate::let_in))
         .merge(open)
         .fallback(nothing)

@@ -1,7 +1,7 @@
 // The log as it is written: the last events, by kind and domain. What does not fit is dropped here, and said.
 
 const LOG_ROWS = 1000;
-const KINDS = ["received", "delivered", "deferred", "bounced", "expired", "suppressed", "discarded", "feedback", "oob_bounce", "rejected", "delayed", "admin"];
+const KINDS = ["received", "delivered", "deferred", "bounced", "expired", "suppressed", "discarded", "captured", "feedback", "oob_bounce", "rejected", "delayed", "admin"];
 const KIND_LOOK = { delivered: "good", deferred: "wait", delayed: "wait", bounced: "bad", expired: "bad", rejected: "bad", feedback: "warn", oob_bounce: "bad", suppressed: "warn", admin: "warn" };
 const AT_FIRST = ["deferred", "bounced", "expired", "rejected", "feedback", "admin"];
 

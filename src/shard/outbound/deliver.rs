@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::limits;
+use crate::names::ends::End;
 use crate::observe::diagnostics::Level;
 use crate::queue::destinations::SiteKey;
 use crate::queue::outcome::{Ended, Failure};
@@ -24,7 +25,8 @@ use crate::shard::outbound::session::Connection;
 use crate::shard::outbound::site::{IdleConnection, Site, Work};
 use crate::shard::outbound::work::{After, GroupUnderWay, Run};
 use crate::shard::outbound::{
-    adapt, borrow, connect, egress, feedback, line, local, node_order, notice, pump, settle, sites, spare,
+    adapt, borrow, capture, connect, egress, feedback, line, local, node_order, notice, pump, settle, sites,
+    spare,
 };
 use crate::smtp::reply::Reply;
 use crate::time::Instant;
@@ -66,7 +68,11 @@ async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, begun: OpeningConnection<R>) {
     // It asks for its place now.
     drop(coming);
     let (hop, policy) = (site.hop.borrow().clone(), site.policy.borrow().clone());
-    let given_up = if let Protocol::Local(end) = hop.protocol {
+    let given_up = if hop.protocol == Protocol::Local(End::Captured) {
+        lease.opened();
+        capture::end(&shard, key, &site, || lease.proven()).await;
+        None
+    } else if let Protocol::Local(end) = hop.protocol {
         lease.opened();
         local::end(&shard, key, &site, end, || lease.proven()).await;
         None

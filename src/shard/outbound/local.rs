@@ -40,6 +40,6 @@ pub(super) async fn end<R: Runtime>(
 fn ended(end: End) -> Ended {
     match end {
         // It is recorded, and nobody is told.
-        End::Discarded | End::Suppressed => Ended::Local(end),
+        End::Discarded | End::Suppressed | End::Captured => Ended::Local(end),
     }
 }

@@ -44,6 +44,7 @@ pub mod borrow;
 pub mod deliver;
 mod local;
 mod login;
+mod capture;
 mod feedback;
 pub mod return_path;
 pub mod tenant_counts;

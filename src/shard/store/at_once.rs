@@ -86,8 +86,8 @@ fn ended<R: Runtime>(
 ) {
     let (first, count) = (mail.first, mail.recipients.len() as u16);
     let disposition = match end {
-        // Nothing is done with it.
-        End::Discarded | End::Suppressed => Stored::Local(end),
+        // Nothing is done with it; what a route captures has its end later.
+        End::Discarded | End::Suppressed | End::Captured => Stored::Local(end),
     };
     let event = event::event_of(&disposition, mail, Attempt::default(), |deferral| deferral.next);
     shard.say.events.borrow_mut().record_outcome(at, &event, true);
