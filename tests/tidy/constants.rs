@@ -38,7 +38,6 @@ const MAY: &[(&str, &[&str], &str)] = &[
     ("src/control/analytics/file.rs", &["APPLICATION", "VERSION", "FIRST"], "layout on the disk"),
     ("src/control/analytics/cells.rs", &["DELIVERED", "EACH", "TIMES", "BUCKETS"], "codes on the disk"),
     ("src/control/send/stats.rs", &["DAY"], "units"),
-    ("src/control/analytics/store.rs", &["APPLICATION", "VERSION"], "layout on the disk"),
     ("src/control/sandbox/store.rs", &["APPLICATION", "VERSION"], "layout on the disk"),
     ("src/control/overview/", &["KINDS", "GROWING", "MINUTE"], "how many kinds there are, and a unit"),
     ("src/queue/destinations/domain.rs", &["LEAVING"], "a bit of a byte"),
