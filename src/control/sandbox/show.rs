@@ -133,9 +133,8 @@ pub(in crate::control) fn headers(bytes: &[u8]) -> Value {
     for field in header::fields(bytes, false).take(limits::SANDBOX_FIELDS) {
         let name = String::from_utf8_lossy(field.name).into_owned();
         let value = header::one_line(field.value, bytes.len()).into_owned();
-        match all.entry(name).or_insert_with(|| json!([])) {
-            Value::Array(values) => values.push(value.into()),
-            _ => {}
+        if let Value::Array(values) = all.entry(name).or_insert_with(|| json!([])) {
+            values.push(value.into());
         }
     }
     all.into()
