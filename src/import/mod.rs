@@ -9,6 +9,7 @@ pub mod library;
 pub mod draft;
 pub mod words;
 pub mod prove;
+mod said;
 mod accounts;
 mod imported;
 pub mod postfix;

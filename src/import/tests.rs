@@ -4,6 +4,7 @@ use super::prove::{refused_configuration, refused_shaping};
 use super::*;
 
 mod cases;
+mod overlaps;
 
 const TERMS: fn() -> Terms = || Terms { at: "/etc/relevo/new".to_owned(), today: "2026-12-01".to_owned() };
 

@@ -280,9 +280,9 @@ fn retry(reader: &mut Reader<'_, '_>, scope: &Scope<'_>, node: &Node) {
     let (first, longest) =
         (waits.first().cloned().unwrap_or_default(), waits.iter().max_by_key(|wait| seconds(wait)).cloned());
     for head in scope.heads() {
-        super::said::say(reader, scope, (&head, "retry_interval"), &quoted(&first), node.id);
+        reader.say(scope.block, (&head, "retry_interval"), &quoted(&first), node.id);
         let longest = quoted(longest.as_deref().unwrap_or(&first));
-        super::said::say(reader, scope, (&head, "max_retry_interval"), &longest, node.id);
+        reader.say(scope.block, (&head, "max_retry_interval"), &longest, node.id);
     }
     match several {
         true => reader.out.ledger.differs(node.id, "the first wait, then twice as long each time up to the longest: a list is of [retry], a route, a tenant or a rule"),
@@ -302,7 +302,7 @@ fn expiry(reader: &mut Reader<'_, '_>, scope: &Scope<'_>, node: &Node) {
         false => scope
             .heads()
             .iter()
-            .for_each(|head| super::said::say(reader, scope, (head, "max_age"), &quoted(&span), node.id)),
+            .for_each(|head| reader.say(scope.block, (head, "max_age"), &quoted(&span), node.id)),
     }
     reader.out.ledger.translated(node.id);
 }
@@ -333,7 +333,7 @@ fn tls(reader: &mut Reader<'_, '_>, scope: &Scope<'_>) {
         reader.out.ledger.usual(used.id, "what is required is used");
     }
     for head in scope.heads() {
-        super::said::say(reader, scope, (&head, "enable_tls"), &quoted(level), node.id);
+        reader.say(scope.block, (&head, "enable_tls"), &quoted(level), node.id);
     }
     reader.out.ledger.translated(node.id);
 }
@@ -387,7 +387,12 @@ fn login(reader: &mut Reader<'_, '_>, scope: &Scope<'_>, domains: &[String]) {
         return;
     };
     let first = domains.first().map_or("smart", |domain| if domain == "*" { "smart" } else { domain });
-    let name = words::name(first).replace('.', "-");
+    let mut name = words::name(first).replace('.', "-");
+    // `a.b` and `a-b` are two.
+    if reader.out.relevo.table("[credentials]").value(&quoted(&name)).is_some() {
+        let others = reader.out.relevo.table("[credentials]").lines.len();
+        name = format!("{name}-{others}");
+    }
     let path = format!("credentials/{name}.password");
     let full = quoted(&format!("{}/{path}", reader.terms.at));
     let value = format!("{{ user = {}, password_file = {full} }}", quoted(&user.value));

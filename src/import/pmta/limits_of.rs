@@ -109,7 +109,7 @@ pub(super) fn limit(reader: &mut Reader<'_, '_>, scope: &Scope<'_>, node: &Node)
         };
         let one = Scope { block: scope.block, spots: vec![spot.clone()], sources, astray: false };
         for head in one.heads() {
-            super::said::say(reader, &one, (&head, key), &value, node.id);
+            reader.say(one.block, (&head, key), &value, node.id);
         }
     }
     if *number != Number::Count && *key == "max_message_rate" {
@@ -139,7 +139,7 @@ pub(super) fn timeout(reader: &mut Reader<'_, '_>, scope: &Scope<'_>, node: &Nod
     match time(&node.value) {
         Some(span) => {
             for head in scope.heads() {
-                super::said::say(reader, scope, (&head, key), &quoted(&span), node.id);
+                reader.say(scope.block, (&head, key), &quoted(&span), node.id);
             }
             reader.out.ledger.translated(node.id);
         }

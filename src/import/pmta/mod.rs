@@ -10,7 +10,6 @@ mod names;
 mod hops;
 mod rollups;
 mod scope;
-mod said;
 mod identities;
 mod domains;
 mod limits_of;
@@ -27,6 +26,7 @@ mod others;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::prove::finish;
+use super::said::Said;
 use super::{ImportError, Imported, Library, Terms};
 use names::Names;
 use reader::Reader;
@@ -49,7 +49,7 @@ pub fn import(file: &str, library: &mut Library<'_>, terms: &Terms) -> Result<Im
         sources: BTreeMap::new(),
         cold: BTreeMap::new(),
         led: BTreeMap::new(),
-        said: BTreeMap::new(),
+        said: Said::default(),
         routes: BTreeMap::new(),
         apart: BTreeMap::new(),
         addresses: BTreeMap::new(),

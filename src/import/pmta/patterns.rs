@@ -113,13 +113,15 @@ fn choice(reader: &mut Reader<'_, '_>, entry: &Node, whose: &[String]) {
     let to = actions
         .split_whitespace()
         .find_map(|word| word.strip_prefix("virtual-mta=").or_else(|| word.strip_prefix("set-virtual-mta=")));
-    let Some(pool) =
-        to.map(|to| reader.known(to).unwrap_or_else(|| to.to_owned())).map(|to| words::name(&to))
-    else {
+    let Some(to) = to else {
         return reader
             .out
             .ledger
             .none(entry.id, "only virtual-mta=NAME is known: a [[rule]] sets what else there is");
+    };
+    let Some(pool) = reader.known(to).map(|to| words::name(&to)) else {
+        let words = "there is no virtual MTA or pool of this name: the default's is taken";
+        return reader.out.ledger.none(entry.id, words);
     };
     let conditions: Vec<String> = match (&header, entry.name.as_str()) {
         (Some(name), _) => match regex(&found) {
@@ -153,12 +155,6 @@ fn choice(reader: &mut Reader<'_, '_>, entry: &Node, whose: &[String]) {
         section.set("set", &format!("{{ pool = {} }}", quoted(&pool)), &[]);
     }
     reader.out.ledger.translated(entry.id);
-    if reader.known(to.unwrap_or_default()).is_none() {
-        reader
-            .out
-            .ledger
-            .differs(entry.id, "there is no virtual MTA or pool of this name: the default's is taken");
-    }
 }
 
 /// `<bounce-category-patterns>`: `/pattern/ category`, the first that matches.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::hops::Hop;
 use super::names::Names;
 use super::parse::Node;
+use crate::import::said::Said;
 use crate::import::{Id, Imported, Library, Terms};
 
 /// All of the original, and what is made of it.
@@ -27,7 +28,7 @@ pub(super) struct Reader<'a, 'f> {
     /// Hosts that a `<domain>` sends its mail to, by the domain as routes have it.
     pub led: BTreeMap<String, Vec<Hop>>,
     /// What sections of the shaping file say by which block, as two of them may be about the same hosts.
-    pub said: BTreeMap<(String, &'static str), (String, Id)>,
+    pub said: Said,
     /// Where the route of a domain stands.
     pub routes: BTreeMap<String, usize>,
     /// Sources that sections of the shaping file tell apart.
@@ -40,6 +41,12 @@ pub(super) struct Reader<'a, 'f> {
 }
 
 impl Reader<'_, '_> {
+    /// Says it in a section of the shaping file, for a `<domain>`.
+    pub fn say(&mut self, block: &Node, (head, key): (&str, &str), value: &str, id: Id) {
+        let who = format!("<domain {}>", block.value);
+        self.said.say(&mut self.out, (&who, head, key), value, id);
+    }
+
     /// Names the sources of a virtual MTA or a pool.
     pub fn call(&mut self, name: &str, sources: Vec<String>) {
         self.called.insert(name.to_ascii_lowercase(), name.to_owned());

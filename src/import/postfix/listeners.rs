@@ -335,6 +335,7 @@ fn relay_domains(reader: &mut Reader<'_, '_>) -> Result<(Vec<String>, Vec<Id>), 
     }
     let mut domains: Vec<String> = Vec::new();
     let mut from = Vec::new();
+    let all_below = super::settings::has_subdomains(reader, "relay_domains");
     for (name, transports) in [
         ("relay_domains", &[][..]),
         ("virtual_mailbox_domains", &["virtual_transport", "transport_maps"][..]),
@@ -369,7 +370,7 @@ fn relay_domains(reader: &mut Reader<'_, '_>) -> Result<(Vec<String>, Vec<Id>), 
             if !domain.starts_with('.') {
                 domains.push(bare.to_owned());
             }
-            if name == "relay_domains" {
+            if domain.starts_with('.') || name == "relay_domains" && all_below {
                 domains.push(format!("*.{bare}"));
             }
         }

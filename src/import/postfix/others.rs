@@ -20,7 +20,7 @@ const USUAL: &str = "alias_database biff append_dot_mydomain append_at_myorigin 
     export_environment long_queue_ids enable_long_queue_ids smtpd_log_access_permit_actions bounce_queue_lifetime_default local_recipient_maps \
     smtpd_forbid_bare_newline_exclusions smtpd_forbid_unauth_pipelining smtp_pix_workarounds smtp_quit_timeout smtp_always_send_ehlo smtp_skip_5xx_greeting \
     smtp_skip_quit_response smtp_balance_inet_protocols smtp_mx_address_limit smtp_mx_session_limit line_length_limit header_size_limit \
-    anvil_rate_time_unit parent_domain_matches_subdomains tls_random_source default_database_type smtputf8_enable smtpd_tls_protocols smtp_tls_protocols \
+    anvil_rate_time_unit tls_random_source default_database_type smtputf8_enable smtpd_tls_protocols smtp_tls_protocols \
     smtpd_tls_mandatory_protocols smtp_tls_mandatory_protocols tls_preempt_cipherlist smtpd_tls_ciphers smtp_tls_ciphers smtpd_tls_mandatory_ciphers \
     smtp_tls_mandatory_ciphers smtpd_tls_exclude_ciphers smtp_tls_exclude_ciphers smtpd_tls_eecdh_grade smtpd_tls_dh1024_param_file smtpd_tls_dh512_param_file \
     tls_ssl_options tls_high_cipherlist tls_medium_cipherlist smtpd_sasl_authenticated_header smtpd_sasl_type smtpd_sasl_path smtpd_sasl_auth_enable \

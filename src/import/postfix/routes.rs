@@ -6,6 +6,7 @@ use super::hops::{Hop, Target};
 use super::maps::Entry;
 use super::parameters::{items, seconds};
 use super::reader::Reader;
+use crate::import::said::Said;
 use crate::import::words::{self, quoted, time};
 use crate::import::{Id, ImportError};
 use crate::limits;
@@ -148,6 +149,7 @@ fn transport(reader: &mut Reader<'_, '_>, routes: &mut Routes, entry: &Entry) {
             None => key.to_owned(),
         },
     };
+    let widens = domain == key && super::settings::has_subdomains(reader, "transport_maps");
     let (mut target, client) = match entry.value.trim() {
         // As if the map did not have it.
         "" | ":" => self::usual(reader),
@@ -161,6 +163,10 @@ fn transport(reader: &mut Reader<'_, '_>, routes: &mut Routes, entry: &Entry) {
     {
         // The MX of a domain by its own name.
         target = Target::Mx;
+    }
+    let below = format!("*.{domain}");
+    if widens && domain != "*" && !routes.keys.contains(&format!(".{key}")) {
+        self::route(reader, routes, &below, (target.clone(), client), &[entry.id]);
     }
     self::route(reader, routes, &domain, (target, client), &[entry.id]);
 }
@@ -449,6 +455,7 @@ fn unused_logins(reader: &mut Reader<'_, '_>, routes: &Routes) {
 
 /// `CLIENT_destination_concurrency_limit` and its kin, of the hosts that the client's mail goes to.
 fn limits_of_clients(reader: &mut Reader<'_, '_>, routes: &Routes) {
+    let mut said = Said::default();
     for at in 0..reader.services.len() {
         let service = reader.services[at].name.clone();
         if matches!(service.as_str(), "smtp" | "default") || super::hops::client(reader, &service) != Some(at)
@@ -491,7 +498,8 @@ fn limits_of_clients(reader: &mut Reader<'_, '_>, routes: &Routes) {
                     true => format!("[{}.sources.{}]", quoted(place), quoted(&words::name(&service))),
                     false => below.unwrap_or_else(|| format!("[{}]", quoted(place))),
                 };
-                reader.out.shaping.set(&head, key, &value, &[id]);
+                let who = format!("the client {service}");
+                said.say(&mut reader.out, (&who, &head, key), &value, id);
                 reader.out.ledger.translated(id);
             }
         }

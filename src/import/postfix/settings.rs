@@ -163,3 +163,15 @@ fn timeouts(reader: &mut Reader<'_, '_>) {
         reader.out.ledger.translated(id);
     }
 }
+
+/// Whether a name in this list means what is below it, too (`parent_domain_matches_subdomains`).
+pub(super) fn has_subdomains(reader: &mut Reader<'_, '_>, list: &str) -> bool {
+    match reader.main.get("parent_domain_matches_subdomains") {
+        Some((value, id)) => {
+            reader.out.ledger.differs(id, "of relay_domains and transport_maps; domains elsewhere mean themselves, *.domain what is below");
+            super::parameters::items(&value).iter().any(|one| one == list)
+        }
+        // As it is where nothing is said (postconf(5)).
+        None => list == "relay_domains",
+    }
+}

@@ -3,10 +3,10 @@
 use super::*;
 
 /// What was made: relevo.toml, shaping.toml, and the report.
-struct Made {
-    relevo: String,
-    shaping: String,
-    report: String,
+pub(super) struct Made {
+    pub relevo: String,
+    pub shaping: String,
+    pub report: String,
 }
 
 fn made(reader: Reader, from: &str, files: &[(&str, &str)]) -> Made {
@@ -24,11 +24,11 @@ fn made(reader: Reader, from: &str, files: &[(&str, &str)]) -> Made {
     }
 }
 
-fn from_pmta(text: &str) -> Made {
+pub(super) fn from_pmta(text: &str) -> Made {
     made(pmta::import, "/c", &[("/c", text)])
 }
 
-fn from_postfix(main: &str, others: &[(&str, &str)]) -> Made {
+pub(super) fn from_postfix(main: &str, others: &[(&str, &str)]) -> Made {
     let mut files = vec![("/p/main.cf", main)];
     files.extend(others);
     made(postfix::import, "/p", &files)
@@ -39,14 +39,14 @@ fn from_kumo(files: &[(&str, &str)]) -> Made {
 }
 
 #[track_caller]
-fn has(text: &str, wanted: &[&str]) {
+pub(super) fn has(text: &str, wanted: &[&str]) {
     for one in wanted {
         assert!(text.contains(one), "{one}\nis not in\n{text}");
     }
 }
 
 #[track_caller]
-fn lacks(text: &str, unwanted: &[&str]) {
+pub(super) fn lacks(text: &str, unwanted: &[&str]) {
     for one in unwanted {
         assert!(!text.contains(one), "{one}\nis in\n{text}");
     }
@@ -417,37 +417,6 @@ fn a_policy_s_helpers_and_literals_are_read() {
         ],
     );
     lacks(&made.report, &["Unknown"]);
-}
-
-#[test]
-fn two_domains_at_one_host_are_both_told() {
-    let made = from_pmta(
-        "<domain a.example>\nsmtp-hosts [192.0.2.9]\nmax-smtp-out 4\nmax-msg-rate 100/h\nmail-from-timeout 1m\n</domain>\n\
-         <domain b.example>\nsmtp-hosts [192.0.2.9]\nmax-smtp-out 9\nmax-msg-rate 1/min\nmail-from-timeout 2m\n</domain>\n\
-         <domain c.example>\nroute [192.0.2.9]:26\nmax-smtp-out 2\n</domain>\n",
-    );
-    has(
-        &made.shaping,
-        &[
-            "[\"192.0.2.9\"]\nconnection_limit = 2\nmax_message_rate = \"1/min\"\nmail_from_timeout = \"1m\"\n",
-        ],
-    );
-    lacks(&made.shaping, &["a.example", "b.example", "c.example"]);
-    has(
-        &made.report,
-        &[
-            "max-smtp-out 9",
-            "max-smtp-out 4",
-            "max-msg-rate 100/h",
-            "mail-from-timeout 2m",
-            "what stood there first holds for both",
-        ],
-    );
-    // The same once more is no conflict.
-    let made = from_pmta(
-        "<domain a.example>\nsmtp-hosts [192.0.2.9]\nmax-smtp-out 4\n</domain>\n<domain b.example>\nsmtp-hosts [192.0.2.9]\nmax-smtp-out 4\n</domain>\n",
-    );
-    lacks(&made.report, &["for both"]);
 }
 
 #[test]
